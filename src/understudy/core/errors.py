@@ -1,0 +1,50 @@
+"""Everything Understudy raises on purpose.
+
+    UnderstudyError
+    ├── UserError (also a ValueError): something that was given is wrong; exit code 2
+    │   ├── StudyError        the study file: unknown key, wrong value, arms that contradict each other
+    │   ├── DataError         a file of problems or chains: file, line, field
+    │   ├── CheckpointError   a student or teacher directory that cannot be loaded
+    │   └── BusyError         another process is writing there
+    └── EngineError           a model could not be asked, or its answer is unusable; exit code 1 (3 where the run went on)
+
+A message names the file, line, field or option, shows the value, and says what to do.
+"""
+
+from __future__ import annotations
+
+
+class UnderstudyError(Exception):
+    """Root of the tree."""
+
+
+class UserError(UnderstudyError, ValueError):
+    """Something that was given to Understudy is wrong; the message says what to change."""
+
+
+class StudyError(UserError):
+    """The study file (or an option that overrides it) is wrong."""
+
+
+class DataError(UserError):
+    """A file of problems or chains is wrong."""
+
+
+class CheckpointError(UserError):
+    """A model directory cannot be loaded."""
+
+
+class BusyError(UserError):
+    """Another process holds the ledger or the run directory."""
+
+
+class EngineError(UnderstudyError):
+    """A model could not be asked, or what came back is unusable."""
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``: for error messages."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

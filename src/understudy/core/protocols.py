@@ -1,0 +1,132 @@
+"""What the rooms promise each other. Structural: nothing inherits from these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from understudy.core.asks import Flow, Path, Reply, Request
+from understudy.core.values import Chain, Example, Problem, Solution
+
+T = TypeVar("T")
+
+
+class Method(Protocol):
+    """A paper: what is asked of the teacher, what examples a chain gives to which role, how the students answer.
+
+    An instance is a frozen dataclass whose fields are the options (= the TOML keys of an arm's ``options`` table).
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def paper(self) -> str:
+        """arXiv id, or "" """
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The student roles, each trained to a checkpoint of its own."""
+
+    @property
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        """role -> roles that must be trained before its examples can be made."""
+
+    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+        """One chain of the teacher (role ``teacher``). ``pool`` gives few-shot exemplars; it may be empty."""
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        """The training examples of one problem, from its selected chains."""
+
+    def solve(self, problem: Problem, path: Path) -> Flow[Solution]:
+        """One solution by the students. ``problem`` is blind."""
+
+
+class Pool(Protocol):
+    """Other problems and their chains, by seed: exemplars, shuffled rationales."""
+
+    def draw(self, path: Path, n: int, *, purpose: str) -> list[tuple[Problem, Chain]]:
+        """``n`` (or fewer, where there are fewer) problems with one of their chains each, never ``path.problem``."""
+
+
+class Source(Protocol):
+    """A queue of requests that a local engine pulls from, and hands replies back to; more may come with each reply."""
+
+    def take(self, n: int) -> list[tuple[int, Request]]:
+        """Up to ``n`` requests that wait, each with the ticket under which its reply is given back; [] when none wait."""
+
+    def give(self, ticket: int, reply: Reply) -> None:
+        """Hand one reply back. Flows that waited for it go on at once, so `take` may then have more."""
+
+
+@runtime_checkable
+class LocalEngine(Protocol):
+    """A model on this machine: takes requests from a source until none wait, keeping its batch full as rows end."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of the weights, or a declared name: half of the ledger key."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Of: n, logprobs, score, seed, stop."""
+
+    def serve(self, source: Source) -> None:
+        """Answer everything that ``source`` has, until `take` returns [] and no row is unfinished.
+
+        Raises EngineError naming the request where one cannot be answered.
+        """
+
+
+@runtime_checkable
+class AsyncEngine(Protocol):
+    """A model over a network: one reply at a time, many at once."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def capabilities(self) -> frozenset[str]: ...
+
+    async def reply(self, request: Request) -> Reply:
+        """Answer one request, or raise EngineError."""
+
+
+Engine = LocalEngine | AsyncEngine
+Tool = Callable[[str], str]
+
+
+class ReplyStore(Protocol):
+    """Where replies are kept: the ledger. Keys as in `Request.key`."""
+
+    def get(self, key: str) -> Reply | None: ...
+
+    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
+        """Accept the reply; it is durable at the latest when `flush` returns (group commit)."""
+
+    def flush(self) -> None: ...
+
+
+class Progress(Protocol):
+    """Where a stage tells how far it is: shown live, with rate and time left."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
+
+
+def silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """A `Progress` that shows nothing."""
+
+
+class Executor(Protocol):
+    """Where jobs run: processes of this machine now, a cluster later. Jobs are module-level functions of plain values."""
+
+    def run(self, jobs: Iterable[tuple[str, Callable[..., Any], Mapping[str, Any]]]) -> Iterator[tuple[str, Any]]:
+        """Run (name, function, keyword arguments) jobs, at most as many at once as there are cores; yield (name, result)
+        as they end. A job that raises ends the run with its exception, after the running ones have been stopped."""
+
+
+ScoreFunction = Callable[[FilePath], float]
+"""checkpoint directory -> dev accuracy of generated answers; how training learns which checkpoint is best."""
+
+AsyncReplies = AsyncIterator[Reply]

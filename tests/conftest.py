@@ -1,0 +1,17 @@
+"""Fixtures that more than one room uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The directory of real questions and real teachers' chains, or a skip that says where it would have to be."""
+    folder = Path(os.environ.get("UNDERSTUDY_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"the real data are not at {folder}; set UNDERSTUDY_DATA to their directory")
+    return folder
