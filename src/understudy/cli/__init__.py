@@ -1,0 +1,58 @@
+"""The command line: `main` finds the verb in a table and imports its file when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("understudy.cli.demo", "the whole job on the embedded world, offline, in minutes"),
+    "run": ("understudy.cli.run", "run a study: every stage that is not there yet, and the report"),
+    "import": ("understudy.cli.import_", "bring chains that somebody already has into a corpus"),
+    "sample": ("understudy.cli.run", "a study up to its chains"),
+    "check": ("understudy.cli.run", "a study up to the verdicts on its chains"),
+    "select": ("understudy.cli.run", "a study up to the chains that each arm is given"),
+    "train": ("understudy.cli.run", "a study up to its trained students"),
+    "evaluate": ("understudy.cli.run", "a study up to its students' answers and scores"),
+    "report": ("understudy.cli.report", "write the report of a run again"),
+    "answer": ("understudy.cli.answer", "put a question to a trained student: its chain and its answer"),
+    "results": ("understudy.cli.results", "the results of a run, one row per arm, split, seed and decoding"),
+    "ls": ("understudy.cli.ls", "what runs hold, and how large it is"),
+    "gc": ("understudy.cli.gc", "remove what a run holds and its study no longer needs"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {says}" for verb, (_, says) in VERBS.items())
+    return f"""usage: understudy VERB ...
+
+Teach a small model to reason step by step from a large model's written reasoning, and compare the methods honestly.
+
+{verbs}
+
+understudy VERB --help says more. Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 done with errors,
+130 / 143 interrupted (run it again: it goes on where it stopped). --debug adds the traceback to a message.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv``; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"understudy {version('understudy')}")
+        return 0
+    verb = arguments.pop(0)
+    if verb not in VERBS:
+        from understudy.core.errors import nearest
+
+        print(f"understudy: there is no verb {verb!r}{nearest(verb, list(VERBS))}\n\n{usage()}", file=sys.stderr, end="")
+        return 2
+    from understudy.cli.guard import guarded
+
+    return guarded(VERBS[verb][0], verb, arguments)

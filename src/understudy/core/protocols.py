@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from understudy.core.asks import Flow, Path, Reply, Request
 from understudy.core.values import Chain, Example, Problem, Solution
-
-T = TypeVar("T")
 
 
 class Method(Protocol):
@@ -118,15 +116,5 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """A `Progress` that shows nothing."""
 
 
-class Executor(Protocol):
-    """Where jobs run: processes of this machine now, a cluster later. Jobs are module-level functions of plain values."""
-
-    def run(self, jobs: Iterable[tuple[str, Callable[..., Any], Mapping[str, Any]]]) -> Iterator[tuple[str, Any]]:
-        """Run (name, function, keyword arguments) jobs, at most as many at once as there are cores; yield (name, result)
-        as they end. A job that raises ends the run with its exception, after the running ones have been stopped."""
-
-
 ScoreFunction = Callable[[FilePath], float]
 """checkpoint directory -> dev accuracy of generated answers; how training learns which checkpoint is best."""
-
-AsyncReplies = AsyncIterator[Reply]

@@ -36,3 +36,8 @@ def find(what: str, name: str) -> Any:
         raise StudyError(f"unknown {what} {name!r}{nearest(name, list(table))} (known: {', '.join(sorted(table))})")
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def object_module(table: Mapping[str, str], name: str) -> str:
+    """The module that holds the object registered as ``name``."""
+    return table[name].partition(":")[0]

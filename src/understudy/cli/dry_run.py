@@ -1,0 +1,37 @@
+"""--dry-run: the plan, what is there already, how many requests the teacher would get, the first prompt of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from understudy.studies.plan import Kind, Plan, make_plan
+from understudy.studies.preview import first_prompts, teacher_requests
+from understudy.studies.study import Study
+
+
+def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
+    """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
+    plan = make_plan(study)
+    stages = plan.until(until)
+    table = Table("stage", "of", "", box=None, header_style="bold", title=f"{study.name} -> {directory}", title_justify="left")
+    for stage in stages:
+        table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do")
+    console.print(table)
+    to_do = sum(not stage.done(directory) for stage in stages)
+    console.print(f"\n{to_do} of {len(stages)} stages to do")
+    _requests(plan, directory, console)
+    for title, prompt in first_prompts(plan):
+        console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
+
+
+def _requests(plan: Plan, directory: Path, console: Console) -> None:
+    counted = teacher_requests(plan, directory)
+    if counted is None:
+        console.print("teacher: recorded chains, nothing is asked")
+        return
+    console.print(f"teacher: {counted.total:,} requests, {counted.bought:,} already in the ledger, {counted.left:,} to ask")

@@ -1,0 +1,56 @@
+"""What every verb shares: exit codes, one-message errors, interruption."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from understudy.core.errors import EngineError, UserError
+
+DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would be."""
+
+
+def guarded(module: str, verb: str, arguments: Sequence[str]) -> int:
+    """Run ``module.main(verb, arguments)`` and turn what it raises into a message and an exit code."""
+    debug = "--debug" in arguments
+    rest = [argument for argument in arguments if argument != "--debug"]
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code: int = importlib.import_module(module).main(verb, rest)
+        sys.stdout.flush()
+        return code
+    except (UserError, EngineError, OSError, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, BrokenPipeError):  # `understudy results RUN | head`: nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+        code, message = _say(error)
+        print(f"understudy {verb}: {message}", file=sys.stderr)
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, Terminated):
+        return TERMINATED, "terminated; what was done is kept, run the same command again to go on"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted; what was done is kept, run the same command again to go on"
+    if isinstance(error, UserError):
+        return WRONG_INPUT, str(error)
+    if isinstance(error, OSError):
+        return FAILED, f"{error.filename or 'the disk'}: {error.strerror or error}; what was done is kept"
+    return FAILED, str(error)
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated

@@ -1,0 +1,104 @@
+"""The progress of a run in the terminal: stage, done / total, rate, time left; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from understudy.studies.executor import Event
+from understudy.studies.plan import Stage
+from understudy.studies.run import Watcher
+
+_UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
+
+
+class Live(Watcher):
+    """A `Watcher` on a console; use it as a context."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}
+        self._kinds: dict[str, str] = {}
+        self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]{task.fields[kind]:<9}"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            expand=True,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Live:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def planned(self, stages: list[Stage], cached: int) -> None:
+        self._planned = len(stages)
+        kept = f", {cached} already there" if cached else ""
+        self._console.print(f"{len(stages)} stages to do{kept}", style="dim", highlight=False)
+
+    def started(self, stage: Stage) -> None:
+        with self._lock:
+            self._kinds[stage.label] = stage.kind
+            self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind)
+
+    def event(self, event: Event) -> None:
+        label, done, total, _note = event
+        with self._lock:
+            if label not in self._tasks:
+                return
+            self._progress.update(self._tasks[label], completed=done, total=total)
+            if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
+                self._spoken = time.monotonic()
+                unit = _UNITS.get(self._kinds[label], "")
+                self._console.print(f"  {self._kinds[label]} {label}: {done}/{total} {unit}", markup=False, highlight=False)
+
+    def finished(self, stage: Stage, says: Mapping[str, Any], seconds: float) -> None:
+        with self._lock:
+            self._finished += 1
+            self._progress.remove_task(self._tasks.pop(stage.label))
+            done = f"[{self._finished}/{self._planned}]"
+            text = Text.assemble(
+                (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label, (f"  {summary(stage.kind, says)}", "cyan")
+            )
+            text.append(f"  {seconds:.0f} s" if seconds >= 1 else f"  {seconds:.1f} s", "dim")
+            self._console.print(text)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = _UNITS.get(task.fields["kind"], "")
+        return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="dim")
+
+
+def summary(kind: str, says: Mapping[str, Any]) -> str:
+    """One line of what a finished stage says of itself."""
+    if kind == "chains":
+        return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}"
+    if kind == "problems":
+        return ", ".join(f"{name.removeprefix('in ')} {n:,}" for name, n in says.items() if name.startswith("in "))
+    if kind == "verdicts":
+        return ", ".join(f"{name} {n:,}" for name, n in says.items() if name != "verdicts")
+    if kind == "selection":
+        return f"{says['kept']:,} chains kept"
+    if kind == "student":
+        return f"{says['examples']:,} examples of {says['problems']:,} problems"
+    flag = f", {says['errors']} errors" if says["errors"] else ""
+    return f"{says['solutions']:,} answers, {says['tokens'] / max(says['solutions'], 1):.0f} tokens each{flag}"

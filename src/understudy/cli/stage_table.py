@@ -1,0 +1,46 @@
+"""What the single-stage verbs show when their stage is done: one line per stage, from the manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from understudy.cli.guard import DONE, WITH_ERRORS
+from understudy.studies.cache import read_manifest
+from understudy.studies.plan import Kind, Plan
+
+
+def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
+    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
+    errors = 0
+    for stage in plan.until(kind):
+        if stage.kind != kind:
+            continue
+        where = stage.directory(run)
+        says = read_manifest(where)["says"]
+        errors += int(says.get("errors", 0))
+        show_table(f"{kind}: {stage.label}", {**says, "in": str(where)}, console)
+    return WITH_ERRORS if errors else DONE
+
+
+def show_table(title: str, says: Mapping[str, object], console: Console) -> None:
+    """A title and one line per name and value."""
+    table = Table(box=None, show_header=False, title=Text(title), title_justify="left", title_style="bold")
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in says.items():
+        table.add_row(Text(str(name)), Text(_short(value)))
+    console.print(table)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, list):
+        shown = ", ".join(_short(v) for v in value[:5])
+        return f"{shown}, ... ({len(value)} in all)" if len(value) > 5 else shown or "none"
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

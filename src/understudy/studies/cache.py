@@ -1,0 +1,104 @@
+"""Derived stages at rest: each in a directory named by the hash of its inputs and of the code that makes it.
+
+A stage's key is made of its own options and the keys of the stages before it, so a plan knows every key before anything
+has run. The manifest is written last: its existence means that the stage is complete.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.core.values import digest
+
+MANIFEST = "manifest.json"
+
+
+@functools.cache
+def _imports(module: str) -> tuple[str, frozenset[str]]:
+    """Digest of the source of ``module`` (one of ours) and the modules of ours that it imports, late imports included."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return "", frozenset()
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name for name in found if name.split(".")[0] == "understudy" and _exists(name)}
+    return digest(source, size=32), frozenset(ours)
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # `from package.module import object`: the object is no module
+        return False
+
+
+def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
+    """Hash of the source of ``modules`` with everything of ours they import, and of the versions of ``libraries``."""
+    seen: dict[str, str] = {}
+    todo = list(modules)
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen[module], imports = _imports(module)
+            todo.extend(imports)
+    return digest([sorted(seen.items()), [[name, importlib.metadata.version(name)] for name in sorted(libraries)]])
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a file's bytes: how a stage that reads a file of the user's depends on it."""
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+
+
+def is_done(directory: Path) -> bool:
+    return (directory / MANIFEST).is_file()
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    return loaded
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` whole or not at all, and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def finish(directory: Path, *, kind: str, label: str, inputs: Any, seconds: float, says: Mapping[str, Any]) -> None:
+    """Mark the stage complete; ``says`` is the summary that `understudy ls` and the report read."""
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {"kind": kind, "label": label, "made": made, "seconds": round(seconds, 2), "inputs": inputs, "says": dict(says)}
+    write_json(directory / MANIFEST, body)
+
+
+def size_of(directory: Path) -> int:
+    """Bytes in a directory."""
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+
+
+def remove(directory: Path) -> None:
+    """Delete a stage; the manifest goes first, so an interrupted removal never looks complete."""
+    (directory / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(directory)

@@ -1,0 +1,98 @@
+"""chains: what the teacher wrote for the training problems, sampled through the ledger or imported from files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.core.asks import Decoding, Flow
+from understudy.core.asks import Path as SamplePath
+from understudy.core.errors import EngineError
+from understudy.core.protocols import LocalEngine, Progress
+from understudy.core.registry import find
+from understudy.core.values import Chain, Problem
+from understudy.corpus.importing import import_chains
+from understudy.corpus.store import read_rows, write_rows
+from understudy.engines.drive import drive
+from understudy.sampling.ledger import Ledger
+from understudy.sampling.pool import ExemplarPool
+from understudy.studies.cache import write_json
+from understudy.studies.schema import build
+from understudy.studies.study import Teacher
+
+
+def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write ``chains.parquet`` (and ``errors.json`` where asks failed); say how many chains by how many teachers."""
+    problems = [p for p in read_rows(needs["problems"] / "problems.parquet", Problem) if p.split == "train"]
+    teacher = build(Teacher, arguments["teacher"], "teacher")
+    if teacher.engine == "recorded":
+        chains, report = import_recorded(teacher, needs["problems"])
+        says = {"import": report}
+    else:
+        chains, errors = sample(problems, teacher, arguments, directory.parents[1] / "ledger.sqlite", progress)
+        write_json(directory / "errors.json", errors)
+        says = {"errors": len(errors)}
+    write_rows(directory / "chains.parquet", Chain, chains)
+    teachers = sorted({chain.teacher for chain in chains})
+    return {"chains": len(chains), "problems": len({c.problem for c in chains}), "teachers": teachers} | says
+
+
+def import_recorded(teacher: Teacher, problems: Path) -> tuple[list[Chain], Mapping[str, Any]]:
+    """The recorded chains of the training problems. Those of other splits are left out and counted, never used."""
+    known = {p.id: p for p in read_rows(problems / "problems.parquet", Problem)}
+    paths = [Path(name) for name in teacher.chains]
+    chains, report = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer)
+    train = [chain for chain in chains if known[chain.problem].split == "train"]
+    return train, report.to_json() | {"of other splits": len(chains) - len(train)}
+
+
+def sample(
+    problems: list[Problem], teacher: Teacher, arguments: Mapping[str, Any], ledger: Path, progress: Progress
+) -> tuple[list[Chain], list[dict[str, Any]]]:
+    """Ask the teacher for ``teacher.samples`` chains per problem; replies that the ledger has are not asked again."""
+    engine = make_teacher(teacher, arguments)
+    flows = teacher_flows(problems, teacher, arguments["seed"])
+    total = len(problems) * teacher.samples
+    chains, errors = [], []
+    with Ledger(ledger) as store:
+        decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
+        for done in drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=arguments["seed"]):
+            if done.value is None:
+                errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
+            else:
+                chains.append(dataclasses.replace(done.value, teacher=engine.identity))
+            progress("chains", len(chains) + len(errors), total)
+    if not chains:
+        raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
+    order = {problem.id: i for i, problem in enumerate(problems)}
+    return sorted(chains, key=lambda c: (order[c.problem], c.path)), errors
+
+
+def teacher_flows(problems: list[Problem], teacher: Teacher, seed: int) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
+    """One flow per problem and sample path, made when asked for."""
+    method = build(find("method", teacher.method), dict(teacher.options), "teacher.options")
+    pool = ExemplarPool.of_rationales(problems)
+    for problem in problems:
+        for index in range(teacher.samples):
+            path = SamplePath(problem.id, index, seed)
+            yield path, method.sample(problem, path, pool)
+
+
+def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> LocalEngine:
+    """The engine that plays the teacher."""
+    if teacher.engine == "transformers":
+        from understudy.engines.local import TransformersEngine
+
+        assert teacher.checkpoint is not None
+        return TransformersEngine(Path(teacher.checkpoint), dtype=teacher.precision, seed=arguments["seed"])
+    from understudy.engines.procedural import ProceduralEngine
+
+    world = build(find("task", arguments["task"]), dict(arguments["task_options"]), "task")
+    if not hasattr(world, "solve"):
+        raise EngineError(
+            f"teacher.engine = 'procedural': the task {arguments['task']!r} is no world, it has no teacher of its own; "
+            "take recorded chains or a transformers model"
+        )
+    return ProceduralEngine(world, slip=teacher.slip, misread=teacher.misread, seed=arguments["seed"])

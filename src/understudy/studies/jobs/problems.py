@@ -1,0 +1,37 @@
+"""problems: the task's questions, split, with the overlap rule applied (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import StudyError, nearest
+from understudy.core.protocols import Progress
+from understudy.core.registry import find
+from understudy.core.values import Problem
+from understudy.corpus.store import write_rows
+from understudy.studies.cache import write_json
+from understudy.studies.schema import build
+from understudy.tasks.splits import check_overlap
+
+
+def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write ``problems.parquet`` and ``overlap.json``; say how many problems each split has."""
+    assert not needs
+    task = build(find("task", arguments["task"]), dict(arguments["options"]), "task")
+    problems = task.problems(seed=arguments["seed"])
+    sizes = Counter(problem.split for problem in problems)
+    for split in ["train", *arguments["used"], *arguments["held_out"]]:
+        if not sizes[split]:
+            raise StudyError(
+                f"evaluation: the task {arguments['task']!r} has no problems in split {split!r}"
+                f"{nearest(split, list(sizes))} (it has: {', '.join(f'{s} {n}' for s, n in sizes.items())})"
+            )
+    problems, overlap = check_overlap(problems, held_out=arguments["held_out"], rule=arguments["overlap"])
+    write_rows(directory / "problems.parquet", Problem, problems)
+    write_json(directory / "overlap.json", overlap.to_json())
+    sizes = Counter(problem.split for problem in problems)
+    progress("problems", len(problems), len(problems))
+    return {"problems": len(problems), **{f"in {split}": n for split, n in sizes.items()}, "overlap": overlap.to_json()}

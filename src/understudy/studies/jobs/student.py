@@ -1,0 +1,116 @@
+"""student: the examples of one role of one arm, and the student trained on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from understudy.core.asks import Path as SamplePath
+from understudy.core.errors import StudyError
+from understudy.core.protocols import LocalEngine, Method, Pool, Progress
+from understudy.core.registry import find
+from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.corpus.store import read_rows
+from understudy.engines.drive import drive
+from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.run import answer
+from understudy.sampling.pool import ExemplarPool
+from understudy.studies.card import Card, write_card
+from understudy.studies.schema import build
+from understudy.training.options import StudentOptions, TrainingOptions
+
+
+def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train into ``directory`` and put the card beside the weights; say what training saw."""
+    from understudy.training.loop import train
+
+    problems = list(read_rows(needs["problems"] / "problems.parquet", Problem))
+    chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
+    chosen = _chosen(chains, needs["selection"])
+    method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
+    learn = [p for p in problems if p.split == "train"]
+    engines = {
+        name.partition(":")[2]: open_student(path / "student", arguments)
+        for name, path in needs.items()
+        if name.startswith("student:")
+    }
+    examples = [
+        e for e in make_examples(method, learn, chosen, engines, seed=arguments["seed"]) if e.role == arguments["role"]
+    ]
+    if not examples:
+        raise StudyError(
+            f"arm with method {arguments['method']!r}: nothing is left to train role {arguments['role']!r} on: "
+            f"{len(chosen)} of {len(chains)} chains were selected; see `understudy select` for the reasons"
+        )
+    dev = [p for p in problems if p.split == arguments["dev"]][: arguments["dev_problems"]]
+
+    def score(checkpoint: Path) -> float:
+        engine = open_student(checkpoint, arguments)
+        found = answer(dev, method, {arguments["role"]: engine}, seed=arguments["seed"])
+        assert not found.errors, found.errors[0]
+        by_id = {p.id: p for p in dev}
+        right = sum(outcome_of(by_id[s.problem], s) is Outcome.CORRECT for s in found.solutions)
+        return right / len(dev)
+
+    trained = train(
+        examples,
+        student=build(StudentOptions, arguments["student"], "student"),
+        options=build(TrainingOptions, arguments["training"], "training"),
+        out=directory,
+        seed=arguments["seed"],
+        vocabulary=vocabulary(arguments["vocabulary"], learn, chains, seed=arguments["seed"]),
+        score=score if len(method.roles) == 1 else None,
+        progress=progress,
+    )
+    card = Card.of(arguments, kind=learn[0].kind, lineage={name: path.name for name, path in needs.items()})
+    write_card(trained.checkpoint, card)
+    says = {"examples": len(examples), "problems": len({e.problem for e in examples}), "chains": len(chosen)}
+    return says | {k: v for k, v in dataclasses.asdict(trained).items() if isinstance(v, int | float)}
+
+
+def make_examples(
+    method: Method, problems: Sequence[Problem], chains: Sequence[Chain], engines: Mapping[str, LocalEngine], *, seed: int
+) -> list[Example]:
+    """The method's examples of every problem, in the order of the problems."""
+    by_problem: dict[str, list[Chain]] = defaultdict(list)
+    for chain in chains:
+        by_problem[chain.problem].append(chain)
+    pool = ExemplarPool(problems, chains)
+    flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool)) for p in problems)
+    made: dict[str, list[Example]] = {}
+    for done in drive(flows, engines, seed=seed):
+        if done.value is None:
+            raise StudyError(f"examples of problem {done.path.problem!r} could not be made: {done.error}")
+        made[done.path.problem] = done.value
+    return [example for problem in problems for example in made[problem.id]]
+
+
+def vocabulary(of: Mapping[str, Any], problems: Sequence[Problem], chains: Sequence[Chain], *, seed: int) -> Iterator[str]:
+    """The text from which a tokenizer from scratch takes its words: every training question and every chain.
+
+    Not the arm's own selection: so all arms of a study read and write with the same words.
+    """
+    method = build(find("method", of["method"]), dict(of["options"]), "teacher.options")
+    for example in make_examples(method, problems, chains, {}, seed=seed):
+        yield "".join(segment.text for segment in example.segments)
+    with_chains = {chain.problem for chain in chains}
+    yield from (problem.question for problem in problems if problem.id not in with_chains)
+
+
+def _chosen(chains: Iterable[Chain], selection: Path) -> list[Chain]:
+    import json
+
+    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
+    return [chain for chain in chains if chain.id in ids]
+
+
+def open_student(checkpoint: Path, arguments: Mapping[str, Any]) -> LocalEngine:
+    """The engine that answers as the student in ``checkpoint``."""
+    from understudy.engines.local import TransformersEngine
+
+    return TransformersEngine(
+        checkpoint, dtype=arguments["precision"], batch_size=arguments["batch_size"], seed=arguments["seed"]
+    )

@@ -1,0 +1,202 @@
+"""From a study to its stages: what depends on what, and the key under which each result is kept.
+
+    problems -> chains -> verdicts -> selection -> student (per role, per seed) -> answers (per split)
+
+Equal inputs give equal keys, so arms that share a stage compute it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.core.errors import StudyError
+from understudy.core.registry import METHODS, TASKS, object_module
+from understudy.core.values import digest
+from understudy.studies.cache import code_version, file_digest, is_done
+from understudy.studies.schema import plain
+from understudy.studies.study import Arm, Study
+
+Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
+KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
+
+_JOBS = {kind: f"understudy.studies.jobs.{kind}" for kind in KINDS}
+_MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One cached step. ``needs`` names the stages before it (role in this stage -> key); ``arguments`` are plain values."""
+
+    kind: Kind
+    label: str
+    key: str
+    needs: Mapping[str, str]
+    arguments: Mapping[str, Any]
+
+    def directory(self, run: Path) -> Path:
+        return run / "stages" / f"{self.kind}-{self.key}"
+
+    def done(self, run: Path) -> bool:
+        return is_done(self.directory(run))
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """Where an arm's results are: selection key, and per seed the student keys by role and the answer keys by split."""
+
+    arm: Arm
+    selection: str
+    students: Mapping[int, Mapping[str, str]]
+    answers: Mapping[int, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every stage of a study in an order in which they can run, and the map from arms to stages."""
+
+    study: Study
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    arms: tuple[ArmPlan, ...] = ()
+    problems: str = ""
+    chains: str = ""
+    verdicts: str = ""
+
+    def until(self, kind: Kind) -> list[Stage]:
+        """The stages up to and including ``kind``."""
+        kinds = KINDS[: KINDS.index(kind) + 1]
+        return [stage for stage in self.stages.values() if stage.kind in kinds]
+
+
+def make_plan(study: Study) -> Plan:
+    """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
+    stages: dict[str, Stage] = {}
+
+    def add(
+        kind: Kind, label: str, needs: Mapping[str, str], arguments: Mapping[str, Any], code: list[str], libraries: bool = False
+    ) -> str:
+        version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())
+        key = digest([kind, dict(needs), plain(dict(arguments)), version])
+        stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments))
+        return key
+
+    seed = study.seed
+    task = study.make_task()
+    files = {str(path): _digest_of(path, "task") for path in getattr(task, "files", lambda: [])()}
+    problems = add(
+        "problems",
+        study.task,
+        {},
+        {
+            "task": study.task,
+            "options": plain(task),
+            "files": files,
+            "seed": seed,
+            "overlap": study.overlap,
+            "held_out": list(study.evaluation.splits),
+            "used": [study.evaluation.dev],
+        },
+        [object_module(TASKS, study.task)],
+    )
+    teacher = plain(study.teacher)
+    recorded = [study.root / name for name in study.teacher.chains]
+    teacher["chains"] = [str(path) for path in recorded]
+    chains = add(
+        "chains",
+        study.teacher.engine,
+        {"problems": problems},
+        {"teacher": teacher, "task": study.task, "task_options": plain(task), "seed": seed}
+        | {"files": {str(path): _digest_of(path, "teacher.chains") for path in recorded}},
+        [*_teacher_code(study), object_module(METHODS, study.teacher.method)],
+        study.teacher.engine == "transformers",
+    )
+    verdicts = add("verdicts", "answer", {"problems": problems, "chains": chains}, {}, [])
+    shared = Shared(study, problems, chains, verdicts)
+    arms = tuple(_plan_arm(shared, arm, add) for arm in study.arms)
+    return Plan(study, stages, arms, problems, chains, verdicts)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every arm builds on."""
+
+    study: Study
+    problems: str
+    chains: str
+    verdicts: str
+
+
+def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
+    study, evaluation = shared.study, shared.study.evaluation
+    method = study.method(arm)
+    needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
+    selection = add("selection", arm.name, needs, {"select": plain(arm.select), "seed": study.seed}, [])
+    asked = {"method": arm.method, "options": plain(method)}
+    code = [object_module(METHODS, arm.method)]
+    limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}
+    students: dict[int, dict[str, str]] = {}
+    answers: dict[int, dict[str, str]] = {}
+    for seed in range(study.seed, study.seed + study.seeds):
+        suffix = f", seed {seed}" if study.seeds > 1 else ""
+        students[seed] = {}
+        for role in _in_order(method):
+            students[seed][role] = add(
+                "student",
+                f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else ""),
+                {"problems": shared.problems, "chains": shared.chains, "selection": selection}
+                | {f"student:{need}": students[seed][need] for need in method.needs.get(role, ())},
+                asked
+                | limits
+                | {
+                    "role": role,
+                    "student": plain(study.student_of(arm)),
+                    "training": plain(study.training_of(arm)),
+                    "seed": seed,
+                    "dev": evaluation.dev,
+                    "dev_problems": evaluation.dev_problems,
+                    "vocabulary": {"method": study.teacher.method, "options": plain(dict(study.teacher.options))},
+                },
+                [*code, object_module(METHODS, study.teacher.method)],
+                True,
+            )
+        answers[seed] = {
+            split: add(
+                "answers",
+                f"{arm.name}{suffix}, {split}",
+                {"problems": shared.problems} | {f"student:{role}": key for role, key in students[seed].items()},
+                asked
+                | limits
+                | {"split": split, "votes": arm.decode.votes, "seed": seed}
+                | {"decoding": plain(arm.decode.decoding)},
+                code,
+                True,
+            )
+            for split in evaluation.splits
+        }
+    return ArmPlan(arm, selection, students, answers)
+
+
+def _in_order(method: Any) -> list[str]:
+    """The roles of ``method``, each after the roles it needs."""
+    ordered: list[str] = []
+    while len(ordered) < len(method.roles):
+        ready = [r for r in method.roles if r not in ordered and set(method.needs.get(r, ())) <= set(ordered)]
+        assert ready, f"{method.name}: roles {method.roles} need each other in a circle: {method.needs}"
+        ordered.append(ready[0])
+    return ordered
+
+
+def _teacher_code(study: Study) -> list[str]:
+    return {
+        "procedural": ["understudy.engines.procedural", object_module(TASKS, study.task)],
+        "recorded": ["understudy.corpus.importing"],
+        "transformers": ["understudy.engines.local"],
+    }[study.teacher.engine]
+
+
+def _digest_of(path: Path, where: str) -> str:
+    if not path.is_file():
+        raise StudyError(f"{where}: there is no file {path}")
+    return file_digest(path)

@@ -1,0 +1,157 @@
+"""Run a plan: every stage that is not there yet, as many at once as there are cores. Resume is: run it again."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import BusyError, UserError
+from understudy.studies.cache import finish, is_done, write_json
+from understudy.studies.executor import Event, LocalProcesses, cores, perform
+from understudy.studies.plan import Kind, Plan, Stage, make_plan
+from understudy.studies.schema import plain
+from understudy.studies.study import Study
+
+
+class Watcher:
+    """What a run tells while it goes on; the command line shows it live, the default is silent."""
+
+    def planned(self, stages: list[Stage], cached: int) -> None:
+        """``stages`` are to be done now, ``cached`` were there already."""
+
+    def event(self, event: Event) -> None:
+        """Progress of a running stage: (label, done, total, note). Called from another thread."""
+
+    def started(self, stage: Stage) -> None: ...
+
+    def finished(self, stage: Stage, says: Mapping[str, Any], seconds: float) -> None: ...
+
+
+def run_study(
+    study: Study,
+    directory: Path,
+    *,
+    until: Kind = "answers",
+    watcher: Watcher | None = None,
+    workers: int | None = None,
+) -> Plan:
+    """Run ``study`` in ``directory`` up to the stages of kind ``until``; stages that are there already are not redone.
+
+    Raises UserError for wrong input, BusyError where another process runs in ``directory``, EngineError where a model
+    fails; what was done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
+    """
+    watcher = watcher or Watcher()
+    plan = make_plan(study)
+    _make_directory(directory)
+    with only_runner(directory):
+        (directory / "study.toml").write_text(study.text, encoding="utf-8")
+        write_json(directory / "plan.json", describe(plan))
+        stages = plan.until(until)
+        todo = [stage for stage in stages if not stage.done(directory)]
+        watcher.planned(todo, len(stages) - len(todo))
+        if todo:
+            with LocalProcesses(min(workers or cores(), len(todo)), watcher.event) as pool:
+                _schedule(todo, directory, pool, watcher)
+    return plan
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON: what `understudy ls`, `results` and `report` read without the study file."""
+    return {
+        "name": plan.study.name,
+        "study": plain(_options_of(plan.study)),
+        "stages": [{"kind": s.kind, "label": s.label, "key": s.key} for s in plan.stages.values()],
+        "arms": [
+            {
+                "name": arm.arm.name,
+                "selection": arm.selection,
+                "students": {str(seed): dict(roles) for seed, roles in arm.students.items()},
+                "answers": {str(seed): dict(splits) for seed, splits in arm.answers.items()},
+            }
+            for arm in plan.arms
+        ],
+    }
+
+
+def _options_of(study: Study) -> dict[str, Any]:
+    import dataclasses
+
+    values = dataclasses.asdict(study)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if k != "text"}
+
+
+def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, watcher: Watcher) -> None:
+    waiting = {stage.key: stage for stage in todo}
+    running: dict[Future[Any], Stage] = {}
+    try:
+        while waiting or running:
+            for stage in _ready(waiting, running, directory):
+                del waiting[stage.key]
+                running[_submit(pool, stage, directory)] = stage
+                watcher.started(stage)
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                stage = running.pop(future)
+                says, seconds = future.result()
+                inputs = {"needs": dict(stage.needs), "arguments": plain(dict(stage.arguments))}
+                where = stage.directory(directory)
+                finish(where, kind=stage.kind, label=stage.label, inputs=inputs, seconds=seconds, says=says)
+                watcher.finished(stage, says, seconds)
+    except BaseException:
+        pool.stop()
+        raise
+
+
+def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage], directory: Path) -> Iterator[Stage]:
+    """Stages whose needs are done, in plan order, students first: they take longest."""
+    unfinished = set(waiting) | {stage.key for stage in running.values()}
+    ready = [stage for stage in waiting.values() if not unfinished & set(stage.needs.values())]
+    yield from sorted(ready, key=lambda stage: stage.kind != "student")
+
+
+def _submit(pool: LocalProcesses, stage: Stage, directory: Path) -> Future[Any]:
+    needs = {name: str(directory / "stages" / _directory_name(directory, key)) for name, key in stage.needs.items()}
+    arguments = plain(dict(stage.arguments))
+    return pool.submit(perform, stage.kind, str(stage.directory(directory)), needs, arguments, stage.label)
+
+
+def _directory_name(directory: Path, key: str) -> str:
+    found = [path for path in (directory / "stages").glob(f"*-{key}") if is_done(path)]
+    assert len(found) == 1, (key, found)
+    return found[0].name
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        (directory / "stages").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be made or written ({error.strerror}); give another directory with --out") from None
+
+
+@contextmanager
+def only_runner(directory: Path) -> Iterator[None]:
+    """Hold the run directory; a second runner is told who has it."""
+    lock = directory / ".lock"
+    try:
+        file = lock.open("a+")
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror}); give another directory with --out") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BusyError(
+                f"{directory}: process {file.read().strip() or '?'} is running a study there; wait for it or give --out"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+

@@ -1,0 +1,74 @@
+"""From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from understudy.core.errors import StudyError, nearest
+
+T = TypeVar("T")
+
+
+def build(kind: type[T], table: Any, where: str) -> T:
+    """An instance of the options dataclass ``kind`` from ``table``; ``where`` is the table's name in messages ("" at the top).
+
+    Fields that are dataclasses (or tuples of them) are built from their sub-tables. Types are checked as JSON is: a list
+    may be a tuple, an integer a float, and nothing else is converted. Raises StudyError.
+    """
+    if not isinstance(table, Mapping):
+        raise StudyError(f"{where}: must be a table of options, not {table!r}")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise StudyError(f"{where}: unknown key {key!r}{nearest(key, known)} (known: {', '.join(known)})")
+    values = {key: _value(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
+    try:
+        return kind(**values)
+    except TypeError:
+        required = [
+            f.name
+            for f in dataclasses.fields(kind)  # type: ignore[arg-type]
+            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
+        ]
+        raise StudyError(f"{where}: {', '.join(required)} must be given") from None
+    except StudyError:
+        raise
+    except ValueError as error:
+        raise StudyError(f"{where}: {error}") from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    inner = _dataclass_in(hint)
+    if inner is not None:
+        if typing.get_origin(hint) is tuple:
+            if not isinstance(value, list | tuple):
+                raise StudyError(f"{where}: must be a list of tables, not {value!r}")
+            return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+        return None if value is None else build(inner, value, where)
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise StudyError(f"{where} = {value!r}: {said[0].lower()}{said[1:]}") from None
+
+
+def _dataclass_in(hint: Any) -> Any:
+    """The dataclass in ``X``, ``X | None`` or ``tuple[X, ...]``; None where there is none."""
+    if dataclasses.is_dataclass(hint):
+        return hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        return next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), None)
+    return None
+
+
+def plain(options: Any) -> Any:
+    """The options as JSON-able values: what goes into stage keys, cards and the resolved study."""
+    return json.loads(json.dumps(dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options))  # type: ignore[arg-type]

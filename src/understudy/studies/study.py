@@ -1,0 +1,272 @@
+"""A study: one TOML file that says which problems, which teacher, which student, which arms.
+
+    [study]       name, seed, seeds
+    [task]        name = "diary" | "files", and its options
+    [teacher]     engine, samples, ...
+    [student]     what every arm trains          (understudy.training.options.StudentOptions)
+    [training]    how every arm trains it        (understudy.training.options.TrainingOptions)
+    [evaluation]  splits, limits
+    [[arms]]      name, method, options, select, decode, and what differs from [training]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.core.asks import Decoding
+from understudy.core.errors import StudyError, UserError, nearest
+from understudy.core.registry import find
+from understudy.selection.select import Selection
+from understudy.studies.schema import build, plain
+from understudy.training.options import StudentOptions, TrainingOptions
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who writes the chains.
+
+    ``engine``: ``procedural`` (the world's own teacher), ``recorded`` (chains that somebody already has) or
+    ``transformers`` (a model directory on this machine). ``samples``: chains per problem; 30 is SCoTD's N (arXiv 2306.14050,
+    README of the authors' code). ``temperature`` 1.0 is the SCoTD preset, unverified (their code takes it from a
+    configuration; second-hand notes say 1.0). ``method``: whose question is put to the teacher.
+    """
+
+    engine: Literal["procedural", "recorded", "transformers"] = "procedural"
+    samples: int = 30
+    temperature: float = 1.0
+    top_p: float = 1.0
+    method: str = "scotd"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of ``method``."""
+    slip: float = 0.05
+    """procedural: chance of a wrong result in a step."""
+    misread: float = 0.5
+    """procedural: chance that a chain reads an ambiguous verb the wrong way."""
+    checkpoint: str | None = None
+    """transformers: the model's directory."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """transformers: what its weights are loaded as."""
+    chains: tuple[str, ...] = ()
+    """recorded: JSONL files of chains, or corpora (.parquet); relative to the study file."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """recorded: our field -> the JSONL's field, where the names differ."""
+    prefer: Literal["text", "recorded"] = "text"
+    """recorded: which answer counts where the text states another than the row does."""
+
+
+@dataclass(frozen=True)
+class Decode:
+    """How an arm's student answers: greedy once, or ``votes`` sampled paths and the majority (self-consistency).
+
+    ``temperature`` 0.7 for votes: FEASIBILITY-scale trials here; the self-consistency papers use 0.5 to 0.7. ``weighted``
+    makes the likelihood-weighted vote the arm's result; both are always reported.
+    """
+
+    votes: int = 1
+    temperature: float | None = None
+    """None: 0 for one vote, 0.7 for several."""
+    top_p: float = 1.0
+    weighted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.votes < 1:
+            raise ValueError(f"votes = {self.votes}: at least 1")
+        if self.votes > 1 and self.decoding.temperature == 0:
+            raise ValueError("temperature = 0 with several votes: they would all be the same; give a temperature")
+
+    @property
+    def decoding(self) -> Decoding:
+        default = 0.0 if self.votes == 1 else 0.7
+        return Decoding(default if self.temperature is None else self.temperature, self.top_p)
+
+    @property
+    def label(self) -> str:
+        """The ``decoding`` column of the results."""
+        drawn = f"T={self.decoding.temperature:g}" + (f" top_p={self.top_p:g}" if self.top_p < 1 else "")
+        if self.votes > 1:
+            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {drawn}"
+        return "greedy" if self.decoding.temperature == 0 else drawn
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of the students.
+
+    ``splits``: the splits to answer; the first is the headline. ``dev``: the split from which checkpoints are chosen, at
+    most ``dev_problems`` of it; it may not be one of ``splits``. ``baseline``: the arm that every other is compared with
+    (default: the first). ``reference``: problems are also compared by the meta key ``by`` (accuracy by number of steps).
+    """
+
+    splits: tuple[str, ...] = ("test",)
+    dev: str = "dev"
+    dev_problems: int = 200
+    batch_size: int = 256
+    precision: Literal["float32", "bfloat16"] = "float32"
+    by: str = "steps"
+    resamples: int = 10_000
+    """Bootstrap and permutation resamples."""
+
+    def __post_init__(self) -> None:
+        if self.dev in self.splits:
+            raise ValueError(
+                f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
+                "refused; name another split"
+            )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the comparison: a method with its options, the chains it is given, and how its student answers."""
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    select: Selection = Selection()
+    decode: Decode = Decode()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of [training] that this arm sets otherwise."""
+    student: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of [student] that this arm sets otherwise."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study. ``root`` is the directory that its relative paths start from; ``text`` its file."""
+
+    name: str
+    task: str
+    task_options: Mapping[str, Any]
+    teacher: Teacher
+    student: StudentOptions
+    training: TrainingOptions
+    evaluation: Evaluation
+    arms: tuple[Arm, ...]
+    seed: int = 0
+    seeds: int = 1
+    overlap: Literal["error", "drop"] = "error"
+    title: str = ""
+    description: str = ""
+    root: Path = Path()
+    text: str = ""
+    overrides: tuple[str, ...] = ()
+
+    def method(self, arm: Arm) -> Any:
+        """The arm's method with its options."""
+        return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
+
+    def training_of(self, arm: Arm) -> TrainingOptions:
+        return build(TrainingOptions, plain(self.training) | dict(arm.training), f"arms[{arm.name!r}].training")
+
+    def student_of(self, arm: Arm) -> StudentOptions:
+        return build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
+
+    def make_task(self) -> Any:
+        """The task with its options; tasks that read files get the study's directory as ``root``."""
+        kind = find("task", self.task)
+        options = dict(self.task_options)
+        if "root" in {f.name for f in dataclasses.fields(kind)}:
+            options["root"] = str((self.root / str(options.get("root", "."))).resolve())
+        return build(kind, options, "task")
+
+
+_HEAD = ("name", "seed", "seeds", "overlap", "title", "description")
+_TABLES = ("study", "task", "teacher", "student", "training", "evaluation", "arms")
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate the study file ``path``; ``overrides`` are ``a.b=c`` assignments (``--set``).
+
+    Raises StudyError naming the file, the key and the nearest known one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except (FileNotFoundError, IsADirectoryError):
+        raise StudyError(f"{path}: there is no such study file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not a TOML file: {error}") from None
+    try:
+        for override in overrides:
+            _set(tables, override)
+        return _study(tables, root=path.parent, text=text, overrides=tuple(overrides))
+    except UserError as error:
+        raise StudyError(f"{path}: {error}") from None
+
+
+def _study(tables: Mapping[str, Any], *, root: Path, text: str, overrides: tuple[str, ...]) -> Study:
+    for key in tables:
+        if key not in _TABLES:
+            raise StudyError(f"unknown table [{key}]{nearest(key, _TABLES)} (known: {', '.join(_TABLES)})")
+    head = dict(tables.get("study", {}))
+    for key in head:
+        if key not in _HEAD:
+            raise StudyError(f"study: unknown key {key!r}{nearest(key, _HEAD)} (known: {', '.join(_HEAD)})")
+    task = dict(tables.get("task", {}))
+    if "name" not in task:
+        raise StudyError("task: name must be given")
+    arms = tables.get("arms", [])
+    if not isinstance(arms, list) or not arms:
+        raise StudyError("arms: at least one [[arms]] table must be given")
+    body = {
+        "task": task.pop("name"),
+        "task_options": task,
+        **{name: tables.get(name, {}) for name in ("teacher", "student", "training", "evaluation")},
+        "arms": arms,
+        **head,
+    }
+    if "name" not in head:
+        raise StudyError("study: name must be given")
+    study = dataclasses.replace(build(Study, body, ""), root=root, text=text, overrides=overrides)
+    _validate(study)
+    return study
+
+
+def _validate(study: Study) -> None:
+    names = [arm.name for arm in study.arms]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyError(f"arms: two arms are called {name!r}; give each a name of its own")
+    if study.seeds < 1:
+        raise StudyError(f"study.seeds = {study.seeds}: at least 1")
+    if study.teacher.samples < 1:
+        raise StudyError(f"teacher.samples = {study.teacher.samples}: at least 1")
+    if study.teacher.engine == "recorded" and not study.teacher.chains:
+        raise StudyError('teacher.chains: a "recorded" teacher needs files of chains')
+    if study.teacher.engine == "transformers" and not study.teacher.checkpoint:
+        raise StudyError('teacher.checkpoint: a "transformers" teacher needs the directory of a model')
+    study.make_task()
+    build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
+    for arm in study.arms:
+        study.method(arm), study.training_of(arm), study.student_of(arm)
+
+
+def _set(tables: dict[str, Any], override: str) -> None:
+    """Apply one ``a.b=c`` assignment; ``c`` is a TOML value, or a plain string where it is none."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise StudyError(f"--set {override!r}: must look like table.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *parents, last = key.strip().split(".")
+    here: Any = tables
+    for i, part in enumerate(parents):
+        at = ".".join(parents[: i + 1])
+        if isinstance(here, list):
+            if not part.isdigit() or int(part) >= len(here):
+                raise StudyError(f"--set {override!r}: {at} is not one of the {len(here)} entries (counted from 0)")
+            here = here[int(part)]
+        else:
+            here = here.setdefault(part, {})
+        if not isinstance(here, dict | list):
+            raise StudyError(f"--set {override!r}: {at} is {here!r}, not a table")
+    if isinstance(here, list):
+        raise StudyError(f"--set {override!r}: {'.'.join(parents)} is a list; name an entry of it, as in arms.0.name")
+    here[last] = parsed
