@@ -1,0 +1,39 @@
+"""Understudy: teach a small model to reason step by step from a large model's written reasoning.
+
+The same as the command line, from Python; each is imported when it is first used::
+
+    study = understudy.load_study("study.toml", ["training.steps=200"])
+    plan = understudy.run_study(study, Path("runs/mine"))          # resume is: call it again
+    report = understudy.open_run(Path("runs/mine"))                # report.rows: one per arm, split, seed and decoding
+    answered = understudy.ask_student("runs/mine/students/...", "ana has 4 coins . ...")
+    understudy.import_corpus([Path("chains.jsonl")], problems=[Path("questions.jsonl")], kind="number", to=Path("c.parquet"))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.studies.importing import import_corpus
+    from understudy.studies.reporting import open_run
+    from understudy.studies.run import run_study
+    from understudy.studies.serving import ask_student
+    from understudy.studies.study import load_study
+
+__all__ = ["ask_student", "import_corpus", "load_study", "open_run", "run_study"]
+
+_WHERE = {
+    "ask_student": "understudy.studies.serving",
+    "import_corpus": "understudy.studies.importing",
+    "load_study": "understudy.studies.study",
+    "open_run": "understudy.studies.reporting",
+    "run_study": "understudy.studies.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'understudy' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,196 @@
+"""Arithmetic as people write it, evaluated exactly and without risk.
+
+    evaluate("(10 - 6) * (4 + 5)")   -> Fraction(36, 1)
+    evaluate("16 x $1.50")           -> Fraction(24, 1)
+    evaluate("9**9**9")              -> None     (refused: too large)
+    evaluate("__import__('os')")     -> None     (not arithmetic)
+
+Numbers (thousands commas, decimals, mixed fractions, ``%`` as hundredths, a currency sign in front), ``+ - * / ^ **``, ``x`` as
+times, parentheses. There are no names, calls or attributes to refuse: the grammar does not have them. Everything is bounded:
+length, nesting, and the size of every intermediate number, so hostile text costs no more than honest text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+MAX_CHARS = 500
+MAX_DEPTH = 30
+MAX_BITS = 1024
+"""Of a numerator or denominator; about 300 decimal digits."""
+
+LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,40})?|[0-9]{1,40}(?:\.[0-9]{1,40})?|\.[0-9]{1,40})(?![0-9])"
+"""A number without sign; more than 40 digits in a row are no number."""
+
+_NUMBER = re.compile(rf"(?:[$€£]\s?)?({LITERAL}(?:[eE][+-]?[0-9]{{1,2}}(?![0-9]))?)")
+_MIXED = re.compile(r"[ \t]{1,3}([0-9]{1,6})[ \t]?/[ \t]?([0-9]{1,6})(?![0-9.,]?[0-9])")
+_OPERATOR = re.compile(r"\*\*|[-+*/^]|[xX](?=\s{0,2}[$(0-9.])")
+_LEVEL = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 3}
+_ATOM = 4
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A parsed expression: ``text`` is canonical (single spaces, no needless parentheses), ``numbers`` are the literals from
+    left to right, ``value`` is None where it is undefined (division by zero), ``end`` is where it ends in the source."""
+
+    text: str
+    value: Fraction | None
+    numbers: tuple[Fraction, ...]
+    level: int
+    end: int
+
+
+class _Refused(Exception):
+    """Too large or too deep."""
+
+
+def parse(text: str, start: int = 0) -> Expression | None:
+    """The longest expression that begins at ``text[start]`` (blanks skipped), or None where there is none or it is refused."""
+    try:
+        found = _sum(text[start : start + MAX_CHARS], 0, 0)
+    except _Refused:
+        return None
+    return replace(found, end=start + found.end) if found else None
+
+
+def evaluate(text: str) -> Fraction | None:
+    """The exact value of ``text``, None where it is not wholly an expression, is undefined, or is too large."""
+    found = parse(text) if len(text) <= MAX_CHARS else None
+    return found.value if found and not text[found.end :].strip() else None
+
+
+def plain(value: Fraction) -> str:
+    """The one way a number is written: ``7``, ``-0.5``; ``1/3`` where no decimal of 20 places or fewer is exact."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    scaled = value * 10**20
+    if scaled.denominator != 1:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(scaled.numerator)).rjust(21, "0")
+    return ("-" if value < 0 else "") + digits[:-20] + "." + digits[-20:].rstrip("0")
+
+
+def to_fraction(literal: str) -> Fraction:
+    """The value of one `LITERAL`, with an exponent perhaps."""
+    return Fraction(literal.replace(",", ""))
+
+
+def _sum(text: str, at: int, depth: int) -> Expression | None:
+    return _chain(text, at, depth, ("+", "-"))
+
+
+def _product(text: str, at: int, depth: int) -> Expression | None:
+    return _chain(text, at, depth, ("*", "/"))
+
+
+def _chain(text: str, at: int, depth: int, operators: tuple[str, str]) -> Expression | None:
+    """Left-associative operators of one level."""
+    below = _product if "+" in operators else _signed
+    left = below(text, at, depth)
+    while left is not None:
+        operator, after = _operator(text, left.end)
+        right = below(text, after, depth) if operator in operators else None
+        if right is None:
+            break
+        left = _join(operator, left, right)
+    return left
+
+
+def _signed(text: str, at: int, depth: int) -> Expression | None:
+    at = _skip(text, at)
+    if text[at : at + 1] not in ("-", "+"):
+        return _power(text, at, depth)
+    inner = _signed(text, at + 1, _deeper(depth))
+    if inner is None or text[at] == "+":
+        return inner
+    value = None if inner.value is None else -inner.value
+    shown = inner.text if inner.level > _LEVEL["*"] else f"({inner.text})"
+    return Expression("-" + shown, value, inner.numbers, _LEVEL["*"], inner.end)
+
+
+def _power(text: str, at: int, depth: int) -> Expression | None:
+    base = _atom(text, at, depth)
+    if base is None:
+        return None
+    operator, after = _operator(text, base.end)
+    exponent = _signed(text, after, _deeper(depth)) if operator == "**" else None
+    return _join("**", base, exponent) if exponent else base
+
+
+def _atom(text: str, at: int, depth: int) -> Expression | None:
+    at = _skip(text, at)
+    if text[at : at + 1] in ("(", "["):
+        inner = _sum(text, at + 1, _deeper(depth))
+        close = _skip(text, inner.end) if inner else 0
+        if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
+            return None
+        return replace(inner, end=close + 1)
+    match = _NUMBER.match(text, at)
+    if match is None:
+        return None
+    value, end = to_fraction(match[1]), match.end()
+    mixed = _MIXED.match(text, end)
+    if mixed and value.denominator == 1 and 0 < int(mixed[1]) < int(mixed[2]):
+        value, end = value + Fraction(int(mixed[1]), int(mixed[2])), mixed.end()
+    if text[end : end + 1] == "%":
+        value, end = value / 100, end + 1
+    shown = plain(value).replace("/", " / ")
+    return Expression(shown, _bounded(value), (value,), _LEVEL["*"] if "/" in shown else _ATOM, end)
+
+
+def _deeper(depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise _Refused
+    return depth + 1
+
+
+def _operator(text: str, at: int) -> tuple[str, int]:
+    """The operator after ``at``, in its one spelling, and where it ends; "" where there is none."""
+    match = _OPERATOR.match(text, _skip(text, at))
+    if match is None:
+        return "", at
+    return {"^": "**", "x": "*", "X": "*"}.get(match[0], match[0]), match.end()
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1] in (" ", "\t"):
+        at += 1
+    return at
+
+
+def _join(operator: str, left: Expression, right: Expression) -> Expression:
+    level = _LEVEL[operator]
+    # equal levels need no parentheses on the side to which the operator associates
+    left_text = left.text if left.level > level or (left.level == level and operator != "**") else f"({left.text})"
+    free = right.level > level or (right.level == level and operator in ("+", "*", "**"))
+    right_text = right.text if free else f"({right.text})"
+    undefined = left.value is None or right.value is None
+    value = None if undefined else _apply(operator, left.value or Fraction(0), right.value or Fraction(0))
+    return Expression(f"{left_text} {operator} {right_text}", value, left.numbers + right.numbers, level, right.end)
+
+
+def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
+    """The value, None where it is undefined. Raises _Refused where it is too large to be an answer."""
+    if operator == "**":
+        return _raise(left, right)
+    if operator == "/":
+        return _bounded(left / right) if right else None
+    return _bounded(left + right if operator == "+" else left - right if operator == "-" else left * right)
+
+
+def _raise(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if exponent.denominator != 1 or (base == 0 and exponent < 0):
+        return None  # roots are not exact
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if bits * abs(exponent) > MAX_BITS:
+        raise _Refused
+    return base ** int(exponent)
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise _Refused
+    return value

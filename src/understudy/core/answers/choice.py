@@ -1,0 +1,92 @@
+"""Options: ``(b)``, ``B``, ``B) show``, ``2``, or the option's own text -> ``B``.
+
+Labels are letters; where there are option texts, ``1`` to ``9`` are labels too (ARC's keys), unless an option *is* that number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of, sentence_end
+from understudy.core.answers.words import words
+
+_OPEN = r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"
+_BRACKETED = r"[(\[{]\s?(?P<bracketed>[A-Za-z1-9])\s?[)\]}]"
+_HALF = r"(?P<half>[A-Za-z1-9])\s?[)\]]"
+_BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9'’+-])"
+_SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
+_LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
+_AND_THEN = re.compile(r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))")
+_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
+
+
+def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
+    """The option that ``span`` states. ``strict``: the label or text has to be its beginning."""
+    span = span[:SPAN]
+    match = _LABEL.match(span)
+    by_text = _whole_text(span, choices)
+    if match is None:
+        return by_text if strict or by_text.found else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
+    sign = next(group for group in match.groups() if group)
+    if by_text.found and (sign.isdigit() or match["bare"] == "A"):
+        return by_text
+    if match["bare"] in ("A", "I") and _is_word(span, match.end()):
+        return by_text if by_text.found or strict else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
+    letter = _letter(sign, choices)
+    if letter is None:
+        return by_text
+    return one_of([Reading(letter), *_others(span, match.end(), choices)])
+
+
+def named(sentence: str, choices: Sequence[str]) -> Reading:
+    """The one option whose text ``sentence`` names, as whole words; a text inside a longer one that is named does not count."""
+    said = f" {' '.join(words(sentence))} "
+    texts = [f" {' '.join(words(choice))} " for choice in choices]
+    here = [i for i, text in enumerate(texts) if text.strip() and text in said]
+    here = [i for i in here if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in here)]
+    return one_of([Reading(_name(i)) for i in here if texts.index(texts[i]) == i])
+
+
+def mentioned(sentence: str, choices: Sequence[str]) -> Reading:
+    """The one label, in brackets or after the word "option", that ``sentence`` mentions."""
+    letters = [_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
+    return one_of([Reading(letter) for letter in letters if letter])
+
+
+def _whole_text(span: str, choices: Sequence[str]) -> Reading:
+    said = words(span[: sentence_end(span, _first_word(span), len(span))])
+    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if said and said == words(choice)][:1])
+
+
+def _others(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
+    """Further labels that are joined to the first: "A or B", "(A), (B) and (C)"."""
+    found = []
+    while (match := _AND_THEN.match(span, at)) and len(found) < 10:
+        letter = _letter(match["a"] or match["b"], choices)
+        if letter:
+            found.append(Reading(letter))
+        at = match.end()
+    return found
+
+
+def _letter(sign: str, choices: Sequence[str]) -> str | None:
+    """The canonical letter of a label, None where there is no such option."""
+    if sign.isdigit():
+        return _name(int(sign) - 1) if 0 < int(sign) <= len(choices) else None
+    letter = sign.upper()
+    return letter if not choices or ord(letter) - ord("A") < len(choices) else None
+
+
+def _name(index: int) -> str:
+    return chr(ord("A") + index)
+
+
+def _first_word(span: str) -> int:
+    return len(span) - len(span.lstrip())
+
+
+def _is_word(span: str, at: int) -> bool:
+    """Whether the capital A or I before ``at`` reads as a word of the language: "A dog", not "A because"."""
+    follows = re.match(r" ([a-z]+)", span[at : at + 30])
+    return follows is not None and follows[1] not in ("because", "since", "as", "is", "and", "or", "which", "for", "due", "based")

@@ -1,0 +1,160 @@
+"""Numbers: ``7``, ``$1,650.50``, ``-3``, ``45 %``, ``5/12``, ``1 1/2 cups``, ``37 + 10 = 47``, ``two hundred and four``.
+
+The canonical form is `arithmetic.plain`: an integer, an exact decimal, else a fraction in lowest terms. A currency or percent
+sign is a unit and is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. What is written as arithmetic is
+evaluated; of an equation the right-hand side counts, since that is what its writer says, true or not.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of
+
+_FILLER = re.compile(
+    r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|just|"
+    r"simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
+    re.I,
+)
+_START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
+_ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
+_TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
+_REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
+_SCALE = re.compile(r"\s{0,2}(hundred|thousand|million|billion|trillion)\b", re.I)
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
+_NEXT = re.compile(rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))")
+_ALGEBRA = re.compile(r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])")
+_UNIT = re.compile(r"[^0-9=]{0,60}")
+
+
+def read(span: str, *, strict: bool = False) -> Reading:
+    """The number that ``span`` states. ``strict``: the span has to be the number and its unit, as a gold answer is."""
+    span = tidy(span)[:SPAN]
+    lead = _FILLER.match(span)
+    begin = lead.end() if lead else 0
+    found = _run(span, begin)
+    if _ALGEBRA.search(span) and "=" not in span:
+        return NOTHING
+    if found is None and not any(sign.isdigit() for sign in span):
+        value = from_words(span[begin:])
+        return Reading(plain(value)) if value is not None else NOTHING
+    if found is None:
+        return NOTHING if strict else _inside(span)
+    value, end = found
+    if strict and not _UNIT.fullmatch(span, end):
+        again = _right_side(span, end)
+        return Reading(plain(again[0])) if again and _UNIT.fullmatch(span, again[1]) else NOTHING
+    return _with_rest(span, value, end)
+
+
+def last(sentence: str) -> Reading:
+    """The number with which a sentence of reasoning ends: the last one, the right-hand side of an equation."""
+    return _inside(tidy(sentence)[-SPAN:])
+
+
+def _with_rest(span: str, value: Fraction, end: int) -> Reading:
+    """A number at the start of its span, after a look at what follows: an equation, or more numbers."""
+    again = _right_side(span, end)
+    if again is not None:
+        return Reading(plain(again[0]))
+    if _RANGE.match(span, end - len(span[:end].rstrip().rpartition(" ")[2])):
+        return AMBIGUOUS
+    readings = [Reading(plain(value))]
+    while (more := _NEXT.match(span, end)) and len(readings) < 20:
+        found = _run(span, more.end())
+        if found is None:
+            break
+        readings.append(Reading(plain(found[0])))
+        end = found[1]
+    return one_of(readings)
+
+
+def _inside(span: str) -> Reading:
+    """A number somewhere in a sentence: after its last equals sign, else the last one."""
+    span = _ENUMERATED.sub("", span)
+    best: Fraction | None = None
+    at = 0
+    while match := _START.search(span, at):
+        found = _run(span, match.start())
+        best, at = (found[0], max(found[1], match.end())) if found else (best, match.end())
+    return NOTHING if best is None else Reading(plain(best))
+
+
+def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:
+    """What stands to the right of the last equals sign of the equation that goes on at ``end``; None where there is none."""
+    found = None
+    while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
+        lead = _FILLER.match(span, match.end())
+        following = _run(span, lead.end() if lead else match.end())
+        if following is None:
+            break
+        found, end = following, following[1]
+    return found
+
+
+def _run(span: str, begin: int) -> tuple[Fraction, int] | None:
+    """Value and end of the number or arithmetic at ``begin``."""
+    if not _START.match(span, begin):
+        return None
+    if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
+        begin += 1  # $-5, $(3 + 4)
+    found = parse(span, begin)
+    if found is None or found.value is None or _ORDINAL.match(span, found.end):
+        return None
+    value = _unit_percent(span, found)
+    scale = _SCALE.match(span, found.end)
+    if scale:
+        return value * _SCALES[scale[1].lower()], scale.end()
+    return value, found.end
+
+
+def _unit_percent(span: str, found: Expression) -> Fraction:
+    """A lone ``45%`` is 45; inside arithmetic (``45% * 200``) it is hundredths."""
+    value = found.value or Fraction(0)
+    return value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else value
+
+
+_FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")
+_WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|mbox) ?\{([^{}]{0,80})\}")
+_LATEX = ((r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"), (r"\%", "%"), (r"\$", "$"), (r"\left", ""), (r"\right", ""), ("\\,", ""), (r"\!", ""))
+_BOLD = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ;:]|\$\$|<<[^<>]{0,80}>>")
+
+
+def tidy(span: str) -> str:
+    """``span`` without Markdown's and LaTeX's wrapping, and without GSM8K's calculator marks."""
+    span = span[: 3 * SPAN]
+    if "\\" in span:
+        span = _WRAPPED.sub(r" \1 ", _FRACTION.sub(r"(\1)/(\2)", span))
+        for name, sign in _LATEX:
+            span = span.replace(name, sign)
+    return _BOLD.sub("", span)
+
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
+
+
+def from_words(text: str) -> Fraction | None:
+    """``two hundred and four`` -> 204, at the start of ``text``: None where it does not begin with a number word."""
+    total = group = 0
+    seen = False
+    for word in re.findall(r"[a-z]+", text[:120].lower()):
+        if word in _WORDS:
+            group += _WORDS[word]
+        elif word == "hundred" and group:
+            group *= 100
+        elif word in _SCALES and group:
+            total, group = total + group * _SCALES[word], 0
+        elif not (word == "and" and seen):
+            if word in ("point", "of", "half", "third", "quarter") or word.endswith(("ths", "thirds", "quarters")):
+                return None
+            break
+        seen = True
+    return Fraction(total + group) if seen else None

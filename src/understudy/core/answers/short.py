@@ -1,0 +1,39 @@
+"""Short text: names, words, lists of words. Canonical by its words; see `words`."""
+
+from __future__ import annotations
+
+import re
+
+from understudy.core.answers.spans import NOTHING, Reading, sentence_end
+from understudy.core.answers.words import canonical
+
+LONGEST = 200
+"""Characters of a short answer; more is a text, not an answer."""
+
+_QUOTED = re.compile(r"[\"`“]([^\"`“”\n]{1,200})[\"`”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
+_LEAD = re.compile(r"[\s:=*_>-]{0,10}(?:that |it is |it's )?")
+_STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?:?|[:=]) *(?=[^\s:=])")
+
+
+def read(span: str, *, strict: bool = False) -> Reading:
+    """The short text that ``span`` states: what stands in quotes where it begins with them, else its first sentence."""
+    lead = _LEAD.match(span[: 3 * LONGEST])
+    begin = lead.end() if lead and not strict else 0
+    if quoted := _QUOTED.match(span, begin):
+        return _reading(quoted[1] or quoted[2])
+    end = len(span) if strict else sentence_end(span, begin, len(span))
+    return _reading(span[begin:end])
+
+
+def last(sentence: str) -> Reading:
+    """What a concluding sentence names: its last quoted text, else what follows its last "is" or colon."""
+    quoted = list(_QUOTED.finditer(sentence))
+    if quoted:
+        return _reading(quoted[-1][1] or quoted[-1][2])
+    stated = list(_STATES.finditer(sentence))
+    return _reading(sentence[stated[-1].end() :]) if stated else NOTHING
+
+
+def _reading(text: str) -> Reading:
+    value = canonical(text) if len(text) <= LONGEST else ""
+    return Reading(value) if value else NOTHING

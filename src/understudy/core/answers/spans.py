@@ -1,0 +1,95 @@
+"""Where things are in a reply: its thought, its last problem, its sentences. Positions always count in the text as it came."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+SPAN = 400
+"""Characters that are read of one statement, or of one sentence from its end: an answer is short."""
+
+
+class Reading(NamedTuple):
+    """What a span says: a canonical answer, nothing, or several answers at once (``ambiguous``)."""
+
+    value: str | None
+    status: str = "ok"
+
+    @property
+    def found(self) -> bool:
+        return self.status != "none"
+
+
+NOTHING = Reading(None, "none")
+AMBIGUOUS = Reading(None, "ambiguous")
+
+_ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）：，．", "---**/''\"\"    ():,.")
+
+
+def fold(text: str) -> str:
+    """The same text, of the same length, with typographic signs as plain ones."""
+    return text.translate(_ONE_TO_ONE)
+
+
+def one_of(readings: list[Reading]) -> Reading:
+    """The one value on which all readings that found something agree; AMBIGUOUS where they do not, NOTHING where none did."""
+    found = [reading for reading in readings if reading.found]
+    if not found:
+        return NOTHING
+    return found[0] if len(set(found)) == 1 else AMBIGUOUS
+
+
+_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
+_THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
+
+
+def after_thought(text: str) -> int | None:
+    """Where the reply proper begins, after the last ``</think>``; None where a thought was begun and never ended."""
+    begin = 0
+    for match in _THOUGHT_END.finditer(text):
+        begin = match.end()
+    return None if _THOUGHT_START.search(text, begin) else begin
+
+
+_RUN_ON = re.compile(
+    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?: ?[0-9]{1,3})?(?:\*\*)? ?[:.](?=\s)"
+)
+
+
+def run_on(text: str, begin: int) -> int | None:
+    """Where a completion goes on with a problem of its own, searched from ``begin``: None where it does not."""
+    match = _RUN_ON.search(text, begin)
+    return match.start() if match else None
+
+
+_SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "no", "u.s", "u.k"}
+_STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
+_WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
+
+
+def sentence_end(text: str, begin: int, end: int) -> int:
+    """Where the sentence that begins at ``begin`` ends: after its full stop, or before the line break."""
+    for match in _STOP.finditer(text, begin, end):
+        if match[0] == "\n":
+            return match.start()
+        word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
+        if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS - {"no"} or _initial(word[1])):
+            continue
+        return match.end()
+    return end
+
+
+def _initial(word: str) -> bool:
+    return len(word) > 2 and "." in word and len(word.rpartition(".")[2]) == 1
+
+
+def sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
+    """(begin, end) of each sentence in the last 2,000 characters, blank ones left out."""
+    found = []
+    at = max(begin, end - 2000)
+    while at < end:
+        stop = max(sentence_end(text, at, end), at + 1)
+        if text[at:stop].strip(" \n*_#-=~.`"):
+            found.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
+        at = stop
+    return found

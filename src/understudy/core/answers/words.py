@@ -1,0 +1,20 @@
+"""Short text compared by its words: case, articles and punctuation do not count."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_WORD = re.compile(r"\w+(?:[.,'’/:-]\w+)*|[^\w\s]", re.U)
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text``, in lower case and Unicode's compatible form, without articles (unless there is nothing else)."""
+    found = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
+    return [word for word in found if word not in _ARTICLES] or found
+
+
+def canonical(text: str) -> str:
+    """The words with single spaces between them."""
+    return " ".join(words(text))

@@ -1,0 +1,72 @@
+"""Yes and no: ``Yes``, ``No, it is not``, ``true``, ``B) False`` -> ``yes`` or ``no``."""
+
+from __future__ import annotations
+
+import re
+
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, sentence_end
+from understudy.core.answers.words import words
+
+_VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
+_NO_NOUN = r"(?!\s(?:one|longer|way|idea|evidence|information|doubt|more|less|matter|answer|definitive|direct|clear|simple|single|specific)\b)(?!-)(?!\.\s?[0-9])"
+_FIRST = re.compile(
+    r"[\s:=\"'`*_~>#(\[,-]{0,10}(?:[AB][).]\s)?[\"'`*_]{0,3}(?:(?:that|it|is|a|an|definitely|probably|most|likely|still|both|either|therefore|thus|so|simply)\b[\s:,\"'`*_]{1,4}){0,4}"
+    rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
+    re.I,
+)
+_ANY = re.compile(rf"(?<![A-Za-z-])(?:yes|no{_NO_NOUN}|true|false)(?![A-Za-z-])", re.I)
+_NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
+
+
+def read(span: str, *, strict: bool = False) -> Reading:
+    """The verdict that ``span`` states. ``strict``: it has to be the first word."""
+    span = span[:SPAN]
+    first = _FIRST.match(span)
+    end = sentence_end(span, len(span) - len(span.lstrip()), len(span))
+    if first and (strict or not _ANY.search(span, first.end(), min(end, first.end() + 12))):
+        return Reading(_VALUES[first["word"].lower()])
+    return NOTHING if strict else anywhere(span[:end])
+
+
+def anywhere(sentence: str) -> Reading:
+    """The one verdict that a sentence contains, "not true" turned round."""
+    found = []
+    for match in _ANY.finditer(sentence):
+        value = _VALUES[match[0].lower()]
+        denied = _NOT.search(sentence, max(0, match.start() - 24), match.start())
+        found.append(Reading({"yes": "no", "no": "yes"}[value] if denied else value))
+    return one_of(found)
+
+
+_NEGATIONS = frozenset({"not", "no", "never", "cannot", "n't", "isn't", "aren't", "wasn't", "doesn't", "don't", "didn't", "can't", "won't", "neither", "nor"})
+_EMPTY = frozenset(
+    "is are was were be do does did can could would will should has have had may might it its this that of in on to for and or so thus "
+    "hence therefore final answer now still also then".split()
+)
+
+
+def answers(question: str, sentence: str) -> Reading:
+    """Whether ``sentence`` asserts (yes) or denies (no) what the yes/no ``question`` asks; NOTHING where it does neither plainly.
+
+    It asserts where it says all content words of the question and nothing else, denies where it adds one negation or puts one
+    other word in the place of one: "Is the coin still heads up?", "The coin is tails up." What it adds or leaves out beyond that
+    is left undecided.
+    """
+    asked = [word for word in words(_last_question(question)) if word not in _EMPTY]
+    said = [word for word in words(sentence) if word not in _EMPTY]
+    negated = sum(word in _NEGATIONS for word in said) - sum(word in _NEGATIONS for word in asked)
+    asked = [word for word in asked if word not in _NEGATIONS]
+    said = [word for word in said if word not in _NEGATIONS]
+    if len(asked) < 2 or len(said) != len(asked):
+        return NOTHING
+    changed = [(a, s) for a, s in zip(asked, said, strict=True) if a != s]
+    if len(changed) > 1 or negated not in (0, 1):
+        return NOTHING
+    return Reading("yes") if len(changed) + negated in (0, 2) else Reading("no")
+
+
+def _last_question(text: str) -> str:
+    """The last sentence of ``text`` that ends with a question mark."""
+    end = text.rfind("?")
+    begin = max(text.rfind(sign, 0, end) for sign in (". ", "? ", "\n", "! "))
+    return text[begin + 1 : end] if end > 0 else ""

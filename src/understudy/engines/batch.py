@@ -1,0 +1,197 @@
+"""A ragged batch of decoding rows over preallocated key-value buffers, as a `transformers` cache.
+
+Rows are right-aligned: all write their next token into the same column ``hi``, and a row that began later (or with a shorter
+prompt) has its first token further to the right. Columns outside a row are masked; columns that no row needs are left of
+``lo`` and out of every view::
+
+                 lo                    hi          capacity
+    row 0        q q q q q q c c c c c .           .
+    row 1            . q q q q c c c c .           .
+    row 2                      q q q q .           .   <- joined when another row ended
+
+The model writes in place, so a step copies one column and not the whole cache (`DynamicCache` concatenates: at 256 rows of
+120 columns that costs as much as the attention itself), rows that end give their place to the last row, and new rows are
+copied in at the end. Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin, EncoderDecoderCache
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass
+class Block:
+    """Prompts that were read together, each once: what their paths start from.
+
+    ``layers``: keys and values per layer, [prompts, H, C, D], right-aligned. ``lengths``: columns of each prompt (1, the
+    start token, for a decoder with an encoder). ``logits``: [prompts, V] after the last token. ``cross``: keys and values
+    of the sources, left-aligned, and ``sources`` their lengths; empty without an encoder.
+    """
+
+    lengths: list[int]
+    logits: torch.Tensor
+    layers: list[Pair]
+    sources: list[int]
+    cross: list[Pair]
+
+    @property
+    def bytes(self) -> int:
+        tensors = [t for pair in [*self.layers, *self.cross] for t in pair]
+        return sum(t.nbytes for t in [self.logits, *tensors])
+
+
+class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
+    """One layer's keys and values; ``window`` is the batch, which knows where to write."""
+
+    def __init__(self, window: Batch) -> None:
+        super().__init__()
+        self.window = window
+        self.pair: tuple[torch.Tensor, ...] = ()
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        raise AssertionError("rows are added before the model runs")
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
+        keys, values = self.pair
+        n, lo, hi, end = self.window.n, self.window.lo, self.window.hi, self.window.hi + key_states.shape[2]
+        keys[:n, :, hi:end] = key_states
+        values[:n, :, hi:end] = value_states
+        return keys[:n, :, lo:end], values[:n, :, lo:end]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.window.hi - self.window.lo
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class Batch:
+    """The rows under way, at most ``size`` for long. ``cache`` is what the model takes as ``past_key_values``."""
+
+    def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: str) -> None:
+        self.size, self.dtype, self.device = size, dtype, device
+        self.n = self.lo = self.hi = self.capacity = 0
+        self.starts = torch.zeros(0, dtype=torch.long)  # the first column of each row
+        self.next = torch.zeros(0, dtype=torch.long)  # the position of the token that each row takes next
+        self.sources = torch.zeros(0, dtype=torch.long)  # the source columns of each row, with an encoder
+        self.layers: list[_Layer] = []  # as many as the first block has
+        self.cross: list[_Layer] = []
+        self.cache: Any = Cache(layers=self.layers)
+        if seq2seq:
+            self.cache = EncoderDecoderCache(self.cache, Cache(layers=self.cross))
+
+    def add(self, block: Block, indices: Sequence[int]) -> None:
+        """Append one row per index into ``block``; an index may come many times."""
+        lengths = torch.tensor([block.lengths[i] for i in indices])
+        width, n = int(lengths.max()), self.n + len(indices)
+        pick = torch.tensor(indices, device=self.device)
+        if not self.layers:
+            self._open(block)
+        self._make_room(left=width, right=1, rows=n, like=block.layers)
+        for layer, read in zip(self.layers, block.layers, strict=True):
+            for buffer, states in zip(layer.pair, read, strict=True):
+                buffer[self.n : n, :, self.hi - width : self.hi] = states[:, :, -width:].index_select(0, pick)
+        self.starts = torch.cat([self.starts, self.hi - lengths])
+        self.next = torch.cat([self.next, lengths])
+        if block.cross:
+            self.sources = torch.cat([self.sources, torch.tensor([block.sources[i] for i in indices])])
+            for layer, read in zip(self.cross, block.cross, strict=True):
+                new = [states.index_select(0, pick) for states in read]
+                layer.keys, layer.values = (
+                    _stacked(old, states, width=int(self.sources.max()))
+                    for old, states in zip((layer.keys, layer.values), new, strict=True)
+                )
+        self.n, self.lo = n, int(self.starts.min())
+
+    def keep(self, order: Sequence[int]) -> None:
+        """Go on with the rows ``order``, in that order; rows that keep their place are not copied."""
+        moved = [(place, row) for place, row in enumerate(order) if place != row]
+        index = torch.tensor(order, dtype=torch.long)
+        self.n, self.starts, self.next = len(order), self.starts[index], self.next[index]
+        places, rows = (torch.tensor([m[side] for m in moved], dtype=torch.long, device=self.device) for side in (0, 1))
+        if moved:
+            for buffer in (b for layer in self.layers for b in layer.pair):
+                buffer[places, :, self.lo : self.hi] = buffer[rows, :, self.lo : self.hi]
+        if self.cross:
+            self.sources = self.sources[index]
+            width = int(self.sources.max()) if self.n else 0
+            for layer in self.cross:
+                for buffer in (layer.keys, layer.values):
+                    buffer[places] = buffer[rows]
+                layer.keys, layer.values = layer.keys[: self.n, :, :width], layer.values[: self.n, :, :width]
+        if self.n:
+            self.lo = int(self.starts.min())
+
+    def reserve(self, columns: int) -> None:
+        """Make sure that the model can write ``columns`` more. Call before `mask`."""
+        self._make_room(left=0, right=columns, rows=self.n, like=())
+
+    def advance(self, columns: int) -> None:
+        """Count the columns that the model has just written."""
+        self.hi += columns
+        self.next += columns
+
+    def mask(self, columns: int) -> torch.Tensor:
+        """Additive [R, 1, T, C] for ``columns`` new tokens of every row; padding and causality are in it."""
+        column = torch.arange(self.lo, self.hi + columns)
+        hidden = (column < self.starts[:, None])[:, None, None, :]
+        if columns > 1:
+            hidden = hidden | (column > torch.arange(self.hi, self.hi + columns)[:, None])
+        return additive(hidden, self.dtype).to(self.device)
+
+    def source_mask(self) -> torch.Tensor:
+        """Additive [R, 1, 1, S]."""
+        hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
+        return additive(hidden[:, None, None, :], self.dtype).to(self.device)
+
+    def _open(self, block: Block) -> None:
+        self.layers += [_Layer(self) for _ in block.layers]
+        self.cross += [_Layer(self) for _ in block.cross]
+        if block.cross:
+            self.cache.is_updated = dict.fromkeys(range(len(block.cross)), True)
+
+    def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
+        """Room for ``left`` columns up to ``hi``, ``right`` from there, and ``rows`` rows; all shift where there is none."""
+        live = self.hi - self.lo if self.n else 0
+        if not self.n:
+            self.lo = self.hi = left
+        have = len(self.layers[0].pair[0]) if self.layers[0].pair else 0
+        if left <= self.hi and self.hi + right <= self.capacity and rows <= have:
+            return
+        hi = max(live, left)
+        # A quarter of the columns to spare at least, so that shifting is rare.
+        capacity = self.capacity if self.capacity >= 1.25 * (hi + right) else int(1.5 * (hi + right)) + 8
+        rows = have if rows <= have else max(rows, min(self.size, 2 * have))
+        for at, layer in enumerate(self.layers):
+            old = layer.pair or like[at]
+            # Zeros: a masked column weighs exactly 0, and 0 times whatever lies about in memory may be NaN.
+            new = tuple(t.new_zeros(rows, t.shape[1], capacity, t.shape[3]) for t in old)
+            if live:
+                for into, out_of in zip(new, old, strict=True):
+                    into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
+            layer.pair = new
+        self.starts += hi - self.hi
+        self.lo, self.hi, self.capacity = hi - live, hi, capacity
+
+
+def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A mask to add to attention scores: 0 where seen, the lowest number where hidden (boolean masks are silently wrong
+    with eager attention, and -inf gives NaN in rows that see nothing)."""
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
+
+
+def _stacked(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
+    """Rows ``old`` and then ``new``, [R, H, S, D], all ``width`` columns wide."""
+    parts = [new] if old is None else [old, new]
+    fitted = [torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts]
+    return torch.cat(fitted)

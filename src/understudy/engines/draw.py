@@ -1,0 +1,114 @@
+"""The draw of the next token: one uniform number per row and position, one inverse CDF over the vocabulary.
+
+A row's noise is a counter-based hash of (the row's 64 bits, position), so a row draws the same tokens in every batch, in
+every order, on every device, and two students asked the same thing share their noise.
+
+`torch.multinomial` over 50k logits costs 1.0 ms a row on one core and `sort` (what a top-p filter is usually built on)
+3.7 ms; a softmax, block sums and two short searches cost 0.04 ms. Legend: B rows, V vocabulary, K block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+BLOCK = 256
+CHUNK = 2**20  # logits handled at once: 4 MB, which stays in a core's cache
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class NotFiniteError(ArithmeticError):
+    """The logits of row ``row`` hold NaN or infinity."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"logits of row {row} are not finite")
+        self.row = row
+
+
+def uniform(noise: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Numbers in [0, 1), one per row: splitmix64 (Steele, Lea, Flood 2014) of the row's stream at ``position``."""
+    with np.errstate(over="ignore"):
+        z = noise + _GOLDEN * (position.astype(np.uint64) + np.uint64(1))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def draw(
+    logits_BV: torch.Tensor, *, temperature: NDArray[np.float64], top_p: NDArray[np.float64], u: NDArray[np.float64]
+) -> tuple[list[int], list[float]]:
+    """One token per row, and its natural log-probability under the untempered, untruncated model.
+
+    ``temperature`` 0 takes the largest logit (the first of equals). ``top_p`` below 1 keeps the most probable tokens, after
+    temperature, up to the one whose addition reaches that mass; tokens exactly as probable as the last one stay too, so the
+    result does not depend on a sort. ``u``: `uniform`; not looked at for greedy rows. Raises NotFiniteError.
+    """
+    rows = max(1, CHUNK // logits_BV.shape[1])
+    parts = [
+        _draw_chunk(logits_BV[at : at + rows].float(), temperature[at : at + rows], top_p[at : at + rows], u[at : at + rows], at)
+        for at in range(0, logits_BV.shape[0], rows)
+    ]
+    token, logprob = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    return token.tolist(), logprob.tolist()
+
+
+def _draw_chunk(
+    logits_BV: torch.Tensor, temperature: NDArray[np.float64], top_p: NDArray[np.float64], u: NDArray[np.float64], at: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    total_B = torch.logsumexp(logits_BV, dim=-1)
+    if not bool(torch.isfinite(total_B).all()):
+        raise NotFiniteError(at + int(torch.isfinite(total_B).logical_not().nonzero()[0]))
+    token_B = logits_BV.argmax(dim=-1)
+    sampled = np.flatnonzero(temperature > 0)
+    if len(sampled):
+        every = len(sampled) == len(logits_BV)
+        rows = torch.from_numpy(sampled).to(logits_BV.device)
+        heat = torch.from_numpy(temperature[sampled]).to(logits_BV)
+        weight_BV = torch.softmax((logits_BV if every else logits_BV[rows]) / heat[:, None], dim=-1)
+        if (top_p[sampled] < 1).any():
+            weight_BV = truncate(weight_BV, torch.from_numpy(top_p[sampled]).to(weight_BV))
+        token_B[rows] = inverse_cdf(weight_BV, torch.from_numpy(u[sampled]).to(logits_BV.device))
+    return token_B, logits_BV.gather(1, token_B[:, None])[:, 0] - total_B
+
+
+def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
+    """Set to 0 what lies outside the nucleus (Holtzman et al. 2019) of probabilities ``weight_BV``; not renormalised."""
+    vocabulary = weight_BV.shape[1]
+    kept = min(64, vocabulary)
+    while True:
+        # The nucleus is nearly always a few tokens: look for its edge among the largest few before sorting all.
+        largest = weight_BV.topk(kept, dim=-1).values
+        before = largest.cumsum(dim=-1) - largest
+        size = (before < top_p_B[:, None]).sum(dim=-1)
+        if kept == vocabulary or bool((size < kept).all()):
+            break
+        kept = min(8 * kept, vocabulary)
+    edge = largest.gather(1, (size.clamp(min=1) - 1)[:, None])
+    edge = edge.masked_fill(top_p_B[:, None] >= 1, 0.0)
+    return torch.where(weight_BV >= edge, weight_BV, 0.0)
+
+
+def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
+    """The first token of each row at which the running sum of non-negative weights exceeds ``u`` times their sum.
+
+    Two levels, sums of blocks of K and then the weights inside one block: a running sum over all of V is slow, and in
+    float32 it loses the tail.
+    """
+    blocks = -(-weight_BV.shape[1] // BLOCK)
+    padded = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1]))
+    weight_BNK = padded.view(len(weight_BV), blocks, BLOCK)
+    upto_BN = weight_BNK.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    block_B, rest_B = _search(upto_BN, u_B * upto_BN[:, -1])
+    inside_BK = weight_BNK[torch.arange(len(block_B), device=block_B.device), block_B].double().cumsum(dim=-1)
+    return block_B * BLOCK + _search(inside_BK, rest_B)[0]
+
+
+def _search(upto: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first index whose running sum exceeds ``target``, and what of the target is left before it."""
+    # Kept strictly below the last sum: rounding must not lead past the last token that has any weight.
+    target = torch.minimum(target, upto[:, -1] * (1 - 1e-12))
+    index = torch.searchsorted(upto, target[:, None], right=True)[:, 0]
+    before = upto.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0]
+    return index, target - torch.where(index > 0, before, 0.0)

@@ -1,0 +1,127 @@
+"""Wrong input: one message that says what and where, the right exit code, nothing lost, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from command import SETS, understudy
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "diary"
+[[arms]]
+name = "a"
+method = "scotd"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (None, (), "there is no such study file"),
+        ("x = [", (), "not a TOML file"),
+        (STUDY + "\n[traning]\nsteps = 3", (), r"unknown table [traning]; did you mean 'training'?"),
+        (STUDY, ("--set", "training.step=3"), "training: unknown key 'step'; did you mean 'steps'?"),
+        (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
+        (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),
+        (STUDY, ("--set", "arms.3.method=scotd"), "arms is not one of the 1 entries"),
+        (STUDY, ("--set", "arms.0.options.nonsense=1"), "unknown key 'nonsense'"),
+        (STUDY, ("--set", "arms.0.select.keep=corect"), "arms[0].select.keep = 'corect'"),
+        (STUDY, ("--set", "task.name=diarie"), "unknown task 'diarie'; did you mean 'diary'?"),
+        (STUDY, ("--set", "training"), "must look like table.key=value"),
+        (STUDY, ("--set", "evaluation.dev=test"), "choosing checkpoints on test data is refused"),
+        (STUDY, ("--set", "teacher.engine=recorded"), 'a "recorded" teacher needs files of chains'),
+        (STUDY, ("--set", "arms.0.decode.votes=0"), "votes = 0: at least 1"),
+        (STUDY, ("--seeds", "0"), "at least 1"),
+        (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "two arms are called 'a'"),
+        (STUDY, ("--set", "evaluation.splits=['tset']"), "has no problems in split 'tset'; did you mean 'test'?"),
+    ],
+)
+def test_a_wrong_study_is_one_message_and_exit_code_2(tmp_path, text, options, says):
+    if text is not None:
+        (tmp_path / "s.toml").write_text(text)
+    ran = understudy("run", "s.toml", *options, cwd=tmp_path)
+    assert ran.code == 2, ran.out + ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_wrong_usage_is_exit_code_2_and_names_the_nearest_verb(tmp_path):
+    ran = understudy("smaple", cwd=tmp_path)
+    assert (ran.code, "did you mean 'sample'?" in ran.err) == (2, True)
+    assert understudy(cwd=tmp_path).code == 2
+
+
+@pytest.mark.parametrize("verb", ["results", "report", "ls", "gc"])
+def test_a_directory_without_a_run_is_named(tmp_path, verb):
+    ran = understudy(verb, "nowhere", cwd=tmp_path)
+    assert (ran.code, "nowhere: no run is here" in ran.err) == (2, True)
+
+
+def test_a_directory_without_a_student_is_named(tmp_path):
+    ran = understudy("answer", ".", "how many ?", cwd=tmp_path)
+    assert (ran.code, "understudy.json is missing" in ran.err) == (2, True)
+
+
+def test_debug_adds_the_traceback(tmp_path):
+    assert "Traceback" in understudy("results", "nowhere", "--debug", cwd=tmp_path).err
+
+
+def test_a_second_run_in_one_directory_is_refused(tiny):
+    import fcntl
+
+    with (tiny / "runs" / "demo" / ".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = understudy("demo", *SETS, cwd=tiny)
+    assert ran.code == 2
+    assert "is running a study there" in ran.err
+
+
+def start(cwd, *options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "understudy", "demo", *SETS, *options],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(cwd, pattern):
+    for _ in range(600):
+        if list(cwd.glob(pattern)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{pattern} never came")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption_keeps_what_was_done_and_says_so(tmp_path, number, code):
+    run = start(tmp_path, "--set", "training.steps=100000")
+    wait_for(tmp_path, "runs/demo/stages/student-*/*")
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == code
+    assert "run the same command again to go on" in err
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(tmp_path):
+    run = start(tmp_path)
+    wait_for(tmp_path, "runs/demo/stages/student-*/manifest.json")
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate(timeout=30)
+    for _ in range(100):
+        left = subprocess.run(["pgrep", "-s", str(run.pid)], capture_output=True, text=True, check=False).stdout.split()
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left
+    ran = understudy("demo", *SETS, cwd=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+    assert "already there" in ran.out
