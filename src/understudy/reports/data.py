@@ -1,0 +1,178 @@
+"""What a report is made of: plain values that a page, a terminal table and a plot are drawn from, and that JSON keeps.
+
+`studies.reporting` fills it from a run's stages; nothing in this room computes a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One arm on one split and decoding, over its seeds. ``accuracy`` is the mean over seeds, ``low`` and ``high`` its 95 %
+    interval (Wilson for one seed, over problems and seeds for several: docs/statistics.md), ``spread`` each seed's accuracy.
+
+    Counts are sums over seeds and add up to ``n``; ``errors`` are apart. ``says`` is "" or "at chance: nothing can be said".
+    """
+
+    arm: str
+    split: str
+    decoding: str
+    seeds: int
+    n: int
+    correct: int
+    wrong: int
+    undecidable: int
+    unparsed: int
+    truncated: int
+    errors: int
+    accuracy: float
+    low: float
+    high: float
+    spread: tuple[float, ...]
+    chance: float
+    majority: float
+    says: str
+    stop_rate: float
+    """Share of replies that ended by themselves."""
+    tokens_per_answer: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms on the same problems of one split: ``difference`` = accuracy of ``arm`` - accuracy of ``other``, its 95 %
+    interval, the paired test's p and p after Holm's correction over the split's comparisons, the smallest difference that
+    could have been detected (``detectable``, at power .8), and one sentence."""
+
+    arm: str
+    other: str
+    split: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    detectable: float
+    says: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Accuracy of one arm on the problems of one split with the same value of the study's ``by`` (number of steps)."""
+
+    arm: str
+    split: str
+    value: str
+    trained: bool
+    """Training problems had this value, too."""
+    n: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What selection left an arm of the teacher's ``chains``: ``kept`` and ``dropped`` by reason add up to ``chains``.
+
+    ``covered`` of the ``problems`` have a chain left; ``examples`` were made of them.
+    """
+
+    arm: str
+    chains: int
+    kept: int
+    dropped: Mapping[str, int]
+    problems: int
+    covered: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one student learned: ``losses`` (step, training loss per target token) and ``dev`` (step, dev accuracy of
+    generated answers); ``best`` is the step whose checkpoint was kept. ``tokens`` that carried loss, ``seconds``."""
+
+    arm: str
+    seed: int
+    losses: tuple[tuple[int, float], ...]
+    dev: tuple[tuple[int, float], ...]
+    best: int
+    tokens: int
+    seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Self-consistency for every number of votes k, from one set of samples (means over seeds)."""
+
+    arm: str
+    split: str
+    k: tuple[int, ...]
+    majority: tuple[float, ...]
+    weighted: tuple[float, ...]
+    any_correct: tuple[float, ...]
+    """pass@k"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One problem followed to the end. ``verdict`` and ``chain_*`` of one teacher's chain of a training problem; ``tokens``
+    are what the student was trained on from it (text, loss weight); ``answers`` are what the students say of a test problem."""
+
+    question: str
+    gold: str
+    chain: str
+    chain_answer: str
+    chain_layer: str
+    chain_teacher: str
+    verdict: str
+    verdict_detail: str
+    tokens: tuple[tuple[str, float], ...]
+    asked: str
+    asked_gold: str
+    answers: tuple[tuple[str, str, str, str], ...]
+    """(arm, text, answer or "", outcome)"""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything of one run. ``rows`` are the results rows (`understudy results --json`)."""
+
+    name: str
+    title: str
+    description: str
+    command: str
+    """How anyone makes the same again."""
+    notes: tuple[str, ...]
+    """What has to be read with the numbers: from scratch, splits, overlap, errors."""
+    task: str
+    teacher: Mapping[str, Any]
+    """engine, teachers, chains, problems, outcomes {name: count}, seconds"""
+    versions: Mapping[str, str]
+    by: str
+    rows: tuple[Row, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...]
+    groups: tuple[Group, ...]
+    selected: tuple[Selected, ...]
+    curves: tuple[Curve, ...]
+    votes: tuple[Votes, ...]
+    story: Story | None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def errors(self) -> int:
+        """Answers that failed, over all rows: a run with any ends with exit code 3."""
+        return sum(int(row["errors"]) for row in self.rows)
