@@ -19,7 +19,9 @@ from understudy.core.values import AnswerKind
 def main(verb: str, argv: Sequence[str]) -> int:
     made = argparse.ArgumentParser(prog="understudy import", description=VERBS[verb][1], allow_abbrev=False)
     made.add_argument("chains", metavar="CHAINS.jsonl", nargs="+", type=Path, help="files of chains, one JSON object a line")
-    made.add_argument("--problems", metavar="FILE.jsonl", action="append", required=True, type=Path, help="their questions; again for more files")
+    made.add_argument(
+        "--problems", metavar="FILE.jsonl", action="append", required=True, type=Path, help="their questions; again for more files"
+    )
     made.add_argument("--kind", required=True, choices=get_args(AnswerKind), help="what kind of answer the questions have")
     made.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
     made.add_argument(
@@ -30,9 +32,15 @@ def main(verb: str, argv: Sequence[str]) -> int:
         help="field of a chain where the names differ: problem, text, answer, teacher, tokens, logprob, finish, path",
     )
     made.add_argument(
-        "--problem-field", action="append", default=[], metavar="OURS=THEIRS", help="field of a question: id, question, answer, choices, context"
+        "--problem-field",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="field of a question: id, question, answer, choices, context",
     )
-    made.add_argument("--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where text and row differ")
+    made.add_argument(
+        "--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where text and row differ"
+    )
     made.add_argument("--json", action="store_true", help="the report as JSON")
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)

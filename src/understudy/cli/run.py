@@ -37,7 +37,12 @@ def add_options(made: argparse.ArgumentParser) -> None:
     """The options of every verb that runs a study."""
     made.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
     made.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="set a key of the study, e.g. training.steps=200"
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        dest="overrides",
+        help="set a key of the study, e.g. training.steps=200",
     )
     made.add_argument("--seeds", type=int, help="number of training seeds (study.seeds)")
     made.add_argument("--workers", type=int, help="stages at once (default: one per core)")

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
 from understudy.core.asks import Flow, Path, Reply, Request
+from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Example, Problem, Solution
 
 
@@ -57,6 +58,9 @@ class Source(Protocol):
     def give(self, ticket: int, reply: Reply) -> None:
         """Hand one reply back. Flows that waited for it go on at once, so `take` may then have more."""
 
+    def fail(self, ticket: int, error: EngineError) -> None:
+        """Hand one request back that cannot be answered: the flow that asked gets ``error``, all others go on."""
+
 
 @runtime_checkable
 class LocalEngine(Protocol):
@@ -73,7 +77,7 @@ class LocalEngine(Protocol):
     def serve(self, source: Source) -> None:
         """Answer everything that ``source`` has, until `take` returns [] and no row is unfinished.
 
-        Raises EngineError naming the request where one cannot be answered.
+        A request that cannot be answered is failed; EngineError is raised where nothing can be (damaged weights).
         """
 
 

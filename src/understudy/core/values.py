@@ -1,7 +1,7 @@
 """The values that every room speaks of: frozen, without I/O, standard library only.
 
-    Problem --(teacher)--> Chain --(checks)--> Verdict --(selection, method)--> Example --(training)--> student
-    Problem.blind() --(student)--> Solution --(evaluation)--> Outcome
+Problem --(teacher)--> Chain --(checks)--> Verdict --(selection, method)--> Example --(training)--> student
+Problem.blind() --(student)--> Solution --(evaluation)--> Outcome
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         self.window = window
         self.pair: tuple[torch.Tensor, ...] = ()
 
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+    def lazy_initialization(self, *_: torch.Tensor) -> None:
         raise AssertionError("rows are added before the model runs")
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -76,33 +75,36 @@ class Decoding:
         self.rows: list[Row] = []
         self.batch = network.batch(size)
 
-    def run(self) -> None:
-        """Until nothing waits and no row is unfinished."""
-        while True:
-            self._refill()
-            if not self.rows:
-                return
+    def run(self, waiting: list[tuple[int, Request]]) -> None:
+        """Answer ``waiting``, and go on until nothing waits and no row is unfinished."""
+        self._join(self.admit(waiting))
+        while self._refill():
             logits_BV = self.network.step(self.batch, [[row.tokens[-1]] for row in self.rows])[:, -1]
             self._draw(self.rows, logits_BV)
             self._give_ended()
 
-    def _refill(self) -> None:
+    def _refill(self) -> bool:
+        """Fill empty places; whether there is any row under way."""
         # A few places are collected before they are filled: reading prompts one by one costs more than it saves.
-        while self.size - len(self.rows) >= max(1, self.size // 8) or not self.rows:
+        while not self.rows or self.size - len(self.rows) >= max(1, self.size // 8):
             waiting = self.source.take(self.size - len(self.rows))
             if not waiting:
-                return
-            new = self.admit(waiting)
-            for block, places in self.prompts.find([row.prompt for row in new]):
-                joining = [new[place] for place, _ in places]
-                self._draw(joining, block.logits[torch.tensor([index for _, index in places])])
-                staying = [(row, index) for row, (_, index) in zip(joining, places, strict=True) if not row.finish]
-                if staying:
-                    self.batch.add(block, [index for _, index in staying])
-                    self.rows += [row for row, _ in staying]
-            for row in new:
-                if row.finish:
-                    self._give(row)
+                break
+            self._join(self.admit(waiting))
+        return bool(self.rows)
+
+    def _join(self, new: list[Row]) -> None:
+        """Draw the first token of each new row from its prompt's logits, and add to the batch those that go on."""
+        for block, places in self.prompts.find([row.prompt for row in new]):
+            joining = [new[place] for place, _ in places]
+            self._draw(joining, block.logits[torch.tensor([index for _, index in places])])
+            staying = [(row, index) for row, (_, index) in zip(joining, places, strict=True) if not row.finish]
+            if staying:
+                self.batch.add(block, [index for _, index in staying])
+                self.rows += [row for row, _ in staying]
+        for row in new:
+            if row.finish:
+                self._give(row)
 
     def _draw(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> None:
         """The next token of every row, from the logits after its last."""
@@ -114,7 +116,8 @@ class Decoding:
         try:
             tokens, logprobs = draw(logits_BV, temperature=temperature, top_p=top_p, u=u)
         except NotFiniteError as error:
-            self._broken(rows[error.row])
+            row = rows[error.row]
+            raise not_finite(self.name, row.request, at=len(row.tokens)) from None
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self.stops)
 
@@ -131,11 +134,13 @@ class Decoding:
     def _give(self, row: Row) -> None:
         self.source.give(row.ticket, row.reply(self.stops))
 
-    def _broken(self, row: Row) -> NoReturn:
-        raise EngineError(
-            f"{self.name}: the model's logits are not finite (NaN or infinity) at token {len(row.tokens) + 1} of {describe(row.request)}; "
-            "the checkpoint is damaged, its training diverged, or this precision is too low for it"
-        ) from None
+
+def not_finite(name: str, request: Request, *, at: int) -> EngineError:
+    """What to raise where the logits of the token at index ``at`` of a reply are NaN or infinite."""
+    return EngineError(
+        f"{name}: the model's logits are not finite (NaN or infinity) at token {at + 1} of {describe(request)}; "
+        "the checkpoint is damaged, its training diverged, or this precision is too low for it"
+    )
 
 
 def without(n: int, ended: set[int]) -> list[int]:

@@ -34,11 +34,11 @@ class Network:
         self.read_tokens = 0
         takes = inspect.signature(model.forward).parameters
         self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        self.start: int | None = None
+        self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
-            self.start = model.config.decoder_start_token_id
-            if self.start is None:
+            if model.config.decoder_start_token_id is None:
                 raise CheckpointError("the config has no decoder_start_token_id: the decoder cannot begin (T5: the pad token's id)")
+            self.start = model.config.decoder_start_token_id
         elif "position_ids" not in takes:
             kind = model.config.model_type
             raise CheckpointError(f"models of type {kind!r} take no position_ids, which batches of unequal prompts need")
@@ -125,7 +125,9 @@ class Network:
             past_key_values=cache,
             use_cache=True,
         ).logits
-        own, cross = ([(layer.keys, layer.values) for layer in c.layers] for c in (cache.self_attention_cache, cache.cross_attention_cache))
+        own, cross = (
+            [(layer.keys, layer.values) for layer in c.layers] for c in (cache.self_attention_cache, cache.cross_attention_cache)
+        )
         return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
 
     def prove(self) -> None:

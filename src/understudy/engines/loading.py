@@ -82,10 +82,13 @@ def load_tokenizer(directory: FilePath) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a broken file
         raise CheckpointError(
-            f"{directory}: no tokenizer can be loaded from here; save it beside the model (tokenizer.save_pretrained): {_first_line(error)}"
+            f"{directory}: no tokenizer can be loaded from here; save it beside the model (tokenizer.save_pretrained): "
+            f"{_first_line(error)}"
         ) from error
     if tokenizer.eos_token_id is None:
-        raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would ever end; set one and save it")
+        raise CheckpointError(
+            f"{directory}: the tokenizer has no end token (eos_token), so no reply would ever end; set one and save it"
+        )
     return tokenizer
 
 
@@ -117,7 +120,10 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
             names = sorted(str(key) for key in info[what])
-            raise CheckpointError(f"{directory}: {len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong together")
+            raise CheckpointError(
+                f"{directory}: {len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do "
+                "not belong together: save them together again (model.save_pretrained)"
+            )
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise CheckpointError(

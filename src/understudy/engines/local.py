@@ -16,8 +16,7 @@ What the loop does, and why it is not `generate` (DESIGN sections 5 and 6):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path as FilePath
 from typing import Literal
 
@@ -28,7 +27,7 @@ from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines import loading
-from understudy.engines.decoding import Decoding, Row, describe
+from understudy.engines.decoding import Decoding, Row, describe, not_finite
 from understudy.engines.forward import PROVEN, Network
 from understudy.engines.prompts import Prompts, Tokens
 from understudy.engines.scoring import score
@@ -97,19 +96,105 @@ class TransformersEngine:
     def serve(self, source: Source) -> None:
         """Answer everything that ``source`` has (`LocalEngine.serve`)."""
 
-        def admit(waiting: list[tuple[int, Request]]) -> list[Row]:
-            self._score(source, [(ticket, request) for ticket, request in waiting if isinstance(request.ask, Score)])
-            return [self._row(ticket, request) for ticket, request in waiting if isinstance(request.ask, Call)]
-
-        first = _Peeked(source)
-        if not first.look():
+        waiting = source.take(self.batch_size)
+        if not waiting:
             return
         Decoding(
-            first,
+            source,
             network=self._network,
             prompts=self._prompts,
             stops=self.stops,
             size=self.batch_size,
-            admit=admit,
+            admit=partial(self._admit, source),
             name=str(self.directory),
-        ).run()
+        ).run(waiting)
+
+    @cached_property
+    def _network(self) -> Network:
+        model = loading.load_model(self.directory, self.config, self.tokenizer, dtype=self.dtype, device=self.device)
+        self._ends = loading.end_tokens(model, self.tokenizer)
+        try:
+            network = Network(model, device=self.device)
+            if self.config.model_type not in PROVEN:
+                with torch.inference_mode():
+                    network.prove()
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.directory}: {error}") from error
+        return network
+
+    @cached_property
+    def _prompts(self) -> Prompts:
+        return Prompts(self._network, limit=KEPT_BYTES)
+
+    def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[Row]:
+        """Rows for the calls that wait; the scores among them are answered at once."""
+        scores = [(ticket, request) for ticket, request in waiting if isinstance(request.ask, Score)]
+        if scores:
+            self._score(source, scores)
+        return [self._row(ticket, request) for ticket, request in waiting if isinstance(request.ask, Call)]
+
+    def _row(self, ticket: int, request: Request) -> Row:
+        ask, decoding = request.ask, request.decoding
+        assert isinstance(ask, Call)
+        if ask.max_tokens < 1:
+            raise EngineError(f"{describe(request)}: max_tokens {ask.max_tokens} leaves nothing to say; give 1 or more")
+        if not 0 <= decoding.temperature < math.inf:
+            raise EngineError(f"{describe(request)}: temperature {decoding.temperature} is not a number from 0 on")
+        if not 0 < decoding.top_p <= 1:
+            raise EngineError(f"{describe(request)}: top_p {decoding.top_p} is not above 0 and at most 1")
+        prompt = self._tokens(request, more=1)
+        stop, special = self.stops.split(ask.stop)
+        return Row(
+            ticket=ticket,
+            request=request,
+            prompt=prompt,
+            limit=ask.max_tokens if self.context is None else min(ask.max_tokens, self.context - self._columns(prompt)),
+            stop=stop,
+            ends=self._ends | special,
+            noise=request.noise(self.seed) if decoding.temperature else 0,
+        )
+
+    def _score(self, source: Source, waiting: list[tuple[int, Request]]) -> None:
+        pairs = []
+        for _, request in waiting:
+            assert isinstance(request.ask, Score)
+            text = tuple(encode_text(self.tokenizer, request.ask.text))
+            pairs.append((self._tokens(request, more=len(text)), text))
+        logprobs = score(self._network, self._prompts, pairs, size=self.batch_size)
+        for (ticket, request), (prompt, text), said in zip(waiting, pairs, logprobs, strict=True):
+            if not all(map(math.isfinite, said)):
+                raise not_finite(str(self.directory), request, at=next(i for i, x in enumerate(said) if not math.isfinite(x)))
+            source.give(ticket, Reply("", tokens=len(text), prompt_tokens=len(prompt), logprobs=tuple(said)))
+
+    def _tokens(self, request: Request, *, more: int) -> Tokens:
+        """The prompt's tokens. Raises EngineError where there are none, or no room for ``more`` after them."""
+        try:
+            prompt = self._encode(request.ask.prompt)
+        except EngineError as error:
+            raise EngineError(f"{self.directory}: {describe(request)}: {error}") from error
+        if not prompt:
+            raise EngineError(f"{self.directory}: {describe(request)}: the prompt has no tokens; ask with at least one")
+        if self.context is not None and self._columns(prompt) + more > self.context:
+            raise EngineError(
+                f"{self.directory}: {describe(request)}: {len(prompt)} tokens of prompt and {more} more do not fit into the "
+                f"model's context of {self.context}; shorten the prompt (fewer exemplars?) or take another model"
+            )
+        return prompt
+
+    def _columns(self, prompt: Tokens) -> int:
+        """Decoder positions that the prompt takes."""
+        return 1 if self.config.is_encoder_decoder else len(prompt)
+
+    def _encode_prompt(self, prompt: Prompt) -> Tokens:
+        if isinstance(prompt, str):
+            return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
+        return tuple(encode_messages(self.tokenizer, prompt))
+
+    def _rows_that_fit(self) -> int:
+        """Rows whose keys and values of COLUMNS columns fit into CACHE_BYTES."""
+        text = self.config.get_text_config(decoder=True)
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
+        row: int = 2 * layers * heads * size * COLUMNS * loading.DTYPES[self.dtype].itemsize
+        return max(1, min(ROWS, CACHE_BYTES // row))

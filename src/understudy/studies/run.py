@@ -153,5 +153,3 @@ def only_runner(directory: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-

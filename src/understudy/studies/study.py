@@ -1,12 +1,12 @@
 """A study: one TOML file that says which problems, which teacher, which student, which arms.
 
-    [study]       name, seed, seeds
-    [task]        name = "diary" | "files", and its options
-    [teacher]     engine, samples, ...
-    [student]     what every arm trains          (understudy.training.options.StudentOptions)
-    [training]    how every arm trains it        (understudy.training.options.TrainingOptions)
-    [evaluation]  splits, limits
-    [[arms]]      name, method, options, select, decode, and what differs from [training]
+[study]       name, seed, seeds
+[task]        name = "diary" | "files", and its options
+[teacher]     engine, samples, ...
+[student]     what every arm trains          (understudy.training.options.StudentOptions)
+[training]    how every arm trains it        (understudy.training.options.TrainingOptions)
+[evaluation]  splits, limits
+[[arms]]      name, method, options, select, decode, and what differs from [training]
 """
 
 from __future__ import annotations

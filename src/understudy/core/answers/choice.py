@@ -17,7 +17,9 @@ _HALF = r"(?P<half>[A-Za-z1-9])\s?[)\]]"
 _BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9'’+-])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
-_AND_THEN = re.compile(r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))")
+_AND_THEN = re.compile(
+    r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
+)
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
 
 

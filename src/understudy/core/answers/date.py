@@ -25,7 +25,9 @@ _DATE = re.compile(
     r")(?![0-9])",
     re.I,
 )
-_AROUND = re.compile(r"[\s:=\"'`*_(]{0,8}(?:(?:it|is|on|the|was|will be)\b ?){0,3}(?:(?:mon|tues?|wednes|thurs?|fri|satur|sun)(?:day)?,? )?", re.I)
+_AROUND = re.compile(
+    r"[\s:=\"'`*_(]{0,8}(?:(?:it|is|on|the|was|will be)\b ?){0,3}(?:(?:mon|tues?|wednes|thurs?|fri|satur|sun)(?:day)?,? )?", re.I
+)
 
 
 def read(span: str, *, strict: bool = False) -> Reading:

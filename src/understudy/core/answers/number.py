@@ -26,8 +26,12 @@ _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
 _SCALE = re.compile(r"\s{0,2}(hundred|thousand|million|billion|trillion)\b", re.I)
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
-_NEXT = re.compile(rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))")
-_ALGEBRA = re.compile(r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])")
+_NEXT = re.compile(
+    rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
+)
+_ALGEBRA = re.compile(
+    r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
+)
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 
 
@@ -120,7 +124,17 @@ def _unit_percent(span: str, found: Expression) -> Fraction:
 
 _FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|mbox) ?\{([^{}]{0,80})\}")
-_LATEX = ((r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"), (r"\%", "%"), (r"\$", "$"), (r"\left", ""), (r"\right", ""), ("\\,", ""), (r"\!", ""))
+_LATEX = (
+    (r"\times", "*"),
+    (r"\cdot", "*"),
+    (r"\div", "/"),
+    (r"\%", "%"),
+    (r"\$", "$"),
+    (r"\left", ""),
+    (r"\right", ""),
+    ("\\,", ""),
+    (r"\!", ""),
+)
 _BOLD = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ;:]|\$\$|<<[^<>]{0,80}>>")
 
 

@@ -38,7 +38,25 @@ def anywhere(sentence: str) -> Reading:
     return one_of(found)
 
 
-_NEGATIONS = frozenset({"not", "no", "never", "cannot", "n't", "isn't", "aren't", "wasn't", "doesn't", "don't", "didn't", "can't", "won't", "neither", "nor"})
+_NEGATIONS = frozenset(
+    {
+        "not",
+        "no",
+        "never",
+        "cannot",
+        "n't",
+        "isn't",
+        "aren't",
+        "wasn't",
+        "doesn't",
+        "don't",
+        "didn't",
+        "can't",
+        "won't",
+        "neither",
+        "nor",
+    }
+)
 _EMPTY = frozenset(
     "is are was were be do does did can could would will should has have had may might it its this that of in on to for and or so thus "
     "hence therefore final answer now still also then".split()

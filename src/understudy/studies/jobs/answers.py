@@ -21,9 +21,7 @@ from understudy.studies.schema import build
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write ``solutions.parquet`` and ``errors.json``; say seconds, tokens, and which checkpoint played which role."""
-    problems = [
-        p for p in read_rows(needs["problems"] / "problems.parquet", Problem) if p.split == arguments["split"]
-    ]
+    problems = [p for p in read_rows(needs["problems"] / "problems.parquet", Problem) if p.split == arguments["split"]]
     method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
     started = time.perf_counter()
     engines = {

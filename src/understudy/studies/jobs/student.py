@@ -37,9 +37,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         for name, path in needs.items()
         if name.startswith("student:")
     }
-    examples = [
-        e for e in make_examples(method, learn, chosen, engines, seed=arguments["seed"]) if e.role == arguments["role"]
-    ]
+    examples = [e for e in make_examples(method, learn, chosen, engines, seed=arguments["seed"]) if e.role == arguments["role"]]
     if not examples:
         raise StudyError(
             f"arm with method {arguments['method']!r}: nothing is left to train role {arguments['role']!r} on: "
@@ -111,6 +109,4 @@ def open_student(checkpoint: Path, arguments: Mapping[str, Any]) -> LocalEngine:
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local import TransformersEngine
 
-    return TransformersEngine(
-        checkpoint, dtype=arguments["precision"], batch_size=arguments["batch_size"], seed=arguments["seed"]
-    )
+    return TransformersEngine(checkpoint, dtype=arguments["precision"], batch_size=arguments["batch_size"], seed=arguments["seed"])

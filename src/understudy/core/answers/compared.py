@@ -1,0 +1,59 @@
+"""Answers in canonical form, and whether two of them are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from understudy.core.answers import choice, date, expression, number, yes_no
+from understudy.core.answers.arithmetic import evaluate
+from understudy.core.answers.words import canonical
+from understudy.core.values import AnswerKind, Outcome
+
+
+def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
+    """The canonical form of a gold or recorded answer, None where it is no answer of this kind. Idempotent.
+
+    ``(A)``, ``a``, ``1``, ``A) show`` and the option's text are ``A``; ``True`` is ``yes``; ``$1,650.50`` is ``1650.5``; dates are
+    ISO; a text is its words; an expression keeps its form with single spaces (and a gold may name its numbers, see `expression`).
+    """
+    match kind:
+        case "option":
+            return choice.read(value, choices, strict=True).value
+        case "yes_no":
+            return yes_no.read(value, strict=True).value
+        case "number":
+            return number.read(value, strict=True).value
+        case "date":
+            return date.read(value, strict=True).value
+        case "text":
+            return canonical(value) or None
+        case "expression":
+            return expression.read(value, strict=True).value
+
+
+def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: Sequence[str] = ()) -> Outcome:
+    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not; UNPARSED for None, NO_GOLD for no golds,
+    UNDECIDABLE where ``value`` or every gold is no answer of this kind.
+
+    Numbers are equal by exact value (``0.5`` and ``1/2``), texts by their words or as numbers, expressions by what they come to.
+    """
+    if not golds:
+        return Outcome.NO_GOLD
+    if value is None:
+        return Outcome.UNPARSED
+    found = normalise(value, kind, choices)
+    if found is None:
+        return Outcome.UNDECIDABLE
+    agreed = [_same(found, gold, kind) for raw in golds if (gold := normalise(raw, kind, choices)) is not None]
+    if True in agreed:
+        return Outcome.CORRECT
+    return Outcome.WRONG if False in agreed else Outcome.UNDECIDABLE
+
+
+def _same(value: str, gold: str, kind: AnswerKind) -> bool | None:
+    if kind == "expression":
+        return expression.agrees(value, gold)
+    if value == gold or kind in ("option", "yes_no", "date", "number"):
+        return value == gold
+    found = evaluate(value)
+    return found is not None and found == evaluate(gold)

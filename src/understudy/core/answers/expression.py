@@ -1,0 +1,81 @@
+"""Expressions as answers: ``(10 - 6) * (4 + 2) = 24`` -> ``(10 - 6) * (4 + 2)``, the side that says how; see `arithmetic`.
+
+A gold is the value that is asked for, ``24``, or that value with the numbers that have to be used, each exactly once:
+``24 from 4 5 6 10``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+
+from understudy.core.answers.arithmetic import Expression, evaluate, parse, plain
+from understudy.core.answers.number import tidy
+from understudy.core.answers.spans import NOTHING, SPAN, Reading
+
+_BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])[-+]?[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_GOLD = re.compile(r"(?P<value>[^A-Za-z]{1,80})\sfrom\s(?P<numbers>[0-9.,/ ]{1,200})")
+_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
+
+
+def read(span: str, *, strict: bool = False) -> Reading:
+    """The expression in ``span``: of an equation's sides the one with more numbers. ``strict``: nothing but it and its value."""
+    span = tidy(span)[:SPAN]
+    gold = _GOLD.fullmatch(span.strip())
+    if gold and (value := evaluate(gold["value"])) is not None:
+        return Reading(f"{plain(value)} from {' '.join(plain(number) for number in _listed(gold['numbers']))}")
+    line = span.lstrip().partition("\n")[0]
+    begin = _BEGIN.search(line)
+    if begin is None or (strict and line[: begin.start()].strip()):
+        return NOTHING
+    sides, end = _sides(line, begin.start())
+    if not sides or (strict and line[end:].strip(" .!")):
+        return NOTHING
+    return Reading(max(sides, key=lambda side: len(side.numbers)).text)
+
+
+def last(sentence: str) -> Reading:
+    """The expression that a sentence states, where it states more than a bare number."""
+    found = read(sentence)
+    return found if found.value and len(numbers_used(found.value)) > 1 else NOTHING
+
+
+def numbers_used(value: str) -> list[str]:
+    """The numbers in the expression ``value``, canonical, from left to right, each as often as it is used; [] for no expression."""
+    found = parse(value)
+    return [plain(number) for number in found.numbers] if found else []
+
+
+def agrees(value: str, gold: str) -> bool | None:
+    """Whether ``value`` comes to the gold's value and uses the gold's numbers, where it names them; None: cannot be compared."""
+    asked = _GOLD.fullmatch(gold)
+    target = evaluate(asked["value"] if asked else gold)
+    found = parse(value)
+    if target is None or found is None or value[found.end :].strip():
+        return None
+    return found.value == target and (asked is None or uses(value, [plain(n) for n in _listed(asked["numbers"])]))
+
+
+def uses(value: str, numbers: Sequence[str]) -> bool:
+    """Whether the expression ``value`` uses each of ``numbers`` exactly once and no other."""
+    return Counter(numbers_used(value)) == Counter(numbers)
+
+
+def _listed(text: str) -> list[Fraction]:
+    return [Fraction(number) for number in _NUMBERS.findall(text) if not re.search(r"/0+$", number)]
+
+
+def _sides(line: str, begin: int) -> tuple[list[Expression], int]:
+    """The sides of the equation that begins at ``begin``, and where it ends; a lone expression is one side."""
+    sides: list[Expression] = []
+    end = begin
+    while len(sides) < 10 and (side := parse(line, begin)):
+        sides.append(side)
+        end = side.end
+        equals = re.compile(r"\s{0,4}=").match(line, end)
+        if equals is None:
+            break
+        begin = equals.end()
+    return sides, end

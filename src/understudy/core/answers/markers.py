@@ -1,0 +1,107 @@
+"""Where a reply says that it now gives its answer: "The answer is", "Answer:", ``\\boxed{}``, ``####``, ``-->``, an ``A:`` line.
+
+A marker is found from its one telling word, and only the last `LAST` of each sort are looked at, so that a reply costs no more
+than one pass over its characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+LAST = 40
+
+
+class Marker(NamedTuple):
+    """``begin``: where the statement begins, its "So the" included. ``answer``: where the answer begins. ``end``: where the marker
+    says that it ends, -1 where it does not. ``firm``: nothing but the answer may follow."""
+
+    layer: str
+    begin: int
+    answer: int
+    end: int = -1
+    firm: bool = False
+
+
+_WORD = re.compile(r"\b(?:answers?|solution|choice|option|conclusion)\b", re.I)
+_IS = (
+    r"(?:(?:\s(?:therefore|thus|then|still|also|always|most likely|probably|likely|clearly|simply|actually|indeed))?"
+    r"(?:\s(?:is|was|are)\b(?:\s(?:therefore|thus|then|still|also|most likely|probably|likely|clearly|simply|actually))?"
+    r"|\s(?P<firm>(?:should|must|would|will|could|might|may|has to|have to)(?:\s(?:therefore|thus|then))?\sbe\b)|\sequals\b|\s?=)"
+    r"[*_]{0,2}:?|\s?[*_]{0,3}\s?(?::|->|-->|=>|\s-\s)[*_]{0,3})"
+)
+_AFTER = re.compile(
+    rf"[*_\"']{{0,3}}(?:\s?[(\[][^()\[\]\n]{{0,60}}[)\]])?(?P<of>\s(?:to|for|of|in|from|choice|option)\b[^.\n:=?]{{0,90}}?)?{_IS}",
+    re.I,
+)
+_ALONE = re.compile(r"[*_]{0,3}\s?:?[*_]{0,3}\s?\n", re.I)
+_BEFORE = re.compile(
+    r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|because of this|"
+    r"given this|based on this)\b,?\s{1,2})?(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
+    r"(?P<sort>(?:(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
+    re.I,
+)
+_LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
+_BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{")
+_HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
+_ARROW = re.compile(r"--+>|==+>|(?<=\s)->\s|→")
+_LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
+
+
+def stated(text: str, begin: int, end: int) -> list[Marker]:
+    """The explicit statements of ``text[begin:end]``, the last of them first."""
+    found = [marker for match in _last(_WORD, text, begin, end) if (marker := _worded(text, match, begin, end))]
+    found += [_boxed(text, match, end) for match in _last(_BOXED, text, begin, end)]
+    found += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
+    return sorted(found, key=lambda marker: marker.answer, reverse=True)
+
+
+def hinted(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
+    """The weaker signs, arrows and (``labels``) lines that begin with "A:", the last of them first."""
+    found = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
+    if labels:
+        found += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
+    return sorted(found, key=lambda marker: marker.answer, reverse=True)
+
+
+def _worded(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
+    window = text[max(begin, word.start() - 90) : word.start()]
+    before = _BEFORE.search(window)
+    start = word.start() - (len(window) - before.start() if before else 0)
+    sort = before["sort"].lower().split() if before else []
+    line = window.rpartition("\n")[2]
+    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())] if before else line))
+    telling = word[0].lower() in ("answer", "answers") or bool(
+        {"correct", "best", "right", "final", "appropriate", "answer"} & set(sort)
+    )
+    after = _AFTER.match(text, word.end(), end)
+    if after is None:
+        # a heading of its own: "Final answer" and the answer on the next line
+        alone = _ALONE.match(text, word.end(), end) if heads and telling else None
+        return Marker("marker", start, alone.end()) if alone else None
+    colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])
+    known = bool(before and (before["the"] or sort))
+    if not telling or not (known or colon or heads):
+        return None
+    return Marker("marker", start, after.end(), firm=after["firm"] is not None)
+
+
+def _boxed(text: str, match: re.Match[str], end: int) -> Marker:
+    depth, at = 1, match.end()
+    while at < min(end, match.end() + 400) and depth:
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        at += 1
+    begin = match.start()
+    while begin > 0 and match.start() - begin < 3 and text[begin - 1] in "$ [(\\":
+        begin -= 1
+    return Marker("boxed", begin, match.end(), at - 1 if not depth else at)
+
+
+def _line_end(text: str, at: int, end: int) -> int:
+    stop = text.find("\n", at, end)
+    return end if stop < 0 else stop
+
+
+def _last(pattern: re.Pattern[str], text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
+    return iter(list(pattern.finditer(text, begin, end))[-LAST:])

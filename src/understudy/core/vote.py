@@ -1,0 +1,56 @@
+"""The vote over sampled solutions: self-consistency (Wang et al. 2022, arXiv 2203.11171), plain and likelihood-weighted.
+
+vote([7, 7, 8, cut off])                 -> 7, share 2/3
+vote([7 (-0.9), 8 (-0.1), 8 (-2.0)], weighted=True)   each counts exp(mean log-probability per token)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from understudy.core.values import Solution
+
+
+@dataclass(frozen=True)
+class Vote:
+    """``answer``: the winner, None where no solution could vote. ``share`` of the weight that voted went to it.
+
+    ``weights``: answer -> its weight (number of votes in a plain vote), in the order in which answers were first seen.
+    ``left_out``: solutions without an answer, and cut-off ones.
+    """
+
+    answer: str | None
+    share: float
+    weights: Mapping[str, float]
+    left_out: int
+
+
+def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
+    """The answer that most of ``solutions`` (of one problem) give.
+
+    Solutions without an answer or cut off do not vote. Ties go to the answer that was seen first (the lowest path), so the
+    result depends on nothing else. ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
+    Wang et al., table 1; raises ValueError where a voting solution has none.
+    """
+    voters = [s for s in solutions if s.answer is not None and s.finish == "stop"]
+    weights: dict[str, float] = {}
+    for solution in voters:
+        assert solution.answer is not None
+        weights[solution.answer] = weights.get(solution.answer, 0.0) + (_weight(solution) if weighted else 1.0)
+    left_out = len(solutions) - len(voters)
+    if not weights:
+        return Vote(None, 0.0, {}, left_out)
+    answer = max(weights, key=lambda a: weights[a])  # the first of equals: dicts keep the order
+    total = sum(weights.values())
+    return Vote(answer, weights[answer] / total if total else 0.0, weights, left_out)
+
+
+def _weight(solution: Solution) -> float:
+    if solution.logprob is None:
+        raise ValueError(
+            f"problem {solution.problem!r}, path {solution.path}: a likelihood-weighted vote needs log-probabilities, and the "
+            "engine gave none"
+        )
+    return math.exp(solution.logprob)

@@ -1,0 +1,56 @@
+"""An engine that says what it is told: the public fake, for the tests of methods (yours too).
+
+engine = ScriptedEngine({"Q: 2 + 2\\nA:": " So the answer is: 4"})
+engine = ScriptedEngine(lambda request: f" {request.path}")          # any function of the request
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from understudy.core.asks import Call, Reply, Request
+from understudy.core.errors import EngineError
+from understudy.core.protocols import Source
+
+Script = Mapping[str, str] | Callable[[Request], str | Reply]
+
+
+class ScriptedEngine:
+    """Plays any role, local or over a "network" (`serve`, `reply`). ``asked`` lists every request it got, in order.
+
+    ``script``: prompt -> reply text, or a function of the `Request` that returns a text or a whole `Reply`. A text is cut at
+    its first stop string and counted in words. Raises EngineError for a prompt that is not in the script.
+    """
+
+    def __init__(self, script: Script, *, identity: str = "scripted") -> None:
+        self.script = script
+        self.identity = identity
+        self.capabilities = frozenset({"stop"})
+        self.asked: list[Request] = []
+
+    def serve(self, source: Source) -> None:
+        while waiting := source.take(64):
+            for ticket, request in waiting:
+                try:
+                    reply = self._say(request)
+                except EngineError as error:
+                    source.fail(ticket, error)
+                else:
+                    source.give(ticket, reply)
+
+    async def reply(self, request: Request) -> Reply:
+        return self._say(request)
+
+    def _say(self, request: Request) -> Reply:
+        self.asked.append(request)
+        if callable(self.script):
+            said = self.script(request)
+        elif request.ask.prompt in self.script:
+            said = self.script[str(request.ask.prompt)]
+        else:
+            raise EngineError(f"{self.identity}: no reply is scripted for the prompt {request.ask.prompt!r}")
+        if isinstance(said, Reply):
+            return said
+        stop = request.ask.stop if isinstance(request.ask, Call) else ()
+        end = min((at for s in stop if (at := said.find(s)) >= 0), default=len(said))
+        return Reply(said[:end], tokens=len(said.split()), prompt_tokens=len(str(request.ask.prompt).split()))
