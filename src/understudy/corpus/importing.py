@@ -1,0 +1,169 @@
+"""Chains that somebody already has: JSON Lines with a field mapping, or a corpus that was imported before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.core.answers import extract, normalise
+from understudy.core.errors import DataError, nearest
+from understudy.core.values import Chain, Problem
+from understudy.corpus.jsonl import read_objects
+from understudy.corpus.store import read_rows
+
+FIELDS = {
+    "problem": "problem_id",
+    "text": "text",
+    "answer": "answer",
+    "teacher": "teacher",
+    "tokens": "tokens",
+    "logprob": "logprob",
+    "finish": "finish",
+    "path": "path",
+}
+"""Our field -> the field of a row that is read where the mapping does not say otherwise."""
+
+
+@dataclasses.dataclass
+class Report:
+    """What an import did: counts of ``rows``, of ``chains`` made of them, and of what was left out or differs."""
+
+    rows: int = 0
+    chains: int = 0
+    unknown_problem: int = 0
+    """Rows whose problem is not among the problems: left out."""
+    duplicates: int = 0
+    """Rows with problem, teacher and text of an earlier one: kept, each on a path of its own."""
+    no_answer: int = 0
+    recorded_only: int = 0
+    """The text states no answer that can be read; the row's recorded answer is used (layer ``recorded``)."""
+    differs: int = 0
+    """The text states another answer than the row records."""
+    layers: Counter[str] = dataclasses.field(default_factory=Counter)
+    teachers: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "chains": self.chains,
+            "of unknown problems": self.unknown_problem,
+            "equal to an earlier one": self.duplicates,
+            "without an answer": self.no_answer,
+            "with the recorded answer only": self.recorded_only,
+            "whose text states another answer than recorded": self.differs,
+            "answers found by layer": dict(self.layers.most_common()),
+            "teachers": dict(self.teachers.most_common()),
+        }
+
+
+def import_chains(
+    paths: Sequence[Path], *, problems: Mapping[str, Problem], fields: Mapping[str, str], prefer: Literal["text", "recorded"]
+) -> tuple[list[Chain], Report]:
+    """The chains in ``paths`` (JSON Lines, or corpora that end with .parquet) that belong to ``problems`` (id -> problem).
+
+    ``fields`` maps our field names to theirs. A chain's answer is what its text states (`core.answers`), else what the row
+    records; ``prefer`` "recorded" turns that round. Each chain of a problem gets a path of its own, in the order of the files.
+    Raises DataError naming file, line and field.
+    """
+    for name in fields:
+        if name not in FIELDS:
+            raise DataError(f"fields: unknown field {name!r}{nearest(name, list(FIELDS))} (known: {', '.join(FIELDS)})")
+    report, found = Report(), list[Chain]()
+    for path in paths:
+        if path.suffix == ".parquet":
+            found += _from_corpus(path, problems, report)
+            continue
+        for number, row in read_objects(path):
+            report.rows += 1
+            chain = _chain(row, {**FIELDS, **fields}, problems, prefer, f"{path}, line {number}", report)
+            if chain is not None:
+                found.append(chain)
+    return _number(found, report), report
+
+
+def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> list[Chain]:
+    chains = list(read_rows(path, Chain))
+    known = [chain for chain in chains if chain.problem in problems]
+    report.rows += len(chains)
+    report.unknown_problem += len(chains) - len(known)
+    report.no_answer += sum(chain.answer is None for chain in known)
+    report.layers.update(chain.layer for chain in known)
+    return known
+
+
+def _number(chains: Sequence[Chain], report: Report) -> list[Chain]:
+    """Each chain on the next path of its problem, and the counts of the whole."""
+    next_path: Counter[str] = Counter()
+    seen: set[tuple[str, str, str]] = set()
+    numbered = []
+    for chain in chains:
+        same = (chain.problem, chain.teacher, chain.text)
+        report.duplicates += same in seen
+        seen.add(same)
+        numbered.append(dataclasses.replace(chain, path=next_path[chain.problem]))
+        next_path[chain.problem] += 1
+    report.chains = len(numbered)
+    report.teachers.update(chain.teacher for chain in numbered)
+    return numbered
+
+
+def _chain(
+    row: Mapping[str, Any],
+    fields: Mapping[str, str],
+    problems: Mapping[str, Problem],
+    prefer: str,
+    where: str,
+    report: Report,
+) -> Chain | None:
+    def text_of(name: str) -> str:
+        value = row.get(fields[name])
+        if value is None or not str(value).strip():
+            raise DataError(
+                f"{where}: field {fields[name]!r} ({name}) is {'empty' if fields[name] in row else 'missing'}"
+                f"{nearest(fields[name], list(row))} (the row has: {', '.join(row)}); map it with {name}=FIELD"
+            )
+        return str(value)
+
+    problem = problems.get(text_of("problem"))
+    text = text_of("text")
+    if problem is None:
+        report.unknown_problem += 1
+        return None
+    found = extract(text, problem.kind, problem.choices, problem.question)
+    raw = row.get(fields["answer"])
+    recorded = None if raw is None else normalise(str(raw), problem.kind, problem.choices)
+    report.differs += None not in (found.value, recorded) and found.value != recorded
+    answer, layer = found.value, found.layer
+    if recorded is not None and (answer is None or prefer == "recorded"):
+        report.recorded_only += answer is None
+        answer, layer = recorded, found.layer if answer == recorded else "recorded"
+    report.no_answer += answer is None
+    report.layers[layer or found.status] += 1
+    finish = str(row.get(fields["finish"]) or "stop")
+    if finish not in ("stop", "length", "refused"):
+        raise DataError(f"{where}: field {fields['finish']!r} (finish) = {finish!r}: must be stop, length or refused")
+    return Chain(
+        problem=problem.id,
+        path=0,
+        text=text,
+        rationale=text[: found.start].strip(),
+        answer=answer,
+        layer=layer,
+        teacher=str(row.get(fields["teacher"]) or "unknown"),
+        finish=finish,
+        tokens=_number_of(row, fields["tokens"], where, int),
+        logprob=_number_of(row, fields["logprob"], where, float),
+        sampling=row["sampling"] if isinstance(row.get("sampling"), dict) else {},
+    )
+
+
+def _number_of(row: Mapping[str, Any], name: str, where: str, kind: type[Any]) -> Any:
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise DataError(f"{where}: field {name!r} = {value!r} is not a number")
+    return kind(value)

@@ -1,0 +1,65 @@
+"""Problems, chains, verdicts and solutions in Parquet: whole or not at all, and back exactly as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from understudy.core.errors import DataError
+from understudy.core.values import Chain, Problem, Solution, Verdict, from_json, to_json
+
+V = TypeVar("V", Problem, Chain, Verdict, Solution)
+_TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
+_TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
+VERSION = 1
+
+
+def write_rows(path: Path, kind: type[V], values: Sequence[V]) -> None:
+    """Write ``values`` to ``path`` (Parquet): numbers and texts as such, everything nested as JSON text.
+
+    What any other tool reads with one call. The file appears whole, and is durable when this returns.
+    """
+    columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
+    rows = [to_json(value) for value in values]
+    arrays = {
+        name: pa.array([_cell(row[name], kept) for row in rows], _TYPES.get(kept, pa.string())) for name, kept in columns.items()
+    }
+    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps({"kind": kind.__name__, "version": VERSION})})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
+    """The values that `write_rows` wrote. Raises DataError for a file that is none of ours."""
+    try:
+        file = pq.ParquetFile(path)
+        says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
+    except (OSError, pa.ArrowInvalid, ValueError) as error:
+        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
+    if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
+        raise DataError(f"{path}: holds {says or 'something that Understudy did not write'}, not {kind.__name__} version {VERSION}")
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+
+
+def _cell(value: Any, kept: str) -> Any:
+    if kept in _TYPES:
+        return value
+    return value if kept in _TEXTS else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _value(value: Any, kept: str) -> Any:
+    return value if kept in _TYPES or kept in _TEXTS else json.loads(value)

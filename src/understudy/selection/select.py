@@ -1,0 +1,89 @@
+"""Which chains an arm's student is shown: verdicts stand beside chains, selection reads them, nothing is deleted."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.core.values import Chain, Outcome, Verdict
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to keep. The names in SCoTD's code (PAPERS: dataset/hf_datasets.py) stand in brackets.
+
+    ``keep``: ``correct`` (all_correct_paths), ``all`` chains that state an answer (threshold 0, the unlabelled setting), or
+    ``wrong`` (wrong_ones). ``per_problem``: at most this many of each problem, ``choose``: the ``first`` sample paths
+    (one_correct_path) or a seeded ``random`` draw. ``dedup``: of equal texts for one problem only the first.
+    """
+
+    keep: Literal["correct", "all", "wrong"] = "correct"
+    per_problem: int | None = None
+    choose: Literal["first", "random"] = "first"
+    dedup: bool = False
+
+    def __post_init__(self) -> None:
+        if self.per_problem is not None and self.per_problem < 1:
+            raise ValueError(f"per_problem = {self.per_problem}: at least 1")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. ``kept`` and
+    dropped add up to ``offered``; ``covered`` of ``problems`` have a chain left."""
+
+    chains: tuple[Chain, ...]
+    dropped: Mapping[str, int]
+    offered: int
+    problems: int
+
+    @property
+    def covered(self) -> int:
+        return len({chain.problem for chain in self.chains})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "chains": self.offered,
+            "kept": len(self.chains),
+            "dropped": dict(self.dropped),
+            "problems": self.problems,
+            "covered": self.covered,
+        }
+
+
+_KEPT = {
+    "correct": frozenset({Outcome.CORRECT}),
+    "wrong": frozenset({Outcome.WRONG}),
+    "all": frozenset({Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD}),
+}
+
+
+def select(chains: Sequence[Chain], verdicts: Sequence[Verdict], options: Selection, *, seed: int) -> Selected:
+    """The chains of ``chains`` that ``options`` keep, by the ``verdicts`` of one check. Every chain needs a verdict.
+
+    A random choice is a function of (seed, problem), never of the other problems.
+    """
+    outcome = {verdict.chain: verdict.outcome for verdict in verdicts}
+    reason: dict[int, str] = {}
+    left: dict[str, list[int]] = defaultdict(list)
+    seen: set[tuple[str, str]] = set()
+    for place, chain in enumerate(chains):
+        found = outcome[chain.id]
+        if found not in _KEPT[options.keep]:
+            reason[place] = found.value
+        elif options.dedup and (chain.problem, chain.text) in seen:
+            reason[place] = "duplicate"
+        else:
+            left[chain.problem].append(place)
+        seen.add((chain.problem, chain.text))
+    for problem, places in left.items():
+        if options.per_problem is not None and len(places) > options.per_problem:
+            ordered = sorted(places, key=lambda place: chains[place].path)
+            if options.choose == "random":
+                random.Random(f"select\x1f{seed}\x1f{problem}").shuffle(ordered)
+            reason |= dict.fromkeys(ordered[options.per_problem :], f"more than {options.per_problem} per problem")
+    kept = tuple(chain for place, chain in enumerate(chains) if place not in reason)
+    return Selected(kept, dict(Counter(reason.values()).most_common()), len(chains), len({c.problem for c in chains}))

@@ -1,0 +1,143 @@
+"""The diary world: how many things somebody has after some days of gains and losses, told out of order.
+
+    Ana has 4 coins. Wed: loses 2. Mon: finds 3. Tue: Bob finds 5. How many coins does Ana have?
+
+The days put the entries in order; entries that name somebody else do not count; "gives" is a loss (the actor gives away), and
+a careless reader takes it for a gain. A chain works through the days::
+
+    Start 4. Mon 4 + 3 = 7. Wed 7 - 2 = 5. So the answer is: 5
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from understudy.core.values import Problem
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June", "Kim", "Leo")
+THINGS = ("coins", "cards", "shells", "books", "stamps", "pears", "keys", "cups")
+GAINS = ("finds", "wins", "gets", "buys")
+LOSSES = ("loses", "sells", "drops", "gives")
+AMBIGUOUS = "gives"
+LARGEST = 20
+"""Nobody ever has more things than this, or fewer than none, and every amount is below 10."""
+
+_START = re.compile(r"(\w+) has (\d+) (\w+)\.")
+_ENTRY = re.compile(r"(\w+): (?:([A-Z]\w*) )?(\w+) (\d+)\.")
+_STYLES = ("plain", "words", "so", "change")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a diary: ``day`` counts from Monday, ``actor`` None is who the question is about."""
+
+    day: int
+    actor: str | None
+    verb: str
+    amount: int
+
+
+@dataclass(frozen=True)
+class Diary:
+    """``train``, ``dev``, ``test``: problems of 1 to ``max_steps`` steps, equally many of each. ``longer_test``: problems of
+    one and two steps more than that, in the split ``test-longer``. ``distractor``: share of problems with an entry about
+    somebody else. No question is in two splits."""
+
+    train: int = 1000
+    dev: int = 200
+    test: int = 1000
+    longer_test: int = 300
+    max_steps: int = 4
+    distractor: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_steps <= len(DAYS) - 3:
+            raise ValueError(f"max_steps = {self.max_steps}: 1 to {len(DAYS) - 3}, a step a day and two days for longer ones")
+        if not 0 <= self.distractor <= 1:
+            raise ValueError(f"distractor = {self.distractor}: a share from 0 to 1")
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """The problems of every split: a function of ``seed`` and the options."""
+        seen: set[str] = set()
+        within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
+        wanted = [
+            ("train", self.train, within),
+            ("dev", self.dev, within),
+            ("test", self.test, within),
+            ("test-longer", self.longer_test, beyond),
+        ]
+        return [problem for name, n, steps in wanted for problem in self._split(name, n, steps, seed, seen)]
+
+    def _split(self, name: str, n: int, steps: Sequence[int], seed: int, seen: set[str]) -> Iterator[Problem]:
+        rng = random.Random(f"diary\x1f{seed}\x1f{name}")
+        for i in range(n):
+            k = steps[i % len(steps)]
+            question, answer = self._problem(rng, k)
+            while question in seen:
+                question, answer = self._problem(rng, k)
+            seen.add(question)
+            yield Problem(f"diary-{name}-{i}", question, "number", str(answer), split=name, meta={"steps": k})
+
+    def _problem(self, rng: random.Random, steps: int) -> tuple[str, int]:
+        name, other = rng.sample(NAMES, 2)
+        thing = rng.choice(THINGS)
+        has = start = rng.randint(1, 9)
+        days = rng.sample(range(len(DAYS)), steps + 1)
+        entries = []
+        for day in sorted(days[:steps]):
+            gain = has == 0 or (has < LARGEST and rng.random() < 0.5)
+            amount = rng.randint(1, min(9, LARGEST - has if gain else has))
+            entries.append(Entry(day, None, rng.choice(GAINS if gain else LOSSES), amount))
+            has += amount if gain else -amount
+        if rng.random() < self.distractor:
+            entries.append(Entry(days[steps], other, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
+        rng.shuffle(entries)
+        told = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
+        return f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", has
+
+    def solve(self, question: str, rng: random.Random, *, slip: float, misread: float) -> str:
+        """A chain for ``question`` in one of four styles, with its answer sentence: the world's own teacher.
+
+        ``slip``: chance that a step's result is one off. ``misread``: chance that this chain takes "gives" for a gain. Raises
+        ValueError where ``question`` is not of this world.
+        """
+        start, thing, entries = _read(question)
+        style = rng.choice(_STYLES)
+        gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
+        has, told = start, [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
+        for entry in sorted(entries, key=lambda e: e.day):
+            if entry.actor is None:
+                before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
+                if rng.random() < slip:
+                    has += rng.choice((-1, 1))
+                told.append(_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
+        return f"{' '.join(told)} So the answer is: {has}"
+
+
+def _read(question: str) -> tuple[int, str, list[Entry]]:
+    start = _START.match(question)
+    if start is None or "How many" not in question:
+        raise ValueError("it must look like: Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?")
+    entries = []
+    for day, actor, verb, amount in _ENTRY.findall(question, start.end()):
+        if day not in DAYS or verb not in GAINS + LOSSES:
+            raise ValueError(f"the entry {day}: {verb} {amount}. has an unknown day or verb")
+        entries.append(Entry(DAYS.index(day), actor or None, verb, int(amount)))
+    return int(start[2]), start[3], entries
+
+
+def _step(style: str, entry: Entry, before: int, after: int, sign: str) -> str:
+    day, amount = DAYS[entry.day], entry.amount
+    match style:
+        case "plain":
+            return f"{day} {before} {sign} {amount} = {after}."
+        case "words":
+            return f"{day} {before} {'plus' if sign == '+' else 'minus'} {amount} is {after}."
+        case "so":
+            return f"{day} {entry.verb} {amount}, so {before} {sign} {amount} = {after}."
+        case _:
+            return f"{day} {sign} {amount} makes {before} to {after}."
