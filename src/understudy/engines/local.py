@@ -22,7 +22,7 @@ from typing import Literal
 
 import torch
 
-from understudy.core.asks import Call, Prompt, Reply, Request, Score
+from understudy.core.asks import Call, Prompt, Reply, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
@@ -51,8 +51,9 @@ class TransformersEngine:
     log-probabilities of the text's own tokens, without an end token; its ``tokens`` counts them.
 
     Raises CheckpointError at once where the directory, its config or its tokenizer cannot be used, and at the first request
-    where the weights cannot: they are loaded only then. `serve` raises EngineError for a prompt that is empty or has no room
-    in the context, for messages without a chat template, and for logits that are not finite.
+    where the weights cannot: they are loaded only then. A prompt that is empty or has no room in the context, messages without
+    a chat template and impossible decoding options fail their own request; `serve` raises EngineError for logits that are not
+    finite.
     """
 
     def __init__(
@@ -127,11 +128,20 @@ class TransformersEngine:
         return Prompts(self._network, limit=KEPT_BYTES)
 
     def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[Row]:
-        """Rows for the calls that wait; the scores among them are answered at once."""
-        scores = [(ticket, request) for ticket, request in waiting if isinstance(request.ask, Score)]
+        """Rows for the calls that wait; the scores among them are answered at once, what cannot be answered is failed."""
+        rows, scores = [], []
+        for ticket, request in waiting:
+            try:
+                if isinstance(request.ask, Call):
+                    rows.append(self._row(ticket, request))
+                else:
+                    text = tuple(encode_text(self.tokenizer, request.ask.text))
+                    scores.append((ticket, request, self._tokens(request, more=len(text)), text))
+            except EngineError as error:
+                source.fail(ticket, error)
         if scores:
             self._score(source, scores)
-        return [self._row(ticket, request) for ticket, request in waiting if isinstance(request.ask, Call)]
+        return rows
 
     def _row(self, ticket: int, request: Request) -> Row:
         ask, decoding = request.ask, request.decoding
@@ -154,14 +164,10 @@ class TransformersEngine:
             noise=request.noise(self.seed) if decoding.temperature else 0,
         )
 
-    def _score(self, source: Source, waiting: list[tuple[int, Request]]) -> None:
-        pairs = []
-        for _, request in waiting:
-            assert isinstance(request.ask, Score)
-            text = tuple(encode_text(self.tokenizer, request.ask.text))
-            pairs.append((self._tokens(request, more=len(text)), text))
+    def _score(self, source: Source, waiting: list[tuple[int, Request, Tokens, Tokens]]) -> None:
+        pairs = [(prompt, text) for _, _, prompt, text in waiting]
         logprobs = score(self._network, self._prompts, pairs, size=self.batch_size)
-        for (ticket, request), (prompt, text), said in zip(waiting, pairs, logprobs, strict=True):
+        for (ticket, request, prompt, text), said in zip(waiting, logprobs, strict=True):
             if not all(map(math.isfinite, said)):
                 raise not_finite(str(self.directory), request, at=next(i for i, x in enumerate(said) if not math.isfinite(x)))
             source.give(ticket, Reply("", tokens=len(text), prompt_tokens=len(prompt), logprobs=tuple(said)))

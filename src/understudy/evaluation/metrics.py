@@ -1,0 +1,84 @@
+"""Numbers of one arm: votes for every k from one sample set, what chance and a constant answer would get, groups."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import fmean
+
+from understudy.core.values import Outcome, Problem, Solution
+from understudy.evaluation.outcomes import outcome_of, outcome_of_vote
+
+SUBSETS = 70
+"""So many subsets of k samples are voted on at most; all of them where there are no more (k of 8 samples: exact)."""
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Chance that at least one of k samples drawn from n is correct, unbiased (Chen et al. 2021, arXiv 2107.03374)."""
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def votes_by_k(
+    problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]], *, weighted: bool, seed: int
+) -> list[float]:
+    """Accuracy of the vote (maj@k) for every k from 1 to the number of samples, over all subsets of k samples, or `SUBSETS`
+    seeded ones where there are more. ``solutions``: problem id -> its samples, equally many each."""
+    size = _samples(solutions)
+    means = []
+    for k in range(1, size + 1):
+        right = [_vote_rate(problems[name], samples, k, weighted, seed) for name, samples in solutions.items()]
+        means.append(fmean(right))
+    return means
+
+
+def any_correct_by_k(problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]]) -> list[float]:
+    """pass@k for every k from 1 to the number of samples."""
+    size = _samples(solutions)
+    correct = {
+        name: sum(outcome_of(problems[name], s) is Outcome.CORRECT for s in samples) for name, samples in solutions.items()
+    }
+    return [fmean(pass_at_k(size, c, k) for c in correct.values()) for k in range(1, size + 1)]
+
+
+def _samples(solutions: Mapping[str, Sequence[Solution]]) -> int:
+    sizes = {len(samples) for samples in solutions.values()}
+    assert len(sizes) == 1, f"problems have unequal numbers of samples: {sorted(sizes)}"
+    return sizes.pop()
+
+
+def _vote_rate(problem: Problem, samples: Sequence[Solution], k: int, weighted: bool, seed: int) -> float:
+    subsets: Sequence[Sequence[Solution]]
+    if math.comb(len(samples), k) <= SUBSETS:
+        subsets = list(combinations(samples, k))
+    else:
+        rng = random.Random(f"maj@k\x1f{seed}\x1f{problem.id}\x1f{k}")
+        subsets = [[samples[i] for i in sorted(rng.sample(range(len(samples)), k))] for _ in range(SUBSETS)]
+    # Few distinct (answer, finish) patterns: a plain vote is the same for equal ones, so each is counted once.
+    if weighted:
+        return fmean(outcome_of_vote(problem, subset, weighted=True) is Outcome.CORRECT for subset in subsets)
+    seen: Counter[tuple[str | None, ...]] = Counter()
+    example: dict[tuple[str | None, ...], Sequence[Solution]] = {}
+    for subset in subsets:
+        pattern = tuple(s.answer if s.finish == "stop" else None for s in subset)
+        seen[pattern] += 1
+        example[pattern] = subset
+    right = sum(n for p, n in seen.items() if outcome_of_vote(problem, example[p], weighted=False) is Outcome.CORRECT)
+    return right / len(subsets)
+
+
+def chance_rate(problems: Sequence[Problem]) -> float:
+    """Accuracy of guessing: 1 / number of options (yes/no: 1/2), 0 where the answers cannot be listed."""
+    return fmean(1 / len(p.choices) if p.choices else 0.5 if p.kind == "yes_no" else 0.0 for p in problems)
+
+
+def majority_rate(problems: Sequence[Problem]) -> float:
+    """The best that one constant answer gets: the share of the most frequent gold answer of these very problems."""
+    return Counter(p.answer for p in problems).most_common(1)[0][1] / len(problems)
+
+
+def stop_rate(solutions: Sequence[Solution]) -> float:
+    """Share of replies that ended by themselves and were not cut off."""
+    return fmean(s.finish == "stop" for s in solutions) if solutions else 0.0

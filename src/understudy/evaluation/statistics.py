@@ -1,0 +1,166 @@
+"""What can be said from counts: intervals, paired tests, training seeds as a factor, many comparisons. See docs/statistics.md.
+
+Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where the answer was correct.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+CONFIDENCE = 0.95
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    interval = stats.binomtest(correct, n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p of McNemar's test (McNemar 1947) from the two discordant counts."""
+    n = only_first + only_second
+    return float(stats.binomtest(only_first, n, 0.5).pvalue) if n else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values after Holm's correction (Holm 1979), in the order given."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, p[i] * (len(p) - rank)))
+        corrected[i] = largest
+    return corrected
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over problems and training seeds with its standard error and Satterthwaite's degrees of freedom."""
+
+    mean: float
+    error: float
+    freedom: float
+
+    def test(self, against: float = 0.0, *, greater: bool = False) -> float:
+        """p of Student's t that the mean is ``against``: two-sided, or that it is not ``greater``."""
+        if self.error == 0:
+            away = self.mean > against if greater else self.mean != against
+            return 0.0 if away else 1.0
+        t = (self.mean - against) / self.error
+        return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
+
+
+def estimate(values_SN: Array) -> Estimate:
+    """Mean of ``values_SN`` where problems and seeds are both drawn at random (two-way random effects, one value a cell).
+
+    Var(mean) = problems / N + seeds / S + rest / SN. The components are those of the analysis of variance, none below zero;
+    the degrees of freedom are Satterthwaite's (1946). With one seed only the problems vary: the seed's share is not known,
+    and the estimate is about this one student.
+    """
+    seeds, n = values_SN.shape
+    mean = float(values_SN.mean())
+    if n < 2:
+        return Estimate(mean, math.inf, 1)
+    if seeds == 1:
+        return Estimate(mean, float(values_SN.std(ddof=1)) / math.sqrt(n), n - 1)
+    by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
+    ms_problem = seeds * float(by_problem.var(ddof=1))
+    ms_seed = n * float(by_seed.var(ddof=1))
+    rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
+    ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
+    # Var = (MS_problem + MS_seed - MS_rest) / SN where both components are positive; a negative one is taken as zero.
+    parts = [(ms_problem, n - 1.0), (ms_seed, seeds - 1.0), (-ms_rest, (seeds - 1.0) * (n - 1.0))]
+    if ms_seed < ms_rest:
+        parts = [parts[0]]
+    elif ms_problem < ms_rest:
+        parts = [parts[1]]
+    total = sum(ms for ms, _ in parts)
+    spread = sum(ms**2 / freedom for ms, freedom in parts)
+    return Estimate(mean, math.sqrt(max(total, 0.0) / (seeds * n)), total**2 / spread if spread else n - 1.0)
+
+
+def accuracy_interval(correct_SN: Array) -> tuple[float, float]:
+    """95 % interval of an accuracy: Wilson's for one seed, Student's t over problems and seeds for several."""
+    if len(correct_SN) == 1:
+        return wilson(int(correct_SN.sum()), correct_SN.shape[1])
+    found = estimate(correct_SN)
+    if found.error == 0:  # all seeds and problems alike: the t interval would have no width
+        return wilson(int(correct_SN.mean(axis=0).round().sum()), correct_SN.shape[1])
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, found.freedom)) * found.error
+    return max(0.0, found.mean - half), min(1.0, found.mean + half)
+
+
+def above(correct_SN: Array, rate: float) -> float:
+    """One-sided p that the accuracy is not above ``rate``: exact binomial for one seed, t over problems and seeds otherwise."""
+    if len(correct_SN) == 1:
+        return float(stats.binomtest(int(correct_SN.sum()), correct_SN.shape[1], rate, alternative="greater").pvalue)
+    return estimate(correct_SN).test(rate, greater=True)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """``difference`` of two arms on the same problems, its 95 % bootstrap interval, the p of no difference, and the smallest
+    difference that this many problems and seeds detect with a power of .8."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    detectable: float
+
+
+def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> Paired:
+    """Compare two arms whose seeds and problems are the same.
+
+    p: exact McNemar for one seed; for several, Student's t on the differences with seeds and problems both random
+    (`estimate`). The interval resamples problems, and seeds with them where there are several (percentile bootstrap).
+    """
+    assert first_SN.shape == second_SN.shape
+    difference_SN = first_SN - second_SN
+    seeds, n = difference_SN.shape
+    found = estimate(difference_SN)
+    if seeds == 1:
+        p = mcnemar(int((difference_SN > 0).sum()), int((difference_SN < 0).sum()))
+    else:
+        p = found.test()
+    low, high = bootstrap(difference_SN, resamples=resamples, seed=seed)
+    return Paired(found.mean, low, high, p, detectable(difference_SN, found))
+
+
+def bootstrap(values_SN: Array, *, resamples: int, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the mean, resampling problems, and seeds too where there are several (Efron 1979)."""
+    rng = np.random.default_rng([seed, 0xB007])
+    seeds, n = values_SN.shape
+    means = []
+    for at in range(0, resamples, 500):
+        rows = min(500, resamples - at)
+        problems_RN = rng.multinomial(n, np.full(n, 1 / n), size=rows) / n
+        by_seed_RS = problems_RN @ values_SN.T
+        if seeds > 1:
+            weight_RS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=rows) / seeds
+            means.append((by_seed_RS * weight_RS).sum(axis=1))
+        else:
+            means.append(by_seed_RS[:, 0])
+    low, high = np.quantile(np.concatenate(means), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return float(low), float(high)
+
+
+def detectable(difference_SN: Array, found: Estimate) -> float:
+    """The smallest true difference that the test at .05 finds with power .8, given the variance that was seen.
+
+    At least that of one discordant problem a seed: equal answers everywhere do not make a test that sees everything.
+    """
+    seeds, n = difference_SN.shape
+    error = max(found.error, 1 / (n * math.sqrt(seeds)))
+    if not math.isfinite(error):
+        return 1.0
+    freedom = max(found.freedom, 1.0)
+    return min(1.0, float(stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)) * error)

@@ -1,0 +1,80 @@
+"""Muon for the matrices inside layers, AdamW for the rest; the learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from understudy.training.options import TrainingOptions
+
+
+class Optimizer:
+    """One or two torch optimizers that step together."""
+
+    def __init__(self, model: Any, options: TrainingOptions) -> None:
+        self.options = options
+        matrices = _matrices(model) if options.optimizer == "muon" else []
+        inside = {id(p) for p in matrices}
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
+        self.parameters = matrices + others
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(
+                torch.optim.Muon(matrices, lr=options.muon_rate, weight_decay=options.weight_decay, momentum=0.95, nesterov=True)
+            )
+        if others:
+            # betas: GPT-3's; SCoTD only says Adam with eps 1e-5
+            rate, decay = options.learning_rate, options.weight_decay
+            self.parts.append(torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=decay))
+        self.rates = [part.param_groups[0]["lr"] for part in self.parts]
+
+    def step(self, step: int) -> None:
+        """Apply the gradients of step ``step`` (from 0) and clear them."""
+        if self.options.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        for part, rate in zip(self.parts, self.rates, strict=True):
+            part.param_groups[0]["lr"] = rate * factor(step, self.options)
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The whole state by name; `restore` is the way back."""
+        found = {}
+        for i, part in enumerate(self.parts):
+            for place, state in part.state_dict()["state"].items():
+                found |= {f"{i}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        return found
+
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.parts]
+        for key, value in tensors.items():
+            part, place, name = key.split(".", 2)
+            states[int(part)].setdefault(int(place), {})[name] = value
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
+
+
+def factor(step: int, options: TrainingOptions) -> float:
+    """What the learning rates are multiplied with at ``step``: up over the warm-up, then down to 0 at the end."""
+    warm = max(1, round(options.warmup * options.steps))
+    if step < warm:
+        return (step + 1) / warm
+    gone = (step - warm) / max(1, options.steps - warm)
+    match options.schedule:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * gone))
+        case "linear":
+            return 1 - gone
+        case "constant":
+            return 1.0
+
+
+def _matrices(model: Any) -> list[torch.nn.Parameter]:
+    """Matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
+    output = model.get_output_embeddings()
+    if output is not None:
+        tables.add(id(output.weight))
+    return [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in tables]

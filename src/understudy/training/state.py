@@ -1,0 +1,55 @@
+"""The state of a training under way, at rest: safetensors and JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+STATE = "state.safetensors"
+
+
+def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
+    """Write weights, optimizer and ``notes`` (JSON) to one file that appears whole."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{name}": value.contiguous() for name, value in _weights(model).items()}
+    tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer_tensors.items()}
+    temporary = directory / f"{STATE}.tmp"
+    save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(directory / STATE)
+
+
+def load_state(directory: Path, model: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Put the saved weights into ``model``; (optimizer tensors, notes), or None where nothing whole is saved."""
+    path = directory / STATE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads(file.metadata()["notes"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError):
+        return None
+    own = _weights(model)
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(tensors[f"model.{name}"])
+    return {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}, notes
+
+
+def clear_state(directory: Path) -> None:
+    """Remove what is not needed any more."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _weights(model: Any) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name; tied ones once."""
+    return {name: value.data for name, value in [*model.named_parameters(), *model.named_buffers()]}

@@ -1,0 +1,35 @@
+"""The tokenizer of a student from scratch: frequent words are tokens, all other words are spelled in letters.
+
+Lossless for any text (letters are bytes underneath), and a plain `transformers` tokenizer when saved. A word carries the
+blank before it, as in GPT-2; numbers are words, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+SPLIT = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]|\n+|\s"
+PAD, END = "<pad>", "<end>"
+
+
+def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
+    pre = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    counts = Counter(word for text in texts for word, _ in pre.pre_tokenize_str(text))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = sorted(word for word, n in counts.items() if n >= min_count and len(word) > 1)
+    # BPE without merges: a word that is in the vocabulary is one token (ignore_merges), any other stays in single bytes.
+    vocabulary = {token: i for i, token in enumerate([PAD, END, *letters, *words])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False)
