@@ -12,7 +12,7 @@ from rich.console import Console
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
-from understudy.studies.plan import Kind, Plan
+from understudy.studies.plan import Kind
 from understudy.studies.run import run_study
 from understudy.studies.study import Study, load_study
 
@@ -78,16 +78,17 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
         from understudy.cli.stage_table import show_stages
 
         return show_stages(plan, directory, UNTIL[verb], console)
-    return finish(plan, directory, console, page=verb == "run")
+    return finish(directory, console, page=verb == "run")
 
 
-def finish(plan: Plan, directory: Path, console: Console, *, page: bool) -> int:
-    """Score, show the table, write results and (``page``) the report; exit code 3 where an arm has errors."""
+def finish(directory: Path, console: Console, *, page: bool) -> int:
+    """Score, show the table, link the students and (``page``) write the report; exit code 3 where an arm has errors."""
     from understudy.reports.table import show
-    from understudy.studies.reporting import make_report, write_page
+    from understudy.studies.reporting import link_students, open_run, write_page
 
-    data = make_report(plan.study, plan, directory)
+    link_students(directory)
+    data = open_run(directory)
     show(data, console)
     if page:
         console.print(f"\nreport: {write_page(data, directory)}", soft_wrap=True)
-    return WITH_ERRORS if any(row["errors"] for row in data.rows) else DONE
+    return WITH_ERRORS if data.errors else DONE

@@ -37,9 +37,7 @@ def votes_by_k(
 def any_correct_by_k(problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]]) -> list[float]:
     """pass@k for every k from 1 to the number of samples."""
     size = _samples(solutions)
-    correct = {
-        name: sum(outcome_of(problems[name], s) is Outcome.CORRECT for s in samples) for name, samples in solutions.items()
-    }
+    correct = {name: sum(outcome_of(problems[name], s) is Outcome.CORRECT for s in samples) for name, samples in solutions.items()}
     return [fmean(pass_at_k(size, c, k) for c in correct.values()) for k in range(1, size + 1)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,13 +45,14 @@ def answer(
                 yield path, method.solve(problem.blind(), path)
 
     solutions, errors, total = [], [], len(problems) * votes
-    settled = {role: decoding for role in engines}
-    for done in drive(flows(), engines, store=store, decoding=settled, seed=seed):
+    settled = dict.fromkeys(engines, decoding)
+    ended = itertools.count(1)
+    on_end = lambda _done: progress(stage, next(ended), total)  # noqa: E731
+    for done in drive(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end):
         if done.value is None:
             errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
         else:
             solutions.append(done.value)
-        progress(stage, len(solutions) + len(errors), total)
     order = {problem.id: i for i, problem in enumerate(problems)}
     solutions.sort(key=lambda s: (order[s.problem], s.path))
     return Answers(solutions, sorted(errors, key=lambda e: (order[e["problem"]], e["path"])))

@@ -126,8 +126,8 @@ class Arm:
     name: str
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    select: Selection = Selection()
-    decode: Decode = Decode()
+    select: Selection = field(default_factory=Selection)
+    decode: Decode = field(default_factory=Decode)
     training: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [training] that this arm sets otherwise."""
     student: Mapping[str, Any] = field(default_factory=dict)

@@ -20,6 +20,7 @@ class Tokens:
     segment's times the example's; the end token has that of the last segment)."""
 
     problem: str
+    chain: str | None
     source: tuple[int, ...]
     target: tuple[int, ...]
     weights: tuple[float, ...]
@@ -36,9 +37,8 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool) -> Tokens:
     assert example.target, f"example of problem {example.problem!r} has nothing to learn"
     target.append(tokenizer.eos_token_id)
     weights.append(example.target[-1].weight * example.weight)
-    return Tokens(
-        example.problem, tuple(encode_source(tokenizer, example.source, seq2seq=seq2seq)), tuple(target), tuple(weights)
-    )
+    source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
+    return Tokens(example.problem, example.chain, tuple(source), tuple(target), tuple(weights))
 
 
 class Order:

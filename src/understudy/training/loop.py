@@ -27,6 +27,9 @@ from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
 
+SHOWN = 5
+"""Examples whose tokens are written down for the report."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -193,5 +196,12 @@ class _Training:
             seconds=round(notes.seconds, 2),
         )
         (self.out / "curve.json").write_text(json.dumps({"losses": trained.losses, "dev": trained.dev, "best": trained.best}))
+        (self.out / "shown.json").write_text(json.dumps([self._show(e) for e in self.examples[:SHOWN]], ensure_ascii=False))
         clear_state(self.out / "state")
         return trained
+
+    def _show(self, example: Tokens) -> dict[str, Any]:
+        """The tokens of an example as texts with their loss weights: what the report shows."""
+        pairs = [(i, 0.0) for i in example.source] + list(zip(example.target, example.weights, strict=True))
+        tokens = [(self.tokenizer.decode([i], clean_up_tokenization_spaces=False), weight) for i, weight in pairs]
+        return {"problem": example.problem, "chain": example.chain, "tokens": tokens}

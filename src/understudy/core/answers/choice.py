@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of, sentence_end
+from understudy.core.answers.spans import SPAN, Reading, one_of, sentence_end
 from understudy.core.answers.words import words
 
 _OPEN = r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"

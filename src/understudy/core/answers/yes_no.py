@@ -58,8 +58,7 @@ _NEGATIONS = frozenset(
     }
 )
 _EMPTY = frozenset(
-    "is are was were be do does did can could would will should has have had may might it its this that of in on to for and or so thus "
-    "hence therefore final answer now still also then".split()
+    ["is", "are", "was", "were", "be", "do", "does", "did", "can", "could", "would", "will", "should", "has", "have", "had", "may", "might", "it", "its", "this", "that", "of", "in", "on", "to", "for", "and", "or", "so", "thus", "hence", "therefore", "final", "answer", "now", "still", "also", "then"]
 )
 
 

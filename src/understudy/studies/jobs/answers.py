@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.core.asks import Decoding
 from understudy.core.protocols import Progress
 from understudy.core.registry import find
-from understudy.core.asks import Decoding
 from understudy.core.values import Problem, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.evaluation.run import answer

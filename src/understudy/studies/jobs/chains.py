@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,13 @@ def sample(
     chains, errors = [], []
     with Ledger(ledger) as store:
         decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
-        for done in drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=arguments["seed"]):
+        ended = itertools.count(1)
+        on_end = lambda _done: progress("chains", next(ended), total)  # noqa: E731
+        for done in drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=arguments["seed"], on_end=on_end):
             if done.value is None:
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
             else:
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
-            progress("chains", len(chains) + len(errors), total)
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
     order = {problem.id: i for i, problem in enumerate(problems)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import StudyError
-from understudy.core.protocols import LocalEngine, Method, Pool, Progress
+from understudy.core.protocols import LocalEngine, Method, Progress
 from understudy.core.registry import find
 from understudy.core.values import Chain, Example, Outcome, Problem
 from understudy.corpus.store import read_rows

@@ -1,0 +1,99 @@
+"""The tables of a report as Markdown, for documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from understudy.reports.data import ReportData
+from understudy.reports.words import percent, short_p, steps
+
+
+def markdown(data: ReportData) -> str:
+    """Arms on every split, the paired comparisons, what selection kept, the votes, the notes."""
+    return "\n".join(_parts(data)) + "\n"
+
+
+def _parts(data: ReportData) -> Iterator[str]:
+    yield from (f"- {note}" for note in data.notes)
+    teacher = data.teacher
+    found = ", ".join(f"{name} {n:,}" for name, n in teacher["outcomes"].items())
+    yield f"- Teacher ({teacher['engine']}): {teacher['chains']:,} chains for {teacher['problems']:,} problems; {found}."
+    yield f"- Versions: {', '.join(f'{name} {number}' for name, number in data.versions.items())}."
+    for split in dict.fromkeys(s.split for s in data.summaries):
+        yield from _arms(data, split)
+    for split in dict.fromkeys(c.split for c in data.comparisons):
+        yield from ("", f"### Compared on {split}", "")
+        rows = [
+            (
+                f"{_text(c.arm)} − {_text(c.other)}",
+                f"{100 * c.difference:+.1f}",
+                f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
+                short_p(c.p),
+                short_p(c.p_holm),
+                c.says,
+            )
+            for c in data.comparisons
+            if c.split == split
+        ]
+        yield from _table(("arms", "difference", "95 % interval", "p", "p (Holm)", "what can be said"), rows)
+    yield from ("", "### Chains", "")
+    rows = [
+        (
+            _text(s.arm),
+            f"{s.kept:,} of {s.chains:,}",
+            ", ".join(f"{reason} {n:,}" for reason, n in s.dropped.items()) or "none",
+            f"{s.covered:,} of {s.problems:,}",
+            f"{s.examples:,}",
+        )
+        for s in data.selected
+    ]
+    yield from _table(("arm", "chains kept", "dropped", "problems with a chain", "examples"), rows)
+    for v in data.votes:
+        yield from ("", f"### Votes: {_text(v.arm)}, {v.split}", "")
+        rows = [("maj@k", *map(percent, v.majority))]
+        rows += [("weighted", *map(percent, v.weighted))] if v.weighted else []
+        rows += [("pass@k", *map(percent, v.any_correct))]
+        yield from _table(("k", *map(str, v.k)), rows)
+
+
+def _arms(data: ReportData, split: str) -> Iterator[str]:
+    summaries = [s for s in data.summaries if s.split == split]
+    groups = list(dict.fromkeys(g.value for g in data.groups if g.split == split))
+    untrained = {g.value for g in data.groups if g.split == split and not g.trained}
+    yield from ("", f"### Accuracy on {split}", "")
+    first = summaries[0]
+    yield f"n = {first.n // first.seeds:,} problems x {first.seeds} training seeds; percent. " + (
+        f"Chance {percent(first.chance)}, best constant answer {percent(first.majority)}."
+    )
+    yield ""
+    head = ("arm", "decoding", "accuracy", "95 % interval", "each seed")
+    tail = ("stops", "tokens", "errors", "")
+    rows = []
+    for s in summaries:
+        by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}
+        rows.append(
+            (
+                _text(s.arm),
+                s.decoding,
+                f"**{percent(s.accuracy)}**",
+                f"{percent(s.low)} to {percent(s.high)}",
+                ", ".join(map(percent, s.spread)),
+                *(percent(by[v]) if v in by else "" for v in groups),
+                percent(s.stop_rate),
+                f"{s.tokens_per_answer:.0f}",
+                str(s.errors),
+                s.says,
+            )
+        )
+    yield from _table((*head, *(steps(data.by, v, untrained=v in untrained) for v in groups), *tail), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _text(text: str) -> str:
+    """Text of the user's, without what Markdown would take for its own."""
+    return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in text)

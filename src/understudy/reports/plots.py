@@ -1,0 +1,213 @@
+"""The pictures of a report, drawn once, for the page as SVG and for documents as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+from matplotlib.figure import Figure
+
+from understudy.reports.data import ReportData
+
+INK, PALE = "#27313b", "#8795a1"
+COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "understudy",
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``name``: of its file. ``caption``: what it shows, also for readers who cannot see it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+    @property
+    def svg(self) -> str:
+        """The picture as an SVG element, without the XML head; equal data give equal text."""
+        buffer = io.StringIO()
+        with mpl.rc_context(_STYLE):
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        text = buffer.getvalue()
+        return text[text.index("<svg") :]
+
+    def save(self, path: Path) -> Path:
+        with mpl.rc_context(_STYLE):
+            self.figure.savefig(path, dpi=160, bbox_inches="tight", metadata={"Software": None})
+        return path
+
+
+def pictures(data: ReportData) -> list[Picture]:
+    """Every picture of ``data`` that there is something to draw for."""
+    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _selection, _curves]
+    with mpl.rc_context(_STYLE):
+        return [picture for make in makers for picture in make(data)]
+
+
+def _splits(data: ReportData) -> list[str]:
+    return list(dict.fromkeys(s.split for s in data.summaries))
+
+
+def _colours(names: Sequence[str]) -> Mapping[str, str]:
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def _accuracy(data: ReportData) -> Iterator[Picture]:
+    colours = _colours([s.arm for s in data.summaries])
+    for split in _splits(data):
+        summaries = [s for s in data.summaries if s.split == split][::-1]
+        figure, axes = _axes(7, 0.9 + 0.42 * len(summaries))
+        for y, s in enumerate(summaries):
+            axes.barh(y, 100 * s.accuracy, color=colours[s.arm], height=0.62, alpha=0.45 if s.says else 0.9)
+            axes.plot([100 * s.low, 100 * s.high], [y, y], color=INK, lw=1.4, solid_capstyle="butt")
+            if s.seeds > 1:
+                axes.plot([100 * a for a in s.spread], [y] * s.seeds, "o", color="white", mec=INK, ms=4, mew=0.8)
+            said = f"{100 * s.accuracy:.1f}" + ("  at chance" if s.says else "")
+            axes.text(100 * max(s.high, s.accuracy) + 1.2, y, said, va="center", fontsize=9)
+        floor = max(summaries[0].chance, summaries[0].majority)
+        axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
+        axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
+        axes.set_yticks(range(len(summaries)), [s.arm for s in summaries])
+        axes.set(xlim=(0, 108), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
+        axes.tick_params(axis="y", length=0)
+        seeds = f", {summaries[0].seeds} training seeds (circles)" if summaries[0].seeds > 1 else ""
+        caption = f"Accuracy on {split} with 95 % intervals, n = {summaries[0].n // summaries[0].seeds:,} problems{seeds}."
+        yield Picture(f"accuracy-{split}", caption, figure)
+
+
+def _by_group(data: ReportData) -> Iterator[Picture]:
+    values = sorted({g.value for g in data.groups}, key=lambda v: (len(v), v))
+    if len(values) < 2:
+        return
+    colours = _colours([s.arm for s in data.summaries])
+    trained = {g.value for g in data.groups if g.trained}
+    figure, axes = _axes(7, 3.4)
+    arms = list(dict.fromkeys(g.arm for g in data.groups))
+    for i, arm in enumerate(arms):
+        points = {g.value: g for g in data.groups if g.arm == arm}
+        have = [v for v in values if v in points]
+        x = [values.index(v) + (i - (len(arms) - 1) / 2) * 0.05 for v in have]
+        y = [100 * points[v].accuracy for v in have]
+        low = [100 * (points[v].accuracy - points[v].low) for v in have]
+        high = [100 * (points[v].high - points[v].accuracy) for v in have]
+        bars = [[max(0.0, v) for v in low], [max(0.0, v) for v in high]]
+        axes.errorbar(x, y, yerr=bars, color=colours[arm], marker="o", ms=4, lw=1.6, elinewidth=1, label=arm)
+    first_new = next((i for i, v in enumerate(values) if v not in trained), None)
+    if first_new is not None:
+        axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
+        axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
+    axes.set_xticks(range(len(values)), values)
+    axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=data.by, ylabel="accuracy, %")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    yield Picture(f"by-{data.by}", f"Accuracy by {data.by}, with 95 % intervals.", figure)
+
+
+def _votes(data: ReportData) -> Iterator[Picture]:
+    for v in data.votes:
+        if v.split != data.summaries[0].split:
+            continue
+        figure, axes = _axes(5.2, 3)
+        axes.plot(v.k, [100 * a for a in v.majority], marker="o", ms=4, color=COLOURS[1], label="majority (maj@k)")
+        if v.weighted:
+            axes.plot(v.k, [100 * a for a in v.weighted], marker="s", ms=3.5, color=COLOURS[3], label="likelihood-weighted")
+        axes.plot(v.k, [100 * a for a in v.any_correct], marker="^", ms=4, color=COLOURS[0], label="any correct (pass@k)")
+        greedy = next(
+            (s for s in data.summaries if s.split == v.split and s.decoding == "greedy" and _shares(data, s.arm, v.arm)), None
+        )
+        if greedy is not None:
+            axes.axhline(100 * greedy.accuracy, color=PALE, ls="--", lw=1, label="greedy, same student")
+        axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
+        axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        yield Picture(f"votes-{_slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+
+
+def _shares(data: ReportData, arm: str, other: str) -> bool:
+    """Whether two arms have the same student: the one that has a curve of its own comes first."""
+    models = {row["arm"]: row["role_models"] for row in data.rows}
+    return bool(models[arm] == models[other])
+
+
+def _selection(data: ReportData) -> Iterator[Picture]:
+    rows = [s for s in data.selected if s.examples][::-1]
+    reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
+    colours = dict(zip(reasons, ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3") * 3, strict=False))
+    figure, axes = _axes(7, 0.9 + 0.4 * len(rows))
+    for y, s in enumerate(rows):
+        axes.barh(y, s.kept, color=COLOURS[2], height=0.6, label="kept" if y == 0 else None)
+        at = s.kept
+        for reason in reasons:
+            n = s.dropped.get(reason, 0)
+            axes.barh(y, n, left=at, color=colours[reason], height=0.6, alpha=0.75)
+            at += n
+        axes.text(at * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)
+    for reason in reasons:
+        axes.barh(0, 0, color=colours[reason], alpha=0.75, label=f"dropped: {reason}")
+    axes.set_yticks(range(len(rows)), [s.arm for s in rows])
+    axes.set(xlabel="chains", xlim=(0, 1.18 * max(s.chains for s in rows)))
+    axes.tick_params(axis="y", length=0)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    yield Picture("chains", "Chains that each arm's selection kept, and dropped by reason.", figure)
+
+
+def _curves(data: ReportData) -> Iterator[Picture]:
+    if not data.curves:
+        return
+    colours = _colours([s.arm for s in data.summaries])
+    figure = Figure(figsize=(8.4, 3))
+    left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    named: set[str] = set()
+    for curve in data.curves:
+        colour = colours.get(curve.arm, COLOURS[-1])
+        label = curve.arm if curve.arm not in named else None
+        named.add(curve.arm)
+        at, loss = _smooth(curve.losses)
+        left.plot(at, loss, color=colour, lw=1.3, alpha=0.9)
+        right.plot([s for s, _ in curve.dev], [100 * v for _, v in curve.dev], color=colour, lw=1.3, marker="o", ms=3, label=label)
+        best = dict(curve.dev).get(curve.best)
+        if best is not None:
+            right.plot([curve.best], [100 * best], "o", ms=7, mfc="none", mec=colour)
+    left.set(xlabel="step", yscale="log", title="training loss per target token")
+    right.set(xlabel="step", ylim=(0, 103), title="dev accuracy, % (ring: kept)")
+    right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.tight_layout()
+    yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)
+
+
+def _smooth(losses: Sequence[tuple[int, float]], points: int = 60) -> tuple[list[float], list[float]]:
+    """Means over at most ``points`` stretches of the curve."""
+    size = max(1, len(losses) // points)
+    parts = [losses[i : i + size] for i in range(0, len(losses), size)]
+    return [sum(s for s, _ in p) / len(p) for p in parts], [sum(v for _, v in p) / len(p) for p in parts]
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text).split())

@@ -1,0 +1,91 @@
+"""The report in the terminal: one table of the arms, what the paired tests say, what has to be read with it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from understudy.reports.data import ReportData, Summary
+from understudy.reports.words import percent, short_p, steps
+
+
+def show(data: ReportData, console: Console) -> None:
+    """Print ``data`` to ``console``."""
+    for split in dict.fromkeys(s.split for s in data.summaries):
+        console.print()
+        console.print(_arms(data, split))
+    headline = data.summaries[0].split
+    console.print()
+    console.print(_comparisons(data, headline))
+    console.print()
+    for note in data.notes:
+        console.print(Text(note, style="dim"))
+
+
+def _arms(data: ReportData, split: str) -> Table:
+    summaries = [s for s in data.summaries if s.split == split]
+    groups = list(dict.fromkeys(g.value for g in data.groups if g.split == split))
+    several = any(s.seeds > 1 for s in summaries)
+    untrained = {g.value for g in data.groups if g.split == split and not g.trained}
+    title = f"{data.title} · {split}, n = {summaries[0].n // summaries[0].seeds:,}" + (
+        f", {summaries[0].seeds} training seeds" if several else ""
+    )
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    table.add_column("arm", style="bold", overflow="fold", min_width=12)
+    table.add_column("accuracy", justify="right")
+    table.add_column("95 % interval", justify="center")
+    if several:
+        table.add_column("each seed", justify="left")
+    for value in groups:
+        table.add_column(steps(data.by, value, untrained=value in untrained), justify="right")
+    table.add_column("stops", justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column("")
+    best = max(s.accuracy for s in summaries)
+    for s in summaries:
+        by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}
+        cells = [Text(s.arm), Text(percent(s.accuracy), style="bold green" if s.accuracy == best and not s.says else "")]
+        cells.append(Text(f"{percent(s.low)} to {percent(s.high)}"))
+        if several:
+            cells.append(Text(" ".join(percent(a) for a in s.spread), style="dim"))
+        cells += [Text(percent(by[value]) if value in by else "") for value in groups]
+        cells += [Text(percent(s.stop_rate)), Text(f"{s.tokens_per_answer:.0f}"), _remark(s)]
+        table.add_row(*cells)
+    rates = f"chance {percent(summaries[0].chance)}, " if summaries[0].chance else ""
+    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}", style="dim")
+    table.caption_justify = "left"
+    return table
+
+
+def _remark(s: Summary) -> Text:
+    remarks = [s.says] if s.says else []
+    remarks += [f"{s.errors} errors"] if s.errors else []
+    return Text("; ".join(remarks), style="yellow")
+
+
+def _comparisons(data: ReportData, split: str) -> Table:
+    table = Table(
+        title=Text(f"compared on {split}, paired; p after Holm's correction"),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="dim",
+        pad_edge=False,
+    )
+    table.add_column("arms", overflow="fold")
+    table.add_column("difference", justify="right")
+    table.add_column("95 % interval", justify="center")
+    table.add_column("p", justify="right")
+    table.add_column("")
+    for c in data.comparisons:
+        if c.split == split:
+            style = "green" if c.p_holm < 0.05 and "chance" not in c.says else "dim"
+            table.add_row(
+                Text(f"{c.arm} - {c.other}"),
+                Text(f"{100 * c.difference:+.1f}"),
+                Text(f"{100 * c.low:+.1f} to {100 * c.high:+.1f}"),
+                Text(short_p(c.p_holm)),
+                Text(c.says, style=style),
+            )
+    return table
