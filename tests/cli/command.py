@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-
 TINY = [
     "task.train=48",
     "task.dev=16",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def import_chains(
             continue
         for number, row in read_objects(path):
             report.rows += 1
-            chain = _chain(row, {**FIELDS, **fields}, problems, prefer, f"{path}, line {number}", report)
+            chain = _chain(_Row(row, {**FIELDS, **fields}, f"{path}, line {number}"), problems, prefer, report)
             if chain is not None:
                 found.append(chain)
     return _number(found, report), report
@@ -110,30 +111,42 @@ def _number(chains: Sequence[Chain], report: Report) -> list[Chain]:
     return numbered
 
 
-def _chain(
-    row: Mapping[str, Any],
-    fields: Mapping[str, str],
-    problems: Mapping[str, Problem],
-    prefer: str,
-    where: str,
-    report: Report,
-) -> Chain | None:
-    def text_of(name: str) -> str:
-        value = row.get(fields[name])
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One row of a file of chains, read by our names of its fields."""
+
+    row: Mapping[str, Any]
+    fields: Mapping[str, str]
+    where: str
+
+    def get(self, name: str) -> Any:
+        return self.row.get(self.fields[name])
+
+    def text(self, name: str) -> str:
+        value, theirs = self.get(name), self.fields[name]
         if value is None or not str(value).strip():
             raise DataError(
-                f"{where}: field {fields[name]!r} ({name}) is {'empty' if fields[name] in row else 'missing'}"
-                f"{nearest(fields[name], list(row))} (the row has: {', '.join(row)}); map it with {name}=FIELD"
+                f"{self.where}: field {theirs!r} ({name}) is {'empty' if theirs in self.row else 'missing'}"
+                f"{nearest(theirs, list(self.row))} (the row has: {', '.join(self.row)}); map it with {name}=FIELD"
             )
         return str(value)
 
-    problem = problems.get(text_of("problem"))
-    text = text_of("text")
+    def number(self, name: str) -> float | None:
+        value = self.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise DataError(f"{self.where}: field {self.fields[name]!r} ({name}) = {value!r} is not a finite number")
+        return value
+
+
+def _chain(row: _Row, problems: Mapping[str, Problem], prefer: str, report: Report) -> Chain | None:
+    problem, text = problems.get(row.text("problem")), row.text("text")
     if problem is None:
         report.unknown_problem += 1
         return None
     found = extract(text, problem.kind, problem.choices, problem.question)
-    raw = row.get(fields["answer"])
+    raw = row.get("answer")
     recorded = None if raw is None else normalise(str(raw), problem.kind, problem.choices)
     report.differs += None not in (found.value, recorded) and found.value != recorded
     answer, layer = found.value, found.layer
@@ -142,9 +155,10 @@ def _chain(
         answer, layer = recorded, found.layer if answer == recorded else "recorded"
     report.no_answer += answer is None
     report.layers[layer or found.status] += 1
-    finish = str(row.get(fields["finish"]) or "stop")
+    finish, tokens = str(row.get("finish") or "stop"), row.number("tokens")
     if finish not in ("stop", "length", "refused"):
-        raise DataError(f"{where}: field {fields['finish']!r} (finish) = {finish!r}: must be stop, length or refused")
+        raise DataError(f"{row.where}: field {row.fields['finish']!r} (finish) = {finish!r}: must be stop, length or refused")
+    sampling = row.row.get("sampling")
     return Chain(
         problem=problem.id,
         path=0,
@@ -152,18 +166,9 @@ def _chain(
         rationale=text[: found.start].strip(),
         answer=answer,
         layer=layer,
-        teacher=str(row.get(fields["teacher"]) or "unknown"),
+        teacher=str(row.get("teacher") or "unknown"),
         finish=finish,
-        tokens=_number_of(row, fields["tokens"], where, int),
-        logprob=_number_of(row, fields["logprob"], where, float),
-        sampling=row["sampling"] if isinstance(row.get("sampling"), dict) else {},
+        tokens=None if tokens is None else int(tokens),
+        logprob=row.number("logprob"),
+        sampling=sampling if isinstance(sampling, dict) else {},
     )
-
-
-def _number_of(row: Mapping[str, Any], name: str, where: str, kind: type[Any]) -> Any:
-    value = row.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise DataError(f"{where}: field {name!r} = {value!r} is not a number")
-    return kind(value)

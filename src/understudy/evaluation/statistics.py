@@ -125,12 +125,9 @@ def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> P
     """
     assert first_SN.shape == second_SN.shape
     difference_SN = first_SN - second_SN
-    seeds, n = difference_SN.shape
     found = estimate(difference_SN)
-    if seeds == 1:
-        p = mcnemar(int((difference_SN > 0).sum()), int((difference_SN < 0).sum()))
-    else:
-        p = found.test()
+    discordant = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
+    p = mcnemar(*discordant) if len(difference_SN) == 1 else found.test()
     low, high = bootstrap(difference_SN, resamples=resamples, seed=seed)
     return Paired(found.mean, low, high, p, detectable(difference_SN, found))
 
@@ -163,4 +160,5 @@ def detectable(difference_SN: Array, found: Estimate) -> float:
     if not math.isfinite(error):
         return 1.0
     freedom = max(found.freedom, 1.0)
-    return min(1.0, float(stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)) * error)
+    quantiles = float(stats.t.ppf(0.975, freedom)) + float(stats.t.ppf(0.8, freedom))
+    return float(min(1.0, quantiles * error))

@@ -23,7 +23,7 @@ def _parts(data: ReportData) -> Iterator[str]:
         yield from _arms(data, split)
     for split in dict.fromkeys(c.split for c in data.comparisons):
         yield from ("", f"### Compared on {split}", "")
-        rows = [
+        rows: list[Sequence[str]] = [
             (
                 f"{_text(c.arm)} − {_text(c.other)}",
                 f"{100 * c.difference:+.1f}",

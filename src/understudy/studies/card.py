@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import CheckpointError
@@ -30,7 +30,7 @@ class Card:
     options: Mapping[str, Any]
     role: str
     kind: AnswerKind
-    precision: str
+    precision: Literal["float32", "bfloat16"]
     seed: int
     extractor: str = EXTRACTOR
     lineage: Mapping[str, str] = field(default_factory=dict)

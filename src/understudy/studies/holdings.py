@@ -54,7 +54,7 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
     for path in (run / "stages").iterdir():
         kind, _, key = path.name.partition("-")
         complete = is_done(path)
-        says = read_manifest(path) if complete else {"label": "", "made": "", "seconds": 0.0}
+        says: dict[str, Any] = read_manifest(path) if complete else {"label": "", "made": "", "seconds": 0.0}
         yield Holding(kind, says["label"], key, says["made"], says["seconds"], size_of(path), key in needed, complete)
 
 

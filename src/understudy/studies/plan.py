@@ -74,7 +74,7 @@ def make_plan(study: Study) -> Plan:
     """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
     stages: dict[str, Stage] = {}
 
-    def add(
+    def add(  # noqa: PLR0917
         kind: Kind, label: str, needs: Mapping[str, str], arguments: Mapping[str, Any], code: list[str], libraries: bool = False
     ) -> str:
         version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())

@@ -90,7 +90,7 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, watcher:
     running: dict[Future[Any], Stage] = {}
     try:
         while waiting or running:
-            for stage in _ready(waiting, running, directory):
+            for stage in _ready(waiting, running):
                 del waiting[stage.key]
                 running[_submit(pool, stage, directory)] = stage
                 watcher.started(stage)
@@ -107,7 +107,7 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, watcher:
         raise
 
 
-def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage], directory: Path) -> Iterator[Stage]:
+def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage]) -> Iterator[Stage]:
     """Stages whose needs are done, in plan order, students first: they take longest."""
     unfinished = set(waiting) | {stage.key for stage in running.values()}
     ready = [stage for stage in waiting.values() if not unfinished & set(stage.needs.values())]

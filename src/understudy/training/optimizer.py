@@ -41,7 +41,7 @@ class Optimizer:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The whole state by name; `restore` is the way back."""
-        found = {}
+        found: dict[str, torch.Tensor] = {}
         for i, part in enumerate(self.parts):
             for place, state in part.state_dict()["state"].items():
                 found |= {f"{i}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -50,8 +50,8 @@ class Optimizer:
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.parts]
         for key, value in tensors.items():
-            part, place, name = key.split(".", 2)
-            states[int(part)].setdefault(int(place), {})[name] = value
+            owner, place, name = key.split(".", 2)
+            states[int(owner)].setdefault(int(place), {})[name] = value
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 

@@ -1,6 +1,6 @@
 """Answers: found in a reply, brought to canonical form, compared. One truth for checks and for evaluation.
 
-    found = extract("She has 2 + 3 = 5. So the answer is: 5", "number")     # Found(value='5', layer='marker', start=19, status='ok')
+    found = extract("She has 2 + 3 = 5. So the answer is: 5", "number")     # Found('5', 'marker', 19, 'ok')
     compare(found.value, ["5"], "number")                                    # Outcome.CORRECT
 
 `docs/answers.md` says how answers are read and how often that agrees with real corpora's own labels. Derived results are stored

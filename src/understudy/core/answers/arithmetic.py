@@ -43,7 +43,7 @@ class Expression:
     end: int
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Too large or too deep."""
 
 
@@ -51,7 +51,7 @@ def parse(text: str, start: int = 0) -> Expression | None:
     """The longest expression that begins at ``text[start]`` (blanks skipped), or None where there is none or it is refused."""
     try:
         found = _sum(text[start : start + MAX_CHARS], 0, 0)
-    except _Refused:
+    except _RefusedError:
         return None
     return replace(found, end=start + found.end) if found else None
 
@@ -143,7 +143,7 @@ def _atom(text: str, at: int, depth: int) -> Expression | None:
 
 def _deeper(depth: int) -> int:
     if depth >= MAX_DEPTH:
-        raise _Refused
+        raise _RefusedError
     return depth + 1
 
 
@@ -173,7 +173,7 @@ def _join(operator: str, left: Expression, right: Expression) -> Expression:
 
 
 def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
-    """The value, None where it is undefined. Raises _Refused where it is too large to be an answer."""
+    """The value, None where it is undefined. Raises _RefusedError where it is too large to be an answer."""
     if operator == "**":
         return _raise(left, right)
     if operator == "/":
@@ -186,11 +186,11 @@ def _raise(base: Fraction, exponent: Fraction) -> Fraction | None:
         return None  # roots are not exact
     bits = max(base.numerator.bit_length(), base.denominator.bit_length())
     if bits * abs(exponent) > MAX_BITS:
-        raise _Refused
+        raise _RefusedError
     return base ** int(exponent)
 
 
 def _bounded(value: Fraction) -> Fraction:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
-        raise _Refused
+        raise _RefusedError
     return value

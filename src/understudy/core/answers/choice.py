@@ -11,14 +11,18 @@ from collections.abc import Sequence
 from understudy.core.answers.spans import SPAN, Reading, one_of, sentence_end
 from understudy.core.answers.words import words
 
-_OPEN = r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"
+_OPEN = (
+    r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
+    r"[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"
+)
 _BRACKETED = r"[(\[{]\s?(?P<bracketed>[A-Za-z1-9])\s?[)\]}]"
 _HALF = r"(?P<half>[A-Za-z1-9])\s?[)\]]"
 _BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9'’+-])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
-    r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
+    r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
 
@@ -63,7 +67,7 @@ def _whole_text(span: str, choices: Sequence[str]) -> Reading:
 
 def _others(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
     """Further labels that are joined to the first: "A or B", "(A), (B) and (C)"."""
-    found = []
+    found: list[Reading] = []
     while (match := _AND_THEN.match(span, at)) and len(found) < 10:
         letter = _letter(match["a"] or match["b"], choices)
         if letter:

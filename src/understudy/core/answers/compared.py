@@ -32,8 +32,8 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
 
 
 def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: Sequence[str] = ()) -> Outcome:
-    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not; UNPARSED for None, NO_GOLD for no golds,
-    UNDECIDABLE where ``value`` or every gold is no answer of this kind.
+    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not; UNPARSED for None, NO_GOLD for no
+    golds, UNDECIDABLE where ``value`` or every gold is no answer of this kind.
 
     Numbers are equal by exact value (``0.5`` and ``1/2``), texts by their words or as numbers, expressions by what they come to.
     """

@@ -47,8 +47,8 @@ class Asked:
 def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> Found:
     """The answer that ``text`` gives; see the head of this module for the layers.
 
-    ``choices`` are option texts in order A, B, ...; ``question`` lets a yes/no answer be read from a sentence that asserts or denies
-    what was asked. Takes time linear in the length of ``text``, whatever it contains.
+    ``choices`` are option texts in order A, B, ...; ``question`` lets a yes/no answer be read from a sentence that asserts or
+    denies what was asked. Takes time linear in the length of ``text``, whatever it contains.
     """
     asked = Asked(kind, choices, question)
     plain = fold(text)
@@ -88,8 +88,10 @@ _CONCLUDES = re.compile(
     re.I,
 )
 _ABSTAINS = re.compile(
-    r"\b(?:(?:can(?:not|'t| not)|could not|couldn't|impossible to|unable to|not possible to|difficult to|hard to)\s(?:be\s)?(?:\w+\s)?"
-    r"(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|insufficient information|unanswerable"
+    r"\b(?:(?:can(?:not|'t| not)|could not|couldn't|impossible to|unable to|not possible to|difficult to|hard to)\s"
+    r"(?:be\s)?(?:\w+\s)?"
+    r"(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|insufficient information|"
+    r"unanswerable"
     r"|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
     re.I,
 )

@@ -37,8 +37,10 @@ _AFTER = re.compile(
 )
 _ALONE = re.compile(r"[*_]{0,3}\s?:?[*_]{0,3}\s?\n", re.I)
 _BEFORE = re.compile(
-    r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|because of this|"
-    r"given this|based on this)\b,?\s{1,2})?(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
+    r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|"
+    r"because of this|"
+    r"given this|based on this)\b,?\s{1,2})?(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?"
+    r"(?P<the>(?:the|my|our|this)\s{1,2})?"
     r"(?P<sort>(?:(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
     re.I,
 )

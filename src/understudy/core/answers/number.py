@@ -14,7 +14,8 @@ from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of
 
 _FILLER = re.compile(
-    r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|just|"
+    r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
+    r"just|"
     r"simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
     re.I,
 )
@@ -148,7 +149,10 @@ def tidy(span: str) -> str:
     return _BOLD.sub("", span)
 
 
-_UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
+    "nineteen"
+).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
 

@@ -52,7 +52,8 @@ def after_thought(text: str) -> int | None:
 
 
 _RUN_ON = re.compile(
-    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?: ?[0-9]{1,3})?(?:\*\*)? ?[:.](?=\s)"
+    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|"
+    r"User|Human)(?: ?[0-9]{1,3})?(?:\*\*)? ?[:.](?=\s)"
 )
 
 

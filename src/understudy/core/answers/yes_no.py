@@ -8,9 +8,13 @@ from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, senten
 from understudy.core.answers.words import words
 
 _VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
-_NO_NOUN = r"(?!\s(?:one|longer|way|idea|evidence|information|doubt|more|less|matter|answer|definitive|direct|clear|simple|single|specific)\b)(?!-)(?!\.\s?[0-9])"
+_NO_NOUN = (
+    r"(?!\s(?:one|longer|way|idea|evidence|information|doubt|more|less|matter|"
+    r"answer|definitive|direct|clear|simple|single|specific)\b)(?!-)(?!\.\s?[0-9])"
+)
 _FIRST = re.compile(
-    r"[\s:=\"'`*_~>#(\[,-]{0,10}(?:[AB][).]\s)?[\"'`*_]{0,3}(?:(?:that|it|is|a|an|definitely|probably|most|likely|still|both|either|therefore|thus|so|simply)\b[\s:,\"'`*_]{1,4}){0,4}"
+    r"[\s:=\"'`*_~>#(\[,-]{0,10}(?:[AB][).]\s)?[\"'`*_]{0,3}(?:(?:that|it|is|a|an|definitely|probably|most|likely|still|both|either|therefore|thus|so|simply)"
+    r"\b[\s:,\"'`*_]{1,4}){0,4}"
     rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
     re.I,
 )
@@ -39,26 +43,13 @@ def anywhere(sentence: str) -> Reading:
 
 
 _NEGATIONS = frozenset(
-    {
-        "not",
-        "no",
-        "never",
-        "cannot",
-        "n't",
-        "isn't",
-        "aren't",
-        "wasn't",
-        "doesn't",
-        "don't",
-        "didn't",
-        "can't",
-        "won't",
-        "neither",
-        "nor",
-    }
+    "not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split()
 )
 _EMPTY = frozenset(
-    ["is", "are", "was", "were", "be", "do", "does", "did", "can", "could", "would", "will", "should", "has", "have", "had", "may", "might", "it", "its", "this", "that", "of", "in", "on", "to", "for", "and", "or", "so", "thus", "hence", "therefore", "final", "answer", "now", "still", "also", "then"]
+    (  # words that neither assert nor deny
+        "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
+        "and or so thus hence therefore final answer now still also then"
+    ).split()
 )
 
 

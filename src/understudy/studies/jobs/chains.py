@@ -30,7 +30,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     teacher = build(Teacher, arguments["teacher"], "teacher")
     if teacher.engine == "recorded":
         chains, report = import_recorded(teacher, needs["problems"])
-        says = {"import": report}
+        says: dict[str, Any] = {"import": report}
     else:
         chains, errors = sample(problems, teacher, arguments, directory.parents[1] / "ledger.sqlite", progress)
         write_json(directory / "errors.json", errors)
