@@ -29,7 +29,7 @@ method = "scotd"
         (STUDY, ("--set", "training.step=3"), "training: unknown key 'step'; did you mean 'steps'?"),
         (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
         (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),
-        (STUDY, ("--set", "arms.3.method=scotd"), "arms is not one of the 1 entries"),
+        (STUDY, ("--set", "arms.3.method=scotd"), "arms.3 is not one of the 1 entries"),
         (STUDY, ("--set", "arms.0.options.nonsense=1"), "unknown key 'nonsense'"),
         (STUDY, ("--set", "arms.0.select.keep=corect"), "arms[0].select.keep = 'corect'"),
         (STUDY, ("--set", "task.name=diarie"), "unknown task 'diarie'; did you mean 'diary'?"),

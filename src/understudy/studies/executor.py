@@ -20,6 +20,8 @@ Event = tuple[str, int, int, str]
 """label, done, total, note"""
 
 _events: Queue[Event] | None = None
+_busy = False
+_TERMINATED = 143
 
 
 def cores() -> int:
@@ -94,6 +96,8 @@ def _start(events: Queue[Event], pids: Queue[int]) -> None:
 
 
 def _terminated(_number: int, _frame: object) -> None:
+    if not _busy:
+        os._exit(_TERMINATED)
     raise KeyboardInterrupt
 
 
@@ -125,5 +129,12 @@ def perform(kind: str, directory: str, needs: dict[str, str], arguments: dict[st
     where = Path(directory)
     where.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    says = module.run(where, {name: Path(path) for name, path in needs.items()}, arguments, Reporter(label))
+    global _busy  # noqa: PLW0603 - one per process: whether a stage has to be unwound before the process may end
+    _busy = True
+    try:
+        says = module.run(where, {name: Path(path) for name, path in needs.items()}, arguments, Reporter(label))
+    except KeyboardInterrupt:
+        os._exit(_TERMINATED)  # unwound: what was received is stored
+    finally:
+        _busy = False
     return says, time.perf_counter() - started

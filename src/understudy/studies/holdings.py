@@ -60,6 +60,7 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:
     """Remove what the last plan of ``run`` does not need, and return it. Unfinished stages that it needs are kept."""
+    read_plan(run)
     with only_runner(run):
         garbage = [held for held in holdings(run) if not held.needed]
         if not dry_run:
