@@ -1,0 +1,66 @@
+"""Small random checkpoints of every family, with a real tokenizer, saved as any `transformers` checkpoint is."""
+
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GPT2Config,
+    LlamaConfig,
+    OPTConfig,
+    Qwen2Config,
+    Qwen3Config,
+    T5Config,
+)
+
+from understudy.training.words import train_words
+
+FAMILIES = ("gpt2", "opt", "llama", "qwen2", "qwen3", "t5")
+TEXTS = ["Q: How many coins has Ana?\nA: So the answer is: 4\n\n", "Bob finds 3 more, and then loses 12 of them."]
+ROPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def make(family: str, directory: Path, *, seed: int = 0, context: int = 128) -> Path:
+    tokenizer = train_words(TEXTS, min_count=1)
+    size = len(tokenizer) + 9  # as real checkpoints have: more embeddings than tokens
+    ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    rope = {**ROPE, **ids, "vocab_size": size, "max_position_embeddings": context}
+    config = {
+        "gpt2": lambda: GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=context, **ids),
+        "opt": lambda: OPTConfig(
+            vocab_size=size,
+            hidden_size=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=context,
+            word_embed_proj_dim=32,
+            **ids,
+        ),
+        "llama": lambda: LlamaConfig(num_key_value_heads=2, **rope),
+        "qwen2": lambda: Qwen2Config(num_key_value_heads=2, **rope),
+        "qwen3": lambda: Qwen3Config(num_key_value_heads=2, head_dim=8, **rope),
+        "t5": lambda: T5Config(
+            vocab_size=size,
+            d_model=32,
+            d_kv=8,
+            d_ff=48,
+            num_layers=2,
+            num_decoder_layers=2,
+            num_heads=4,
+            decoder_start_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+    }[family]()
+    torch.manual_seed(seed)
+    maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = maker.from_config(config)
+    with torch.no_grad():  # larger weights: a random model says the same of everything otherwise
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(1.5 if family == "t5" else 8.0)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory

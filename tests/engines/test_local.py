@@ -1,0 +1,242 @@
+"""The local engine against plain `transformers`: the same tokens and log-probabilities, in any batch, for every family."""
+
+import dataclasses
+import random
+
+import pytest
+import torch
+from checkpoints import FAMILIES, make
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
+from understudy.core.errors import CheckpointError, EngineError
+from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.local import TransformersEngine
+
+PROMPTS = [
+    "Q: How many coins has Ana?\nA:",
+    "Bob finds",
+    "Ana loses 12 of them. Bob finds 3 more, and then 4.",
+    "x",
+    "Q: So the answer is: 4\n\nQ: zebra?\nA:",
+    "the the the the",
+    "How many more",
+]
+SAMPLED = Decoding(0.9, 0.95)
+
+
+class Queue:
+    """A `Source` of fixed requests; ``replies`` and ``errors`` by place."""
+
+    def __init__(self, requests):
+        self.waiting = list(enumerate(requests))
+        self.replies, self.errors = {}, {}
+
+    def take(self, n):
+        taken, self.waiting = self.waiting[:n], self.waiting[n:]
+        return taken
+
+    def give(self, ticket, reply):
+        assert ticket not in self.replies
+        self.replies[ticket] = reply
+
+    def fail(self, ticket, error):
+        self.errors[ticket] = error
+
+
+def serve(engine, requests):
+    queue = Queue(requests)
+    engine.serve(queue)
+    assert not queue.errors, queue.errors
+    return [queue.replies[i] for i in range(len(requests))]
+
+
+def call(prompt, *, decoding=GREEDY, path=0, max_tokens=24, stop=()):
+    return Request(Call("s", prompt, stop=stop, max_tokens=max_tokens), decoding, path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    made = {}
+
+    def of(family):
+        if family not in made:
+            made[family] = make(family, tmp_path_factory.mktemp(family))
+        return made[family]
+
+    return of
+
+
+def plain(directory):
+    """Model and tokenizer as anybody loads them."""
+    config_class = AutoModelForSeq2SeqLM if "t5" in directory.name else AutoModelForCausalLM
+    return config_class.from_pretrained(directory, attn_implementation="eager").eval(), AutoTokenizer.from_pretrained(directory)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_in_a_batch_is_generate_one_at_a_time(checkpoint, family):
+    directory = checkpoint(family)
+    replies = serve(TransformersEngine(directory, batch_size=3), [call(p) for p in PROMPTS])
+    model, tokenizer = plain(directory)
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        ids = torch.tensor([encode_source(tokenizer, prompt, seq2seq=family == "t5")])
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)[0]
+        new = out[1:] if family == "t5" else out[ids.shape[1] :]
+        ended = bool((new == tokenizer.eos_token_id).any())
+        assert reply.text == tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert reply.finish == ("stop" if ended else "length")
+        assert reply.tokens == (int((new == tokenizer.eos_token_id).nonzero()[0]) + 1 if ended else 24)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_log_probabilities_are_those_of_the_plain_forward_pass(checkpoint, family):
+    directory = checkpoint(family)
+    engine = TransformersEngine(directory, batch_size=4)
+    replies = serve(engine, [call(p, decoding=SAMPLED, path=i) for i, p in enumerate(PROMPTS)])
+    texts = ["Bob finds 3", " So the answer is: 4", "zebra", "", "12 of them"]
+    scored = serve(engine, [Request(Score("s", prompt, text), GREEDY, 0) for prompt in PROMPTS for text in texts])
+    model, tokenizer = plain(directory)
+
+    def reference(prompt, ids):
+        source = encode_source(tokenizer, prompt, seq2seq=family == "t5")
+        with torch.inference_mode():
+            if family == "t5":
+                told = torch.tensor([[model.config.decoder_start_token_id, *ids[:-1]]])
+                logits = model(input_ids=torch.tensor([source]), decoder_input_ids=told).logits[0]
+            else:
+                logits = model(input_ids=torch.tensor([source + ids])).logits[0, len(source) - 1 : -1]
+        return torch.log_softmax(logits.float(), -1).gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
+
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        ids = encode_text(tokenizer, reply.text) + [tokenizer.eos_token_id] * (reply.finish == "stop")
+        if len(ids) == reply.tokens:  # bytes that are no text do not come back as the same tokens
+            assert list(reply.logprobs) == pytest.approx(reference(prompt, ids), abs=2e-4)
+    for (prompt, text), reply in zip([(p, t) for p in PROMPTS for t in texts], scored, strict=True):
+        ids = encode_text(tokenizer, text)
+        assert list(reply.logprobs) == (pytest.approx(reference(prompt, ids), abs=2e-4) if ids else [])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sampled_replies_do_not_depend_on_batch_size_or_order(checkpoint, family):
+    requests = [call(p, decoding=SAMPLED, path=path, max_tokens=5 + 4 * (path % 3)) for p in PROMPTS for path in range(4)]
+    base = serve(TransformersEngine(checkpoint(family), batch_size=1), requests)
+    order = list(range(len(requests)))
+    random.Random(1).shuffle(order)
+    for size in (3, 32):
+        replies = serve(TransformersEngine(checkpoint(family), batch_size=size), [requests[i] for i in order])
+        for i, reply in zip(order, replies, strict=True):
+            assert dataclasses.replace(reply, logprobs=()) == dataclasses.replace(base[i], logprobs=())
+            assert list(reply.logprobs) == pytest.approx(list(base[i].logprobs), abs=2e-4)
+    assert len({reply.text for reply in base[:4]}) > 1, "paths of one problem must differ"
+    other = serve(TransformersEngine(checkpoint(family), seed=1), requests)
+    assert [r.text for r in other] != [r.text for r in base]
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_a_prompt_is_read_once_for_all_its_paths_also_in_small_batches(checkpoint, family):
+    engine = TransformersEngine(checkpoint(family), batch_size=3)
+    serve(engine, [call(p, decoding=SAMPLED, path=path) for p in PROMPTS for path in range(10)])
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint(family))
+    assert engine.read_tokens == sum(len(encode_source(tokenizer, p, seq2seq=family == "t5")) for p in PROMPTS)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_each_row_stops_on_its_own_stop_strings_and_the_text_ends_before_them(checkpoint, family):
+    engine = TransformersEngine(checkpoint(family), batch_size=8)
+    whole = serve(engine, [call(p, max_tokens=40) for p in PROMPTS])
+    asked = []
+    for prompt, reply in zip(PROMPTS, whole, strict=True):
+        stops = sorted({reply.text[a : a + n] for n in (1, 2, 5) for a in (3, 9)} - {""})
+        asked += [(prompt, reply, stop) for stop in [*stops, "never seen"]]
+    cut = serve(engine, [call(prompt, max_tokens=40, stop=(stop, "nor this")) for prompt, _, stop in asked])
+    for (_, free, stop), reply in zip(asked, cut, strict=True):
+        at = free.text.find(stop)
+        if at < 0:
+            assert reply.text == free.text
+        else:
+            assert (reply.text, reply.finish) == (free.text[:at], "stop")
+            assert reply.tokens <= free.tokens
+            assert len(reply.logprobs) == reply.tokens
+
+
+def test_requests_that_come_with_a_reply_join_the_batch(checkpoint):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=4)
+
+    class Growing(Queue):
+        def give(self, ticket, reply):
+            super().give(ticket, reply)
+            if ticket < 20:
+                self.waiting.append((ticket + 20, call(reply.text + " and", max_tokens=6)))
+
+    queue = Growing([call(PROMPTS[i % 7] + " " * (i // 7), max_tokens=3 + i) for i in range(20)])
+    engine.serve(queue)
+    assert len(queue.replies) == 40
+    for i in range(20):
+        (alone,) = serve(TransformersEngine(checkpoint("llama"), batch_size=1), [call(queue.replies[i].text + " and", max_tokens=6)])
+        assert queue.replies[i + 20].text == alone.text
+
+
+def test_what_cannot_be_answered_fails_alone(checkpoint):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=4)
+    queue = Queue(
+        [
+            call("coins " * 200),
+            call("coins"),
+            call(""),
+            call((Message("user", "hello"),)),
+            call("coins", max_tokens=0),
+            Request(Score("s", "coins", "coins " * 200), GREEDY, 0),
+            call("coins", decoding=Decoding(-1.0)),
+        ]
+    )
+    engine.serve(queue)
+    assert set(queue.replies) == {1}
+    says = {0: "do not fit", 2: "no tokens", 3: "no chat template", 4: "max_tokens 0", 5: "do not fit", 6: "temperature -1.0"}
+    for ticket, text in says.items():
+        assert text in str(queue.errors[ticket])
+
+
+def test_a_reply_that_fills_the_context_is_cut_off_there(checkpoint):
+    engine = TransformersEngine(checkpoint("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint("llama"))
+    prompt = "coins" + " coins" * 119
+    (reply,) = serve(engine, [call(prompt, max_tokens=500, decoding=Decoding(1.0), path=2)])
+    assert len(encode_text(tokenizer, prompt)) + reply.tokens <= 128
+    assert reply.finish == ("length" if reply.tokens == 8 else "stop")
+
+
+def test_damaged_weights_are_never_an_answer(checkpoint, tmp_path):
+    model, tokenizer = plain(checkpoint("llama"))
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(EngineError, match="not finite"):
+        serve(TransformersEngine(tmp_path), [call("coins")])
+
+
+def test_a_directory_that_is_no_checkpoint_is_named_with_what_to_do(checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match="no such directory"):
+        TransformersEngine(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        TransformersEngine(tmp_path)
+    model, tokenizer = plain(checkpoint("gpt2"))
+    model.config.save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="only safetensors are read"):
+        TransformersEngine(tmp_path)
+    (tmp_path / "pytorch_model.bin").unlink()
+    tokenizer.save_pretrained(tmp_path)
+    weights = model.state_dict()
+    from safetensors.torch import save_file
+
+    save_file({k: v.clone() for k, v in weights.items() if "h.1.mlp.c_fc" not in k and "lm_head" not in k}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="missing"):
+        serve(TransformersEngine(tmp_path), [call("coins")])
+
+
+def test_identity_is_of_weights_config_tokenizer_and_precision(checkpoint, tmp_path):
+    one = TransformersEngine(checkpoint("llama")).identity
+    assert one == TransformersEngine(checkpoint("llama")).identity
+    assert one != TransformersEngine(checkpoint("llama"), dtype="bfloat16").identity
+    assert one != TransformersEngine(make("llama", tmp_path / "other", seed=1)).identity

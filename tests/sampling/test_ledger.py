@@ -1,0 +1,143 @@
+"""What the ledger promises: durable, one writer, the first reply stays, exact round trip."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Reply, Request
+from understudy.core.errors import BusyError, DataError
+from understudy.sampling.ledger import GROUP, Ledger
+
+REQUEST = Request(Call("teacher", "p"), GREEDY, 0)
+
+
+def put(ledger, key, text):
+    ledger.put(key, Reply(text), engine="e", request=REQUEST, seed=0)
+
+
+def test_kill_9_at_any_moment_loses_no_reply_that_counted_as_received(tmp_path):
+    path, rng, start = tmp_path / "ledger.sqlite", random.Random(0), 0
+    for _ in range(6):
+        writer = [sys.executable, str(Path(__file__).parent / "writer.py"), str(path), str(start)]
+        with subprocess.Popen(writer, stdout=subprocess.PIPE, text=True) as process:
+            last = int(process.stdout.readline())
+            deadline = time.monotonic() + rng.uniform(0.0, 0.2)
+            while time.monotonic() < deadline:
+                last = int(process.stdout.readline())
+            os.kill(process.pid, signal.SIGKILL)
+            said = [int(line) for line in process.stdout.read().split("\n")[:-1] if line]
+        last = max([last, *said])
+        with Ledger(path) as ledger:
+            assert ledger.count() >= last + 1
+            for i in range(last + 1):
+                assert ledger.get(f"key-{i}") == Reply(f"reply {i}", logprobs=(-0.5, -1.25))
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+        start = last + 1
+
+
+def test_a_reply_is_committed_within_the_group_window_without_flush(tmp_path):
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        put(ledger, "k", "text")
+        reader = Ledger.open(tmp_path / "l.sqlite", readonly=True)
+        deadline = time.monotonic() + 10
+        while reader.get("k") is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        reader.close()
+
+
+def test_a_full_group_is_committed_at_once(tmp_path):
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for i in range(GROUP):
+            put(ledger, f"k{i}", "x")
+        assert ledger.count() == GROUP
+
+
+def test_a_put_reply_is_read_back_before_it_is_committed_and_the_first_one_stays(tmp_path):
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        put(ledger, "k", "first")
+        put(ledger, "k", "second")
+        assert ledger.get("k").text == "first"
+        ledger.flush()
+        put(ledger, "k", "third")
+        ledger.flush()
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert ledger.get("k").text == "first"
+
+
+def test_a_second_writer_is_told_who_writes(tmp_path):
+    with (
+        Ledger(tmp_path / "l.sqlite"),
+        pytest.raises(BusyError, match=f"process {os.getpid()} is writing"),
+    ):
+        Ledger(tmp_path / "l.sqlite")
+    Ledger(tmp_path / "l.sqlite").close()
+
+
+def test_files_that_are_no_ledger_and_ledgers_from_the_future_are_refused_unchanged(tmp_path):
+    path = tmp_path / "l.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(DataError, match="not a ledger"):
+        Ledger(path)
+    assert path.read_bytes().startswith(b"not a database")
+    path.unlink()
+    Ledger(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(DataError, match="later Understudy"):
+        Ledger(path)
+
+
+@given(
+    st.builds(
+        Reply,
+        text=st.text(),
+        finish=st.sampled_from(["stop", "length", "refused"]),
+        tokens=st.none() | st.integers(0, 10**9),
+        logprobs=st.lists(st.floats(-1e6, 0)).map(tuple),
+        reasoning=st.text(),
+        raw=st.none() | st.text(),
+    )
+)
+def test_any_reply_comes_back_exactly(tmp_path_factory, reply):
+    path = tmp_path_factory.mktemp("l") / "l.sqlite"
+    surrogates = any("\ud800" <= c <= "\udfff" for c in reply.text + reply.reasoning + (reply.raw or ""))
+    if surrogates:
+        return
+    with Ledger(path) as ledger:
+        ledger.put("k", reply, engine="e", request=REQUEST, seed=0)
+    with Ledger(path) as ledger:
+        assert ledger.get("k") == reply
+
+
+def test_the_key_is_what_decides_the_reply_and_nothing_else():
+    def key(identity="e", role="r", path=0, attempt=0, **changes):
+        ask = Call(role, changes.pop("prompt", "p"), **changes)
+        return Request(ask, ask.decoding or GREEDY, path, attempt).key(identity)
+
+    assert key() == key(role="other") == key(channel="hidden")
+    different = [
+        key(),
+        key(identity="f"),
+        key(path=1),
+        key(attempt=1),
+        key(prompt="q"),
+        key(prompt=(Message("user", "p"),)),
+        key(stop=("x",)),
+        key(max_tokens=9),
+        key(decoding=Decoding(0.5)),
+        key(decoding=Decoding(0.5, 0.9)),
+    ]
+    assert len(set(different)) == len(different)
