@@ -1,0 +1,201 @@
+"""The one training path: what bears loss, in which order, exact resume, and students that plain `transformers` loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from understudy.core.errors import CheckpointError, UnderstudyError, UserError
+from understudy.core.values import Example, Segment
+from understudy.training.batches import Order, Tokens, collate, encode, loss
+from understudy.training.loop import train
+from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.student import make_student
+from understudy.training.words import train_words
+
+SMALL = {"hidden": 32, "layers": 2, "heads": 2}
+STUDENTS = [StudentOptions(family="llama", **SMALL), StudentOptions(family="t5", **SMALL)]
+FAST = {"steps": 12, "batch_size": 4, "checks": 3, "save_every": 5}
+
+
+def examples(n=10, chains=3):
+    return [
+        Example.of("student", f"Q: {p} plus {c}?\nA:", f" {p} + {c} = {p + c}. So the answer is: {p + c}\n\n", problem=f"p{p}", chain=f"c{p}-{c}")
+        for p in range(n)
+        for c in range(chains)
+    ]
+
+
+def words(made):
+    return ["".join(s.text for s in e.segments) for e in made]
+
+
+def run(out, student=STUDENTS[0], options=None, **more):
+    made = examples()
+    return train(made, student=student, options=options or TrainingOptions(**FAST), out=out, seed=3, vocabulary=words(made), **more)
+
+
+@given(st.text(), st.lists(st.text(max_size=20), max_size=5))
+@settings(max_examples=200)
+def test_the_word_tokenizer_reads_and_writes_any_text_exactly(text, known):
+    if any("\ud800" <= c <= "\udfff" for t in [text, *known] for c in t) or "<pad>" in text or "<end>" in text:
+        return
+    tokenizer = train_words([*known, "Ana has 4 coins."], min_count=1)
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+
+
+def test_frequent_words_are_tokens_and_rare_ones_are_spelled():
+    tokenizer = train_words(["Ana flips the coin. Bo flips the coin."] * 3 + ["Zed"], min_count=4)
+    assert tokenizer.tokenize(" flips the") == ["Ġflips", "Ġthe"]
+    assert tokenizer.tokenize(" Zed") == ["Ġ", "Z", "e", "d"]
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)
+def test_the_loss_is_that_of_transformers_on_target_tokens_only(student):
+    made = examples()[:4]
+    model, tokenizer = make_student(student, words(made), seed=0)
+    seq2seq = student.family == "t5"
+    rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in made]
+    batch = collate(rows, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
+    model.requires_grad_(False)
+    ours = loss(model(**batch.inputs, use_cache=False).logits, batch, reduction="token")
+    if seq2seq:
+        labels = batch.targets.masked_fill(batch.weights == 0, -100)
+        theirs = model(input_ids=batch.inputs["input_ids"], attention_mask=batch.inputs["attention_mask"], labels=labels).loss
+    else:
+        ids = torch.zeros(len(rows), max(len(r.source + r.target) for r in rows), dtype=torch.long)
+        labels = torch.full_like(ids, -100)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.source) + len(row.target)] = torch.tensor(row.source + row.target)
+            labels[i, len(row.source) : len(row.source) + len(row.target)] = torch.tensor(row.target)
+        theirs = model(input_ids=ids, labels=labels).loss
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_the_two_reductions_are_means_over_tokens_and_over_examples():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 3, 5), torch.randint(5, (2, 3))
+    weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.5]])
+    batch = type("B", (), {"targets": targets, "weights": weights})()
+    nll = -torch.log_softmax(logits, -1).gather(2, targets[..., None])[..., 0]
+    assert loss(logits, batch, reduction="token") == pytest.approx(float((nll * weights).sum() / 3.5))
+    rows = (nll * weights).sum(1) / weights.sum(1)
+    assert loss(logits, batch, reduction="example") == pytest.approx(float(rows.mean()))
+
+
+def test_first_target_token_last_one_and_end_token_bear_loss_and_the_source_does_not():
+    made = Example("student", (Segment("Q: x\nA:", 0.0), Segment(" two", 1.0), Segment(" three", 0.25)), "p", weight=-0.5)
+    _, tokenizer = make_student(STUDENTS[0], ["Q: x\nA: two three"], seed=0)
+    row = encode(made, tokenizer, seq2seq=False)
+    assert tokenizer.convert_ids_to_tokens(row.target) == ["Ġtwo", "Ġthree", "<end>"]
+    assert row.weights == (-0.5, -0.125, -0.125)
+    batch = collate([row], pad=0, start=None)
+    bears = batch.weights[0] != 0
+    assert batch.targets[0][bears].tolist() == list(row.target)
+    assert batch.inputs["input_ids"][0].tolist() == list(row.source + row.target)[:-1]
+
+
+def test_an_epoch_visits_every_problem_once_with_a_uniform_draw_of_its_examples():
+    rows = [Tokens(f"p{i}", None, (1,), (2,), (1.0,)) for i in range(5) for _ in range(1 + 4 * (i == 0))]
+    order = Order(rows, visits="problem", batch_size=5, seed=0)
+    drawn = [order.batch(step) for step in range(400)]
+    assert all(sorted(rows[i].problem for i in batch) == [f"p{i}" for i in range(5)] for batch in drawn)
+    first = [i for batch in drawn for i in batch if rows[i].problem == "p0"]
+    assert len(first) == 400
+    counts = [first.count(i) for i in range(5)]
+    assert sum((c - 80) ** 2 / 80 for c in counts) < 18.5, counts  # chi-squared, 4 degrees of freedom, p = .001
+    again = Order(rows, visits="problem", batch_size=5, seed=0)
+    assert [again.batch(step) for step in (7, 3, 399)] == [drawn[7], drawn[3], drawn[399]]
+    assert Order(rows, visits="problem", batch_size=5, seed=1).batch(0) != drawn[0] or order.batch(1) != drawn[0]
+    every = Order(rows, visits="example", batch_size=9, seed=0)
+    assert sorted(every.batch(4)) == list(range(9))
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)
+def test_an_interrupted_training_goes_on_with_the_same_losses_as_an_unbroken_one(tmp_path, student):
+    whole = run(tmp_path / "whole", student, score=lambda c: 0.5)
+
+    class Killed(BaseException):
+        pass
+
+    for stop in (3, 7, 11):
+
+        def kill(_stage, done, _total, _note="", *, stop=stop):
+            if done == stop:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run(tmp_path / "broken", student, progress=kill, score=lambda c: 0.5)
+    resumed = run(tmp_path / "broken", student, score=lambda c: 0.5)
+    assert resumed.losses == whole.losses
+    assert (resumed.best, resumed.dev, resumed.tokens) == (whole.best, whole.dev, whole.tokens)
+    one, two = (load_file(t.checkpoint / "model.safetensors") for t in (whole, resumed))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_best_checkpoint_by_score_is_kept_and_the_earliest_of_equals(tmp_path):
+    seen = []
+
+    def score(checkpoint):
+        seen.append(load_file(checkpoint / "model.safetensors")["model.embed_tokens.weight"])
+        return [0.2, 0.9, 0.9][len(seen) - 1]
+
+    trained = run(tmp_path, score=score)
+    assert trained.dev == ((4, 0.2), (8, 0.9), (12, 0.9))
+    assert trained.best == 8
+    assert torch.equal(load_file(trained.checkpoint / "model.safetensors")["model.embed_tokens.weight"], seen[1])
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)
+def test_plain_transformers_loads_the_student_with_the_same_logits(tmp_path, student):
+    made = examples()
+    out = tmp_path / "out"
+    trained = train(made, student=student, options=TrainingOptions(**FAST), out=out, seed=3, vocabulary=words(made))
+    maker = AutoModelForSeq2SeqLM if student.family == "t5" else AutoModelForCausalLM
+    model = maker.from_pretrained(trained.checkpoint).eval()
+    tokenizer = AutoTokenizer.from_pretrained(trained.checkpoint)
+    again = train(
+        made,
+        student=StudentOptions(checkpoint=str(trained.checkpoint)),
+        options=TrainingOptions(steps=1, batch_size=2, checks=1, learning_rate=1e-9, muon_rate=1e-9),
+        out=tmp_path / "again",
+        seed=3,
+    )
+    other = maker.from_pretrained(again.checkpoint).eval()
+    ids = torch.tensor([tokenizer(made[0].source)["input_ids"]])
+    extra = {"decoder_input_ids": ids} if student.family == "t5" else {}
+    with torch.inference_mode():
+        assert torch.allclose(model(ids, **extra).logits, other(ids, **extra).logits, atol=1e-5)
+    assert json.loads((out / "curve.json").read_text())["losses"][-1] == [12, trained.losses[-1][1]]
+    assert not (out / "state").exists()
+
+
+def test_an_example_that_does_not_fit_is_left_out_and_counted(tmp_path):
+    made = [*examples(), Example.of("student", "Q: long?\nA:", " very" * 100, problem="long")]
+    student = StudentOptions(context=60, **SMALL)
+    trained = train(made, student=student, options=TrainingOptions(**FAST), out=tmp_path, seed=0, vocabulary=words(made))
+    assert (trained.too_long, trained.examples) == (1, 30)
+    with pytest.raises(UserError, match="none of the 1 examples fits"):
+        train(made[-1:], student=student, options=TrainingOptions(**FAST), out=tmp_path / "b", seed=0, vocabulary=words(made))
+
+
+def test_a_training_that_diverges_says_so(tmp_path):
+    options = TrainingOptions(**FAST, optimizer="adamw", learning_rate=9.0, warmup=0.0, clip=0, precision="float32")
+    made = [Example("student", (Segment("a", 0.0), Segment(" b", 1e38)), "p")]
+    with pytest.raises(UnderstudyError, match="training diverged: the loss of step 1"):
+        train(made * 4, student=STUDENTS[0], options=options, out=tmp_path, seed=0, vocabulary=["a b"])
+
+
+def test_wrong_options_and_checkpoints_are_named(tmp_path):
+    with pytest.raises(ValueError, match="hidden = 30"):
+        StudentOptions(hidden=30, heads=4)
+    with pytest.raises(ValueError, match="steps = 0"):
+        TrainingOptions(steps=0)
+    with pytest.raises(CheckpointError, match="no such directory"):
+        run(tmp_path, StudentOptions(checkpoint=str(tmp_path / "none")))
