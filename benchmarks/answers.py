@@ -1,9 +1,10 @@
-"""How often the reading of answers agrees with the label that came with real chains.
+"""How often the verdict on real chains agrees with the label that came with them, per set, and every class of disagreement.
 
-    python benchmarks/answers.py [--data DIR] [--set NAME] [--classes] [--markdown]
+    python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown]
 
-For each chain with a recorded label: verdict = ``compare(extract(text))``; it agrees when "correct" is what the label says.
-``stated`` leaves out chains whose text does not contain an answer at all (empty, or only the rationale was published).
+For each chain with a recorded label: its answer is settled as an import does (`corpus.importing.settle`), the verdict is
+``compare(answer, gold)``, and it agrees when "correct" is what the label says. ``from text``: the same for the chains whose
+text states an answer outright, by the text alone; the rest of the verdicts follow the recorded answer, where there is one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 from understudy.core.answers import compare, extract, normalise
 from understudy.core.values import AnswerKind, Outcome
+from understudy.corpus.importing import STATED, settle
 
 DATA = Path(os.environ.get("UNDERSTUDY_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Row = dict[str, Any]
@@ -50,63 +52,97 @@ def golds_of(problem: Row) -> list[str]:
 
 @dataclass
 class Tally:
-    """Counts of one chain file."""
+    """Counts of one set."""
 
     rows: int = 0
     agree: int = 0
-    layers: Counter[str] = field(default_factory=Counter)
-    classes: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
+    stated: int = 0
+    stated_agree: int = 0
     seconds: float = 0.0
+    classes: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, row: Row, problem: Row) -> None:
+        kind, choices = kind_of(problem), problem.get("choices") or ()
+        golds, correct = golds_of(problem), bool(row["correct"])
+        raw = row.get("answer")
+        recorded = None if raw is None else normalise(str(raw), kind, choices)
+        started = time.perf_counter()
+        found = extract(row["text"], kind, choices, problem["question"])
+        self.seconds += time.perf_counter() - started
+        answer, layer = settle(found, recorded, prefer="text")
+        outcome = compare(answer, golds, kind, choices)
+        self.rows += 1
+        agrees = (outcome is Outcome.CORRECT) == correct
+        self.agree += agrees
+        if found.layer in STATED:
+            self.stated += 1
+            self.stated_agree += (compare(found.value, golds, kind, choices) is Outcome.CORRECT) == correct
+        if not agrees:
+            label = "correct" if correct else "not correct"
+            name = (
+                f"{layer or found.status}: {outcome.value}, label says {label}, recorded {'none' if raw is None else 'an answer'}"
+            )
+            self.classes[name] += 1
+            options = f" of {choices}" if choices else ""
+            text = row["text"] if len(row["text"]) < 400 else "..." + row["text"][-400:]
+            self.examples[name].append(f"{row['problem_id']}: gold {golds[0]}{options}, recorded {raw}, read {answer}: {text!r}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--set", default="")
-    parser.add_argument("--show", type=int, default=0)
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
+    parser.add_argument("--set", default="", help="only sets whose name contains this")
+    parser.add_argument("--show", type=int, default=0, help="examples of each class of disagreement")
+    parser.add_argument("--markdown", action="store_true")
+    arguments = parser.parse_args()
+    tallies = measure(arguments.data, arguments.set)
+    if arguments.markdown:
+        print_markdown(tallies)
+        return
+    for name, tally in tallies.items():
+        print(
+            f"{name:24} n {tally.rows:6,}  agree {share(tally.agree, tally.rows)}  from text {tally.stated:6,}: "
+            f"{share(tally.stated_agree, tally.stated)}  {1e6 * tally.seconds / tally.rows:.0f} us a chain"
+        )
+        for kind, n in tally.classes.most_common():
+            print(f"    {n:5}  {kind}")
+            step = max(1, len(tally.examples[kind]) // max(1, arguments.show))
+            for example in tally.examples[kind][::step][: arguments.show]:
+                print(f"           {example}")
+
+
+def measure(data: Path, only: str) -> dict[str, Tally]:
+    """Set name -> its tally, over every file of chains that has labels."""
     problems: dict[str, Row] = {}
-    for path in sorted(args.data.glob("*/*.jsonl")):
-        if not is_chains(path):
+    chains: list[Path] = []
+    for path in sorted(data.glob("*/*.jsonl")):
+        if "problem_id" in next(rows(path), {}):
+            chains.append(path)
+        else:
             problems.update((row["id"], row) for row in rows(path))
-    for path in sorted(args.data.glob("*/*.jsonl")):
-        if is_chains(path) and args.set in str(path):
-            tally = Tally()
+    tallies: dict[str, Tally] = {}
+    for path in chains:
+        if only in path.parent.name:
             for row in rows(path):
-                if row.get("correct") is None or row["problem_id"] not in problems:
-                    tally.classes["skipped"] += 1
-                    continue
-                problem = problems[row["problem_id"]]
-                kind = kind_of(problem)
-                choices = problem.get("choices") or ()
-                t = time.perf_counter()
-                found = extract(row["text"], kind, choices, problem["question"])
-                outcome = compare(found.value, golds_of(problem), kind, choices)
-                tally.seconds += time.perf_counter() - t
-                tally.rows += 1
-                tally.layers[found.layer or found.status] += 1
-                ok = (outcome == Outcome.CORRECT) == row["correct"]
-                tally.agree += ok
-                if not ok:
-                    c = f"{found.layer or found.status}:{outcome.value}:rec={row['correct']}"
-                    tally.classes[c] += 1
-                    if args.only in c:
-                        tally.examples.setdefault(c, []).append(
-                            f"{row['problem_id']} gold={problem['answer']} rec={row['answer']} got={found.value} {str(problem.get('choices') or '')[:150]}\n     ...{row['text'][-450:]!r}"
-                        )
-            print(
-                f"{path.parent.name}/{path.name:40} {tally.rows} {100 * tally.agree / max(1, tally.rows):.2f} {1e6 * tally.seconds / max(1, tally.rows):.0f}us {dict(tally.layers)}"
-            )
-            for c, n in tally.classes.most_common():
-                print("      ", c, n)
-                for e in tally.examples.get(c, [])[:: max(1, len(tally.examples.get(c, [1])) // max(1, args.show))][: args.show]:
-                    print("          ", e)
+                if row.get("correct") is not None and row["problem_id"] in problems:
+                    tallies.setdefault(path.parent.name, Tally()).add(row, problems[row["problem_id"]])
+    return tallies
 
 
-def is_chains(path: Path) -> bool:
-    return "problem_id" in next(rows(path), {})
+def print_markdown(tallies: dict[str, Tally]) -> None:
+    print("| set | chains with a label | agreement % | answer stated in the text | agreement of these, by text alone % |")
+    print("|---|---|---|---|---|")
+    for name, t in tallies.items():
+        print(f"| {name} | {t.rows:,} | {share(t.agree, t.rows)} | {t.stated:,} | {share(t.stated_agree, t.stated)} |")
+    print("\n| set | class of disagreement | chains |\n|---|---|---|")
+    for name, t in tallies.items():
+        for kind, n in t.classes.most_common():
+            print(f"| {name} | {kind} | {n} |")
+
+
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}" if whole else "-"
 
 
 if __name__ == "__main__":

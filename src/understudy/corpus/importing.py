@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.answers import extract, normalise
+from understudy.core.answers import Found, extract, normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Chain, Problem
 from understudy.corpus.jsonl import read_objects
@@ -27,6 +27,12 @@ FIELDS = {
 }
 """Our field -> the field of a row that is read where the mapping does not say otherwise."""
 
+RECORDED = "recorded"
+"""The layer of an answer that came with its row and not from its text."""
+
+STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
+"""Layers in which a text says outright that this is its answer."""
+
 
 @dataclasses.dataclass
 class Report:
@@ -40,7 +46,7 @@ class Report:
     """Rows with problem, teacher and text of an earlier one: kept, each on a path of its own."""
     no_answer: int = 0
     recorded_only: int = 0
-    """The text states no answer that can be read; the row's recorded answer is used (layer ``recorded``)."""
+    """The text does not state the answer outright; the row's recorded one is used (layer ``recorded``)."""
     differs: int = 0
     """The text states another answer than the row records."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -53,7 +59,7 @@ class Report:
             "of unknown problems": self.unknown_problem,
             "equal to an earlier one": self.duplicates,
             "without an answer": self.no_answer,
-            "with the recorded answer only": self.recorded_only,
+            "with the recorded answer": self.recorded_only,
             "whose text states another answer than recorded": self.differs,
             "answers found by layer": dict(self.layers.most_common()),
             "teachers": dict(self.teachers.most_common()),
@@ -65,8 +71,7 @@ def import_chains(
 ) -> tuple[list[Chain], Report]:
     """The chains in ``paths`` (JSON Lines, or corpora that end with .parquet) that belong to ``problems`` (id -> problem).
 
-    ``fields`` maps our field names to theirs. A chain's answer is what its text states (`core.answers`), else what the row
-    records; ``prefer`` "recorded" turns that round. Each chain of a problem gets a path of its own, in the order of the files.
+    ``fields`` maps our field names to theirs. For a chain's answer see `settle`. Each chain of a problem gets a path of its own, in the order of the files.
     Raises DataError naming file, line and field.
     """
     for name in fields:
@@ -111,6 +116,19 @@ def _number(chains: Sequence[Chain], report: Report) -> list[Chain]:
     return numbered
 
 
+def settle(found: Found, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
+    """(answer, layer) of a chain from what was ``found`` in its text and what its row ``recorded``.
+
+    What the text states outright comes before the record, and the record before what is only concluded from the last
+    sentences: many corpora publish a rationale without its answer, in which any option may be named. A text that states
+    several answers at once has none. ``prefer`` "recorded" puts the record first.
+    """
+    stated = found.layer in STATED
+    if recorded is None or (stated and prefer == "text") or found.value == recorded:
+        return found.value, found.layer
+    return recorded, RECORDED
+
+
 @dataclasses.dataclass(frozen=True)
 class _Row:
     """One row of a file of chains, read by our names of its fields."""
@@ -148,11 +166,9 @@ def _chain(row: _Row, problems: Mapping[str, Problem], prefer: str, report: Repo
     found = extract(text, problem.kind, problem.choices, problem.question)
     raw = row.get("answer")
     recorded = None if raw is None else normalise(str(raw), problem.kind, problem.choices)
+    answer, layer = settle(found, recorded, prefer=prefer)
     report.differs += None not in (found.value, recorded) and found.value != recorded
-    answer, layer = found.value, found.layer
-    if recorded is not None and (answer is None or prefer == "recorded"):
-        report.recorded_only += answer is None
-        answer, layer = recorded, found.layer if answer == recorded else "recorded"
+    report.recorded_only += layer == RECORDED
     report.no_answer += answer is None
     report.layers[layer or found.status] += 1
     finish, tokens = str(row.get("finish") or "stop"), row.number("tokens")

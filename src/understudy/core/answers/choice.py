@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers.spans import SPAN, Reading, one_of, sentence_end
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, sentence_end
 from understudy.core.answers.words import words
 
 _OPEN = (
@@ -43,6 +43,21 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     if letter is None:
         return by_text
     return one_of([Reading(letter), *_others(span, match.end(), choices)])
+
+
+_FIRST = re.compile(r"\s{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s)|\s{0,9}$))")
+
+
+def first(span: str, choices: Sequence[str]) -> Reading:
+    """The label with which a reply begins: "(b) show", "C) city", "C". Several labelled lines are a list of options, not one."""
+    match = _FIRST.match(span)
+    letter = _letter(match[1] or match[2], choices) if match else None
+    if match is None or letter is None or _LISTED.search(span, match.end()):
+        return NOTHING
+    return one_of([Reading(letter), *_others(span, match.end(), choices)])
+
+
+_LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 
 
 def named(sentence: str, choices: Sequence[str]) -> Reading:

@@ -35,7 +35,9 @@ def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: 
     """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not; UNPARSED for None, NO_GOLD for no
     golds, UNDECIDABLE where ``value`` or every gold is no answer of this kind.
 
-    Numbers are equal by exact value (``0.5`` and ``1/2``), texts by their words or as numbers, expressions by what they come to.
+    Numbers are equal by exact value (``0.5`` and ``1/2``), or where the gold has three or more decimals and is the value
+    rounded to them. Texts are equal by their words, as numbers, or (a gold of one word) without their blanks; expressions by
+    what they come to.
     """
     if not golds:
         return Outcome.NO_GOLD
@@ -53,7 +55,20 @@ def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: 
 def _same(value: str, gold: str, kind: AnswerKind) -> bool | None:
     if kind == "expression":
         return expression.agrees(value, gold)
-    if value == gold or kind in ("option", "yes_no", "date", "number"):
+    if value == gold or kind in ("option", "yes_no", "date"):
         return value == gold
+    if kind == "number":
+        return _rounded(value, gold)
+    if " " not in gold and value.replace(" ", "") == gold:
+        return True
     found = evaluate(value)
     return found is not None and found == evaluate(gold)
+
+
+def _rounded(value: str, gold: str) -> bool:
+    """Whether ``gold``, with three or more decimals, is ``value`` rounded to as many."""
+    places = len(gold.partition(".")[2])
+    number, exact = evaluate(value), evaluate(gold)
+    if places < 3 or "/" in gold or number is None or exact is None:
+        return False
+    return abs(number - exact) * 2 * 10**places <= 1

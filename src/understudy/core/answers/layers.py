@@ -2,6 +2,7 @@
 
     statement   "So the answer is: 5", "Answer: (b) show", "\\boxed{5}", "#### 5": the last of them counts   marker, boxed, hashes
     sign        "--> 5", a line "A: 5"                                                                  arrow, label
+    opening     "No, you cannot ski there in August.", "(b) show", "C": how the reply begins             opening
     conclusion  "Therefore, she has 5 apples.", "(b) is the best choice."                               conclusion
     ending      what the last sentence says of the question                                             last_sentence
     figure      the last number of the reasoning                                                        last_number
@@ -69,6 +70,7 @@ def _readings(text: str, begin: int, end: int, asked: Asked) -> Iterator[tuple[s
         yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
     for marker in hinted(text, begin, end, labels=asked.kind != "option"):
         yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
+    yield "opening", begin, opening(text[begin : min(end, begin + SPAN)], asked)
     said = sentences(text, begin, end)
     if not said or _abstains(text[said[-1][0] : said[-1][1]]):
         return
@@ -121,13 +123,24 @@ def statement(span: str, asked: Asked, *, firm: bool) -> Reading:
                 reading = yes_no.answers(asked.question, first)
             return reading if reading.found or firm else yes_no.read(span)
         case "number":
-            return number.read(span, strict=firm)
+            return number.read(span, strict=firm, question=asked.question)
         case "date":
             return date.read(span, strict=firm)
         case "text":
             return NOTHING if firm else short.read(span)
         case "expression":
             return expression.read(span, strict=firm)
+
+
+def opening(span: str, asked: Asked) -> Reading:
+    """What the reply begins with, where that is an answer on its own: a label or a yes or no, and then its reasons."""
+    match asked.kind:
+        case "option":
+            return choice.first(span, asked.choices)
+        case "yes_no":
+            return yes_no.first(span)
+        case _:
+            return NOTHING
 
 
 def ending(sentence: str, asked: Asked) -> Reading:

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 
 from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of, sentence_end
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
@@ -36,8 +36,9 @@ _ALGEBRA = re.compile(
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 
 
-def read(span: str, *, strict: bool = False) -> Reading:
-    """The number that ``span`` states. ``strict``: the span has to be the number and its unit, as a gold answer is."""
+def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
+    """The number that ``span`` states. ``strict``: the span has to be the number and its unit, as a gold answer is.
+    ``question``: of several numbers in a sentence, the one that the question does not have is the answer."""
     span = tidy(span)[:SPAN]
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
@@ -48,7 +49,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
         value = from_words(span[begin:])
         return Reading(plain(value)) if value is not None else NOTHING
     if found is None:
-        return NOTHING if strict else _inside(span)
+        return NOTHING if strict else _inside(span[: sentence_end(span, begin, len(span))], question)
     value, end = found
     if strict and not _UNIT.fullmatch(span, end):
         again = _right_side(span, end)
@@ -58,7 +59,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 def last(sentence: str) -> Reading:
     """The number with which a sentence of reasoning ends: the last one, the right-hand side of an equation."""
-    return _inside(tidy(sentence)[-SPAN:])
+    return _inside(tidy(sentence)[-SPAN:], "")
 
 
 def _with_rest(span: str, value: Fraction, end: int) -> Reading:
@@ -78,15 +79,30 @@ def _with_rest(span: str, value: Fraction, end: int) -> Reading:
     return one_of(readings)
 
 
-def _inside(span: str) -> Reading:
-    """A number somewhere in a sentence: after its last equals sign, else the last one."""
+def _inside(span: str, question: str) -> Reading:
+    """A number somewhere in a sentence: after its last equals sign, else the only new one, else the last one."""
     span = _ENUMERATED.sub("", span)
-    best: Fraction | None = None
-    at = 0
+    found = _numbers(span)
+    if not found:
+        return NOTHING
+    if "=" not in span and len(found) > 1 and question:
+        given = set(_numbers(question))
+        new = [value for value in dict.fromkeys(found) if value not in given]
+        if len(new) == 1:
+            return Reading(plain(new[0]))
+    return Reading(plain(found[-1]))
+
+
+def _numbers(span: str) -> list[Fraction]:
+    """The values of the numbers and the arithmetic in ``span``, in order."""
+    values, at = [], 0
     while match := _START.search(span, at):
         found = _run(span, match.start())
-        best, at = (found[0], max(found[1], match.end())) if found else (best, match.end())
-    return NOTHING if best is None else Reading(plain(best))
+        at = match.end()
+        if found:
+            values.append(found[0])
+            at = max(at, found[1])
+    return values
 
 
 def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:

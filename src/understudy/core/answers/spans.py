@@ -52,9 +52,9 @@ def after_thought(text: str) -> int | None:
 
 
 _RUN_ON = re.compile(
-    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|"
-    r"User|Human)(?: ?[0-9]{1,3})?(?:\*\*)? ?[:.](?=\s)"
+    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?:\*\*)? ?:(?=\s)"
 )
+"""A new problem: never a numbered one ("Q2."), which is a sub-question of this one."""
 
 
 def run_on(text: str, begin: int) -> int | None:

@@ -32,6 +32,15 @@ def read(span: str, *, strict: bool = False) -> Reading:
     return NOTHING if strict else anywhere(span[:end])
 
 
+_OPENS = re.compile(r"[\s\"'`*_(]{0,5}(?:A(?:nswer)?\s?:\s{0,3})?(?:[AB][).]\s)?(yes|no|true|false)\b(?=[\s\"'`*_)]{0,3}(?:[,.;:!-]|\n|$))", re.I)
+
+
+def first(span: str) -> Reading:
+    """The yes or no with which a reply begins, set off by a sign: "No, ...", "True."."""
+    match = _OPENS.match(span)
+    return Reading(_VALUES[match[1].lower()]) if match else NOTHING
+
+
 def anywhere(sentence: str) -> Reading:
     """The one verdict that a sentence contains, "not true" turned round."""
     found = []
@@ -60,6 +69,8 @@ def answers(question: str, sentence: str) -> Reading:
     other word in the place of one: "Is the coin still heads up?", "The coin is tails up." What it adds or leaves out beyond that
     is left undecided.
     """
+    if sentence.rstrip(" \"')*_").endswith("?"):
+        return NOTHING  # asks again
     asked = [word for word in words(_last_question(question)) if word not in _EMPTY]
     said = [word for word in words(sentence) if word not in _EMPTY]
     negated = sum(word in _NEGATIONS for word in said) - sum(word in _NEGATIONS for word in asked)
