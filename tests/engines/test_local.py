@@ -172,7 +172,9 @@ def test_requests_that_come_with_a_reply_join_the_batch(checkpoint):
     engine.serve(queue)
     assert len(queue.replies) == 40
     for i in range(20):
-        (alone,) = serve(TransformersEngine(checkpoint("llama"), batch_size=1), [call(queue.replies[i].text + " and", max_tokens=6)])
+        (alone,) = serve(
+            TransformersEngine(checkpoint("llama"), batch_size=1), [call(queue.replies[i].text + " and", max_tokens=6)]
+        )
         assert queue.replies[i + 20].text == alone.text
 
 
@@ -230,7 +232,9 @@ def test_a_directory_that_is_no_checkpoint_is_named_with_what_to_do(checkpoint, 
     weights = model.state_dict()
     from safetensors.torch import save_file
 
-    save_file({k: v.clone() for k, v in weights.items() if "h.1.mlp.c_fc" not in k and "lm_head" not in k}, tmp_path / "model.safetensors")
+    save_file(
+        {k: v.clone() for k, v in weights.items() if "h.1.mlp.c_fc" not in k and "lm_head" not in k}, tmp_path / "model.safetensors"
+    )
     with pytest.raises(CheckpointError, match="missing"):
         serve(TransformersEngine(tmp_path), [call("coins")])
 

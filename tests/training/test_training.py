@@ -25,7 +25,13 @@ FAST = {"steps": 12, "batch_size": 4, "checks": 3, "save_every": 5}
 
 def examples(n=10, chains=3):
     return [
-        Example.of("student", f"Q: {p} plus {c}?\nA:", f" {p} + {c} = {p + c}. So the answer is: {p + c}\n\n", problem=f"p{p}", chain=f"c{p}-{c}")
+        Example.of(
+            "student",
+            f"Q: {p} plus {c}?\nA:",
+            f" {p} + {c} = {p + c}. So the answer is: {p + c}\n\n",
+            problem=f"p{p}",
+            chain=f"c{p}-{c}",
+        )
         for p in range(n)
         for c in range(chains)
     ]

@@ -172,7 +172,7 @@ def _verdict(one: Comparison, p: float, *, both_lost: bool) -> str:
         return "both at chance: nothing can be said"
     if p < LEVEL:
         return f"{one.arm} is {'better' if one.difference > 0 else 'worse'}"
-    return f"no difference shown; one of {one.detectable:.3f} or more would have been"
+    return f"no difference shown ({100 * one.detectable:.1f} points would have been)"
 
 
 def _groups(run: Run, everything: All) -> Iterator[Group]:

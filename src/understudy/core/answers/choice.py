@@ -45,7 +45,9 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     return one_of([Reading(letter), *_others(span, match.end(), choices)])
 
 
-_FIRST = re.compile(r"\s{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s)|\s{0,9}$))")
+_FIRST = re.compile(
+    r"\s{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s)|\s{0,9}$))"
+)
 
 
 def first(span: str, choices: Sequence[str]) -> Reading:

@@ -51,9 +51,7 @@ def after_thought(text: str) -> int | None:
     return None if _THOUGHT_START.search(text, begin) else begin
 
 
-_RUN_ON = re.compile(
-    r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?:\*\*)? ?:(?=\s)"
-)
+_RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?:\*\*)? ?:(?=\s)")
 """A new problem: never a numbered one ("Q2."), which is a sub-question of this one."""
 
 

@@ -32,7 +32,9 @@ def read(span: str, *, strict: bool = False) -> Reading:
     return NOTHING if strict else anywhere(span[:end])
 
 
-_OPENS = re.compile(r"[\s\"'`*_(]{0,5}(?:A(?:nswer)?\s?:\s{0,3})?(?:[AB][).]\s)?(yes|no|true|false)\b(?=[\s\"'`*_)]{0,3}(?:[,.;:!-]|\n|$))", re.I)
+_OPENS = re.compile(
+    r"[\s\"'`*_(]{0,5}(?:A(?:nswer)?\s?:\s{0,3})?(?:[AB][).]\s)?(yes|no|true|false)\b(?=[\s\"'`*_)]{0,3}(?:[,.;:!-]|\n|$))", re.I
+)
 
 
 def first(span: str) -> Reading:
@@ -51,9 +53,7 @@ def anywhere(sentence: str) -> Reading:
     return one_of(found)
 
 
-_NEGATIONS = frozenset(
-    "not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split()
-)
+_NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split())
 _EMPTY = frozenset(
     (  # words that neither assert nor deny
         "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
