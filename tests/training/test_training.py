@@ -1,7 +1,6 @@
 """The one training path: what bears loss, in which order, exact resume, and students that plain `transformers` loads."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch

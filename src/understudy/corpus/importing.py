@@ -71,7 +71,8 @@ def import_chains(
 ) -> tuple[list[Chain], Report]:
     """The chains in ``paths`` (JSON Lines, or corpora that end with .parquet) that belong to ``problems`` (id -> problem).
 
-    ``fields`` maps our field names to theirs. For a chain's answer see `settle`. Each chain of a problem gets a path of its own, in the order of the files.
+    ``fields`` maps our field names to theirs. For a chain's answer see `settle`. Each chain of a problem gets a path of its
+    own, in the order of the files.
     Raises DataError naming file, line and field.
     """
     for name in fields:

@@ -71,4 +71,4 @@ def _rounded(value: str, gold: str) -> bool:
     number, exact = evaluate(value), evaluate(gold)
     if places < 3 or "/" in gold or number is None or exact is None:
         return False
-    return abs(number - exact) * 2 * 10**places <= 1
+    return bool(abs(number - exact) * 2 * 10**places <= 1)

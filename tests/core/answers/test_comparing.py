@@ -1,0 +1,41 @@
+"""When two answers are the same."""
+
+import pytest
+
+from understudy.core.answers import compare, normalise
+from understudy.core.values import Outcome
+
+
+@pytest.mark.parametrize(
+    ("value", "golds", "kind", "outcome"),
+    [
+        ("5", ["5.0"], "number", "correct"),
+        ("0.5", ["1/2"], "number", "correct"),
+        ("1,650", ["$1650"], "number", "correct"),
+        ("5", ["6", "5"], "number", "correct"),
+        ("0.3333333333333333", ["0.333333"], "number", "correct"),
+        ("0.34", ["0.333333"], "number", "wrong"),
+        ("3.1", ["3.14"], "number", "wrong"),
+        ("5", [], "number", "no gold"),
+        (None, ["5"], "number", "unparsed"),
+        ("many", ["5"], "number", "undecidable"),
+        ("B", ["(b)"], "option", "correct"),
+        ("yes", ["True"], "yes_no", "correct"),
+        ("the Eiffel Tower", ["eiffel tower"], "text", "correct"),
+        ("n s n y", ["nsny"], "text", "correct"),
+        ("new york", ["newyork city"], "text", "wrong"),
+        ("10 - 4", ["6"], "expression", "correct"),
+    ],
+)
+def test_compare(value, golds, kind, outcome):
+    assert compare(value, golds, kind) is Outcome(outcome)
+
+
+def test_options_by_letter_number_and_text_are_one():
+    choices = ("ground", "drawer", "waterfall")
+    assert {normalise(form, "option", choices) for form in ("B", "(b)", "b", "2", "B) drawer", "drawer")} == {"B"}
+    assert normalise("D", "option", choices) is None
+
+
+def test_an_option_that_is_a_number_is_itself_before_it_is_a_label():
+    assert normalise("2", "option", ("2", "4", "1")) == "A"

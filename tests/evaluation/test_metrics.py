@@ -1,0 +1,89 @@
+"""Outcomes, votes for every k, pass@k, and what chance would get."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.values import Outcome, Problem, Solution
+from understudy.core.vote import vote
+from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majority_rate, pass_at_k, stop_rate, votes_by_k
+from understudy.evaluation.outcomes import COUNTED, counts, outcome_of, outcome_of_vote
+
+PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
+
+
+def solution(answer, path=0, finish="stop", logprob=-1.0, problem="p"):
+    return Solution(problem, path, f"... {answer}", answer, "marker", finish=finish, tokens=5, logprob=logprob)
+
+
+def test_a_cut_off_reply_is_truncated_even_where_it_holds_the_gold():
+    assert outcome_of(PROBLEM, solution("7", finish="length")) is Outcome.TRUNCATED
+    assert outcome_of(PROBLEM, solution("7")) is Outcome.CORRECT
+    assert outcome_of(PROBLEM, solution("8")) is Outcome.CORRECT
+    assert outcome_of(PROBLEM, solution("9")) is Outcome.WRONG
+    assert outcome_of(PROBLEM, solution(None)) is Outcome.UNPARSED
+    assert outcome_of(PROBLEM, solution(None, finish="refused")) is Outcome.UNPARSED
+
+
+@given(st.lists(st.sampled_from(COUNTED)))
+def test_counts_add_up_to_n(outcomes):
+    assert sum(counts(outcomes).values()) == len(outcomes)
+
+
+def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out_who_cannot_vote():
+    votes = [solution("1"), solution("2"), solution("2"), solution(None), solution("1", finish="length")]
+    counted = vote(votes)
+    assert (counted.answer, counted.share, counted.left_out) == ("2", pytest.approx(2 / 3), 2)
+    assert vote([solution("3"), solution("1"), solution("1"), solution("3")]).answer == "3"
+    assert vote([solution(None)]).answer is None
+    assert outcome_of_vote(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
+
+
+def test_the_weighted_vote_counts_mean_likelihoods():
+    votes = [solution("1", logprob=-0.1), solution("2", logprob=-1.0), solution("2", logprob=-1.2)]
+    assert vote(votes).answer == "2"
+    counted = vote(votes, weighted=True)
+    assert counted.answer == "1"
+    assert counted.weights["2"] == pytest.approx(math.exp(-1.0) + math.exp(-1.2))
+    with pytest.raises(ValueError, match="needs log-probabilities"):
+        vote([solution("1", logprob=None)], weighted=True)
+
+
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(values):
+    n, correct, k = values
+    subsets = list(itertools.combinations([i < correct for i in range(n)], k))
+    assert pass_at_k(n, correct, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
+
+
+@given(st.lists(st.sampled_from(["7", "1", "2", None]), min_size=1, max_size=6), st.booleans())
+def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
+    samples = [solution(a, i, logprob=-0.3 * i - 0.1) for i, a in enumerate(answers)]
+    found = votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=weighted, seed=0)
+    for k in range(1, len(samples) + 1):
+        subsets = list(itertools.combinations(samples, k))
+        right = sum(outcome_of_vote(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
+        assert found[k - 1] == pytest.approx(right / len(subsets))
+    assert found[0] == pytest.approx(any_correct_by_k({"p": PROBLEM}, {"p": samples})[0])
+
+
+def test_many_samples_are_voted_on_by_seeded_subsets_that_repeat():
+    samples = [solution("7" if i % 3 else "1", i) for i in range(30)]
+    first, again = (votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0) for _ in range(2))
+    assert first == again
+    assert first[-1] == 1.0
+    assert first[0] == pytest.approx(20 / 30)
+    assert 0.7 < first[4] < 1.0
+
+
+def test_what_guessing_and_a_constant_answer_get():
+    options = [Problem("a", "?", "option", "A", choices=("x", "y")), Problem("b", "?", "option", "B", choices=("x", "y", "z", "w"))]
+    assert chance_rate(options) == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert chance_rate([Problem("c", "?", "yes_no", "yes")]) == 0.5
+    assert chance_rate([PROBLEM]) == 0.0
+    answers = [Problem(str(i), "?", "yes_no", "yes" if i < 3 else "no") for i in range(5)]
+    assert majority_rate(answers) == pytest.approx(3 / 5)
+    assert stop_rate([solution("1"), solution("1", finish="length")]) == 0.5

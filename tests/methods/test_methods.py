@@ -1,0 +1,87 @@
+"""SCoTD and the answer-only baseline: the exact prompts, the exact targets, what is read from replies."""
+
+import pytest
+
+from understudy.core.asks import Path, Reply
+from understudy.core.prompting import asking, telling
+from understudy.core.values import Chain, Problem
+from understudy.engines.drive import drive
+from understudy.engines.scripted import ScriptedEngine
+from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.scotd import SCoTD
+from understudy.sampling.pool import ExemplarPool
+
+PROBLEM = Problem("p", "What is 2 + 3?", "number", "5")
+OTHER = Problem("e", "What is 1 + 1?", "number", "2", meta={"rationale": "1 + 1 = 2."})
+CHAINS = [
+    Chain("p", 0, "", "2 + 3 = 5.", "5", "marker", "t"),
+    Chain("p", 1, "", "Count.\n\nOne, two.", "6", "marker", "t"),
+    Chain("p", 2, "", "Hm.", None, "", "t"),
+]
+EMPTY = ExemplarPool([], [])
+
+
+def run(flow, reply=None):
+    engine = ScriptedEngine(lambda request: reply, identity="e")
+    (done,) = drive([(Path("p"), flow)], {"teacher": engine, "student": engine})
+    return done.value, engine.asked
+
+
+def texts(examples):
+    return [(e.source, "".join(s.text for s in e.target)) for e in examples]
+
+
+def test_scotd_asks_the_teacher_with_exemplars_in_the_papers_format_and_never_with_the_question_itself():
+    pool = ExemplarPool.of_rationales([OTHER, Problem("p", "What is 2 + 3?", "number", "5", meta={"rationale": "secret"})])
+    reply = Reply(" 2 + 3 = 5. So the answer is: 5", tokens=9, logprobs=(-0.5, -1.5))
+    chain, (request,) = run(SCoTD(exemplars=3).sample(PROBLEM, Path("p"), pool), reply)
+    assert request.ask.prompt == "Q: What is 1 + 1?\nA: 1 + 1 = 2. So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
+    assert request.ask.stop == ("\n\n",)
+    assert request.ask.max_tokens == 256
+    assert (chain.rationale, chain.answer, chain.layer, chain.logprob) == ("2 + 3 = 5.", "5", "marker", -1.0)
+    assert chain.prompt == request.ask.prompt
+
+
+def test_scotd_learns_rationale_and_the_teachers_own_answer_from_the_question_alone():
+    examples, _ = run(SCoTD().examples(PROBLEM, CHAINS, EMPTY))
+    assert texts(examples) == [
+        ("Q: What is 2 + 3?\nA:", " 2 + 3 = 5. So the answer is: 5\n\n"),
+        ("Q: What is 2 + 3?\nA:", " Count.\nOne, two. So the answer is: 6\n\n"),
+    ]
+    assert [e.chain for e in examples] == [c.id for c in CHAINS[:2]]
+    gold, _ = run(SCoTD(label="gold").examples(PROBLEM, CHAINS, EMPTY))
+    assert [t for _, t in texts(gold)][1:] == [" Count.\nOne, two. So the answer is: 5\n\n", " Hm. So the answer is: 5\n\n"]
+
+
+def test_answer_only_learns_the_gold_once_or_the_teachers_answers():
+    examples, _ = run(AnswerOnly().examples(PROBLEM, CHAINS, EMPTY))
+    assert texts(examples) == [("Q: What is 2 + 3?\nA:", " So the answer is: 5\n\n")]
+    labels, _ = run(AnswerOnly(label="teacher").examples(PROBLEM, CHAINS, EMPTY))
+    assert [t for _, t in texts(labels)] == [" So the answer is: 5\n\n", " So the answer is: 6\n\n"]
+    nothing, _ = run(AnswerOnly().examples(PROBLEM.blind(), CHAINS, EMPTY))
+    assert nothing == []
+
+
+@pytest.mark.parametrize("method", [SCoTD(), AnswerOnly()])
+def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
+    examples, _ = run(method.examples(PROBLEM, CHAINS, EMPTY))
+    solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p")), Reply(" So the answer is: 5", tokens=6, logprobs=(-1.0,)))
+    assert request.ask.prompt == examples[0].source
+    assert request.ask.stop == ("\n\n",)
+    assert (solution.answer, solution.tokens, solution.logprob, solution.turns[0][0]) == ("5", 6, -1.0, "student")
+
+
+def test_options_and_context_are_written_once():
+    choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"), context="It is night.")
+    assert asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
+    inside = Problem("c", "Which? (A) sun (B) moon", "option", "B", choices=("sun", "moon"))
+    assert asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
+    assert telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
+
+
+def test_exemplars_depend_on_seed_problem_and_path_and_never_on_n():
+    pool = ExemplarPool.of_rationales([Problem(f"e{i}", f"{i}?", "number", "1", meta={"rationale": "r"}) for i in range(20)])
+    drawn = [[p.id for p, _ in pool.draw(Path("x", i, 0), 5, purpose="exemplars")] for i in range(4)]
+    assert len({tuple(d) for d in drawn}) == 4
+    assert drawn[2] == [p.id for p, _ in pool.draw(Path("x", 2, 0), 5, purpose="exemplars")]
+    assert "e3" not in [p.id for p, _ in pool.draw(Path("e3", 0, 0), 20, purpose="exemplars")]

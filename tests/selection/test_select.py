@@ -1,0 +1,68 @@
+"""What an arm is shown of the teacher's chains, with every chain accounted for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.checks.answer import check
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+from understudy.selection.select import Selection, select
+
+
+def chain(problem, path, text="t"):
+    return Chain(problem, path, f"{text} {path}", "r", "5", "marker", "teacher")
+
+
+OUTCOMES = st.sampled_from([Outcome.CORRECT, Outcome.WRONG, Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.NO_GOLD])
+CORPUS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), OUTCOMES), unique_by=lambda t: t[:2], max_size=20)
+
+
+@given(CORPUS, st.sampled_from(["correct", "all", "wrong"]), st.none() | st.integers(1, 3), st.sampled_from(["first", "random"]))
+def test_kept_and_dropped_add_up_and_limits_hold(corpus, keep, per_problem, choose):
+    chains = [chain(p, path) for p, path, _ in corpus]
+    verdicts = [Verdict(c.id, "answer", outcome) for c, (_, _, outcome) in zip(chains, corpus, strict=True)]
+    options = Selection(keep, per_problem=per_problem, choose=choose)
+    selected = select(chains, verdicts, options, seed=0)
+    assert len(selected.chains) + sum(selected.dropped.values()) == len(chains)
+    outcome = {v.chain: v.outcome for v in verdicts}
+    if keep != "all":
+        assert all(outcome[c.id].value == keep for c in selected.chains)
+    assert not any(outcome[c.id] in (Outcome.UNPARSED, Outcome.TRUNCATED) for c in selected.chains)
+    for name in "abc":
+        kept = [c.path for c in selected.chains if c.problem == name]
+        assert per_problem is None or len(kept) <= per_problem
+        if per_problem and choose == "first":
+            free = select(chains, verdicts, Selection(keep), seed=0)
+            assert sorted(kept) == sorted(c.path for c in free.chains if c.problem == name)[:per_problem]
+
+
+def test_a_random_choice_depends_on_the_problem_and_not_on_the_others():
+    chains = [chain(p, i) for p in "abc" for i in range(8)]
+    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    options = Selection(per_problem=2, choose="random")
+    whole = select(chains, verdicts, options, seed=1).chains
+    part = select(chains[8:], verdicts, options, seed=1).chains
+    assert [c for c in whole if c.problem != "a"] == list(part)
+
+
+def test_equal_texts_are_dropped_on_request():
+    chains = [Chain("p", i, "same", "r", "5", "marker", "t") for i in range(3)]
+    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    assert len(select(chains, verdicts, Selection(), seed=0).chains) == 3
+    assert select(chains, verdicts, Selection(dedup=True), seed=0).to_json()["dropped"] == {"duplicate": 2}
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish", "outcome"),
+    [
+        ("5", "stop", "correct"),
+        ("6", "stop", "wrong"),
+        (None, "stop", "unparsed"),
+        ("5", "length", "truncated"),
+        ("5", "refused", "refused"),
+    ],
+)
+def test_the_answer_check(answer, finish, outcome):
+    verdict = check(Problem("p", "?", "number", "5"), Chain("p", 0, "t", "r", answer, "marker", "t", finish=finish))
+    assert verdict.outcome.value == outcome
+    assert check(Problem("p", "?", "number"), Chain("p", 0, "t", "r", "5", "marker", "t")).outcome is Outcome.NO_GOLD
