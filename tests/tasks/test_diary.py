@@ -68,5 +68,5 @@ def test_the_teacher_errs_at_a_known_rate(slip, misread, low, high):
 
 @pytest.mark.parametrize("question", ["", "What is 2 + 2?", "Ana has 4 coins. Wed: eats 2. How many coins does Ana have?"])
 def test_a_question_of_another_world_is_refused(question):
-    with pytest.raises(ValueError, match="must look like|unknown day or verb"):
+    with pytest.raises(ValueError, match=r"must look like|unknown day or verb"):
         WORLD.solve(question, random.Random(0), slip=0, misread=0)

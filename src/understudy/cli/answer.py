@@ -26,6 +26,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
+    from understudy.reports.words import printable
     from understudy.studies.serving import ask_student
 
     answered = ask_student(
@@ -41,8 +42,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     else:
         console = Console(highlight=False)
         for solution in answered.solutions:
-            said = solution.text.strip() or "(nothing)"
+            said = printable(solution.text).strip() or "(nothing)"
             console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
         share = f"  ({answered.share:.0%} of {arguments.votes} votes)" if arguments.votes > 1 else ""
-        console.print(Text.assemble(("answer: ", "bold"), (answered.answer or "none found", "bold green"), (share, "dim")))
+        answer = printable(answered.answer or "none found")
+        console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))
     return DONE if answered.answer is not None else FAILED

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from understudy.reports.words import printable
 from understudy.studies.plan import Kind, Plan, make_plan
 from understudy.studies.preview import first_prompts, teacher_requests
 from understudy.studies.study import Study
@@ -26,7 +27,7 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
     console.print(f"\n{to_do} of {len(stages)} stages to do")
     _requests(plan, directory, console)
     for title, prompt in first_prompts(plan):
-        console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
+        console.print(Panel(Text(printable(prompt)), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
 def _requests(plan: Plan, directory: Path, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from understudy.reports.data import ReportData
-from understudy.reports.words import percent, short_p, steps
+from understudy.reports.words import percent, printable, short_p, steps
 
 
 def markdown(data: ReportData) -> str:
@@ -14,7 +14,7 @@ def markdown(data: ReportData) -> str:
 
 
 def _parts(data: ReportData) -> Iterator[str]:
-    yield from (f"- {note}" for note in data.notes)
+    yield from (f"- {_text(note)}" for note in data.notes)
     teacher = data.teacher
     found = ", ".join(f"{name} {n:,}" for name, n in teacher["outcomes"].items())
     yield f"- Teacher ({teacher['engine']}): {teacher['chains']:,} chains for {teacher['problems']:,} problems; {found}."
@@ -30,7 +30,7 @@ def _parts(data: ReportData) -> Iterator[str]:
                 f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
                 short_p(c.p),
                 short_p(c.p_holm),
-                c.says,
+                _text(c.says),
             )
             for c in data.comparisons
             if c.split == split
@@ -96,4 +96,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """Text of the user's, without what Markdown would take for its own."""
-    return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in text)
+    return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(text).replace("\n", " "))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ mpl.use("agg")
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
+from understudy.reports.words import printable
 
 INK, PALE = "#27313b", "#8795a1"
 COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
@@ -49,26 +52,40 @@ class Picture:
     def svg(self) -> str:
         """The picture as an SVG element, without the XML head; equal data give equal text."""
         buffer = io.StringIO()
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(_STYLE), _any_script():
             self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
         text = buffer.getvalue()
         return text[text.index("<svg") :]
 
     def save(self, path: Path) -> Path:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(_STYLE), _any_script():
             self.figure.savefig(path, dpi=160, bbox_inches="tight", metadata={"Software": None})
         return path
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Names in scripts that the font does not have are drawn as boxes, without a warning: the tables have them as text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
     makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _selection, _curves]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), _any_script():
         return [picture for make in makers for picture in make(data)]
 
 
 def _splits(data: ReportData) -> list[str]:
     return list(dict.fromkeys(s.split for s in data.summaries))
+
+
+def _label(text: str) -> str:
+    """A name as matplotlib may draw it: no mathematics, no control characters, not longer than a line."""
+    shown = " ".join(printable(text).split()).replace("$", r"\$")
+    return shown if len(shown) <= 44 else shown[:43] + "…"
 
 
 def _colours(names: Sequence[str]) -> Mapping[str, str]:
@@ -95,7 +112,7 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
         floor = max(summaries[0].chance, summaries[0].majority)
         axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
         axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
-        axes.set_yticks(range(len(summaries)), [s.arm for s in summaries])
+        axes.set_yticks(range(len(summaries)), [_label(s.arm) for s in summaries])
         axes.set(xlim=(0, 108), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
         axes.tick_params(axis="y", length=0)
         seeds = f", {summaries[0].seeds} training seeds (circles)" if summaries[0].seeds > 1 else ""
@@ -119,13 +136,13 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         low = [100 * (points[v].accuracy - points[v].low) for v in have]
         high = [100 * (points[v].high - points[v].accuracy) for v in have]
         bars = [[max(0.0, v) for v in low], [max(0.0, v) for v in high]]
-        axes.errorbar(x, y, yerr=bars, color=colours[arm], marker="o", ms=4, lw=1.6, elinewidth=1, label=arm)
+        axes.errorbar(x, y, yerr=bars, color=colours[arm], marker="o", ms=4, lw=1.6, elinewidth=1, label=_label(arm))
     first_new = next((i for i, v in enumerate(values) if v not in trained), None)
     if first_new is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
-    axes.set_xticks(range(len(values)), values)
-    axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=data.by, ylabel="accuracy, %")
+    axes.set_xticks(range(len(values)), [_label(v) for v in values])
+    axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=_label(data.by), ylabel="accuracy, %")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     yield Picture(f"by-{data.by}", f"Accuracy by {data.by}, with 95 % intervals.", figure)
 
@@ -170,8 +187,8 @@ def _selection(data: ReportData) -> Iterator[Picture]:
             at += n
         axes.text(at * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)
     for reason in reasons:
-        axes.barh(0, 0, color=colours[reason], alpha=0.75, label=f"dropped: {reason}")
-    axes.set_yticks(range(len(rows)), [s.arm for s in rows])
+        axes.barh(0, 0, color=colours[reason], alpha=0.75, label=_label(f"dropped: {reason}"))
+    axes.set_yticks(range(len(rows)), [_label(s.arm) for s in rows])
     axes.set(xlabel="chains", xlim=(0, 1.18 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -187,7 +204,7 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     named: set[str] = set()
     for curve in data.curves:
         colour = colours.get(curve.arm, COLOURS[-1])
-        label = curve.arm if curve.arm not in named else None
+        label = _label(curve.arm) if curve.arm not in named else None
         named.add(curve.arm)
         at, loss = _smooth(curve.losses)
         left.plot(at, loss, color=colour, lw=1.3, alpha=0.9)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.reports.data import ReportData, Summary
-from understudy.reports.words import percent, short_p, steps
+from understudy.reports.words import percent, printable, short_p, steps
 
 
 def show(data: ReportData, console: Console) -> None:
@@ -20,7 +20,7 @@ def show(data: ReportData, console: Console) -> None:
     console.print(_comparisons(data, headline))
     console.print()
     for note in data.notes:
-        console.print(Text(note, style="dim"))
+        console.print(Text(printable(note), style="dim"))
 
 
 def _arms(data: ReportData, split: str) -> Table:
@@ -31,7 +31,8 @@ def _arms(data: ReportData, split: str) -> Table:
     title = f"{data.title} · {split}, n = {summaries[0].n // summaries[0].seeds:,}" + (
         f", {summaries[0].seeds} training seeds" if several else ""
     )
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    table = Table(title=Text(printable(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.header_style = "dim"
     table.add_column("arm", style="bold", overflow="fold", min_width=12)
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="center")
@@ -45,7 +46,7 @@ def _arms(data: ReportData, split: str) -> Table:
     best = max(s.accuracy for s in summaries)
     for s in summaries:
         by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}
-        cells = [Text(s.arm), Text(percent(s.accuracy), style="bold green" if s.accuracy == best and not s.says else "")]
+        cells = [Text(printable(s.arm)), Text(percent(s.accuracy), style="bold green" if s.accuracy == best and not s.says else "")]
         cells.append(Text(f"{percent(s.low)} to {percent(s.high)}"))
         if several:
             cells.append(Text(" ".join(percent(a) for a in s.spread), style="dim"))
@@ -82,10 +83,10 @@ def _comparisons(data: ReportData, split: str) -> Table:
         if c.split == split:
             style = "green" if c.p_holm < 0.05 and "chance" not in c.says else "dim"
             table.add_row(
-                Text(f"{c.arm} - {c.other}"),
+                Text(printable(f"{c.arm} - {c.other}")),
                 Text(f"{100 * c.difference:+.1f}"),
                 Text(f"{100 * c.low:+.1f} to {100 * c.high:+.1f}"),
                 Text(short_p(c.p_holm)),
-                Text(c.says, style=style),
+                Text(printable(c.says), style=style),
             )
     return table

@@ -33,7 +33,7 @@ COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
         ("Answer: Kylar needs to pay 64 dollars for 16 glasses.", "64", "marker"),
         ("The answer is 12.\n\nQ: What is 3 + 4?\nA: The answer is 7.", "12", "marker"),
         (
-            "Q1. How many red?\nThere are 7.\nQ2. How many green?\nThere are 2.\nFinal Answer: How many?\n7 + 2 = 9. The answer is 9.",
+            "Q1. How many red?\nThere are 7.\nQ2. And green?\nThere are 2.\nFinal Answer: How many?\n7 + 2 = 9. The answer is 9.",
             "9",
             "marker",
         ),

@@ -1,0 +1,163 @@
+"""What reports show: every number that is in the data, and nothing that a model or a user wrote as markup."""
+
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from understudy.reports.data import Comparison, Curve, Group, ReportData, Selected, Story, Summary, Votes
+from understudy.reports.markdown import markdown
+from understudy.reports.page import page
+from understudy.reports.plots import pictures
+from understudy.reports.table import show
+from understudy.reports.words import printable
+
+HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
+
+
+def summary(arm, split, accuracy, says=""):
+    correct = int(accuracy * 100)
+    return Summary(
+        arm=arm,
+        split=split,
+        decoding="greedy",
+        seeds=1,
+        n=100,
+        correct=correct,
+        wrong=100 - correct,
+        undecidable=0,
+        unparsed=0,
+        truncated=0,
+        errors=0,
+        accuracy=accuracy,
+        low=accuracy - 0.05,
+        high=min(1.0, accuracy + 0.05),
+        spread=(accuracy,),
+        chance=0.5,
+        majority=0.55,
+        says=says,
+        stop_rate=0.99,
+        tokens_per_answer=12.5,
+        seconds=1.0,
+    )
+
+
+@pytest.fixture
+def data():
+    arms = ("plain", HOSTILE)
+    return ReportData(
+        name="n",
+        title=HOSTILE,
+        description=HOSTILE,
+        command="understudy run x.toml",
+        notes=(HOSTILE,),
+        task="files",
+        teacher={
+            "engine": "recorded",
+            "teachers": [HOSTILE],
+            "chains": 9,
+            "problems": 3,
+            "outcomes": {"correct": 9},
+            "seconds": 1.0,
+        },
+        versions={"python": "3.11"},
+        by="steps",
+        rows=tuple({"arm": arm, "role_models": {"student": "x"}, "errors": 0} for arm in arms),
+        summaries=(summary("plain", "test", 0.83), summary(HOSTILE, "test", 0.52, "at chance: nothing can be said")),
+        comparisons=(Comparison(HOSTILE, "plain", "test", 100, -0.31, -0.4, -0.2, 0.00001, 0.00002, 0.1, f"{HOSTILE} is worse"),),
+        groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
+        selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5),),
+        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 99, 1.5, 1000),),
+        votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7)),),
+        story=Story(
+            HOSTILE,
+            "5",
+            HOSTILE,
+            "5",
+            "marker",
+            "t",
+            "correct",
+            HOSTILE,
+            ((HOSTILE, 0.0), ("5", 1.0)),
+            HOSTILE,
+            "6",
+            (("plain", HOSTILE, "6", "correct"),),
+        ),
+    )
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(data):
+    tags = Tags()
+    tags.feed(page(data))
+    return tags
+
+
+def test_the_page_needs_nothing_from_outside_and_runs_nothing(data):
+    tags = parsed(data)
+    assert not {"script", "link", "iframe", "img", "object", "form"} & set(tags.tags)
+    for name, value in tags.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith("#")
+    assert "49" not in re.findall(r"x onerror=y> (\d+) ", tags.text)
+
+
+def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
+    text = parsed(data).text
+    for shown in (
+        "83.0",
+        "78.0 to 88.0",
+        "at chance: nothing can be said",
+        "-31.0",
+        "< .0001",
+        "{{ 7 * 7 }}",
+        "correct 9",
+        "wrong 3",
+    ):
+        assert shown in text, shown
+    assert {"accuracy-test", "by-steps", "chains", "curves"} <= {p.name for p in pictures(data)}
+
+
+def test_pictures_are_the_same_for_the_same_data(data):
+    assert [p.svg for p in pictures(data)] == [p.svg for p in pictures(data)]
+
+
+def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
+    bare = dataclasses.replace(data, groups=(), votes=(), story=None, curves=())
+    assert "83.0" in parsed(bare).text
+
+
+def test_markdown_escapes_what_it_would_read_as_its_own(data):
+    text = markdown(data)
+    assert "<script>" not in text.replace("\\<script\\>", "").replace("at chance", "")
+    rows = [line for line in text.splitlines() if line.startswith("| plain")]
+    assert rows[0].count("|") == text.splitlines()[text.splitlines().index(rows[0]) - 1].count("|")
+
+
+def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
+    out = io.StringIO()
+    show(data, Console(file=out, width=200, force_terminal=True, color_system=None))
+    assert "[red]x[/red]" in out.getvalue()
+    assert "\x1b[31m" not in out.getvalue()
+    assert printable("a\x1b[31mb\r\x07\n\tü") == "a\ufffd[31mb\ufffd\ufffd\n\tü"
+
+
+def test_results_json_is_json(data):
+    assert json.loads(json.dumps(data.to_json()))["summaries"][0]["accuracy"] == 0.83
