@@ -1,0 +1,140 @@
+"""Our decoding loop against `transformers`' generate on the same student, the same prompts, equal replies checked first.
+
+    python benchmarks/decoding.py STUDENT [--problems 256] [--votes 8] [--threads 1]
+
+STUDENT: a student of the diary world, e.g. runs/demo/students/N-chains-correct. Three ways in one run: generate one prompt at
+a time, generate on left-padded batches of 64 (sorted by length; the usual way), and our loop. Then k sampled paths per
+problem. Times are of the decoding alone; the model is loaded and warm. The floor is the model's forward passes over a full
+batch, without drawing, stopping, or moving caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
+
+from understudy.core.asks import Decoding
+from understudy.core.prompting import END, asking
+from understudy.core.tokens import encode_source
+from understudy.engines.local import TransformersEngine
+from understudy.evaluation.run import answer
+from understudy.methods.scotd import SCoTD
+from understudy.tasks.worlds.diary import Diary
+
+LIMIT = 256
+
+
+class Ends(StoppingCriteria):  # type: ignore[misc]
+    """Stops a row once it wrote the end of a reply: the peer is given what it needs to stop in time."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        return (input_ids[:, -4:] == self.token).any(dim=1)
+
+
+def generate(model: Any, tokenizer: Any, prompts: list[str], *, size: int, **sampling: Any) -> list[str]:
+    end = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(END)[0])
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    texts = [""] * len(prompts)
+    for at in range(0, len(order), size):
+        group = order[at : at + size]
+        rows = [encode_source(tokenizer, prompts[i], seq2seq=False) for i in group]
+        width = max(map(len, rows))
+        ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        out = model.generate(
+            ids,
+            attention_mask=mask,
+            max_new_tokens=LIMIT,
+            stopping_criteria=[Ends(end)],
+            pad_token_id=tokenizer.pad_token_id,
+            **sampling,
+        )
+        for i, text in zip(group, tokenizer.batch_decode(out[:, width:], skip_special_tokens=True), strict=True):
+            texts[i] = text.split(END)[0]
+    return texts
+
+
+def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
+    """(best seconds of ``repeats``, result of the last)"""
+    best = float("inf")
+    result = None
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = work()
+        best = min(best, time.perf_counter() - started)
+    return best, result
+
+
+def floor(model: Any, rows: int, columns: int, steps: int) -> float:
+    """Seconds of ``steps`` forward passes of ``rows`` tokens with a cache of ``columns``."""
+    from transformers import StaticCache
+
+    with torch.inference_mode():
+        cache = StaticCache(config=model.config, max_cache_len=columns + 1)
+        model(torch.zeros(rows, columns, dtype=torch.long), past_key_values=cache, use_cache=True)
+        started = time.perf_counter()
+        for _ in range(steps):
+            position = torch.full((rows, 1), columns)
+            model(torch.zeros(rows, 1, dtype=torch.long), past_key_values=cache, position_ids=position, cache_position=position[0])
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("student", type=Path)
+    parser.add_argument("--problems", type=int, default=256)
+    parser.add_argument("--votes", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    world = Diary(train=0, dev=0, test=arguments.problems, longer_test=0)
+    problems = world.problems(seed=77)
+    prompts = [asking(p) for p in problems]
+    model = AutoModelForCausalLM.from_pretrained(arguments.student, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(arguments.student)
+    engine = TransformersEngine(arguments.student, batch_size=256)
+
+    def ours(votes: int, decoding: Decoding) -> list[Any]:
+        return answer(problems, SCoTD(), {"student": engine}, votes=votes, decoding=decoding).solutions
+
+    ours(1, Decoding())  # loads
+    with torch.inference_mode():
+        one, texts_one = timed(lambda: generate(model, tokenizer, prompts, size=1, do_sample=False), 1)
+        many, texts_many = timed(lambda: generate(model, tokenizer, prompts, size=64, do_sample=False))
+    loop, solutions = timed(lambda: ours(1, Decoding()))
+    tokens = sum(s.tokens for s in solutions)
+    equal = [sum(a == s.text for a, s in zip(texts, solutions, strict=True)) for texts in (texts_one, texts_many)]
+    print(f"{len(problems)} problems, {tokens:,} tokens, {arguments.threads} thread(s), greedy, float32")
+    print(f"replies equal to ours: generate one at a time {equal[0]}, in batches of 64 {equal[1]}, of {len(problems)}")
+    assert equal[0] == len(problems), "replies differ: speed does not matter"
+    print(f"generate, one at a time   {one:7.2f} s  {tokens / one:9,.0f} tokens/s   1.0")
+    print(f"generate, batches of 64   {many:7.2f} s  {tokens / many:9,.0f} tokens/s  {one / many:5.1f}")
+    print(f"ours, batch of 256        {loop:7.2f} s  {tokens / loop:9,.0f} tokens/s  {one / loop:5.1f}")
+    with torch.inference_mode():
+        sampled, _ = timed(
+            lambda: generate(
+                model, tokenizer, [p for p in prompts for _ in range(arguments.votes)], size=64, do_sample=True, temperature=0.7
+            ),
+            1,
+        )
+    loop, solutions = timed(lambda: ours(arguments.votes, Decoding(0.7)), 1)
+    tokens = sum(s.tokens for s in solutions)
+    print(f"\n{arguments.votes} sampled paths per problem at T=0.7, {tokens:,} tokens")
+    print(f"generate, batches of 64   {sampled:7.2f} s")
+    print(f"ours, batch of 256        {loop:7.2f} s  {sampled / loop:5.1f} times as fast  {tokens / loop:9,.0f} tokens/s")
+    steps = 40
+    seconds = floor(model, 256, 60, steps)
+    print(f"floor: forward passes of 256 full rows alone {256 * steps / seconds:9,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    main()
