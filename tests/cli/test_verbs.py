@@ -107,3 +107,110 @@ def test_the_report_can_be_written_again_and_as_markdown_and_pictures(tiny, tmp_
 
 def test_ls_without_a_run_lists_the_runs(tiny):
     assert "runs/demo" in understudy("ls", cwd=tiny).out
+
+
+QUESTIONS = [
+    {"id": f"q{i}", "question": f"What is {a} plus {b}?", "answer": str(a + b)}
+    for i, (a, b) in enumerate((a, b) for a in range(6) for b in range(5))
+]
+CHAINS = [
+    {"problem_id": q["id"], "text": f"Count up. The answer is {int(q['answer']) + (i % 7 == 0)}.", "teacher": "somebody"}
+    for i, q in enumerate(QUESTIONS)
+]
+OWN = """
+[study]
+name = "own"
+[task]
+name = "files"
+path = "q.jsonl"
+kind = "number"
+sizes = { train = 20, dev = 4, test = 6 }
+[teacher]
+engine = "recorded"
+chains = ["c.jsonl"]
+[student]
+hidden = 32
+layers = 1
+heads = 2
+family = "t5"
+[training]
+steps = 6
+batch_size = 4
+[evaluation]
+splits = ["test"]
+[[arms]]
+name = "mine"
+method = "scotd"
+"""
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_own_questions_and_recorded_chains_go_from_files_to_a_report_and_seed_another_study(tmp_path):
+    lines(tmp_path / "q.jsonl", QUESTIONS)
+    lines(tmp_path / "c.jsonl", CHAINS)
+    (tmp_path / "own.toml").write_text(OWN)
+    ran = understudy("run", "own.toml", cwd=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+    (row,) = json.loads(understudy("results", "runs/own", "--json", cwd=tmp_path).out)
+    assert (row["n"], row["task"], row["method"]) == (6, "files", "scotd")
+
+    # the trained student as the next study's teacher, and as the checkpoint its student starts from
+    teacher = (
+        '[teacher]\nengine = "transformers"\ncheckpoint = "runs/own/students/mine"\nsamples = 2\noptions = { max_tokens = 8 }\n'
+    )
+    second = re.sub(r"\[teacher\].*?(?=\[student\])", teacher, OWN, flags=re.S).replace('"own"', '"second"')
+    second = re.sub(r"\[student\].*?(?=\[training\])", '[student]\ncheckpoint = "runs/own/students/mine"\n', second, flags=re.S)
+    (tmp_path / "second.toml").write_text(second + '[[arms]]\nname = "gold"\nmethod = "answer_only"\n')
+    sampled = understudy("sample", "second.toml", cwd=tmp_path)
+    assert sampled.code == 0, sampled.out + sampled.err
+    assert "40 chains for 20 problems" in sampled.out
+    only_gold = ("--set", "arms.0.method=answer_only", "--set", "arms.0.name=other")
+    ran = understudy("run", "second.toml", *only_gold, cwd=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+
+
+def test_a_question_that_no_student_can_read_is_an_error_beside_the_row_and_exit_code_3(tmp_path):
+    train, dev, test = QUESTIONS[:20], QUESTIONS[20:24], QUESTIONS[24:]
+    test.append({"id": "long", "question": "What is 2 " + "plus 2 " * 60 + "?", "answer": "122"})
+    for name, rows in (("train", train), ("dev", dev), ("test", test)):
+        lines(tmp_path / f"{name}.jsonl", rows)
+    lines(tmp_path / "c.jsonl", CHAINS)
+    own = OWN.replace('path = "q.jsonl"', 'train = "train.jsonl"\ndev = "dev.jsonl"\ntest = "test.jsonl"').replace(
+        '"t5"', '"llama"'
+    )
+    own = re.sub(r"sizes.*\n", "", own).replace("layers = 1", "layers = 1\ncontext = 64")
+    (tmp_path / "own.toml").write_text(own)
+    ran = understudy("run", "own.toml", cwd=tmp_path)
+    assert ran.code == 3, ran.out + ran.err
+    assert "1 asks failed" in ran.out
+    (row,) = json.loads(understudy("results", "runs/own", "--json", cwd=tmp_path).out)
+    assert (row["n"], row["errors"]) == (6, 1)
+
+
+def test_import_writes_a_corpus_and_says_what_it_found(tmp_path):
+    lines(tmp_path / "q.jsonl", QUESTIONS)
+    lines(
+        tmp_path / "c.jsonl",
+        [{"q": c["problem_id"], "completion": c["text"]} for c in CHAINS] + [{"q": "nobody", "completion": "x"}],
+    )
+    fields = ("--field", "problem=q", "--field", "text=completion")
+    command = ("import", "c.jsonl", "--problems", "q.jsonl", "--kind", "number", "--to", "corpus.parquet", *fields)
+    ran = understudy(*command, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert (report["rows"], report["chains"], report["of unknown problems"]) == (31, 30, 1)
+    assert report["answers found by layer"] == {"marker": 30}
+    (tmp_path / "own.toml").write_text(OWN.replace('"c.jsonl"', '"corpus.parquet"'))
+    ran = understudy("check", "own.toml", cwd=tmp_path)
+    assert "20 chains for 20 problems" in ran.out, ran.out + ran.err
+
+
+def test_real_chains_are_imported_with_verdicts_that_agree_with_their_labels(tmp_path, real_data):
+    flips = real_data / "coin-flip"
+    chains = [str(flips / f"chains-{name}.jsonl") for name in ("plan-and-solve", "zeroshot-cot")]
+    problems = ("--problems", str(flips / "all.jsonl"), "--kind", "yes_no", "--to", "c.parquet", "--json")
+    report = json.loads(understudy("import", *chains, *problems, cwd=tmp_path).out)
+    assert (report["rows"], report["chains"], report["without an answer"]) == (998, 998, 0)

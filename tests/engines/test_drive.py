@@ -151,13 +151,14 @@ def test_a_role_fold_or_tool_that_is_not_there_is_named(ask, says):
         list(drive([(Path("p"), flow())], {"s": ScriptedEngine(lambda r: Reply(""), identity="e")}))
 
 
-def test_a_process_that_is_killed_half_way_is_resumed_with_no_reply_asked_twice(tmp_path):
+@pytest.mark.parametrize("driver", ["drive", "adrive"])
+def test_a_process_that_is_killed_half_way_is_resumed_with_no_reply_asked_twice(tmp_path, driver):
     """Real processes, SIGKILL: each writes down what it asks after the reply is durable, in a file of its own."""
     here = FilePath(__file__).parent
     ledger, out = tmp_path / "ledger.sqlite", tmp_path / "done.txt"
 
     def start(name):
-        arguments = [sys.executable, str(here / "killed.py"), str(ledger), str(tmp_path / name), str(out)]
+        arguments = [sys.executable, str(here / "killed.py"), driver, str(ledger), str(tmp_path / name), str(out)]
         return subprocess.Popen(arguments, cwd=here)
 
     for i in range(3):

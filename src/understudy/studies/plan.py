@@ -101,14 +101,18 @@ def make_plan(study: Study) -> Plan:
         [object_module(TASKS, study.task)],
     )
     teacher = plain(study.teacher)
-    recorded = [study.root / name for name in study.teacher.chains]
+    recorded = [study.path_of(name) for name in study.teacher.chains]
     teacher["chains"] = [str(path) for path in recorded]
+    if study.teacher.checkpoint is not None:
+        checkpoint = study.path_of(study.teacher.checkpoint)
+        teacher["checkpoint"] = str(checkpoint)
+        recorded += _checkpoint_files(checkpoint, "teacher.checkpoint")
     chains = add(
         "chains",
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": {str(path): _digest_of(path, "teacher.chains") for path in recorded}},
+        | {"files": _digests(recorded, "teacher.chains")},
         [*_teacher_code(study), object_module(METHODS, study.teacher.method)],
         study.teacher.engine == "transformers",
     )
@@ -136,6 +140,7 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
     asked = {"method": arm.method, "options": plain(method)}
     code = [object_module(METHODS, arm.method)]
     limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}
+    start = study.student_of(arm).checkpoint
     students: dict[int, dict[str, str]] = {}
     answers: dict[int, dict[str, str]] = {}
     for seed in range(study.seed, study.seed + study.seeds):
@@ -153,6 +158,7 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
                     "role": role,
                     "student": plain(study.student_of(arm)),
                     "training": plain(study.training_of(arm)),
+                    "files": _digests(_checkpoint_files(Path(start), f"arms[{arm.name!r}].student.checkpoint")) if start else {},
                     "seed": seed,
                     "dev": evaluation.dev,
                     "dev_problems": evaluation.dev_problems,
@@ -194,6 +200,17 @@ def _teacher_code(study: Study) -> list[str]:
         "recorded": ["understudy.corpus.importing"],
         "transformers": ["understudy.engines.local"],
     }[study.teacher.engine]
+
+
+def _checkpoint_files(directory: Path, where: str) -> list[Path]:
+    """What decides a checkpoint: every file in its directory."""
+    if not directory.is_dir():
+        raise StudyError(f"{where}: there is no directory {directory}")
+    return sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def _digests(paths: list[Path], where: str = "checkpoint") -> dict[str, str]:
+    return {str(path): _digest_of(path, where) for path in paths}
 
 
 def _digest_of(path: Path, where: str) -> str:

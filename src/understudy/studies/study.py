@@ -163,7 +163,14 @@ class Study:
         return build(TrainingOptions, plain(self.training) | dict(arm.training), f"arms[{arm.name!r}].training")
 
     def student_of(self, arm: Arm) -> StudentOptions:
-        return build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
+        student = build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
+        if student.checkpoint is None:
+            return student
+        return dataclasses.replace(student, checkpoint=str(self.path_of(student.checkpoint)))
+
+    def path_of(self, name: str) -> Path:
+        """A path that the study names: relative to its file."""
+        return (self.root / name).resolve()
 
     def make_task(self) -> Any:
         """The task with its options; tasks that read files get the study's directory as ``root``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Decoding
+from understudy.core.errors import EngineError
 from understudy.core.protocols import Progress
 from understudy.core.registry import find
 from understudy.core.values import Problem, Solution
@@ -41,6 +42,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             store=store,
             progress=progress,
         )
+    if not found.solutions:
+        raise EngineError(f"none of {len(problems)} problems was answered; the first error: {found.errors[0]['error']}")
     write_rows(directory / "solutions.parquet", Solution, found.solutions)
     write_json(directory / "errors.json", found.errors)
     for left in directory.glob("answers.sqlite*"):  # all of it is in solutions.parquet now

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import StudyError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import LocalEngine, Method, Progress
 from understudy.core.registry import find
 from understudy.core.values import Chain, Example, Outcome, Problem
@@ -48,7 +48,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     def score(checkpoint: Path) -> float:
         engine = open_student(checkpoint, arguments)
         found = answer(dev, method, {arguments["role"]: engine}, seed=arguments["seed"])
-        assert not found.errors, found.errors[0]
+        if found.errors:
+            raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0]['error']}")
         by_id = {p.id: p for p in dev}
         right = sum(outcome_of(by_id[s.problem], s) is Outcome.CORRECT for s in found.solutions)
         return right / len(dev)
