@@ -5,7 +5,7 @@ The same as the command line, from Python; each is imported when it is first use
     study = understudy.load_study("study.toml", ["training.steps=200"])
     plan = understudy.run_study(study, Path("runs/mine"))          # resume is: call it again
     report = understudy.open_run(Path("runs/mine"))                # report.rows: one per arm, split, seed and decoding
-    answered = understudy.ask_student("runs/mine/students/...", "ana has 4 coins . ...")
+    answered = understudy.ask_student("runs/mine/students/...", "Ana has 4 coins. Mon: finds 3. ...")
     understudy.import_corpus([Path("chains.jsonl")], problems=[Path("questions.jsonl")], kind="number", to=Path("c.parquet"))
 """
 

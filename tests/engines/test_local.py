@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.forward import Network
 from understudy.engines.local import TransformersEngine
 
 PROMPTS = [
@@ -244,3 +245,21 @@ def test_identity_is_of_weights_config_tokenizer_and_precision(checkpoint, tmp_p
     assert one == TransformersEngine(checkpoint("llama")).identity
     assert one != TransformersEngine(checkpoint("llama"), dtype="bfloat16").identity
     assert one != TransformersEngine(make("llama", tmp_path / "other", seed=1)).identity
+
+
+def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=16)
+    requests = [call(f"coins {i}", max_tokens=2 + 7 * (i % 5), decoding=Decoding(1.5), path=i) for i in range(160)]
+    step, sizes = Network.step, []
+
+    def counted(self, batch, tokens):
+        sizes.append((batch.n, len(queue.waiting)))
+        return step(self, batch, tokens)
+
+    monkeypatch.setattr(Network, "step", counted)
+    queue = Queue(requests)
+    engine.serve(queue)
+    full = [n for n, waiting in sizes if waiting]
+    assert len(queue.replies) == 160
+    assert min(full) > 16 - 16 // 8  # that many places are collected before they are filled
+    assert sum(full) / len(full) > 0.9 * 16
