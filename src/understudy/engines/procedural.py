@@ -9,6 +9,7 @@ from understudy.core.asks import Call, Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.core.values import digest
+from understudy.engines.each import serve_each
 
 
 class World(Protocol):
@@ -31,14 +32,7 @@ class ProceduralEngine:
         self.capabilities = frozenset({"n", "seed", "stop"})
 
     def serve(self, source: Source) -> None:
-        while waiting := source.take(256):
-            for ticket, request in waiting:
-                try:
-                    reply = self._say(request)
-                except EngineError as error:
-                    source.fail(ticket, error)
-                else:
-                    source.give(ticket, reply)
+        serve_each(source, self._say)
 
     def _say(self, request: Request) -> Reply:
         prompt = request.ask.prompt

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from understudy.core.asks import Call, Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
+from understudy.engines.each import serve_each
 
 Script = Mapping[str, str] | Callable[[Request], str | Reply]
 
@@ -29,14 +30,7 @@ class ScriptedEngine:
         self.asked: list[Request] = []
 
     def serve(self, source: Source) -> None:
-        while waiting := source.take(64):
-            for ticket, request in waiting:
-                try:
-                    reply = self._say(request)
-                except EngineError as error:
-                    source.fail(ticket, error)
-                else:
-                    source.give(ticket, reply)
+        serve_each(source, self._say)
 
     async def reply(self, request: Request) -> Reply:
         return self._say(request)

@@ -172,6 +172,8 @@ def _verdict(one: Comparison, p: float, *, both_lost: bool) -> str:
         return "both at chance: nothing can be said"
     if p < LEVEL:
         return f"{one.arm} is {'better' if one.difference > 0 else 'worse'}"
+    if one.p < LEVEL:
+        return f"not shown after the correction (p = {one.p:.4f} before)"
     return f"no difference shown ({100 * one.detectable:.1f} points would have been)"
 
 
