@@ -33,7 +33,7 @@ def _arms(data: ReportData, split: str) -> Table:
     )
     table = Table(title=Text(printable(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.header_style = "dim"
-    table.add_column("arm", style="bold", overflow="fold", min_width=12)
+    table.add_column("arm", style="bold", overflow="fold", min_width=20)
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="center")
     if several:
@@ -54,13 +54,14 @@ def _arms(data: ReportData, split: str) -> Table:
         cells += [Text(percent(s.stop_rate)), Text(f"{s.tokens_per_answer:.0f}"), _remark(s)]
         table.add_row(*cells)
     rates = f"chance {percent(summaries[0].chance)}, " if summaries[0].chance else ""
-    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}", style="dim")
+    lost = " · at chance: nothing can be said of these arms" if any(s.says for s in summaries) else ""
+    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}{lost}", style="dim")
     table.caption_justify = "left"
     return table
 
 
 def _remark(s: Summary) -> Text:
-    remarks = [s.says] if s.says else []
+    remarks = ["at chance"] if s.says else []
     remarks += [f"{s.errors} errors"] if s.errors else []
     return Text("; ".join(remarks), style="yellow")
 

@@ -55,8 +55,9 @@ def run_study(
         todo = [stage for stage in stages if not stage.done(directory)]
         watcher.planned(todo, len(stages) - len(todo))
         if todo:
-            with LocalProcesses(min(workers or cores(), len(todo)), watcher.event) as pool:
-                _schedule(todo, directory, pool, watcher)
+            size = min(workers or cores(), len(todo))
+            with LocalProcesses(size, watcher.event) as pool:
+                _schedule(todo, directory, pool, size, watcher)
     return plan
 
 
@@ -85,12 +86,13 @@ def _options_of(study: Study) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if k != "text"}
 
 
-def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, watcher: Watcher) -> None:
+def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: int, watcher: Watcher) -> None:
+    """Keep ``size`` stages running until none is left. A stage is submitted when it can begin, so what is shown is true."""
     waiting = {stage.key: stage for stage in todo}
     running: dict[Future[Any], Stage] = {}
     try:
         while waiting or running:
-            for stage in _ready(waiting, running):
+            for stage in list(_ready(waiting, running))[: size - len(running)]:
                 del waiting[stage.key]
                 running[_submit(pool, stage, directory)] = stage
                 watcher.started(stage)
