@@ -108,12 +108,12 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
             if s.seeds > 1:
                 axes.plot([100 * a for a in s.spread], [y] * s.seeds, "o", color="white", mec=INK, ms=4, mew=0.8)
             said = f"{100 * s.accuracy:.1f}" + ("  at chance" if s.says else "")
-            axes.text(100 * max(s.high, s.accuracy) + 1.2, y, said, va="center", fontsize=9)
+            axes.text(100 * max(s.high, s.accuracy, *s.spread) + 1.8, y, said, va="center", fontsize=9)
         floor = max(summaries[0].chance, summaries[0].majority)
         axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
         axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
         axes.set_yticks(range(len(summaries)), [_label(s.arm) for s in summaries])
-        axes.set(xlim=(0, 108), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
+        axes.set(xlim=(0, 112), ylim=(-0.6, len(summaries) - 0.1), xlabel="accuracy, %")
         axes.tick_params(axis="y", length=0)
         seeds = f", {summaries[0].seeds} training seeds (circles)" if summaries[0].seeds > 1 else ""
         caption = f"Accuracy on {split} with 95 % intervals, n = {summaries[0].n // summaries[0].seeds:,} problems{seeds}."
