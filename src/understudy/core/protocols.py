@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
@@ -118,6 +119,16 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
     """A `Progress` that shows nothing."""
+
+
+def counting(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
+    """A function that tells ``progress`` how often it was called: what a driver's ``on_end`` wants."""
+    done = itertools.count(1)
+
+    def one_more(_ended: object) -> None:
+        progress(stage, next(done), total)
+
+    return one_more
 
 
 ScoreFunction = Callable[[FilePath], float]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
-from understudy.core.protocols import LocalEngine, Method, Progress, ReplyStore, silent
+from understudy.core.protocols import LocalEngine, Method, Progress, ReplyStore, counting, silent
 from understudy.core.values import Problem, Solution
 from understudy.engines.drive import drive
 
@@ -46,8 +45,7 @@ def answer(
 
     solutions, errors, total = [], [], len(problems) * votes
     settled = dict.fromkeys(engines, decoding)
-    ended = itertools.count(1)
-    on_end = lambda _done: progress(stage, next(ended), total)  # noqa: E731
+    on_end = counting(progress, stage, total)
     for done in drive(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end):
         if done.value is None:
             errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError
-from understudy.core.protocols import LocalEngine, Progress
+from understudy.core.protocols import LocalEngine, Progress, counting
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
 from understudy.corpus.importing import import_chains
@@ -59,8 +58,7 @@ def sample(
     chains, errors = [], []
     with Ledger(ledger) as store:
         decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
-        ended = itertools.count(1)
-        on_end = lambda _done: progress("chains", next(ended), total)  # noqa: E731
+        on_end = counting(progress, "chains", total)
         for done in drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=arguments["seed"], on_end=on_end):
             if done.value is None:
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})

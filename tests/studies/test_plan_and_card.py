@@ -1,0 +1,109 @@
+"""What depends on what, and what a student's card may say."""
+
+import dataclasses
+import json
+
+import pytest
+
+from understudy.core.errors import CheckpointError
+from understudy.studies.card import CARD, Card, read_card, write_card
+from understudy.studies.plan import make_plan
+from understudy.studies.study import load_study
+
+STUDY = """
+[study]
+name = "s"
+seeds = 2
+[task]
+name = "diary"
+[teacher]
+samples = 4
+[evaluation]
+splits = ["test", "test-longer"]
+[[arms]]
+name = "a"
+method = "scotd"
+[[arms]]
+name = "b"
+method = "scotd"
+decode = { votes = 4 }
+[[arms]]
+name = "c"
+method = "answer_only"
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY)
+
+    def of(*overrides):
+        return make_plan(load_study(tmp_path / "s.toml", overrides))
+
+    return of
+
+
+def kinds(keys, *plans):
+    return sorted({p.stages[key].kind for key in keys for p in plans if key in p.stages})
+
+
+def test_arms_that_agree_share_their_stages(plan):
+    a, b, c = plan().arms
+    assert a.students == b.students
+    assert a.selection == b.selection == c.selection
+    assert a.answers != b.answers
+    assert len(plan().stages) == 3 + 1 + 2 * 2 + 3 * 2 * 2  # shared, selection, students, answers
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("evaluation.resamples=5", []),
+        ("study.title=x", []),
+        ("arms.1.decode.votes=5", ["answers"]),
+        ("arms.0.training.steps=7", ["answers", "student"]),
+        ("training.steps=7", ["answers", "student"]),
+        ("arms.0.select.keep=all", ["answers", "selection", "student"]),
+        ("teacher.samples=5", ["answers", "chains", "selection", "student", "verdicts"]),
+        ("study.seed=1", ["answers", "chains", "problems", "selection", "student", "verdicts"]),
+    ],
+)
+def test_a_change_changes_what_depends_on_it_and_nothing_else(plan, override, changed):
+    before, after = plan(), plan(override)
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
+
+
+def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
+    assert set(plan().stages) < set(plan("study.seeds=3").stages)
+
+
+CARD_OF = Card("scotd", {"max_tokens": 64}, "student", "number", "float32", 0)
+
+
+def test_a_card_comes_back_and_makes_its_method(tmp_path):
+    write_card(tmp_path, CARD_OF)
+    assert read_card(tmp_path) == CARD_OF
+    assert read_card(tmp_path).make_method().max_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": 2}, "written by another version"),
+        ({"kind": "colour"}, "not a card"),
+        ({"extractor": "answers-0"}, "evaluate it again"),
+        ({"metod": "x"}, "did you mean 'method'"),
+    ],
+)
+def test_a_card_that_cannot_be_trusted_is_refused(tmp_path, change, says):
+    (tmp_path / CARD).write_text(json.dumps(dataclasses.asdict(CARD_OF) | change))
+    with pytest.raises(CheckpointError, match=says):
+        read_card(tmp_path)
+
+
+def test_a_card_can_name_registered_methods_only(tmp_path):
+    write_card(tmp_path, dataclasses.replace(CARD_OF, method="os:system"))
+    with pytest.raises(ValueError, match="unknown method 'os:system'"):
+        read_card(tmp_path).make_method()
+    with pytest.raises(CheckpointError, match="no student with a card"):
+        read_card(tmp_path / "none")
