@@ -70,7 +70,7 @@ def data():
         summaries=(summary("plain", "test", 0.83), summary(HOSTILE, "test", 0.52, "at chance: nothing can be said")),
         comparisons=(Comparison(HOSTILE, "plain", "test", 100, -0.31, -0.4, -0.2, 0.00001, 0.00002, 0.1, f"{HOSTILE} is worse"),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
-        selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5),),
+        selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
         curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 99, 1.5, 1000),),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7)),),
         story=Story(

@@ -84,7 +84,8 @@ class Group:
 class Selected:
     """What selection left an arm of the teacher's ``chains``: ``kept`` and ``dropped`` by reason add up to ``chains``.
 
-    ``covered`` of the ``problems`` have a chain left; ``examples`` were made of them.
+    ``covered`` of the ``problems`` have a chain left. ``examples`` is what the student was trained on; ``used`` says whether
+    they were made of the chains (an arm that learns gold answers uses none).
     """
 
     arm: str
@@ -94,6 +95,7 @@ class Selected:
     problems: int
     covered: int
     examples: int
+    used: bool
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,15 @@ def _parts(data: ReportData) -> Iterator[str]:
     rows = [
         (
             _text(s.arm),
-            f"{s.kept:,} of {s.chains:,}",
-            ", ".join(f"{reason} {n:,}" for reason, n in s.dropped.items()) or "none",
-            f"{s.covered:,} of {s.problems:,}",
+            *(
+                (
+                    f"{s.kept:,} of {s.chains:,}",
+                    ", ".join(f"{reason} {n:,}" for reason, n in s.dropped.items()) or "none",
+                    f"{s.covered:,} of {s.problems:,}",
+                )
+                if s.used
+                else ("uses none", "", "")
+            ),
             f"{s.examples:,}",
         )
         for s in data.selected

@@ -174,7 +174,9 @@ def _shares(data: ReportData, arm: str, other: str) -> bool:
 
 
 def _selection(data: ReportData) -> Iterator[Picture]:
-    rows = [s for s in data.selected if s.examples][::-1]
+    rows = [s for s in data.selected if s.used][::-1]
+    if not rows:
+        return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
     colours = dict(zip(reasons, ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3") * 3, strict=False))
     figure, axes = _axes(7, 0.9 + 0.4 * len(rows))

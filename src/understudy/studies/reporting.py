@@ -195,8 +195,12 @@ def _groups(run: Run, everything: All) -> Iterator[Group]:
 
 def _selected(run: Run, arm: str) -> Selected:
     says = read_manifest(run.selection(arm))["says"]
-    student = read_manifest(next(iter(next(iter(run.students(arm).values())).values())))["says"]
-    return Selected(arm, says["chains"], says["kept"], says["dropped"], says["problems"], says["covered"], student["examples"])
+    stage = next(iter(next(iter(run.students(arm).values())).values()))
+    student = read_manifest(stage)["says"]
+    used = any(row["chain"] is not None for row in json.loads((stage / "shown.json").read_text(encoding="utf-8")))
+    return Selected(
+        arm, says["chains"], says["kept"], says["dropped"], says["problems"], says["covered"], student["examples"], used
+    )
 
 
 def _curves(run: Run) -> Iterator[Curve]:
