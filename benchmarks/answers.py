@@ -1,6 +1,7 @@
 """How often the verdict on real chains agrees with the label that came with them, per set, and every class of disagreement.
 
     python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown]
+    python benchmarks/answers.py --strict --set gsm8k-fewshot      # what a reader of "The answer is" alone would see, by teacher
 
 For each chain with a recorded label: its answer is settled as an import does (`corpus.importing.settle`), the verdict is
 ``compare(answer, gold)``, and it agrees when "correct" is what the label says. ``from text``: the same for the chains whose
@@ -95,7 +96,11 @@ def main() -> None:
     parser.add_argument("--set", default="", help="only sets whose name contains this")
     parser.add_argument("--show", type=int, default=0, help="examples of each class of disagreement")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--strict", action="store_true")
     arguments = parser.parse_args()
+    if arguments.strict:
+        print_strict(arguments.data, arguments.set)
+        return
     tallies = measure(arguments.data, arguments.set)
     if arguments.markdown:
         print_markdown(tallies)
@@ -112,8 +117,8 @@ def main() -> None:
                 print(f"           {example}")
 
 
-def measure(data: Path, only: str) -> dict[str, Tally]:
-    """Set name -> its tally, over every file of chains that has labels."""
+def labelled(data: Path, only: str) -> Iterator[tuple[Path, Row, Row]]:
+    """(file, chain, its problem) of every chain with a label."""
     problems: dict[str, Row] = {}
     chains: list[Path] = []
     for path in sorted(data.glob("*/*.jsonl")):
@@ -121,13 +126,33 @@ def measure(data: Path, only: str) -> dict[str, Tally]:
             chains.append(path)
         else:
             problems.update((row["id"], row) for row in rows(path))
-    tallies: dict[str, Tally] = {}
     for path in chains:
         if only in path.parent.name:
             for row in rows(path):
                 if row.get("correct") is not None and row["problem_id"] in problems:
-                    tallies.setdefault(path.parent.name, Tally()).add(row, problems[row["problem_id"]])
+                    yield path, row, problems[row["problem_id"]]
+
+
+def measure(data: Path, only: str) -> dict[str, Tally]:
+    """Set name -> its tally, over every file of chains that has labels."""
+    tallies: dict[str, Tally] = {}
+    for path, row, problem in labelled(data, only):
+        tallies.setdefault(path.parent.name, Tally()).add(row, problem)
     return tallies
+
+
+def print_strict(data: Path, only: str) -> None:
+    """Share of right chains by all layers, by the marker alone, and by the label; texts only, no recorded answers."""
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for path, row, problem in labelled(data, only):
+        kind, choices = kind_of(problem), problem.get("choices") or ()
+        found = extract(row["text"], kind, choices, problem["question"])
+        right = compare(found.value, golds_of(problem), kind, choices) is Outcome.CORRECT
+        seen = (1, right, right and found.layer == "marker", bool(row["correct"]))
+        counts[path.name, row["teacher"]] = [a + b for a, b in zip(counts[path.name, row["teacher"]], seen, strict=True)]
+    print("| file | teacher | chains | right by all layers % | by the marker alone % | by the label % |\n|---|---|---|---|---|---|")
+    for (name, teacher), (n, layers, strict, label) in counts.items():
+        print(f"| {name} | {teacher} | {n:,} | {share(layers, n)} | {share(strict, n)} | {share(label, n)} |")
 
 
 def print_markdown(tallies: dict[str, Tally]) -> None:

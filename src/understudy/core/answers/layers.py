@@ -74,9 +74,12 @@ def _readings(text: str, begin: int, end: int, asked: Asked) -> Iterator[tuple[s
     said = sentences(text, begin, end)
     if not said or _abstains(text[said[-1][0] : said[-1][1]]):
         return
-    for start, stop in reversed(said[-4:]):
-        if _CONCLUDES.search(text, start, min(stop, start + SPAN)):
-            yield "conclusion", start, ending(text[start:stop], asked)
+    concluding = [(start, stop) for start, stop in said[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
+    if asked.kind == "number" and said[-1] not in concluding:
+        # Reasoning in numbers says "so" at every step: its last sentence comes first.
+        yield "last_sentence", said[-1][0], ending(text[said[-1][0] : said[-1][1]], asked)
+    for start, stop in reversed(concluding):
+        yield "conclusion", start, ending(text[start:stop], asked)
     start, stop = said[-1]
     yield "last_sentence", start, ending(text[start:stop], asked)
     if asked.kind == "number":
