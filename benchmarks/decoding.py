@@ -3,7 +3,7 @@
     python benchmarks/decoding.py STUDENT [--problems 256] [--votes 8] [--threads 1]
 
 STUDENT: a student of the diary world, e.g. runs/demo/students/N-chains-correct. Three ways in one run: generate one prompt at
-a time, generate on left-padded batches of 64 (sorted by length; the usual way), and our loop. Then k sampled paths per
+a time, generate on left-padded batches of 64 and of 256 (sorted by length; the usual way), and our loop. Then k sampled paths per
 problem. Times are of the decoding alone; the model is loaded and warm. The floor is the model's forward passes over a full
 batch, without drawing, stopping, or moving caches.
 """
@@ -28,6 +28,7 @@ from understudy.methods.scotd import SCoTD
 from understudy.tasks.worlds.diary import Diary
 
 LIMIT = 256
+SIZES = (64, 256)
 
 
 class Ends(StoppingCriteria):  # type: ignore[misc]
@@ -74,17 +75,17 @@ def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
     return best, result
 
 
-def floor(model: Any, rows: int, columns: int, steps: int) -> float:
-    """Seconds of ``steps`` forward passes of ``rows`` tokens with a cache of ``columns``."""
-    from transformers import StaticCache
-
+def floor(engine: TransformersEngine, rows: int, columns: int, steps: int) -> float:
+    """Seconds of ``steps`` forward passes that give each of ``rows`` rows one token after ``columns`` others."""
+    network = engine._network
     with torch.inference_mode():
-        cache = StaticCache(config=model.config, max_cache_len=columns + 1)
-        model(torch.zeros(rows, columns, dtype=torch.long), past_key_values=cache, use_cache=True)
+        (block,) = network.read([list(range(3, 3 + columns))])
+        batch = network.batch(rows)
+        batch.add(block, [0] * rows)
+        network.step(batch, [[5]] * rows)
         started = time.perf_counter()
         for _ in range(steps):
-            position = torch.full((rows, 1), columns)
-            model(torch.zeros(rows, 1, dtype=torch.long), past_key_values=cache, position_ids=position, cache_position=position[0])
+            network.step(batch, [[5]] * rows)
         return time.perf_counter() - started
 
 
@@ -109,30 +110,31 @@ def main() -> None:
     ours(1, Decoding())  # loads
     with torch.inference_mode():
         one, texts_one = timed(lambda: generate(model, tokenizer, prompts, size=1, do_sample=False), 1)
-        many, texts_many = timed(lambda: generate(model, tokenizer, prompts, size=64, do_sample=False))
+        peer = {size: timed(lambda size=size: generate(model, tokenizer, prompts, size=size, do_sample=False)) for size in SIZES}  # type: ignore[misc]
     loop, solutions = timed(lambda: ours(1, Decoding()))
     tokens = sum(s.tokens for s in solutions)
-    equal = [sum(a == s.text for a, s in zip(texts, solutions, strict=True)) for texts in (texts_one, texts_many)]
     print(f"{len(problems)} problems, {tokens:,} tokens, {arguments.threads} thread(s), greedy, float32")
-    print(f"replies equal to ours: generate one at a time {equal[0]}, in batches of 64 {equal[1]}, of {len(problems)}")
-    assert equal[0] == len(problems), "replies differ: speed does not matter"
-    print(f"generate, one at a time   {one:7.2f} s  {tokens / one:9,.0f} tokens/s   1.0")
-    print(f"generate, batches of 64   {many:7.2f} s  {tokens / many:9,.0f} tokens/s  {one / many:5.1f}")
-    print(f"ours, batch of 256        {loop:7.2f} s  {tokens / loop:9,.0f} tokens/s  {one / loop:5.1f}")
+    for name, texts in [("one at a time", texts_one), *((f"batches of {size}", texts) for size, (_, texts) in peer.items())]:
+        equal = sum(a == s.text for a, s in zip(texts, solutions, strict=True))
+        print(f"replies of generate, {name}, equal to ours: {equal} of {len(problems)}")
+        assert equal >= 0.99 * len(problems), "replies differ: speed does not matter"
+    print(f"generate, one at a time    {one:7.2f} s  {tokens / one:9,.0f} tokens/s   1.0")
+    for size, (seconds, _) in peer.items():
+        print(f"generate, batches of {size:<4}  {seconds:7.2f} s  {tokens / seconds:9,.0f} tokens/s  {one / seconds:5.1f}")
+    print(f"ours, batch of 256         {loop:7.2f} s  {tokens / loop:9,.0f} tokens/s  {one / loop:5.1f}")
+    repeated = [p for p in prompts for _ in range(arguments.votes)]
+    sampling = {"do_sample": True, "temperature": 0.7}
     with torch.inference_mode():
-        sampled, _ = timed(
-            lambda: generate(
-                model, tokenizer, [p for p in prompts for _ in range(arguments.votes)], size=64, do_sample=True, temperature=0.7
-            ),
-            1,
-        )
+        drawn = {size: timed(lambda size=size: generate(model, tokenizer, repeated, size=size, **sampling), 1)[0] for size in SIZES}  # type: ignore[misc]
     loop, solutions = timed(lambda: ours(arguments.votes, Decoding(0.7)), 1)
     tokens = sum(s.tokens for s in solutions)
     print(f"\n{arguments.votes} sampled paths per problem at T=0.7, {tokens:,} tokens")
-    print(f"generate, batches of 64   {sampled:7.2f} s")
-    print(f"ours, batch of 256        {loop:7.2f} s  {sampled / loop:5.1f} times as fast  {tokens / loop:9,.0f} tokens/s")
+    for size, seconds in drawn.items():
+        print(f"generate, batches of {size:<4}  {seconds:7.2f} s")
+    best = min(drawn.values())
+    print(f"ours, batch of 256         {loop:7.2f} s  {best / loop:5.1f} times as fast  {tokens / loop:9,.0f} tokens/s")
     steps = 40
-    seconds = floor(model, 256, 60, steps)
+    seconds = floor(engine, 256, 40, steps)
     print(f"floor: forward passes of 256 full rows alone {256 * steps / seconds:9,.0f} tokens/s")
 
 

@@ -12,8 +12,8 @@ class StudentOptions:
 
     ``checkpoint``: a directory that `transformers` loads; None makes one from scratch, of the ``family`` ``llama`` (a causal
     decoder) or ``t5`` (an encoder and a decoder, ``layers`` each), ``hidden`` wide with ``heads`` attention heads. The
-    feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``rope_theta`` 100: in chains of a hundred tokens it learns
-    twice as much in 500 steps as the usual 10,000 (docs/training.md). ``context``: most tokens of prompt and reply together.
+    feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``rope_theta``: base of the rotary positions (10,000: Su et
+    al. 2021, arXiv 2104.09864). ``context``: most tokens of prompt and reply together.
 
     ``tokenizer`` "words", for students from scratch: words that the training text has at least ``min_count`` times are
     tokens, all others are spelled in letters, so any text can be read and written.
@@ -24,7 +24,7 @@ class StudentOptions:
     hidden: int = 128
     layers: int = 3
     heads: int = 8
-    rope_theta: float = 100.0
+    rope_theta: float = 10_000.0
     tokenizer: Literal["words"] = "words"
     min_count: int = 1
     context: int = 512
