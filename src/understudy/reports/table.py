@@ -16,8 +16,9 @@ def show(data: ReportData, console: Console) -> None:
         console.print()
         console.print(_arms(data, split))
     headline = data.summaries[0].split
-    console.print()
-    console.print(_comparisons(data, headline))
+    if data.comparisons:
+        console.print()
+        console.print(_comparisons(data, headline))
     console.print()
     for note in data.notes:
         console.print(Text(printable(note), style="dim"))

@@ -271,7 +271,7 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     yield f"Problems: train {sizes['train']:,}; checkpoints chosen on {dev:,} of {study.evaluation.dev}; tested on {held}."
     overlap = json.loads((run.shared("problems") / "overlap.json").read_text(encoding="utf-8"))
     if overlap["dropped"]:
-        yield f"{len(overlap['dropped'])} problems left training since a held-out split has the same question."
+        yield f"{len(overlap['dropped'])} problems left training or dev since a held-out split has the same question."
     if overlap["near-duplicates"]:
         n = overlap["near-duplicates"]
         yield f"{n:,} held-out questions differ from one in training by numbers, case or punctuation only."

@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import EngineError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import LocalEngine, Progress, counting
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
@@ -91,7 +91,7 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> LocalEngine:
 
     world = build(find("task", arguments["task"]), dict(arguments["task_options"]), "task")
     if not hasattr(world, "solve"):
-        raise EngineError(
+        raise StudyError(
             f"teacher.engine = 'procedural': the task {arguments['task']!r} is no world, it has no teacher of its own; "
             "take recorded chains or a transformers model"
         )
