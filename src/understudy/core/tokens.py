@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from understudy.core.asks import Message
-from understudy.core.errors import CheckpointError, EngineError
+from understudy.core.errors import EngineError
 
 
 class Tokenizer(Protocol):
@@ -47,13 +47,6 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
     """Tokens of a text alone, without any special token."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def encode_target(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Tokens of what the model is to write, its end token included. Raises CheckpointError where the tokenizer has none."""
-    if tokenizer.eos_token_id is None:
-        raise CheckpointError("the tokenizer has no end token (eos_token), so a target could never end: set one and save it")
-    return [*encode_text(tokenizer, text), tokenizer.eos_token_id]
 
 
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
