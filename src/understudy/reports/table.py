@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.reports.data import ReportData, Summary
-from understudy.reports.words import percent, printable, short_p, steps
+from understudy.reports.words import percent, printable, short_p
 
 
 def show(data: ReportData, console: Console) -> None:
@@ -32,15 +32,15 @@ def _arms(data: ReportData, split: str) -> Table:
     title = f"{data.title} · {split}, n = {summaries[0].n // summaries[0].seeds:,}" + (
         f", {summaries[0].seeds} training seeds" if several else ""
     )
-    table = Table(title=Text(printable(title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=Text(printable(title)), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
     table.header_style = "dim"
-    table.add_column("arm", style="bold", overflow="fold", min_width=20)
+    table.add_column("arm", style="bold", overflow="fold", min_width=12)
     table.add_column("accuracy", justify="right")
-    table.add_column("95 % interval", justify="center")
+    table.add_column("95 % interval", justify="center", no_wrap=True)
     if several:
         table.add_column("each seed", justify="left")
     for value in groups:
-        table.add_column(steps(data.by, value, untrained=value in untrained), justify="right")
+        table.add_column(f"{value}{'*' if value in untrained else ''}", justify="right", no_wrap=True)
     table.add_column("stops", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("")
@@ -55,8 +55,9 @@ def _arms(data: ReportData, split: str) -> Table:
         cells += [Text(percent(s.stop_rate)), Text(f"{s.tokens_per_answer:.0f}"), _remark(s)]
         table.add_row(*cells)
     rates = f"chance {percent(summaries[0].chance)}, " if summaries[0].chance else ""
+    by = f" · {groups[0]} to {groups[-1]}: by {data.by}{', * not trained on' if untrained else ''}" if groups else ""
     lost = " · at chance: nothing can be said of these arms" if any(s.says for s in summaries) else ""
-    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}{lost}", style="dim")
+    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}{by}{lost}", style="dim")
     table.caption_justify = "left"
     return table
 
@@ -75,11 +76,12 @@ def _comparisons(data: ReportData, split: str) -> Table:
         box=None,
         header_style="dim",
         pad_edge=False,
+        padding=(0, 1),
     )
     table.add_column("arms", overflow="fold")
     table.add_column("difference", justify="right")
-    table.add_column("95 % interval", justify="center")
-    table.add_column("p", justify="right")
+    table.add_column("95 % interval", justify="center", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
     table.add_column("")
     for c in data.comparisons:
         if c.split == split:
@@ -89,6 +91,6 @@ def _comparisons(data: ReportData, split: str) -> Table:
                 Text(f"{100 * c.difference:+.1f}"),
                 Text(f"{100 * c.low:+.1f} to {100 * c.high:+.1f}"),
                 Text(short_p(c.p_holm)),
-                Text(printable(c.says), style=style),
+                Text(printable(c.says.removeprefix(f"{c.arm} is ")), style=style),
             )
     return table
