@@ -7,11 +7,16 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     GPT2Config,
+    GPT2Tokenizer,
     LlamaConfig,
+    LlamaTokenizer,
     OPTConfig,
+    PreTrainedTokenizerBase,
     Qwen2Config,
+    Qwen2Tokenizer,
     Qwen3Config,
     T5Config,
+    T5Tokenizer,
 )
 
 from understudy.training.words import train_words
@@ -21,8 +26,23 @@ TEXTS = ["Q: How many coins has Ana?\nA: So the answer is: 4\n\n", "Bob finds 3 
 ROPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def make(family: str, directory: Path, *, seed: int = 0, context: int = 128) -> Path:
-    tokenizer = train_words(TEXTS, min_count=1)
+def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer of the family's own kind (byte-level BPE, SentencePiece-like BPE, Unigram), trained on ``texts``."""
+    made = {
+        "gpt2": GPT2Tokenizer,
+        "opt": lambda: GPT2Tokenizer(bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>"),
+        "llama": LlamaTokenizer,
+        "qwen2": Qwen2Tokenizer,
+        "qwen3": Qwen2Tokenizer,
+        "t5": lambda: T5Tokenizer(extra_ids=0),
+    }[family]()
+    return made.train_new_from_iterator(texts, 300, show_progress=False)
+
+
+def make(
+    family: str, directory: Path, *, seed: int = 0, context: int = 128, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Path:
+    tokenizer = tokenizer or train_words(TEXTS, min_count=1)
     size = len(tokenizer) + 9  # as real checkpoints have: more embeddings than tokens
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     rope = {**ROPE, **ids, "vocab_size": size, "max_position_embeddings": context}

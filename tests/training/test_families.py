@@ -1,0 +1,83 @@
+"""Every family with a tokenizer of its own kind: trained, saved, loaded by plain `transformers`, and asked.
+
+No pretrained weights: small random checkpoints, so what is tested is the way, and that a student can learn four answers by
+heart, its end token included.
+"""
+
+import pytest
+import torch
+from checkpoints import FAMILIES, make, real_tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from understudy.core.prompting import asking, telling
+from understudy.core.values import Example, Problem
+from understudy.engines.local import TransformersEngine
+from understudy.evaluation.run import answer
+from understudy.methods.scotd import SCoTD
+from understudy.training.batches import collate, encode, loss
+from understudy.training.loop import train
+from understudy.training.options import StudentOptions, TrainingOptions
+
+SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
+PROBLEMS = [Problem(f"p{i}", f"What is {a} plus {b}?", "number", str(a + b)) for i, (a, b) in enumerate(SUMS)]
+TARGETS = [telling(f"Count up from {p.question.split()[2]}.", p.answer, "number") for p in PROBLEMS]
+TEXTS = [f"Q: What is {a} plus {b}?\nA: Count up from {a}. So the answer is: {a + b}\n\n" for a in range(12) for b in range(12)]
+
+
+def examples():
+    return [Example.of("student", asking(p), t, problem=p.id) for p, t in zip(PROBLEMS, TARGETS, strict=True)]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def checkpoint(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(request.param)
+    return make(request.param, directory, tokenizer=real_tokenizer(request.param, TEXTS))
+
+
+def load(checkpoint):
+    seq2seq = AutoConfig.from_pretrained(checkpoint).is_encoder_decoder
+    model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_pretrained(checkpoint).eval()
+    return model, AutoTokenizer.from_pretrained(checkpoint)
+
+
+def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_the_source(checkpoint):
+    model, tokenizer = load(checkpoint)
+    seq2seq = model.config.is_encoder_decoder
+    rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
+    start = model.config.decoder_start_token_id if seq2seq else None
+    batch = collate(rows, pad=tokenizer.eos_token_id, start=start)
+    for i, (row, target) in enumerate(zip(rows, TARGETS, strict=True)):
+        bears = batch.weights[i] != 0
+        learned = batch.targets[i][bears].tolist()
+        assert learned == list(row.target)
+        assert learned[-1] == tokenizer.eos_token_id
+        assert learned[:-1] == tokenizer(target, add_special_tokens=False)["input_ids"]
+    logits = model(**batch.inputs).logits.detach()
+    base = loss(logits, batch, reduction="token")
+    for i, row in enumerate(rows):
+        begin = 0 if seq2seq else len(row.source) - 1
+        for place in (begin, begin + len(row.target) - 2, begin + len(row.target) - 1):
+            changed = logits.clone()
+            changed[i, place, batch.targets[i, place]] += 5
+            assert loss(changed, batch, reduction="token") < base
+        if not seq2seq:
+            changed = logits.clone()
+            changed[i, :begin, :] = torch.randn_like(changed[i, :begin, :])
+            assert loss(changed, batch, reduction="token") == base
+
+
+def test_a_student_of_the_family_learns_by_heart_is_saved_reloaded_and_asked(checkpoint, tmp_path):
+    options = TrainingOptions(
+        steps=300 if "t5" in str(checkpoint) else 120, batch_size=4, checks=1, learning_rate=5e-3, precision="float32"
+    )
+    student = StudentOptions(checkpoint=str(checkpoint))
+    trained = train(examples(), student=student, options=options, out=tmp_path, seed=0)
+    found = answer(PROBLEMS, SCoTD(max_tokens=64), {"student": TransformersEngine(trained.checkpoint)})
+    assert not found.errors
+    for solution, problem, target in zip(found.solutions, PROBLEMS, TARGETS, strict=True):
+        assert (solution.answer, solution.finish) == (problem.answer, "stop")
+        assert " ".join(solution.text.split()) == " ".join(target.split())
+    model, tokenizer = load(trained.checkpoint)
+    source = torch.tensor([encode(examples()[0], tokenizer, seq2seq=model.config.is_encoder_decoder).source])
+    out = model.generate(source, attention_mask=torch.ones_like(source), max_new_tokens=64, do_sample=False)
+    assert found.solutions[0].text.strip() in tokenizer.decode(out[0], skip_special_tokens=True)
