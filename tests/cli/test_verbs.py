@@ -214,3 +214,22 @@ def test_real_chains_are_imported_with_verdicts_that_agree_with_their_labels(tmp
     problems = ("--problems", str(flips / "all.jsonl"), "--kind", "yes_no", "--to", "c.parquet", "--json")
     report = json.loads(understudy("import", *chains, *problems, cwd=tmp_path).out)
     assert (report["rows"], report["chains"], report["without an answer"]) == (998, 998, 0)
+
+
+def test_show_training_marks_the_tokens_that_bear_loss_and_counts_what_was_left_out(tiny):
+    ran = understudy("show-training", "runs/demo", "-n", "1", cwd=tiny)
+    assert ran.code == 0, ran.err
+    assert "48 of 48 end with the end token <end>" in ran.out
+    seen = {row["arm"]: row for row in json.loads(understudy("show-training", "runs/demo", "--json", cwd=tiny).out)}
+    assert "N chains, all = N chains, all + vote" in seen
+    row = seen["N chains, all = N chains, all + vote"]
+    assert row["examples"] == 144
+    assert sum(count for _, _, count in row["lengths"]) == row["examples"] + row["too_long"]
+    tokens = row["shown"][0]["tokens"]
+    text = "".join(token for token, _ in tokens)
+    learned = "".join(token for token, weight in tokens if weight)
+    assert text.startswith("Q: ")
+    assert learned == text[text.index("\nA:") + 3 :]
+    assert learned.endswith("\n\n<end>")
+    wrong = understudy("show-training", "runs/demo", "--arm", "N chain", cwd=tiny)
+    assert (wrong.code, "did you mean 'N chains, all'" in wrong.err) == (2, True)

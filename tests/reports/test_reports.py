@@ -19,6 +19,9 @@ from understudy.reports.words import printable
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
 
+SAW = {"examples": 5, "duplicates": 1, "too_long": 2, "longest": 60, "context": 64, "ended": 5}
+
+
 def summary(arm, split, accuracy, says=""):
     correct = int(accuracy * 100)
     return Summary(
@@ -71,7 +74,7 @@ def data():
         comparisons=(Comparison(HOSTILE, "plain", "test", 100, -0.31, -0.4, -0.2, 0.00001, 0.00002, 0.1, f"{HOSTILE} is worse"),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
-        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 99, 1.5, 1000),),
+        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 99, 1.5, 1000, SAW),),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7)),),
         story=Story(
             HOSTILE,

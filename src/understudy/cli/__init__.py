@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "select": ("understudy.cli.run", "a study up to the chains that each arm is given"),
     "train": ("understudy.cli.run", "a study up to its trained students"),
     "evaluate": ("understudy.cli.run", "a study up to its students' answers and scores"),
+    "show-training": ("understudy.cli.show_training", "what a run's students were trained on, token by token"),
     "report": ("understudy.cli.report", "write the report of a run again"),
     "answer": ("understudy.cli.answer", "put a question to a trained student: its chain and its answer"),
     "results": ("understudy.cli.results", "the results of a run, one row per arm, split, seed and decoding"),

@@ -111,6 +111,8 @@ class Curve:
     tokens: int
     seconds: float
     parameters: int
+    saw: Mapping[str, Any]
+    """What training saw, in tokens: see `understudy.training.seen.describe`."""
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,9 @@ def _arms(data: ReportData, split: str) -> Table:
         cells += [Text(percent(s.stop_rate)), Text(f"{s.tokens_per_answer:.0f}"), _remark(s)]
         table.add_row(*cells)
     rates = f"chance {percent(summaries[0].chance)}, " if summaries[0].chance else ""
-    by = f" · {groups[0]} to {groups[-1]}: by {data.by}{', * not trained on' if untrained else ''}" if groups else ""
+    columns = f" · {groups[0]} to {groups[-1]}: by {data.by}{', * not trained on' if untrained else ''}" if groups else ""
     lost = " · at chance: nothing can be said of these arms" if any(s.says for s in summaries) else ""
-    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}{by}{lost}", style="dim")
+    table.caption = Text(f"{rates}best constant answer {percent(summaries[0].majority)}{columns}{lost}", style="dim")
     table.caption_justify = "left"
     return table
 

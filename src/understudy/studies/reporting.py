@@ -20,7 +20,7 @@ from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majorit
 from understudy.evaluation.statistics import above, accuracy_interval, holm, paired
 from understudy.reports.data import Comparison, Curve, Group, ReportData, Selected, Summary, Votes
 from understudy.studies.cache import read_manifest, write_json
-from understudy.studies.scores import Run, Scored, answered, correctness, rows_of, score
+from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
 from understudy.studies.story import tell_story
 
 AT_CHANCE = "at chance: nothing can be said"
@@ -197,7 +197,7 @@ def _selected(run: Run, arm: str) -> Selected:
     says = read_manifest(run.selection(arm))["says"]
     stage = next(iter(next(iter(run.students(arm).values())).values()))
     student = read_manifest(stage)["says"]
-    used = any(row["chain"] is not None for row in json.loads((stage / "shown.json").read_text(encoding="utf-8")))
+    used = any(row["chain"] is not None for row in read_seen(stage)["shown"])
     return Selected(
         arm, says["chains"], says["kept"], says["dropped"], says["problems"], says["covered"], student["examples"], used
     )
@@ -222,6 +222,7 @@ def _curves(run: Run) -> Iterator[Curve]:
                     tokens=says["tokens"],
                     seconds=says["seconds"],
                     parameters=says["parameters"],
+                    saw=read_seen(stage),
                 )
 
 

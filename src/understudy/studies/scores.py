@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,8 +94,6 @@ class Scored:
 
 def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
     """The scored answers of ``arm`` to ``split``, seed by seed."""
-    import json
-
     problems, decode = run.of_split(split), run.arms[arm].decode
     for seed, directory in run.answers(arm, split).items():
         by_problem: dict[str, list[Solution]] = defaultdict(list)
@@ -149,6 +148,12 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
         "tokens_per_answer": round(scored.tokens / n, 2) if n else 0.0,
         "seconds": scored.says["seconds"],
     }
+
+
+def read_seen(student: Path) -> dict[str, Any]:
+    """What the training of the student in this stage saw (`training.seen`)."""
+    seen: dict[str, Any] = json.loads((student / "seen.json").read_text(encoding="utf-8"))
+    return seen
 
 
 def correctness(scored: list[Scored], problems: list[str]) -> NDArray[np.float64]:

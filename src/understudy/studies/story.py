@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from understudy.core.values import Outcome, Verdict
 from understudy.core.vote import vote
 from understudy.corpus.store import read_rows
 from understudy.reports.data import Story
-from understudy.studies.scores import Run, Scored
+from understudy.studies.scores import Run, Scored, read_seen
 
 
 def tell_story(run: Run, everything: Mapping[tuple[str, str], list[Scored]]) -> Story | None:
@@ -47,7 +46,7 @@ def _shown(run: Run) -> tuple[str, tuple[tuple[str, float], ...]] | None:
     for arm in run.arms:
         for roles in run.students(arm).values():
             for stage in roles.values():
-                for row in json.loads((stage / "shown.json").read_text(encoding="utf-8")):
+                for row in read_seen(stage)["shown"]:
                     if row["chain"] is not None:
                         return row["chain"], tuple((text, weight) for text, weight in row["tokens"])
     return None

@@ -24,11 +24,9 @@ from understudy.core.values import Example
 from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss
 from understudy.training.optimizer import Optimizer
 from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.seen import describe
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
-
-SHOWN = 5
-"""Examples whose tokens are written down for the report."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ class _Training:
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens")
+        self.seen = describe(self.examples, encoded, self.tokenizer, context=context)
         self.order = Order(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
         self.optimizer = Optimizer(self.model, options)
         self.notes = self._resume()
@@ -196,12 +195,6 @@ class _Training:
             seconds=round(notes.seconds, 2),
         )
         (self.out / "curve.json").write_text(json.dumps({"losses": trained.losses, "dev": trained.dev, "best": trained.best}))
-        (self.out / "shown.json").write_text(json.dumps([self._show(e) for e in self.examples[:SHOWN]], ensure_ascii=False))
+        (self.out / "seen.json").write_text(json.dumps(self.seen, ensure_ascii=False))
         clear_state(self.out / "state")
         return trained
-
-    def _show(self, example: Tokens) -> dict[str, Any]:
-        """The tokens of an example as texts with their loss weights: what the report shows."""
-        pairs = [(i, 0.0) for i in example.source] + list(zip(example.target, example.weights, strict=True))
-        tokens = [(self.tokenizer.decode([i], clean_up_tokenization_spaces=False), weight) for i, weight in pairs]
-        return {"problem": example.problem, "chain": example.chain, "tokens": tokens}

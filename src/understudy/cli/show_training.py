@@ -1,0 +1,76 @@
+"""show-training: what a run's students were trained on, token by token."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from understudy.cli import VERBS
+from understudy.cli.guard import DONE
+from understudy.core.errors import UserError, nearest
+
+
+def main(verb: str, argv: Sequence[str]) -> int:
+    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
+    made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
+    made.add_argument("--arm", help="one arm of the study (default: all)")
+    made.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
+    made.add_argument("--json", action="store_true", help="everything that was kept, as JSON")
+    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
+    arguments = made.parse_args(argv)
+
+    from understudy.studies.scores import Run, read_seen
+
+    run = Run(arguments.run)
+    if arguments.arm is not None and arguments.arm not in run.arms:
+        raise UserError(f"{arguments.run}: there is no arm {arguments.arm!r}{nearest(arguments.arm, list(run.arms))}")
+    seen: dict[Path, tuple[str, dict[str, Any]]] = {}
+    for arm in run.arms if arguments.arm is None else [arguments.arm]:
+        for roles in run.students(arm).values():
+            for role, stage in roles.items():
+                name = arm if len(roles) == 1 else f"{arm} ({role})"
+                shared = f"{seen[stage][0]} = {name}" if stage in seen and name not in seen[stage][0] else name
+                seen[stage] = (shared, read_seen(stage))
+            break  # other seeds see the same examples
+    if arguments.json:
+        print(json.dumps([{"arm": name, **says} for name, says in seen.values()], indent=1, ensure_ascii=False))
+        return DONE
+    console = Console(highlight=False)
+    for name, says in seen.values():
+        show(name, says, arguments.n, console)
+    return DONE
+
+
+def show(name: str, says: Mapping[str, Any], n: int, console: Console) -> None:
+    """One student: counts, lengths, ``n`` examples."""
+    from understudy.reports.words import printable
+
+    console.print(Text(printable(name), style="bold"))
+    left_out = f", {says['too_long']:,} left out as too long" if says["too_long"] else ""
+    console.print(
+        f"{says['examples']:,} examples of {says['problems']:,} problems{left_out}; {says['duplicates']:,} equal to an earlier one"
+    )
+    ends = f"{says['ended']:,} of {says['examples']:,} end with the end token {says['end_token']}"
+    weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in says["weights"].items())
+    console.print(Text(f"{ends}; loss weights: {weights}"))
+    console.print(f"tokens per example, longest {says['longest']}, context {says['context']}:")
+    most = max(count for _, _, count in says["lengths"])
+    for low, high, count in says["lengths"]:
+        over = "  too long" if low > says["context"] else ""
+        console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
+    for example in says["shown"][:n]:
+        line = Text("\n")
+        for text, weight in example["tokens"]:
+            shown = printable(text).replace("\n", "⏎")
+            line.append(shown, style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
+            if weight not in (0, 1):
+                line.append(f"({weight:g})", style="yellow")
+            line.append("·", style="dim")
+        console.print(line)
+    console.print(Text("\ndim: read; green: bears loss; · parts tokens; ⏎ is a line break\n", style="dim"))

@@ -1,0 +1,46 @@
+"""What a training really saw, in tokens: the record that `understudy show-training` and the report show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from understudy.training.batches import Tokens
+
+SHOWN = 5
+"""Examples that are written down token by token."""
+BINS = 12
+
+
+def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, *, context: int) -> dict[str, Any]:
+    """JSON-able: counts of the ``encoded`` examples and of the ``kept`` ones (the others do not fit into ``context``), how long
+    they are, how many are equal to an earlier one, the weights and the end token, and the first few as tokens."""
+    lengths = [len(e.source) + len(e.target) for e in encoded]
+    return {
+        "examples": len(kept),
+        "problems": len({e.problem for e in kept}),
+        "too_long": len(encoded) - len(kept),
+        "duplicates": len(kept) - len({(e.source, e.target, e.weights) for e in kept}),
+        "context": context,
+        "longest": max(lengths),
+        "lengths": _histogram(lengths),
+        "weights": {f"{w:g}": n for w, n in sorted(Counter(w for e in kept for w in e.weights).items())},
+        "end_token": tokenizer.eos_token,
+        "ended": sum(e.target[-1] == tokenizer.eos_token_id for e in kept),
+        "shown": [_show(e, tokenizer) for e in kept[:SHOWN]],
+    }
+
+
+def _histogram(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(from, to, how many) in at most `BINS` equal steps."""
+    low, high = min(lengths), max(lengths)
+    width = max(1, -(-(high - low + 1) // BINS))
+    counts = Counter((n - low) // width for n in lengths)
+    return [(low + i * width, low + (i + 1) * width - 1, counts[i]) for i in range(max(counts) + 1)]
+
+
+def _show(example: Tokens, tokenizer: Any) -> dict[str, Any]:
+    pairs = [(i, 0.0) for i in example.source] + list(zip(example.target, example.weights, strict=True))
+    tokens = [(tokenizer.decode([i], clean_up_tokenization_spaces=False), weight) for i, weight in pairs]
+    return {"problem": example.problem, "chain": example.chain, "tokens": tokens}
