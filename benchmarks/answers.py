@@ -59,6 +59,8 @@ class Tally:
     agree: int = 0
     stated: int = 0
     stated_agree: int = 0
+    text_agree: int = 0
+    """By the text alone, whether it states an answer outright or not."""
     seconds: float = 0.0
     classes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -76,9 +78,11 @@ class Tally:
         self.rows += 1
         agrees = (outcome is Outcome.CORRECT) == correct
         self.agree += agrees
+        by_text = (compare(found.value, golds, kind, choices) is Outcome.CORRECT) == correct
+        self.text_agree += by_text
         if found.layer in STATED:
             self.stated += 1
-            self.stated_agree += (compare(found.value, golds, kind, choices) is Outcome.CORRECT) == correct
+            self.stated_agree += by_text
         if not agrees:
             label = "correct" if correct else "not correct"
             name = (
@@ -156,10 +160,15 @@ def print_strict(data: Path, only: str) -> None:
 
 
 def print_markdown(tallies: dict[str, Tally]) -> None:
-    print("| set | chains with a label | agreement % | answer stated in the text | agreement of these, by text alone % |")
-    print("|---|---|---|---|---|")
+    print(
+        "| set | chains with a label | agreement % | answer stated in the text | of these, by text alone % | all, by text alone % |"
+    )
+    print("|---|---|---|---|---|---|")
     for name, t in tallies.items():
-        print(f"| {name} | {t.rows:,} | {share(t.agree, t.rows)} | {t.stated:,} | {share(t.stated_agree, t.stated)} |")
+        print(
+        counts_of = f"{t.rows:,} | {share(t.agree, t.rows)} | {t.stated:,} | {share(t.stated_agree, t.stated)}"
+        print(f"| {name} | {counts_of} | {share(t.text_agree, t.rows)} |")
+        )
     print("\n| set | class of disagreement | chains |\n|---|---|---|")
     for name, t in tallies.items():
         for kind, n in t.classes.most_common():

@@ -1,6 +1,8 @@
 """Wrong input: one message that says what and where, the right exit code, nothing lost, no traceback."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +37,15 @@ method = "scotd"
         (STUDY, ("--set", "task.name=diarie"), "unknown task 'diarie'; did you mean 'diary'?"),
         (STUDY, ("--set", "training"), "must look like table.key=value"),
         (STUDY, ("--set", "evaluation.dev=test"), "choosing checkpoints on test data is refused"),
+        (STUDY, ("--set", "evaluation.splits=['train']"), "train is what students learn"),
+        (STUDY, ("--set", "evaluation.dev=train"), "train is what students learn"),
+        (STUDY, ("--set", "evaluation.resamples=0"), "resamples = 0: at least 100"),
+        (STUDY, ("--set", "evaluation.dev_problems=0"), "dev_problems = 0: at least 1"),
+        (STUDY, ("--set", "arms.0.name=..."), "has no letter or digit"),
+        (STUDY, ("--set", "study.name=../evil"), "no slash"),
+        (STUDY, ("--workers", "0"), "--workers 0: at least 1"),
+        (STUDY + '[[arms]]\nname = "a "\nmethod = "scotd"', (), "'a' and 'a ' would both be the file 'a'"),
+        (STUDY, ("--set", "task.name=files", "--set", "task.kind=number", "--set", "task.train=x"), "is no world"),
         (STUDY, ("--set", "teacher.engine=recorded"), 'a "recorded" teacher needs files of chains'),
         (STUDY, ("--set", "arms.0.decode.votes=0"), "votes = 0: at least 1"),
         (STUDY, ("--seeds", "0"), "at least 1"),
@@ -125,3 +136,62 @@ def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(tmp_path):
     ran = understudy("demo", *SETS, cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
     assert "already there" in ran.out
+
+
+def test_a_failed_attempt_leaves_the_finished_run_and_its_results_as_they_were(tiny, tmp_path):
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    before = understudy("results", "runs/demo", "--json", cwd=tmp_path).out
+    ran = understudy("demo", *SETS, "--set", "task.test=0", cwd=tmp_path)
+    assert ran.code == 2, ran.out + ran.err
+    assert understudy("results", "runs/demo", "--json", cwd=tmp_path).out == before
+    listed = json.loads(understudy("ls", "runs/demo", "--json", cwd=tmp_path).out)
+    assert all(held["needed"] for held in listed if held["complete"])
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+FILES = """
+[study]
+name = "s"
+[task]
+name = "files"
+kind = "number"
+train = "train.jsonl"
+dev = "dev.jsonl"
+test = "test.jsonl"
+[teacher]
+engine = "recorded"
+chains = ["c.jsonl"]
+[[arms]]
+name = "a"
+method = "answer_only"
+"""
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "test", "says"),
+    [
+        ("1 2 3", "4 5", "2 6", "have the same question and choices as one in it"),
+        ("1 2 3", "3 5", "6 7", "have the same question and choices as one in it"),
+        ("1 2 3", "4 5", "6x 7x", "no problem of split 'test' has a gold answer"),
+    ],
+)
+def test_splits_that_would_give_false_numbers_stop_before_any_training(tmp_path, train, dev, test, says):
+    for name, marks in (("train", train), ("dev", dev), ("test", test)):
+        rows = [{"id": f"{name}{m}", "question": f"What is {m[0]}?", "answer": None if "x" in m else m} for m in marks.split()]
+        lines(tmp_path / f"{name}.jsonl", rows)
+    lines(tmp_path / "c.jsonl", [{"problem_id": "train1", "text": "The answer is 1."}])
+    (tmp_path / "s.toml").write_text(FILES)
+    ran = understudy("run", "s.toml", cwd=tmp_path)
+    assert (ran.code, says in ran.err) == (2, True), ran.out + ran.err
+    assert not list((tmp_path / "runs").glob("s/stages/student-*"))
+
+
+def test_chains_of_no_known_problem_are_an_error(tmp_path):
+    lines(tmp_path / "q.jsonl", [{"id": "q", "question": "What is 1?", "answer": "1"}])
+    lines(tmp_path / "c.jsonl", [{"problem_id": "elsewhere", "text": "The answer is 1."}])
+    ran = understudy("import", "c.jsonl", "--problems", "q.jsonl", "--kind", "number", "--to", "x.parquet", cwd=tmp_path)
+    assert (ran.code, "no chain for any of the 1 problems (1 rows, 1 of unknown problems)" in ran.err) == (2, True)
+    assert not (tmp_path / "x.parquet").exists()

@@ -102,7 +102,7 @@ def test_fields_are_mapped_and_wrong_ones_named(tmp_path):
     with pytest.raises(DataError, match=r"c\.jsonl, line 1: field 'text' \(text\) is missing"):
         bring(tmp_path, [{"problem_id": "p", "completion": "x"}])
     with pytest.raises(DataError, match="unknown field 'txt'; did you mean 'text'"):
-        bring(tmp_path, [], fields={"txt": "x"})
+        bring(tmp_path, [{"problem_id": "p", "text": "x"}], fields={"txt": "x"})
     with pytest.raises(DataError, match="'maybe': must be stop, length or refused"):
         bring(tmp_path, [{"problem_id": "p", "text": "x", "finish": "maybe"}])
 

@@ -95,7 +95,7 @@ def test_an_accuracy_interval_covers_over_problems_and_seeds():
 
 
 def test_the_bootstrap_is_near_the_normal_interval_and_repeats_with_its_seed():
-    values = np.random.default_rng(4).normal(0.3, 1, size=(1, 400))
+    values = np.random.default_rng(4).normal(0.3, 1, size=400)
     low, high = bootstrap(values, resamples=4000, seed=0)
     error = values.std() / 20
     assert (low, high) == (
@@ -103,10 +103,18 @@ def test_the_bootstrap_is_near_the_normal_interval_and_repeats_with_its_seed():
         pytest.approx(values.mean() + 1.96 * error, abs=0.01),
     )
     assert bootstrap(values, resamples=4000, seed=0) == (low, high)
-    seeds = np.random.default_rng(5).normal(size=(5, 1)) + np.zeros((5, 400))
-    narrow, wide = bootstrap(seeds[:1], resamples=2000, seed=0), bootstrap(seeds, resamples=2000, seed=0)
-    assert narrow[1] - narrow[0] == pytest.approx(0)
-    assert wide[1] - wide[0] > 0.5
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.03), (3, 0.06), (5, 0.06)])
+def test_the_interval_of_a_difference_covers_over_seeds_and_agrees_with_its_test(seeds, spread):
+    rng, hits = np.random.default_rng(6), 0
+    for _ in range(300):
+        arms = np.clip(0.6 + rng.normal(0, spread, size=(2, seeds, 1)) + rng.normal(0, 0.1, size=(1, 1, 300)), 0, 1)
+        first, second = (rng.random(arms.shape) < arms).astype(float)
+        found = paired(first, second, resamples=100, seed=0)
+        hits += found.low <= 0 <= found.high
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+    assert hits / 300 > 0.9
 
 
 def test_a_paired_comparison_of_one_seed_is_mcnemar_on_discordant_problems():

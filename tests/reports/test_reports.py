@@ -66,6 +66,7 @@ def data():
             "problems": 3,
             "outcomes": {"correct": 9},
             "seconds": 1.0,
+            "errors": 0,
         },
         versions={"python": "3.11"},
         by="steps",
@@ -164,3 +165,9 @@ def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
 
 def test_results_json_is_json(data):
     assert json.loads(json.dumps(data.to_json()))["summaries"][0]["accuracy"] == 0.83
+
+
+def test_asks_that_failed_count_whether_a_student_or_the_teacher_was_asked(data):
+    assert data.errors == 0
+    failed = dataclasses.replace(data, teacher={**data.teacher, "errors": 2}, rows=({**data.rows[0], "errors": 1},))
+    assert failed.errors == 3

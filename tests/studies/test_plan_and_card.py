@@ -58,7 +58,7 @@ def test_arms_that_agree_share_their_stages(plan):
 @pytest.mark.parametrize(
     ("override", "changed"),
     [
-        ("evaluation.resamples=5", []),
+        ("evaluation.resamples=500", []),
         ("study.title=x", []),
         ("arms.1.decode.votes=5", ["answers"]),
         ("arms.0.training.steps=7", ["answers", "student"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import as_file, files
 
 from understudy.cli import VERBS
@@ -16,5 +17,5 @@ def main(verb: str, argv: Sequence[str]) -> int:
     add_options(made)
     arguments = made.parse_args(argv)
     with as_file(files("understudy.studies") / "presets" / "demo.toml") as path:
-        study = load_study(path, arguments.overrides)
+        study = replace(load_study(path, arguments.overrides), file="")
     return start("run", study, arguments)

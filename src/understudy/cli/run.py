@@ -12,6 +12,7 @@ from rich.console import Console
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
+from understudy.core.errors import StudyError
 from understudy.studies.plan import Kind
 from understudy.studies.run import run_study
 from understudy.studies.study import Study, load_study
@@ -59,11 +60,11 @@ def main(verb: str, argv: Sequence[str]) -> int:
 def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
     """Run ``study`` as the options say, show it, and return the exit code."""
     if arguments.seeds is not None:
-        from understudy.core.errors import StudyError
-
         if arguments.seeds < 1:
             raise StudyError(f"--seeds {arguments.seeds}: at least 1")
         study = replace(study, seeds=arguments.seeds)
+    if arguments.workers is not None and arguments.workers < 1:
+        raise StudyError(f"--workers {arguments.workers}: at least 1")
     directory = arguments.out or Path("runs") / study.name
     console = Console(highlight=False)
     if arguments.dry_run:

@@ -88,7 +88,13 @@ def import_chains(
             chain = _chain(_Row(row, {**FIELDS, **fields}, f"{path}, line {number}"), problems, prefer, report)
             if chain is not None:
                 found.append(chain)
-    return _number(found, report), report
+    numbered = _number(found, report)
+    if not numbered:
+        raise DataError(
+            f"{', '.join(map(str, paths))}: no chain for any of the {len(problems):,} problems ({report.rows:,} rows, "
+            f"{report.unknown_problem:,} of unknown problems); do the chains name the problems by their ids?"
+        )
+    return numbered, report
 
 
 def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> list[Chain]:

@@ -161,7 +161,7 @@ class ReportData:
     """What has to be read with the numbers: from scratch, splits, overlap, errors."""
     task: str
     teacher: Mapping[str, Any]
-    """engine, teachers, chains, problems, outcomes {name: count}, seconds"""
+    """engine, teachers, chains, problems, outcomes {name: count}, seconds, errors"""
     versions: Mapping[str, str]
     by: str
     rows: tuple[Row, ...]
@@ -178,5 +178,5 @@ class ReportData:
 
     @property
     def errors(self) -> int:
-        """Answers that failed, over all rows: a run with any ends with exit code 3."""
-        return sum(int(row["errors"]) for row in self.rows)
+        """Asks that failed, to students and to the teacher: a run with any ends with exit code 3."""
+        return sum(int(row["errors"]) for row in self.rows) + int(self.teacher["errors"])

@@ -43,7 +43,7 @@ def _arms(data: ReportData, split: str) -> Table:
         table.add_column(f"{value}{'*' if value in untrained else ''}", justify="right", no_wrap=True)
     table.add_column("stops", justify="right")
     table.add_column("tokens", justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     best = max(s.accuracy for s in summaries)
     for s in summaries:
         by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}

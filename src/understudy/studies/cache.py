@@ -78,9 +78,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` whole or not at all, and durably."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` whole or not at all, and durably."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -22,6 +22,7 @@ from understudy.reports.data import Comparison, Curve, Group, ReportData, Select
 from understudy.studies.cache import read_manifest, write_json
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
 from understudy.studies.story import tell_story
+from understudy.studies.study import file_name
 
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
@@ -92,13 +93,10 @@ def link_students(directory: Path) -> None:
         by_seed = run.students(arm)
         for seed, roles in by_seed.items():
             for role, stage in roles.items():
-                name = "-".join(
-                    ["".join(c if c.isalnum() or c in "._" else "-" for c in arm)]
-                    + ([f"seed{seed}"] if len(by_seed) > 1 else [])
-                    + ([role] if len(roles) > 1 else [])
-                )
-                while "--" in name:
-                    name = name.replace("--", "-")
+                parts = [file_name(arm)]
+                parts += [f"seed{seed}"] if len(by_seed) > 1 else []
+                parts += [role] if len(roles) > 1 else []
+                name = "-".join(parts)
                 (where / name).symlink_to(os.path.relpath(stage / "student", where))
 
 
@@ -257,6 +255,7 @@ def _teacher(run: Run) -> dict[str, Any]:
         "problems": says["problems"],
         "outcomes": dict(outcomes.most_common()),
         "seconds": read_manifest(run.shared("chains"))["seconds"],
+        "errors": says.get("errors", 0),
     }
 
 
@@ -279,6 +278,9 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     errors = sum(scored.errors for found in everything.values() for scored in found)
     if errors:
         yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
+    asked = read_manifest(run.shared("chains"))["says"].get("errors", 0)
+    if asked:
+        yield f"{asked} asks to the teacher failed; there is no chain for them."
     too_long = sum(read_manifest(s)["says"]["too_long"] for arm in run.arms for r in run.students(arm).values() for s in r.values())
     if too_long:
         yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
@@ -286,9 +288,10 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
 
 def _command(run: Run) -> str:
     study = run.study
-    verb = "understudy demo" if study.name == "demo" else f"understudy run {study.name}.toml"
+    verb = f"understudy run {study.file}" if study.file else "understudy demo"
     sets = "".join(f" --set '{text}'" for text in study.overrides)
-    return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}"
+    out = "" if run.directory == Path("runs") / study.name else f" --out {run.directory}"
+    return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import BusyError, UserError
-from understudy.studies.cache import finish, is_done, write_json
+from understudy.studies.cache import finish, is_done, write_text
 from understudy.studies.executor import Event, LocalProcesses, cores, perform
 from understudy.studies.plan import Kind, Plan, Stage, make_plan
 from understudy.studies.schema import plain
@@ -48,9 +49,7 @@ def run_study(
     watcher = watcher or Watcher()
     plan = make_plan(study)
     _make_directory(directory)
-    with only_runner(directory):
-        (directory / "study.toml").write_text(study.text, encoding="utf-8")
-        write_json(directory / "plan.json", describe(plan))
+    with only_runner(directory), _as_last_plan(plan, directory):
         stages = plan.until(until)
         todo = [stage for stage in stages if not stage.done(directory)]
         watcher.planned(todo, len(stages) - len(todo))
@@ -59,6 +58,21 @@ def run_study(
             with LocalProcesses(size, watcher.event) as pool:
                 _schedule(todo, directory, pool, size, watcher)
     return plan
+
+
+@contextmanager
+def _as_last_plan(plan: Plan, directory: Path) -> Iterator[None]:
+    """``plan`` is what `ls`, `results` and `gc` go by from now on, unless its input turns out wrong: then the one before."""
+    files = {directory / "study.toml": plan.study.text, directory / "plan.json": json.dumps(describe(plan), indent=1)}
+    before = {path: path.read_text(encoding="utf-8") for path in files if path.is_file()}
+    try:
+        for path, text in files.items():
+            write_text(path, text)
+        yield
+    except UserError:
+        for path, text in before.items():
+            write_text(path, text)
+        raise
 
 
 def describe(plan: Plan) -> dict[str, Any]:

@@ -112,6 +112,13 @@ class Evaluation:
     """Bootstrap and permutation resamples."""
 
     def __post_init__(self) -> None:
+        if not self.splits or "train" in (*self.splits, self.dev):
+            raise ValueError(
+                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; train is what students learn"
+            )
+        for name, least in (("dev_problems", 1), ("batch_size", 1), ("resamples", 100)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         if self.dev in self.splits:
             raise ValueError(
                 f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
@@ -152,6 +159,8 @@ class Study:
     title: str = ""
     description: str = ""
     root: Path = Path()
+    file: str = ""
+    """The study file as it was given; "" for the demo."""
     text: str = ""
     overrides: tuple[str, ...] = ()
 
@@ -201,12 +210,14 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     try:
         for override in overrides:
             _set(tables, override)
-        return _study(tables, root=path.parent, text=text, overrides=tuple(overrides))
+        study = dataclasses.replace(_study(tables), root=path.parent, file=str(path), text=text, overrides=tuple(overrides))
+        _validate(study)
+        return study
     except UserError as error:
         raise StudyError(f"{path}: {error}") from None
 
 
-def _study(tables: Mapping[str, Any], *, root: Path, text: str, overrides: tuple[str, ...]) -> Study:
+def _study(tables: Mapping[str, Any]) -> Study:
     for key in tables:
         if key not in _TABLES:
             raise StudyError(f"unknown table [{key}]{nearest(key, _TABLES)} (known: {', '.join(_TABLES)})")
@@ -229,9 +240,7 @@ def _study(tables: Mapping[str, Any], *, root: Path, text: str, overrides: tuple
     }
     if "name" not in head:
         raise StudyError("study: name must be given")
-    study = dataclasses.replace(build(Study, body, ""), root=root, text=text, overrides=overrides)
-    _validate(study)
-    return study
+    return build(Study, body, "")
 
 
 def _validate(study: Study) -> None:
@@ -239,6 +248,21 @@ def _validate(study: Study) -> None:
     for name in names:
         if names.count(name) > 1:
             raise StudyError(f"arms: two arms are called {name!r}; give each a name of its own")
+    links: dict[str, str] = {}
+    for name in names:
+        link = file_name(name)
+        if not link:
+            raise StudyError(f"arms: the name {name!r} has no letter or digit; results and files are named by it")
+        if link in links:
+            raise StudyError(f"arms: {links[link]!r} and {name!r} would both be the file {link!r}; name them apart")
+        links[link] = name
+    if file_name(study.name) == "" or Path(study.name).name != study.name:
+        raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
+    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "solve"):
+        raise StudyError(
+            f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
+            "chains or a transformers model"
+        )
     if study.seeds < 1:
         raise StudyError(f"study.seeds = {study.seeds}: at least 1")
     if study.teacher.samples < 1:
@@ -251,6 +275,11 @@ def _validate(study: Study) -> None:
     build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
     for arm in study.arms:
         study.method(arm), study.training_of(arm), study.student_of(arm)
+
+
+def file_name(name: str) -> str:
+    """What an arm's name becomes in the name of a file: letters, digits, dots and underscores, parted by single hyphens."""
+    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".")
 
 
 def _set(tables: dict[str, Any], override: str) -> None:

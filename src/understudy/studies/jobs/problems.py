@@ -14,7 +14,7 @@ from understudy.core.values import Problem
 from understudy.corpus.store import write_rows
 from understudy.studies.cache import write_json
 from understudy.studies.schema import build
-from understudy.tasks.splits import check_overlap
+from understudy.tasks.splits import Overlap, check_overlap
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -29,7 +29,15 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
                 f"evaluation: the task {arguments['task']!r} has no problems in split {split!r}"
                 f"{nearest(split, list(sizes))} (it has: {', '.join(f'{s} {n}' for s, n in sizes.items())})"
             )
+    for split in [*arguments["used"], *arguments["held_out"]]:
+        if not any(p.split == split and p.answer is not None for p in problems):
+            raise StudyError(f"evaluation: no problem of split {split!r} has a gold answer, so nothing can be scored on it")
     problems, overlap = check_overlap(problems, held_out=arguments["held_out"], rule=arguments["overlap"])
+    # Training questions among those from which checkpoints are chosen: the held-out splits are not concerned.
+    others = [p for p in problems if p.split not in arguments["held_out"]]
+    _, on_dev = check_overlap(others, held_out=arguments["used"], rule=arguments["overlap"])
+    problems = [p for p in problems if p.id not in on_dev.dropped]
+    overlap = Overlap(overlap.dropped + on_dev.dropped, overlap.near)
     write_rows(directory / "problems.parquet", Problem, problems)
     write_json(directory / "overlap.json", overlap.to_json())
     sizes = Counter(problem.split for problem in problems)
