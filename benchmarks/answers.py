@@ -165,10 +165,8 @@ def print_markdown(tallies: dict[str, Tally]) -> None:
     )
     print("|---|---|---|---|---|---|")
     for name, t in tallies.items():
-        print(
         counts_of = f"{t.rows:,} | {share(t.agree, t.rows)} | {t.stated:,} | {share(t.stated_agree, t.stated)}"
         print(f"| {name} | {counts_of} | {share(t.text_agree, t.rows)} |")
-        )
     print("\n| set | class of disagreement | chains |\n|---|---|---|")
     for name, t in tallies.items():
         for kind, n in t.classes.most_common():
