@@ -46,7 +46,7 @@ method = "scotd"
         (STUDY, ("--workers", "0"), "--workers 0: at least 1"),
         (STUDY + '[[arms]]\nname = "a "\nmethod = "scotd"', (), "'a' and 'a ' would both be the file 'a'"),
         (STUDY, ("--set", "task.name=files", "--set", "task.kind=number", "--set", "task.train=x"), "is no world"),
-        (STUDY, ("--set", "teacher.engine=recorded"), 'a "recorded" teacher needs files of chains'),
+        (STUDY, ("--set", "teacher.engine=recorded"), 'an engine "recorded" needs files of chains'),
         (STUDY, ("--set", "arms.0.decode.votes=0"), "votes = 0: at least 1"),
         (STUDY, ("--seeds", "0"), "at least 1"),
         (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "two arms are called 'a'"),

@@ -199,6 +199,7 @@ def _teacher_code(study: Study) -> list[str]:
         "procedural": ["understudy.engines.procedural", object_module(TASKS, study.task)],
         "recorded": ["understudy.corpus.importing"],
         "transformers": ["understudy.engines.local"],
+        "endpoint": ["understudy.engines.endpoint"],
     }[study.teacher.engine]
 
 

@@ -25,18 +25,25 @@ from understudy.selection.select import Selection
 from understudy.studies.schema import build, plain
 from understudy.training.options import StudentOptions, TrainingOptions
 
+_NEEDED = {
+    "chains": "files of chains",
+    "checkpoint": "the directory of a model",
+    "url": 'an address, e.g. "http://localhost:8000/v1"',
+    "model": "the model's name at its address",
+}
+
 
 @dataclass(frozen=True)
 class Teacher:
     """Who writes the chains.
 
-    ``engine``: ``procedural`` (the world's own teacher), ``recorded`` (chains that somebody already has) or
-    ``transformers`` (a model directory on this machine). ``samples``: chains per problem; 30 is SCoTD's N (arXiv 2306.14050,
-    README of the authors' code). ``temperature`` 1.0 is the SCoTD preset, unverified (their code takes it from a
-    configuration; second-hand notes say 1.0). ``method``: whose question is put to the teacher.
+    ``engine``: ``procedural`` (the world's own teacher), ``recorded`` (chains that somebody already has), ``transformers`` (a
+    model directory on this machine) or ``endpoint`` (an OpenAI-compatible server). ``samples``: chains per problem; 30 is
+    SCoTD's N (arXiv 2306.14050, README of the authors' code). ``temperature`` 1.0 is the SCoTD preset, unverified (their code
+    takes it from a configuration; second-hand notes say 1.0). ``method``: whose question is put to the teacher.
     """
 
-    engine: Literal["procedural", "recorded", "transformers"] = "procedural"
+    engine: Literal["procedural", "recorded", "transformers", "endpoint"] = "procedural"
     samples: int = 30
     temperature: float = 1.0
     top_p: float = 1.0
@@ -51,12 +58,37 @@ class Teacher:
     """transformers: the model's directory."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """transformers: what its weights are loaded as."""
+    url: str = ""
+    """endpoint: its address with ``/v1``."""
+    model: str = ""
+    """endpoint: the model's name there."""
+    api: Literal["completions", "chat"] = "completions"
+    """endpoint: raw prompts, or messages (a raw prompt becomes one user message)."""
+    key_env: str | None = None
+    """endpoint: the environment variable that holds the key; the key itself is never written."""
+    concurrency: int = 16
+    """endpoint: requests at once."""
+    timeout: float = 120.0
+    """endpoint: seconds for one answer."""
+    retries: int = 4
+    """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
+    identity: str | None = None
+    """endpoint: what names the model in the ledger; its url and name by default."""
     chains: tuple[str, ...] = ()
     """recorded: JSONL files of chains, or corpora (.parquet); relative to the study file."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """recorded: our field -> the JSONL's field, where the names differ."""
     prefer: Literal["text", "recorded"] = "text"
     """recorded: which answer counts where the text states another than the row does."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+        needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}
+        for name in needs.get(self.engine, ()):
+            if not getattr(self, name):
+                raise ValueError(f'{name} must be given: an engine "{self.engine}" needs {_NEEDED[name]}')
 
 
 @dataclass(frozen=True)
@@ -244,7 +276,25 @@ def _study(tables: Mapping[str, Any]) -> Study:
 
 
 def _validate(study: Study) -> None:
-    names = [arm.name for arm in study.arms]
+    _validate_names(study.arms)
+    if file_name(study.name) == "" or Path(study.name).name != study.name:
+        raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
+    if study.seeds < 1:
+        raise StudyError(f"study.seeds = {study.seeds}: at least 1")
+    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "solve"):
+        raise StudyError(
+            f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
+            "chains or a transformers model"
+        )
+    study.make_task()
+    build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
+    for arm in study.arms:
+        study.method(arm), study.training_of(arm), study.student_of(arm)
+
+
+def _validate_names(arms: Sequence[Arm]) -> None:
+    """Results, students and pictures are named by the arms, so each needs a name of its own, also as a file."""
+    names = [arm.name for arm in arms]
     for name in names:
         if names.count(name) > 1:
             raise StudyError(f"arms: two arms are called {name!r}; give each a name of its own")
@@ -256,25 +306,6 @@ def _validate(study: Study) -> None:
         if link in links:
             raise StudyError(f"arms: {links[link]!r} and {name!r} would both be the file {link!r}; name them apart")
         links[link] = name
-    if file_name(study.name) == "" or Path(study.name).name != study.name:
-        raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
-    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "solve"):
-        raise StudyError(
-            f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
-            "chains or a transformers model"
-        )
-    if study.seeds < 1:
-        raise StudyError(f"study.seeds = {study.seeds}: at least 1")
-    if study.teacher.samples < 1:
-        raise StudyError(f"teacher.samples = {study.teacher.samples}: at least 1")
-    if study.teacher.engine == "recorded" and not study.teacher.chains:
-        raise StudyError('teacher.chains: a "recorded" teacher needs files of chains')
-    if study.teacher.engine == "transformers" and not study.teacher.checkpoint:
-        raise StudyError('teacher.checkpoint: a "transformers" teacher needs the directory of a model')
-    study.make_task()
-    build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
-    for arm in study.arms:
-        study.method(arm), study.training_of(arm), study.student_of(arm)
 
 
 def file_name(name: str) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.protocols import LocalEngine, Progress, counting
+from understudy.core.protocols import Engine, LocalEngine, Progress, counting
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
 from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
-from understudy.engines.drive import drive
+from understudy.engines.drive import Done, adrive, drive
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import ExemplarPool
 from understudy.studies.cache import write_json
 from understudy.studies.schema import build
 from understudy.studies.study import Teacher
+
+HOPELESS = 20
+"""So many asks that fail before any succeeds end the sampling: the teacher cannot be asked at all."""
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -54,20 +58,50 @@ def sample(
     """Ask the teacher for ``teacher.samples`` chains per problem; replies that the ledger has are not asked again."""
     engine = make_teacher(teacher, arguments)
     flows = teacher_flows(problems, teacher, arguments["seed"])
-    total = len(problems) * teacher.samples
+    told = counting(progress, "chains", len(problems) * teacher.samples)
     chains, errors = [], []
     with Ledger(ledger) as store:
-        decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
-        on_end = counting(progress, "chains", total)
-        for done in drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=arguments["seed"], on_end=on_end):
+        for done in _ended(flows, engine, teacher, store, seed=arguments["seed"], told=told):
             if done.value is None:
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
             else:
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
+            if not chains and len(errors) == HOPELESS:
+                break
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
     order = {problem.id: i for i, problem in enumerate(problems)}
     return sorted(chains, key=lambda c: (order[c.problem], c.path)), errors
+
+
+def _ended(
+    flows: Iterator[tuple[SamplePath, Flow[Chain]]],
+    engine: Engine,
+    teacher: Teacher,
+    store: Ledger,
+    *,
+    seed: int,
+    told: Callable[[object], None],
+) -> Iterator[Done[Chain]]:
+    """Every flow as it ends, whichever driver its engine needs."""
+    decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
+    if isinstance(engine, LocalEngine):
+        yield from drive(flows, {"teacher": engine}, store=store, decoding=decoding, seed=seed, on_end=told)
+        return
+    found: list[Done[Chain]] = []
+
+    async def ask() -> None:
+        async with engine as opened:  # type: ignore[attr-defined]
+            asked = adrive(flows, {"teacher": opened}, store=store, decoding=decoding, seed=seed, concurrency=teacher.concurrency)
+            async for done in asked:
+                told(done)
+                found.append(done)
+                if len(found) == HOPELESS and all(d.value is None for d in found):
+                    await asked.aclose()  # type: ignore[attr-defined]
+                    return
+
+    asyncio.run(ask())
+    yield from found
 
 
 def teacher_flows(problems: list[Problem], teacher: Teacher, seed: int) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
@@ -80,13 +114,25 @@ def teacher_flows(problems: list[Problem], teacher: Teacher, seed: int) -> Itera
             yield path, method.sample(problem, path, pool)
 
 
-def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> LocalEngine:
+def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
     """The engine that plays the teacher."""
     if teacher.engine == "transformers":
         from understudy.engines.local import TransformersEngine
 
         assert teacher.checkpoint is not None
         return TransformersEngine(Path(teacher.checkpoint), dtype=teacher.precision, seed=arguments["seed"])
+    if teacher.engine == "endpoint":
+        from understudy.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(
+            teacher.url,
+            teacher.model,
+            api=teacher.api,
+            key_env=teacher.key_env,
+            timeout=teacher.timeout,
+            retries=teacher.retries,
+            identity=teacher.identity,
+        )
     from understudy.engines.procedural import ProceduralEngine
 
     world = build(find("task", arguments["task"]), dict(arguments["task_options"]), "task")

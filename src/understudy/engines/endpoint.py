@@ -1,0 +1,180 @@
+"""An OpenAI-compatible endpoint (completions or chat) as an engine: a server on this machine or anybody's.
+
+What servers do with a request differs (a 200 does not mean that a field was honoured), so nothing is taken for granted: stop
+strings are cut here too, log-probabilities and token counts are None where they do not come, and the whole answer is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from understudy.core.asks import Call, Finish, Reply, Request
+from understudy.core.errors import EngineError, StudyError
+
+_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
+LONGEST_WAIT = 60.0
+"""Seconds between two tries at most, whatever the server asks for."""
+
+
+class EndpointEngine:
+    """Answers `Call` through ``url`` (with its ``/v1``) as ``model``; an `AsyncEngine`, used as an async context.
+
+    ``api``: ``completions`` sends a raw prompt as it is; ``chat`` sends messages, and a raw prompt as one user message.
+    ``key_env``: name of the environment variable that holds the key, which is never written anywhere. ``retries``: further
+    tries after a refused connection, a timeout of ``timeout`` seconds, or an answer that says to come back (429, 5xx), each
+    after twice the wait of the one before. ``identity``: names the model in the ledger; endpoint and model name by default.
+
+    Raises StudyError where the key's variable is not set. `reply` raises EngineError, naming url and answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        api: Literal["completions", "chat"] = "completions",
+        key_env: str | None = None,
+        timeout: float = 120.0,
+        retries: int = 4,
+        wait: float = 1.0,
+        identity: str | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
+        if parts.username or parts.password:
+            raise StudyError("teacher.url: put no name or password into the address; name a variable with key_env")
+        self.url, self.model, self.api = url.rstrip("/"), model, api
+        self.timeout, self.retries, self.wait = timeout, retries, wait
+        self.identity = identity or f"endpoint {self.url} {api} {model}"
+        self.capabilities = frozenset({"stop"})
+        self._key = os.environ.get(key_env, "") if key_env else ""
+        if key_env and not self._key:
+            raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> EndpointEngine:
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        limits = aiohttp.ClientTimeout(total=self.timeout)
+        # The driver says how many requests there are at once.
+        self._session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=aiohttp.TCPConnector(limit=0))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def reply(self, request: Request) -> Reply:
+        """Answer one request, trying again where that can help."""
+        path, body = self._body(request)
+        for attempt in range(self.retries + 1):
+            try:
+                return self._read(await self._post(path, body), request)
+            except _AgainError as error:
+                if attempt == self.retries:
+                    raise EngineError(f"{self.url}/{path}: {error} ({self.retries + 1} tries)") from error
+                # Jitter decides nothing but when: it is drawn without a seed on purpose.
+                await asyncio.sleep(min(LONGEST_WAIT, error.wait or self.wait * 2**attempt * random.uniform(0.75, 1.25)))
+        raise AssertionError("the last try returns or raises")
+
+    def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
+        ask = request.ask
+        if not isinstance(ask, Call):
+            raise EngineError(f"{self.url}: an endpoint does not score texts")
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": ask.max_tokens,
+            "temperature": request.decoding.temperature,
+            "top_p": request.decoding.top_p,
+            "seed": (request.path << 16) + request.attempt,  # servers that honour it give each path a draw of its own
+        }
+        if ask.stop:
+            body["stop"] = list(ask.stop)
+        if self.api == "completions":
+            if not isinstance(ask.prompt, str):
+                raise EngineError(f"{self.url}: messages need api = 'chat'")
+            return "completions", body | {"prompt": ask.prompt, "logprobs": 1}
+        turns = [{"role": "user", "content": ask.prompt}]
+        if not isinstance(ask.prompt, str):
+            turns = [{"role": m.role, "content": m.content} for m in ask.prompt]
+        return "chat/completions", body | {"messages": turns, "logprobs": True}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._session is not None, "use the engine as an async context"
+        try:
+            async with self._session.post(f"{self.url}/{path}", json=body) as answer:
+                text = await answer.text(errors="replace")
+                status, after = answer.status, answer.headers.get("Retry-After", "")
+        except TimeoutError:
+            raise _AgainError(f"no answer within {self.timeout:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise _AgainError(f"no connection ({error.os_error.strerror or error.os_error}); is the server running?") from error
+        except aiohttp.ClientError as error:
+            raise _AgainError(f"the connection broke ({type(error).__name__}: {error})") from error
+        if status in _AGAIN:
+            raise _AgainError(f"HTTP {status}: {_short(text)}", float(after) if after.isdigit() else 0.0)
+        if status != 200:
+            hint = {
+                401: "; is the key right (key_env)?",
+                403: "; is the key right (key_env)?",
+                404: "; is the url right, with /v1?",
+            }
+            raise EngineError(f"{self.url}/{path}: HTTP {status}: {_short(text)}{hint.get(status, '')}")
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not found.get("choices"):
+            raise EngineError(f"{self.url}/{path}: not an answer of an OpenAI-compatible endpoint: {_short(text)}")
+        return found
+
+    def _read(self, answer: dict[str, Any], request: Request) -> Reply:
+        choice = answer["choices"][0]
+        message = choice.get("message") or {}
+        text = choice.get("text") if self.api == "completions" else message.get("content")
+        if text is None and not message.get("reasoning_content"):
+            raise EngineError(f"{self.url}: a choice without text: {_short(json.dumps(choice))}")
+        text = text or ""
+        stop = request.ask.stop if isinstance(request.ask, Call) else ()
+        at = min((i for s in stop if (i := text.find(s)) >= 0), default=None)
+        usage = answer.get("usage") or {}
+        said = str(choice.get("finish_reason") or "stop")
+        return Reply(
+            text=text[:at],
+            finish="stop" if at is not None else _FINISH.get(said, "stop"),
+            tokens=usage.get("completion_tokens"),
+            prompt_tokens=usage.get("prompt_tokens"),
+            logprobs=_logprobs(choice.get("logprobs")) if at is None else (),
+            reasoning=str(message.get("reasoning_content") or message.get("reasoning") or ""),
+            raw=json.dumps(answer, ensure_ascii=False),
+        )
+
+
+class _AgainError(Exception):
+    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say."""
+
+    def __init__(self, what: str, wait: float = 0.0) -> None:
+        super().__init__(what)
+        self.wait = wait
+
+
+def _logprobs(given: Any) -> tuple[float, ...]:
+    """Log-probabilities of the reply's tokens in either API's layout, () where there are none."""
+    if not isinstance(given, dict):
+        return ()
+    values = given.get("token_logprobs") or [item.get("logprob") for item in given.get("content") or []]
+    return tuple(map(float, values)) if values and all(isinstance(v, int | float) for v in values) else ()
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,86 @@
+"""A study whose teacher is an endpoint: sampled through the ledger, resumed without asking twice, stopped where nothing comes."""
+
+import json
+import re
+
+import pytest
+from aiohttp import web
+from command import understudy
+from loopback import Server, completion
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "diary"
+train = 30
+dev = 4
+test = 8
+longer_test = 0
+[teacher]
+engine = "endpoint"
+url = "URL"
+model = "tiny"
+samples = 3
+concurrency = 8
+retries = 0
+[[arms]]
+name = "a"
+method = "scotd"
+"""
+
+
+def answer(_path, body, _n):
+    start = re.findall(r"has (\d+) ", body["prompt"])[-1]
+    return completion(f" It starts with {start}. So the answer is: {start}")
+
+
+@pytest.fixture
+def study(tmp_path):
+    def write(url):
+        (tmp_path / "s.toml").write_text(STUDY.replace("URL", url))
+
+    return write
+
+
+def test_chains_come_from_the_endpoint_and_no_reply_is_asked_for_twice(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", cwd=tmp_path)
+        assert ran.code == 0, ran.out + ran.err
+        assert "90 chains for 30 problems" in ran.out
+        assert len(server.got) == 90
+        again = understudy("check", "s.toml", "--set", "teacher.concurrency=4", cwd=tmp_path)
+        assert again.code == 0, again.err
+        assert len(server.got) == 90, "another concurrency asks nothing anew"
+        more = understudy("sample", "s.toml", "--set", "teacher.samples=4", cwd=tmp_path)
+        assert "120 chains for 30 problems" in more.out
+        assert len(server.got) == 120, "a fourth chain is one more request for each problem"
+    assert {json.dumps(body["seed"]) for _, body in server.got} == {str(i << 16) for i in range(4)}
+
+
+def test_asks_that_fail_are_counted_and_end_in_exit_code_3(tmp_path, study):
+    def sometimes(path, body, n):
+        return web.Response(status=400, text="no") if n % 10 == 0 else answer(path, body, n)
+
+    with Server(sometimes) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", cwd=tmp_path)
+    assert ran.code == 3, ran.out + ran.err
+    assert "81 chains" in ran.out
+
+
+def test_a_teacher_that_cannot_be_asked_ends_the_run_soon_with_its_reason(tmp_path, study):
+    with Server(lambda *_: web.Response(status=401, text="who are you?")) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", cwd=tmp_path)
+        assert len(server.got) < 60
+    assert ran.code == 1
+    assert "HTTP 401: who are you?; is the key right" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_an_endpoint_needs_address_and_model(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY.replace('url = "URL"', ""))
+    ran = understudy("sample", "s.toml", cwd=tmp_path)
+    assert (ran.code, 'url must be given: an engine "endpoint" needs an address' in ran.err) == (2, True), ran.err

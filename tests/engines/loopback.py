@@ -1,0 +1,57 @@
+"""A real HTTP server on loopback that answers as its script says."""
+
+import asyncio
+import threading
+
+from aiohttp import web
+
+
+class Server:
+    """An OpenAI-compatible server: ``script(path, body, count)`` gives each answer; ``got`` lists what came."""
+
+    def __init__(self, script):
+        self.script, self.got, self.headers = script, [], []
+        self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self):
+        self._stop = asyncio.Event()
+        app = web.Application()
+        app.router.add_post("/v1/{path:.*}", self._answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1"
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _answer(self, request):
+        body = await request.json()
+        self.got.append((request.match_info["path"], body))
+        self.headers.append(dict(request.headers))
+        answer = self.script(request.match_info["path"], body, len(self.got))
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if isinstance(answer, web.Response):
+            return answer
+        return web.json_response(answer)
+
+
+def completion(text, **more):
+    return {"choices": [{"text": text, "finish_reason": "stop", **more}], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}
