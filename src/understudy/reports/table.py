@@ -34,7 +34,7 @@ def _arms(data: ReportData, split: str) -> Table:
     )
     table = Table(title=Text(printable(title)), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1))
     table.header_style = "dim"
-    table.add_column("arm", style="bold", overflow="fold", min_width=12)
+    table.add_column("arm", style="bold", overflow="fold", min_width=8)
     table.add_column("accuracy", justify="right")
     table.add_column("95 % interval", justify="center", no_wrap=True)
     if several:
