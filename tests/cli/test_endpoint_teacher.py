@@ -84,3 +84,34 @@ def test_an_endpoint_needs_address_and_model(tmp_path):
     (tmp_path / "s.toml").write_text(STUDY.replace('url = "URL"', ""))
     ran = understudy("sample", "s.toml", cwd=tmp_path)
     assert (ran.code, 'url must be given: an engine "endpoint" needs an address' in ran.err) == (2, True), ran.err
+
+
+def test_try_shows_prompt_reply_answer_and_verdict_and_the_run_does_not_ask_again(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        ran = understudy("try", "s.toml", "-n", "2", cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        for shown in ("Q: ", "raw reply", "So the answer is:", "read by: marker", "gold", "tokens:    5", "2 tried:"):
+            assert shown in ran.out, shown
+        assert len(server.got) == 2
+        understudy("sample", "s.toml", cwd=tmp_path)
+        assert len(server.got) == 90
+    assert understudy("try", "s.toml", "-n", "0", cwd=tmp_path).code == 2
+
+
+def test_try_shows_recorded_chains_as_they_are_read(tmp_path):
+    (tmp_path / "q.jsonl").write_text(
+        "".join(json.dumps({"id": f"q{i}", "question": f"{i} + 1?", "answer": i + 1}) + "\n" for i in range(9))
+    )
+    (tmp_path / "c.jsonl").write_text(json.dumps({"problem_id": "q1", "text": "1 + 1 = 2. \x1b[31mThe answer is 2."}) + "\n")
+    own = STUDY.replace(
+        'name = "diary"\ntrain = 30\ndev = 4\ntest = 8\nlonger_test = 0',
+        'name = "files"\npath = "q.jsonl"\nkind = "number"\nsizes = { train = 9 }',
+    )
+    own = re.sub(r"\[teacher\].*?(?=\[\[arms)", '[teacher]\nengine = "recorded"\nchains = ["c.jsonl"]\n', own, flags=re.S)
+    (tmp_path / "s.toml").write_text(own)
+    ran = understudy("try", "s.toml", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "recorded without a prompt" in ran.out
+    assert "correct" in ran.out
+    assert "\x1b[31m" not in ran.out

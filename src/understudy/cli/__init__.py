@@ -8,6 +8,7 @@ from collections.abc import Sequence
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("understudy.cli.demo", "the whole job on the embedded world, offline, in minutes"),
     "run": ("understudy.cli.run", "run a study: every stage that is not there yet, and the report"),
+    "try": ("understudy.cli.try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
     "import": ("understudy.cli.import_", "bring chains that somebody already has into a corpus"),
     "sample": ("understudy.cli.run", "a study up to its chains"),
     "check": ("understudy.cli.run", "a study up to the verdicts on its chains"),

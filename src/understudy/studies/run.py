@@ -48,7 +48,7 @@ def run_study(
     """
     watcher = watcher or Watcher()
     plan = make_plan(study)
-    _make_directory(directory)
+    make_directory(directory)
     with only_runner(directory), _as_last_plan(plan, directory):
         stages = plan.until(until)
         todo = [stage for stage in stages if not stage.done(directory)]
@@ -142,7 +142,8 @@ def _directory_name(directory: Path, key: str) -> str:
     return found[0].name
 
 
-def _make_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
+    """Make a run directory. Raises UserError where that cannot be."""
     try:
         (directory / "stages").mkdir(parents=True, exist_ok=True)
     except OSError as error:
