@@ -12,8 +12,8 @@ from typing import Any, Literal
 from understudy.core.answers import Found, extract, normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Chain, Problem
-from understudy.corpus.jsonl import read_objects
 from understudy.corpus.store import read_rows
+from understudy.corpus.tables import read_objects
 
 FIELDS = {
     "problem": "problem_id",
@@ -83,9 +83,9 @@ def import_chains(
         if path.suffix == ".parquet":
             found += _from_corpus(path, problems, report)
             continue
-        for number, row in read_objects(path):
+        for where, row in read_objects(path):
             report.rows += 1
-            chain = _chain(_Row(row, {**FIELDS, **fields}, f"{path}, line {number}"), problems, prefer, report)
+            chain = _chain(_Row(row, {**FIELDS, **fields}, where), problems, prefer, report)
             if chain is not None:
                 found.append(chain)
     numbered = _number(found, report)

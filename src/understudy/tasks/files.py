@@ -1,7 +1,8 @@
-"""Problems from the user's JSON Lines files."""
+"""Problems from the user's files: JSON Lines, JSON, CSV, TSV, Parquet."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import AnswerKind, Problem
-from understudy.corpus.jsonl import read_objects
+from understudy.corpus.tables import read_objects
 from understudy.tasks.splits import check_ids, split
 
-FIELDS = ("id", "question", "answer", "accepted", "choices", "context")
+FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
 
 
 @dataclass(frozen=True)
 class Files:
     """Either ``path`` (one file, split by ``sizes`` in seeded order) or ``train``, ``dev`` and ``test`` (a file each).
 
-    A row is a JSON object; ``fields`` maps our names (id, question, answer, accepted, choices, context) to the file's where
-    they differ, everything else goes to ``meta``. ``kind``: what kind of answer the questions have. Paths are relative to
+    Files are JSON Lines, JSON, CSV, TSV or Parquet. ``fields`` maps our names (id, question, answer, accepted, choices, context,
+    rationale) to the file's where they differ; everything else goes to ``meta``. A list in a table of texts (choices) is
+    written as JSON. ``kind``: what kind of answer the questions have. Paths are relative to
     ``root``, and that to the study file.
     """
 
@@ -64,11 +66,11 @@ class Files:
 
 
 def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str]) -> Iterator[Problem]:
-    """The problems of a JSON Lines file. Raises DataError naming file, line and field, or that there is none."""
+    """The problems of a file. Raises DataError naming file, line and field, or that there is none."""
     any_row = False
-    for number, row in read_objects(path):
+    for where, row in read_objects(path):
         any_row = True
-        yield _problem(row, kind, fields, f"{path}, line {number}")
+        yield _problem(row, kind, fields, where)
     if not any_row:
         raise DataError(f"{path}: there is no problem in it")
 
@@ -76,7 +78,7 @@ def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str]) ->
 def _problem(row: Mapping[str, Any], kind: AnswerKind, fields: Mapping[str, str], where: str) -> Problem:
     name = {ours: fields.get(ours, ours) for ours in FIELDS}
     question = _text(row, name["question"], where)
-    choices = row.get(name["choices"]) or ()
+    choices = _list(row.get(name["choices"]) or ())
     if not isinstance(choices, list | tuple) or not all(isinstance(c, str) for c in choices):
         raise DataError(f"{where}: field {name['choices']!r} must be a list of texts, not {choices!r}")
     raw = row.get(name["answer"])
@@ -88,7 +90,7 @@ def _problem(row: Mapping[str, Any], kind: AnswerKind, fields: Mapping[str, str]
         if answer is None:
             of = f" (choices: {', '.join(choices)})" if choices else ""
             raise DataError(f"{where}: field {name['answer']!r} = {raw!r} is no answer of kind {kind!r}{of}")
-    accepted = row.get(name["accepted"]) or ()
+    accepted = _list(row.get(name["accepted"]) or ())
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{where}: field {name['accepted']!r} must be a list, not {accepted!r}")
     return Problem(
@@ -99,8 +101,19 @@ def _problem(row: Mapping[str, Any], kind: AnswerKind, fields: Mapping[str, str]
         accepted=tuple(found for a in accepted if (found := normalise(str(a), kind, choices)) is not None),
         choices=tuple(choices),
         context=_text(row, name["context"], where) if row.get(name["context"]) else "",
-        meta={key: value for key, value in row.items() if key not in name.values()},
+        meta={key: value for key, value in row.items() if key not in name.values()}
+        | ({"rationale": row[name["rationale"]]} if row.get(name["rationale"]) else {}),
     )
+
+
+def _list(value: Any) -> Any:
+    """A list as it is, or from its JSON text: tables have no lists."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _text(row: Mapping[str, Any], name: str, where: str) -> str:

@@ -1,0 +1,84 @@
+"""From a file of questions to a study that loads and runs, for every format."""
+
+import csv
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from command import understudy
+from loopback import Server, completion
+
+ROWS = [{"Body": f"What is {i} plus 1?", "gold": f"{i + 1}", "Explanation": f"{i} + 1 = {i + 1}."} for i in range(40)]
+
+
+def write(path):
+    match path.suffix:
+        case ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+        case ".json":
+            path.write_text(json.dumps({"version": 1, "data": ROWS}))
+        case ".csv" | ".tsv":
+            with path.open("w", newline="") as file:
+                table = csv.DictWriter(file, ROWS[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+                table.writeheader()
+                table.writerows(ROWS)
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
+def test_init_guesses_fields_and_kind_and_writes_a_study_that_samples(tmp_path, suffix):
+    write(tmp_path / f"mine{suffix}")
+    ran = understudy("init", f"mine{suffix}", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "40 rows; answers look like number (100% fit)" in ran.out
+    text = (tmp_path / "mine.toml").read_text()
+    for line in ('question = "Body"', 'answer = "gold"', 'rationale = "Explanation"', "sizes = { train = 32, dev = 4, test = 4 }"):
+        assert line in text, line
+    if suffix in (".jsonl", ".csv"):
+        with Server(lambda *_: completion("The answer is 1.")) as server:
+            command = ("sample", "mine.toml", "--set", f"teacher.url={server.url}", "--set", "teacher.samples=1")
+            sampled = understudy(*command, "--set", "teacher.api=completions", cwd=tmp_path)
+        assert "32 chains for 32 problems" in sampled.out, sampled.out + sampled.err
+        assert server.got[0][1]["prompt"].count("So the answer is: ") == 3, "exemplars come from the file's rationales"
+    again = understudy("init", f"mine{suffix}", cwd=tmp_path)
+    assert (again.code, "is there already" in again.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([{"question": "Which?", "choices": ["x", "y"], "answer": "B"}] * 10, "option"),
+        ([{"question": "Is it?", "choices": None, "answer": True}] * 10, "yes_no"),
+        ([{"question": "When?", "answer": "2020-01-05"}] * 10, "date"),
+        ([{"question": "Who?", "answer": "Ada Lovelace"}] * 10, "text"),
+    ],
+)
+def test_the_kind_of_answers_is_guessed_from_them(tmp_path, rows, kind):
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = understudy("init", "q.jsonl", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert f'kind = "{kind}"' in (tmp_path / "q.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("none.jsonl", None, "cannot be read"),
+        ("empty.csv", "", "no row in it"),
+        ("odd.jsonl", '{"a": 1}\n', "no field looks like a question (there: a)"),
+        ("few.jsonl", '{"question": "x", "answer": "1"}\n', "1 rows are too few"),
+        ("broken.json", "[{]", "not JSON"),
+        ("two.json", '{"a": [], "b": []}', "an object with 2 lists (a, b)"),
+        ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields than the first line names (question, answer)"),
+        ("quote.csv", 'question,answer\n"a,b\n', "not a table"),
+        ("bytes.parquet", "PAR", "not a Parquet file"),
+    ],
+)
+def test_a_file_that_is_no_table_of_questions_says_why(tmp_path, name, content, says):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    ran = understudy("init", name, cwd=tmp_path)
+    assert (ran.code, says in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+    assert not list(tmp_path.glob("*.toml"))
