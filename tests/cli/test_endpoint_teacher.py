@@ -115,3 +115,21 @@ def test_try_shows_recorded_chains_as_they_are_read(tmp_path):
     assert "recorded without a prompt" in ran.out
     assert "correct" in ran.out
     assert "\x1b[31m" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (completion(" I would rather talk about the weather."), "50 have no answer that can be read, 0 are cut off"),
+        (completion(" Start 4. Mon", finish_reason="length"), "0 have no answer that can be read, 50 are cut off"),
+    ],
+)
+def test_a_teacher_whose_first_replies_are_useless_is_stopped_before_more_are_bought(tmp_path, study, reply, says):
+    with Server(lambda *_: reply) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", cwd=tmp_path)
+        assert len(server.got) < 70
+        assert (ran.code, says in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+        on = understudy("sample", "s.toml", "--set", "teacher.first_look=0", cwd=tmp_path)
+        assert on.code == 0, on.err
+        assert len(server.got) <= 90 + 8, "only what was in flight is asked for again"

@@ -70,6 +70,8 @@ class Teacher:
     """endpoint: requests at once."""
     timeout: float = 120.0
     """endpoint: seconds for one answer."""
+    first_look: int = 50
+    """endpoint: after so many replies the sampling stops where nearly all of them are useless; 0 never looks."""
     retries: int = 4
     """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
     identity: str | None = None
@@ -82,7 +84,7 @@ class Teacher:
     """recorded: which answer counts where the text states another than the row does."""
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0)):
+        for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0), ("first_look", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}

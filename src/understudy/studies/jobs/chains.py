@@ -99,9 +99,25 @@ def _ended(
                 if len(found) == HOPELESS and all(d.value is None for d in found):
                     await asked.aclose()  # type: ignore[attr-defined]
                     return
+                if len(found) == teacher.first_look:
+                    look([d.value for d in found if d.value is not None])
 
     asyncio.run(ask())
     yield from found
+
+
+def look(chains: list[Chain]) -> None:
+    """Look at the first chains. Raises StudyError where nearly all are useless: more of them would be bought for nothing."""
+    cut = sum(chain.finish == "length" for chain in chains)
+    silent = sum(chain.answer is None and chain.finish == "stop" for chain in chains)
+    refused = sum(chain.finish == "refused" for chain in chains)
+    if chains and cut + silent + refused > 0.9 * len(chains):
+        raise StudyError(
+            f"of the first {len(chains)} replies {silent} have no answer that can be read, {cut} are cut off at the limit and "
+            f"{refused} are refusals, so the sampling was stopped; what came is in the ledger. Look at them with `understudy "
+            "try`: is the prompt right for this model (teacher.api, teacher.options.exemplars), is options.max_tokens large "
+            "enough, is task.kind right? teacher.first_look = 0 goes on all the same"
+        )
 
 
 def teacher_flows(problems: list[Problem], teacher: Teacher, seed: int) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
