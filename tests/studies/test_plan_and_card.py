@@ -64,6 +64,7 @@ def test_arms_that_agree_share_their_stages(plan):
         ("arms.0.training.steps=7", ["answers", "student"]),
         ("training.steps=7", ["answers", "student"]),
         ("arms.0.select.keep=all", ["answers", "selection", "student"]),
+        ("teacher.concurrency=3", []),
         ("teacher.samples=5", ["answers", "chains", "selection", "student", "verdicts"]),
         ("study.seed=1", ["answers", "chains", "problems", "selection", "student", "verdicts"]),
     ],

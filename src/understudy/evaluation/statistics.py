@@ -126,7 +126,7 @@ def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> P
 
     p: exact McNemar for one seed; for several, Student's t on the differences with seeds and problems both random
     (`estimate`), and the interval that goes with it. One seed: percentile bootstrap over problems. (A bootstrap over a few
-    seeds too covers 82 to 90 % instead of 95: three seeds drawn with replacement are mostly two.)
+    seeds too would be too narrow: three seeds drawn with replacement are mostly two.)
     """
     assert first_SN.shape == second_SN.shape
     difference_SN = first_SN - second_SN

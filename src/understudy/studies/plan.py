@@ -22,6 +22,9 @@ from understudy.studies.study import Arm, Study
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
 
+TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look")
+"""How a teacher is reached, which does not decide what it says: not in the key of its chains."""
+
 _JOBS = {kind: f"understudy.studies.jobs.{kind}" for kind in KINDS}
 _MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -78,7 +81,8 @@ def make_plan(study: Study) -> Plan:
         kind: Kind, label: str, needs: Mapping[str, str], arguments: Mapping[str, Any], code: list[str], libraries: bool = False
     ) -> str:
         version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())
-        key = digest([kind, dict(needs), plain(dict(arguments)), version])
+        decides = {name: value for name, value in arguments.items() if name != "transport"}
+        key = digest([kind, dict(needs), plain(decides), version])
         stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments))
         return key
 
@@ -101,6 +105,7 @@ def make_plan(study: Study) -> Plan:
         [object_module(TASKS, study.task)],
     )
     teacher = plain(study.teacher)
+    transport = {name: teacher.pop(name) for name in TRANSPORT}
     recorded = [study.path_of(name) for name in study.teacher.chains]
     teacher["chains"] = [str(path) for path in recorded]
     if study.teacher.checkpoint is not None:
@@ -111,7 +116,7 @@ def make_plan(study: Study) -> Plan:
         "chains",
         study.teacher.engine,
         {"problems": problems},
-        {"teacher": teacher, "task": study.task, "task_options": plain(task), "seed": seed}
+        {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
         | {"files": _digests(recorded, "teacher.chains")},
         [*_teacher_code(study), object_module(METHODS, study.teacher.method)],
         study.teacher.engine == "transformers",

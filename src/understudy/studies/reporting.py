@@ -62,7 +62,7 @@ def open_run(directory: str | Path) -> ReportData:
 
 
 def write_page(data: ReportData, directory: Path) -> Path:
-    """Write results.json and report.html into the run; the page's path. Links students by the names of their arms."""
+    """Write results.json and report.html into the run; the page's path."""
     from understudy.reports.page import page
 
     write_json(directory / "results.json", data.to_json())

@@ -24,13 +24,13 @@ from understudy.studies.schema import build
 from understudy.studies.study import Teacher
 
 HOPELESS = 20
-"""So many asks that fail before any succeeds end the sampling: the teacher cannot be asked at all."""
+"""So many asks of an endpoint that fail before any succeeds end the sampling: it cannot be asked at all."""
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write ``chains.parquet`` (and ``errors.json`` where asks failed); say how many chains by how many teachers."""
     problems = [p for p in read_rows(needs["problems"] / "problems.parquet", Problem) if p.split == "train"]
-    teacher = build(Teacher, arguments["teacher"], "teacher")
+    teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
     if teacher.engine == "recorded":
         chains, report = import_recorded(teacher, needs["problems"])
         says: dict[str, Any] = {"import": report}
@@ -66,8 +66,6 @@ def sample(
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
             else:
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
-            if not chains and len(errors) == HOPELESS:
-                break
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
     order = {problem.id: i for i, problem in enumerate(problems)}
@@ -152,9 +150,4 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
     from understudy.engines.procedural import ProceduralEngine
 
     world = build(find("task", arguments["task"]), dict(arguments["task_options"]), "task")
-    if not hasattr(world, "solve"):
-        raise StudyError(
-            f"teacher.engine = 'procedural': the task {arguments['task']!r} is no world, it has no teacher of its own; "
-            "take recorded chains or a transformers model"
-        )
     return ProceduralEngine(world, slip=teacher.slip, misread=teacher.misread, seed=arguments["seed"])
