@@ -30,19 +30,17 @@ def main(verb: str, argv: Sequence[str]) -> int:
     run = Run(arguments.run)
     if arguments.arm is not None and arguments.arm not in run.arms:
         raise UserError(f"{arguments.run}: there is no arm {arguments.arm!r}{nearest(arguments.arm, list(run.arms))}")
-    seen: dict[Path, tuple[str, dict[str, Any]]] = {}
+    names: dict[Path, list[str]] = {}
     for arm in run.arms if arguments.arm is None else [arguments.arm]:
-        for roles in run.students(arm).values():
-            for role, stage in roles.items():
-                name = arm if len(roles) == 1 else f"{arm} ({role})"
-                shared = f"{seen[stage][0]} = {name}" if stage in seen and name not in seen[stage][0] else name
-                seen[stage] = (shared, read_seen(stage))
-            break  # other seeds see the same examples
+        roles = next(iter(run.students(arm).values()))  # every seed sees the same examples
+        for role, stage in roles.items():
+            names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
+    seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]
     if arguments.json:
-        print(json.dumps([{"arm": name, **says} for name, says in seen.values()], indent=1, ensure_ascii=False))
+        print(json.dumps([{"arm": name, **says} for name, says in seen], indent=1, ensure_ascii=False))
         return DONE
     console = Console(highlight=False)
-    for name, says in seen.values():
+    for name, says in seen:
         show(name, says, arguments.n, console)
     return DONE
 
