@@ -84,7 +84,7 @@ def test_the_text_comes_first_then_the_record_then_what_is_only_concluded(tmp_pa
         (None, "marker"),
     ]
     assert [(c.problem, c.path) for c in chains] == [("p", 0), ("p", 1), ("p", 2), ("o", 0), ("o", 1)]
-    assert chains[0].rationale == "2 + 3 = 5."
+    assert [c.rationale for c in chains[:4]] == ["2 + 3 = 5.", "Take 2 and 3.", "2 and 3 make 5.", "The sun is far."]
     counted = report.to_json()
     assert counted["rows"] == 6
     assert counted["chains"] == 5

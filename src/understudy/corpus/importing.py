@@ -186,7 +186,8 @@ def _chain(row: _Row, problems: Mapping[str, Problem], prefer: str, report: Repo
         problem=problem.id,
         path=0,
         text=text,
-        rationale=text[: found.start].strip(),
+        # A recorded answer is not in the text, so nothing of the text is its statement.
+        rationale=(text if layer == RECORDED else text[: found.start]).strip(),
         answer=answer,
         layer=layer,
         teacher=str(row.get("teacher") or "unknown"),

@@ -105,6 +105,12 @@ def test_the_rationale_ends_where_the_statement_begins():
     assert text[: extract(text, "number").start] == "She has 2 + 3 = 5. "
 
 
+def test_what_opens_with_its_answer_is_rationale_as_a_whole():
+    text = "No, since nobody flips it. It stays as it is, and that is all."
+    found = extract(text, "yes_no", question=COIN)
+    assert (found.value, found.layer, text[: found.start]) == ("no", "opening", text)
+
+
 def test_a_thought_that_never_ends_has_no_answer():
     found = extract("<think>The answer is 3. But then", "number")
     assert (found.value, found.status) == (None, "truncated")

@@ -25,10 +25,13 @@ from understudy.core.values import AnswerKind
 
 @dataclass(frozen=True)
 class Found:
-    """What `extract` found: a canonical ``value`` or None, the ``layer`` that read it ("" where nothing did), the character
-    ``start`` in the text where the answer's statement begins (the rationale ends there; the length of the text where nothing was
-    found), and a ``status``: ``ok``, ``no_marker`` (nothing was read), ``ambiguous`` (several answers at once), ``truncated`` (the
-    text ends inside a thought)."""
+    """What `extract` found.
+
+    ``value``: canonical, or None. ``layer``: which one read it, "" where nothing did. ``start``: where the answer's statement
+    begins in the text, and the rationale ends; the end of the reply where nothing was found, or where the reply opens with its
+    answer or is nothing but its conclusion. ``status``: ``ok``, ``no_marker`` (nothing was read), ``ambiguous`` (several
+    answers at once), ``truncated`` (the text ends inside a thought).
+    """
 
     value: str | None
     layer: str
@@ -60,7 +63,8 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     end = len(plain) if end is None else end
     for layer, start, reading in _readings(plain, begin, end, asked):
         if reading.found:
-            return Found(reading.value, layer, start, reading.status)
+            alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
+            return Found(reading.value, layer, end if alone else start, reading.status)
     return Found(None, "", len(text), "no_marker")
 
 
@@ -70,7 +74,8 @@ def _readings(text: str, begin: int, end: int, asked: Asked) -> Iterator[tuple[s
         yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
     for marker in hinted(text, begin, end, labels=asked.kind != "option"):
         yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
-    yield "opening", begin, opening(text[begin : min(end, begin + SPAN)], asked)
+    # What opens with its answer gives its reasons after it: all of it is the rationale.
+    yield "opening", end, opening(text[begin : min(end, begin + SPAN)], asked)
     said = sentences(text, begin, end)
     if not said or _abstains(text[said[-1][0] : said[-1][1]]):
         return
