@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from understudy.cli import VERBS
+from understudy.core.prompting import Format
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.scotd import SCoTD
 from understudy.selection.select import Selection
-from understudy.studies.study import Arm, Decode, Evaluation, Teacher, load_study
+from understudy.studies.options import Arm, Decode, Evaluation, Exemplars, Teacher
+from understudy.studies.study import load_study
 from understudy.tasks.files import Files
 from understudy.tasks.worlds.diary import Diary
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -31,7 +33,21 @@ def test_every_verb_is_documented(verb):
 
 @pytest.mark.parametrize(
     "options",
-    [Teacher, StudentOptions, TrainingOptions, Evaluation, Arm, Decode, Selection, Diary, Files, SCoTD, AnswerOnly],
+    [
+        Exemplars,
+        Format,
+        Teacher,
+        StudentOptions,
+        TrainingOptions,
+        Evaluation,
+        Arm,
+        Decode,
+        Selection,
+        Diary,
+        Files,
+        SCoTD,
+        AnswerOnly,
+    ],
     ids=lambda o: o.__name__,
 )
 def test_every_key_of_a_study_is_documented_with_its_default(options):

@@ -49,6 +49,7 @@ def test_chains_come_from_the_endpoint_and_no_reply_is_asked_for_twice(tmp_path,
         ran = understudy("sample", "s.toml", cwd=tmp_path)
         assert ran.code == 0, ran.out + ran.err
         assert "90 chains for 30 problems" in ran.out
+        assert re.search(r"first 50 replies: \d+ of 50 agree with the gold answer, 0 unparsed, 0 cut off, 0 refused;", ran.out)
         assert len(server.got) == 90
         again = understudy("check", "s.toml", "--set", "teacher.concurrency=4", cwd=tmp_path)
         assert again.code == 0, again.err
@@ -120,8 +121,8 @@ def test_try_shows_recorded_chains_as_they_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("reply", "says"),
     [
-        (completion(" I would rather talk about the weather."), "50 have no answer that can be read, 0 are cut off"),
-        (completion(" Start 4. Mon", finish_reason="length"), "0 have no answer that can be read, 50 are cut off"),
+        (completion(" I would rather talk about the weather."), "50 unparsed, 0 cut off, 0 refused: hardly any can be used"),
+        (completion(" Start 4. Mon", finish_reason="length"), "0 unparsed, 50 cut off, 0 refused: hardly any can be used"),
     ],
 )
 def test_a_teacher_whose_first_replies_are_useless_is_stopped_before_more_are_bought(tmp_path, study, reply, says):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from command import understudy
-from loopback import Server, completion
+from loopback import Server
 
 ROWS = [{"Body": f"What is {i} plus 1?", "gold": f"{i + 1}", "Explanation": f"{i} + 1 = {i + 1}."} for i in range(40)]
 
@@ -37,11 +37,13 @@ def test_init_guesses_fields_and_kind_and_writes_a_study_that_samples(tmp_path, 
     for line in ('question = "Body"', 'answer = "gold"', 'rationale = "Explanation"', "sizes = { train = 32, dev = 4, test = 4 }"):
         assert line in text, line
     if suffix in (".jsonl", ".csv"):
-        with Server(lambda *_: completion("The answer is 1.")) as server:
+        said = {"choices": [{"message": {"content": "The answer is 1."}, "finish_reason": "stop"}]}
+        with Server(lambda *_: said) as server:
             command = ("sample", "mine.toml", "--set", f"teacher.url={server.url}", "--set", "teacher.samples=1")
-            sampled = understudy(*command, "--set", "teacher.api=completions", cwd=tmp_path)
-        assert "32 chains for 32 problems" in sampled.out, sampled.out + sampled.err
-        assert server.got[0][1]["prompt"].count("So the answer is: ") == 3, "exemplars come from the file's rationales"
+            sampled = understudy(*command, cwd=tmp_path)
+        assert "29 chains for 29 problems" in sampled.out, sampled.out + sampled.err
+        turns = [m["role"] for m in server.got[0][1]["messages"]]
+        assert turns == ["system", *["user", "assistant"] * 3, "user"], "exemplars come from the file's rationales"
     again = understudy("init", f"mine{suffix}", cwd=tmp_path)
     assert (again.code, "is there already" in again.err) == (2, True)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from understudy.core.asks import Path, Reply
-from understudy.core.prompting import asking, telling
+from understudy.core.asks import Message, Path, Reply
+from understudy.core.prompting import Format
 from understudy.core.values import Chain, Problem
 from understudy.engines.drive import drive
 from understudy.engines.scripted import ScriptedEngine
@@ -18,7 +18,7 @@ CHAINS = [
     Chain("p", 1, "", "Count.\n\nOne, two.", "6", "marker", "t"),
     Chain("p", 2, "", "Hm.", None, "", "t"),
 ]
-EMPTY = ExemplarPool([], [])
+EMPTY = ExemplarPool()
 
 
 def run(flow, reply=None):
@@ -31,10 +31,10 @@ def texts(examples):
     return [(e.source, "".join(s.text for s in e.target)) for e in examples]
 
 
-def test_scotd_asks_the_teacher_with_exemplars_in_the_papers_format_and_never_with_the_question_itself():
-    pool = ExemplarPool.of_rationales([OTHER, Problem("p", "What is 2 + 3?", "number", "5", meta={"rationale": "secret"})])
+def test_scotd_asks_the_teacher_with_exemplars_in_the_papers_format():
+    pool = ExemplarPool([OTHER])
     reply = Reply(" 2 + 3 = 5. So the answer is: 5", tokens=9, logprobs=(-0.5, -1.5))
-    chain, (request,) = run(SCoTD(exemplars=3).sample(PROBLEM, Path("p"), pool), reply)
+    chain, (request,) = run(SCoTD().sample(PROBLEM, Path("p"), pool), reply)
     assert request.ask.prompt == "Q: What is 1 + 1?\nA: 1 + 1 = 2. So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
     assert request.ask.stop == ("\n\n",)
     assert request.ask.max_tokens == 256
@@ -65,7 +65,9 @@ def test_answer_only_learns_the_gold_once_or_the_teachers_answers():
 @pytest.mark.parametrize("method", [SCoTD(), AnswerOnly()])
 def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
     examples, _ = run(method.examples(PROBLEM, CHAINS, EMPTY))
-    solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p")), Reply(" So the answer is: 5", tokens=6, logprobs=(-1.0,)))
+    solution, (request,) = run(
+        method.solve(PROBLEM.blind(), Path("p"), EMPTY), Reply(" So the answer is: 5", tokens=6, logprobs=(-1.0,))
+    )
     assert request.ask.prompt == examples[0].source
     assert request.ask.stop == ("\n\n",)
     assert (solution.answer, solution.tokens, solution.logprob, solution.turns[0][0]) == ("5", 6, -1.0, "student")
@@ -73,15 +75,40 @@ def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
 
 def test_options_and_context_are_written_once():
     choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"), context="It is night.")
-    assert asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
+    assert Format().asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
     inside = Problem("c", "Which? (A) sun (B) moon", "option", "B", choices=("sun", "moon"))
-    assert asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
-    assert telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
+    assert Format().asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
+    assert Format().telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
 
 
-def test_exemplars_depend_on_seed_problem_and_path_and_never_on_n():
-    pool = ExemplarPool.of_rationales([Problem(f"e{i}", f"{i}?", "number", "1", meta={"rationale": "r"}) for i in range(20)])
-    drawn = [[p.id for p, _ in pool.draw(Path("x", i, 0), 5, purpose="exemplars")] for i in range(4)]
-    assert len({tuple(d) for d in drawn}) == 4
-    assert drawn[2] == [p.id for p, _ in pool.draw(Path("x", 2, 0), 5, purpose="exemplars")]
-    assert "e3" not in [p.id for p, _ in pool.draw(Path("e3", 0, 0), 20, purpose="exemplars")]
+def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
+    method = SCoTD(format=Format("messages", system="Be brief."))
+    reply = Reply("Two and three.\n\nThat is 5. So the answer is: 5")
+    chain, (request,) = run(method.sample(PROBLEM, Path("p"), ExemplarPool([OTHER])), reply)
+    assert request.ask.prompt == (
+        Message("system", "Be brief."),
+        Message("user", "What is 1 + 1?"),
+        Message("assistant", "1 + 1 = 2. So the answer is: 2"),
+        Message("user", "What is 2 + 3?"),
+    )
+    assert request.ask.stop == ()
+    assert (chain.rationale, chain.answer) == ("Two and three.\n\nThat is 5.", "5")
+    examples, _ = run(method.examples(PROBLEM, [chain], EMPTY))
+    assert examples[0].messages == (Message("system", "Be brief."), Message("user", "What is 2 + 3?"))
+    assert [s.text for s in examples[0].target] == ["Two and three.\n\nThat is 5. So the answer is: 5"]
+
+
+def test_a_raw_prompt_has_no_system_message():
+    with pytest.raises(ValueError, match="style"):
+        Format(system="Be brief.")
+
+
+def test_exemplars_are_shuffled_and_dropped_by_seed_problem_and_path():
+    problems = [Problem(f"e{i}", f"{i}?", "number", "1", meta={"rationale": "r"}) for i in range(7)]
+    pool = ExemplarPool(problems, least=3)
+    drawn = [[p.id for p, _ in pool.exemplars(Path("x", i, 0))] for i in range(200)]
+    assert {len(d) for d in drawn} == {3, 4, 5, 6, 7}
+    assert len({tuple(d) for d in drawn}) > 190
+    assert drawn[2] == [p.id for p, _ in pool.exemplars(Path("x", 2, 0))]
+    still = ExemplarPool(problems, shuffle=False).exemplars(Path("x", 2, 0))
+    assert [p for p, _ in still] == problems

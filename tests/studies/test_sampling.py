@@ -3,14 +3,16 @@
 from understudy.core.asks import Reply
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
+from understudy.engines.together import HOPELESS
+from understudy.sampling.pool import ExemplarPool
 from understudy.studies.jobs import chains
-from understudy.studies.study import Teacher
+from understudy.studies.options import Teacher
 from understudy.tasks.worlds.diary import Diary
 
 
 def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_path, monkeypatch):
     learn = list(Diary(train=40, dev=0, test=0, longer_test=0).problems(seed=0))
-    bad = {p.question for p in learn[: chains.HOPELESS + 5]}
+    bad = {p.question for p in learn[: HOPELESS + 5]}
 
     def say(request):
         if any(question in request.ask.prompt for question in bad):
@@ -19,6 +21,8 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
 
     monkeypatch.setattr(chains, "make_teacher", lambda *_: ScriptedEngine(say, identity="e"))
     told = []
-    made, errors = chains.sample(learn, Teacher(samples=1), {"seed": 0}, tmp_path / "l.sqlite", lambda *a: told.append(a[1:3]))
+    teacher, progress = Teacher(samples=1, first_look=0), lambda *a: told.append(a[1:3])
+    ledger = tmp_path / "l.sqlite"
+    made, errors = chains.sample(learn, teacher, {"seed": 0}, pool=ExemplarPool(), ledger=ledger, progress=progress)
     assert (len(made), len(errors)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)

@@ -59,8 +59,11 @@ class Live(Watcher):
             self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind)
 
     def event(self, event: Event) -> None:
-        label, done, total, _note = event
+        label, done, total, note = event
         with self._lock:
+            if total == 0:
+                self._console.print(Text(f"{'':>8}{note}", style="yellow"))
+                return
             if label not in self._tasks:
                 return
             self._progress.update(self._tasks[label], completed=done, total=total)

@@ -31,7 +31,10 @@ def main(verb: str, argv: Sequence[str]) -> int:
     if arguments.arm is not None and arguments.arm not in run.arms:
         raise UserError(f"{arguments.run}: there is no arm {arguments.arm!r}{nearest(arguments.arm, list(run.arms))}")
     names: dict[Path, list[str]] = {}
-    for arm in run.arms if arguments.arm is None else [arguments.arm]:
+    trained = [arm for arm in run.arms if run.students(arm)]
+    if arguments.arm is not None and arguments.arm not in trained:
+        raise UserError(f"{arguments.run}: the arm {arguments.arm!r} trains nothing")
+    for arm in trained if arguments.arm is None else [arguments.arm]:
         roles = next(iter(run.students(arm).values()))  # every seed sees the same examples
         for role, stage in roles.items():
             names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")

@@ -3,23 +3,107 @@
     Q: {question}
     A: {rationale} So the answer is: {answer}⏎⏎
 
-The format is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts
+The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts
 "A: " before the reply. Here the blank belongs to the reply, so that a tokenizer that joins blanks to words sees the same
 tokens in training and when asked; students that were trained elsewhere with the blank in the prompt are another format.
+
+In the style of messages a question is a user's turn and a reply the assistant's; the model's chat template renders them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from understudy.core.answers import extract
-from understudy.core.asks import Path, Reply
-from understudy.core.values import AnswerKind, Chain, Problem, Solution
+from understudy.core.asks import Message, Path, Prompt, Reply
+from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
 END = "\n\n"
-"""Ends a reply, and parts the exemplars of a prompt."""
+"""Ends a raw reply, and parts the exemplars of a raw prompt."""
+
+Exemplars = Sequence[tuple[Problem, Chain]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a method writes its prompts: the ``format`` table of its options.
+
+    ``style``: ``raw`` text, as a model without instruction tuning wants it, or ``messages``, which the chat template of the
+    model renders. ``system``: the first message, where the style is ``messages``.
+    """
+
+    style: Literal["raw", "messages"] = "raw"
+    system: str = ""
+
+    def __post_init__(self) -> None:
+        if self.system and self.style == "raw":
+            raise ValueError(f'system = {self.system!r}: a raw prompt has no system message; set style = "messages"')
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """What ends a reply: an empty line in raw text, the end of the turn (a token) in a chat."""
+        return (END,) if self.style == "raw" else ()
+
+    def asking(self, problem: Problem, exemplars: Exemplars = ()) -> Prompt:
+        """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer are left out."""
+        solved = [(p, self.telling(c.rationale, c.answer, p.kind)) for p, c in exemplars if c.answer is not None]
+        if self.style == "raw":
+            return "".join(_asking(p) + reply for p, reply in solved) + _asking(problem)
+        turns = [Message("system", self.system)] if self.system else []
+        for shown, reply in solved:
+            turns += [Message("user", question_text(shown)), Message("assistant", reply)]
+        return (*turns, Message("user", question_text(problem)))
+
+    def telling(self, rationale: str, answer: str, kind: AnswerKind) -> str:
+        """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply."""
+        said, stated = rationale.strip(), answer_text(answer, kind)
+        if self.style == "messages":
+            return f"{said}{ANSWER}{stated}".strip()
+        joined = re.sub(r"\s*\n\s*", "\n", said)
+        return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
+
+    def example(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
+        """The training example that teaches ``role`` to answer ``problem`` so."""
+        prompt, reply = self.asking(problem), self.telling(rationale, answer, problem.kind)
+        if isinstance(prompt, str):
+            return Example.of(role, prompt, reply, problem=problem.id, chain=chain)
+        return Example(role, (Segment(reply),), problem=problem.id, chain=chain, messages=prompt)
+
+    def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
+        """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later."""
+        found = extract(reply.text, problem.kind, problem.choices, problem.question)
+        return Solution(
+            problem=problem.id,
+            path=path.index,
+            text=reply.text,
+            answer=found.value,
+            layer=found.layer,
+            finish=reply.finish,
+            tokens=reply.tokens or 0,
+            logprob=reply.mean_logprob,
+            turns=((role, reply.text),),
+        )
+
+    def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
+        """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine."""
+        found = extract(reply.text, problem.kind, problem.choices, problem.question)
+        return Chain(
+            problem=problem.id,
+            path=path.index,
+            text=reply.text,
+            rationale=reply.text[: found.start].strip(),
+            answer=found.value,
+            layer=found.layer,
+            teacher="",
+            finish=reply.finish,
+            tokens=reply.tokens,
+            logprob=reply.mean_logprob,
+            prompt=prompt_text(prompt),
+        )
 
 
 def question_text(problem: Problem) -> str:
@@ -33,58 +117,15 @@ def question_text(problem: Problem) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def asking(problem: Problem) -> str:
-    """The prompt that asks ``problem``."""
-    return f"Q: {question_text(problem)}\nA:"
-
-
 def answer_text(answer: str, kind: AnswerKind) -> str:
     """A canonical answer as it is written in a chain: an option letter in brackets, all else as it is."""
     return f"({answer.lower()})" if kind == "option" else answer
 
 
-def telling(rationale: str, answer: str, kind: AnswerKind) -> str:
-    """A whole reply. Empty lines of the rationale become line breaks, since an empty line ends a reply."""
-    joined = re.sub(r"\s*\n\s*", "\n", rationale.strip())
-    return f"{' ' if joined else ''}{joined}{ANSWER}{answer_text(answer, kind)}{END}"
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt for people to read: messages one after the other, each under its role."""
+    return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)
 
 
-def exemplars_text(exemplars: Iterable[tuple[Problem, Chain]]) -> str:
-    """Solved problems that go before a prompt; those whose chain has no answer are left out."""
-    return "".join(
-        asking(problem) + telling(chain.rationale, chain.answer, problem.kind) for problem, chain in exemplars if chain.answer
-    )
-
-
-def read_solution(problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
-    """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later."""
-    found = extract(reply.text, problem.kind, problem.choices, problem.question)
-    return Solution(
-        problem=problem.id,
-        path=path.index,
-        text=reply.text,
-        answer=found.value,
-        layer=found.layer,
-        finish=reply.finish,
-        tokens=reply.tokens or 0,
-        logprob=reply.mean_logprob,
-        turns=((role, reply.text),),
-    )
-
-
-def read_chain(problem: Problem, path: Path, reply: Reply, *, prompt: str) -> Chain:
-    """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine."""
-    found = extract(reply.text, problem.kind, problem.choices, problem.question)
-    return Chain(
-        problem=problem.id,
-        path=path.index,
-        text=reply.text,
-        rationale=reply.text[: found.start].strip(),
-        answer=found.value,
-        layer=found.layer,
-        teacher="",
-        finish=reply.finish,
-        tokens=reply.tokens,
-        logprob=reply.mean_logprob,
-        prompt=prompt,
-    )
+def _asking(problem: Problem) -> str:
+    return f"Q: {question_text(problem)}\nA:"

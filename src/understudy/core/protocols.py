@@ -34,20 +34,20 @@ class Method(Protocol):
         """role -> roles that must be trained before its examples can be made."""
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        """One chain of the teacher (role ``teacher``). ``pool`` gives few-shot exemplars; it may be empty."""
+        """One chain of the teacher (role ``teacher``)."""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         """The training examples of one problem, from its selected chains."""
 
-    def solve(self, problem: Problem, path: Path) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         """One solution by the students. ``problem`` is blind."""
 
 
 class Pool(Protocol):
-    """Other problems and their chains, by seed: exemplars, shuffled rationales."""
+    """The solved problems that a study shows in prompts; they are in no split that is sampled, trained on or evaluated."""
 
-    def draw(self, path: Path, n: int, *, purpose: str) -> list[tuple[Problem, Chain]]:
-        """``n`` (or fewer, where there are fewer) problems with one of their chains each, never ``path.problem``."""
+    def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
+        """Those for one prompt of ``path``: which of them, and in what order, is a function of (study seed, problem, path)."""
 
 
 class Source(Protocol):
@@ -112,7 +112,7 @@ class ReplyStore(Protocol):
 
 
 class Progress(Protocol):
-    """Where a stage tells how far it is: shown live, with rate and time left."""
+    """Where a stage tells how far it is: shown live, with rate and time left. ``total`` 0: ``note`` is a line of its own."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
+from understudy.core.asks import Message
+
 AnswerKind = Literal["option", "yes_no", "number", "date", "text", "expression"]
 """How answers are read and compared; see `core.answers`. An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
 
@@ -129,8 +131,9 @@ class Example:
     """One training example for one role.
 
     The leading segments of weight 0 are the source (prompt; encoder input of a sequence-to-sequence student), the rest is
-    the target, which training ends with the end token. ``weight`` multiplies the loss and may be negative. ``group``
-    names the loss group (step_by_step weighs group means). ``problem`` and ``chain`` are lineage.
+    the target, which training ends with the end token. Where there are ``messages``, they are the source, rendered by the
+    student's chat template, and every segment belongs to the target. ``weight`` multiplies the loss and may be negative.
+    ``group`` names the loss group (step_by_step weighs group means). ``problem`` and ``chain`` are lineage.
     """
 
     role: str
@@ -139,6 +142,7 @@ class Example:
     chain: str | None = None
     weight: float = 1.0
     group: str = "main"
+    messages: tuple[Message, ...] = ()
 
     @property
     def source(self) -> str:
@@ -190,6 +194,7 @@ _NESTED: dict[str, Callable[[JSON], JSON]] = {
     "choices": tuple,
     "steps": lambda rows: tuple(Step(**row) for row in rows),
     "segments": lambda rows: tuple(Segment(**row) for row in rows),
+    "messages": lambda rows: tuple(Message(**row) for row in rows),
     "turns": lambda rows: tuple((role, text) for role, text in rows),
     "outcome": Outcome,
 }

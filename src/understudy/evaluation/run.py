@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
-from understudy.core.protocols import LocalEngine, Method, Progress, ReplyStore, counting, silent
+from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import Problem, Solution
-from understudy.engines.drive import drive
+from understudy.engines.together import ended
+from understudy.sampling.pool import ExemplarPool
 
 
 @dataclass(frozen=True)
@@ -23,30 +24,35 @@ class Answers:
 def answer(
     problems: Sequence[Problem],
     method: Method,
-    engines: Mapping[str, LocalEngine],
+    engines: Mapping[str, Engine],
     *,
+    pool: Pool | None = None,
     votes: int = 1,
     decoding: Decoding = GREEDY,
     seed: int = 0,
+    concurrency: int = 64,
     store: ReplyStore | None = None,
     progress: Progress = silent,
     stage: str = "answers",
 ) -> Answers:
-    """``votes`` solutions of every problem by ``method``, its roles played by ``engines``.
+    """``votes`` solutions of every problem by ``method``, its roles played by ``engines``; ``pool``: exemplars for its prompts.
 
     Problems are blind. A failed flow is an error beside the solutions, never a wrong answer.
     """
+
+    shown = pool or ExemplarPool()
 
     def flows() -> Iterator[tuple[Path, Flow[Solution]]]:
         for problem in problems:
             for index in range(votes):
                 path = Path(problem.id, index, seed)
-                yield path, method.solve(problem.blind(), path)
+                yield path, method.solve(problem.blind(), path, shown)
 
     solutions, errors, total = [], [], len(problems) * votes
     settled = dict.fromkeys(engines, decoding)
     on_end = counting(progress, stage, total)
-    for done in drive(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end):
+    asked = ended(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end, concurrency=concurrency)
+    for done in asked:
         if done.value is None:
             errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
         else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import END, asking, read_chain, read_solution, telling
+from understudy.core.prompting import Format
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -15,10 +15,12 @@ from understudy.core.values import Chain, Example, Problem, Solution
 @dataclass(frozen=True)
 class AnswerOnly:
     """``label``: whose answer is taught. ``gold``: the data set's, one example for every problem. ``teacher``: what the
-    selected chains state, one example per chain (the unlabelled setting). ``max_tokens``: limit of a reply."""
+    selected chains state, one example per chain (the unlabelled setting). ``max_tokens``: limit of a reply. ``format``: how
+    prompts are written."""
 
     label: Literal["gold", "teacher"] = "gold"
     max_tokens: int = 32
+    format: Format = field(default_factory=Format)
 
     name: ClassVar[str] = "answer_only"
     paper: ClassVar[str] = "2306.14050"
@@ -26,19 +28,17 @@ class AnswerOnly:
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        prompt = asking(problem)
-        reply = yield Call("teacher", prompt, stop=(END,), max_tokens=self.max_tokens, about=About(problem.id))
-        return read_chain(problem, path, reply, prompt=prompt)
+        solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
+        prompt = self.format.asking(problem, solved)
+        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        return [
-            Example.of("student", asking(problem), telling("", answer, problem.kind), problem=problem.id, chain=chain)
-            for answer, chain in labels
-            if answer is not None
-        ]
+        return [self.format.example("student", problem, "", answer, chain=chain) for answer, chain in labels if answer is not None]
 
-    def solve(self, problem: Problem, path: Path) -> Flow[Solution]:
-        reply = yield Call("student", asking(problem), stop=(END,), max_tokens=self.max_tokens, about=About(problem.id))
-        return read_solution(problem, path, "student", reply)
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        prompt = self.format.asking(problem)
+        reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_solution(problem, path, "student", reply)

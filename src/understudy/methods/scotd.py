@@ -8,25 +8,24 @@ is the arm's ``select``; the balanced draw of one chain per visit of a problem i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import END, asking, exemplars_text, read_chain, read_solution, telling
+from understudy.core.prompting import Format
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
 
 @dataclass(frozen=True)
 class SCoTD:
-    """``exemplars``: solved problems in the teacher's prompt, drawn anew for each sample path (SCoTD: about 7, shuffled per
-    call; 0 suits a teacher that needs none). ``label``: the answer that ends a training chain; ``gold`` where the data set
-    has one differs from ``teacher`` only for chains that state a wrong answer. ``max_tokens``: limit of a reply (256:
-    configs/train.yaml of the authors' code)."""
+    """``label``: the answer that ends a training chain; ``gold`` where the data set has one differs from ``teacher`` only for
+    chains that state a wrong answer. ``max_tokens``: limit of a reply (256: configs/train.yaml of the authors' code).
+    ``format``: how prompts are written."""
 
-    exemplars: int = 0
     label: Literal["teacher", "gold"] = "teacher"
     max_tokens: int = 256
+    format: Format = field(default_factory=Format)
 
     name: ClassVar[str] = "scotd"
     paper: ClassVar[str] = "2306.14050"
@@ -34,10 +33,9 @@ class SCoTD:
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        shown = exemplars_text(pool.draw(path, self.exemplars, purpose="exemplars"))
-        prompt = shown + asking(problem)
-        reply = yield Call("teacher", prompt, stop=(END,), max_tokens=self.max_tokens, about=About(problem.id))
-        return read_chain(problem, path, reply, prompt=prompt)
+        prompt = self.format.asking(problem, pool.exemplars(path))
+        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
@@ -45,10 +43,10 @@ class SCoTD:
         for chain in chains:
             answer = chain.answer if self.label == "teacher" else problem.answer
             if answer is not None:
-                target = telling(chain.rationale, answer, problem.kind)
-                made.append(Example.of("student", asking(problem), target, problem=problem.id, chain=chain.id))
+                made.append(self.format.example("student", problem, chain.rationale, answer, chain=chain.id))
         return made
 
-    def solve(self, problem: Problem, path: Path) -> Flow[Solution]:
-        reply = yield Call("student", asking(problem), stop=(END,), max_tokens=self.max_tokens, about=About(problem.id))
-        return read_solution(problem, path, "student", reply)
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        prompt = self.format.asking(problem)
+        reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_solution(problem, path, "student", reply)

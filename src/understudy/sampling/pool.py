@@ -1,38 +1,35 @@
-"""The pool of other problems and their chains, from which methods draw exemplars by seed."""
+"""The exemplars of a study, as methods show them: chosen once, dropped and shuffled anew for each sample path."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from understudy.core.asks import Path
 from understudy.core.values import Chain, Problem
 
 
 class ExemplarPool:
-    """Problems with one or more chains each. `draw` never gives the problem that asks."""
+    """``problems`` that carry a gold answer, and mostly a human rationale (``meta["rationale"]``).
 
-    def __init__(self, problems: Iterable[Problem], chains: Iterable[Chain]) -> None:
-        by_problem: dict[str, list[Chain]] = defaultdict(list)
-        for chain in chains:
-            by_problem[chain.problem].append(chain)
-        self._chains: Mapping[str, Sequence[Chain]] = by_problem
-        self._problems = sorted((p for p in problems if p.id in by_problem), key=lambda p: p.id)
+    Each prompt shows a random number of them, from ``least`` to all, in random order (SCoTD shuffles per call and drops down
+    to 3: configs/train.yaml and hf_datasets.__getitem__ of the authors' code). ``least`` None: all; ``shuffle`` False: in the
+    order given.
+    """
 
-    @classmethod
-    def of_rationales(cls, problems: Sequence[Problem]) -> ExemplarPool:
-        """The pool of the problems whose data set carries a human rationale (``meta["rationale"]``): few-shot exemplars."""
-        return cls(problems, [_human(p) for p in problems if p.meta.get("rationale") and p.answer is not None])
+    def __init__(self, problems: Sequence[Problem] = (), *, least: int | None = None, shuffle: bool = True) -> None:
+        self._solved = [(problem, _human(problem)) for problem in problems]
+        self._least, self._shuffle = least, shuffle
 
-    def draw(self, path: Path, n: int, *, purpose: str) -> list[tuple[Problem, Chain]]:
-        """``n`` problems (fewer where there are fewer) with one chain each, by (study seed, problem, path, purpose)."""
-        rng = path.rng("pool", purpose)
-        others = [p for p in self._problems if p.id != path.problem]
-        return [(p, rng.choice(self._chains[p.id])) for p in rng.sample(others, min(n, len(others)))]
+    def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
+        """The solved problems for one prompt of ``path``."""
+        rng, n = path.rng("exemplars"), len(self._solved)
+        shown = n if self._least is None else rng.randint(min(self._least, n), n)
+        chosen = rng.sample(range(n), shown)
+        return [self._solved[i] for i in (chosen if self._shuffle else sorted(chosen))]
 
 
 def _human(problem: Problem) -> Chain:
-    rationale = str(problem.meta["rationale"])
+    rationale = str(problem.meta.get("rationale", ""))
     return Chain(
         problem=problem.id, path=0, text=rationale, rationale=rationale, answer=problem.answer, layer="recorded", teacher="human"
     )

@@ -84,7 +84,8 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     mapped = {ours: theirs for ours, theirs in found.fields.items() if ours != theirs}
     fields = "".join(f"{ours} = {json.dumps(theirs)}\n" for ours, theirs in mapped.items())
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
-    exemplars = 3 if "rationale" in found.fields else 0
+    shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
+    exemplars = shown if "rationale" in found.fields else ""
     return f"""# A first study for {path.name}, written by `understudy init`. Change what was guessed wrong, then:
 #   understudy try {to} -n 3        a few questions to the teacher
 #   understudy run {to}             everything; run it again to go on
@@ -101,14 +102,17 @@ path = {json.dumps(relative)}
 kind = "{found.kind}"
 sizes = {{ train = {found.rows - dev - test}, dev = {dev}, test = {test} }}
 {table}
-[teacher]                # chains you already have: engine = "recorded", chains = ["chains.jsonl"]
+{exemplars}[teacher]                # chains you already have: engine = "recorded", chains = ["chains.jsonl"]
 engine = "endpoint"      # any OpenAI-compatible server; "transformers" with checkpoint = "DIR" is a model on this machine
 url = "http://localhost:8000/v1"
 model = "the-model"
-api = "chat"             # "completions" for a base model with exemplars
+api = "chat"             # "completions" for a base model, with options = {{}} and exemplars
 # key_env = "TEACHER_KEY"
 samples = 8              # chains per question; SCoTD takes 30
-options = {{ exemplars = {exemplars} }}
+
+[teacher.options.format]
+style = "messages"
+system = "Reason step by step, briefly. End with: So the answer is: ANSWER"
 
 [student]                # from scratch; checkpoint = "DIR" starts from a pretrained model
 hidden = 128

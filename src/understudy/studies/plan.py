@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.core.errors import StudyError
+from understudy.core.prompting import Format
 from understudy.core.registry import METHODS, TASKS, object_module
 from understudy.core.values import digest
 from understudy.studies.cache import code_version, file_digest, is_done
+from understudy.studies.options import Arm
 from understudy.studies.schema import plain
-from understudy.studies.study import Arm, Study
+from understudy.studies.study import Study
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
 
 TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look")
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
+
+SPEAKER = ("engine", "checkpoint", "precision", "url", "model", "api", "identity", "slip", "misread")
+"""Who a teacher is, whatever is asked of it: in the key of its own answers."""
 
 _JOBS = {kind: f"understudy.studies.jobs.{kind}" for kind in KINDS}
 _MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -38,6 +43,8 @@ class Stage:
     key: str
     needs: Mapping[str, str]
     arguments: Mapping[str, Any]
+    pays: bool = False
+    """Asks the teacher through the run's ledger, which has one writer at a time."""
 
     def directory(self, run: Path) -> Path:
         return run / "stages" / f"{self.kind}-{self.key}"
@@ -48,10 +55,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """Where an arm's results are: selection key, and per seed the student keys by role and the answer keys by split."""
+    """Where an arm's results are: selection key, and per seed the student keys by role and the answer keys by split. An arm
+    that trains nothing has neither selection nor students."""
 
     arm: Arm
-    selection: str
+    selection: str | None
     students: Mapping[int, Mapping[str, str]]
     answers: Mapping[int, Mapping[str, str]]
 
@@ -78,17 +86,27 @@ def make_plan(study: Study) -> Plan:
     stages: dict[str, Stage] = {}
 
     def add(  # noqa: PLR0917
-        kind: Kind, label: str, needs: Mapping[str, str], arguments: Mapping[str, Any], code: list[str], libraries: bool = False
+        kind: Kind,
+        label: str,
+        needs: Mapping[str, str],
+        arguments: Mapping[str, Any],
+        code: list[str],
+        libraries: bool = False,
+        pays: bool = False,
     ) -> str:
         version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())
         decides = {name: value for name, value in arguments.items() if name != "transport"}
         key = digest([kind, dict(needs), plain(decides), version])
-        stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments))
+        stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments, pays))
         return key
 
     seed = study.seed
     task = study.make_task()
     files = {str(path): _digest_of(path, "task") for path in getattr(task, "files", lambda: [])()}
+    exemplars = plain(study.exemplars)
+    if study.exemplars.file is not None:
+        exemplars["file"] = str(study.path_of(study.exemplars.file))
+        files |= _digests([Path(exemplars["file"])], "exemplars.file")
     problems = add(
         "problems",
         study.task,
@@ -97,6 +115,7 @@ def make_plan(study: Study) -> Plan:
             "task": study.task,
             "options": plain(task),
             "files": files,
+            "exemplars": {"n": exemplars["n"], "file": exemplars["file"]},
             "seed": seed,
             "overlap": study.overlap,
             "held_out": list(study.evaluation.splits),
@@ -117,12 +136,15 @@ def make_plan(study: Study) -> Plan:
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": _digests(recorded, "teacher.chains")},
+        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars},
         [*_teacher_code(study), object_module(METHODS, study.teacher.method)],
         study.teacher.engine == "transformers",
+        study.teacher.engine != "recorded",
     )
     verdicts = add("verdicts", "answer", {"problems": problems, "chains": chains}, {}, [])
-    shared = Shared(study, problems, chains, verdicts)
+    speaker = {name: teacher[name] for name in SPEAKER}
+    asking = {"teacher": speaker, "transport": transport, "task": study.task, "task_options": plain(task)}
+    shared = Shared(study, problems, chains, verdicts, exemplars, asking)
     arms = tuple(_plan_arm(shared, arm, add) for arm in study.arms)
     return Plan(study, stages, arms, problems, chains, verdicts)
 
@@ -135,9 +157,14 @@ class Shared:
     problems: str
     chains: str
     verdicts: str
+    exemplars: Mapping[str, Any]
+    asking: Mapping[str, Any]
+    """What it takes to ask the teacher."""
 
 
 def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
+    if arm.model != "trained":
+        return _plan_untrained(shared, arm, add)
     study, evaluation = shared.study, shared.study.evaluation
     method = study.method(arm)
     needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
@@ -167,9 +194,9 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
                     "seed": seed,
                     "dev": evaluation.dev,
                     "dev_problems": evaluation.dev_problems,
-                    "vocabulary": {"method": study.teacher.method, "options": plain(dict(study.teacher.options))},
+                    "vocabulary": _formats(study),
                 },
-                [*code, object_module(METHODS, study.teacher.method)],
+                code,
                 True,
             )
         answers[seed] = {
@@ -187,6 +214,47 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
             for split in evaluation.splits
         }
     return ArmPlan(arm, selection, students, answers)
+
+
+def _plan_untrained(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
+    """An arm that trains nothing: the teacher, or the checkpoint that students start from, answers."""
+    study, method = shared.study, shared.study.method(arm)
+    evaluation = plain(study.evaluation)
+    if arm.model == "teacher":
+        says, code = dict(shared.asking), _teacher_code(study)
+    else:
+        start = study.student_of(arm).checkpoint
+        assert start is not None, "the study was validated"
+        says, code = {"checkpoint": start, "files": _digests(_checkpoint_files(Path(start), "student.checkpoint"))}, []
+    local = arm.model == "untrained" or study.teacher.engine == "transformers"
+    answers = {
+        study.seed: {
+            split: add(
+                "answers",
+                f"{arm.name}, {split}",
+                {"problems": shared.problems},
+                says
+                | {name: evaluation[name] for name in ("batch_size", "precision")}
+                | {"method": arm.method, "options": plain(method), "split": split, "votes": arm.decode.votes}
+                | {"seed": study.seed, "decoding": plain(arm.decode.decoding), "exemplars": shared.exemplars},
+                [*code, object_module(METHODS, arm.method)],
+                local,
+                arm.model == "teacher",
+            )
+            for split in study.evaluation.splits
+        }
+    }
+    return ArmPlan(arm, None, {}, answers)
+
+
+def _formats(study: Study) -> list[Any]:
+    """The raw formats of the arms' methods: what students from scratch have words for, the same ones in every arm."""
+    found: dict[str, Any] = {}
+    for arm in study.arms:
+        written = getattr(study.method(arm), "format", Format())
+        if arm.model == "trained" and written.style == "raw":
+            found[digest(plain(written))] = plain(written)
+    return [found[key] for key in sorted(found)]
 
 
 def _in_order(method: Any) -> list[str]:

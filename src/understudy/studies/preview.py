@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Call, Decoding, Message, Request
+from understudy.core.asks import Call, Decoding, Request
 from understudy.core.asks import Path as SamplePath
+from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
 from understudy.sampling.ledger import Ledger
+from understudy.studies.exemplars import exemplar_pool, mark_exemplars
 from understudy.studies.jobs.chains import make_teacher, teacher_flows
+from understudy.studies.options import Exemplars
 from understudy.studies.plan import Plan
 
 
@@ -28,9 +31,16 @@ class TeacherRequests:
 
 
 def load_problems(plan: Plan) -> list[Problem]:
-    """The study's problems, made anew (cheap, and nothing has to be there)."""
-    found: list[Problem] = plan.study.make_task().problems(seed=plan.study.seed)
-    return found
+    """The study's problems, made anew (cheap, and nothing has to be there), its exemplars among them."""
+    study = plan.study
+    options = exemplars_of(plan)
+    return mark_exemplars(study.make_task().problems(seed=study.seed), options, seed=study.seed)
+
+
+def exemplars_of(plan: Plan) -> Exemplars:
+    """The study's exemplars, their file as a path that can be opened."""
+    options = plan.study.exemplars
+    return options if options.file is None else replace(options, file=str(plan.study.path_of(options.file)))
 
 
 def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
@@ -38,7 +48,8 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     teacher = plan.study.teacher
     if teacher.engine == "recorded":
         return None
-    train = [problem for problem in load_problems(plan) if problem.split == "train"]
+    problems = load_problems(plan)
+    train = [problem for problem in problems if problem.split == "train"]
     ledger = run / "ledger.sqlite"
     if not ledger.is_file():
         return TeacherRequests(len(train) * teacher.samples, 0)
@@ -46,7 +57,7 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     settled = Decoding(teacher.temperature, teacher.top_p)
     total = bought = 0
     with Ledger.open(ledger, readonly=True) as store:
-        for path, flow in teacher_flows(train, teacher, plan.study.seed):
+        for path, flow in teacher_flows(train, exemplar_pool(problems, plan.study.exemplars), teacher, plan.study.seed):
             ask = _first_call(flow)
             if ask is not None:
                 total += 1
@@ -59,12 +70,13 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
     study = plan.study
     problems = load_problems(plan)
+    pool = exemplar_pool(problems, study.exemplars)
     if study.teacher.engine != "recorded":
         train = [problem for problem in problems if problem.split == "train"]
-        first = next(teacher_flows(train, study.teacher, study.seed), None)
+        first = next(teacher_flows(train, pool, study.teacher, study.seed), None)
         ask = _first_call(first[1]) if first else None
         if ask is not None:
-            yield f"teacher ({study.teacher.method})", rendered(ask)
+            yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)
     seen: set[str] = set()
     asked = next((p for p in problems if p.split in study.evaluation.splits), None)
     for arm in study.arms:
@@ -72,16 +84,9 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
             continue
         seen.add(arm.method)
         method: Any = study.method(arm)
-        ask = _first_call(method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed)))
+        ask = _first_call(method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed), pool))
         if ask is not None:
-            yield f"{ask.role} ({arm.method})", rendered(ask)
-
-
-def rendered(ask: Call) -> str:
-    """A prompt as text: messages one after the other, each under its role."""
-    if isinstance(ask.prompt, str):
-        return ask.prompt
-    return "\n".join(f"[{m.role}]\n{m.content}" for m in ask.prompt if isinstance(m, Message))
+            yield f"{ask.role} ({arm.method})", prompt_text(ask.prompt)
 
 
 def _first_call(flow: Any) -> Call | None:

@@ -54,7 +54,7 @@ def open_run(directory: str | Path) -> ReportData:
         summaries=tuple(summaries),
         comparisons=tuple(_comparisons(run, everything, summaries)),
         groups=tuple(_groups(run, everything)),
-        selected=tuple(_selected(run, arm) for arm in run.arms),
+        selected=tuple(_selected(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(_curves(run)),
         votes=tuple(_votes(run, found) for found in everything.values() if run.arms[found[0].arm].decode.votes > 1),
         story=tell_story(run, everything),
@@ -261,9 +261,10 @@ def _teacher(run: Run) -> dict[str, Any]:
 
 def _notes(run: Run, everything: All) -> Iterator[str]:
     study = run.study
-    scratch = [arm.name for arm in study.arms if study.student_of(arm).checkpoint is None]
+    trained = [arm for arm in study.arms if arm.model == "trained"]
+    scratch = [arm.name for arm in trained if study.student_of(arm).checkpoint is None]
     if scratch:
-        which = "The students" if len(scratch) == len(study.arms) else f"The students of {', '.join(scratch)}"
+        which = "The students" if len(scratch) == len(trained) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)

@@ -106,7 +106,7 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: in
     running: dict[Future[Any], Stage] = {}
     try:
         while waiting or running:
-            for stage in list(_ready(waiting, running))[: size - len(running)]:
+            while len(running) < size and (stage := next(_ready(waiting, running), None)) is not None:
                 del waiting[stage.key]
                 running[_submit(pool, stage, directory)] = stage
                 watcher.started(stage)
@@ -124,9 +124,11 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: in
 
 
 def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage]) -> Iterator[Stage]:
-    """Stages whose needs are done, in plan order, students first: they take longest."""
+    """Stages whose needs are done, in plan order, students first: they take longest. One at a time pays the teacher."""
+    paying = any(stage.pays for stage in running.values())
     unfinished = set(waiting) | {stage.key for stage in running.values()}
-    ready = [stage for stage in waiting.values() if not unfinished & set(stage.needs.values())]
+    free = [stage for stage in waiting.values() if not (paying and stage.pays)]
+    ready = [stage for stage in free if not unfinished & set(stage.needs.values())]
     yield from sorted(ready, key=lambda stage: stage.kind != "student")
 
 

@@ -21,8 +21,9 @@ from understudy.evaluation.outcomes import counts, outcome_of, outcome_of_vote
 from understudy.evaluation.statistics import wilson
 from understudy.studies.cache import is_done, read_manifest
 from understudy.studies.holdings import read_plan
+from understudy.studies.options import Arm
 from understudy.studies.schema import build
-from understudy.studies.study import Arm, Study
+from understudy.studies.study import Study
 
 
 class Run:
@@ -48,6 +49,7 @@ class Run:
         return self.stage(next(key for key, k in self._kinds.items() if k == kind))
 
     def selection(self, arm: str) -> Path:
+        """Of an arm that trains: `students` of the others is empty."""
         return self.stage(self._planned[arm]["selection"])
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
@@ -132,7 +134,8 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
         "arm": scored.arm,
         "method": run.arms[scored.arm].method,
         "role_models": dict(scored.says["role_models"]),
-        "engine": "transformers",
+        "engine": run.study.teacher.engine if run.arms[scored.arm].model == "teacher" else "transformers",
+        "model": run.arms[scored.arm].model,
         "precision": run.study.evaluation.precision,
         "task": run.study.task,
         "split": scored.split,

@@ -12,7 +12,7 @@ from understudy.core.values import Problem, Solution, to_json
 from understudy.core.vote import vote
 from understudy.evaluation.run import answer
 from understudy.studies.card import read_card
-from understudy.studies.study import Decode
+from understudy.studies.options import Decode
 
 
 @dataclass(frozen=True)

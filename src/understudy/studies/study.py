@@ -2,6 +2,7 @@
 
 [study]       name, seed, seeds
 [task]        name = "diary" | "files", and its options
+[exemplars]   solved problems that prompts show
 [teacher]     engine, samples, ...
 [student]     what every arm trains          (understudy.training.options.StudentOptions)
 [training]    how every arm trains it        (understudy.training.options.TrainingOptions)
@@ -18,161 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.asks import Decoding
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.registry import find
-from understudy.selection.select import Selection
+from understudy.studies.options import Arm, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build, plain
 from understudy.training.options import StudentOptions, TrainingOptions
-
-_NEEDED = {
-    "chains": "files of chains",
-    "checkpoint": "the directory of a model",
-    "url": 'an address, e.g. "http://localhost:8000/v1"',
-    "model": "the model's name at its address",
-}
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """Who writes the chains.
-
-    ``engine``: ``procedural`` (the world's own teacher), ``recorded`` (chains that somebody already has), ``transformers`` (a
-    model directory on this machine) or ``endpoint`` (an OpenAI-compatible server). ``samples``: chains per problem; 30 is
-    SCoTD's N (arXiv 2306.14050, README of the authors' code). ``temperature`` 1.0 is the SCoTD preset, unverified (their code
-    takes it from a configuration; second-hand notes say 1.0). ``method``: whose question is put to the teacher.
-    """
-
-    engine: Literal["procedural", "recorded", "transformers", "endpoint"] = "procedural"
-    samples: int = 30
-    temperature: float = 1.0
-    top_p: float = 1.0
-    method: str = "scotd"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of ``method``."""
-    slip: float = 0.05
-    """procedural: chance of a wrong result in a step."""
-    misread: float = 0.5
-    """procedural: chance that a chain reads an ambiguous verb the wrong way."""
-    checkpoint: str | None = None
-    """transformers: the model's directory."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """transformers: what its weights are loaded as."""
-    url: str = ""
-    """endpoint: its address with ``/v1``."""
-    model: str = ""
-    """endpoint: the model's name there."""
-    api: Literal["completions", "chat"] = "completions"
-    """endpoint: raw prompts, or messages (a raw prompt becomes one user message)."""
-    key_env: str | None = None
-    """endpoint: the environment variable that holds the key; the key itself is never written."""
-    concurrency: int = 16
-    """endpoint: requests at once."""
-    timeout: float = 120.0
-    """endpoint: seconds for one answer."""
-    first_look: int = 50
-    """endpoint: after so many replies the sampling stops where nearly all of them are useless; 0 never looks."""
-    retries: int = 4
-    """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
-    identity: str | None = None
-    """endpoint: what names the model in the ledger; its url and name by default."""
-    chains: tuple[str, ...] = ()
-    """recorded: JSONL files of chains, or corpora (.parquet); relative to the study file."""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """recorded: our field -> the JSONL's field, where the names differ."""
-    prefer: Literal["text", "recorded"] = "text"
-    """recorded: which answer counts where the text states another than the row does."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0), ("first_look", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
-        needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}
-        for name in needs.get(self.engine, ()):
-            if not getattr(self, name):
-                raise ValueError(f'{name} must be given: an engine "{self.engine}" needs {_NEEDED[name]}')
-
-
-@dataclass(frozen=True)
-class Decode:
-    """How an arm's student answers: greedy once, or ``votes`` sampled paths and the majority (self-consistency).
-
-    ``temperature`` 0.7 for votes: FEASIBILITY-scale trials here; the self-consistency papers use 0.5 to 0.7. ``weighted``
-    makes the likelihood-weighted vote the arm's result; both are always reported.
-    """
-
-    votes: int = 1
-    temperature: float | None = None
-    """None: 0 for one vote, 0.7 for several."""
-    top_p: float = 1.0
-    weighted: bool = False
-
-    def __post_init__(self) -> None:
-        if self.votes < 1:
-            raise ValueError(f"votes = {self.votes}: at least 1")
-        if self.votes > 1 and self.decoding.temperature == 0:
-            raise ValueError("temperature = 0 with several votes: they would all be the same; give a temperature")
-
-    @property
-    def decoding(self) -> Decoding:
-        default = 0.0 if self.votes == 1 else 0.7
-        return Decoding(default if self.temperature is None else self.temperature, self.top_p)
-
-    @property
-    def label(self) -> str:
-        """The ``decoding`` column of the results."""
-        drawn = f"T={self.decoding.temperature:g}" + (f" top_p={self.top_p:g}" if self.top_p < 1 else "")
-        if self.votes > 1:
-            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {drawn}"
-        return "greedy" if self.decoding.temperature == 0 else drawn
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is asked of the students.
-
-    ``splits``: the splits to answer; the first is the headline. ``dev``: the split from which checkpoints are chosen, at
-    most ``dev_problems`` of it; it may not be one of ``splits``. ``baseline``: the arm that every other is compared with
-    (default: the first). ``reference``: problems are also compared by the meta key ``by`` (accuracy by number of steps).
-    """
-
-    splits: tuple[str, ...] = ("test",)
-    dev: str = "dev"
-    dev_problems: int = 200
-    batch_size: int = 256
-    precision: Literal["float32", "bfloat16"] = "float32"
-    by: str = "steps"
-    resamples: int = 10_000
-    """Bootstrap and permutation resamples."""
-
-    def __post_init__(self) -> None:
-        if not self.splits or "train" in (*self.splits, self.dev):
-            raise ValueError(
-                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; train is what students learn"
-            )
-        for name, least in (("dev_problems", 1), ("batch_size", 1), ("resamples", 100)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
-        if self.dev in self.splits:
-            raise ValueError(
-                f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
-                "refused; name another split"
-            )
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One row of the comparison: a method with its options, the chains it is given, and how its student answers."""
-
-    name: str
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    select: Selection = field(default_factory=Selection)
-    decode: Decode = field(default_factory=Decode)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [training] that this arm sets otherwise."""
-    student: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [student] that this arm sets otherwise."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +38,7 @@ class Study:
     training: TrainingOptions
     evaluation: Evaluation
     arms: tuple[Arm, ...]
+    exemplars: Exemplars = field(default_factory=Exemplars)
     seed: int = 0
     seeds: int = 1
     overlap: Literal["error", "drop"] = "error"
@@ -225,7 +77,8 @@ class Study:
 
 
 _HEAD = ("name", "seed", "seeds", "overlap", "title", "description")
-_TABLES = ("study", "task", "teacher", "student", "training", "evaluation", "arms")
+_OPTIONS = ("exemplars", "teacher", "student", "training", "evaluation")
+_TABLES = ("study", "task", *_OPTIONS, "arms")
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -268,7 +121,7 @@ def _study(tables: Mapping[str, Any]) -> Study:
     body = {
         "task": task.pop("name"),
         "task_options": task,
-        **{name: tables.get(name, {}) for name in ("teacher", "student", "training", "evaluation")},
+        **{name: tables.get(name, {}) for name in _OPTIONS},
         "arms": arms,
         **head,
     }
@@ -289,9 +142,27 @@ def _validate(study: Study) -> None:
             "chains or a transformers model"
         )
     study.make_task()
-    build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
+    asks = build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
+    if study.teacher.engine == "endpoint" and study.teacher.api == "completions" and asks.format.style == "messages":
+        raise StudyError('teacher.options.format.style = "messages": these need teacher.api = "chat"')
     for arm in study.arms:
-        study.method(arm), study.training_of(arm), study.student_of(arm)
+        _validate_arm(study, arm)
+
+
+def _validate_arm(study: Study, arm: Arm) -> None:
+    """The arm's options are right, and there is a model that can answer by its method."""
+    where = f"arms[{arm.name!r}]"
+    method, student = study.method(arm), study.student_of(arm)
+    study.training_of(arm)
+    if arm.model == "trained":
+        if not method.roles:
+            raise StudyError(f'{where}: method {arm.method!r} trains nothing; set model = "untrained" or model = "teacher"')
+        if method.format.style == "messages" and student.checkpoint is None:
+            raise StudyError(f'{where}.options.format.style = "messages": a student from scratch has no chat template; use "raw"')
+    elif arm.model == "untrained" and student.checkpoint is None:
+        raise StudyError(f'{where}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
+    elif arm.model == "teacher" and study.teacher.engine == "recorded":
+        raise StudyError(f'{where}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:

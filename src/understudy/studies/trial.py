@@ -10,6 +10,7 @@ from understudy.core.errors import DataError
 from understudy.core.protocols import silent
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.importing import import_chains
+from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.jobs.chains import sample
 from understudy.studies.plan import make_plan
 from understudy.studies.preview import load_problems
@@ -34,7 +35,8 @@ def try_teacher(study: Study, directory: Path, n: int) -> list[Tried]:
     raises: StudyError, DataError, EngineError where no ask succeeds.
     """
     plan = make_plan(study)
-    learn = [problem for problem in load_problems(plan) if problem.split == "train"]
+    problems = load_problems(plan)
+    learn = [problem for problem in problems if problem.split == "train"]
     if not learn:
         raise DataError("the task has no training question to try")
     if study.teacher.engine == "recorded":
@@ -42,8 +44,9 @@ def try_teacher(study: Study, directory: Path, n: int) -> list[Tried]:
     make_directory(directory)
     arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
-        teacher = replace(study.teacher, samples=1)
-        chains, errors = sample(learn[:n], teacher, arguments, directory / "ledger.sqlite", silent)
+        teacher = replace(study.teacher, samples=1, first_look=0)
+        pool = exemplar_pool(problems, study.exemplars)
+        chains, errors = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in chains}
     failed = {error["problem"]: error["error"] for error in errors}
     return [_tried(problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from understudy.core.tokens import Tokenizer, encode_source, encode_text
+from understudy.core.tokens import Tokenizer, encode_messages, encode_source, encode_text
 from understudy.core.values import Example
 
 
@@ -37,7 +37,10 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool) -> Tokens:
     assert example.target, f"example of problem {example.problem!r} has nothing to learn"
     target.append(tokenizer.eos_token_id)
     weights.append(example.target[-1].weight * example.weight)
-    source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
+    if example.messages:
+        source = encode_messages(tokenizer, example.messages)
+    else:
+        source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
     return Tokens(example.problem, example.chain, tuple(source), tuple(target), tuple(weights))
 
 

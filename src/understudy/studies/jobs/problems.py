@@ -13,6 +13,8 @@ from understudy.core.registry import find
 from understudy.core.values import Problem
 from understudy.corpus.store import write_rows
 from understudy.studies.cache import write_json
+from understudy.studies.exemplars import mark_exemplars
+from understudy.studies.options import Exemplars
 from understudy.studies.schema import build
 from understudy.tasks.splits import Overlap, check_overlap
 
@@ -21,7 +23,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     """Write ``problems.parquet`` and ``overlap.json``; say how many problems each split has."""
     assert not needs
     task = build(find("task", arguments["task"]), dict(arguments["options"]), "task")
-    problems = task.problems(seed=arguments["seed"])
+    exemplars = build(Exemplars, arguments["exemplars"], "exemplars")
+    problems = mark_exemplars(task.problems(seed=arguments["seed"]), exemplars, seed=arguments["seed"])
     sizes = Counter(problem.split for problem in problems)
     for split in ["train", *arguments["used"], *arguments["held_out"]]:
         if not sizes[split]:

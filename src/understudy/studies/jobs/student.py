@@ -10,6 +10,7 @@ from typing import Any
 
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError, StudyError
+from understudy.core.prompting import Format, prompt_text
 from understudy.core.protocols import LocalEngine, Method, Progress
 from understudy.core.registry import find
 from understudy.core.values import Chain, Example, Outcome, Problem
@@ -37,7 +38,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         for name, path in needs.items()
         if name.startswith("student:")
     }
-    examples = [e for e in make_examples(method, learn, chosen, engines, seed=arguments["seed"]) if e.role == arguments["role"]]
+    made = make_examples(method, learn, chosen, engines, seed=arguments["seed"])
+    examples = [e for e in made if e.role == arguments["role"]]
     if not examples:
         raise StudyError(
             f"arm with method {arguments['method']!r}: nothing is left to train role {arguments['role']!r} on: "
@@ -60,7 +62,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         options=build(TrainingOptions, arguments["training"], "training"),
         out=directory,
         seed=arguments["seed"],
-        vocabulary=vocabulary(arguments["vocabulary"], learn, chains, seed=arguments["seed"]),
+        vocabulary=vocabulary([build(Format, f, "format") for f in arguments["vocabulary"]], learn, chains),
         score=score if len(method.roles) == 1 else None,
         progress=progress,
     )
@@ -77,7 +79,7 @@ def make_examples(
     by_problem: dict[str, list[Chain]] = defaultdict(list)
     for chain in chains:
         by_problem[chain.problem].append(chain)
-    pool = ExemplarPool(problems, chains)
+    pool = ExemplarPool()
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool)) for p in problems)
     made: dict[str, list[Example]] = {}
     for done in drive(flows, engines, seed=seed):
@@ -87,16 +89,21 @@ def make_examples(
     return [example for problem in problems for example in made[problem.id]]
 
 
-def vocabulary(of: Mapping[str, Any], problems: Sequence[Problem], chains: Sequence[Chain], *, seed: int) -> Iterator[str]:
-    """The text from which a tokenizer from scratch takes its words: every training question and every chain.
+def vocabulary(formats: Sequence[Format], problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
+    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format.
 
     Not the arm's own selection: so all arms of a study read and write with the same words.
     """
-    method = build(find("method", of["method"]), dict(of["options"]), "teacher.options")
-    for example in make_examples(method, problems, chains, {}, seed=seed):
-        yield "".join(segment.text for segment in example.segments)
-    with_chains = {chain.problem for chain in chains}
-    yield from (problem.question for problem in problems if problem.id not in with_chains)
+    by_id = {problem.id: problem for problem in problems}
+    asked = {problem.id for problem in problems} - {chain.problem for chain in chains if chain.answer is not None}
+    for written in formats:
+        for chain in chains:
+            if chain.answer is not None:
+                problem = by_id[chain.problem]
+                yield prompt_text(written.asking(problem)) + written.telling(chain.rationale, chain.answer, problem.kind)
+        for problem in problems:
+            if problem.id in asked:
+                yield prompt_text(written.asking(problem))
 
 
 def _chosen(chains: Iterable[Chain], selection: Path) -> list[Chain]:

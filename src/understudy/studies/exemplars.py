@@ -1,0 +1,45 @@
+"""The exemplars of a study: chosen from training or given, and out of everything else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from understudy.core.errors import DataError, StudyError
+from understudy.core.values import Problem
+from understudy.sampling.pool import ExemplarPool
+from understudy.studies.options import Exemplars
+from understudy.tasks.files import read_problems
+
+SPLIT = "exemplars"
+
+
+def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
+    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened.
+
+    Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
+    """
+    if options.file is not None:
+        given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
+        shown = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(given, 1)]
+        bare = next((p.id for p in shown if p.answer is None or not p.meta.get("rationale")), None)
+        if bare is not None:
+            raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+        return [*problems, *shown]
+    if not options.n:
+        return list(problems)
+    able = sorted(p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale"))
+    if len(able) < options.n:
+        raise StudyError(
+            f"exemplars.n = {options.n}: only {len(able)} training problems have a rationale; map the field that holds it "
+            "(task.fields.rationale), or write some by hand: exemplars.file"
+        )
+    chosen = set(random.Random(f"exemplars\x1f{seed}").sample(able, options.n))
+    return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
+
+
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars) -> ExemplarPool:
+    """The pool that methods draw from, of the problems that `mark_exemplars` marked."""
+    return ExemplarPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle)

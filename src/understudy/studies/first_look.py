@@ -1,0 +1,47 @@
+"""The first replies of a teacher, judged before many are bought: what they are like, and whether to go on."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from understudy.checks.answer import check
+from understudy.core.errors import StudyError
+from understudy.core.values import Chain, Outcome, Problem
+
+USELESS = 0.9
+"""The sampling stops where more than this share of the first replies cannot become a training example."""
+
+
+def first_look(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> str:
+    """One line on the first ``chains``: accuracy against gold, unparsed, cut off, refused, disagreement.
+
+    Raises StudyError, saying what to look at, where nearly all are useless.
+    """
+    counted = Counter(check(problems[chain.problem], chain).outcome for chain in chains)
+    n = len(chains)
+    decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
+    right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
+    lost = {"unparsed": Outcome.UNPARSED, "cut off": Outcome.TRUNCATED, "refused": Outcome.REFUSED}
+    report = f"first {n} replies: {right}" + ", ".join(f"{counted[o]} {name}" for name, o in lost.items())
+    if n and sum(counted[outcome] for outcome in lost.values()) > USELESS * n:
+        raise StudyError(
+            f"{report}: hardly any can be used, so the sampling was stopped; what came is in the ledger. Look at them with "
+            "`understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, exemplars), is "
+            "teacher.options.max_tokens large enough, is task.kind right? teacher.first_look = 0 goes on all the same"
+        )
+    split = _disagreement(chains)
+    if split is None:
+        return report
+    return f"{report}; where a question has several answers, {split:.0%} of them are not its most frequent one"
+
+
+def _disagreement(chains: Sequence[Chain]) -> float | None:
+    """The share of answers that are not their question's most frequent one, over questions with several answers."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for chain in chains:
+        if chain.answer is not None:
+            answers[chain.problem].append(chain.answer)
+    several = [found for found in answers.values() if len(found) > 1]
+    total = sum(map(len, several))
+    return None if not total else 1 - sum(max(Counter(found).values()) for found in several) / total
