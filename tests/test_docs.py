@@ -12,7 +12,9 @@ import pytest
 from understudy.cli import VERBS
 from understudy.core.prompting import Format
 from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.few_shot import FewShot
 from understudy.methods.scotd import SCoTD
+from understudy.methods.zero_shot import ZeroShot
 from understudy.selection.select import Selection
 from understudy.studies.options import Arm, Decode, Evaluation, Exemplars, Teacher
 from understudy.studies.study import load_study
@@ -31,25 +33,11 @@ def test_every_verb_is_documented(verb):
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        Exemplars,
-        Format,
-        Teacher,
-        StudentOptions,
-        TrainingOptions,
-        Evaluation,
-        Arm,
-        Decode,
-        Selection,
-        Diary,
-        Files,
-        SCoTD,
-        AnswerOnly,
-    ],
-    ids=lambda o: o.__name__,
-)
+TABLES = [Exemplars, Format, Teacher, StudentOptions, TrainingOptions, Evaluation, Arm, Decode, Selection, Diary, Files]
+METHODS = [SCoTD, AnswerOnly, FewShot, ZeroShot]
+
+
+@pytest.mark.parametrize("options", [*TABLES, *METHODS], ids=lambda o: o.__name__)
 def test_every_key_of_a_study_is_documented_with_its_default(options):
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(options):

@@ -1,5 +1,7 @@
 """SCoTD and the answer-only baseline: the exact prompts, the exact targets, what is read from replies."""
 
+from dataclasses import replace
+
 import pytest
 
 from understudy.core.asks import Message, Path, Reply
@@ -8,7 +10,9 @@ from understudy.core.values import Chain, Problem
 from understudy.engines.drive import drive
 from understudy.engines.scripted import ScriptedEngine
 from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.few_shot import FewShot
 from understudy.methods.scotd import SCoTD
+from understudy.methods.zero_shot import ZeroShot
 from understudy.sampling.pool import ExemplarPool
 
 PROBLEM = Problem("p", "What is 2 + 3?", "number", "5")
@@ -112,3 +116,54 @@ def test_exemplars_are_shuffled_and_dropped_by_seed_problem_and_path():
     assert drawn[2] == [p.id for p, _ in pool.exemplars(Path("x", 2, 0))]
     still = ExemplarPool(problems, shuffle=False).exemplars(Path("x", 2, 0))
     assert [p for p, _ in still] == problems
+
+
+@pytest.mark.parametrize(("chain", "shown"), [(True, " 1 + 1 = 2. So the answer is: 2"), (False, " So the answer is: 2")])
+def test_few_shot_shows_exemplars_with_or_without_their_chain_and_trains_nothing(chain, shown):
+    method, pool = FewShot(chain=chain), ExemplarPool([OTHER])
+    solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p"), pool), Reply(" So the answer is: 5"))
+    assert request.ask.prompt == f"Q: What is 1 + 1?\nA:{shown}\n\nQ: What is 2 + 3?\nA:"
+    assert (request.ask.role, solution.answer, method.roles) == ("student", "5", ())
+    assert run(method.examples(PROBLEM, CHAINS, pool))[0] == []
+
+
+def thinking(request):
+    text = request.ask.prompt if isinstance(request.ask.prompt, str) else request.ask.prompt[-1].content
+    return Reply(" 5.", tokens=2, logprobs=(-1.0,)) if text.endswith(" is") else Reply(" 2 and\n\n3.", tokens=4, logprobs=(-0.5,))
+
+
+def test_zero_shot_asks_for_a_rationale_and_then_for_the_answer():
+    engine = ScriptedEngine(thinking, identity="e")
+    (done,) = drive([(Path("p"), ZeroShot().solve(PROBLEM.blind(), Path("p"), EMPTY))], {"student": engine})
+    first, second = (request.ask for request in engine.asked)
+    assert first.prompt == "Q: What is 2 + 3?\nA: Let's think step by step."
+    assert second.prompt == f"{first.prompt} 2 and\n\n3.\nTherefore, the answer (arabic numerals) is"
+    assert (done.value.answer, done.value.tokens, done.value.logprob) == ("5", 6, -0.75)
+    assert done.value.text == "2 and\n\n3.\nTherefore, the answer (arabic numerals) is 5."
+
+
+def test_zero_shot_without_a_chain_asks_for_the_answer_alone():
+    choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"))
+    solution, (request,) = run(ZeroShot(chain=False).solve(choice.blind(), Path("c"), EMPTY), Reply(" B."))
+    assert request.ask.prompt.endswith("\nA: Among A through B, the answer is")
+    assert solution.answer == "B"
+
+
+def test_zero_shot_in_a_chat_thinks_in_one_turn_and_answers_in_the_next():
+    engine = ScriptedEngine(thinking, identity="e")
+    flow = ZeroShot(format=Format("messages")).sample(PROBLEM, Path("p"), EMPTY)
+    (done,) = drive([(Path("p"), flow)], {"teacher": engine})
+    assert [m.role for m in engine.asked[1].ask.prompt] == ["user", "assistant", "user"]
+    assert engine.asked[0].ask.prompt[0].content == "What is 2 + 3?\nLet's think step by step."
+    assert (done.value.answer, done.value.rationale) == ("5", "2 and\n\n3.")
+
+
+def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain():
+    def cut(request):
+        said = thinking(request)
+        return said if said.text == " 5." else replace(said, finish="length")
+
+    engine, method = ScriptedEngine(cut, identity="e"), ZeroShot()
+    (solved,) = drive([(Path("p"), method.solve(PROBLEM.blind(), Path("p"), EMPTY))], {"student": engine})
+    (sampled,) = drive([(Path("p"), method.sample(PROBLEM, Path("p"), EMPTY))], {"teacher": engine})
+    assert (solved.value.finish, solved.value.answer, sampled.value.finish) == ("stop", "5", "length")

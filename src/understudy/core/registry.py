@@ -10,7 +10,9 @@ from understudy.core.errors import StudyError, nearest
 
 METHODS: Mapping[str, str] = {
     "answer_only": "understudy.methods.answer_only:AnswerOnly",
+    "few_shot": "understudy.methods.few_shot:FewShot",
     "scotd": "understudy.methods.scotd:SCoTD",
+    "zero_shot": "understudy.methods.zero_shot:ZeroShot",
 }
 
 TASKS: Mapping[str, str] = {

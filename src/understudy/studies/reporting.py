@@ -13,6 +13,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Verdict
 from understudy.corpus.store import read_rows
@@ -27,6 +30,7 @@ from understudy.studies.study import file_name
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
 
+Rows = NDArray[np.float64]
 All = Mapping[tuple[str, str], list[Scored]]
 """(arm, split) -> seeds"""
 
@@ -140,8 +144,7 @@ def _comparisons(run: Run, everything: All, summaries: Sequence[Summary]) -> Ite
             first, second = everything[arm, split], everything[other, split]
             names = answered([*first, *second])
             found = paired(
-                correctness(first, names),
-                correctness(second, names),
+                *_paired_seeds(correctness(first, names), correctness(second, names)),
                 resamples=evaluation.resamples,
                 seed=run.study.seed,
             )
@@ -163,6 +166,13 @@ def _comparisons(run: Run, everything: All, summaries: Sequence[Summary]) -> Ite
         for one, p in zip(made, holm([one.p for one in made]), strict=True):
             both_lost = {(one.arm, split), (one.other, split)} <= lost
             yield replace(one, p_holm=p, says=_verdict(one, p, both_lost=both_lost))
+
+
+def _paired_seeds(first_SN: Rows, second_SN: Rows) -> tuple[Rows, Rows]:
+    """Both with as many seeds: what was not trained (a teacher, an untrained checkpoint) answers every seed alike."""
+    seeds = max(len(first_SN), len(second_SN))
+    first, second = (rows.repeat(seeds, axis=0) if len(rows) == 1 else rows for rows in (first_SN, second_SN))
+    return first, second
 
 
 def _verdict(one: Comparison, p: float, *, both_lost: bool) -> str:

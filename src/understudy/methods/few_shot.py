@@ -1,0 +1,47 @@
+"""The few-shot baseline (Wei et al. 2022, arXiv 2201.11903): solved problems in the prompt, nothing trained.
+
+With ``chain`` the exemplars show their rationale (chain-of-thought prompting), without it only their answers (standard
+prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). An arm says who answers: ``model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from understudy.core.asks import About, Call, Flow, Path, Reply
+from understudy.core.prompting import Format
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """``chain``: exemplars with their rationales. ``max_tokens``: limit of a reply. ``format``: how prompts are written."""
+
+    chain: bool = True
+    max_tokens: int = 256
+    format: Format = field(default_factory=Format)
+
+    name: ClassVar[str] = "few_shot"
+    paper: ClassVar[str] = "2201.11903"
+    roles: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+        ask = self._ask("teacher", problem, path, pool)
+        reply: Reply = yield ask
+        return self.format.read_chain(problem, path, reply, prompt=ask.prompt)
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        reply: Reply = yield self._ask("student", problem, path, pool)
+        return self.format.read_solution(problem, path, "student", reply)
+
+    def _ask(self, role: str, problem: Problem, path: Path, pool: Pool) -> Call:
+        shown = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
+        return Call(role, self.format.asking(problem, shown), self.format.stop, self.max_tokens, about=About(problem.id))

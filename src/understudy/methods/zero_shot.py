@@ -1,0 +1,96 @@
+"""The zero-shot baseline (Kojima et al. 2022, arXiv 2205.11916): a trigger instead of exemplars, nothing trained.
+
+With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind
+of answer, gets the answer after it. Without it the second trigger alone is asked. As the teacher's method this is how
+Fine-tune-CoT (arXiv 2212.10071) samples its chains.
+
+    Q: {question}                                         Q: {question}
+    A: Let's think step by step.{rationale}               A: The answer (arabic numerals) is{answer}
+    Therefore, the answer (arabic numerals) is{answer}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply
+from understudy.core.prompting import Format
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+
+TRIGGER = "Let's think step by step."
+_ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (Yes or No) is"}
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """``chain``: think before answering. ``max_tokens``: limit of a rationale; ``answer_tokens``: of an answer (both as in
+    the authors' code: max_length_cot 128 for most sets, 256 here for longer ones; max_length_direct 32). ``format``: how
+    prompts are written; in messages the triggers are part of the user's turns."""
+
+    chain: bool = True
+    max_tokens: int = 256
+    answer_tokens: int = 32
+    format: Format = field(default_factory=Format)
+
+    name: ClassVar[str] = "zero_shot"
+    paper: ClassVar[str] = "2205.11916"
+    roles: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+        prompt, thought, reply = yield from self._ask("teacher", problem)
+        cut = thought is not None and thought.finish == "length"
+        whole = replace(reply, finish="length") if cut else reply
+        return self.format.read_chain(problem, path, whole, prompt=prompt)
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        _, _, reply = yield from self._ask("student", problem)
+        return self.format.read_solution(problem, path, "student", reply)
+
+    def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
+        """The first prompt, the rationale's reply, and rationale and answer as one reply, which ends as the answer did: it was
+        asked for after a thought that was cut off, too. (As a chain to learn from such a thought is not whole.)"""
+        about, asked = About(problem.id), self.format.asking(problem)
+        answer = _answer_trigger(problem)
+        if not self.chain:
+            prompt = _with(asked, f"{answer[0].upper()}{answer[1:]}")
+            reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens, about=about)
+            return prompt, None, replace(reply, text=f"{answer} {reply.text.strip()}")
+        prompt = _with(asked, TRIGGER)
+        # A rationale may have empty lines: only a question that goes on ends it.
+        thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens, about=about)
+        rest = _and_then(prompt, thought.text, f"Therefore, {answer}")
+        said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens, about=about)
+        both = replace(
+            said,
+            text=f"{thought.text.strip()}\nTherefore, {answer} {said.text.strip()}",
+            tokens=None if thought.tokens is None or said.tokens is None else thought.tokens + said.tokens,
+            logprobs=thought.logprobs + said.logprobs,
+        )
+        return prompt, thought, both
+
+
+def _answer_trigger(problem: Problem) -> str:
+    if problem.choices:
+        return f"among A through {chr(64 + len(problem.choices))}, the answer is"
+    return _ANSWERS.get(problem.kind, "the answer is")
+
+
+def _with(prompt: Prompt, trigger: str) -> Prompt:
+    """``prompt`` with ``trigger`` at the beginning of the reply, or at the end of the user's turn."""
+    if isinstance(prompt, str):
+        return f"{prompt} {trigger}"
+    return (*prompt[:-1], Message("user", f"{prompt[-1].content}\n{trigger}"))
+
+
+def _and_then(prompt: Prompt, said: str, trigger: str) -> Prompt:
+    if isinstance(prompt, str):
+        return f"{prompt}{said.rstrip()}\n{trigger}"
+    return (*prompt, Message("assistant", said.strip()), Message("user", trigger))

@@ -1,0 +1,114 @@
+"""Before and after in one table: the teacher, the untrained checkpoint and the trained student answer the same questions."""
+
+import json
+
+import pytest
+from checkpoints import make
+from command import understudy
+from loopback import Server, completion
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "files"
+path = "q.jsonl"
+kind = "number"
+sizes = { train = 12, dev = 4, test = 8 }
+[exemplars]
+n = 2
+[teacher]
+engine = "endpoint"
+url = "URL"
+model = "tiny"
+samples = 1
+retries = 0
+first_look = 0
+[student]
+CHECKPOINT
+[training]
+steps = 2
+batch_size = 2
+checks = 1
+[[arms]]
+name = "scotd"
+method = "scotd"
+options = { max_tokens = 8 }
+[[arms]]
+name = "teacher, few-shot"
+method = "few_shot"
+model = "teacher"
+[[arms]]
+name = "teacher, zero-shot, no chain"
+method = "zero_shot"
+model = "teacher"
+options = { chain = false }
+[[arms]]
+name = "before"
+method = "few_shot"
+model = "untrained"
+options = { max_tokens = 4 }
+"""
+
+
+def answer(_path, body, _n):
+    if body["prompt"].endswith(" is"):
+        return completion(" 0.")
+    number = int(body["prompt"].rpartition("What is ")[2].partition(" ")[0])
+    return completion(f" {number} + 1 = {number + 1}. So the answer is: {number + 1}")
+
+
+@pytest.fixture
+def study(tmp_path):
+    rows = [{"question": f"What is {i} + 1?", "answer": i + 1, "rationale": f"{i} + 1 = {i + 1}."} for i in range(24)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make("gpt2", tmp_path / "start", context=512)
+
+    def write(url):
+        (tmp_path / "s.toml").write_text(STUDY.replace("URL", url).replace("CHECKPOINT", 'checkpoint = "start"'))
+
+    return write
+
+
+def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        ran = understudy("run", "s.toml", cwd=tmp_path)
+        assert ran.code == 0, ran.out + ran.err
+        asked = len(server.got)
+        assert asked == 10 + 8 + 8, "10 training questions without the 2 exemplars, and twice 8 test questions"
+        again = understudy("run", "s.toml", "--set", "teacher.samples=2", "--seeds", "2", cwd=tmp_path)
+        assert again.code == 0, again.err
+        assert len(server.got) == asked + 10, "more chains ask for no test answer again"
+    rows = {row["arm"]: row for row in json.loads(understudy("results", "runs/s", "--json", cwd=tmp_path).out)}
+    assert (rows["teacher, few-shot"]["correct"], rows["teacher, zero-shot, no chain"]["wrong"]) == (8, 8)
+    assert {name: (row["model"], row["engine"]) for name, row in rows.items()} == {
+        "scotd": ("trained", "transformers"),
+        "teacher, few-shot": ("teacher", "endpoint"),
+        "teacher, zero-shot, no chain": ("teacher", "endpoint"),
+        "before": ("untrained", "transformers"),
+    }
+    assert all(row["n"] == 8 for row in rows.values())
+    prompts = [body["prompt"] for _, body in server.got if body["prompt"].endswith("A:")]
+    assert all(prompt.count("So the answer is: ") == 2 for prompt in prompts)
+    assert understudy("show-training", "runs/s", cwd=tmp_path).code == 0
+    refused = understudy("show-training", "runs/s", "--arm", "before", cwd=tmp_path)
+    assert (refused.code, "trains nothing" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("arms.3.model=trained", "method 'few_shot' trains nothing"),
+        ("student.checkpoint=nowhere", "there is no directory"),
+        ("exemplars.n=13", "only 12 training problems have a rationale"),
+        ("teacher.options.format.style=messages", 'need teacher.api = "chat"'),
+        ("exemplars.file=e.jsonl", "not both"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_asked(tmp_path, study, change, says):
+    with Server(answer) as server:
+        study(server.url)
+        ran = understudy("run", "s.toml", "--set", change, cwd=tmp_path)
+        assert (ran.code, "Traceback" in ran.err, server.got) == (2, False, []), ran.out + ran.err
+        assert says in ran.err
