@@ -92,7 +92,7 @@ def test_try_shows_prompt_reply_answer_and_verdict_and_the_run_does_not_ask_agai
         study(server.url)
         ran = understudy("try", "s.toml", "-n", "2", cwd=tmp_path)
         assert ran.code == 0, ran.err
-        for shown in ("Q: ", "raw reply", "So the answer is:", "read by: marker", "gold", "tokens:    5", "2 tried:"):
+        for shown in ("Q: ", "raw reply", "So the answer is:", "read by: marker", "gold", "tokens:    3 read, 5 written", "2 tried:"):
             assert shown in ran.out, shown
         assert len(server.got) == 2
         understudy("sample", "s.toml", cwd=tmp_path)
@@ -134,3 +134,13 @@ def test_a_teacher_whose_first_replies_are_useless_is_stopped_before_more_are_bo
         on = understudy("sample", "s.toml", "--set", "teacher.first_look=0", cwd=tmp_path)
         assert on.code == 0, on.err
         assert len(server.got) <= 90 + 8, "only what was in flight is asked for again"
+
+
+def test_try_says_what_the_run_will_cost(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        price = ("--set", "teacher.price.input=1000", "--set", "teacher.price.output=20000")
+        ran = understudy("try", "s.toml", "-n", "2", *price, cwd=tmp_path)
+    assert "3 read, 5 written, cost 0.1" in ran.out, ran.out + ran.err
+    assert "; cost 0.21" in ran.out
+    assert "90 chains: about 270 tokens to read and 450 to write, 9.27 at the study's price" in " ".join(ran.out.split())

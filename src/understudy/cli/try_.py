@@ -15,8 +15,9 @@ from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.core.errors import StudyError
 from understudy.reports.words import printable
-from understudy.studies.study import Study, load_study
-from understudy.studies.trial import Tried, try_teacher
+from understudy.studies.options import Price
+from understudy.studies.study import load_study
+from understudy.studies.trial import Trial, Tried, try_teacher
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
@@ -31,15 +32,15 @@ def main(verb: str, argv: Sequence[str]) -> int:
         raise StudyError(f"-n {arguments.n}: at least 1")
 
     study = load_study(arguments.study, arguments.overrides)
-    tried = try_teacher(study, arguments.out or Path("runs") / study.name, arguments.n)
+    trial = try_teacher(study, arguments.out or Path("runs") / study.name, arguments.n)
     console = Console(highlight=False)
-    for i, one in enumerate(tried, 1):
-        _show(i, one, console)
-    _summary(study, tried, console)
-    return WITH_ERRORS if any(one.error for one in tried) else DONE
+    for i, one in enumerate(trial.tried, 1):
+        _show(i, one, trial.price, console)
+    _summary(trial, console)
+    return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 
-def _show(i: int, one: Tried, console: Console) -> None:
+def _show(i: int, one: Tried, price: Price | None, console: Console) -> None:
     chain, verdict = one.chain, one.verdict
     console.print(Text(f"{i}. {one.problem.id}", style="bold"))
     if chain is None or verdict is None:
@@ -54,16 +55,29 @@ def _show(i: int, one: Tried, console: Console) -> None:
     style = "green" if verdict.outcome.value == "correct" else "yellow"
     console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
     said = "unknown" if chain.tokens is None else str(chain.tokens)
+    if chain.tokens is not None and chain.prompt_tokens is not None:
+        said = f"{chain.prompt_tokens} read, {chain.tokens} written"
+        said += "" if price is None else f", cost {_money(price.of(chain.prompt_tokens, chain.tokens))}"
     cut = "  (cut off at the limit: raise options.max_tokens)" if chain.finish == "length" else ""
     console.print(Text.assemble(("tokens:    ", "dim"), said, (cut, "yellow"), "\n"))
 
 
-def _summary(study: Study, tried: Sequence[Tried], console: Console) -> None:
-    outcomes = Counter(one.verdict.outcome.value for one in tried if one.verdict)
-    failed = sum(bool(one.error) for one in tried)
+def _summary(trial: Trial, console: Console) -> None:
+    outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
+    failed = sum(bool(one.error) for one in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
-    console.print(f"{len(tried)} tried: {', '.join(counts)}")
-    tokens = [one.chain.tokens for one in tried if one.chain and one.chain.tokens is not None]
-    mean = f", {sum(tokens) / len(tokens):.0f} tokens each so far" if tokens else ""
-    if study.teacher.engine != "recorded":
-        console.print(f"the run asks for {study.teacher.samples:,} chains of every training question{mean}")
+    spent = "" if trial.spent is None else f"; cost {_money(trial.spent)}"
+    console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{spent}")
+    if not trial.requests:
+        return
+    says = f"the run asks for {trial.requests:,} chains"
+    if trial.tokens is not None:
+        read, written = trial.tokens
+        says += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
+    if trial.projected is not None:
+        says += f", {_money(trial.projected)} at the study's price"
+    console.print(says)
+
+
+def _money(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"

@@ -103,6 +103,7 @@ class Format:
             tokens=reply.tokens,
             logprob=reply.mean_logprob,
             prompt=prompt_text(prompt),
+            prompt_tokens=reply.prompt_tokens,
         )
 
 

@@ -69,7 +69,8 @@ class Chain:
     ``text`` is the whole reply. ``rationale`` is its reasoning without the sentence that states the answer; ``answer`` is
     what that sentence states, canonical, None where nothing was found; ``layer`` says how it was found (see
     `core.answers.extract`; ``recorded`` when it came with the file). ``finish`` is ``stop``, ``length`` (cut off) or
-    ``refused``. ``teacher`` is an engine identity. ``logprob`` is the teacher's mean log-probability per token, if known.
+    ``refused``. ``teacher`` is an engine identity. ``tokens`` were written, ``prompt_tokens`` read for it (over all calls), if
+    known. ``logprob`` is the teacher's mean log-probability per token, if known.
     ``prompt`` is None for recorded chains that came without. ``answer_conditioned``: the teacher was shown the gold answer.
     """
 
@@ -86,6 +87,7 @@ class Chain:
     logprob: float | None = None
     prompt: str | None = None
     answer_conditioned: bool = False
+    prompt_tokens: int | None = None
     sampling: Mapping[str, JSON] = field(default_factory=dict)
 
     @property

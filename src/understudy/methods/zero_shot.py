@@ -71,10 +71,15 @@ class ZeroShot:
         both = replace(
             said,
             text=f"{thought.text.strip()}\nTherefore, {answer} {said.text.strip()}",
-            tokens=None if thought.tokens is None or said.tokens is None else thought.tokens + said.tokens,
+            tokens=_sum(thought.tokens, said.tokens),
+            prompt_tokens=_sum(thought.prompt_tokens, said.prompt_tokens),
             logprobs=thought.logprobs + said.logprobs,
         )
         return prompt, thought, both
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
 
 
 def _answer_trigger(problem: Problem) -> str:

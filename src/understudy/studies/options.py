@@ -18,6 +18,22 @@ _NEEDED = {
 
 
 @dataclass(frozen=True)
+class Price:
+    """Money per million tokens that are read (``input``) and written (``output``), in whatever currency."""
+
+    input: float
+    output: float
+
+    def __post_init__(self) -> None:
+        if self.input < 0 or self.output < 0:
+            raise ValueError(f"input = {self.input}, output = {self.output}: from 0 on")
+
+    def of(self, read: float, written: float) -> float:
+        """What so many tokens cost."""
+        return (read * self.input + written * self.output) / 1e6
+
+
+@dataclass(frozen=True)
 class Teacher:
     """Who writes the chains.
 
@@ -58,6 +74,8 @@ class Teacher:
     """After so many replies a quality report is printed, and the sampling stops where nearly all are useless; 0 never looks."""
     retries: int = 4
     """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
+    price: Price | None = None
+    """endpoint: what tokens cost; `understudy try` says what the run will."""
     identity: str | None = None
     """endpoint: what names the model in the ledger; its url and name by default."""
     chains: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from understudy.studies.study import Study
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
 
-TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look")
+TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look", "price")
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
 
 SPEAKER = ("engine", "checkpoint", "precision", "url", "model", "api", "identity", "slip", "misread")

@@ -12,6 +12,7 @@ from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.importing import import_chains
 from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.jobs.chains import sample
+from understudy.studies.options import Price
 from understudy.studies.plan import make_plan
 from understudy.studies.preview import load_problems
 from understudy.studies.run import make_directory, only_runner
@@ -28,7 +29,43 @@ class Tried:
     error: str = ""
 
 
-def try_teacher(study: Study, directory: Path, n: int) -> list[Tried]:
+@dataclass(frozen=True)
+class Trial:
+    """What was ``tried``, and what it says of the whole run: ``requests`` to come, and tokens and money of them all at the mean
+    of the chains that were tried; None where the engine does not count tokens, or has no price."""
+
+    tried: list[Tried]
+    requests: int
+    price: Price | None = None
+
+    @property
+    def spent(self) -> float | None:
+        """What the tried chains cost."""
+        chains = self._counted()
+        if self.price is None or not chains:
+            return None
+        return sum(self.price.of(chain.prompt_tokens or 0, chain.tokens or 0) for chain in chains)
+
+    @property
+    def tokens(self) -> tuple[float, float] | None:
+        """(read, written) per chain."""
+        chains = self._counted()
+        if not chains:
+            return None
+        read, written = (sum(n or 0 for n in ns) for ns in zip(*((c.prompt_tokens, c.tokens) for c in chains), strict=True))
+        return read / len(chains), written / len(chains)
+
+    @property
+    def projected(self) -> float | None:
+        """What the run will cost."""
+        return None if self.price is None or self.tokens is None else self.requests * self.price.of(*self.tokens)
+
+    def _counted(self) -> list[Chain]:
+        chains = [one.chain for one in self.tried if one.chain]
+        return [chain for chain in chains if chain.tokens is not None and chain.prompt_tokens is not None]
+
+
+def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     """The teacher's first chain for each of the first ``n`` training questions.
 
     Replies go into the ledger of ``directory``, where the run finds them: what is tried is not bought twice. Raises what a run
@@ -40,7 +77,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> list[Tried]:
     if not learn:
         raise DataError("the task has no training question to try")
     if study.teacher.engine == "recorded":
-        return _recorded(study, learn, n)
+        return Trial(_recorded(study, learn, n), 0)
     make_directory(directory)
     arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
@@ -49,7 +86,8 @@ def try_teacher(study: Study, directory: Path, n: int) -> list[Tried]:
         chains, errors = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in chains}
     failed = {error["problem"]: error["error"] for error in errors}
-    return [_tried(problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]
+    tried = [_tried(problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]
+    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price)
 
 
 def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
