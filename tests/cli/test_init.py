@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import understudy
 from loopback import Server
+from saved import make_saved, save
 
 ROWS = [{"Body": f"What is {i} plus 1?", "gold": f"{i + 1}", "Explanation": f"{i} + 1 = {i + 1}."} for i in range(40)]
 
@@ -62,6 +63,41 @@ def test_the_kind_of_answers_is_guessed_from_them(tmp_path, rows, kind):
     ran = understudy("init", "q.jsonl", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert f'kind = "{kind}"' in (tmp_path / "q.toml").read_text()
+
+
+def test_init_of_a_data_set_directory_says_its_splits_and_draws_what_they_lack(tmp_path):
+    make_saved(tmp_path / "hub", {"train": ROWS[:30], "validation": ROWS[30:]})
+    ran = understudy("init", "hub", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "40 rows (train 30, dev 10); answers look like number (100% fit)" in ran.out
+    text = (tmp_path / "hub.toml").read_text()
+    for line in ('path = "hub"', "# its own splits: train 30, dev 10", "sizes = { test = 3 }  # taken from train"):
+        assert line in text, line
+    ran = understudy("init", "hub/train", "--to", "one.toml", cwd=tmp_path)
+    assert "sizes = { train = 24, dev = 3, test = 3 }" in (tmp_path / "one.toml").read_text()
+
+
+def test_init_says_what_can_not_be_scored_or_read_yet(tmp_path):
+    rows = [{"question": f"Which is {i}?", "choices": ["x", "y", "z"], "answer": 1} for i in range(10)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ran = understudy("init", "q.jsonl", cwd=tmp_path)
+    assert (ran.code, "say which with task.answer_base = 0 or 1" in " ".join(ran.out.split())) == (0, True), ran.out
+    (tmp_path / "bare.jsonl").write_text("".join(json.dumps({"question": row["question"]}) + "\n" for row in rows))
+    ran = understudy("init", "bare.jsonl", cwd=tmp_path)
+    assert (ran.code, "no answers: nothing can be scored" in ran.out) == (0, True), ran.out
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"), [("empty", "there are no data in it"), ("torn", "has no end"), ("test", "has no split train")]
+)
+def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
+    (tmp_path / "empty").mkdir()
+    torn = save(tmp_path / "torn", ROWS) / "data-00000-of-00001.arrow"
+    torn.write_bytes(torn.read_bytes()[:-8])
+    make_saved(tmp_path / "test", {"test": ROWS, "more": ROWS})
+    ran = understudy("init", spoilt, cwd=tmp_path)
+    assert (ran.code, says in ran.err, "Traceback" in ran.err) == (2, True, False), ran.err
+    assert not list(tmp_path.glob("*.toml"))
 
 
 @pytest.mark.parametrize(

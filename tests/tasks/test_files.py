@@ -1,13 +1,14 @@
-"""Problems from files, splits, and questions on both sides of one."""
+"""Problems from files and directories, their splits, and questions on both sides of one."""
 
 import json
 
 import pytest
+from saved import make_saved, save
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
 from understudy.tasks.files import Files, read_problems
-from understudy.tasks.splits import check_overlap
+from understudy.tasks.overlap import check_overlap
 
 ROWS = [{"id": f"q{i}", "question": f"What is {i} + 1?", "answer": str(i + 1), "level": i % 3} for i in range(10)]
 
@@ -72,6 +73,132 @@ def test_two_problems_with_one_id_are_an_error(tmp_path):
     write(tmp_path / "q.jsonl", [ROWS[0], ROWS[0]])
     with pytest.raises(DataError, match="'q0'"):
         Files("number", root=str(tmp_path), train="q.jsonl").problems(seed=0)
+
+
+def files(root, **options):
+    return Files("number", root=str(root), **options)
+
+
+def counts(task, seed=0):
+    found = {}
+    for p in task.problems(seed=seed):
+        found.setdefault(p.split, []).append(p.id)
+    return {name: len(ids) for name, ids in found.items()}
+
+
+def test_what_sizes_leave_is_train_and_shares_are_of_all(tmp_path):
+    write(tmp_path / "q.jsonl", ROWS)
+    assert counts(files(tmp_path, path="q.jsonl", sizes={"dev": 0.2, "test": 3})) == {"train": 5, "dev": 2, "test": 3}
+    assert counts(files(tmp_path, path="q.jsonl", sizes={"train": 0.5, "dev": 0.3})) == {"train": 5, "dev": 3}
+
+
+def test_a_data_set_directory_has_its_own_splits(tmp_path):
+    make_saved(tmp_path / "d", {"train": ROWS[:6], "validation": ROWS[6:8], "test": ROWS[8:]})
+    task = files(tmp_path, path="d")
+    assert counts(task) == {"train": 6, "dev": 2, "test": 2}
+    assert sorted(path.name for path in task.files()) == ["data-00000-of-00001.arrow"] * 3 + ["dataset_info.json"] * 3
+
+
+def test_a_split_of_a_directory_stands_wherever_a_file_may(tmp_path):
+    make_saved(tmp_path / "d", {"train": ROWS[:6], "validation": ROWS[6:8]})
+    write(tmp_path / "d-test.jsonl", ROWS[8:])
+    assert counts(files(tmp_path, train="d/train", dev="d/validation", test="d-test.jsonl")) == {"train": 6, "dev": 2, "test": 2}
+    assert counts(files(tmp_path, path="d/train", sizes={"test": 2})) == {"train": 4, "test": 2}
+
+
+def test_splits_that_the_data_lack_are_drawn_from_train(tmp_path):
+    make_saved(tmp_path / "d", {"train": ROWS[:8], "test": ROWS[8:]})
+    task = files(tmp_path, path="d", sizes={"dev": 0.25})
+    assert counts(task) == {"train": 6, "dev": 2, "test": 2}
+    assert {p.id for p in task.problems(seed=0) if p.split == "test"} == {"q8", "q9"}
+    with pytest.raises(DataError, match="sizes: test is there already"):
+        files(tmp_path, path="d", sizes={"test": 2}).problems(seed=0)
+
+
+def test_rows_without_ids_are_named_by_split_and_row(tmp_path):
+    bare = [{"question": f"What is {i}?", "answer": str(i)} for i in range(3)]
+    make_saved(tmp_path / "d", {"train": bare[:2], "test": bare[2:]})
+    assert [p.id for p in files(tmp_path, path="d").problems(seed=0)] == ["train, row 1", "train, row 2", "test, row 1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("whole", "has no splits train, dev, test; give sizes"),
+        ("odd", "has no splits train, dev, test; its splits are one, two; give sizes"),
+        ("empty", "there are no data in it"),
+        ("d/train", "has no splits train, dev, test; give sizes"),
+        ("d/tset", "d has no split 'tset'; did you mean 'test'"),
+        ("none", "none: there is no such file or directory"),
+    ],
+)
+def test_a_directory_that_is_not_split_says_so_before_anything_runs(tmp_path, path, says):
+    save(tmp_path / "whole", ROWS)
+    make_saved(tmp_path / "odd", {"one": ROWS[:2], "two": ROWS[2:]})
+    make_saved(tmp_path / "d", {"train": ROWS[:2], "test": ROWS[2:]})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=says):
+        files(tmp_path, path=path).files()
+
+
+def test_a_missing_split_is_named_before_anything_runs(tmp_path):
+    make_saved(tmp_path / "d", {"train": ROWS[:2], "test": ROWS[2:]})
+    with pytest.raises(DataError, match=r"d has no split 'tset'; did you mean 'test'\? \(its splits: train, test\)"):
+        files(tmp_path, train="d/train", test="d/tset").files()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"path": "q.jsonl"}, "path is one file: split it"),
+        ({"path": "q.jsonl", "train": "t.jsonl"}, "give either path"),
+        ({}, "give either path"),
+        ({"path": "q.jsonl", "sizes": {"dev": 0}}, "sizes: dev = 0: a number of problems, or a share between 0 and 1"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1.5}}, r"sizes: dev = 1\.5"),
+        ({"path": "q.jsonl", "sizes": {"dev": 0.5, "test": 0.6}}, "the shares add up to more than 1"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1}, "splits": "s.json"}, "splits and sizes"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1}, "group": "a", "stratify": "b"}, "stratify and group"),
+        ({"train": "q.jsonl", "group": "a"}, "give sizes too"),
+        ({"train": "q.jsonl", "fraction": 0.0}, r"fraction = 0\.0: a share of train above 0"),
+        ({"train": "q.jsonl", "fields": {"qestion": "q"}}, "unknown field 'qestion'; did you mean 'question'"),
+    ],
+)
+def test_options_that_contradict_are_refused(tmp_path, options, says):
+    with pytest.raises(ValueError, match=says):
+        files(tmp_path, **options)
+
+
+def test_groups_and_strata_may_be_called_as_the_file_calls_them(tmp_path):
+    rows = [row | {"passage": f"p{i // 5}", "gold": i % 2} for i, row in enumerate(ROWS * 2)]
+    write(tmp_path / "q.jsonl", [row | {"id": str(i)} for i, row in enumerate(rows)])
+    fields = {"answer": "gold", "context": "passage"}
+    grouped = files(tmp_path, path="q.jsonl", fields=fields, sizes={"test": 5}, group="passage").problems(seed=0)
+    assert len({p.context for p in grouped if p.split == "test"}) == 1
+    even = files(tmp_path, path="q.jsonl", fields=fields, sizes={"test": 6}, stratify="gold").problems(seed=0)
+    assert sorted(p.answer for p in even if p.split == "test") == ["0"] * 3 + ["1"] * 3
+
+
+def test_near_duplicates_are_on_one_side(tmp_path):
+    rows = [{"id": f"{name}{i}", "question": f"{name} has {i}. How many?", "answer": i} for name in "ABCDEFGHIJ" for i in range(4)]
+    write(tmp_path / "q.jsonl", rows)
+    problems = files(tmp_path, path="q.jsonl", sizes={"dev": 8, "test": 8}, group="near-duplicates").problems(seed=0)
+    assert len({(p.id[0], p.split) for p in problems}) == 10
+    assert check_overlap(problems, held_out=["dev", "test"], rule="error")[1].near == 0
+
+
+def test_a_fraction_leaves_held_out_splits_whole(tmp_path):
+    write(tmp_path / "q.jsonl", ROWS)
+    some, more = (files(tmp_path, path="q.jsonl", sizes={"test": 2}, fraction=f) for f in (0.25, 0.5))
+    assert (counts(some), counts(more)) == ({"train": 2, "test": 2}, {"train": 4, "test": 2})
+    assert {p.id for p in some.problems(seed=0)} < {p.id for p in more.problems(seed=0)}
+
+
+def test_a_list_of_ids_says_the_splits_whatever_the_seed(tmp_path):
+    write(tmp_path / "q.jsonl", ROWS)
+    (tmp_path / "splits.json").write_text('{"train": ["q3", "q1"], "test": ["q2"]}')
+    task = files(tmp_path, path="q.jsonl", splits="splits.json")
+    assert [(p.id, p.split) for p in task.problems(seed=5)] == [("q3", "train"), ("q1", "train"), ("q2", "test")]
+    assert tmp_path / "splits.json" in task.files()
 
 
 def problem(name, question, split, choices=()):

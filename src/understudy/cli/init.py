@@ -14,33 +14,62 @@ from understudy.cli import VERBS
 from understudy.cli.guard import DONE
 from understudy.core.errors import UserError
 from understudy.reports.words import printable
-from understudy.studies.guess import guess, study_text
+from understudy.studies.first_study import study_text
+from understudy.studies.guess import Guess, guess
 from understudy.studies.study import load_study
+from understudy.tasks.rows import fields_in
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
     made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("file", metavar="FILE", type=Path, help="questions: .jsonl, .json, .csv, .tsv or .parquet")
+    made.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)",
+    )
     made.add_argument(
         "--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, in this directory)"
     )
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    to = arguments.to or Path(f"{arguments.file.stem}.toml")
+    to = arguments.to or Path(f"{arguments.file.resolve().stem}.toml")
     if to.exists():
         raise UserError(f"{to}: is there already; give another name with --to")
     found = guess(arguments.file)
-    if found.rows < 10:
-        raise UserError(f"{arguments.file}: {found.rows} rows are too few to split; at least 10")
+    rows = found.rows.get("", found.rows.get("train", 0))
+    if rows < 10:
+        raise UserError(f"{arguments.file}: {rows} rows are too few to split; at least 10")
     relative = os.path.relpath(arguments.file.resolve(), to.resolve().parent)
     to.write_text(study_text(arguments.file, found, to=to, relative=relative), encoding="utf-8")
-    load_study(to)
     console = Console(highlight=False)
-    console.print(f"{found.rows:,} rows; answers look like {found.kind} ({found.fit:.0%} fit)")
-    for ours, theirs in found.fields.items():
-        value = " ".join(printable(str(found.example.get(theirs, ""))).split())
-        shown = value if len(value) <= 70 else value[:69] + "…"
-        console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{printable(theirs)}: ", "dim"), shown))
+    _show(found, console)
+    try:
+        load_study(to).make_task().problems(seed=0)
+    except UserError as error:
+        console.print(Text(f"not all of it can be read so yet: {printable(str(error))}", style="yellow"))
     console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))
     return DONE
+
+
+def _show(found: Guess, console: Console) -> None:
+    """What was guessed, field by field, with the first row's values."""
+    fits = (
+        "no answers: nothing can be scored" if found.fit is None else f"answers look like {found.layout.kind} ({found.fit:.0%} fit)"
+    )
+    splits = ", ".join(f"{name} {n:,}" for name, n in found.rows.items() if name)
+    console.print(f"{sum(found.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
+    if found.layout.choices_in == "question":
+        console.print("  the options stand in the question's text")
+    for ours, theirs in found.fields.items():
+        names = (theirs,) if isinstance(theirs, str) else theirs
+        value = " ".join(
+            printable(
+                " | ".join(
+                    str(found.example.get(name, "")) for name in (fields_in(theirs) if isinstance(theirs, str) else ()) or names
+                )
+            ).split()
+        )
+        shown = value if len(value) <= 70 else value[:69] + "…"
+        console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{printable(', '.join(names))}: ", "dim"), shown))

@@ -1,32 +1,41 @@
-"""Rows of other people's files: JSON Lines, JSON, CSV, TSV, Parquet; errors name file and line."""
+"""Rows of other people's files: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, data set directories; errors name file and line."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
+from understudy.corpus.directories import INFO, files_of
 
 Row = dict[str, Any]
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
     """(where it stands, row) of every row of ``path``, by the end of its name; blank lines are skipped.
 
+    ``path`` may be a data set directory with one split, or DIR/SPLIT of one with several (see `corpus.directories`). Class
+    labels of the `datasets` library are their names, dates ISO texts, decimals texts; bytes (pictures, sound) are None.
     Raises DataError naming file and line (or row) where it cannot be read or a row is no object.
     """
-    readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower(), _json_lines)
-    try:
-        yield from reader(path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
+    number = 0
+    for file in files_of(path):
+        try:
+            for where, row in readers.get(file.suffix.lower(), _json_lines)(file):
+                number += 1
+                # Saved data sets call the files of every split alike: their rows are counted through.
+                yield f"{path}, row {number}" if file != path and file.suffix == ".arrow" else where, row
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
@@ -60,7 +69,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row:
                     raise DataError(f"{where}: more fields than the first line names ({', '.join(reader.fieldnames or ())})")
-                yield where, {name: value for name, value in row.items() if value not in ("", None)}
+                yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: not a table ({error})") from None
 
@@ -71,18 +80,87 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
 
     try:
         file = pq.ParquetFile(path)
-        number = 0
-        for batch in file.iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", row
-    except pa.ArrowInvalid as error:
+        yield from _rows(path, file.schema_arrow.metadata, file.iter_batches())
+    except pa.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
+
+
+def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
+    """Both of Arrow's formats: streams, which the `datasets` library writes, and files."""
+    import pyarrow as pa
+
+    try:
+        with path.open("rb") as raw:
+            if raw.read(6) == b"ARROW1":
+                file = pa.ipc.open_file(raw)
+                yield from _rows(path, file.schema.metadata, (file.get_batch(i) for i in range(file.num_record_batches)))
+                return
+            # A stream that was cut between two batches reads as a shorter one; every writer of ours or theirs marks the end.
+            raw.seek(max(0, raw.seek(0, 2) - len(_END)))
+            if raw.read() != _END:
+                raise DataError(f"{path}: the Arrow stream has no end: it was cut off, or is still being written; copy it again")
+            raw.seek(0)
+            stream = pa.ipc.open_stream(raw)
+            yield from _rows(path, stream.schema.metadata, stream)
+    except (pa.ArrowException, EOFError) as error:
+        raise DataError(f"{path}: not an Arrow file that can be read ({error})") from None
+
+
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def _rows(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> Iterator[tuple[str, Row]]:
+    features = _features(path, metadata or {})
+    number = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{path}, row {number}", {name: _plain(value, features.get(name)) for name, value in row.items()}
+
+
+def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """What the `datasets` library says of the columns, beside the file or in it: names of class labels are nowhere else."""
+    info = path.with_name(INFO)
+    try:
+        if info.is_file():
+            found = json.loads(info.read_text(encoding="utf-8"))["features"]
+        else:
+            found = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{info if info.is_file() else path}: its features cannot be read ({error!r}); save it again") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _plain(value: Any, feature: Any) -> Any:
+    """``value`` as JSON has it; ``feature``: what the `datasets` library says of it."""
+    inner, lists = feature, False  # a struct
+    if isinstance(feature, list):
+        inner = feature[0] if feature else None
+    elif isinstance(feature, dict) and "_type" in feature:
+        if feature["_type"] == "ClassLabel" and isinstance(value, int) and isinstance(feature.get("names"), list):
+            return feature["names"][value] if 0 <= value < len(feature["names"]) else None
+        inner = feature.get("feature")
+        lists = isinstance(inner, dict) and "_type" not in inner  # a sequence of structs is kept as a struct of lists
+    parts = inner if isinstance(inner, dict) else {}
+    match value:
+        case dict():
+            return {k: _plain(v, [parts.get(k)] if lists else parts.get(k)) for k, v in value.items()}
+        case list():
+            return [_plain(v, inner) for v in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case date() | datetime() | time():
+            return value.isoformat()
+        case Decimal() | timedelta():
+            return str(value)
+        case bytes():
+            return None
+    return value
 
 
 def _parsed(where: str, text: str, must: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None)  # NaN and Infinity, which JSON does not have
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); {must}") from None
 

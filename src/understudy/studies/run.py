@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import BusyError, UserError
-from understudy.studies.cache import finish, is_done, write_text
+from understudy.core.errors import BusyError, StudyError, UserError
+from understudy.studies.cache import finish, is_done, read_manifest, write_text
 from understudy.studies.executor import Event, LocalProcesses, cores, perform
 from understudy.studies.plan import Kind, Plan, Stage, make_plan
 from understudy.studies.schema import plain
@@ -52,6 +52,8 @@ def run_study(
     with only_runner(directory), _as_last_plan(plan, directory):
         stages = plan.until(until)
         todo = [stage for stage in stages if not stage.done(directory)]
+        if plan.stages[plan.problems].done(directory):
+            _check_gold(read_manifest(plan.stages[plan.problems].directory(directory))["says"], todo)
         watcher.planned(todo, len(stages) - len(todo))
         if todo:
             size = min(workers or cores(), len(todo))
@@ -118,9 +120,21 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: in
                 where = stage.directory(directory)
                 finish(where, kind=stage.kind, label=stage.label, inputs=inputs, seconds=seconds, says=says)
                 watcher.finished(stage, says, seconds)
+                if stage.kind == "problems":
+                    _check_gold(says, todo)
     except BaseException:
         pool.stop()
         raise
+
+
+def _check_gold(says: Mapping[str, Any], todo: list[Stage]) -> None:
+    """Raise StudyError before a teacher is paid for what could not be scored; ``says``: of the problems stage."""
+    without = says.get("without gold answers")
+    if without and any(stage.kind in ("student", "answers") for stage in todo):
+        raise StudyError(
+            f"evaluation: no problem of split {without[0]!r} has a gold answer, so nothing can be scored on it; name the field "
+            "with task.fields.answer, or go no further than the chains (understudy sample, check, select)"
+        )
 
 
 def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage]) -> Iterator[Stage]:

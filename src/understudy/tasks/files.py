@@ -1,30 +1,40 @@
-"""Problems from the user's files: JSON Lines, JSON, CSV, TSV, Parquet."""
+"""Problems from the user's files: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, and data set directories."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from understudy.core.answers import normalise
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.corpus.tables import read_objects
-from understudy.tasks.splits import check_ids, split
+from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
+from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
+from understudy.tasks.splits import by_manifest, check_ids, key_of, part, split
 
-FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
+__all__ = ["Files", "read_problems"]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Either ``path`` (one file, split by ``sizes`` in seeded order) or ``train``, ``dev`` and ``test`` (a file each).
+    """Either ``path`` (a file that is split here, or a data set directory) or ``train``, ``dev`` and ``test`` (a file each).
 
-    Files are JSON Lines, JSON, CSV, TSV or Parquet. ``fields`` maps our names (id, question, answer, accepted, choices, context,
-    rationale) to the file's where they differ; everything else goes to ``meta``. A list in a table of texts (choices) is
-    written as JSON. ``kind``: what kind of answer the questions have. Paths are relative to
-    ``root``, and that to the study file.
+    A directory is what the `datasets` library saves, or a snapshot of a hub repository; ``DIR/SPLIT`` names one split of it
+    wherever a file may stand. Its own splits (train; dev, validation, valid or val; test) are used where it has them.
+
+    ``kind``: what kind of answer the questions have. ``root``: what paths are relative to, itself relative to the study file.
+
+    Rows: ``fields`` maps our names (id, question, answer, accepted, choices, context, rationale) to the file's where they differ;
+    a name with braces is a template over the row's fields (``"{passage}\\n{question}"``), and choices may be a list of fields.
+    Everything else goes to ``meta``. ``choices_in`` "question": the options stand in the question's text. ``answer_base``: the
+    number of the first option where answers are numbers; where the file shows it (an answer 0, or one equal to the number of
+    options) it need not be given.
+
+    Splits: ``sizes`` are drawn by seed from the file, or from train where the data have splits: counts, or shares below 1;
+    what they leave is train where they do not name it. ``stratify``: a field whose values are in each split in proportion.
+    ``group``: a field whose values are on one side each, or ``near-duplicates``. ``splits``: a JSON file, split -> ids, as the
+    problems stage writes it. ``fraction``: of train, nested: 0.1 is inside 0.2 (SCoTD's code, arXiv 2306.14050, keeps such a list).
     """
 
     kind: AnswerKind
@@ -33,92 +43,85 @@ class Files:
     train: str | None = None
     dev: str | None = None
     test: str | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    choices_in: Literal["field", "question"] = "field"
+    answer_base: Literal[0, 1] | None = None
+    sizes: Mapping[str, int | float] = field(default_factory=dict)
+    stratify: str | None = None
+    group: str | None = None
+    splits: str | None = None
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):
-            raise ValueError("give either path (one file, with sizes) or train, dev and test (a file each)")
-        if (self.path is None) != (not self.sizes):
-            raise ValueError("sizes belong to path: e.g. sizes = { train = 800, dev = 100, test = 100 }")
-        for name in self.fields:
-            if name not in FIELDS:
-                raise ValueError(f"fields: unknown field {name!r}{nearest(name, FIELDS)} (known: {', '.join(FIELDS)})")
+            raise ValueError("give either path (one file, with sizes, or a directory) or train, dev and test (a file each)")
+        if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
+            raise ValueError("path is one file: split it, e.g. sizes = { dev = 100, test = 100 }, the rest is train")
+        if self.splits is not None and self.sizes:
+            raise ValueError("splits and sizes: a list of ids says it all; give one of them")
+        if self.stratify is not None and self.group is not None:
+            raise ValueError("stratify and group: groups that are whole cannot be in proportion; give one of them")
+        if (self.stratify or self.group) and not self.sizes:
+            raise ValueError("stratify and group say how sizes are drawn: give sizes too")
+        for name, size in self.sizes.items():
+            if not (0 < size < 1 if isinstance(size, float) else size >= 1):
+                raise ValueError(f"sizes: {name} = {size}: a number of problems, or a share between 0 and 1")
+        if sum(size for size in self.sizes.values() if isinstance(size, float)) > 1 + 1e-9:
+            raise ValueError(f"sizes = {dict(self.sizes)}: the shares add up to more than 1")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction = {self.fraction}: a share of train above 0, at most 1")
+        _ = self.layout
+
+    @property
+    def layout(self) -> Layout:
+        """How a row is read."""
+        return Layout(self.kind, self.fields, self.choices_in, self.answer_base)
 
     def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return [Path(self.root) / name for name in (self.path, self.train, self.dev, self.test) if name is not None]
+        """What the problems are read from. Raises DataError where data, or the splits of a directory, are missing."""
+        found = [file for source in self._sources().values() for file in files_of(source)]
+        described = [info for parent in dict.fromkeys(f.parent for f in found) if (info := parent / INFO).is_file()]
+        return [*found, *described, *([Path(self.root) / self.splits] if self.splits else [])]
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
-        if self.path is not None:
-            whole = list(read_problems(Path(self.root) / self.path, kind=self.kind, fields=self.fields))
-            check_ids(whole)
-            return split(whole, self.sizes, seed=seed)
-        found = [
-            replace(problem, split=name)
-            for name, file in (("train", self.train), ("dev", self.dev), ("test", self.test))
-            if file is not None
-            for problem in read_problems(Path(self.root) / file, kind=self.kind, fields=self.fields)
-        ]
+        rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
+        found = problems_of([row for _, row in rows], self.layout)
         check_ids(found)
-        return found
+        found = [replace(problem, split=name) for (name, _), problem in zip(rows, found, strict=True)]
+        if self.splits is not None:
+            found = by_manifest(found, Path(self.root) / self.splits)
+        elif self.sizes:
+            found = self._drawn(found, seed)
+        return part(found, self.fraction, seed=seed) if self.fraction < 1 else found
 
+    def _sources(self) -> dict[str, Path]:
+        """Split -> where it is read from; ``""`` is not split yet."""
+        if self.path is None:
+            return {
+                name: Path(self.root) / file
+                for name, file in (("train", self.train), ("dev", self.dev), ("test", self.test))
+                if file is not None
+            }
+        path = Path(self.root) / self.path
+        theirs = splits_of(path) if path.is_dir() else {}
+        if len(theirs) > 1 and (roles := roles_of(list(theirs))):
+            return {ours: path / name for ours, name in roles.items()}
+        if not all(file.is_file() for file in ([] if path.is_dir() else files_of(path))):
+            raise DataError(f"{path}: there is no such file or directory")
+        if not self.sizes and self.splits is None:
+            has = f"; its splits are {', '.join(theirs)}" if len(theirs) > 1 else ""
+            raise DataError(f"{path}: has no splits train, dev, test{has}; give sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
+        return {"": path}
 
-def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str]) -> Iterator[Problem]:
-    """The problems of a file. Raises DataError naming file, line and field, or that there is none."""
-    any_row = False
-    for where, row in read_objects(path):
-        any_row = True
-        yield _problem(row, kind, fields, where)
-    if not any_row:
-        raise DataError(f"{path}: there is no problem in it")
-
-
-def _problem(row: Mapping[str, Any], kind: AnswerKind, fields: Mapping[str, str], where: str) -> Problem:
-    name = {ours: fields.get(ours, ours) for ours in FIELDS}
-    question = _text(row, name["question"], where)
-    choices = _list(row.get(name["choices"]) or ())
-    if not isinstance(choices, list | tuple) or not all(isinstance(c, str) for c in choices):
-        raise DataError(f"{where}: field {name['choices']!r} must be a list of texts, not {choices!r}")
-    raw = row.get(name["answer"])
-    answer = None
-    if raw is not None:
-        if isinstance(raw, bool):
-            raw = "yes" if raw else "no"
-        answer = normalise(str(raw), kind, choices)
-        if answer is None:
-            of = f" (choices: {', '.join(choices)})" if choices else ""
-            raise DataError(f"{where}: field {name['answer']!r} = {raw!r} is no answer of kind {kind!r}{of}")
-    accepted = _list(row.get(name["accepted"]) or ())
-    if not isinstance(accepted, list | tuple):
-        raise DataError(f"{where}: field {name['accepted']!r} must be a list, not {accepted!r}")
-    return Problem(
-        id=str(row[name["id"]]) if row.get(name["id"]) is not None else where.rpartition("/")[2],
-        question=question,
-        kind=kind,
-        answer=answer,
-        accepted=tuple(found for a in accepted if (found := normalise(str(a), kind, choices)) is not None),
-        choices=tuple(choices),
-        context=_text(row, name["context"], where) if row.get(name["context"]) else "",
-        meta={key: value for key, value in row.items() if key not in name.values()}
-        | ({"rationale": row[name["rationale"]]} if row.get(name["rationale"]) else {}),
-    )
-
-
-def _list(value: Any) -> Any:
-    """A list as it is, or from its JSON text: tables have no lists."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _text(row: Mapping[str, Any], name: str, where: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        known = f"{nearest(name, list(row))} (the row has: {', '.join(row)})" if name not in row else f", not {value!r}"
-        raise DataError(f"{where}: field {name!r} must be a text that is not empty{known}; map it with fields.NAME = ...")
-    return value
+    def _drawn(self, problems: list[Problem], seed: int) -> list[Problem]:
+        """``problems`` with ``sizes`` drawn from those that have no split, or else from train."""
+        own = [problem for problem in problems if problem.split not in ("", "train")]
+        if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
+            raise DataError(f"sizes: {', '.join(taken)} is there already, in a file of its own; sizes are drawn from train")
+        pool = [problem for problem in problems if problem.split in ("", "train")]
+        keys = {
+            option: None if name is None else key_of(pool, self.layout.ours(name), option)
+            for option, name in (("stratify", self.stratify), ("group", self.group))
+        }
+        return split(pool, self.sizes, seed=seed, **keys) + own

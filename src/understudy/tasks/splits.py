@@ -1,65 +1,151 @@
-"""Splits, and the rule on questions that are on both sides of one."""
+"""Splits: drawn by seed, whole groups on one side, in proportion, or read from a list of ids; nested parts of train."""
 
 from __future__ import annotations
 
+import json
+import math
 import random
-import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
-from understudy.core.errors import DataError
-from understudy.core.values import Problem
+from understudy.core.errors import DataError, nearest
+from understudy.core.values import Problem, digest
+from understudy.tasks.overlap import near
 
+NEAR = "near-duplicates"
+"""The group of questions that differ by numbers, case, blanks and punctuation only."""
 
-@dataclass(frozen=True)
-class Overlap:
-    """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
-    ``near``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
-
-    dropped: tuple[str, ...] = ()
-    near: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return {"dropped": list(self.dropped), "near-duplicates": self.near}
+Key = Callable[[Problem], str | None]
 
 
-def check_overlap(
-    problems: Sequence[Problem], *, held_out: Sequence[str], rule: Literal["error", "drop"]
-) -> tuple[list[Problem], Overlap]:
-    """``problems`` without those outside the ``held_out`` splits whose question and choices a held-out one has too.
+def split(
+    problems: Sequence[Problem], sizes: Mapping[str, float], *, seed: int, stratify: Key | None = None, group: Key | None = None
+) -> list[Problem]:
+    """``problems`` in seeded random order with their splits, a function of the seed and the ids whatever their order.
 
-    ``rule`` "error" raises DataError naming them instead. Near-duplicates are counted, never an error.
+    ``sizes``: problems of each split, or shares of all (numbers between 0 and 1, rounded by largest remainder so that shares
+    that add up to 1 use all). What ``sizes`` leave is train where they do not name train, and left out where they do.
+    ``stratify``: each of its values is in each split in proportion (by largest remainder, split by split). ``group``: problems
+    of one value are all in one split; sizes are then met as nearly as whole groups allow. Raises DataError where there are
+    too few.
     """
-    held = defaultdict(list)
-    for problem in problems:
-        if problem.split in held_out:
-            held[_exact(problem)].append(problem.id)
-    same = {p.id: held[_exact(p)][0] for p in problems if p.split not in held_out and _exact(p) in held}
-    if same and rule == "error":
-        shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
-        raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} have the same question and choices as one in it: {shown}"
-            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to leave them out of training'
-        )
-    kept = [p for p in problems if p.id not in same]
-    learned = {_near(p) for p in kept if p.split not in held_out}
-    near = sum(p.split in held_out and _near(p) in learned for p in kept)
-    return kept, Overlap(tuple(same), near)
-
-
-def split(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
-    """``problems`` in seeded random order, the first ``sizes`` of them in each split, the rest left out.
-
-    Raises DataError where there are too few.
-    """
-    if sum(sizes.values()) > len(problems):
-        raise DataError(f"sizes = {dict(sizes)} ask for {sum(sizes.values())} problems, there are {len(problems)}")
+    counts = count(sizes, len(problems))
     order = sorted(problems, key=lambda p: p.id)
-    random.Random(f"split\x1f{seed}").shuffle(order)
-    names = [name for name, n in sizes.items() for _ in range(n)]
-    return [replace(problem, split=name) for problem, name in zip(order, names, strict=False)]
+    random.Random(f"split\\x1f{seed}").shuffle(order)
+    if group is not None:
+        drawn = _by_group(order, counts, group, seed)
+    elif stratify is not None:
+        drawn = _by_stratum(order, counts, stratify)
+    else:
+        rest = iter(order)
+        drawn = {name: list(islice(rest, n)) for name, n in counts.items()}
+    return [replace(problem, split=name) for name in counts for problem in drawn[name]]
+
+
+def count(sizes: Mapping[str, float], n: int) -> dict[str, int]:
+    """The number of problems of each split, of ``n`` in all; see `split`. Raises DataError where they are more than ``n``."""
+    counts = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    shares = {name: size * n for name, size in sizes.items() if not isinstance(size, int)}
+    counts |= _rounded(shares, round(sum(shares.values())))
+    if sum(counts.values()) > n:
+        raise DataError(f"sizes = {dict(sizes)} ask for {sum(counts.values())} problems, there are {n}")
+    counts = {name: counts[name] for name in sizes}
+    return counts if "train" in counts else {"train": n - sum(counts.values()), **counts}
+
+
+def _rounded(quotas: Mapping[str, float], total: int) -> dict[str, int]:
+    """``quotas`` as integers that add up to ``total``: rounded down, and one more for the largest remainders."""
+    floors = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}
+    by_remainder = sorted(quotas, key=lambda name: (floors[name] - quotas[name], name))
+    for name in by_remainder[: total - sum(floors.values())]:
+        floors[name] += 1
+    return floors
+
+
+def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -> dict[str, list[Problem]]:
+    left: dict[str, list[Problem]] = defaultdict(list)
+    for problem in order:
+        left[key(problem) or ""].append(problem)
+    drawn: dict[str, list[Problem]] = {name: [] for name in counts}
+    for name, n in counts.items():
+        there = sum(map(len, left.values()))
+        for value, wanted in _rounded({v: n * len(some) / max(1, there) for v, some in left.items()}, n).items():
+            drawn[name] += left[value][:wanted]
+            left[value] = left[value][wanted:]
+    return drawn
+
+
+def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, seed: int) -> dict[str, list[Problem]]:
+    """Whole groups, the largest first, each to a split drawn in proportion to the room that is left in it.
+
+    So a large group is in train as often as its share says, and single problems fill what is left exactly.
+    """
+    groups: dict[str, list[Problem]] = defaultdict(list)
+    for problem in order:
+        value = key(problem)
+        groups[f"\x1f{problem.id}" if value is None else value].append(problem)
+    room = {**counts, "": len(order) - sum(counts.values())}  # "" is left out
+    drawn: dict[str, list[Problem]] = {name: [] for name in room}
+    rng = random.Random(f"groups\x1f{seed}")
+    for members in sorted(groups.values(), key=len, reverse=True):
+        fit = {name: n for name, n in room.items() if n >= len(members)}
+        name = rng.choices(list(fit), list(fit.values()))[0] if fit else max(room, key=lambda name: room[name])
+        drawn[name] += members
+        room[name] -= len(members)
+    return drawn
+
+
+def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
+    """What ``stratify`` or ``group`` (the ``option``) goes by: field ``name``, or a group of ``near-duplicates``.
+
+    ``answer``, ``question`` and ``context`` are ours; other fields are looked up in ``meta``. None where a problem has none.
+    Raises DataError where no problem has it.
+    """
+    if name == NEAR and option == "group":
+        return lambda problem: " ".join(near(problem))
+    if name in ("answer", "question", "context"):
+        return lambda problem: getattr(problem, name) or None
+    known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
+    if all(problem.meta.get(name) is None for problem in problems):
+        there = ", ".join([*known, "answer", "question", "context"])
+        raise DataError(f"{option} = {name!r}: no problem has such a field{nearest(name, known)} (there: {there}; or {NEAR})")
+    return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
+
+
+def part(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
+    """``problems`` with only ``fraction`` of train, at least one of it; what is in a fraction is in every larger one."""
+    train = sorted((p.id for p in problems if p.split == "train"), key=lambda name: digest(["fraction", seed, name], size=32))
+    kept = set(train[: max(1, round(fraction * len(train)))])
+    return [problem for problem in problems if problem.split != "train" or problem.id in kept]
+
+
+def by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
+    """The problems that ``path`` names, with their splits, in its order: a JSON object, split -> list of ids. Others are left out.
+
+    Raises DataError where it is none, names an id twice, or one that no problem has.
+    """
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    if not isinstance(listed, dict) or not all(isinstance(ids, list) for ids in listed.values()):
+        raise DataError(f'{path}: must be a JSON object from splits to lists of ids, {{"train": ["q1", ...], "test": [...]}}')
+    known = {problem.id: problem for problem in problems}
+    named = [(name, str(one)) for name, ids in listed.items() for one in ids]
+    if missing := [one for _, one in named if one not in known]:
+        shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{path}: {len(missing)} of its ids are those of no problem: {shown}{nearest(missing[0], list(known)[:1000])}"
+        )
+    twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
+    if twice:
+        raise DataError(f"{path}: {len(twice)} ids are named twice, the first is {twice[0]!r}; a problem is in one split")
+    return [replace(known[one], split=name) for name, one in named]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
@@ -67,12 +153,3 @@ def check_ids(problems: Sequence[Problem]) -> None:
     twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
     if twice:
         raise DataError(f"{len(twice)} ids are used twice, the first is {twice[0]!r}: give every problem an id of its own")
-
-
-def _exact(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
-    return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
-
-
-def _near(problem: Problem) -> tuple[str, ...]:
-    text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
-    return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

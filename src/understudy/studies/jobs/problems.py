@@ -16,15 +16,20 @@ from understudy.studies.cache import write_json
 from understudy.studies.exemplars import mark_exemplars
 from understudy.studies.options import Exemplars
 from understudy.studies.schema import build
-from understudy.tasks.splits import Overlap, check_overlap
+from understudy.tasks.overlap import Overlap, check_overlap
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``problems.parquet`` and ``overlap.json``; say how many problems each split has."""
+    """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``overlap.json``.
+
+    Says how many problems each split has, and which of the splits that are scored have no gold answers: their teacher can be
+    sampled, nothing can be evaluated.
+    """
     assert not needs
     task = build(find("task", arguments["task"]), dict(arguments["options"]), "task")
     exemplars = build(Exemplars, arguments["exemplars"], "exemplars")
-    problems = mark_exemplars(task.problems(seed=arguments["seed"]), exemplars, seed=arguments["seed"])
+    given = task.problems(seed=arguments["seed"])
+    problems = mark_exemplars(given, exemplars, seed=arguments["seed"])
     sizes = Counter(problem.split for problem in problems)
     for split in ["train", *arguments["used"], *arguments["held_out"]]:
         if not sizes[split]:
@@ -32,9 +37,6 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
                 f"evaluation: the task {arguments['task']!r} has no problems in split {split!r}"
                 f"{nearest(split, list(sizes))} (it has: {', '.join(f'{s} {n}' for s, n in sizes.items())})"
             )
-    for split in [*arguments["used"], *arguments["held_out"]]:
-        if not any(p.split == split and p.answer is not None for p in problems):
-            raise StudyError(f"evaluation: no problem of split {split!r} has a gold answer, so nothing can be scored on it")
     problems, overlap = check_overlap(problems, held_out=arguments["held_out"], rule=arguments["overlap"])
     # Training questions among those from which checkpoints are chosen: the held-out splits are not concerned.
     others = [p for p in problems if p.split not in arguments["held_out"]]
@@ -43,6 +45,12 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     overlap = Overlap(overlap.dropped + on_dev.dropped, overlap.near)
     write_rows(directory / "problems.parquet", Problem, problems)
     write_json(directory / "overlap.json", overlap.to_json())
-    sizes = Counter(problem.split for problem in problems)
+    kept = {problem.id for problem in problems}
+    own = {split: [p.id for p in given if p.split == split and p.id in kept] for split in dict.fromkeys(p.split for p in given)}
+    write_json(directory / "splits.json", own)  # exemplars are of train, which a study that names this file draws them from again
+    scored = {split: [p for p in problems if p.split == split] for split in [*arguments["used"], *arguments["held_out"]]}
+    without = [split for split, those in scored.items() if all(p.answer is None for p in those)]
     progress("problems", len(problems), len(problems))
-    return {"problems": len(problems), **{f"in {split}": n for split, n in sizes.items()}, "overlap": overlap.to_json()}
+    sizes = Counter(problem.split for problem in problems)
+    says = {"problems": len(problems), **{f"in {split}": n for split, n in sizes.items()}, "overlap": overlap.to_json()}
+    return says | ({"without gold answers": without} if without else {})

@@ -1,0 +1,157 @@
+"""Data sets that are a directory: which of its files hold which split.
+
+    DIR/dataset_dict.json, DIR/train/state.json, DIR/train/data-00000-of-00001.arrow    DatasetDict.save_to_disk
+    DIR/state.json, DIR/dataset_info.json, DIR/data-00000-of-00001.arrow                Dataset.save_to_disk
+    DIR/data/train-00000-of-00001.parquet, DIR/test.jsonl, DIR/train/0000.parquet        a snapshot of a hub repository
+
+The layouts are those that the `datasets` library writes (read from files of its version 5.2).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import DataError, nearest
+
+DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+"""Ends of the names of files with rows."""
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "dev": ("dev", "validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
+"""Our split -> what data sets call it."""
+
+INFO = "dataset_info.json"
+_NO_ROWS = (INFO, "dataset_infos.json", "dataset_dict.json", "state.json")
+_SHARD = re.compile(r"(?P<stem>.*?)(?:[-_.]?(?P<number>\d{5})-of-(?P<of>\d{5})(?:-[0-9a-f]{16})?)?")
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files behind ``path``: itself, those of a directory with one split, or, for DIR/SPLIT, those of that split.
+
+    Raises DataError where a directory has no data or several splits, or lacks the one that is named.
+    """
+    if path.is_dir():
+        splits = splits_of(path)
+        if len(splits) > 1:
+            raise DataError(f"{path}: holds several splits ({', '.join(splits)}); name one, as in {path / next(iter(splits))}")
+        return next(iter(splits.values()))
+    if path.exists() or not path.parent.is_dir() or path.suffix.lower() in DATA:
+        return [path]
+    try:
+        splits = splits_of(path.parent)
+    except DataError:
+        if any((path.parent / name).is_file() for name in _NO_ROWS):
+            raise
+        return [path]
+    if path.name not in splits:
+        has = f"{nearest(path.name, list(splits))} (its splits: {', '.join(filter(None, splits)) or 'none'})"
+        raise DataError(f"{path}: is not there, and {path.parent} has no split {path.name!r}{has}")
+    return splits[path.name]
+
+
+def splits_of(directory: Path) -> dict[str, list[Path]]:
+    """Split -> its files in order; the only split of a data set that was saved without splits is ``""``.
+
+    Raises DataError where there are no data, or some are missing.
+    """
+    if (directory / "dataset_dict.json").is_file():
+        names = _described(directory / "dataset_dict.json").get("splits")
+        if not isinstance(names, list) or not names:
+            raise DataError(f"{directory / 'dataset_dict.json'}: names no splits; save the data set again")
+        return {str(name): _saved(directory / str(name)) for name in names}
+    if (directory / "state.json").is_file():
+        return {"": _saved(directory)}
+    for place in (directory / "data", directory):
+        if files := _data_files(place):
+            return _by_name(files)
+    below = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir() and _has_data(path)}
+    words = {word for names in ROLES.values() for word in names}
+    if below.keys() & words:
+        return {
+            name: _saved(path) if (path / "state.json").is_file() else _data_files(path)
+            for name, path in below.items()
+            if name in words
+        }
+    inside = f"; there are data in {', '.join(str(path) for path in below.values())}: name one of them" if below else ""
+    raise DataError(f"{directory}: there are no data in it (files that end with {', '.join(DATA)}){inside}")
+
+
+def roles_of(splits: Sequence[str]) -> dict[str, str]:
+    """Our split -> theirs, by name, or where no name is known by a word of it ("gsm8k-train"). Raises DataError where two fit."""
+    exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
+    worded = {ours: [s for s in splits if set(_words(s)) & set(names)] for ours, names in ROLES.items()}
+    found = {}
+    for ours, fit in (exact if any(exact.values()) else worded).items():
+        if len(fit) > 1:
+            raise DataError(f"{' and '.join(fit)} could both be the split {ours}; give a file or DIR/SPLIT each: train, dev, test")
+        if fit:
+            found[ours] = fit[0]
+    return found
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.lower())
+
+
+def _saved(directory: Path) -> list[Path]:
+    """The Arrow files of one saved data set."""
+    state = _described(directory / "state.json")
+    if state.get("_indices_data_files"):
+        raise DataError(f"{directory}: its rows are chosen by a file of indices; save it again with a newer `datasets` library")
+    listed = state.get("_data_files")
+    if not isinstance(listed, list) or not all(isinstance(f, dict) and f.get("filename") for f in listed):
+        raise DataError(f"{directory / 'state.json'}: names no data files; save the data set again")
+    files = [directory / Path(str(f["filename"])).name for f in listed]
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: is missing, {directory / 'state.json'} names it; save or copy the data set again")
+    return files
+
+
+def _described(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy the data set again") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); save or copy the data set again") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: {str(found)[:60]!r} is not a JSON object; save or copy the data set again")
+    return found
+
+
+def _data_files(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix.lower() in DATA and path.name not in _NO_ROWS and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _has_data(directory: Path) -> bool:
+    return bool(_data_files(directory) or _data_files(directory / "data"))
+
+
+def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files grouped by what their names say: ``train-00000-of-00002.parquet`` is a part of ``train``."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        match = _SHARD.fullmatch(file.stem)
+        assert match is not None
+        splits.setdefault(match["stem"] or "data", []).append(file)
+    for name, parts in splits.items():
+        if len({part.suffix.lower() for part in parts}) > 1:
+            raise DataError(f"{parts[0].parent}: {' and '.join(p.name for p in parts)} would both be {name!r}; name the file")
+        shard = _SHARD.fullmatch(parts[0].stem)
+        if shard and shard["of"] and len(parts) != int(shard["of"]):
+            raise DataError(f"{parts[0].parent}: {len(parts)} of the {int(shard['of'])} files of {name!r} are there; copy the rest")
+    return splits

@@ -1,0 +1,201 @@
+"""The options of a question in every layout that data sets have, and which of them the answer names.
+
+["sun", "moon"]    ["A) sun", "B) moon"]    {"A": "sun", "B": "moon"}    {"label": ["1", "2"], "text": ["sun", "moon"]}
+[{"label": "A", "text": "sun"}, ...]        fields option_a, option_b    "Which is hot? (A) sun (B) moon" in the question
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.core.answers import normalise
+from understudy.core.errors import DataError
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Option texts in order A, B, ..., and the data set's own ``labels`` where it has some: ARC's may be "1" to "4"."""
+
+    texts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+def read_options(value: Any, where: str, name: str) -> Options:
+    """The options that field ``name`` holds. Raises DataError where it is in none of the layouts."""
+    value = json_list(value)
+    if value is None or value in ("", []):
+        return Options()
+    match value:
+        case {"label": list(labels), "text": list(texts)} if len(labels) == len(texts):
+            return _options(texts, labels, where, name)
+        case dict():
+            there = {label: text for label, text in value.items() if text is not None}
+            return _options(list(there.values()), list(there), where, name)
+        case [dict(), *_] if all(isinstance(v, dict) and "text" in v for v in value):
+            labelled = all(v.get("label") is not None for v in value)
+            return _options([v["text"] for v in value], [v["label"] for v in value] if labelled else [], where, name)
+        case list() | tuple():
+            options = _options(list(value), [], where, name)
+            if signs := [_SIGN.match(text) for text in options.texts]:
+                labels = [match["label"] for match in signs if match]
+                if len(labels) > 1 and tuple(labels) == _run(labels[0], len(options.texts)):
+                    return Options(tuple(t[m.end() :] for t, m in zip(options.texts, signs, strict=True) if m), tuple(labels))
+            return options
+    raise DataError(
+        f"{where}: field {name!r} must be a list of texts (or of label and text, or a map from labels to texts), not {value!r}"
+    )
+
+
+def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, answer: str) -> Options:
+    """The options that are a field each; empty ones at the end are left out, and the names count as labels.
+
+    Where the field of the right answer is one of them (correct_answer, distractor1, ...), it would always be the same option:
+    the options then stand in alphabetical order.
+    """
+    there = [name for name in names if row.get(name) not in (None, "")]
+    if there != list(names[: len(there)]):
+        gap = next(name for name in names if name not in there)
+        raise DataError(f"{where}: field {gap!r} is empty, a later option is not; fill it or leave the row out")
+    if answer in names:
+        return _options(sorted(str(row[name]) for name in there), [], where, "choices")
+    return _options([row[name] for name in there], there, where, "choices")
+
+
+def _options(texts: Sequence[Any], labels: Sequence[Any], where: str, name: str) -> Options:
+    for text in texts:
+        if isinstance(text, bool) or not isinstance(text, str | int | float) or not str(text).strip():
+            raise DataError(f"{where}: field {name!r} must be a list of texts that are not empty, not {text!r}")
+    if len(texts) > len(LETTERS):
+        raise DataError(f"{where}: field {name!r} has {len(texts)} options; {len(LETTERS)} are the most")
+    signs = [str(label).strip() for label in labels]
+    if len(set(signs)) < len(signs):
+        raise DataError(f"{where}: field {name!r} gives a label twice ({', '.join(signs)})")
+    return Options(tuple(map(str, texts)), tuple(signs))
+
+
+_SIGN = re.compile(r"\s*\(?(?P<label>[A-Za-z1-9])(?:\)\s*|\.\s+|(?<=[A-Za-z]):\s+)(?=\S)")
+"""An option's own label before its text; ``1.5`` and ``1:30`` have none."""
+
+_MARKS = (r"(?<!\w)\(X\)\s*", r"(?<!\S)X\)\s*", r"^[ \t]*X[.:]\s+")
+_STYLES = [
+    *(re.compile(mark.replace("X", f"(?P<label>[{labels}])"), re.M) for labels in ("A-Z", "a-z", "1-9") for mark in _MARKS),
+    re.compile(r"(?<!\S)(?P<label>[A-Z])[.:] +"),
+]
+"""How options are marked inside a text, one style each: "(A) sun", "A) sun", a line "A. sun"; and "A. sun B. moon"."""
+
+_LEAD = re.compile(r"\s*\b(?:answer )?(?:options|choices)( are)?:?\s*$", re.I)
+_TAIL = re.compile(r"\n\s*(?:A|Answer)\s*:?\s*$")
+
+
+def _run(first: str, n: int) -> tuple[str, ...]:
+    """The ``n`` labels that begin an alphabet or the numbers, in the case of ``first``."""
+    signs = "123456789" if first.isdigit() else LETTERS if first.isupper() else LETTERS.lower()
+    return tuple(signs[:n])
+
+
+def options_in_text(text: str, where: str) -> tuple[str, Options]:
+    """(the question without its options, the options) of a text that ends with them.
+
+    Raises DataError where there are none, or where more than one style of marks could be the options.
+    """
+    found: dict[tuple[int, ...], list[re.Match[str]]] = {}
+    for style in _STYLES:
+        if marks := _marks(style, text):
+            found.setdefault(tuple(mark.start("label") for mark in marks), marks)
+    if len(found) != 1:
+        what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
+        raise DataError(f"{where}: there are {what} at the end of {text[-120:]!r}; leave the row out, or give options as a field")
+    (marks,) = found.values()
+    ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
+    texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
+    between = [re.sub(r"\s*[,;]?(?:\s+(?:or|and))?$|\s*[,;]$", "", option) for option in texts[:-1]]
+    question = _LEAD.sub("", text[: marks[0].start()]).strip()
+    if not question or not all([*between, texts[-1]]):
+        raise DataError(f"{where}: the question or an option of {text[-120:]!r} is empty; leave the row out")
+    return question, _options([*between, texts[-1]], [mark["label"] for mark in marks], where, "question")
+
+
+def _marks(style: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """The marks of one style, where they are a list of at least two in order and nothing else; else none."""
+    marks = list(style.finditer(text))
+    labels = tuple(mark["label"] for mark in marks)
+    return marks if len(labels) > 1 and labels == _run(labels[0], len(labels)) else []
+
+
+def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -> str | None:
+    """The letter of the option that ``raw`` names, None where it names none.
+
+    In order: the data set's own label; a number counted from ``base``; an option's own text; a letter, ``(a)``, ``B) moon``.
+    Raises ValueError where two readings name different options, or a number could be counted from 0 or from 1.
+    """
+    said, bare = _folded(raw), _bare(raw)
+    labels = [_folded(label) for label in options.labels]
+    for sign in (said, bare):
+        if labels.count(sign) == 1:
+            return LETTERS[labels.index(sign)]
+    texts = [_folded(text) for text in options.texts]
+    by_text = LETTERS[texts.index(said)] if said in texts else None
+    if bare.isdecimal():
+        by_number = None if base is None else _at(int(bare) - base, len(texts))
+        if declared or by_text is None:
+            if base is None:
+                raise ValueError("could count options from 0 or from 1; say which with task.answer_base = 0 or 1")
+            return by_number
+        if by_number not in (None, by_text):
+            raise ValueError(f"is the text of option {by_text} and the number of option {by_number}; set task.answer_base")
+        return by_text
+    by_letter = _at(LETTERS.find(bare.upper()), len(texts)) if len(bare) == 1 else None
+    if by_text and by_letter not in (None, by_text):
+        raise ValueError(f"is the text of option {by_text} and the letter of option {by_letter}; give options with labels")
+    return by_text or normalise(str(raw), "option", options.texts)
+
+
+def _at(index: int, n: int) -> str | None:
+    """The letter of an index; without option texts any is taken."""
+    return LETTERS[index] if 0 <= index < (n or len(LETTERS)) else None
+
+
+def _folded(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(str(value).split()).casefold()
+
+
+def _bare(value: Any) -> str:
+    """A letter or number without what labels stand in: ``(a)``, ``1.``"""
+    match = re.fullmatch(r"[(\[]?(\w|\d{1,2})[)\].:]?", _folded(value))
+    return match[1] if match else ""
+
+
+def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
+    """From which number answers count, where some answer shows it: nothing counts 0 from 1, or the last option from 0.
+
+    ``answers`` are (where, raw answer, options). Raises DataError where they show both.
+    """
+    shown: dict[int, str] = {}
+    for where, raw, options in answers:
+        bare = _bare(raw)
+        if bare.isdecimal() and not {bare, _folded(raw)} & set(map(_folded, (*options.labels, *options.texts))):
+            if int(bare) == 0:
+                shown.setdefault(0, where)
+            elif int(bare) == len(options.texts):
+                shown.setdefault(1, where)
+    if len(shown) > 1:
+        raise DataError(f"{shown[0]}: the answer counts options from 0, at {shown[1]} from 1; make them one")
+    return next(iter(shown), None)
+
+
+def json_list(value: Any) -> Any:
+    """A list or map as it is, or from its JSON text: tables have none."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

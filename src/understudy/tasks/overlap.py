@@ -1,0 +1,58 @@
+"""The rule on questions that are on both sides of a split."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from understudy.core.errors import DataError
+from understudy.core.values import Problem
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
+    ``near``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
+
+    dropped: tuple[str, ...] = ()
+    near: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {"dropped": list(self.dropped), "near-duplicates": self.near}
+
+
+def check_overlap(
+    problems: Sequence[Problem], *, held_out: Sequence[str], rule: Literal["error", "drop"]
+) -> tuple[list[Problem], Overlap]:
+    """``problems`` without those outside the ``held_out`` splits whose question and choices a held-out one has too.
+
+    ``rule`` "error" raises DataError naming them instead. Near-duplicates are counted, never an error.
+    """
+    held = defaultdict(list)
+    for problem in problems:
+        if problem.split in held_out:
+            held[exact(problem)].append(problem.id)
+    same = {p.id: held[exact(p)][0] for p in problems if p.split not in held_out and exact(p) in held}
+    if same and rule == "error":
+        shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
+        raise DataError(
+            f"{len(same)} problems outside {', '.join(held_out)} have the same question and choices as one in it: {shown}"
+            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to leave them out of training'
+        )
+    kept = [p for p in problems if p.id not in same]
+    learned = {near(p) for p in kept if p.split not in held_out}
+    return kept, Overlap(tuple(same), sum(p.split in held_out and near(p) in learned for p in kept))
+
+
+def exact(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
+    """What is equal for the same question with the same choices in any order."""
+    return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
+
+
+def near(problem: Problem) -> tuple[str, ...]:
+    """What is equal for questions that differ by case, blanks, punctuation or numbers only."""
+    text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
+    return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,248 @@
+"""From a row of somebody's file to a `Problem`: which field is what, templates over fields, answers in canonical form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.core.answers import normalise
+from understudy.core.errors import DataError, nearest
+from understudy.core.values import AnswerKind, Problem
+from understudy.corpus.tables import Row, read_objects
+from understudy.tasks.choices import Options, base_of, json_list, letter_of, options_in_fields, options_in_text, read_options
+
+FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
+_LISTS = ("choices", "accepted")
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows are read: see `tasks.files.Files`. Raises DataError for fields that cannot be."""
+
+    kind: AnswerKind
+    fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    choices_in: Literal["field", "question"] = "field"
+    answer_base: Literal[0, 1] | None = None
+
+    def __post_init__(self) -> None:
+        for name, theirs in self.fields.items():
+            if name not in FIELDS:
+                raise DataError(f"fields: unknown field {name!r}{nearest(name, FIELDS)} (known: {', '.join(FIELDS)})")
+            if not isinstance(theirs, str) and name != "choices":
+                raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts by a template")
+            if _is_template(theirs) and name in _LISTS:
+                raise DataError(
+                    f"fields.{name} = {theirs!r}: a template makes one text; name the field, or for choices a list of fields"
+                )
+            if isinstance(theirs, str):
+                fields_in(theirs)
+        if self.answer_base is not None and self.kind != "option":
+            raise DataError(f"answer_base = {self.answer_base}: only answers of kind 'option' count options, not {self.kind!r}")
+        if self.choices_in == "question" and (self.kind != "option" or "choices" in self.fields):
+            raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
+
+    def name(self, ours: str) -> str:
+        """The field, or the template, that ``ours`` is read from."""
+        theirs = self.fields.get(ours, ours)
+        return theirs if isinstance(theirs, str) else ", ".join(theirs)
+
+    def plain(self) -> list[str]:
+        """Every field that is read as it is: it leaves ``meta``, the fields of a template do not."""
+        named = [self.fields.get(ours, ours) for ours in FIELDS]
+        return [name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)]
+
+    def ours(self, theirs: str) -> str:
+        """What we call field ``theirs``."""
+        return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
+
+
+def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]]) -> list[Problem]:
+    """The problems of a file. Raises DataError naming file, line and field, or that there is none."""
+    return problems_of(read_rows(path), Layout(kind, fields))
+
+
+def read_rows(path: Path) -> list[tuple[str, Row]]:
+    """The rows of ``path``. Raises DataError where there are none."""
+    rows = list(read_objects(path))
+    if not rows:
+        raise DataError(f"{path}: there is no problem in it")
+    return rows
+
+
+def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout) -> list[Problem]:
+    """The problems of ``rows`` in order. Raises DataError naming file, line and field."""
+    _check_there(rows, layout)
+    asked = [_asked(row, layout, where) for where, row in rows]
+    base = _base(rows, asked, layout)
+    return [_problem(row, layout, where, base, one) for (where, row), one in zip(rows, asked, strict=True)]
+
+
+def fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
+    """The share of the rows with an answer that can be read as ``layout`` says; 0 where no row has an answer."""
+    answered, there, asked = 0, [], []
+    for where, row in rows:
+        try:
+            if _raw_answers(row, layout, where):
+                answered += 1
+                asked.append(_asked(row, layout, where))
+                there.append((where, row))
+        except DataError:
+            continue
+    try:
+        base = _base(there, asked, layout)
+    except DataError:
+        return 0.0
+    read = sum(_can_be_read(row, layout, where, base, one) for (where, row), one in zip(there, asked, strict=True))
+    return read / max(1, answered)
+
+
+def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> bool:
+    try:
+        return _problem(row, layout, where, base, asked).answer is not None
+    except DataError:
+        return False
+
+
+def _base(rows: Sequence[tuple[str, Row]], asked: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
+    """From which number answers count options, where that is said or shown."""
+    if layout.kind != "option" or layout.answer_base is not None:
+        return layout.answer_base
+    return base_of(
+        (where, raw, options)
+        for (where, row), (_, options) in zip(rows, asked, strict=True)
+        for raw in _raw_answers(row, layout, where)
+    )
+
+
+def fields_in(template: str) -> list[str]:
+    """The fields of a template such as ``"{passage}\\n{question}"``; of a plain field name, none. Raises DataError."""
+    found = []
+    for piece in _PIECE.finditer(template):
+        if piece[0] in ("{", "}") or piece[1] == "":
+            raise DataError(f"fields: {template!r}: a field stands in braces, as in {{question}}; a brace itself is {{{{ or }}}}")
+        if piece[1] is not None:
+            if re.search(r"[:!]", piece[1]):
+                raise DataError(f"fields: {template!r}: {piece[0]} must be a field name and nothing else")
+            found.append(piece[1])
+    return found
+
+
+def fill(template: str, row: Row, where: str) -> str:
+    """``template`` with the fields of ``row``; an empty field is an empty text. Raises DataError for a field that is not there."""
+
+    def piece(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0][0]
+        if match[1] not in row:
+            has = f"{nearest(match[1], list(row))} (the row has: {', '.join(row)})"
+            raise DataError(f"{where}: the template {template!r} needs a field {match[1]!r}{has}")
+        value = row[match[1]]
+        if isinstance(value, list | dict):
+            raise DataError(f"{where}: field {match[1]!r} = {value!r} is no text; the template {template!r} needs one")
+        return "" if value is None else str(value)
+
+    return _PIECE.sub(piece, template).strip()
+
+
+def _is_template(name: object) -> bool:
+    return isinstance(name, str) and ("{" in name or "}" in name)
+
+
+def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
+    """Every field that is named must be in some row: a misspelt one would only be missed."""
+    known = dict.fromkeys(name for _, row in rows for name in row)
+    for ours, theirs in layout.fields.items():
+        for name in [theirs] if isinstance(theirs, str) else theirs:
+            if not _is_template(name) and name not in known:
+                has = f"{nearest(name, list(known))} (there: {', '.join(known)})"
+                raise DataError(f"{rows[0][0]}: neither this nor any other row has a field {name!r}{has}: fields.{ours}")
+
+
+def _problem(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> Problem:
+    question, options = asked
+    reader = _Answers(layout, where, options, base)
+    answers = [reader.read(raw, "answer") for raw in _raw_answers(row, layout, where)]
+    accepted = json_list(row.get(layout.name("accepted")) or ())
+    if not isinstance(accepted, list | tuple):
+        raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
+    golds = list(dict.fromkeys([*answers, *(reader.read(raw, "accepted") for raw in accepted)]))
+    taken = set(layout.plain())
+    rationale = _get(row, layout, "rationale", where)
+    name = _get(row, layout, "id", where)
+    return Problem(
+        id=str(name) if name is not None else where.rpartition("/")[2],
+        question=question,
+        kind=layout.kind,
+        answer=golds[0] if golds else None,
+        accepted=tuple(golds[1:]),
+        choices=options.texts,
+        context=_text(row, layout, "context", where) if _get(row, layout, "context", where) else "",
+        meta={key: value for key, value in row.items() if key not in taken} | ({"rationale": rationale} if rationale else {}),
+    )
+
+
+def _get(row: Row, layout: Layout, ours: str, where: str) -> Any:
+    name = layout.name(ours)
+    return fill(name, row, where) if _is_template(name) else row.get(name)
+
+
+def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
+    name, value = layout.name(ours), _get(row, layout, ours, where)
+    if not isinstance(value, str) or not value.strip():
+        missing = not _is_template(name) and name not in row
+        known = f"{nearest(name, list(row))} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
+        raise DataError(f"{where}: field {name!r} must be a text that is not empty{known}; map it with fields.NAME = ...")
+    return value
+
+
+def _asked(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
+    """The question and its options."""
+    question = _text(row, layout, "question", where)
+    if layout.choices_in == "question":
+        return options_in_text(question, where)
+    theirs = layout.fields.get("choices", "choices")
+    if not isinstance(theirs, str):
+        return question, options_in_fields(row, theirs, where, layout.name("answer"))
+    return question, read_options(row.get(theirs), where, theirs)
+
+
+def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
+    """The answers that a row gives, the first of which is the canonical one."""
+    raw = _get(row, layout, "answer", where)
+    several = json_list(raw)
+    if isinstance(raw, list):
+        return raw
+    if isinstance(several, list) and several and all(isinstance(one, str) for one in several):
+        return several
+    return [] if raw in (None, "") else [raw]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Reads the answers of one row."""
+
+    layout: Layout
+    where: str
+    options: Options
+    base: int | None
+
+    def read(self, raw: Any, ours: str) -> str:
+        """The canonical form of ``raw``. Raises DataError where it is no answer of the kind."""
+        name, kind, found = self.layout.name(ours), self.layout.kind, None
+        if isinstance(raw, bool) and str(raw) not in self.options.texts:
+            raw = "yes" if raw else "no"
+        if kind == "option":
+            try:
+                found = letter_of(raw, self.options, self.base, declared=self.layout.answer_base is not None)
+            except ValueError as error:
+                raise DataError(f"{self.where}: field {name!r} = {raw!r} {error}") from None
+        elif not isinstance(raw, list | dict):
+            found = normalise(str(raw), kind, self.options.texts)
+        if found is None:
+            why = f" (choices: {', '.join(self.options.texts)})" if self.options.texts else ""
+            raise DataError(f"{self.where}: field {name!r} = {raw!r} is no answer of kind {kind!r}{why}")
+        return found

@@ -1,0 +1,129 @@
+"""Rows become problems: templates over fields, several answers, none."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.errors import DataError
+from understudy.tasks.rows import Layout, fields_in, fill, problems_of, read_problems
+
+ROW = {"passage": "It is day.", "question": "Is it?", "n": 3, "none": None, "list": ["x"], "answer": "yes"}
+
+
+def one(row, kind="yes_no", **fields):
+    (problem,) = problems_of([("here, line 1", row)], Layout(kind, fields))
+    return problem
+
+
+def test_a_field_may_be_a_template_over_the_row():
+    problem = one(ROW, question="{passage}\n{question} ({n})", context="{{{none}}}", id="row-{n}", rationale="{passage}")
+    assert (problem.question, problem.context, problem.id) == ("It is day.\nIs it? (3)", "{}", "row-3")
+    assert problem.meta["rationale"] == "It is day."
+    assert problem.meta["passage"] == "It is day.", "what a template reads stays where groups can be made of it"
+
+
+def test_a_template_of_empty_fields_is_empty():
+    assert one(ROW, context="{none}").context == ""
+    with pytest.raises(DataError, match="must be a text that is not empty, not ''"):
+        one(ROW, question="{none}")
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{pasage} {question}", "line 1: the template .* needs a field 'pasage'; did you mean 'passage'"),
+        ("{list}", "field 'list' = .* is no text"),
+        ("{passage.upper}", r"needs a field 'passage\.upper'"),
+        ("{passage[0]}", r"needs a field 'passage\[0\]'"),
+        ("{passage:>9}", r"\{passage:>9\} must be a field name and nothing else"),
+        ("{passage!r}", "must be a field name and nothing else"),
+        ("{}", "a field stands in braces"),
+        ("{passage", "a field stands in braces"),
+        ("passage}", "a field stands in braces"),
+    ],
+)
+def test_a_template_is_field_names_in_braces_and_nothing_else(template, says):
+    with pytest.raises(DataError, match=says):
+        one(ROW, question=template)
+
+
+@given(st.dictionaries(st.text("ab c.", min_size=1), st.text("xyz{}"), max_size=4), st.text("x{} "))
+def test_a_template_gives_back_what_it_was_made_of(row, between):
+    template = "".join(between.replace("{", "{{").replace("}", "}}") + f"{{{name}}}" for name in row)
+    assert fields_in(template) == list(row)
+    assert fill(template, row, "") == "".join(between + value for value in row.values()).strip()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"qestion": "q"}, "unknown field 'qestion'; did you mean 'question'"),
+        ({"choices": "{a}"}, "a template makes one text"),
+        ({"question": ("a", "b")}, "only choices may be several fields"),
+        ({"answer": "anwser"}, r"here, line 1: neither this nor any other row has a field 'anwser'; did you mean 'answer'"),
+    ],
+)
+def test_fields_that_cannot_be_are_named(fields, says):
+    with pytest.raises(DataError, match=says):
+        one(ROW, **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "golds"),
+    [
+        ("number", ["5", 5.5, "$1,000"], ("5", "5.5", "1000")),
+        ("number", '["5", "6"]', ("5", "6")),
+        ("date", ["2020-01-05", "January 6, 2020"], ("2020-01-05", "2020-01-06")),
+        ("yes_no", [True], ("yes",)),
+        ("text", ["Ada Lovelace", "Ada", "Ada"], ("ada lovelace", "ada")),
+        ("text", "[1, 2]", ("1 2",)),
+        ("option", ["moon", "A"], ("B", "A")),
+        ("number", [], (None,)),
+        ("number", None, (None,)),
+        ("number", "", (None,)),
+    ],
+)
+def test_the_first_of_several_answers_is_the_gold_one_and_the_others_are_accepted(kind, answer, golds):
+    problem = one({"question": "Q?", "answer": answer, "choices": ["sun", "moon"] if kind == "option" else None}, kind)
+    assert (problem.answer, *problem.accepted) == golds
+
+
+def test_accepted_answers_are_canonical_once_and_an_answer_where_there_is_no_other():
+    row = {"question": "Q?", "answer": "5", "accepted": ["5.0", "6 apples", "6"]}
+    assert one(row, "number").accepted == ("6",)
+    assert one({"question": "Q?", "accepted": ["5", "6"]}, "number").answer == "5"
+    with pytest.raises(DataError, match="field 'accepted' = 'blue' is no answer of kind 'number'"):
+        one(row | {"accepted": ["blue"]}, "number")
+    with pytest.raises(DataError, match="field 'accepted' must be a list"):
+        one(row | {"accepted": "6"}, "number")
+
+
+def test_dates_of_a_typed_table_are_answers(tmp_path):
+    import datetime
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist([{"question": "When?", "answer": datetime.date(2020, 1, 5)}]), tmp_path / "q.parquet")
+    assert read_problems(tmp_path / "q.parquet", kind="date", fields={})[0].answer == "2020-01-05"
+
+
+def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):
+    (tmp_path / "q.csv").write_text("id,hint,question\n1,,What?\n2,see,Why?\n")
+    problems = read_problems(tmp_path / "q.csv", kind="text", fields={"question": "{hint} {question}"})
+    assert [p.question for p in problems] == ["What?", "see Why?"]
+
+
+def test_options_that_do_not_belong_together_are_refused():
+    with pytest.raises(DataError, match="answer_base = 1: only answers of kind 'option'"):
+        Layout("number", answer_base=1)
+    with pytest.raises(DataError, match='choices_in = "question": for kind = "option"'):
+        Layout("number", choices_in="question")
+
+
+def test_a_bad_row_says_its_own_line(tmp_path):
+    (tmp_path / "q.jsonl").write_text(json.dumps({"question": "x", "answer": ["1", {"a": 2}]}) + "\n")
+    with pytest.raises(DataError, match=r"q\.jsonl, line 1: field 'answer' = .* is no answer of kind 'number'"):
+        read_problems(tmp_path / "q.jsonl", kind="number", fields={})
