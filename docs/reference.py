@@ -23,7 +23,7 @@ from understudy.training.options import StudentOptions, TrainingOptions
 
 TITLE = """# The study file
 
-One TOML file. Unknown keys are errors that name the nearest known one; `--set table.key=value` overrides any key. Paths are relative
+One TOML file. Unknown keys are errors that name the nearest one; `--set table.key=value` overrides any key. Paths are relative
 to the file. Examples: [the demo](../src/understudy/studies/presets/demo.toml), [coin flip](../studies/coin-flip.toml),
 [QuaRel](../studies/quarel.toml). This page is written from the code by `python docs/reference.py > docs/study.md`.
 """

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from understudy.cli import VERBS
+from understudy.core import registry
 from understudy.core.prompting import Format
+from understudy.core.registry import find
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.few_shot import FewShot
 from understudy.methods.scotd import SCoTD
 from understudy.methods.zero_shot import ZeroShot
 from understudy.selection.select import Selection
 from understudy.studies.options import Arm, Decode, Evaluation, Exemplars, Teacher
-from understudy.studies.study import load_study
-from understudy.tasks.files import Files
-from understudy.tasks.worlds.diary import Diary
+from understudy.studies.study import _HEAD, load_study
 from understudy.training.options import StudentOptions, TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,11 +33,12 @@ def test_every_verb_is_documented(verb):
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
 
 
-TABLES = [Exemplars, Format, Teacher, StudentOptions, TrainingOptions, Evaluation, Arm, Decode, Selection, Diary, Files]
+TABLES = [Exemplars, Format, Teacher, StudentOptions, TrainingOptions, Evaluation, Arm, Decode, Selection]
 METHODS = [SCoTD, AnswerOnly, FewShot, ZeroShot]
+TASKS = [find("task", name) for name in registry.TASKS]
 
 
-@pytest.mark.parametrize("options", [*TABLES, *METHODS], ids=lambda o: o.__name__)
+@pytest.mark.parametrize("options", [*TABLES, *METHODS, *TASKS], ids=lambda o: o.__name__)
 def test_every_key_of_a_study_is_documented_with_its_default(options):
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     for field in dataclasses.fields(options):
@@ -48,9 +49,17 @@ def test_every_key_of_a_study_is_documented_with_its_default(options):
             assert f"`{field.name}` {shown}" in text, f"{options.__name__}.{field.name} = {default!r}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted([*(ROOT / "studies").glob("*.toml"), *(ROOT / "examples").rglob("*.toml")]), ids=lambda p: p.name
+)
 def test_example_studies_load(path):
     assert load_study(path).arms
+
+
+def test_every_key_of_the_study_table_is_documented():
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    table = text[text.index("## [study]") : text.index("## [task]")]
+    assert {key for row in re.findall(r"^\| (`.*?) \|", table, re.M) for key in re.findall(r"`(\w+)`", row)} == set(_HEAD)
 
 
 def test_the_readmes_study_loads(tmp_path):

@@ -1,4 +1,4 @@
-"""Every command of the tutorials works as it stands there: only addresses, the size of students and the number of steps are ours."""
+"""Every command of the tutorials works as it stands there: only addresses, sizes of students and numbers of steps are ours."""
 
 import json
 import re

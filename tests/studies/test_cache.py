@@ -26,6 +26,21 @@ def test_changed_source_changes_the_version_of_whatever_imports_it(tmp_path, mon
     assert cache.code_version(["understudy_fake.a"]) != before
 
 
+def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, monkeypatch):
+    package = tmp_path / "some_methods"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "method.py").write_text("from . import inner\nfrom .inner import x\nimport json\n")
+    (package / "inner.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _, imports = cache._imports("some_methods.method")
+    assert imports == {"some_methods", "some_methods.inner"}
+    before = cache.code_version(["some_methods.method"])
+    (package / "inner.py").write_text("x = 2\n")
+    cache._imports.cache_clear()
+    assert cache.code_version(["some_methods.method"]) != before
+
+
 def test_a_stage_is_done_only_when_its_manifest_is_there(tmp_path):
     (tmp_path / "half.parquet").write_text("x")
     assert not cache.is_done(tmp_path)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from understudy.core import registry
 from understudy.core.errors import CheckpointError
 from understudy.studies.card import CARD, Card, read_card, write_card
 from understudy.studies.plan import make_plan
@@ -108,3 +109,37 @@ def test_a_card_can_name_registered_methods_only(tmp_path):
         read_card(tmp_path).make_method()
     with pytest.raises(CheckpointError, match="no student with a card"):
         read_card(tmp_path / "none")
+
+
+PLUGIN = """
+from understudy.core.values import Outcome
+from understudy.methods.scotd import SCoTD
+
+def check(problem, answer):
+    return Outcome.WRONG
+
+UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"mine": SCoTD}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "changed"),
+    [
+        ("check", ("study.check=mine",), ["answers", "selection", "student", "verdicts"]),
+        ("method", ("arms.2.method=mine",), ["answers", "student"]),
+        ("method", (), []),
+    ],
+)
+def test_a_changed_plug_in_changes_the_stages_that_use_it_and_no_others(tmp_path, monkeypatch, plan, kind, names, changed):
+    monkeypatch.setattr(registry, "_added", {})
+    file = tmp_path / "mine.py"
+    file.write_text(f"KIND = {kind!r}\n{PLUGIN}")
+    sets = ("study.plugins=['mine.py']", *names)
+    before = plan(*sets)
+    assert plan(*sets).stages == before.stages
+    file.write_text(f"KIND = {kind!r}\n{PLUGIN}# changed")
+    after = plan(*sets)
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
+    if kind == "method" and names:
+        assert after.arms[0] == before.arms[0]
+        assert after.arms[2].students != before.arms[2].students

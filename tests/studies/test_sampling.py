@@ -2,9 +2,11 @@
 
 from understudy.core.asks import Reply
 from understudy.core.errors import EngineError
+from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.engines.together import HOPELESS
 from understudy.sampling.pool import ExemplarPool
+from understudy.studies.first_look import first_look
 from understudy.studies.jobs import chains
 from understudy.studies.options import Teacher
 from understudy.tasks.worlds.diary import Diary
@@ -26,3 +28,9 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
     made, errors = chains.sample(learn, teacher, {"seed": 0}, pool=ExemplarPool(), ledger=ledger, progress=progress)
     assert (len(made), len(errors)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
+
+
+def test_the_first_look_judges_by_the_check_of_the_study():
+    problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
+    assert first_look([chain], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
+    assert first_look([chain], {"p": problem}, lambda *_: Outcome.CORRECT).startswith("first 1 replies: 1 of 1 agree")

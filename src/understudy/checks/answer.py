@@ -1,20 +1,52 @@
-"""The check of a chain's answer against the gold: SCoTD's reward (exact match), on canonical answers."""
+"""Whether an answer is right: one function judges the teacher's chains, the checkpoints and the students, so they cannot differ.
+
+outcome(problem, "5")                       # Outcome.CORRECT, by the check "answer"
+check(problem, chain, by=my_check)          # a Verdict, by one's own
+"""
 
 from __future__ import annotations
 
 from understudy.core.answers import compare
+from understudy.core.errors import StudyError
+from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
+_SAYS = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE)
 
-def check(problem: Problem, chain: Chain) -> Verdict:
-    """What the gold of ``problem`` says of ``chain``. A cut-off or refused chain is never correct, whatever it contains."""
-    golds = [problem.answer, *problem.accepted] if problem.answer is not None else []
-    if chain.finish == "length":
-        outcome = Outcome.TRUNCATED
-    elif chain.finish == "refused":
-        outcome = Outcome.REFUSED
+
+def same(problem: Problem, answer: str) -> Outcome:
+    """The check ``answer``: whether it is the gold or one of the accepted; SCoTD's reward (exact match), on canonical answers."""
+    return compare(answer, _golds(problem), problem.kind, problem.choices)
+
+
+def outcome(problem: Problem, answer: str | None, by: Check = same) -> Outcome:
+    """What ``by`` says of ``answer``; NO_GOLD where the problem has none, UNPARSED where there is no answer: those ask no check.
+
+    Raises StudyError where ``by`` says anything but CORRECT, WRONG or UNDECIDABLE.
+    """
+    if problem.answer is None:
+        return Outcome.NO_GOLD
+    if answer is None:
+        return Outcome.UNPARSED
+    said = by(problem, answer)
+    if said not in _SAYS or not isinstance(said, Outcome):
+        raise StudyError(
+            f"the check {by!r} says {said!r} of the answer {answer!r} to problem {problem.id!r}; it must say "
+            "Outcome.CORRECT, WRONG or UNDECIDABLE"
+        )
+    return said
+
+
+def check(problem: Problem, chain: Chain, by: Check = same, name: str = "answer") -> Verdict:
+    """The verdict on a chain of the check ``by``, registered as ``name``. A cut-off or refused chain is never correct, whatever it
+    contains."""
+    if chain.finish in ("length", "refused"):
+        found = Outcome.TRUNCATED if chain.finish == "length" else Outcome.REFUSED
     else:
-        outcome = compare(chain.answer, golds, problem.kind, problem.choices)
+        found = outcome(problem, chain.answer, by)
     stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"
-    detail = f"{stated}, gold {' or '.join(map(repr, golds)) or 'unknown'}"
-    return Verdict(chain.id, "answer", outcome, detail)
+    return Verdict(chain.id, name, found, f"{stated}, gold {' or '.join(map(repr, _golds(problem))) or 'unknown'}")
+
+
+def _golds(problem: Problem) -> list[str]:
+    return [problem.answer, *problem.accepted] if problem.answer is not None else []

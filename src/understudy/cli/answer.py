@@ -22,6 +22,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
     made.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
     made.add_argument("--seed", type=int, default=0, help="of the sampled chains")
+    made.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file that adds the student's method")
     made.add_argument("--json", action="store_true", help="the solutions and the answer as JSON")
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
@@ -36,6 +37,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         votes=arguments.votes,
         temperature=arguments.temperature,
         seed=arguments.seed,
+        plugins=arguments.plugin,
     )
     if arguments.json:
         print(json.dumps(answered.to_json(), indent=1, ensure_ascii=False))

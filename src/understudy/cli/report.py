@@ -17,6 +17,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
     made.add_argument("--markdown", action="store_true", help="print the tables as Markdown instead")
     made.add_argument("--pictures", type=Path, metavar="DIR", help="also write the report's pictures as PNG files into DIR")
+    made.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="a Python file that adds the check of the run's study"
+    )
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
@@ -24,7 +27,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     from understudy.reports.table import show
     from understudy.studies.reporting import open_run, write_page, write_pictures
 
-    data = open_run(arguments.run)
+    data = open_run(arguments.run, arguments.plugin)
     console = Console(highlight=False)
     if arguments.markdown:
         print(markdown(data))

@@ -17,12 +17,15 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made = argparse.ArgumentParser(prog="understudy results", description=VERBS[verb][1], allow_abbrev=False)
     made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
     made.add_argument("--json", action="store_true", help="a JSON array, one object per row")
+    made.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="a Python file that adds the check of the run's study"
+    )
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
     from understudy.studies.reporting import open_run
 
-    data = open_run(arguments.run)
+    data = open_run(arguments.run, arguments.plugin)
     if arguments.json:
         print(json.dumps(list(data.rows), indent=1, ensure_ascii=False))
     else:

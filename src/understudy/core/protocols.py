@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from understudy.core.asks import Flow, Path, Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.values import Chain, Example, Problem, Solution
+from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
 
 class Method(Protocol):
@@ -41,6 +41,11 @@ class Method(Protocol):
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         """One solution by the students. ``problem`` is blind."""
+
+
+Check = Callable[[Problem, str], Outcome]
+"""(problem with its gold, an answer in canonical form) -> CORRECT, WRONG or UNDECIDABLE. Problems without gold, replies without
+an answer and cut-off ones never get to it."""
 
 
 class Pool(Protocol):

@@ -1,9 +1,18 @@
-"""Everything that a study may name: name -> "module:object", imported when it is asked for."""
+"""Everything that a study may name: name -> "module:object", imported when it is asked for.
+
+A name is built in, or an installed package brings it by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
+``understudy.checks``), or a Python file adds it that the user names himself (`core.plugins`). Nothing else is ever imported: a
+card or a study can not name a module.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from understudy.core.errors import StudyError, nearest
@@ -16,30 +25,131 @@ METHODS: Mapping[str, str] = {
 }
 
 TASKS: Mapping[str, str] = {
+    "aqua": "understudy.tasks.aqua:AQuA",
+    "arc": "understudy.tasks.arc:ARC",
+    "asdiv": "understudy.tasks.asdiv:ASDiv",
+    "coin_flip": "understudy.tasks.coin_flip:CoinFlip",
+    "commonsenseqa": "understudy.tasks.commonsenseqa:CommonsenseQA",
     "diary": "understudy.tasks.worlds.diary:Diary",
     "files": "understudy.tasks.files:Files",
+    "gsm8k": "understudy.tasks.gsm8k:GSM8K",
+    "last_letters": "understudy.tasks.last_letters:LastLetters",
+    "openbookqa": "understudy.tasks.openbookqa:OpenBookQA",
+    "quarel": "understudy.tasks.quarel:QuaRel",
+    "scienceqa": "understudy.tasks.scienceqa:ScienceQA",
+    "strategyqa": "understudy.tasks.strategyqa:StrategyQA",
+    "svamp": "understudy.tasks.svamp:SVAMP",
 }
 
 CHECKS: Mapping[str, str] = {
-    "answer": "understudy.checks.answer:check",
+    "answer": "understudy.checks.answer:same",
 }
 
-_TABLES = {"method": METHODS, "task": TASKS, "check": CHECKS}
+BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS}
+_MUST_HAVE = {
+    "method": ("name", "paper", "roles", "needs", "format", "sample", "examples", "solve"),
+    "task": ("problems",),
+    "check": ("__call__",),
+}
+
+
+@dataclass(frozen=True)
+class Added:
+    """An object that the file ``path`` adds; ``module`` is the private name it is imported under, ``digest`` that of its text."""
+
+    object: Any
+    module: str
+    path: str
+    digest: str
+
+
+_added: dict[tuple[str, str], Added] = {}
 
 
 def find(what: str, name: str) -> Any:
     """The object registered as ``name`` in the table of ``what`` (method, task, check).
 
-    Raises StudyError naming the nearest known name where there is none. Only registered names are ever imported: a card
-    or a study can not name a module.
+    Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
-    table = _TABLES[what]
+    where = _where(what, name)
+    if isinstance(where, Added):
+        return where.object
+    if isinstance(where, str):
+        module, _, attribute = where.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    by = f"{what} {name!r} of the installed package {_package(where)}"
+    try:
+        found = where.load()
+    except Exception as error:
+        raise StudyError(f"{by}: {where.value} cannot be imported: {type(error).__name__}: {error}") from error
+    must_fit(what, found, by)
+    return found
+
+
+def module_of(what: str, name: str) -> str:
+    """The module that holds the object registered as ``name``: whose source decides what it does."""
+    where = _where(what, name)
+    if isinstance(where, str):
+        return where.partition(":")[0]
+    return where.module
+
+
+def added(what: str, name: str) -> Added | None:
+    """What a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
+    return _added.get((what, name))
+
+
+def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
+    """Make ``entries`` ((what, name) -> object) of the file ``path`` known, in the place of what the same file added before.
+
+    Raises StudyError where a name is taken, and then adds nothing.
+    """
+    for (what, name), entry in entries.items():
+        other = _added.get((what, name))
+        if name in BUILT_IN[what]:
+            raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
+        if name in _installed(what):
+            raise StudyError(f"{path}: {what} {name!r} is the installed package {_package(_installed(what)[name])}'s; rename one")
+        if other is not None and other.path != path and other.digest != entry.digest:
+            raise StudyError(f"{path}: {what} {name!r} is {other.path}'s already; rename one")
+    for key in [key for key, entry in _added.items() if entry.path == path]:
+        del _added[key]
+    _added.update(entries)
+
+
+def must_fit(what: str, found: object, by: str) -> None:
+    """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
+    fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
+    lacks = [name for name in _MUST_HAVE[what] if not hasattr(found, name) and name not in fields]
+    if lacks:
+        shape = "a function (problem, answer) -> Outcome" if what == "check" else f"a class with {', '.join(_MUST_HAVE[what])}"
+        raise StudyError(f"{by}: {', '.join(lacks)} missing; a {what} is {shape}: docs/extending.md")
+    if what != "check" and not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise StudyError(f"{by}: not a dataclass; its fields are the options that a study may set: docs/extending.md")
+
+
+def _where(what: str, name: str) -> str | EntryPoint | Added:
+    mine = {n: entry for (w, n), entry in _added.items() if w == what}
+    table: dict[str, str | EntryPoint | Added] = {**BUILT_IN[what], **_installed(what), **mine}
     if name not in table:
-        raise StudyError(f"unknown {what} {name!r}{nearest(name, list(table))} (known: {', '.join(sorted(table))})")
-    module, _, attribute = table[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+        known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
+        raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")
+    return table[name]
 
 
-def object_module(table: Mapping[str, str], name: str) -> str:
-    """The module that holds the object registered as ``name``."""
-    return table[name].partition(":")[0]
+@functools.cache
+def _installed(what: str) -> Mapping[str, EntryPoint]:
+    """name -> entry point of an installed package."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"understudy.{what}s"):
+        if point.name in BUILT_IN[what]:
+            raise StudyError(f"the installed package {_package(point)} brings a {what} {point.name!r}, which is built in")
+        if point.name in found and found[point.name].value != point.value:
+            both = f"{_package(found[point.name])} and {_package(point)}"
+            raise StudyError(f"the installed packages {both} both bring a {what} {point.name!r}; remove one")
+        found[point.name] = point
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
+from understudy.checks.answer import outcome, same
+from understudy.core.protocols import Check
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.evaluation.outcomes import outcome_of, outcome_of_vote
 
@@ -22,22 +24,29 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def votes_by_k(
-    problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]], *, weighted: bool, seed: int
+    problems: Mapping[str, Problem],
+    solutions: Mapping[str, Sequence[Solution]],
+    *,
+    weighted: bool,
+    seed: int,
+    by: Check = same,
 ) -> list[float]:
     """Accuracy of the vote (maj@k) for every k from 1 to the number of samples, over all subsets of k samples, or `SUBSETS`
     seeded ones where there are more. ``solutions``: problem id -> its samples, equally many each."""
     size = _samples(solutions)
     means = []
     for k in range(1, size + 1):
-        right = [_vote_rate(problems[name], samples, k, weighted, seed) for name, samples in solutions.items()]
+        right = [_vote_rate(problems[name], samples, k, weighted, seed, by) for name, samples in solutions.items()]
         means.append(fmean(right))
     return means
 
 
-def any_correct_by_k(problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]]) -> list[float]:
+def any_correct_by_k(
+    problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]], *, by: Check = same
+) -> list[float]:
     """pass@k for every k from 1 to the number of samples."""
     size = _samples(solutions)
-    correct = {name: sum(outcome_of(problems[name], s) is Outcome.CORRECT for s in samples) for name, samples in solutions.items()}
+    correct = {name: sum(outcome_of(problems[name], s, by) is Outcome.CORRECT for s in found) for name, found in solutions.items()}
     return [fmean(pass_at_k(size, c, k) for c in correct.values()) for k in range(1, size + 1)]
 
 
@@ -47,7 +56,9 @@ def _samples(solutions: Mapping[str, Sequence[Solution]]) -> int:
     return sizes.pop()
 
 
-def _vote_rate(problem: Problem, samples: Sequence[Solution], k: int, weighted: bool, seed: int) -> float:
+def _vote_rate(  # noqa: PLR0917
+    problem: Problem, samples: Sequence[Solution], k: int, weighted: bool, seed: int, by: Check
+) -> float:
     subsets: Sequence[Sequence[Solution]]
     if math.comb(len(samples), k) <= SUBSETS:
         subsets = list(combinations(samples, k))
@@ -56,14 +67,14 @@ def _vote_rate(problem: Problem, samples: Sequence[Solution], k: int, weighted: 
         subsets = [[samples[i] for i in sorted(rng.sample(range(len(samples)), k))] for _ in range(SUBSETS)]
     # Few distinct (answer, finish) patterns: a plain vote is the same for equal ones, so each is counted once.
     if weighted:
-        return fmean(outcome_of_vote(problem, subset, weighted=True) is Outcome.CORRECT for subset in subsets)
+        return fmean(outcome_of_vote(problem, subset, weighted=True, by=by) is Outcome.CORRECT for subset in subsets)
     seen: Counter[tuple[str | None, ...]] = Counter()
     example: dict[tuple[str | None, ...], Sequence[Solution]] = {}
     for subset in subsets:
         pattern = tuple(s.answer if s.finish == "stop" else None for s in subset)
         seen[pattern] += 1
         example[pattern] = subset
-    right = sum(n for p, n in seen.items() if outcome_of_vote(problem, example[p], weighted=False) is Outcome.CORRECT)
+    right = sum(n for p, n in seen.items() if outcome_of_vote(problem, example[p], weighted=False, by=by) is Outcome.CORRECT)
     return right / len(subsets)
 
 
@@ -72,9 +83,10 @@ def chance_rate(problems: Sequence[Problem]) -> float:
     return fmean(1 / len(p.choices) if p.choices else 0.5 if p.kind == "yes_no" else 0.0 for p in problems)
 
 
-def majority_rate(problems: Sequence[Problem]) -> float:
-    """The best that one constant answer gets: the share of the most frequent gold answer of these very problems."""
-    return Counter(p.answer for p in problems).most_common(1)[0][1] / len(problems)
+def majority_rate(problems: Sequence[Problem], by: Check = same) -> float:
+    """What the best constant answer gets by the check ``by``: the most frequent gold answer of these very problems."""
+    constant = Counter(p.answer for p in problems).most_common(1)[0][0]
+    return fmean(outcome(p, constant, by) is Outcome.CORRECT for p in problems)
 
 
 def stop_rate(solutions: Sequence[Solution]) -> float:

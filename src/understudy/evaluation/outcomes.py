@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from understudy.core.answers import compare
+from understudy.checks.answer import outcome, same
+from understudy.core.protocols import Check
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.core.vote import vote
 
@@ -13,28 +14,23 @@ COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED
 """The outcomes that an evaluation counts; a refused reply is one without an answer."""
 
 
-def outcome_of(problem: Problem, solution: Solution) -> Outcome:
-    """What one solution counts as. A cut-off reply is truncated, whatever is in it: never correct by accident."""
+def outcome_of(problem: Problem, solution: Solution, by: Check = same) -> Outcome:
+    """What one solution counts as, by the check ``by``. A cut-off reply is truncated, whatever is in it."""
     if solution.finish == "length":
         return Outcome.TRUNCATED
-    return _compared(problem, solution.answer if solution.finish == "stop" else None)
+    return outcome(problem, solution.answer if solution.finish == "stop" else None, by)
 
 
-def outcome_of_vote(problem: Problem, solutions: Sequence[Solution], *, weighted: bool) -> Outcome:
+def outcome_of_vote(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, by: Check = same) -> Outcome:
     """What the vote of several solutions of one problem counts as: truncated or unparsed only where nobody could vote."""
     counted = vote(solutions, weighted=weighted)
     if counted.answer is None and any(s.finish == "length" for s in solutions):
         return Outcome.TRUNCATED
-    return _compared(problem, counted.answer)
-
-
-def _compared(problem: Problem, answer: str | None) -> Outcome:
-    golds = [problem.answer, *problem.accepted] if problem.answer is not None else []
-    return compare(answer, golds, problem.kind, problem.choices)
+    return outcome(problem, counted.answer, by)
 
 
 def counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """How many of each counted outcome; their sum is n."""
     found = Counter(outcomes)
     assert set(found) <= set(COUNTED), f"outcomes that no evaluation has: {set(found) - set(COUNTED)}"
-    return {outcome.value: found[outcome] for outcome in COUNTED}
+    return {kind.value: found[kind] for kind in COUNTED}

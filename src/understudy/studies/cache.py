@@ -25,18 +25,20 @@ MANIFEST = "manifest.json"
 
 @functools.cache
 def _imports(module: str) -> tuple[str, frozenset[str]]:
-    """Digest of the source of ``module`` (one of ours) and the modules of ours that it imports, late imports included."""
+    """Digest of the source of ``module`` and the modules of ours, or of its own package, that it imports, late imports included."""
     spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return "", frozenset()
     source = Path(spec.origin).read_text(encoding="utf-8")
+    package = module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name for name in found if name.split(".")[0] == "understudy" and _exists(name)}
+        elif isinstance(node, ast.ImportFrom):
+            source_module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            found |= {source_module} | {f"{source_module}.{alias.name}" for alias in node.names}
+    ours = {name for name in found if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _exists(name)}
     return digest(source, size=32), frozenset(ours)
 
 
@@ -48,7 +50,8 @@ def _exists(module: str) -> bool:
 
 
 def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
-    """Hash of the source of ``modules`` with everything of ours they import, and of the versions of ``libraries``."""
+    """Hash of the source of ``modules`` with everything of ours and of their own packages that they import, and of the versions of
+    ``libraries``."""
     seen: dict[str, str] = {}
     todo = list(modules)
     while todo:

@@ -120,10 +120,20 @@ class Reporter:
             _events.put((self._label, done, total, note or stage))
 
 
-def perform(kind: str, directory: str, needs: dict[str, str], arguments: dict[str, Any], label: str) -> tuple[Any, float]:
-    """Run one stage's job in this process; returns what it says and its seconds. Module-level, so any executor can ship it."""
+def perform(  # noqa: PLR0917
+    kind: str, directory: str, needs: dict[str, str], arguments: dict[str, Any], label: str, plugins: dict[str, str]
+) -> tuple[Any, float]:
+    """Run one stage's job in this process; returns what it says and its seconds. Module-level, so any executor can ship it.
+
+    ``plugins``: file -> digest; they are loaded first, and must be as they were when the run was planned.
+    """
     import importlib
     from pathlib import Path
+
+    from understudy.core.plugins import load
+
+    for plugin, text in plugins.items():
+        load(Path(plugin), digest=text)
 
     module = importlib.import_module(f"understudy.studies.jobs.{kind}")
     where = Path(directory)

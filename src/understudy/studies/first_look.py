@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from understudy.checks.answer import check
+from understudy.checks.answer import check, same
 from understudy.core.errors import StudyError
+from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem
 
 USELESS = 0.9
 """The sampling stops where more than this share of the first replies cannot become a training example."""
 
 
-def first_look(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> str:
-    """One line on the first ``chains``: accuracy against gold, unparsed, cut off, refused, disagreement.
+def first_look(chains: Sequence[Chain], problems: Mapping[str, Problem], by: Check = same) -> str:
+    """One line on the first ``chains``: accuracy against gold by the check ``by``, unparsed, cut off, refused, disagreement.
 
     Raises StudyError, saying what to look at, where nearly all are useless.
     """
-    counted = Counter(check(problems[chain.problem], chain).outcome for chain in chains)
+    counted = Counter(check(problems[chain.problem], chain, by).outcome for chain in chains)
     n = len(chains)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
-from understudy.core.registry import METHODS, TASKS, object_module
+from understudy.core.registry import module_of
 from understudy.core.values import digest
 from understudy.studies.cache import code_version, file_digest, is_done
 from understudy.studies.options import Arm
@@ -26,6 +26,9 @@ KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "stude
 
 TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look", "price")
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
+
+NOT_IN_KEYS = ("transport", "judged_by")
+"""Arguments of a stage that do not decide what it makes; the check by which a teacher's first replies are counted is one."""
 
 SPEAKER = ("engine", "checkpoint", "precision", "url", "model", "api", "identity", "slip", "misread")
 """Who a teacher is, whatever is asked of it: in the key of its own answers."""
@@ -74,6 +77,8 @@ class Plan:
     problems: str = ""
     chains: str = ""
     verdicts: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """Plug-in file -> digest of the text that the keys stand for."""
 
     def until(self, kind: Kind) -> list[Stage]:
         """The stages up to and including ``kind``."""
@@ -84,6 +89,7 @@ class Plan:
 def make_plan(study: Study) -> Plan:
     """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
     stages: dict[str, Stage] = {}
+    plugins = study.load_plugins()
 
     def add(  # noqa: PLR0917
         kind: Kind,
@@ -95,7 +101,7 @@ def make_plan(study: Study) -> Plan:
         pays: bool = False,
     ) -> str:
         version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())
-        decides = {name: value for name, value in arguments.items() if name != "transport"}
+        decides = {name: value for name, value in arguments.items() if name not in NOT_IN_KEYS}
         key = digest([kind, dict(needs), plain(decides), version])
         stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments, pays))
         return key
@@ -121,7 +127,7 @@ def make_plan(study: Study) -> Plan:
             "held_out": list(study.evaluation.splits),
             "used": [study.evaluation.dev],
         },
-        [object_module(TASKS, study.task)],
+        [module_of("task", study.task)],
     )
     teacher = plain(study.teacher)
     transport = {name: teacher.pop(name) for name in TRANSPORT}
@@ -136,17 +142,18 @@ def make_plan(study: Study) -> Plan:
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars},
-        [*_teacher_code(study), object_module(METHODS, study.teacher.method)],
+        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check},
+        [*_teacher_code(study), module_of("method", study.teacher.method)],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",
     )
-    verdicts = add("verdicts", "answer", {"problems": problems, "chains": chains}, {}, [])
+    judged = {"problems": problems, "chains": chains}
+    verdicts = add("verdicts", study.check, judged, {"check": study.check}, [module_of("check", study.check)])
     speaker = {name: teacher[name] for name in SPEAKER}
     asking = {"teacher": speaker, "transport": transport, "task": study.task, "task_options": plain(task)}
     shared = Shared(study, problems, chains, verdicts, exemplars, asking)
     arms = tuple(_plan_arm(shared, arm, add) for arm in study.arms)
-    return Plan(study, stages, arms, problems, chains, verdicts)
+    return Plan(study, stages, arms, problems, chains, verdicts, plugins)
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
     needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
     selection = add("selection", arm.name, needs, {"select": plain(arm.select), "seed": study.seed}, [])
     asked = {"method": arm.method, "options": plain(method)}
-    code = [object_module(METHODS, arm.method)]
+    code = [module_of("method", arm.method)]
     limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}
     start = study.student_of(arm).checkpoint
     students: dict[int, dict[str, str]] = {}
@@ -194,6 +201,7 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
                     "seed": seed,
                     "dev": evaluation.dev,
                     "dev_problems": evaluation.dev_problems,
+                    "check": study.check,
                     "vocabulary": _formats(study),
                 },
                 code,
@@ -237,7 +245,7 @@ def _plan_untrained(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
                 | {name: evaluation[name] for name in ("batch_size", "precision")}
                 | {"method": arm.method, "options": plain(method), "split": split, "votes": arm.decode.votes}
                 | {"seed": study.seed, "decoding": plain(arm.decode.decoding), "exemplars": shared.exemplars},
-                [*code, object_module(METHODS, arm.method)],
+                [*code, module_of("method", arm.method)],
                 local,
                 arm.model == "teacher",
             )
@@ -269,7 +277,7 @@ def _in_order(method: Any) -> list[str]:
 
 def _teacher_code(study: Study) -> list[str]:
     return {
-        "procedural": ["understudy.engines.procedural", object_module(TASKS, study.task)],
+        "procedural": ["understudy.engines.procedural", module_of("task", study.task)],
         "recorded": ["understudy.corpus.importing"],
         "transformers": ["understudy.engines.local"],
         "endpoint": ["understudy.engines.endpoint"],

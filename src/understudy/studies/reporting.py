@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.core.plugins import load
 from understudy.core.values import Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majority_rate, stop_rate, votes_by_k
@@ -35,11 +36,14 @@ All = Mapping[tuple[str, str], list[Scored]]
 """(arm, split) -> seeds"""
 
 
-def open_run(directory: str | Path) -> ReportData:
+def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> ReportData:
     """The report of the run in ``directory``: every number in it is computed now, from the answers that are stored there.
 
-    Raises DataError where there is no run or it is not finished.
+    ``plugins``: files that add the check that judged them, where it is not built in. Raises DataError where there is no run or it
+    is not finished.
     """
+    for plugin in plugins:
+        load(Path(plugin))
     run = Run(Path(directory))
     study = run.study
     everything: All = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
@@ -108,7 +112,7 @@ def _summary(run: Run, found: Sequence[Scored]) -> Summary:
     problems = run.of_split(found[0].split)
     rows = [next(rows_of(run, scored)) for scored in found]
     correct_SN = correctness(list(found), answered(list(found)))
-    chance, majority = chance_rate(list(problems.values())), majority_rate(list(problems.values()))
+    chance, majority = chance_rate(list(problems.values())), majority_rate(list(problems.values()), run.check)
     low, high = accuracy_interval(correct_SN)
     n = sum(row["n"] for row in rows)
     totals = {name: sum(row[name] for row in rows) for name in ("correct", "wrong", "undecidable", "unparsed", "truncated")}
@@ -244,14 +248,14 @@ def _votes(run: Run, found: Sequence[Scored]) -> Votes:
 
     weighted: tuple[float, ...] = ()
     if all(scored.likelihood is not None for scored in found):
-        weighted = mean([votes_by_k(problems, s, weighted=True, seed=seed) for s in complete])
+        weighted = mean([votes_by_k(problems, s, weighted=True, seed=seed, by=run.check) for s in complete])
     return Votes(
         arm=found[0].arm,
         split=found[0].split,
         k=tuple(range(1, votes + 1)),
-        majority=mean([votes_by_k(problems, s, weighted=False, seed=seed) for s in complete]),
+        majority=mean([votes_by_k(problems, s, weighted=False, seed=seed, by=run.check) for s in complete]),
         weighted=weighted,
-        any_correct=mean([any_correct_by_k(problems, s) for s in complete]),
+        any_correct=mean([any_correct_by_k(problems, s, by=run.check) for s in complete]),
     )
 
 
@@ -280,6 +284,8 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
     yield f"Problems: train {sizes['train']:,}; checkpoints chosen on {dev:,} of {study.evaluation.dev}; tested on {held}."
+    if study.check != "answer":
+        yield f"Answers are judged by the check {study.check}: the teacher's, those that choose checkpoints, and the students'."
     overlap = json.loads((run.shared("problems") / "overlap.json").read_text(encoding="utf-8"))
     if overlap["dropped"]:
         yield f"{len(overlap['dropped'])} problems left training or dev since a held-out split has the same question."

@@ -58,7 +58,7 @@ def run_study(
         if todo:
             size = min(workers or cores(), len(todo))
             with LocalProcesses(size, watcher.event) as pool:
-                _schedule(todo, directory, pool, size, watcher)
+                _schedule(todo, plan.plugins, directory, pool, size, watcher)
     return plan
 
 
@@ -82,6 +82,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.study.name,
         "study": plain(_options_of(plan.study)),
+        "plugins": dict(plan.plugins),
         "stages": [{"kind": s.kind, "label": s.label, "key": s.key} for s in plan.stages.values()],
         "arms": [
             {
@@ -102,7 +103,9 @@ def _options_of(study: Study) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if k != "text"}
 
 
-def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: int, watcher: Watcher) -> None:
+def _schedule(  # noqa: PLR0917
+    todo: list[Stage], plugins: Mapping[str, str], directory: Path, pool: LocalProcesses, size: int, watcher: Watcher
+) -> None:
     """Keep ``size`` stages running until none is left. A stage is submitted when it can begin, so what is shown is true."""
     waiting = {stage.key: stage for stage in todo}
     running: dict[Future[Any], Stage] = {}
@@ -110,7 +113,7 @@ def _schedule(todo: list[Stage], directory: Path, pool: LocalProcesses, size: in
         while waiting or running:
             while len(running) < size and (stage := next(_ready(waiting, running), None)) is not None:
                 del waiting[stage.key]
-                running[_submit(pool, stage, directory)] = stage
+                running[_submit(pool, stage, plugins, directory)] = stage
                 watcher.started(stage)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -146,10 +149,10 @@ def _ready(waiting: Mapping[str, Stage], running: Mapping[Future[Any], Stage]) -
     yield from sorted(ready, key=lambda stage: stage.kind != "student")
 
 
-def _submit(pool: LocalProcesses, stage: Stage, directory: Path) -> Future[Any]:
+def _submit(pool: LocalProcesses, stage: Stage, plugins: Mapping[str, str], directory: Path) -> Future[Any]:
     needs = {name: str(directory / "stages" / _directory_name(directory, key)) for name, key in stage.needs.items()}
     arguments = plain(dict(stage.arguments))
-    return pool.submit(perform, stage.kind, str(stage.directory(directory)), needs, arguments, stage.label)
+    return pool.submit(perform, stage.kind, str(stage.directory(directory)), needs, arguments, stage.label, dict(plugins))
 
 
 def _directory_name(directory: Path, key: str) -> str:

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.core.answers import VERSION as EXTRACTOR
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, StudyError
+from understudy.core.protocols import Check
+from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.corpus.store import read_rows
 from understudy.evaluation.outcomes import counts, outcome_of, outcome_of_vote
@@ -69,6 +71,23 @@ class Run:
     def chains(self) -> list[Chain]:
         return list(read_rows(self.shared("chains") / "chains.parquet", Chain))
 
+    @cached_property
+    def check(self) -> Check:
+        """The check that judged the run's chains. A run makes no file be imported: one of a plug-in has to be loaded already.
+
+        Raises DataError where it is not, or is not the text that the run was made with.
+        """
+        made_with: Mapping[str, str] = self.plan.get("plugins", {})
+        mine = added("check", self.study.check)
+        if mine is not None and mine.digest not in made_with.values():
+            raise DataError(f"{mine.path}: not as it was when {self.directory} was made; run the study again")
+        try:
+            found: Check = find("check", self.study.check)
+        except StudyError as error:
+            files = f"; the study had --plugin {' --plugin '.join(made_with)}" if made_with else ""
+            raise DataError(f"{self.directory}: {error}{files}") from None
+        return found
+
     def of_split(self, split: str) -> dict[str, Problem]:
         """The problems of ``split`` that have a gold answer, by id, in order."""
         return {p.id: p for p in self.problems if p.split == split and p.answer is not None}
@@ -105,11 +124,11 @@ def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
         errors = json.loads((directory / "errors.json").read_text(encoding="utf-8"))
 
         def voted(name: str, found: list[Solution], *, weighted: bool) -> Outcome:
-            return outcome_of_vote(problems[name], found, weighted=weighted)
+            return outcome_of_vote(problems[name], found, weighted=weighted, by=run.check)
 
         likelihood = None
         if decode.votes == 1:
-            outcomes = {name: outcome_of(problems[name], found[0]) for name, found in by_problem.items()}
+            outcomes = {name: outcome_of(problems[name], found[0], run.check) for name, found in by_problem.items()}
         else:
             outcomes = {name: voted(name, found, weighted=decode.weighted) for name, found in by_problem.items()}
             if all(s.logprob is not None for found in by_problem.values() for s in found):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import EngineError, StudyError
+from understudy.core.plugins import load
 from understudy.core.values import Problem, Solution, to_json
 from understudy.core.vote import vote
 from understudy.evaluation.run import answer
@@ -35,13 +36,17 @@ def ask_student(
     votes: int = 1,
     temperature: float | None = None,
     seed: int = 0,
+    plugins: Sequence[str | Path] = (),
 ) -> Answered:
     """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
 
-    Raises CheckpointError where there is no student, EngineError where it cannot answer.
+    ``plugins``: files that add the method that its card names, where it is not built in. Raises CheckpointError where there is no
+    student, EngineError where it cannot answer.
     """
     from understudy.engines.local import TransformersEngine
 
+    for plugin in plugins:
+        load(Path(plugin))
     card = read_card(Path(student))
     method = card.make_method()
     if len(method.roles) > 1:

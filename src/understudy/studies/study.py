@@ -1,7 +1,7 @@
 """A study: one TOML file that says which problems, which teacher, which student, which arms.
 
-[study]       name, seed, seeds
-[task]        name = "diary" | "files", and its options
+[study]       name, seed, seeds, check, plugins
+[task]        name, and the options of that task
 [exemplars]   solved problems that prompts show
 [teacher]     engine, samples, ...
 [student]     what every arm trains          (understudy.training.options.StudentOptions)
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.core.errors import StudyError, UserError, nearest
+from understudy.core.plugins import load
 from understudy.core.registry import find
 from understudy.studies.options import Arm, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build, plain
@@ -42,6 +43,10 @@ class Study:
     seed: int = 0
     seeds: int = 1
     overlap: Literal["error", "drop"] = "error"
+    check: str = "answer"
+    """The check that judges chains, checkpoints and students."""
+    plugins: tuple[str, ...] = ()
+    """Python files that add tasks, methods and checks (`core.plugins`); relative to the study file."""
     title: str = ""
     description: str = ""
     root: Path = Path()
@@ -67,6 +72,10 @@ class Study:
         """A path that the study names: relative to its file."""
         return (self.root / name).resolve()
 
+    def load_plugins(self) -> dict[str, str]:
+        """Make known what the study's plug-ins add; file -> digest of its text."""
+        return {str(path): load(path) for path in map(self.path_of, self.plugins)}
+
     def make_task(self) -> Any:
         """The task with its options; tasks that read files get the study's directory as ``root``."""
         kind = find("task", self.task)
@@ -76,7 +85,7 @@ class Study:
         return build(kind, options, "task")
 
 
-_HEAD = ("name", "seed", "seeds", "overlap", "title", "description")
+_HEAD = ("name", "seed", "seeds", "overlap", "check", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 
@@ -131,9 +140,11 @@ def _study(tables: Mapping[str, Any]) -> Study:
 
 
 def _validate(study: Study) -> None:
+    study.load_plugins()
     _validate_names(study.arms)
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
+    find("check", study.check)
     if study.seeds < 1:
         raise StudyError(f"study.seeds = {study.seeds}: at least 1")
     if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "solve"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from understudy.checks.answer import check
 from understudy.core.errors import DataError
 from understudy.core.protocols import silent
+from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.importing import import_chains
 from understudy.studies.exemplars import exemplar_pool
@@ -86,7 +87,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         chains, errors = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in chains}
     failed = {error["problem"]: error["error"] for error in errors}
-    tried = [_tried(problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]
+    tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]
     return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price)
 
 
@@ -94,8 +95,9 @@ def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
     known = {problem.id: problem for problem in learn}
     paths = [study.path_of(name) for name in study.teacher.chains]
     chains, _ = import_chains(paths, problems=known, fields=dict(study.teacher.fields), prefer=study.teacher.prefer)
-    return [_tried(known[chain.problem], chain, "") for chain in chains[:n]]
+    return [_tried(study, known[chain.problem], chain, "") for chain in chains[:n]]
 
 
-def _tried(problem: Problem, chain: Chain | None, error: str) -> Tried:
-    return Tried(problem, chain, check(problem, chain) if chain else None, error)
+def _tried(study: Study, problem: Problem, chain: Chain | None, error: str) -> Tried:
+    verdict = check(problem, chain, find("check", study.check), study.check) if chain else None
+    return Tried(problem, chain, verdict, error)

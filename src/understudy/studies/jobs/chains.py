@@ -76,7 +76,7 @@ def sample(
         if done.value is not None and len(first) < teacher.first_look:
             first.append(done.value)
             if len(first) == teacher.first_look:
-                progress("chains", 0, 0, first_look(first, by_id))
+                progress("chains", 0, 0, first_look(first, by_id, find("check", arguments["judged_by"])))
 
     chains, errors = [], []
     decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}

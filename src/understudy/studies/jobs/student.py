@@ -46,6 +46,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             f"{len(chosen)} of {len(chains)} chains were selected; see `understudy select` for the reasons"
         )
     dev = [p for p in problems if p.split == arguments["dev"]][: arguments["dev_problems"]]
+    check = find("check", arguments["check"])
 
     def score(checkpoint: Path) -> float:
         engine = open_student(checkpoint, arguments)
@@ -53,7 +54,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         if found.errors:
             raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0]['error']}")
         by_id = {p.id: p for p in dev}
-        right = sum(outcome_of(by_id[s.problem], s) is Outcome.CORRECT for s in found.solutions)
+        right = sum(outcome_of(by_id[s.problem], s, check) is Outcome.CORRECT for s in found.solutions)
         return right / len(dev)
 
     trained = train(

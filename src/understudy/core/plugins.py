@@ -1,0 +1,92 @@
+"""A Python file of the user's own that adds tasks, methods and checks; see docs/extending.md.
+
+The file says at its end what it adds, under which names::
+
+    UNDERSTUDY = {"task": {"game24": Game24}, "check": {"game24": check}}
+
+It is imported once, under a private module name made of its text: a changed file is another module, and its digest goes into the
+keys of the stages that use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from understudy.core.errors import StudyError, nearest
+from understudy.core.registry import BUILT_IN, Added, add, must_fit
+
+
+def load(path: Path, *, digest: str | None = None) -> str:
+    """Import the file ``path``, make what it adds known, and return the digest of its text; a second time does nothing.
+
+    ``digest``: what the text must have. Raises StudyError where it has another, where the file cannot be read or imported, where
+    its ``UNDERSTUDY`` is not as above, or a name is taken.
+    """
+    path = path.resolve()
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StudyError(f"plug-in {path}: cannot be read ({error.strerror or error})") from None
+    found = hashlib.blake2b(text).hexdigest()[:16]
+    if digest not in (None, found):
+        raise StudyError(f"plug-in {path}: changed while the study ran; run it again")
+    name = f"understudy_plugin_{found}"
+    module = sys.modules.get(name) or _import(name, path)
+    add(str(path), {key: Added(what, name, str(path), found) for key, what in _entries(module, path)})
+    return found
+
+
+class _Source(importlib.machinery.SourceFileLoader):
+    """Always from the text: a cached compilation of a file that changed within the same second would be taken for it."""
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the name is the loader's
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _import(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look up their annotations there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
+        at = _line(error, path)
+        raise StudyError(f"plug-in {path}{at}: cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Where in ``path`` the error is, as ", line 3"."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    at, found = error.__traceback__, ""
+    while at is not None:
+        if at.tb_frame.f_code.co_filename == str(path):
+            found = f", line {at.tb_lineno}"
+        at = at.tb_next
+    return found
+
+
+def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
+    """((what, name), object) of everything that the file adds."""
+    table = getattr(module, "UNDERSTUDY", None)
+    if not isinstance(table, dict) or not table:
+        raise StudyError(f'plug-in {path}: it must say what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
+    for what, names in table.items():
+        if what not in BUILT_IN:
+            raise StudyError(f"plug-in {path}: UNDERSTUDY has {what!r}{nearest(str(what), list(BUILT_IN))} ({', '.join(BUILT_IN)})")
+        if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
+            raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must be names with their objects, not {names!r}")
+        for name, found in names.items():
+            must_fit(what, found, f"plug-in {path}: {what} {name!r}")
+            yield (what, name), found

@@ -1,0 +1,50 @@
+"""AQuA-RAT: algebra with five options and rationales (Ling et al. 2017, arXiv 1705.04146). Apache-2.0.
+
+    {"question": "A grocery sells a bag of ice for $1.25, and makes 20% profit. If it sells 500 bags of ice, how much total profit
+     does it make?", "options": ["A)125", "B)150", "C)225", "D)250", "E)275"], "rationale": "Profit per bag = 1.25 * 0.20 = 0.25\\n
+     Total profit = 500 * 0.25 = 125\\nAnswer is A.", "correct": "A"}
+
+Get: github.com/google-deepmind/AQuA (train.json, dev.json, test.json, one object a line; as the loading script of `datasets` reads
+them), or huggingface.co/datasets/deepmind/aqua_rat (raw). Splits as published: 97,467 train, 254 dev, 254 test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, find, hub, read
+
+_OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
+
+
+@dataclass(frozen=True)
+class AQuA:
+    root: str = "."
+
+    def _found(self) -> dict[str, list[Path]]:
+        published = {split: [f"{split}.json", f"{split}.jsonl"] for split in ("train", "dev", "test")}
+        return find(self.root, published, hub("raw", train="train", dev="validation", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return read(self._found(), _problem, name="aqua")
+
+
+def _problem(row: Row) -> Problem:
+    options = row.get("options")
+    parted = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
+    found = [match for match in parted if match]
+    if not found or len(found) != len(options) or [match[1] for match in found] != list("ABCDE")[: len(found)]:
+        raise row.wrong("options", 'must be a list as ["A)21", "B)22", ...]')
+    correct = row.text("correct")
+    if correct not in [match[1] for match in found]:
+        raise row.wrong("correct", "must be the letter of an option")
+    meta = {"rationale": rationale} if (rationale := row.get("rationale")) else {}
+    return Problem("", row.text("question"), "option", correct, choices=tuple(m[2].strip() for m in found), meta=meta)

@@ -1,0 +1,50 @@
+"""ARC: science exam questions, easy and challenge (Clark et al. 2018, arXiv 1803.05457). CC BY-SA 4.0.
+
+    {"id": "Mercury_7220990", "question": {"stem": "Which factor will most likely cause a person to develop a fever?", "choices":
+     [{"text": "a leg muscle relaxing after exercise", "label": "A"}, {"text": "a bacterial population in the bloodstream", "label":
+     "B"}, {"text": "several viral particles on the skin", "label": "C"}, {"text": "carbohydrates being digested in the stomach",
+     "label": "D"}]}, "answerKey": "B"}
+
+Options are labelled A to E in some questions and 1 to 5 in others; the answer here is the letter of the option's place in both.
+
+Get: allenai.org/data/arc, ARC-V1-Feb2018-2 (ARC-Easy/ARC-Easy-Train.jsonl, ...-Dev.jsonl, ...-Test.jsonl, and the same for
+ARC-Challenge; the layout that public readers of it use), or huggingface.co/datasets/allenai/ai2_arc (question a text, choices lists
+of labels and texts). Splits as published: 2,251 / 570 / 2,376 easy, 1,119 / 299 / 1,172 challenge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, find, hub, read
+
+
+@dataclass(frozen=True)
+class ARC:
+    """``part``: which of the two sets."""
+
+    root: str = "."
+    part: Literal["easy", "challenge"] = "easy"
+
+    def _found(self) -> dict[str, list[Path]]:
+        name = f"ARC-{self.part.capitalize()}"
+        names = (("train", "Train"), ("dev", "Dev"), ("test", "Test"))
+        published = {split: [f"{name}/{name}-{theirs}.jsonl", f"{name}-{theirs}.jsonl"] for split, theirs in names}
+        return find(self.root, published, hub(name, train="train", dev="validation", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return read(self._found(), _problem, name=f"arc-{self.part}")
+
+
+def _problem(row: Row) -> Problem:
+    asked = row.inner("question")
+    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+    return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices)

@@ -1,0 +1,43 @@
+"""Coin flip: whether a coin is still heads up after four people (Wei et al. 2022, arXiv 2201.11903). MIT licence (the files).
+
+    {"examples": [{"question": "A coin is heads up. Whitney flips the coin. Erika does not flip the coin. Tj does not flip the coin.
+     Benito flips the coin. Is the coin still heads up? Note that \\"flip\\" here means \\"reverse\\".", "answer": "yes"}, ...]}
+
+Get: github.com/kojima-takeshi188/zero_shot_cot (arXiv 2205.11916), dataset/coin_flip/coin_flip.json, 500 questions. There are no
+splits: `test` and `dev` questions are drawn by seed, the rest is train.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.core.values import Problem
+from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, hold_out, read
+
+
+@dataclass(frozen=True)
+class CoinFlip:
+    """``dev``, ``test``: sizes of the splits that are drawn by seed."""
+
+    root: str = "."
+    dev: int = 50
+    test: int = 150
+
+    def __post_init__(self) -> None:
+        at_least_one(dev=self.dev, test=self.test)
+
+    def _found(self) -> dict[str, list[Path]]:
+        return find(self.root, {ALL: ["coin_flip.json", "coin_flip/coin_flip.json"]})
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """Every problem with its split. Raises DataError naming file, row and field."""
+        return hold_out(read(self._found(), _problem, name="coin-flip"), seed=seed, dev=self.dev, test=self.test)
+
+
+def _problem(row: Row) -> Problem:
+    return Problem("", row.text("question"), "yes_no", row.gold(row.text("answer"), "answer", "yes_no"))

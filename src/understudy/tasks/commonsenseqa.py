@@ -1,0 +1,50 @@
+"""CommonsenseQA: five options, one right by common sense (Talmor et al. 2019, arXiv 1811.00937). MIT licence.
+
+    {"answerKey": "A", "id": "1afa02df02c908a558b4036e80242fac", "question": {"question_concept": "revolving door", "choices":
+     [{"label": "A", "text": "bank"}, {"label": "B", "text": "library"}, {"label": "C", "text": "department store"}, {"label": "D",
+     "text": "mall"}, {"label": "E", "text": "new york"}], "stem": "A revolving door is convenient for two direction travel, but it
+     also serves as a security measure at a what?"}}
+
+Get: tau-nlp.org/commonsenseqa (train_rand_split.jsonl, dev_rand_split.jsonl; test_rand_split_no_answers.jsonl), or
+huggingface.co/datasets/tau/commonsense_qa (question a text, choices lists of labels and texts, question_concept beside them; the
+loading script of `datasets` has both). Splits: 9,741 train, 1,221 dev. The published test has no answers, so as the papers do the
+published dev is test, and `dev` questions are held out of train.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, at_least_one, find, hold_out, hub, read
+
+
+@dataclass(frozen=True)
+class CommonsenseQA:
+    """``dev``: so many questions of train are the dev split."""
+
+    root: str = "."
+    dev: int = 1000
+
+    def __post_init__(self) -> None:
+        at_least_one(dev=self.dev)
+
+    def _found(self) -> dict[str, list[Path]]:
+        published = {"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}
+        return find(self.root, published, hub(train="train", test="validation"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return hold_out(read(self._found(), _problem, name="commonsenseqa"), seed=seed, dev=self.dev)
+
+
+def _problem(row: Row) -> Problem:
+    asked = row.inner("question")
+    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+    meta = {"concept": concept} if (concept := asked.get("question_concept")) else {}
+    return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices, meta=meta)

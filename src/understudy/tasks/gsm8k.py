@@ -1,0 +1,67 @@
+"""GSM8K: grade school mathematics in two to eight steps (Cobbe et al. 2021, arXiv 2110.14168). MIT licence.
+
+    {"question": "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did
+     Natalia sell altogether in April and May?", "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\\nNatalia sold 48+24 =
+     <<48+24=72>>72 clips altogether in April and May.\\n#### 72"}
+
+Socratic: each line of the answer is "How many clips did Natalia sell in May? ** Natalia sold 48/2 = <<48/2=24>>24 clips in May."
+
+Get: github.com/openai/grade-school-math, grade_school_math/data (train.jsonl, test.jsonl, train_socratic.jsonl,
+test_socratic.jsonl: read there), or huggingface.co/datasets/openai/gsm8k (main, socratic). Splits: 7,473 train, 1,319 test; there
+is no dev split, so `dev` problems are held out of train, never of test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, at_least_one, find, hold_out, hub, read
+
+_MARK = re.compile(r"<<[^<>\n]*>>")
+
+
+@dataclass(frozen=True)
+class GSM8K:
+    """``layout``: ``socratic`` gives each problem its sub-questions. ``marks``: keep the calculator's marks, ``<<48/2=24>>``, in
+    the rationales. ``dev``: so many problems of train are the dev split."""
+
+    root: str = "."
+    layout: Literal["plain", "socratic"] = "plain"
+    marks: bool = False
+    dev: int = 500
+
+    def __post_init__(self) -> None:
+        at_least_one(dev=self.dev)
+
+    def _found(self) -> dict[str, list[Path]]:
+        end = "_socratic" if self.layout == "socratic" else ""
+        published = {"train": [f"train{end}.jsonl"], "test": [f"test{end}.jsonl"]}
+        return find(self.root, published, hub("socratic" if end else "main", train="train", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return hold_out(read(self._found(), self._problem, name="gsm8k"), seed=seed, dev=self.dev)
+
+    def _problem(self, row: Row) -> Problem:
+        rationale, sign, answer = row.text("answer").rpartition("#### ")
+        if not sign:
+            raise row.wrong("answer", "must end with '#### ' and the answer")
+        text = rationale if self.marks else _MARK.sub("", rationale)
+        steps = [line.strip() for line in text.split("\n") if line.strip()]
+        meta: dict[str, object] = {"steps": len(steps)}
+        if self.layout == "socratic":
+            pairs = [step.partition(" ** ") for step in steps]
+            if not all(sign for _, sign, _ in pairs):
+                raise row.wrong("answer", "must have 'sub-question ** step' on each line")
+            meta["subquestions"] = [{"question": question, "answer": step} for question, _, step in pairs]
+            steps = [step for _, _, step in pairs]
+        meta["rationale"] = "\n".join(steps)
+        return Problem("", row.text("question"), "number", row.gold(answer, "answer", "number"), meta=meta)

@@ -1,0 +1,50 @@
+"""OpenBookQA: elementary science, four options, an open book of facts (Mihaylov et al. 2018, arXiv 1809.02789). No
+licence is stated with the data.
+
+    {"id": "7-980", "question": {"stem": "The sun is responsible for", "choices": [{"text": "puppies learning new tricks", "label":
+     "A"}, {"text": "children growing up and getting old", "label": "B"}, {"text": "flowers wilting in a vase", "label": "C"},
+     {"text": "plants sprouting, blooming and wilting", "label": "D"}]}, "answerKey": "D"}
+
+Get: allenai.org/data/open-book-qa, OpenBookQA-V1-Sep2018/Data (Main/train.jsonl, dev.jsonl, test.jsonl; in Additional the same
+as train_complete.jsonl with "fact1", the fact of the book that the question is about), or
+huggingface.co/datasets/allenai/openbookqa (main and additional; question_stem, choices as lists of labels and texts; as public
+code reads them). Splits as published: 4,957 train, 500 dev, 500 test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, find, hub, read
+
+
+@dataclass(frozen=True)
+class OpenBookQA:
+    """``part``: ``additional`` has the fact of each question too, which goes to ``meta`` and is shown to nobody."""
+
+    root: str = "."
+    part: Literal["main", "additional"] = "main"
+
+    def _found(self) -> dict[str, list[Path]]:
+        folder, end = ("Main", "") if self.part == "main" else ("Additional", "_complete")
+        places = (f"Data/{folder}/", f"{folder}/", "")
+        published = {split: [f"{place}{split}{end}.jsonl" for place in places] for split in ("train", "dev", "test")}
+        return find(self.root, published, hub(self.part, train="train", dev="validation", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return read(self._found(), _problem, name="openbookqa")
+
+
+def _problem(row: Row) -> Problem:
+    asked = row.inner("question")
+    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+    meta = {"fact": fact} if (fact := row.get("fact1")) else {}
+    return Problem(row.get("id") or "", asked.text("stem", "question_stem"), "option", answer, choices=choices, meta=meta)

@@ -1,0 +1,52 @@
+"""QuaRel: stories about qualitative relations, two options (Tafjord et al. 2019, arXiv 1811.08048). The hub's card
+states no licence.
+
+    {"id": "QuaRel_V1_B5_1403", "answer_index": 0, "logical_forms": [...], "logical_form_pretty": "qrel(time, lower, world1) ...",
+     "world_literals": {...}, "question": "John and Rita are going for a run.  Rita gets tired and takes a break on the park bench.
+     After twenty minutes in the park, who has run farther? (A) John (B) Rita"}
+
+The options stand in the question, at its end or within its last sentence; there they stay, as SCoTD shows them, and are
+``choices`` too: what follows "(A)" up to "(B)", and what follows that.
+
+Get: allenai.org/data/quarel, quarel-dataset-v1 (quarel-v1-train.jsonl, -dev, -test), or a copy on the hub with the same fields
+(both read in the loading script of `datasets`). Splits as published: 1,941 train, 278 dev, 552 test.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.core.values import Problem
+from understudy.tasks.published import Row, all_files, find, hub, letter, read
+
+_OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.S)
+
+
+@dataclass(frozen=True)
+class QuaRel:
+    root: str = "."
+
+    def _found(self) -> dict[str, list[Path]]:
+        published = {split: [f"quarel-v1-{split}.jsonl"] for split in ("train", "dev", "test")}
+        return find(self.root, published, hub(train="train", dev="validation", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
+        """Every problem with its split. Raises DataError naming file, line and field."""
+        return read(self._found(), _problem, name="quarel")
+
+
+def _problem(row: Row) -> Problem:
+    question = row.text("question")
+    found = _OPTIONS.search(question)
+    if found is None:
+        raise row.wrong("question", "must have its options (A) and (B)")
+    choices = tuple(found[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
+    meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
+    answer = letter(row.index("answer_index", 2))
+    return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)

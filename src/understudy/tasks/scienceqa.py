@@ -1,0 +1,87 @@
+"""ScienceQA: school science with lectures and explanations (Lu et al. 2022, arXiv 2209.09513). CC BY-NC-SA 4.0.
+
+    {"4": {"question": "Which figure of speech is used in this text?\\nSing, O goddess, the anger of Achilles son of Peleus, that
+     brought countless ills upon the Achaeans.\\n—Homer, The Iliad", "choices": ["chiasmus", "apostrophe"], "answer": 1, "hint": "",
+     "image": null, "task": "closed choice", "grade": "grade11", "subject": "language science", "topic": "figurative-language",
+     "category": "Literary devices", "skill": "Classify the figure of speech: ...", "lecture": "...", "solution": "The text
+     uses apostrophe, a direct address to an absent person or a nonhuman entity. ...", "split": "test"}, ...}
+
+The hint is the question's context; the rationale is the solution. About half of the questions come with a picture, which no student
+here can see: they are left out.
+
+Get: github.com/lupantech/ScienceQA, data/scienceqa (problems.json: one object, id -> question, as public code reads it), or
+huggingface.co/datasets/derek-thomas/ScienceQA (a row each, the picture within). Splits as published: 12,726 train, 4,241 val (dev
+here), 4,241 test, with pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.core.errors import DataError
+from understudy.core.values import Problem
+from understudy.tasks.published import ALL, Row, all_files, find, hub, letter, number, rows
+
+_SPLITS = {"train": "train", "val": "dev", "test": "test"}
+
+
+@dataclass(frozen=True)
+class ScienceQA:
+    """``pictures``: take the questions with a picture too, without the picture."""
+
+    root: str = "."
+    pictures: bool = False
+
+    def _found(self) -> dict[str, list[Path]]:
+        published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}
+        return find(self.root, published, hub(train="train", dev="validation", test="test"))
+
+    def files(self) -> list[Path]:
+        """What the problems are read from."""
+        return all_files(self._found())
+
+    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
+        """Every problem with its split. Raises DataError naming file, problem and field."""
+        kept = ((part, row) for part, row in _rows(self._found()) if self.pictures or row.get("image") is None)
+        return number(((part, _problem(row)) for part, row in kept), name="scienceqa")
+
+
+def _rows(found: dict[str, list[Path]]) -> Iterator[tuple[str, Row]]:
+    """(split, row) of every question. The hub's have no ids: they are numbered before those with pictures are left out."""
+    if ALL not in found:
+        for part, paths in found.items():
+            for i, row in enumerate(row for path in paths for row in rows(path)):
+                yield part, Row({"id": f"scienceqa-{part}-{i}", **row.values}, row.where)
+        return
+    (path,) = found[ALL]
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+    if not isinstance(table, dict) or not all(isinstance(values, dict) for values in table.values()):
+        raise DataError(f"{path}: must be one object, id -> question")
+    for name, values in table.items():
+        row = Row({"id": name, **values}, f"{path}, problem {name}")
+        if values.get("split") not in _SPLITS:
+            raise row.wrong("split", f"must be one of {', '.join(_SPLITS)}")
+        yield _SPLITS[values["split"]], row
+
+
+def _problem(row: Row) -> Problem:
+    choices = row.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+        raise row.wrong("choices", "must be a list of texts")
+    meta = {name: value for name in ("subject", "topic", "category", "skill", "grade", "lecture") if (value := row.get(name))}
+    meta |= {"rationale": solution} if (solution := row.get("solution")) else {}
+    return Problem(
+        id=row.text("id"),
+        question=row.text("question"),
+        kind="option",
+        answer=letter(row.index("answer", len(choices))),
+        choices=tuple(choices),
+        context=(row.get("hint") or "").strip(),
+        meta=meta,
+    )
