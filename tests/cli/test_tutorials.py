@@ -67,7 +67,7 @@ def follow(page, where, url, tiny):
 
 def test_my_csv_and_an_endpoint(tmp_path):
     rows = [",".join(map(str, (i, *numbers(i)))) for i in range(40)]
-    (tmp_path / "questions.csv").write_text("nr,Problem,Result,Worked\n" + "\n".join(rows))
+    (tmp_path / "questions.csv").write_text("nr,Problem,Result,Explanation\n" + "\n".join(rows))
     with Server(answer) as server:
         said = follow("my-csv.md", tmp_path, server.url, TINY)
     assert (tmp_path / "runs" / "questions" / "report.html").is_file()
@@ -101,7 +101,7 @@ def test_a_papers_data(tmp_path):
         rows = [{"question": q, "answer": f"{r}\n#### {gold}"} for q, gold, r in map(numbers, range(start, start + n))]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with Server(answer) as server:
-        said = follow("a-papers-data.md", tmp_path, server.url, [*TINY, "task.dev=4", "study.seeds=2"])
+        said = follow("a-papers-data.md", tmp_path, server.url, [*TINY, "task.dev=4", "study.seeds=1"])
     assert "teacher, few-shot" in said[-1]
 
 

@@ -19,7 +19,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "problem", "query", "input", "prompt", "instruction", "text", "body", "sentence", "stem"),
     "answer": (
         *("answer", "gold", "label", "target", "answerkey", "answer_key", "final_answer", "correct_answer", "correct_option"),
-        *("answers", "answer_index", "answer_idx", "correct", "solution", "output", "response"),
+        *("answers", "answer_index", "answer_idx", "correct", "result", "ground_truth", "solution", "output", "response"),
     ),
     "choices": ("choices", "options", "endings", "candidates", "answer_choices"),
     "accepted": ("accepted", "aliases", "accepted_answers"),

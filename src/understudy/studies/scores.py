@@ -152,9 +152,9 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
     return {
         "arm": scored.arm,
         "method": run.arms[scored.arm].method,
+        "model": run.arms[scored.arm].model,
         "role_models": dict(scored.says["role_models"]),
         "engine": run.study.teacher.engine if run.arms[scored.arm].model == "teacher" else "transformers",
-        "model": run.arms[scored.arm].model,
         "precision": run.study.evaluation.precision,
         "task": run.study.task,
         "split": scored.split,
