@@ -7,6 +7,7 @@ The same as the command line, from Python; each is imported when it is first use
     report = understudy.open_run(Path("runs/mine"))                # report.rows: one per arm, split, seed and decoding
     answered = understudy.ask_student("runs/mine/students/...", "Ana has 4 coins. Mon: finds 3. ...")
     understudy.import_corpus([Path("chains.jsonl")], problems=[Path("questions.jsonl")], kind="number", to=Path("c.parquet"))
+    understudy.export_corpus(Path("runs/mine"), to=Path("chains.jsonl"), format="messages")
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from understudy.studies.exporting import export_corpus
     from understudy.studies.importing import import_corpus
     from understudy.studies.reporting import open_run
     from understudy.studies.run import run_study
     from understudy.studies.serving import ask_student
     from understudy.studies.study import load_study
 
-__all__ = ["ask_student", "import_corpus", "load_study", "open_run", "run_study"]
+__all__ = ["ask_student", "export_corpus", "import_corpus", "load_study", "open_run", "run_study"]
 
 _WHERE = {
     "ask_student": "understudy.studies.serving",
+    "export_corpus": "understudy.studies.exporting",
     "import_corpus": "understudy.studies.importing",
     "load_study": "understudy.studies.study",
     "open_run": "understudy.studies.reporting",

@@ -99,8 +99,8 @@ def test_the_text_comes_first_then_the_record_then_what_is_only_concluded(tmp_pa
 def test_fields_are_mapped_and_wrong_ones_named(tmp_path):
     chains, _ = bring(tmp_path, [{"q": "p", "completion": "The answer is 5."}], fields={"problem": "q", "text": "completion"})
     assert chains[0].answer == "5"
-    with pytest.raises(DataError, match=r"c\.jsonl, line 1: field 'text' \(text\) is missing"):
-        bring(tmp_path, [{"problem_id": "p", "completion": "x"}])
+    with pytest.raises(DataError, match=r"c\.jsonl, line 2: field 'text' \(text\) is missing"):
+        bring(tmp_path, [{"problem_id": "p", "text": "x"}, {"problem_id": "p", "completion": "x"}])
     with pytest.raises(DataError, match="unknown field 'txt'; did you mean 'text'"):
         bring(tmp_path, [{"problem_id": "p", "text": "x"}], fields={"txt": "x"})
     with pytest.raises(DataError, match="'maybe': must be stop, length or refused"):

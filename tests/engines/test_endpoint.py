@@ -120,7 +120,8 @@ def test_the_key_comes_from_the_environment_and_is_never_kept(monkeypatch):
         reply = ask(server, call(), key_env="UNDERSTUDY_TEST_KEY")
         assert server.headers[0]["Authorization"] == "Bearer secret"
     assert "secret" not in reply.raw + EndpointEngine("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY").identity
-    with pytest.raises(StudyError, match="no name or password"):
-        EndpointEngine("http://me:secret@localhost/v1", "m")
+    for leaks in ("http://me:secret@localhost/v1", "http://localhost/v1?key=secret"):
+        with pytest.raises(StudyError, match="no name, password or query"):
+            EndpointEngine(leaks, "m")
     with pytest.raises(StudyError, match="must look like"):
         EndpointEngine("localhost:8000", "m")

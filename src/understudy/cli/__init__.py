@@ -11,6 +11,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("understudy.cli.run", "run a study: every stage that is not there yet, and the report"),
     "try": ("understudy.cli.try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
     "import": ("understudy.cli.import_", "bring chains that somebody already has into a corpus"),
+    "export": ("understudy.cli.export", "chains or training examples in a format that other tools read, with their card"),
     "sample": ("understudy.cli.run", "a study up to its chains"),
     "check": ("understudy.cli.run", "a study up to the verdicts on its chains"),
     "select": ("understudy.cli.run", "a study up to the chains that each arm is given"),

@@ -1,4 +1,4 @@
-"""import: recorded chains (which have no prompts) from JSONL into a corpus, checked against their questions."""
+"""import: chains that somebody already has, in any of the formats, into a corpus, checked against their questions."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from understudy.core.values import AnswerKind
 
 def main(verb: str, argv: Sequence[str]) -> int:
     made = argparse.ArgumentParser(prog="understudy import", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("chains", metavar="CHAINS.jsonl", nargs="+", type=Path, help="files of chains, one JSON object a line")
+    made.add_argument("chains", metavar="FILE", nargs="+", type=Path, help="files of chains")
     made.add_argument(
         "--problems", metavar="FILE.jsonl", action="append", required=True, type=Path, help="their questions; again for more files"
     )
     made.add_argument("--kind", required=True, choices=get_args(AnswerKind), help="what kind of answer the questions have")
+    made.add_argument("--format", metavar="NAME", default="", help="of the chains; without it, read off each file, and said")
     made.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
     made.add_argument(
         "--field",
         action="append",
         default=[],
         metavar="OURS=THEIRS",
-        help="field of a chain where the names differ: problem, text, answer, teacher, tokens, logprob, finish, path",
+        help="field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ...",
     )
     made.add_argument(
         "--problem-field",
@@ -41,6 +42,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument(
         "--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where text and row differ"
     )
+    made.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
+    made.add_argument("--licence", default="", help="of the questions: for the corpus's card")
     made.add_argument("--json", action="store_true", help="the report as JSON")
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
@@ -52,9 +55,12 @@ def main(verb: str, argv: Sequence[str]) -> int:
         problems=arguments.problems,
         kind=arguments.kind,
         to=arguments.to,
-        fields=_pairs(arguments.field, "--field"),
-        problem_fields=_pairs(arguments.problem_field, "--problem-field"),
+        fields=pairs(arguments.field, "--field"),
+        problem_fields=pairs(arguments.problem_field, "--problem-field"),
         prefer=arguments.prefer,
+        format=arguments.format,
+        terms=arguments.terms,
+        licence=arguments.licence,
     )
     if arguments.json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
@@ -65,7 +71,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     return DONE
 
 
-def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
     pairs = {}
     for pair in given:
         ours, equals, theirs = pair.partition("=")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,38 +22,70 @@ _TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
 VERSION = 1
 
 
-def write_rows(path: Path, kind: type[V], values: Sequence[V]) -> None:
+def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[str, Any] | None = None) -> None:
     """Write ``values`` to ``path`` (Parquet): numbers and texts as such, everything nested as JSON text.
 
-    What any other tool reads with one call. The file appears whole, and is durable when this returns.
+    What any other tool reads with one call. ``card`` goes into the schema's metadata. The file appears whole, and is durable
+    when this returns.
     """
     columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
     rows = [to_json(value) for value in values]
     arrays = {
         name: pa.array([_cell(row[name], kept) for row in rows], _TYPES.get(kept, pa.string())) for name, kept in columns.items()
     }
-    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps({"kind": kind.__name__, "version": VERSION})})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    says = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
+    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(says)})
+    with whole(path) as file:
         pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at ``path`` when the block ends, whole and durable, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
     """The values that `write_rows` wrote. Raises DataError for a file that is none of ours."""
+    file, says = _open(path)
+    if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
+        shown = {name: value for name, value in says.items() if name != "card"}
+        holds = shown or "something that Understudy did not write"
+        raise DataError(f"{path}: holds {holds}, not {kind.__name__} version {VERSION}")
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
+    for batch in file.iter_batches():
+        for row in batch.to_pylist():
+            yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+
+
+def written_card(path: Path) -> Mapping[str, Any] | None:
+    """The card that `write_rows` was given, None where there was none."""
+    card = _open(path)[1].get("card")
+    return card if isinstance(card, dict) else None
+
+
+def is_ours(path: Path) -> bool:
+    """Whether `write_rows` wrote ``path``: another tool's Parquet is a table like any other."""
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return False
+    return bool(_open(path)[1])
+
+
+def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     try:
         file = pq.ParquetFile(path)
         says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
         raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
-    if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
-        raise DataError(f"{path}: holds {says or 'something that Understudy did not write'}, not {kind.__name__} version {VERSION}")
-    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+    return file, says
 
 
 def _cell(value: Any, kept: str) -> Any:

@@ -51,8 +51,8 @@ class EndpointEngine:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
-        if parts.username or parts.password:
-            raise StudyError("teacher.url: put no name or password into the address; name a variable with key_env")
+        if parts.username or parts.password or parts.query:
+            raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
         self.url, self.model, self.api = url.rstrip("/"), model, api
         self.timeout, self.retries, self.wait = timeout, retries, wait
         self.identity = identity or f"endpoint {self.url} {api} {model}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from understudy.core.asks import Decoding
+from understudy.corpus.formats import check_name
 from understudy.selection.select import Selection
 
 _NEEDED = {
@@ -79,9 +80,11 @@ class Teacher:
     identity: str | None = None
     """endpoint: what names the model in the ledger; its url and name by default."""
     chains: tuple[str, ...] = ()
-    """recorded: JSONL files of chains, or corpora (.parquet); relative to the study file."""
+    """recorded: files of chains in any of the formats; relative to the study file."""
+    format: str = ""
+    """recorded: their format, one of `understudy.corpus.formats.NAMES`; "" reads it off each file."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """recorded: our field -> the JSONL's field, where the names differ."""
+    """recorded: our field -> the rows' field, where the names differ."""
     prefer: Literal["text", "recorded"] = "text"
     """recorded: which answer counts where the text states another than the row does."""
 
@@ -89,10 +92,24 @@ class Teacher:
         for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0), ("first_look", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+        if self.format:
+            check_name(self.format)
         needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}
         for name in needs.get(self.engine, ()):
             if not getattr(self, name):
                 raise ValueError(f'{name} must be given: an engine "{self.engine}" needs {_NEEDED[name]}')
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What must go along with the chains when they leave this machine; it decides nothing that is computed.
+
+    ``terms``: under what terms the teacher's texts may be used (its provider's, or its model licence). ``licence``: of the
+    questions. Without both `understudy export` refuses.
+    """
+
+    terms: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
 from understudy.core.registry import module_of
 from understudy.core.values import digest
+from understudy.corpus.directories import files_of
 from understudy.studies.cache import code_version, file_digest, is_done
 from understudy.studies.options import Arm
 from understudy.studies.schema import plain
@@ -27,8 +28,9 @@ KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "stude
 TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look", "price")
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
 
-NOT_IN_KEYS = ("transport", "judged_by")
-"""Arguments of a stage that do not decide what it makes; the check by which a teacher's first replies are counted is one."""
+NOT_IN_KEYS = ("transport", "judged_by", "corpus")
+"""Arguments of a stage that do not decide what it makes: the check by which a teacher's first replies are counted, the terms that
+go along with its chains."""
 
 SPEAKER = ("engine", "checkpoint", "precision", "url", "model", "api", "identity", "slip", "misread")
 """Who a teacher is, whatever is asked of it: in the key of its own answers."""
@@ -133,6 +135,7 @@ def make_plan(study: Study) -> Plan:
     transport = {name: teacher.pop(name) for name in TRANSPORT}
     recorded = [study.path_of(name) for name in study.teacher.chains]
     teacher["chains"] = [str(path) for path in recorded]
+    recorded = [file for path in recorded for file in files_of(path)]
     if study.teacher.checkpoint is not None:
         checkpoint = study.path_of(study.teacher.checkpoint)
         teacher["checkpoint"] = str(checkpoint)
@@ -142,7 +145,8 @@ def make_plan(study: Study) -> Plan:
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check},
+        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
+        | {"corpus": plain(study.corpus)},
         [*_teacher_code(study), module_of("method", study.teacher.method)],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",

@@ -4,6 +4,7 @@
 [task]        name, and the options of that task
 [exemplars]   solved problems that prompts show
 [teacher]     engine, samples, ...
+[corpus]      terms, licence
 [student]     what every arm trains          (understudy.training.options.StudentOptions)
 [training]    how every arm trains it        (understudy.training.options.TrainingOptions)
 [evaluation]  splits, limits
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
 from understudy.core.registry import find
-from understudy.studies.options import Arm, Evaluation, Exemplars, Teacher
+from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build, plain
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -40,6 +41,7 @@ class Study:
     evaluation: Evaluation
     arms: tuple[Arm, ...]
     exemplars: Exemplars = field(default_factory=Exemplars)
+    corpus: Corpus = field(default_factory=Corpus)
     seed: int = 0
     seeds: int = 1
     overlap: Literal["error", "drop"] = "error"
@@ -86,7 +88,7 @@ class Study:
 
 
 _HEAD = ("name", "seed", "seeds", "overlap", "check", "plugins", "title", "description")
-_OPTIONS = ("exemplars", "teacher", "student", "training", "evaluation")
+_OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 
 

@@ -94,7 +94,8 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
 def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
     known = {problem.id: problem for problem in learn}
     paths = [study.path_of(name) for name in study.teacher.chains]
-    chains, _ = import_chains(paths, problems=known, fields=dict(study.teacher.fields), prefer=study.teacher.prefer)
+    teacher = study.teacher
+    chains, _ = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer, format=teacher.format)
     return [_tried(study, known[chain.problem], chain, "") for chain in chains[:n]]
 
 

@@ -13,6 +13,7 @@ from understudy.core.errors import EngineError
 from understudy.core.protocols import Engine, Progress, counting
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
+from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.drive import Done
@@ -25,6 +26,9 @@ from understudy.studies.first_look import first_look
 from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.schema import build
 
+SAMPLING = ("engine", "samples", "temperature", "top_p", "method", "options", "model", "api")
+"""What a corpus's card says of how a teacher was asked: never where, or with whose key."""
+
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write ``chains.parquet`` (and ``errors.json`` where asks failed); say how many chains by how many teachers."""
@@ -34,6 +38,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     if teacher.engine == "recorded":
         chains, report = import_recorded(teacher, needs["problems"])
         says: dict[str, Any] = {"import": report}
+        sampling: dict[str, Any] = {}
     else:
         pool = exemplar_pool(known, build(Exemplars, arguments["exemplars"], "exemplars"))
         chains, errors = sample(
@@ -41,7 +46,10 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         )
         write_json(directory / "errors.json", errors)
         says = {"errors": len(errors)}
-    write_rows(directory / "chains.parquet", Chain, chains)
+        sampling = {name: arguments["teacher"][name] for name in SAMPLING}
+    terms, licence = inherited(map(Path, teacher.chains), **arguments["corpus"])
+    card = card_of(chains, terms=terms, licence=licence, sources=named(arguments["files"]), sampling=sampling)
+    write_rows(directory / "chains.parquet", Chain, chains, card=card.to_json())
     teachers = sorted({chain.teacher for chain in chains})
     return {"chains": len(chains), "problems": len({c.problem for c in chains}), "teachers": teachers} | says
 
@@ -50,7 +58,7 @@ def import_recorded(teacher: Teacher, problems: Path) -> tuple[list[Chain], Mapp
     """The recorded chains of the training problems. Those of other splits are left out and counted, never used."""
     known = {p.id: p for p in read_rows(problems / "problems.parquet", Problem)}
     paths = [Path(name) for name in teacher.chains]
-    chains, report = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer)
+    chains, report = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer, format=teacher.format)
     train = [chain for chain in chains if known[chain.problem].split == "train"]
     return train, report.to_json() | {"of other splits": len(chains) - len(train)}
 

@@ -1,0 +1,116 @@
+"""The OpenAI Batch API: its output file, and the input file that says what each ``custom_id`` asked.
+
+    {"id": "...", "custom_id": "coin-7", "response": {"status_code": 200, "body": {"model": "...", "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "... no"}, "finish_reason": "stop"}]}}, "error": null}
+    {"custom_id": "coin-7", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [...]}}
+
+A ``custom_id`` is a problem's id, or that of a request in an input file that is read along. Lines come in any order, those that
+failed with an ``error`` or a status that is not 200. An export calls every chain by its problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from understudy.core.errors import DataError
+from understudy.core.values import Chain, Problem
+from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
+from understudy.corpus.formats.record import NO_RECORD, Asked, Format, Lost, Read, Record, Row, finish_of, hints, with_thought
+
+_SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
+_FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
+
+
+def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    if row.get("custom_id") is None:
+        raise DataError(f"{where}: field 'custom_id' is missing (the row has: {', '.join(row)})")
+    if isinstance(row.get("body"), dict):
+        yield _asked(row["body"], str(row["custom_id"]), where)
+    else:
+        yield from _answered(row, names, where)
+
+
+def _asked(body: Row, name: str, where: str) -> Read:
+    metadata = body.get("metadata")
+    said: dict[str, Any] = {
+        "problem": str(metadata.get("problem_id") or "") if isinstance(metadata, dict) else "",
+        "sampling": {key: body[key] for key in _SAMPLING if key in body},
+    }
+    if isinstance(body.get("prompt"), str):
+        return Asked(where, name, body["prompt"], body["prompt"], **said)
+    turns = turns_of(body.get("messages"), where)
+    if isinstance(turns, Lost):  # its answers are found by their custom_id, or not at all
+        return Asked(where, name, "", "", **said)
+    question, _, prompt, _ = last_exchange([*turns, ("assistant", "")], where)
+    return Asked(where, name, question, prompt, **said)
+
+
+def _answered(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    response = row.get("response")
+    if row.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
+        yield Lost(f"failed: {_failure(row)}")
+        return
+    body = response.get("body")
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
+        raise DataError(f"{where}: response.body has no list of choices: {str(body)[:60]!r}")
+    said = hints(row, names, where)
+    said |= {"named": (str(row["custom_id"]), *said["named"]), "bare": "", "teacher": str(body.get("model") or "")}
+    usage = body.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    for choice in choices:
+        found = _choice(choice, said, names, where)
+        if isinstance(found, Record) and len(choices) == 1 and isinstance(tokens, int):
+            found = replace(found, tokens=tokens)
+        yield found
+
+
+def _choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
+    finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
+    if finish is None:
+        return Lost("with calls of tools")
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {"content": choice.get("text")}
+    text = text_parts(message.get("content"), where)
+    if text is None:
+        return NO_TEXT
+    if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
+        text, finish = message["refusal"], "refused"
+    text = with_thought(message.get("reasoning_content") or message.get("reasoning"), text)
+    return Record(text=text, **{**said, "finish": finish, "logprob": _mean_logprob(choice.get("logprobs"))})
+
+
+def _mean_logprob(found: Any) -> float | None:
+    parts = found.get("content") if isinstance(found, dict) else None
+    values = [part.get("logprob") if isinstance(part, dict) else None for part in parts] if isinstance(parts, list) else []
+    known = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _failure(row: Row) -> str:
+    response, error = row.get("response"), row.get("error")
+    if isinstance(error, dict):
+        return str(error.get("code") or error.get("message") or "an error")[:40]
+    return f"status {response.get('status_code')}" if isinstance(response, dict) else "no response"
+
+
+def _write(problem: Problem, chain: Chain) -> Row:
+    choice = {"index": 0, "message": {"role": "assistant", "content": chain.text}, "finish_reason": _FINISH[chain.finish]}
+    body: Row = {"object": "chat.completion", "model": chain.teacher, "choices": [choice]}
+    if chain.tokens is not None:
+        body["usage"] = {"completion_tokens": chain.tokens}
+    return {"id": chain.id, "custom_id": problem.id, "response": {"status_code": 200, "body": body}, "error": None}
+
+
+BATCH = Format(
+    name="openai-batch",
+    needs="the fields 'custom_id' and 'response' (output) or 'body' (input)",
+    fits=lambda rows, _names: all("custom_id" in row and ({"response", "error", "body"} & set(row)) for row in rows),
+    read=_read,
+    write=_write,
+    names=NO_RECORD,
+    mapped=False,
+)

@@ -1,0 +1,140 @@
+"""Conversations: OpenAI and Hugging Face ``messages``, ShareGPT ``conversations``.
+
+    {"messages": [{"role": "user", "content": "A coin is ..."}, {"role": "assistant", "content": "... So the answer is: no"}]}
+    {"conversations": [{"from": "human", "value": "A coin is ..."}, {"from": "gpt", "value": "... So the answer is: no"}]}
+
+The last reply and the user's turn before it are the chain and its question. Earlier turns (exemplars, as a rule) are counted and
+stay in the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from understudy.core.asks import Message, Prompt
+from understudy.core.errors import DataError, nearest
+from understudy.core.prompting import question_text
+from understudy.corpus.formats.record import NO_RECORD, Format, Lost, Read, Record, Row, hints, with_thought
+
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
+_TOOLS = ("tool", "function", "function_call", "observation", "ipython")
+NO_TEXT = Lost("with parts that are no text")
+EARLIER = "with earlier turns: the last is read"
+
+
+class Layout(NamedTuple):
+    """What a conversation's field is called, and in each of its turns who says what."""
+
+    field: str
+    role: str
+    content: str
+    roles: Mapping[str, str]
+
+
+OPENAI = Layout("messages", "role", "content", _ROLES)
+HUMAN_GPT = Layout("conversations", "from", "value", _SHAREGPT)
+
+
+def text_parts(content: Any, where: str) -> str | None:
+    """The text of a message: a text, or a list of parts whose texts are joined; None where a part is no text (an image).
+
+    Raises DataError for anything else.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        raise DataError(f"{where}: content must be a text or a list of parts, not {str(content)[:60]!r}")
+    if any(part.get("type", "text") != "text" or not isinstance(part.get("text"), str) for part in content):
+        return None
+    return "".join(part["text"] for part in content)
+
+
+def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, str, str]:
+    """(question, reply, prompt, note) of a conversation of (role, text). Raises DataError where a turn is missing."""
+    replies = [at for at, (role, _) in enumerate(turns) if role == "assistant"]
+    if not replies:
+        raise DataError(f"{where}: the conversation has no reply (its turns: {', '.join(role for role, _ in turns)})")
+    last = replies[-1]
+    asked = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
+    if not asked:
+        raise DataError(f"{where}: no user asks before the reply (its turns: {', '.join(role for role, _ in turns)})")
+    before = turns[:last]
+    prompt = before[0][1] if len(before) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in before)
+    return turns[asked[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(asked) > 1 else ""
+
+
+def turns_of(found: Any, where: str, layout: Layout = OPENAI) -> list[tuple[str, str]] | Lost:
+    """The (role, text) of each turn, or why they are none of ours. Raises DataError where ``found`` is no conversation."""
+    field, said_by, said, roles = layout
+    if not isinstance(found, list) or not found or not all(isinstance(turn, dict) for turn in found):
+        raise DataError(f"{where}: field {field!r} must be a list of {{{said_by}, {said}}}, not {str(found)[:60]!r}")
+    turns = []
+    for turn in found:
+        role = turn.get(said_by)
+        if role in _TOOLS or turn.get("tool_calls"):
+            return Lost("with calls of tools")
+        if role not in roles:
+            raise DataError(f"{where}: {said_by} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})")
+        text = text_parts(turn.get(said), where)
+        if text is None:
+            return NO_TEXT
+        turns.append((roles[role], with_thought(turn.get("reasoning_content") or turn.get("reasoning"), text)))
+    return turns
+
+
+def _read(layout: Layout) -> Any:
+    def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+        turns = turns_of(row.get(layout.field), where, layout)
+        if isinstance(turns, Lost):
+            yield turns
+            return
+        question, text, prompt, note = last_exchange(turns, where)
+        yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
+
+    return read
+
+
+def _fits(layout: Layout) -> Any:
+    def fits(rows: Any, _names: Any) -> bool:
+        found = [row.get(layout.field) for row in rows]
+        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
+
+    return fits
+
+
+def _turns(prompt: Prompt, completion: str) -> list[Message]:
+    asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    return [*asked, Message("assistant", completion)]
+
+
+def _messages(prompt: Prompt, completion: str) -> Row:
+    return {"messages": [{"role": turn.role, "content": turn.content} for turn in _turns(prompt, completion)]}
+
+
+def _sharegpt(prompt: Prompt, completion: str) -> Row:
+    said_by = {"system": "system", "user": "human", "assistant": "gpt"}
+    return {"conversations": [{"from": said_by[turn.role], "value": turn.content} for turn in _turns(prompt, completion)]}
+
+
+MESSAGES = Format(
+    name="messages",
+    needs="a list 'messages' of {role, content}",
+    fits=_fits(OPENAI),
+    read=_read(OPENAI),
+    write=lambda problem, chain: _messages(question_text(problem), chain.text),
+    pair=_messages,
+    names=NO_RECORD,
+    mapped=False,
+)
+SHAREGPT = Format(
+    name="sharegpt",
+    needs="a list 'conversations' of {from, value}",
+    fits=_fits(HUMAN_GPT),
+    read=_read(HUMAN_GPT),
+    write=lambda problem, chain: _sharegpt(question_text(problem), chain.text),
+    pair=_sharegpt,
+    names=NO_RECORD,
+    mapped=False,
+)

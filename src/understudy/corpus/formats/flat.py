@@ -1,0 +1,88 @@
+"""Rows of plain fields: our own JSON Lines, prompt and completion, Alpaca.
+
+{"problem_id": "coin-7", "text": "It is flipped once. So the answer is: no", "teacher": "gpt-3.5-turbo", "answer": "no"}
+{"prompt": "Q: A coin is heads up. ...\\nA:", "completion": " It is flipped once. So the answer is: no"}
+{"instruction": "A coin is heads up. ...", "input": "", "output": "It is flipped once. So the answer is: no"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+
+from understudy.core import prompting
+from understudy.core.asks import Prompt
+from understudy.core.prompting import question_text
+from understudy.core.values import Chain, digest, to_json
+from understudy.corpus.formats.record import NO_RECORD, Format, Read, Record, Row, hints, in_one, text_of, with_thought
+
+_OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
+
+
+def _has(rows: Sequence[Row], *names: str) -> bool:
+    return all(name in row for row in rows for name in names)
+
+
+def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
+    asked = text_of(row, names, "question", where) if names["question"] in row else ""
+    yield Record(text=text, question=asked, prompt=asked or None, **hints(row, names, where))
+
+
+def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    """A row that has every field of a chain is one that we wrote: it is taken as it is."""
+    for found in _read(row, names, where):
+        assert isinstance(found, Record)
+        whole = all(name in row for name in _OURS)
+        yield replace(found, ours={"understudy": digest(found.text), **{name: row[name] for name in _OURS}}) if whole else found
+
+
+def chain_row(chain: Chain) -> Row:
+    """Every field of a chain."""
+    return {"problem_id": chain.problem, **{name: value for name, value in to_json(chain).items() if name != "problem"}}
+
+
+def _prompt_completion(prompt: Prompt, completion: str) -> Row:
+    return {"prompt": in_one(prompt), "completion": completion}
+
+
+def _alpaca(prompt: Prompt, completion: str) -> Row:
+    if isinstance(prompt, str) or prompt[0].role != "system":
+        return {"instruction": in_one(prompt), "input": "", "output": completion}
+    return {"instruction": in_one(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
+
+
+def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
+    task, given = text_of(row, names, "question", where), str(row.get("input") or "")
+    system = str(row.get("system") or "")
+    asked = f"{task}\n{given}" if given else task
+    prompt = f"[system]\n{system}\n[user]\n{asked}" if system else asked
+    yield Record(text=text, question=asked, prompt=prompt, **hints(row, names, where))
+
+
+JSONL = Format(
+    name="jsonl",
+    needs="the fields 'text' and 'problem_id' or 'question', or what they are mapped to",
+    fits=lambda rows, names: _has(rows, names["text"]) and (_has(rows, names["problem"]) or _has(rows, names["question"])),
+    read=_read_jsonl,
+    write=lambda _problem, chain: chain_row(chain),
+)
+PROMPT_COMPLETION = Format(
+    name="prompt-completion",
+    needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
+    fits=lambda rows, names: _has(rows, names["question"], names["text"]),
+    read=_read,
+    write=lambda problem, chain: _prompt_completion(prompting.Format().asking(problem), chain.text),
+    pair=_prompt_completion,
+    names={**NO_RECORD, "question": "prompt", "text": "completion"},
+)
+ALPACA = Format(
+    name="alpaca",
+    needs="the fields 'instruction' and 'output' ('input', 'system')",
+    fits=lambda rows, names: _has(rows, names["question"], names["text"]),
+    read=_read_alpaca,
+    write=lambda problem, chain: _alpaca(question_text(problem), chain.text),
+    pair=_alpaca,
+    names={**NO_RECORD, "question": "instruction", "text": "output"},
+)

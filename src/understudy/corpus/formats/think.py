@@ -1,0 +1,82 @@
+"""Dumps of reasoning models: a thought in tags before the answer, or in a field of its own.
+
+    {"question": "A coin is ...", "text": "<think>\\nIt is flipped once.\\n</think>\\n\\nSo the answer is: no"}
+    {"prompt": "A coin is ...", "response": "It is flipped once.\\n</think>\\nNo."}
+    {"problem": "A coin is ...", "reasoning_content": "It is flipped once.", "content": "No."}
+
+An export writes every chain so: its rationale becomes the thought, and a chain that was cut off before it answered a thought that
+never ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from understudy.core.answers.spans import after_thought, fold
+from understudy.core.prompting import ANSWER, answer_text, question_text
+from understudy.core.values import Chain, Problem
+from understudy.corpus.formats.record import FIELDS, NO_RECORD, Format, Read, Record, Row, hints, text_of, with_thought
+
+_USUAL = {
+    "text": ("text", "response", "output", "completion", "generation", "content"),
+    "question": ("question", "prompt", "problem", "instruction", "input"),
+    "reasoning": ("reasoning_content", "reasoning", "thinking"),
+}
+_TAGS = re.compile(r"</?think(?:ing)?>", re.I)
+
+
+def thought_of(text: str) -> tuple[str, int | None]:
+    """(the thought without its tags, where the reply proper begins) of a reply; the place is 0 where it has no thought, None
+    where its thought never ends."""
+    begin = after_thought(fold(text))
+    return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
+
+
+def _named(row: Row, names: Mapping[str, str]) -> dict[str, str]:
+    """The names by which this row calls question, reply and thought: what is mapped, else the most usual that is there."""
+    usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
+    return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
+
+
+def _thinks(row: Row, names: Mapping[str, str]) -> bool:
+    text, named = row.get(names["text"]), row.get(names["reasoning"])
+    return isinstance(text, str) and (isinstance(named, str) or _TAGS.search(text) is not None)
+
+
+def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
+    named = [_named(row, names) for row in rows]
+    return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
+
+
+def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    names = _named(row, names)
+    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
+    asked = text_of(row, names, "question", where) if names["question"] in row else ""
+    yield Record(text=text, question=asked, prompt=asked or None, **hints(row, names, where))
+
+
+def _write(problem: Problem, chain: Chain) -> Row:
+    return {"question": question_text(problem), "text": _thinking(problem, chain)}
+
+
+def _thinking(problem: Problem, chain: Chain) -> str:
+    text = chain.text.strip()
+    if thought_of(text)[1] != 0:
+        return chain.text
+    if chain.finish == "length" and chain.answer is None:
+        return f"<think>\n{text}"
+    rest = text[len(chain.rationale) :].strip() if text.startswith(chain.rationale) else ""
+    if not rest and chain.answer is not None:
+        rest = f"{ANSWER.strip()} {answer_text(chain.answer, problem.kind)}"
+    return f"<think>\n{chain.rationale}\n</think>\n\n{rest}"
+
+
+THINK = Format(
+    name="think",
+    needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
+    fits=_fits,
+    read=_read,
+    write=_write,
+    names=NO_RECORD,
+)

@@ -1,0 +1,32 @@
+"""What must never lie in a corpus: keys, tokens, headers that somebody's tool wrote beside a reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NAMES = re.compile(r"authorization|api[-_ ]?key|headers?$|secret|passw|bearer|cookie|credential|(?:^|[-_])(?:key|token)$", re.I)
+_VALUES = re.compile(r"\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}|\b(?:sk|pk|hf|gsk|xai|ghp|api)[-_][\w-]{16,}", re.I)
+_URL = re.compile(r"(\bhttps?://)(?:[^\s/@]+@)?([^\s?#]*)(?:[?#]\S*)?")
+HIDDEN = "(left out)"
+
+
+DEEPEST = 30
+
+
+def without_secrets(value: Any, depth: int = 0) -> Any:
+    """``value`` (as JSON) without fields that are named like a secret, and with texts that look like one replaced; what is
+    nested deeper than anybody writes by hand is left out."""
+    if depth > DEEPEST:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {name: without_secrets(v, depth + 1) for name, v in value.items() if not _NAMES.search(str(name))}
+    if isinstance(value, list | tuple):
+        return [without_secrets(v, depth + 1) for v in value]
+    return text_without_secrets(value) if isinstance(value, str) else value
+
+
+def text_without_secrets(text: str) -> str:
+    """``text`` without what looks like a key, and addresses without name, password and query."""
+    return _VALUES.sub(HIDDEN, _URL.sub(r"\1\2", text))

@@ -1,0 +1,200 @@
+"""export and import on the command line: a run's chains and examples for other tools, and their card."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command import understudy
+from loopback import Server, completion
+from saved import save
+
+from understudy.cli import main
+from understudy.core.errors import StudyError
+from understudy.core.values import Chain
+from understudy.corpus.card import read_card
+from understudy.corpus.store import read_rows
+from understudy.studies.plan import make_plan
+from understudy.studies.study import load_study
+
+QUESTION = {"id": "p", "question": "What is 2 + 3?", "answer": "5"}
+ROW = {"messages": [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant", "content": "The answer is 5."}]}
+QUESTIONS = ("--problems", "q.jsonl", "--kind", "number")
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "q.jsonl").write_text(json.dumps(QUESTION))
+    (tmp_path / "c.jsonl").write_text(json.dumps(ROW))
+    return tmp_path
+
+
+def bring(*more):
+    return main(["import", "c.jsonl", *QUESTIONS, "--to", "c.parquet", *more])
+
+
+def test_a_runs_chains_are_exported_with_their_card_and_come_back(tiny, tmp_path):
+    run = str(tiny / "runs" / "demo")
+    ran = understudy("export", run, "--to", "all.jsonl", "--format", "messages", "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) | {"card": ""} == {
+        "chains": 144,
+        "lost": {},
+        "format": "messages",
+        "terms": "none: written by the rules of the world",
+        "licence": "Apache-2.0",
+        "card": "",
+    }
+    card = read_card(tmp_path / "all.jsonl")
+    assert (card.chains, card.problems, sum(card.outcomes.values())) == (144, 48, 144)
+    assert (card.sampling["samples"], card.sampling["method"]) == (3, "scotd")
+    assert main(["export", run, "--to", str(tmp_path / "run.parquet"), "--format", "understudy"]) == 0
+    arm = ("--arm", "1 chain, correct")
+    assert main(["export", run, "--to", str(tmp_path / "arm.jsonl"), "--format", "jsonl", *arm]) == 0
+    chains = list(read_rows(tmp_path / "run.parquet", Chain))
+    arm = [json.loads(line) for line in (tmp_path / "arm.jsonl").read_text().splitlines()]
+    assert 0 < len(arm) <= 48
+    assert {(c["problem_id"], c["path"]) for c in arm} < {(c.problem, c.path) for c in chains}
+    assert read_card(tmp_path / "arm.jsonl").outcomes == {"correct": len(arm)}
+
+
+def test_the_examples_of_an_arm_are_what_its_student_reads_and_learns(tiny, tmp_path):
+    arm = ("--arm", "N chains, all", "--what", "examples")
+    to = ("--to", str(tmp_path / "e.jsonl"), "--format", "prompt-completion")
+    assert main(["export", str(tiny / "runs" / "demo"), *to, *arm]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert len(rows) == 144
+    assert rows[0]["prompt"].startswith("Q: ")
+    assert rows[0]["prompt"].endswith("\nA:")
+    assert rows[0]["completion"].endswith("\n\n")
+    assert set(rows[0]["metadata"]) == {"problem_id", "chain", "role", "group", "weight"}
+
+
+def test_without_terms_and_licence_nothing_leaves_unless_it_is_said(files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+
+    def export(*more):
+        return main(["export", "c.parquet", *QUESTIONS, "--to", "o.jsonl", "--format", "sharegpt", *more])
+
+    assert bring() == 0
+    assert export() == 2
+    said = capsys.readouterr().err
+    assert "not given: terms, licence." in said
+    assert "[corpus]" in said
+    assert not (files / "o.jsonl").exists()
+    assert bring("--terms", "the provider's") == 0
+    assert export() == 2
+    assert "not given: licence." in capsys.readouterr().err
+    assert export("--no-terms") == 0
+    assert bring("--terms", "the provider's", "--licence", "MIT") == 0
+    assert export() == 0
+    card = read_card(files / "o.jsonl")
+    assert (card.terms, card.licence, card.outcomes) == ("the provider's", "MIT", {"correct": 1})
+    assert set(card.sources) == {"c.jsonl", "q.jsonl", "c.parquet"}
+    capsys.readouterr()
+    assert main(["import", "o.jsonl", *QUESTIONS, "--to", "again.parquet"]) == 0
+    assert "sharegpt (by its first rows)" in capsys.readouterr().out
+    assert read_card(files / "again.parquet").licence == "MIT", "a card's terms go on with its chains"
+
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "files"
+path = "q.jsonl"
+kind = "number"
+sizes = { train = 1, dev = 1, test = 1 }
+[teacher]
+engine = "recorded"
+chains = ["c.jsonl"]
+[corpus]
+terms = "the provider's"
+licence = "MIT"
+[[arms]]
+name = "a"
+method = "scotd"
+"""
+
+
+def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
+    questions = [{"id": str(n), "question": f"What is {n} + 3?", "answer": str(n + 3)} for n in range(3)]
+    (files / "q.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    rows = [{"instruction": q["question"], "input": "", "output": f"So the answer is: {q['answer']}"} for q in questions]
+    (files / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (files / "s.toml").write_text(STUDY)
+    save(files / "set", rows)
+    ran = understudy("sample", "s.toml", cwd=files)
+    assert ran.code == 0, ran.err
+    assert "c.jsonl alpaca (by its first rows)" in " ".join(ran.out.split())
+    keys = [list(make_plan(load_study(files / "s.toml", more)).stages) for more in ([], ["corpus.terms=others"])]
+    assert keys[0] == keys[1]
+    plan = make_plan(load_study(files / "s.toml", ['teacher.chains=["set"]']))
+    assert [Path(name).name for name in plan.stages[plan.chains].arguments["files"]] == ["data-00000-of-00001.arrow"]
+    with pytest.raises(StudyError, match=r"teacher: format = 'sharegtp'.*did you mean 'sharegpt'"):
+        load_study(files / "s.toml", ["teacher.format=sharegtp"])
+    assert main(["export", str(files / "runs" / "s"), "--to", str(files / "o.jsonl"), "--format", "think"]) == 0
+    assert (read_card(files / "o.jsonl").terms, read_card(files / "o.jsonl").outcomes) == ("the provider's", {})
+
+
+def test_the_key_of_an_endpoint_is_in_nothing_that_is_exported(files, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "sk-very-secret-0123456789")
+    questions = [{"id": str(n), "question": f"What is {n} + 3?", "answer": str(n + 3)} for n in range(3)]
+    (files / "q.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    with Server(lambda _path, _body, _n: completion(" So the answer is: 5")) as server:
+        asked = f'engine = "endpoint"\nurl = "{server.url}"\nmodel = "m"\nkey_env = "TEACHER_KEY"\nsamples = 2'
+        (files / "s.toml").write_text(STUDY.replace('engine = "recorded"\nchains = ["c.jsonl"]', asked))
+        assert understudy("check", "s.toml", cwd=files).code == 0
+        assert "sk-very-secret" in server.headers[0]["Authorization"], "it was sent"
+    for name in ("understudy", "jsonl", "messages", "openai-batch"):
+        to = f"o.{'parquet' if name == 'understudy' else name}"
+        assert main(["export", str(files / "runs" / "s"), "--to", str(files / to), "--format", name]) == 0
+    assert read_card(files / "o.parquet").sampling["model"] == "m"
+    assert len(list(files.glob("o.*"))) == 7
+    found = [path for path in files.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]
+    assert found == []
+    assert "very-secret" not in repr([*read_rows(files / "o.parquet", Chain), read_card(files / "o.parquet")])
+
+
+WRONG = [
+    (("nowhere", "--to", "o.jsonl", "--format", "jsonl"), "neither a run directory nor a corpus"),
+    (("c.jsonl", "--to", "o.jsonl", "--format", "jsonl"), "neither a run directory nor a corpus"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "alpacca"), "did you mean 'alpaca'"),
+    (("c.parquet", "--to", "o.parquet", "--format", "jsonl"), "ends with .parquet"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "understudy"), "ends with .parquet"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "alpaca"), "a corpus does not hold its questions"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "jsonl", "--problems", "q.jsonl"), "a corpus does not hold its questions"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "jsonl", "--arm", "a"), "arms and their examples are in a run"),
+    ((".", "--to", "o.jsonl", "--format", "jsonl"), "no run is here"),
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A directory with a corpus that has its terms."""
+    where = tmp_path_factory.mktemp("corpus")
+    (where / "q.jsonl").write_text(json.dumps(QUESTION))
+    (where / "c.jsonl").write_text(json.dumps(ROW))
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(where)
+        assert bring("--terms", "x", "--licence", "y") == 0
+    return where
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[f"{w[0][0]} {w[1]}" for w in WRONG])
+def test_wrong_use_is_one_message(corpus, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(corpus)
+    assert main(["export", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert (says in said, said.count("\n")) == (True, 1), said
+    assert not (corpus / "o.jsonl").exists()
+
+
+def test_wrong_use_of_a_run_is_one_message(tiny, monkeypatch, capsys):
+    monkeypatch.chdir(tiny)
+    for more, says in (
+        (("--format", "jsonl", "--arm", "N chain, all"), "did you mean 'N chains, all'"),
+        (("--format", "jsonl", "--what", "examples"), "examples are those of one arm"),
+        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "examples have no such form; take one of jsonl, "),
+    ):
+        assert main(["export", "runs/demo", "--to", "o.jsonl", *more]) == 2
+        assert says in capsys.readouterr().err

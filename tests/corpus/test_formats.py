@@ -1,0 +1,364 @@
+"""Every format of chains: what is read from it, what is counted as lost, and what comes back of an export."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from saved import save
+
+from understudy.core.asks import Message
+from understudy.core.errors import DataError
+from understudy.core.values import Chain, Example, Problem, Segment, Step
+from understudy.corpus.card import CorpusCard
+from understudy.corpus.exporting import export_chains, export_examples
+from understudy.corpus.formats import FORMATS, NAMES
+from understudy.corpus.importing import import_chains
+
+PROBLEMS = {
+    p.id: p
+    for p in [
+        Problem("two", "What is 2 + 3?", "number", "5"),
+        Problem("which", "Which one  shines\nat night?", "option", "B", choices=("sun", "moon")),
+        Problem("story", "How old is she?", "number", "7", context="Ana is seven."),
+    ]
+}
+SAID = "2 and 3 make 5. So the answer is: 5"
+
+
+def bring(tmp_path, *rows, name="c.jsonl", problems=PROBLEMS, **options):
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return import_chains([path], problems=problems, **{"fields": {}, "prefer": "text"} | options)
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text, **more):
+    return {"role": "assistant", "content": text, **more}
+
+
+def batch(name, *choices, **more):
+    body = {"model": "gpt-x", "choices": list(choices), **more}
+    return {"id": "r", "custom_id": name, "response": {"status_code": 200, "body": body}, "error": None}
+
+
+def choice(text, finish="stop", **more):
+    return {"index": 0, "message": assistant(text, **more), "finish_reason": finish}
+
+
+ASKED = "What is 2 + 3?"
+SAME = {
+    "jsonl": {"question": ASKED, "text": SAID},
+    "prompt-completion": {"prompt": f"Q: {ASKED}\nA:", "completion": SAID},
+    "messages": {"messages": [{"role": "system", "content": "Be brief."}, user(ASKED), assistant(SAID)]},
+    "sharegpt": {"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": SAID}]},
+    "alpaca": {"instruction": "What is", "input": "2 + 3?", "output": SAID},
+    "think": {"problem": ASKED, "reasoning_content": "2 and 3 make 5.", "content": "So the answer is: 5"},
+    "openai-batch": batch("two", choice(SAID)),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_each_format_is_recognised_and_says_the_same(tmp_path, name):
+    (chain,), report = bring(tmp_path, SAME[name])
+    assert (chain.problem, chain.rationale, chain.answer, chain.layer) == ("two", "2 and 3 make 5.", "5", "marker")
+    assert report.to_json()["read as"] == {"c.jsonl": f"{name} (by its first rows)"}
+    assert bring(tmp_path, SAME[name], format=name)[0] == [chain]
+
+
+def test_every_format_has_its_example_here():
+    assert set(SAME) == set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("Q: What is 2 + 3?\nA:", "two"),
+        ("Question: What  is 2 + 3?\nA: Let's think step by step.", "two"),
+        ("Q: What is 1 + 1?\nA: It is 2.\n\nQ: What is 2 + 3?\nA:", "two"),
+        ("Which one shines at night?\nAnswer Choices:\n(a) sun\n(b) moon", "which"),
+        ("Q: Which one shines at night?\nAnswer Choices:\n(a) the sun\n(b) the moon\nA:", "which"),
+        ("Ana is seven.\nHow old is she?", "story"),
+        ("How old is she?", "story"),
+    ],
+)
+def test_a_question_finds_its_problem_without_its_wrapping(tmp_path, asked, problem):
+    (chain,), _ = bring(tmp_path, {"prompt": asked, "completion": "The answer is 7."})
+    assert (chain.problem, chain.prompt) == (problem, asked)
+
+
+def test_a_problem_is_never_guessed(tmp_path):
+    twice = PROBLEMS | {"two again": Problem("two again", "What is 2 + 3?", "number", "5")}
+    rows = [
+        {"prompt": "What is 2 + 3?", "completion": SAID},  # two problems ask it
+        {"prompt": "What is 2 + 4?", "completion": SAID},  # none does
+        {"prompt": "How old is she?", "completion": SAID, "problem_id": "two"},  # the id says otherwise
+        {"prompt": "How old is she?", "completion": SAID, "id": "two"},  # a running number, perhaps
+        {"prompt": "of my own wording", "completion": SAID, "problem_id": "two"},
+        {"prompt": "of my own wording", "completion": SAID, "id": "two"},
+    ]
+    chains, report = bring(tmp_path, *rows, problems=twice)
+    assert [chain.problem for chain in chains] == ["story", "two"]
+    counts = {"of unknown problems": 2, "whose question several problems ask": 1, "whose id and question disagree": 1}
+    assert counts.items() <= report.to_json().items()
+
+
+def test_a_thought_is_the_rationale_and_what_follows_the_answer(tmp_path):
+    rows = [
+        {"prompt": ASKED, "response": "<think>\n2 and 3, say 6?\nNo: 5.\n</think>\n\nAdding gives **5**."},
+        {"prompt": ASKED, "response": "2 and 3 make 5.\n</think>\nThe answer is 5."},
+        {"prompt": ASKED, "response": "<think>\n\n</think>\n\nThey make 5. The answer is 5."},
+        {"prompt": ASKED, "response": "<think>I know it.</think>"},
+        {"prompt": ASKED, "response": "<think>2 and 3 make 5, so the answer is 5"},
+        {"prompt": ASKED, "response": "<think>2 and 3</think>The answer is 5", "finish_reason": "length"},
+    ]
+    chains, report = bring(tmp_path, *rows)
+    assert [chain.rationale for chain in chains[:3]] == ["2 and 3, say 6?\nNo: 5.", "2 and 3 make 5.", "They make 5."]
+    assert [chain.answer for chain in chains] == ["5", "5", "5", None, None, "5"]
+    assert [chain.finish for chain in chains] == ["stop", "stop", "stop", "stop", "length", "length"]
+    counted = report.to_json()
+    assert (counted["that thought and gave no answer"], counted["cut off"]) == (1, 2)
+
+
+def test_the_last_exchange_of_a_conversation_is_read_and_parts_are_joined(tmp_path):
+    parts = [{"type": "text", "text": "2 and 3 make 5. "}, {"type": "text", "text": "The answer is 5."}]
+    image = [{"type": "text", "text": ASKED}, {"type": "image_url", "image_url": {"url": "x"}}]
+    rows = [
+        {"messages": [user("How old is she?"), assistant("7"), user(ASKED), assistant(parts)]},
+        {"messages": [user(image), assistant("5")]},
+        {"messages": [user(ASKED), assistant("", tool_calls=[{}])]},
+        {"messages": [user(ASKED), assistant(None)]},
+        {"messages": [user(ASKED), assistant("So the answer is: 5", reasoning_content="2 and 3.")]},
+    ]
+    chains, report = bring(tmp_path, *rows)
+    assert [chain.text for chain in chains] == [
+        "2 and 3 make 5. The answer is 5.",
+        "<think>\n2 and 3.\n</think>\n\nSo the answer is: 5",
+    ]
+    assert chains[0].prompt == "[user]\nHow old is she?\n[assistant]\n7\n[user]\nWhat is 2 + 3?"
+    lost = {
+        "with parts that are no text": 1,
+        "with calls of tools": 1,
+        "without text": 1,
+        "with earlier turns: the last is read": 1,
+    }
+    assert lost.items() <= report.to_json().items()
+
+
+def test_a_batch_is_read_with_its_requests_in_any_order(tmp_path):
+    logged = {"logprobs": {"content": [{"logprob": -0.5}, {"logprob": -1.5}]}}
+    rows = [
+        batch("r-2", choice(SAID), choice("<think>2 and", "length")),
+        batch("r-1", choice("The answer is 7.") | logged, usage={"completion_tokens": 9}),
+        {"id": "r", "custom_id": "r-3", "response": None, "error": {"code": "batch_expired", "message": "..."}},
+        {"id": "r", "custom_id": "r-4", "response": {"status_code": 429, "body": {}}, "error": None},
+        batch("r-9", choice("", "content_filter", refusal="I can not.")),
+        batch("r-8", choice("nobody asked")),
+        batch("story", choice("7")),
+        {"custom_id": "story", "body": {"prompt": "my wording"}},
+        {"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [user("How old is she?")]}},
+        {"custom_id": "r-2", "body": {"messages": [user(ASKED)], "temperature": 0.7, "model": "gpt-x", "api_key": "sk-no"}},
+        {"custom_id": "r-9", "body": {"messages": [user("my wording")], "metadata": {"problem_id": "which"}}},
+    ]
+    chains, report = bring(tmp_path, *rows)
+    assert [(c.problem, c.answer, c.finish) for c in chains] == [
+        ("two", "5", "stop"),
+        ("two", None, "length"),
+        ("story", "7", "stop"),
+        ("which", None, "refused"),
+        ("story", "7", "stop"),
+    ]
+    assert (chains[2].tokens, chains[2].logprob, chains[0].tokens, chains[0].teacher) == (9, -1.0, None, "gpt-x")
+    assert dict(chains[0].sampling) == {"temperature": 0.7}
+    counted = report.to_json()
+    assert (counted["failed: batch_expired"], counted["failed: status 429"], counted["of unknown problems"]) == (1, 1, 1)
+
+
+def test_the_number_of_a_request_is_no_problems_id_where_its_question_says_otherwise(tmp_path):
+    problems = {"0": Problem("0", "How old is she?", "number", "7"), "1": Problem("1", ASKED, "number", "5")}
+    rows = [batch("0", choice(SAID)), {"custom_id": "0", "body": {"messages": [user(ASKED)]}}]
+    chains, _ = bring(tmp_path, *rows, problems=problems)
+    assert [chain.problem for chain in chains] == ["1"]
+
+
+WRONG = [
+    ([], {}, "there is no row in it"),
+    ([{"a": 1}], {}, r"in no format that is known \(understudy, jsonl, .*; its first row has: a"),
+    ([SAME["sharegpt"]], {"format": "messages"}, "not in the format 'messages', which needs .*it looks like sharegpt"),
+    ([SAME["messages"]], {"format": "mesages"}, r"no such format; did you mean 'messages'\?"),
+    ([SAME["messages"] | SAME["alpaca"]], {}, "may be messages, alpaca; say which"),
+    (
+        [SAME["messages"], {"messages": [{"role": "asistant", "content": "x"}]}],
+        {},
+        r"line 2: role 'asistant' is unknown; did you mean",
+    ),
+    ([SAME["sharegpt"], {"conversations": [{"from": "x", "value": ""}]}], {}, "line 2: from 'x' is unknown"),
+    ([SAME["messages"], {"messages": [user(ASKED)]}], {}, r"line 2: the conversation has no reply \(its turns: user\)"),
+    ([SAME["messages"], {"messages": [assistant("x")]}], {}, "line 2: no user asks before the reply"),
+    ([SAME["messages"], {"messages": []}], {}, "line 2: field 'messages' must be a list of {role, content}"),
+    (
+        [SAME["messages"], {"messages": [user(ASKED), assistant(3)]}],
+        {},
+        "line 2: content must be a text or a list of parts, not '3'",
+    ),
+    ([SAME["prompt-completion"], {"prompt": ASKED}], {}, r"line 2: field 'completion' \(text\) is missing"),
+    ([SAME["jsonl"], {"question": ASKED, "text": ["x"]}], {}, r"line 2: field 'text' \(text\) must be a text"),
+    ([SAME["jsonl"], {"text": SAID}], {}, "line 2: names no problem: it has no id"),
+    ([SAME["jsonl"] | {"finish": ["x"]}], {}, r"field 'finish' \(finish\) = \['x'\]"),
+    ([SAME["openai-batch"], batch("two", "x")], {}, "line 2: response.body has no list of choices"),
+    ([SAME["messages"]], {"fields": {"text": "x"}}, "fields: text cannot be mapped in the format 'messages', which has a list"),
+    ([SAME["openai-batch"], {"id": "r"}], {}, "line 2: field 'custom_id' is missing"),
+    ([SAME["alpaca"] | {"instruction": "else"}], {}, r"no chain for any of the 3 problems \(1 rows, 1 of unknown problems\)"),
+]
+
+
+@pytest.mark.parametrize(("rows", "options", "says"), WRONG, ids=[says[:40] for _, _, says in WRONG])
+def test_a_file_that_is_wrong_is_told_where_and_how(tmp_path, rows, options, says):
+    with pytest.raises(DataError, match=says):
+        bring(tmp_path, *rows, **options)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    (tmp_path / "c.jsonl").write_text(json.dumps(SAME["messages"]) + '\n{"messages": [\n')
+    with pytest.raises(DataError, match=r"c\.jsonl, line 2: not JSON"):
+        import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
+
+
+def test_half_a_surrogate_pair_is_counted_and_never_stored(tmp_path):
+    chains, report = bring(tmp_path, SAME["jsonl"], {"question": ASKED, "text": "5 \ud83d"})
+    assert (len(chains), report.to_json()["with characters that are none (half of a surrogate pair)"]) == (1, 1)
+
+
+def test_arrays_tables_foreign_parquet_and_data_set_directories_are_read_too(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "c.json").write_text(json.dumps([SAME["sharegpt"]]))
+    (tmp_path / "c.csv").write_text(f'prompt,completion\n"{ASKED}","{SAID}"\n')
+    pq.write_table(pa.Table.from_pylist([SAME["messages"]]), tmp_path / "c.parquet")
+    paths = [tmp_path / name for name in ("c.json", "c.csv", "c.parquet")]
+    paths.append(save(tmp_path / "saved", [SAME["sharegpt"]]))
+    chains, report = import_chains(paths, problems=PROBLEMS, fields={}, prefer="text")
+    assert [(chain.text, chain.path) for chain in chains] == [(SAID, n) for n in range(4)]
+    assert [read.split()[0] for read in report.formats.values()] == ["sharegpt", "prompt-completion", "messages", "sharegpt"]
+
+
+TAGS = ["<think>", "</think>", "So the answer is: 5", "The answer is (b).", "#### 7", "\\boxed{5}", "5", "moon"]
+ASKS = ["Q: What is 2 + 3?\nA:", "Answer Choices:\n(a) x", "[system]\nno"]
+SIGNS = ["\n\n", "\n", "\r\n", "  ", "\u2028", "\x00", '"', "\\", "{", "é✓𝔘", "x" * 3000]
+ODD = st.sampled_from(TAGS + ASKS + SIGNS)
+TEXT = st.lists(ODD | st.text(st.characters(exclude_categories=["Cs"]), max_size=9), min_size=1, max_size=6).map("".join)
+SOME = TEXT.filter(str.strip)
+VALUE = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(-9, 9) | SOME
+CHAIN = st.builds(
+    Chain,
+    problem=st.sampled_from(list(PROBLEMS)),
+    path=st.integers(0, 9),
+    text=SOME,
+    rationale=TEXT,
+    answer=st.none() | st.sampled_from(["5", "7", "A", "B"]),
+    layer=st.sampled_from(["marker", "recorded", ""]),
+    teacher=SOME,
+    finish=st.sampled_from(["stop", "length", "refused"]),
+    steps=st.lists(st.builds(Step, text=TEXT, question=st.none() | TEXT), max_size=2).map(tuple),
+    tokens=st.none() | st.integers(0, 10**6),
+    logprob=st.none() | st.floats(-99, 0),
+    prompt=st.none() | TEXT,
+    answer_conditioned=st.booleans(),
+    sampling=st.dictionaries(st.sampled_from(["temperature", "top_p", "n"]), VALUE, max_size=2),
+)
+CHAINS = st.lists(CHAIN, min_size=1, max_size=3, unique_by=lambda chain: (chain.problem, chain.path))
+
+
+def there_and_back(folder, chains, name, *, bare=False, problems=PROBLEMS):
+    to = folder / ("c.parquet" if name == "understudy" else "c.jsonl")
+    says = export_chains(chains, problems, format=name, to=to, card=CorpusCard(), bare=bare)
+    again, report = import_chains([to], problems=problems, fields={}, prefer="text", format=name)
+    return again, report, says
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(chains=CHAINS)
+@settings(max_examples=25, deadline=None)
+def test_what_is_exported_is_imported_the_same(tmp_path_factory, name, chains):
+    again, _, says = there_and_back(tmp_path_factory.mktemp("there"), chains, name)
+    assert again == chains
+    assert says == {"chains": len(chains), "lost": {}}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("understudy", "jsonl")])
+@given(chains=CHAINS)
+@settings(max_examples=15, deadline=None)
+def test_what_bare_rows_lose_is_named(tmp_path_factory, name, chains):
+    again, _, says = there_and_back(tmp_path_factory.mktemp("there"), chains[:1], name, bare=True)
+    fields = ("text", "rationale", "answer", "layer", "teacher", "finish", "steps", "tokens", "prompt", "sampling", "path")
+    differing = {field for field in fields if getattr(again[0], field) != getattr(chains[0], field)}
+    assert differing == set(says["lost"]) - {"logprob", "answer_conditioned"}
+
+
+def test_a_row_that_was_changed_since_its_export_is_read_anew(tmp_path):
+    chain = Chain("two", 4, "It is 5, no doubt", "said so", "5", "recorded", "t", tokens=7)
+    _, _, _ = there_and_back(tmp_path, [chain], "messages")
+    text = (tmp_path / "c.jsonl").read_text().replace("It is 5, no doubt", "So the answer is: 6")
+    (tmp_path / "c.jsonl").write_text(text)
+    (again,), report = import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
+    assert (again.answer, again.layer, again.tokens, again.teacher, again.path) == ("6", "marker", None, "t", 4)
+    assert report.to_json()["changed since their export: read anew"] == 1
+
+
+@pytest.mark.parametrize("damage", ['"path": "x"', '"sampling": "{"', '"finish": "x"', '"steps": "[{}]"'])
+def test_damaged_notes_of_an_export_are_one_message(tmp_path, damage):
+    there_and_back(tmp_path, [Chain("two", 4, SAID, "", "5", "marker", "t")], "alpaca")
+    text = (tmp_path / "c.jsonl").read_text().replace('"path": 4', damage)
+    (tmp_path / "c.jsonl").write_text(text)
+    with pytest.raises(DataError, match="line 1: what the export noted is damaged"):
+        import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
+
+
+def test_chains_keep_their_paths_and_share_none(tmp_path):
+    rows = [{"problem_id": "two", "text": str(n)} | path for n, path in enumerate([{"path": 2}, {}, {"path": 0}, {"path": 2}, {}])]
+    chains, _ = bring(tmp_path, *rows)
+    assert [chain.path for chain in chains] == [2, 0, 1, 3, 4]
+
+
+def test_an_export_thinks_in_tags(tmp_path):
+    chains = [
+        Chain("which", 0, "It shines at night. The answer is (b).", "It shines at night.", "B", "marker", "t"),
+        Chain("which", 1, "The sun is a star.", "The sun is a star.", "B", "recorded", "t"),
+        Chain("which", 2, "First, the sun", "First, the sun", None, "", "t", finish="length"),
+    ]
+    there_and_back(tmp_path, chains, "think")
+    texts = [json.loads(line)["text"] for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    assert texts == [
+        "<think>\nIt shines at night.\n</think>\n\nThe answer is (b).",
+        "<think>\nThe sun is a star.\n</think>\n\nSo the answer is: (b)",
+        "<think>\nFirst, the sun",
+    ]
+
+
+EXAMPLES = [
+    Example.of("student", "Q: a\nA:", " b\n\n", problem="two", chain="c"),
+    Example("student", (Segment("b"),), problem="two", messages=(Message("system", "Be brief."), Message("user", "a"))),
+    Example("student", (Segment("a", 0.0), Segment("b", 0.5), Segment("c")), problem="two", weight=0.1),
+]
+
+
+def exported_examples(tmp_path, name, **options):
+    says = export_examples(EXAMPLES, format=name, to=tmp_path / "e.jsonl", card=CorpusCard(), **options)
+    return [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()], says
+
+
+def test_examples_are_pairs_of_what_is_read_and_what_is_learned(tmp_path):
+    rows, says = exported_examples(tmp_path, "prompt-completion")
+    pairs = [("Q: a\nA:", " b\n\n"), ("[system]\nBe brief.\n[user]\na", "b"), ("a", "bc")]
+    assert [(row["prompt"], row["completion"]) for row in rows] == pairs
+    assert says == {"examples": 3, "lost": {"weights of parts of the target": 1}}
+    rows, _ = exported_examples(tmp_path, "messages", bare=True)
+    assert rows[1] == {"messages": [{"role": "system", "content": "Be brief."}, user("a"), assistant("b")]}
+    rows, _ = exported_examples(tmp_path, "alpaca", bare=True)
+    assert rows[1] == {"instruction": "a", "input": "", "output": "b", "system": "Be brief."}
+    rows, says = exported_examples(tmp_path, "jsonl")
+    assert (rows[2]["segments"][1], rows[2]["weight"], says["lost"]) == ({"text": "b", "weight": 0.5}, 0.1, {})

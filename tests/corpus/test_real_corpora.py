@@ -1,0 +1,78 @@
+"""Real corpora through every format and back: the same problem, answer and text, and everything else of the chain."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.core.answers import normalise
+from understudy.core.values import Problem
+from understudy.corpus.card import CorpusCard
+from understudy.corpus.exporting import export_chains
+from understudy.corpus.formats import NAMES
+from understudy.corpus.importing import import_chains
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from answers import kind_of, rows
+
+ASKED_BY_ANOTHER = {
+    "gsm8k-fewshot": "gsm8k",
+    "gsm8k-subq": "gsm8k",
+    "gsm8k-student-outputs": "gsm8k",
+    "strategyqa-fewshot": "strategyqa",
+}
+
+
+def sets(data):
+    """(name, its files of chains, its problems) of every set that has chains."""
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        chains = [file for file in sorted(folder.glob("*.jsonl")) if "problem_id" in next(rows(file))]
+        asked = data / ASKED_BY_ANOTHER.get(folder.name, folder.name)
+        found = [row for file in asked.glob("*.jsonl") for row in rows(file) if "question" in row and "id" in row]
+        if chains:
+            yield folder.name, chains, {row["id"]: problem(row) for row in found}
+
+
+def problem(row):
+    kind, choices = kind_of(row), tuple(row.get("choices") or ())
+    return Problem(row["id"], row["question"], kind, normalise(str(row["answer"]), kind, choices), choices=choices)
+
+
+def first_lines(file, most, folder):
+    with file.open(encoding="utf-8") as lines:
+        (folder / file.name).write_text("".join(itertools.islice(lines, most)), encoding="utf-8")
+    return folder / file.name
+
+
+def through_every_format(data, folder, *, most=None):
+    """Rows, chains and what was left out of each set, whose chains came back the same from every format; ``most`` rows of a
+    file."""
+    counts = {}
+    for name, whole, problems in sets(data):
+        files = whole if most is None else [first_lines(file, most, folder) for file in whole]
+        chains, report = import_chains(files, problems=problems, fields={}, prefer="text")
+        left_out = sum(report.lost.values())
+        assert report.rows == len(chains) + left_out, "every row is a chain or counted"
+        for form in NAMES:
+            to = folder / ("c.parquet" if form == "understudy" else "c.jsonl")
+            says = export_chains(chains, problems, format=form, to=to, card=CorpusCard())
+            again, _ = import_chains([to], problems=problems, fields={}, prefer="text")
+            assert says == {"chains": len(chains), "lost": {}}
+            assert [(c.problem, c.answer, c.text) for c in again] == [(c.problem, c.answer, c.text) for c in chains], (name, form)
+            assert again == chains, (name, form)
+        counts[name] = (report.rows, len(chains), dict(+report.lost))
+    return counts
+
+
+def test_a_part_of_every_real_corpus_comes_back_from_every_format(tmp_path, real_data):
+    assert len(through_every_format(real_data, tmp_path, most=20)) >= 19
+
+
+@pytest.mark.slow
+def test_every_real_chain_comes_back_from_every_format(tmp_path, real_data):
+    counts = through_every_format(real_data, tmp_path)
+    for name, (rows_read, chains, lost) in counts.items():
+        print(f"{name}: {rows_read:,} rows, {chains:,} chains, the same from {len(NAMES)} formats; left out: {lost or 'none'}")
+    print(f"{sum(chains for _, chains, _ in counts.values()):,} chains of {len(counts)} sets")
