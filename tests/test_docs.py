@@ -56,6 +56,14 @@ def test_example_studies_load(path):
     assert load_study(path).arms
 
 
+@pytest.mark.parametrize("name", sorted(set(registry.TASKS) - {"diary", "files"}))
+def test_every_built_in_set_is_listed_with_its_paper(name):
+    text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{name}` \|.*$", text, re.M)
+    source = (ROOT / "src" / "understudy" / "tasks" / f"{name}.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"arXiv (\d+\.\d+)", row)) <= set(re.findall(r"arXiv (\d+\.\d+)", source))
+
+
 def test_every_key_of_the_study_table_is_documented():
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     table = text[text.index("## [study]") : text.index("## [task]")]

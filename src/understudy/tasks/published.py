@@ -17,6 +17,7 @@ from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.tables import read_objects
+from understudy.tasks.choices import LETTERS, read_options
 from understudy.tasks.splits import check_ids, split
 
 Layout = Mapping[str, Sequence[str]]
@@ -99,20 +100,14 @@ class Row:
     def options(self, choices: Any, key: Any) -> tuple[tuple[str, ...], str]:
         """The option texts in order and the letter of the one whose label is ``key``.
 
-        ``choices``: ``[{"label": "A", "text": ...}, ...]`` as published, or ``{"label": [...], "text": [...]}`` on the hub. Labels
-        may be letters or numbers (ARC has both); the answer is the letter of the option's place. Raises DataError.
+        Labels may be letters or numbers (ARC has both); the answer is the letter of the option's place. Raises DataError.
         """
-        if isinstance(choices, Mapping) and isinstance(choices.get("label"), list) and isinstance(choices.get("text"), list):
-            choices = [{"label": a, "text": b} for a, b in zip(choices["label"], choices["text"], strict=False)]
-        if not isinstance(choices, list) or not choices or not all(isinstance(c, Mapping) and "label" in c for c in choices):
+        found = read_options(choices, self.where, "choices")
+        if not found.labels:
             raise self.wrong("choices", "must be options with label and text")
-        labels = [str(choice["label"]) for choice in choices]
-        texts = tuple(
-            Row(choice, f"{self.where}: option {label}").text("text") for choice, label in zip(choices, labels, strict=True)
-        )
-        if key not in labels:
-            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is none of the labels {', '.join(labels)}")
-        return texts, letter(labels.index(key))
+        if key not in found.labels:
+            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is none of the labels {', '.join(found.labels)}")
+        return tuple(text.strip() for text in found.texts), letter(found.labels.index(key))
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
@@ -122,7 +117,7 @@ class Row:
 
 def letter(index: int) -> str:
     """The canonical answer that names the option ``index``, counted from 0."""
-    return chr(ord("A") + index)
+    return LETTERS[index]
 
 
 def rows(path: Path) -> Iterator[Row]:
