@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from saved import make_saved
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.registry import find
@@ -58,10 +59,12 @@ def socratic(i):
     return {**gsm(i), "answer": f"How many does he buy? ** {first}\nHow many has he? ** {second}\n{last}"}
 
 
-@pytest.mark.parametrize("hub", [False, True])
-def test_gsm8k_has_its_rationale_and_steps_and_a_dev_split_out_of_train(tmp_path, hub):
+@pytest.mark.parametrize("layout", ["published", "hub", "saved"])
+def test_gsm8k_has_its_rationale_and_steps_and_a_dev_split_out_of_train(tmp_path, layout):
     train, test = [gsm(i) for i in range(1000, 1008)], [gsm(i) for i in range(3)]
-    if hub:
+    if layout == "saved":
+        make_saved(tmp_path, {"train": train, "test": test}, shards=2)
+    elif layout == "hub":
         parquet(tmp_path / "main" / "train-00000-of-00002.parquet", train[:5])
         parquet(tmp_path / "main" / "train-00001-of-00002.parquet", train[5:])
         parquet(tmp_path / "main" / "test-00000-of-00001.parquet", test)
