@@ -18,7 +18,8 @@ from understudy.core.prompting import Format
 from understudy.core.registry import METHODS, TASKS, find
 from understudy.selection.select import Selection
 from understudy.studies.options import Arm, Decode, Evaluation, Exemplars, Teacher
-from understudy.studies.study import HEAD, Study
+from understudy.studies.study import _HEAD as HEAD
+from understudy.studies.study import Study
 from understudy.training.options import StudentOptions, TrainingOptions
 
 TITLE = """# The study file

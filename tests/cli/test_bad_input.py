@@ -108,26 +108,26 @@ CASES = {
     "text as number": ({}, {"task.path": 3}, "task.path = 3"),
     "infinite rate": ({}, {"training.learning_rate": "nan"}, "learning_rate"),
     # files of questions
-    "no questions": ({"q.jsonl": None}, {}, "task: there is no file .*q.jsonl"),
+    "no questions": ({"q.jsonl": None}, {}, "q.jsonl: there is no such file"),
     "empty questions": ({"q.jsonl": ""}, {}, "q.jsonl: there is no problem in it"),
     "blank questions": ({"q.jsonl": "\n\n"}, {}, "q.jsonl: there is no problem in it"),
     "broken JSON": ({"q.jsonl": lines(QUESTIONS[:2]) + '{"id": \n'}, {}, "q.jsonl, line 3: not JSON"),
     "not an object": ({"q.jsonl": lines(QUESTIONS[:2]) + "[1]\n"}, {}, r"q.jsonl, line 3: '\[1\]' is not a JSON object"),
     "other encoding": ({"q.jsonl": lines(QUESTIONS).encode("utf-16")}, {}, "q.jsonl: not UTF-8 text"),
     "deeply nested": ({"q.jsonl": "[" * 100_000}, {}, "q.jsonl, line 1: not JSON"),
-    "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, line 2: not a table"),
+    "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, after line 1: not a table"),
     "too many cells": ({"q.csv": "question,answer\na,1,2\n"}, {"task.path": "q.csv"}, "q.csv, line 2: more fields"),
     "not Parquet": ({"q.parquet": "hello"}, {"task.path": "q.parquet"}, "q.parquet: not a Parquet file"),
     "JSON without rows": ({"q.json": '{"a": 1}'}, {"task.path": "q.json"}, "q.json: an object with 0 lists"),
     "no question": (with_row(3, question=...), {}, r"q.jsonl, line 4: field 'question' must be a text .*the row has: id, answer"),
     "empty question": (with_row(3, question="  "), {}, "q.jsonl, line 4: field 'question' must be a text that is not empty"),
     "question is a number": (with_row(3, question=7), {}, "q.jsonl, line 4: field 'question' must be a text.*not 7"),
-    "field under another name": ({}, {"task.fields.question": "Question"}, "field 'Question' .*; did you mean 'question'"),
+    "field under another name": ({}, {"task.fields.question": "Question"}, "has a field 'Question'; did you mean 'question'"),
     "unknown field of ours": ({}, {"task.fields.qestion": "x"}, "unknown field 'qestion'; did you mean 'question'"),
     "duplicate ids": (with_row(3, id="q1"), {}, "1 ids are used twice, the first is 'q1'"),
     "answer of another kind": (with_row(3, answer="blue"), {}, "q.jsonl, line 4: field 'answer' = 'blue' is no answer of kind"),
-    "answer is NaN": (with_row(3, answer=float("nan")), {}, "q.jsonl, line 4: field 'answer' = nan"),
-    "answer is infinite": (with_row(3, answer=float("inf")), {}, "q.jsonl, line 4: field 'answer' = inf"),
+    "answer is NaN": (with_row(3, answer=float("nan")), {}, "q.jsonl, line 4: not JSON .NaN is no value that JSON has"),
+    "answer is infinite": (with_row(3, answer=float("inf")), {}, "q.jsonl, line 4: not JSON .Infinity is no value that JSON has"),
     "answer is a list of lists": (with_row(3, answer=[[1]]), {}, "q.jsonl, line 4"),
     "answer not among the choices": (
         {"q.jsonl": lines({**q, "choices": ["x", "y"], "answer": "D" if i == 3 else "A"} for i, q in enumerate(QUESTIONS))},
@@ -136,18 +136,15 @@ CASES = {
     ),
     "choices are no list": (with_row(3, choices=7, answer="A"), OPTION, "q.jsonl, line"),
     "too few questions": ({}, {"task.sizes.train": 60}, "ask for 64 problems, there are 10"),
-    "question in train and test": (with_row(3, question="What is 4 + 1?"), {"study.seed": 4}, "have the same question|10 problems"),
+    "question in train and test": ({"q.jsonl": lines(q | {"question": "Hm?"} for q in QUESTIONS)}, {}, "have the same question"),
     # chains
     "no chains": ({"c.jsonl": None}, {}, "teacher.chains: there is no file .*c.jsonl"),
     "empty chains": ({"c.jsonl": ""}, {}, "c.jsonl"),
     "broken chains": ({"c.jsonl": lines(CHAINS[:1]) + "{"}, {}, "c.jsonl, line 2: not JSON"),
     "chain without text": ({"c.jsonl": lines([CHAINS[0], {"problem_id": "q1"}])}, {}, "c.jsonl, line 2: field 'text'"),
-    "chain with an empty text": (
-        {"c.jsonl": lines([CHAINS[0], {"problem_id": "q1", "text": " "}])},
-        {},
-        "c.jsonl, line 2: .*'text'",
-    ),
-    "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: field 'logprob' .* not a finite"),
+    "chains without a text": ({"c.jsonl": lines({"problem_id": f"q{i}", "text": " "} for i in range(10))}, {}, "no chain for any"),
+    "no chain for training": ({"c.jsonl": lines(CHAINS[:1])}, {"study.seed": 1}, "belongs to a training question|nothing is left"),
+    "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN is no value"),
     "unknown finish": ({"c.jsonl": lines([CHAINS[0] | {"finish": "bored"}])}, {}, "c.jsonl, line 1: field 'finish'"),
     "chains of other questions": ({"c.jsonl": lines([{"problem_id": "z", "text": "The answer is 1."}])}, {}, "no chain for any"),
     "nothing left after selection": (
@@ -162,7 +159,7 @@ CASES = {
     "no checkpoint": ({}, {"student.checkpoint": "nowhere"}, "student.checkpoint.*nowhere"),
     "context too short": ({}, {"student.context": 4}, "none of the 6 examples fits into the student's context of 4 tokens"),
     # places
-    "the run's place is a file": ({"runs": "x"}, {}, "runs"),
+    "the run's place is a file": ({"runs": "x"}, {}, "runs/s: cannot be made or written .* another directory with --out"),
 }
 
 
@@ -172,7 +169,7 @@ def test_one_message_and_exit_code_2(world, capsys, files, sets, message):
     options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
     code, err = says(capsys, "run", "s.toml", "--workers", "1", *options)
     assert re.search(message, " ".join(err.split())), err
-    assert code == (1 if message == "runs" else 2)
+    assert code == 2
     assert err.startswith("understudy run: ") and "Traceback" not in err
     assert len(err) < 900, "one message"
 

@@ -71,7 +71,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
                     raise DataError(f"{where}: more fields than the first line names ({', '.join(reader.fieldnames or ())})")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: not a table ({error})") from None
+            raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
@@ -160,9 +160,13 @@ def _plain(value: Any, feature: Any) -> Any:
 
 def _parsed(where: str, text: str, must: str) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None)  # NaN and Infinity, which JSON does not have
+        return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error}); {must}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no value that JSON has; write null where there is none")
 
 
 def _object(where: str, row: Any) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import EngineError
+from understudy.core.errors import DataError, EngineError
 from understudy.core.protocols import Engine, Progress, counting
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
@@ -60,6 +60,10 @@ def import_recorded(teacher: Teacher, problems: Path) -> tuple[list[Chain], Mapp
     paths = [Path(name) for name in teacher.chains]
     chains, report = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer, format=teacher.format)
     train = [chain for chain in chains if known[chain.problem].split == "train"]
+    if not train:
+        raise DataError(
+            f"teacher.chains: none of the {len(chains)} chains belongs to a training question; see task.sizes, task.splits"
+        )
     return train, report.to_json() | {"of other splits": len(chains) - len(train)}
 
 
