@@ -20,7 +20,7 @@ from understudy.methods.zero_shot import ZeroShot
 from understudy.selection.select import Selection
 from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Teacher
 from understudy.studies.study import _HEAD, load_study
-from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.options import Lora, StudentOptions, TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,7 +33,7 @@ def test_every_verb_is_documented(verb):
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
 
 
-TABLES = [Corpus, Exemplars, Format, Teacher, StudentOptions, TrainingOptions, Evaluation, Arm, Decode, Selection]
+TABLES = [Corpus, Exemplars, Format, Teacher, StudentOptions, Lora, TrainingOptions, Evaluation, Arm, Decode, Selection]
 METHODS = [SCoTD, AnswerOnly, FewShot, ZeroShot]
 TASKS = [find("task", name) for name in registry.TASKS]
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -27,7 +28,11 @@ ROPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num
 
 
 def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
-    """A tokenizer of the family's own kind (byte-level BPE, SentencePiece-like BPE, Unigram), trained on ``texts``."""
+    """A tokenizer of the family's own kind (byte-level BPE, SentencePiece-like BPE, Unigram), trained on ``texts``.
+
+    As the published ones: OPT and Llama begin a text with BOS, which for OPT is the end token too; T5 ends it with the end
+    token; GPT-2 and Llama have no padding token.
+    """
     made = {
         "gpt2": GPT2Tokenizer,
         "opt": lambda: GPT2Tokenizer(bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>"),
@@ -36,7 +41,12 @@ def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
         "qwen3": Qwen2Tokenizer,
         "t5": lambda: T5Tokenizer(extra_ids=0),
     }[family]()
-    return made.train_new_from_iterator(texts, 300, show_progress=False)
+    trained = made.train_new_from_iterator(texts, 300, show_progress=False)
+    if family in ("opt", "llama"):
+        bos = trained.bos_token
+        template = {"single": f"{bos} $A", "pair": f"{bos} $A {bos} $B", "special_tokens": [(bos, trained.bos_token_id)]}
+        trained.backend_tokenizer.post_processor = TemplateProcessing(**template)
+    return trained
 
 
 def make(

@@ -4,13 +4,15 @@ No pretrained weights: small random checkpoints, so what is tested is the way, a
 heart, its end token included.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 from checkpoints import FAMILIES, make, real_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from understudy.core.prompting import asking, telling
-from understudy.core.values import Example, Problem
+from understudy.core.prompting import Format
+from understudy.core.values import Problem
 from understudy.engines.local import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
@@ -20,12 +22,13 @@ from understudy.training.options import StudentOptions, TrainingOptions
 
 SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
 PROBLEMS = [Problem(f"p{i}", f"What is {a} plus {b}?", "number", str(a + b)) for i, (a, b) in enumerate(SUMS)]
-TARGETS = [telling(f"Count up from {p.question.split()[2]}.", p.answer, "number") for p in PROBLEMS]
+RATIONALES = [f"Count up from {p.question.split()[2]}." for p in PROBLEMS]
+TARGETS = [Format().telling(r, p.answer, "number") for r, p in zip(RATIONALES, PROBLEMS, strict=True)]
 TEXTS = [f"Q: What is {a} plus {b}?\nA: Count up from {a}. So the answer is: {a + b}\n\n" for a in range(12) for b in range(12)]
 
 
 def examples():
-    return [Example.of("student", asking(p), t, problem=p.id) for p, t in zip(PROBLEMS, TARGETS, strict=True)]
+    return [Format().example("student", p, r, p.answer) for p, r in zip(PROBLEMS, RATIONALES, strict=True)]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -64,6 +67,24 @@ def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_
             changed = logits.clone()
             changed[i, :begin, :] = torch.randn_like(changed[i, :begin, :])
             assert loss(changed, batch, reduction="token") == base
+
+
+def test_special_tokens_are_those_of_the_published_tokenizer_and_no_token_of_the_reply_is_lost_to_them(checkpoint):
+    """SCoTD's code dropped the first reply token as if it were a BOS, for GPT-2 too, which has none."""
+    model, tokenizer = load(checkpoint)
+    family = next(f for f in FAMILIES if Path(checkpoint).name.startswith(f))
+    for made, target in zip(examples(), TARGETS, strict=True):
+        row = encode(made, tokenizer, seq2seq=model.config.is_encoder_decoder)
+        special = [i for i in row.source if i in tokenizer.all_special_ids]
+        expected = {"opt": [tokenizer.bos_token_id], "llama": [tokenizer.bos_token_id], "t5": [tokenizer.eos_token_id]}
+        assert special == expected.get(family, [])
+        assert row.source[-1 if family == "t5" else 0] in (special or row.source)
+        assert [i for i in row.target if i in tokenizer.all_special_ids] == [tokenizer.eos_token_id]
+        said = tokenizer.decode(row.target[:-1])
+        assert "".join(said.split()) == "".join(target.split())
+        assert all(weight == 1 for weight in row.weights)
+    if family == "opt":
+        assert tokenizer.bos_token_id == tokenizer.eos_token_id, "the same token: read at the start, learned at the end"
 
 
 def test_a_student_of_the_family_learns_by_heart_is_saved_reloaded_and_asked(checkpoint, tmp_path):

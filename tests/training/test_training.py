@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from checkpoints import real_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ from understudy.training.batches import Order, Tokens, collate, encode, loss
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
-from understudy.training.words import train_words
+from understudy.training.words import spelled, train_words
 
 SMALL = {"hidden": 32, "layers": 2, "heads": 2}
 STUDENTS = [StudentOptions(family="llama", **SMALL), StudentOptions(family="t5", **SMALL)]
@@ -59,6 +60,13 @@ def test_frequent_words_are_tokens_and_rare_ones_are_spelled():
     tokenizer = train_words(["Ana flips the coin. Bo flips the coin."] * 3 + ["Zed"], min_count=4)
     assert tokenizer.tokenize(" flips the") == ["Ġflips", "Ġthe"]
     assert tokenizer.tokenize(" Zed") == ["Ġ", "Z", "e", "d"]
+
+
+def test_words_that_a_tokenizer_of_words_does_not_know_are_counted_and_those_of_other_tokenizers_are_not():
+    tokenizer = train_words(["Ana flips the coin."], min_count=1)
+    assert spelled(tokenizer, ["Ana flips the coin.", " the coin"]) == 0
+    assert spelled(tokenizer, ["Zed flips the coin", "Zed flips Zed"]) == 2, "at the start of a text and after a blank"
+    assert spelled(real_tokenizer("gpt2", ["Ana flips the coin."] * 9), ["Zed"]) is None
 
 
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)

@@ -10,24 +10,40 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.reports.words import printable
-from understudy.studies.plan import Kind, Plan, make_plan
-from understudy.studies.preview import first_prompts, teacher_requests
+from understudy.studies.plan import Kind, Plan, Stage, make_plan
+from understudy.studies.preview import first_prompts, student_memory, teacher_requests
 from understudy.studies.study import Study
+from understudy.training.memory import size
 
 
 def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
     """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
     plan = make_plan(study)
     stages = plan.until(until)
-    table = Table("stage", "of", "", box=None, header_style="bold", title=f"{study.name} -> {directory}", title_justify="left")
+    table = Table(
+        "stage",
+        "of",
+        "",
+        "memory",
+        box=None,
+        header_style="bold",
+        title=f"{study.name} -> {directory}",
+        title_justify="left",
+    )
     for stage in stages:
-        table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do")
+        memory = _memory(plan, stage) if stage.kind == "student" else ""
+        table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do", memory)
     console.print(table)
     to_do = sum(not stage.done(directory) for stage in stages)
     console.print(f"\n{to_do} of {len(stages)} stages to do")
     _requests(plan, directory, console)
     for title, prompt in first_prompts(plan):
         console.print(Panel(Text(printable(prompt)), title=Text(f"first prompt: {title}"), title_align="left"))
+
+
+def _memory(plan: Plan, stage: Stage) -> str:
+    found, examples = student_memory(plan, stage)
+    return f"{size(found.total(examples))} at {stage.arguments['student']['context']} tokens, {examples} at once"
 
 
 def _requests(plan: Plan, directory: Path, console: Console) -> None:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from understudy.core.errors import EngineError, UserError
+from understudy.core.errors import UnderstudyError, UserError
 
 DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -27,7 +27,7 @@ def guarded(module: str, verb: str, arguments: Sequence[str]) -> int:
         code: int = importlib.import_module(module).main(verb, rest)
         sys.stdout.flush()
         return code
-    except (UserError, EngineError, OSError, KeyboardInterrupt) as error:
+    except (UnderstudyError, OSError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         if isinstance(error, BrokenPipeError):  # `understudy results RUN | head`: nobody reads on

@@ -5,11 +5,15 @@ was trained on, whatever the text around the seam::
 
     causal:    [BOS if the tokenizer's own encoding adds one] + source     |     target + [EOS]
     seq2seq:   source as the tokenizer encodes it (T5: + [EOS])            |     target + [EOS]
+    messages:  as the chat template renders them, up to the reply          |     target + [what ends the assistant's turn]
+
+A reply never goes through the template, which may strip, empty or double its ``<think>`` block (Qwen3's does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from understudy.core.asks import Message
@@ -27,6 +31,9 @@ class Tokenizer(Protocol):
 
     @property
     def chat_template(self) -> Any: ...
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]: ...
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
 
@@ -52,13 +59,55 @@ def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     """Tokens of a chat as its template renders it, ready for the assistant's turn. The template brings its own BOS.
 
-    Raises EngineError where the tokenizer has no chat template.
+    Raises EngineError where the tokenizer has no chat template, or the template refuses the messages.
     """
+    return encode_text(tokenizer, _rendered(tokenizer, messages))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a chat template writes a reply. ``end``: the token that ends it. ``thinking``: the prompt ends with an open
+    ``<think>``. ``inserted``: what the template puts between its own prompt and a reply that is part of the messages."""
+
+    end: int
+    thinking: bool = False
+    inserted: str = ""
+
+
+def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
+    """What the template does with a reply to ``messages``, found by rendering one. Raises EngineError as `encode_messages`."""
+    prompt = _rendered(tokenizer, messages)
+    before, _, after = _rendered(tokenizer, messages, reply=_REPLY).partition(_REPLY)
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    end = next((i for i in encode_text(tokenizer, after) if i in special), tokenizer.eos_token_id)
+    thinking = prompt.rstrip().endswith(THINK)
+    return Turn(end, thinking, before.removeprefix(prompt) if before.startswith(prompt) else "")
+
+
+def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int]:
+    """Tokens of a reply, or of its first part; ``turn`` None for raw text. A ``<think>`` that the prompt ends with is not
+    said twice."""
+    if turn is not None and turn.thinking and text.lstrip().startswith(THINK):
+        text = text.lstrip().removeprefix(THINK).lstrip("\n")
+    return encode_text(tokenizer, text)
+
+
+THINK = "<think>"
+_REPLY = "understudy-reply"
+
+
+def _rendered(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
         raise EngineError(
             "the prompt is a list of messages and this checkpoint's tokenizer has no chat template: "
             "ask it with a string, or save a chat_template with the tokenizer"
         )
     turns = [{"role": m.role, "content": m.content} for m in messages]
-    rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return encode_text(tokenizer, rendered)
+    if reply is not None:
+        turns.append({"role": "assistant", "content": reply})
+    try:
+        text: str = tokenizer.apply_chat_template(turns, add_generation_prompt=reply is None, tokenize=False)
+    except Exception as error:
+        roles = ", ".join(m.role for m in messages)
+        raise EngineError(f"the chat template of this checkpoint refuses messages of {roles}: {error}") from error
+    return text

@@ -6,63 +6,25 @@ Local files only, safetensors only, no code from the directory ever; whatever is
 
 from __future__ import annotations
 
-import hashlib
 import json
+import warnings
 from pathlib import Path as FilePath
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
+from understudy.engines.checkpoint import base_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
-_DECIDES = (
-    "config.json",
-    "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-)
-
-
-def look_at(directory: FilePath) -> None:
-    """Raise CheckpointError, saying what to do, where ``directory`` is plainly no checkpoint that can be loaded."""
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory}: no such directory; give the directory that holds config.json and *.safetensors")
-    if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint (is it one directory further down?)")
-    if not list(directory.glob("*.safetensors")):
-        pickles = [p.name for pattern in _PICKLES for p in directory.glob(pattern)]
-        if pickles:
-            raise CheckpointError(
-                f"{directory}: weights only as {pickles[0]}, a format that can run code when loaded; only safetensors are read. "
-                "Convert it where you trust it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
-            )
-        raise CheckpointError(f"{directory}: no *.safetensors file, so there are no weights")
-
-
-def identity(directory: FilePath, dtype: str) -> str:
-    """Hash of everything in the directory that decides its replies (config, weights, tokenizer), and of the precision."""
-    digest = hashlib.blake2b(f"transformers\x1f{dtype}\x1f".encode(), digest_size=16)
-    for path in sorted({p for pattern in _DECIDES for p in directory.glob(pattern) if p.is_file()}):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "blake2b").hexdigest()
-        digest.update(f"{path.name}\x1f{content}\x1f".encode())
-    return digest.hexdigest()
 
 
 def load_config(directory: FilePath) -> Any:
-    """The config. Raises CheckpointError where `transformers` does not know the class."""
+    """The config; an adapter has that of its base. Raises CheckpointError where `transformers` does not know the class."""
+    directory = base_of(directory) or directory
     try:
         return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -93,7 +55,8 @@ def load_tokenizer(directory: FilePath) -> Any:
 
 
 def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, device: str) -> Any:
-    """The model, in inference mode. Raises CheckpointError where weights are missing or do not fit config or tokenizer.
+    """The model, in inference mode, an adapter merged into its base. Raises CheckpointError where weights are missing or do not
+    fit config or tokenizer.
 
     Attention is "eager": on one core a decoding step of 256 rows takes 9.3 ms against 12.3 with "sdpa" at 60 columns (15.0
     against 17.3 at 120) for a 0.6M Llama, is equal within 3 % for GPT-2, and so is reading prompts up to 256 columns.
@@ -103,7 +66,7 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
     transformers_logging.disable_progress_bar()
     try:
         model, info = maker.from_pretrained(
-            directory,
+            base_of(directory) or directory,
             config=config,
             dtype=DTYPES[dtype],
             attn_implementation="eager",
@@ -130,7 +93,26 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
             f"{directory}: the tokenizer has {len(tokenizer)} tokens and the model only {rows} embeddings; they do not belong "
             "together, or tokens were added without model.resize_token_embeddings"
         )
+    if base_of(directory) is not None:
+        model = _with_adapter(model, directory)
     return model.eval().requires_grad_(False).to(device)
+
+
+def _with_adapter(model: Any, directory: FilePath) -> Any:
+    from peft import PeftModel
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
+        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{directory}: the adapter cannot be put on its model: {_first_line(error)}") from error
+    missing = [w for w in said if "missing adapter keys" in str(w.message)]
+    if (directory / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
+    if missing:
+        raise CheckpointError(f"{directory}: the adapter lacks weights ({_first_line(missing[0].message)}); save it again")
+    return model
 
 
 def context_length(config: Any) -> int | None:
@@ -153,5 +135,5 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset([tokenizer.eos_token_id, *more])
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | Warning | str) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

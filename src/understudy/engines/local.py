@@ -27,6 +27,7 @@ from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines import loading
+from understudy.engines.checkpoint import identity, look_at
 from understudy.engines.decoding import Decoding, Row, describe, not_finite
 from understudy.engines.forward import PROVEN, Network
 from understudy.engines.prompts import Prompts, Tokens
@@ -70,7 +71,7 @@ class TransformersEngine:
         if batch_size is not None and batch_size < 1:
             raise CheckpointError(f"batch_size {batch_size} is not a positive number of rows")
         self.directory = FilePath(directory)
-        loading.look_at(self.directory)
+        look_at(self.directory)
         self.config = loading.load_config(self.directory)
         self.tokenizer = loading.load_tokenizer(self.directory)
         self.dtype, self.seed, self.device = dtype, seed, device
@@ -82,7 +83,7 @@ class TransformersEngine:
     @cached_property
     def identity(self) -> str:
         """Hash of config, weights, tokenizer files and precision."""
-        return loading.identity(self.directory, self.dtype)
+        return identity(self.directory, self.dtype)
 
     @property
     def capabilities(self) -> frozenset[str]:

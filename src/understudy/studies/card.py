@@ -66,3 +66,18 @@ def read_card(checkpoint: Path) -> Card:
     if card.extractor != EXTRACTOR:
         raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this is {EXTRACTOR}; evaluate it again")
     return card
+
+
+def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) -> str | None:
+    """What is worth knowing where a student goes on from an earlier one that was trained otherwise."""
+    if not (directory / CARD).is_file():
+        return None
+    try:
+        card = read_card(directory)
+    except CheckpointError as error:
+        return f"goes on from an earlier student whose card cannot be read: {error}"
+    if card.method != method:
+        return f"goes on from a student that was trained by {card.method}, by {method} now"
+    if dict(card.options) != dict(options):
+        return f"goes on from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
+    return None

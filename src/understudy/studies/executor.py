@@ -21,6 +21,7 @@ Event = tuple[str, int, int, str]
 
 _events: Queue[Event] | None = None
 _busy = False
+_at_once = 1
 _TERMINATED = 143
 
 
@@ -40,7 +41,7 @@ class LocalProcesses(ProcessPoolExecutor):
         self._queue: Queue[Event] = context.Queue()
         self._pids: Queue[int] = context.Queue()
         self._closed = threading.Event()
-        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids))
+        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers))
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -74,6 +75,11 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
+def at_once() -> int:
+    """How many stages share this machine's memory."""
+    return _at_once
+
+
 def _signal(pid: int, number: int) -> bool:
     try:
         os.kill(pid, number)
@@ -82,10 +88,10 @@ def _signal(pid: int, number: int) -> bool:
     return True
 
 
-def _start(events: Queue[Event], pids: Queue[int]) -> None:
+def _start(events: Queue[Event], pids: Queue[int], workers: int) -> None:
     """In the worker: one thread for arithmetic, Ctrl-C is the parent's business, and no life without the parent."""
-    global _events  # noqa: PLW0603 - one per process, set once, before any stage
-    _events = events
+    global _events, _at_once
+    _events, _at_once = events, workers
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

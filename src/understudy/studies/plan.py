@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
-from understudy.core.registry import module_of
+from understudy.core.registry import find, module_of
 from understudy.core.values import digest
 from understudy.corpus.directories import files_of
 from understudy.studies.cache import code_version, file_digest, is_done
 from understudy.studies.options import Arm
-from understudy.studies.schema import plain
+from understudy.studies.schema import build, plain
+from understudy.studies.starts import checkpoint_of, deciding_files, start_of
 from understudy.studies.study import Study
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
@@ -102,7 +103,8 @@ def make_plan(study: Study) -> Plan:
         libraries: bool = False,
         pays: bool = False,
     ) -> str:
-        version = code_version([_JOBS[kind], *code], _MODEL_LIBRARIES if libraries else ())
+        lora = ("peft",) if (arguments.get("student") or {}).get("lora") else ()
+        version = code_version([_JOBS[kind], *code], (*_MODEL_LIBRARIES, *lora) if libraries else ())
         decides = {name: value for name, value in arguments.items() if name not in NOT_IN_KEYS}
         key = digest([kind, dict(needs), plain(decides), version])
         stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments, pays))
@@ -137,9 +139,12 @@ def make_plan(study: Study) -> Plan:
     teacher["chains"] = [str(path) for path in recorded]
     recorded = [file for path in recorded for file in files_of(path)]
     if study.teacher.checkpoint is not None:
-        checkpoint = study.path_of(study.teacher.checkpoint)
+        chats = (
+            build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options").format.style == "messages"
+        )
+        checkpoint = checkpoint_of(study, study.teacher.checkpoint, "teacher.checkpoint", chats=chats)
         teacher["checkpoint"] = str(checkpoint)
-        recorded += _checkpoint_files(checkpoint, "teacher.checkpoint")
+        recorded += deciding_files(checkpoint)
     chains = add(
         "chains",
         study.teacher.engine,
@@ -183,7 +188,8 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
     asked = {"method": arm.method, "options": plain(method)}
     code = [module_of("method", arm.method)]
     limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}
-    start = study.student_of(arm).checkpoint
+    student = start_of(study, arm)
+    start = student.checkpoint
     students: dict[int, dict[str, str]] = {}
     answers: dict[int, dict[str, str]] = {}
     for seed in range(study.seed, study.seed + study.seeds):
@@ -199,9 +205,9 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
                 | limits
                 | {
                     "role": role,
-                    "student": plain(study.student_of(arm)),
+                    "student": plain(student),
                     "training": plain(study.training_of(arm)),
-                    "files": _digests(_checkpoint_files(Path(start), f"arms[{arm.name!r}].student.checkpoint")) if start else {},
+                    "files": _digests(deciding_files(Path(start))) if start else {},
                     "seed": seed,
                     "dev": evaluation.dev,
                     "dev_problems": evaluation.dev_problems,
@@ -235,9 +241,9 @@ def _plan_untrained(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
     if arm.model == "teacher":
         says, code = dict(shared.asking), _teacher_code(study)
     else:
-        start = study.student_of(arm).checkpoint
+        start = start_of(study, arm).checkpoint
         assert start is not None, "the study was validated"
-        says, code = {"checkpoint": start, "files": _digests(_checkpoint_files(Path(start), "student.checkpoint"))}, []
+        says, code = {"checkpoint": start, "files": _digests(deciding_files(Path(start)))}, []
     local = arm.model == "untrained" or study.teacher.engine == "transformers"
     answers = {
         study.seed: {
@@ -286,13 +292,6 @@ def _teacher_code(study: Study) -> list[str]:
         "transformers": ["understudy.engines.local"],
         "endpoint": ["understudy.engines.endpoint"],
     }[study.teacher.engine]
-
-
-def _checkpoint_files(directory: Path, where: str) -> list[Path]:
-    """What decides a checkpoint: every file in its directory."""
-    if not directory.is_dir():
-        raise StudyError(f"{where}: there is no directory {directory}")
-    return sorted(path for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _digests(paths: list[Path], where: str = "checkpoint") -> dict[str, str]:

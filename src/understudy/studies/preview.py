@@ -15,7 +15,13 @@ from understudy.sampling.ledger import Ledger
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
 from understudy.studies.jobs.chains import make_teacher, teacher_flows
 from understudy.studies.options import Exemplars
-from understudy.studies.plan import Plan
+from understudy.studies.plan import Plan, Stage
+from understudy.studies.schema import build
+from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
+from understudy.training.options import StudentOptions, TrainingOptions
+
+LETTERS = 258
+"""Tokens of a vocabulary of words before its words: bytes, padding, end."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,27 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
                 request = Request(ask, ask.decoding or settled, path.index, ask.attempt)
                 bought += store.get(request.key(identity)) is not None
     return TeacherRequests(total, bought)
+
+
+def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int]:
+    """What training a student stage takes at the most, and its micro-batch: every example as long as the context allows.
+
+    The vocabulary of a student from scratch is taken to be the words of the training questions; the chains' come on top.
+    """
+    student = build(StudentOptions, stage.arguments["student"], "student")
+    options = build(TrainingOptions, stage.arguments["training"], "training")
+    words = 0
+    if student.checkpoint is None:
+        words = len({word for p in load_problems(plan) if p.split == "train" for word in p.question.split()}) + LETTERS
+    shape = planned_shape(student, vocabulary=words)
+    half = student.context // 2
+    most = student.context if shape.encoder else student.context - half
+    found = estimate(shape, options, source=student.context if shape.encoder else half, target=most)
+    wanted = min(options.micro_batch or options.batch_size, options.batch_size)
+    free = free_memory()
+    if options.micro_batch or free is None:
+        return found, wanted
+    return found, max(1, found.fitting(free - found.weights, wanted))
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -65,10 +65,7 @@ class Study:
         return build(TrainingOptions, plain(self.training) | dict(arm.training), f"arms[{arm.name!r}].training")
 
     def student_of(self, arm: Arm) -> StudentOptions:
-        student = build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
-        if student.checkpoint is None:
-            return student
-        return dataclasses.replace(student, checkpoint=str(self.path_of(student.checkpoint)))
+        return build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
 
     def path_of(self, name: str) -> Path:
         """A path that the study names: relative to its file."""

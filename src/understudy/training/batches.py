@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from understudy.core.tokens import Tokenizer, encode_messages, encode_source, encode_text
+from understudy.core.tokens import Tokenizer, Turn, encode_messages, encode_reply, encode_source
 from understudy.core.values import Example
 
 
@@ -26,16 +26,18 @@ class Tokens:
     weights: tuple[float, ...]
 
 
-def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool) -> Tokens:
-    """The tokens of ``example``; segments are tokenised each on its own, and the end token comes last."""
+def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn | None = None) -> Tokens:
+    """The tokens of ``example``; segments are tokenised each on its own, and the end token comes last: the tokenizer's, or
+    for messages the one that ends the assistant's ``turn``."""
+    assert example.target, f"example of problem {example.problem!r} has nothing to learn"
+    assert bool(example.messages) == (turn is not None), f"example of problem {example.problem!r}: messages need their turn"
     target: list[int] = []
     weights: list[float] = []
-    for segment in example.target:
-        ids = encode_text(tokenizer, segment.text)
+    for i, segment in enumerate(example.target):
+        ids = encode_reply(tokenizer, segment.text, turn if i == 0 else None)
         target += ids
         weights += [segment.weight * example.weight] * len(ids)
-    assert example.target, f"example of problem {example.problem!r} has nothing to learn"
-    target.append(tokenizer.eos_token_id)
+    target.append(tokenizer.eos_token_id if turn is None else turn.end)
     weights.append(example.target[-1].weight * example.weight)
     if example.messages:
         source = encode_messages(tokenizer, example.messages)
@@ -104,21 +106,27 @@ def _weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
     return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows])
 
 
-def loss(logits_BTV: torch.Tensor, batch: Batch, *, reduction: str) -> torch.Tensor:
+def loss(logits_BTV: torch.Tensor, batch: Batch, *, reduction: str, whole: float | None = None) -> torch.Tensor:
     """Cross-entropy of the target tokens in float32, by their weights.
 
     ``token``: sum over the batch / sum of the weights' sizes. ``example``: the mean over rows of each row's such quotient.
-    Only the positions that bear loss are looked at.
+    Only the positions that bear loss are looked at. ``whole``: `weight_of_step`, where the batch is a part of a step: the
+    losses of the parts add up to the step's.
     """
     bears = batch.weights != 0
     nll = torch.nn.functional.cross_entropy(logits_BTV[bears].float(), batch.targets[bears], reduction="none")
     weights = batch.weights[bears]
     if reduction == "token":
-        return (nll * weights).sum() / weights.abs().sum()
+        return (nll * weights).sum() / (whole or weights.abs().sum())
     row = bears.nonzero()[:, 0]
     size = torch.zeros(len(bears)).index_add(0, row, weights.abs())
     total = torch.zeros(len(bears)).index_add(0, row, nll * weights)
-    return (total / size).mean()
+    return (total / size).sum() / (whole or len(bears))
+
+
+def weight_of_step(examples: Sequence[Tokens], *, reduction: str) -> float:
+    """What the loss of a step is divided by: the size of all its weights, or the number of its examples."""
+    return sum(abs(w) for e in examples for w in e.weights) if reduction == "token" else float(len(examples))
 
 
 def leave_out_too_long(examples: Sequence[Tokens], context: int | None, *, seq2seq: bool) -> list[Any]:

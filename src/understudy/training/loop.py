@@ -7,6 +7,7 @@ last saved step with the same losses as one that was not.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -18,15 +19,18 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
-from understudy.core.errors import CheckpointError, UnderstudyError, UserError
+from understudy.core.errors import CheckpointError, EngineError, UnderstudyError, UserError
 from understudy.core.protocols import Progress, ScoreFunction, silent
+from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
-from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss
-from understudy.training.optimizer import Optimizer
+from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss, weight_of_step
+from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
+from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.seen import describe
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
+from understudy.training.words import spelled
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Trained:
 
     ``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
     checkpoint is kept. ``tokens`` bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
+    ``trained``: how many of the ``parameters`` training changed. ``micro_batch``: examples that went through at once.
+    ``spelled``: different words of the examples that a tokenizer of words spells in letters, None for other tokenizers.
+    ``notes``: what was done that the study does not say.
     """
 
     checkpoint: Path
@@ -45,8 +52,12 @@ class Trained:
     examples: int
     too_long: int
     parameters: int
+    trained: int
+    micro_batch: int
     vocabulary: int
+    spelled: int | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -58,6 +69,7 @@ class _Notes:
     dev: list[tuple[int, float]] = field(default_factory=list)
     best: tuple[int, float] | None = None
     tokens: int = 0
+    micro_batch: int = 0
     seconds: float = 0.0
 
 
@@ -71,17 +83,26 @@ def train(
     vocabulary: Iterable[str] = (),
     score: ScoreFunction | None = None,
     progress: Progress = silent,
+    share: float = 1.0,
 ) -> Trained:
     """Train ``student`` on ``examples`` into ``out``/student, going on from a state that an interrupted call left in ``out``.
 
     ``vocabulary``: texts whose words a tokenizer from scratch knows. ``score``: checkpoint -> dev accuracy; the best of
-    ``options.checks`` checkpoints is kept (the earliest of equals), without it the last. Raises CheckpointError for a student
-    that cannot be loaded, UserError where no example fits into its context, UnderstudyError where the loss is not finite.
+    ``options.checks`` checkpoints is kept (the earliest of equals), without it the last. ``share``: of the free memory that
+    this training may plan with. Raises CheckpointError for a student that cannot be loaded, UserError where no example fits
+    into its context, UnderstudyError where the loss is not finite or the memory does not suffice, which is told before the
+    first step where the estimate says so.
     """
     transformers_logging.disable_progress_bar()
-    training = _Training(examples, student, options, out, seed, vocabulary, score)
-    training.run(progress)
-    return training.finish()
+    training: _Training | None = None
+    try:
+        training = _Training(examples, student, options, out, seed, vocabulary, score, share)
+        training.run(progress)
+        return training.finish()
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise (advice(training.estimate, training.micro_batch, training.free) if training else advice(None, 0, None)) from error
 
 
 class _Training:
@@ -94,22 +115,73 @@ class _Training:
         seed: int,
         vocabulary: Iterable[str],
         score: ScoreFunction | None,
+        share: float,
     ) -> None:
-        self.options, self.out, self.seed, self.score = options, out, seed, score
+        self.options, self.out, self.seed, self.score, self.lora = options, out, seed, score, student.lora
         self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder) for example in examples]
+        self.remarks: list[str] = []
+        turn = self._chat(examples, student)
+        encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
+        self.spelled = spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
+        if student.checkpoint is not None and self.spelled:
+            self.remarks.append(
+                f"{self.spelled} words of the examples are not in the start's vocabulary: they are spelled in letters"
+            )
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
         self.examples: list[Tokens] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens")
-        self.seen = describe(self.examples, encoded, self.tokenizer, context=context)
+        end = self.tokenizer.eos_token_id if turn is None else turn.end
+        self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = Order(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
         self.optimizer = Optimizer(self.model, options)
         self.notes = self._resume()
+        self._fit(share)
+
+    def _chat(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
+        """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""
+        first = next((example for example in examples if example.messages), None)
+        if first is None:
+            return None
+        try:
+            turn = assistant_turn(self.tokenizer, first.messages)
+        except EngineError as error:
+            raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
+        declared = self.model.generation_config.eos_token_id
+        ends = declared if isinstance(declared, list) else [declared]
+        self.model.generation_config.eos_token_id = sorted({turn.end, self.tokenizer.eos_token_id, *ends} - {None})
+        if turn.thinking:
+            self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
+        if turn.inserted.strip():
+            self.remarks.append(
+                f"the chat template writes {turn.inserted!r} before a reply of its own; here the reply follows the prompt "
+                "directly, in training as when asked"
+            )
+        return turn
+
+    def _fit(self, share: float) -> None:
+        """Settle how many examples go through the model at once: a resumed training does as before, where that still fits."""
+        numbers = [p.numel() for p in self.model.parameters()]
+        self.trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        matrices = sum(p.numel() for p in matrices_of(self.model))
+        shape = shape_of(self.model.config.to_dict(), parameters=sum(numbers), trained=self.trained, matrices=matrices)
+        longest = max(self.examples, key=lambda e: len(e.source) + len(e.target))
+        source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
+        target = max(len(e.target) for e in self.examples)
+        self.estimate = estimate(shape, self.options, source=source, target=target)
+        free = free_memory()
+        self.free = None if free is None else int(free * share)
+        most = min(self.options.micro_batch or self.options.batch_size, self.options.batch_size)
+        if self.options.micro_batch == 0 and self.free is not None:
+            fits = self.estimate.fitting(self.free, most)
+            if fits == 0:
+                raise advice(self.estimate, 1, self.free)
+            most = min(fits, self.notes.micro_batch or fits)
+        self.micro_batch = self.notes.micro_batch = most
 
     def _resume(self) -> _Notes:
         loaded = load_state(self.out / "state", self.model)
@@ -138,19 +210,24 @@ class _Training:
 
     def _step(self, step: int) -> float:
         torch.manual_seed((self.seed << 32) + step)  # dropout, where a checkpoint has any
-        batch = collate([self.examples[i] for i in self.order.batch(step)], pad=self.pad, start=self.start)
-        with self._autocast():
-            logits = self.model(**batch.inputs, use_cache=False).logits
-        value = loss(logits, batch, reduction=self.options.reduction)
-        if not torch.isfinite(value.detach()):
-            raise UnderstudyError(
-                f"training diverged: the loss of step {step + 1} is {float(value.detach())}; lower learning_rate or muon_rate, or "
-                'use precision = "float32"'
-            )
-        value.backward()  # type: ignore[no-untyped-call]
+        examples = [self.examples[i] for i in self.order.batch(step)]
+        whole = weight_of_step(examples, reduction=self.options.reduction)
+        total = 0.0
+        for begin in range(0, len(examples), self.micro_batch):
+            batch = collate(examples[begin : begin + self.micro_batch], pad=self.pad, start=self.start)
+            with self._autocast():
+                logits = self.model(**batch.inputs, use_cache=False).logits
+            value = loss(logits, batch, reduction=self.options.reduction, whole=whole)
+            total += float(value.detach())
+            if not math.isfinite(total):
+                raise UnderstudyError(
+                    f"training diverged: the loss of step {step + 1} is {total}; lower learning_rate or muon_rate, or "
+                    'use precision = "float32"'
+                )
+            value.backward()  # type: ignore[no-untyped-call]
+            self.notes.tokens += int((batch.weights != 0).sum())
         self.optimizer.step(step)
-        self.notes.tokens += int((batch.weights != 0).sum())
-        return float(value.detach())
+        return total
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.options.precision == "bfloat16" else nullcontext()
@@ -158,7 +235,7 @@ class _Training:
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""
         candidate = self.out / "candidate"
-        save_student(self.model, self.tokenizer, candidate)
+        save_student(self.model, self.tokenizer, candidate, lora=self.lora)
         if self.score is not None:
             self.model.eval()
             value = self.score(candidate)
@@ -173,7 +250,7 @@ class _Training:
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        notes = {name: getattr(self.notes, name) for name in ("step", "losses", "dev", "best", "tokens", "seconds")}
+        notes = {name: getattr(self.notes, name) for name in ("step", "losses", "dev", "best", "tokens", "micro_batch", "seconds")}
         save_state(self.out / "state", self.model, self.optimizer.tensors(), notes)
 
     def finish(self) -> Trained:
@@ -191,8 +268,12 @@ class _Training:
             examples=len(self.examples),
             too_long=self.too_long,
             parameters=sum(p.numel() for p in self.model.parameters()),
+            trained=self.trained,
+            micro_batch=self.micro_batch,
             vocabulary=len(self.tokenizer),
+            spelled=self.spelled,
             seconds=round(notes.seconds, 2),
+            notes=tuple(self.remarks),
         )
         (self.out / "curve.json").write_text(json.dumps({"losses": trained.losses, "dev": trained.dev, "best": trained.best}))
         (self.out / "seen.json").write_text(json.dumps(self.seen, ensure_ascii=False))

@@ -15,7 +15,7 @@ class Optimizer:
 
     def __init__(self, model: Any, options: TrainingOptions) -> None:
         self.options = options
-        matrices = _matrices(model) if options.optimizer == "muon" else []
+        matrices = matrices_of(model) if options.optimizer == "muon" else []
         inside = {id(p) for p in matrices}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
         self.parameters = matrices + others
@@ -71,8 +71,8 @@ def factor(step: int, options: TrainingOptions) -> float:
             return 1.0
 
 
-def _matrices(model: Any) -> list[torch.nn.Parameter]:
-    """Matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
+def matrices_of(model: Any) -> list[torch.nn.Parameter]:
+    """Trained matrices that are neither an embedding (of tokens, positions, relative positions) nor the output layer."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     output = model.get_output_embeddings()
     if output is not None:

@@ -7,19 +7,49 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Train a low-rank change of each of the ``targets`` instead of the weights themselves (Hu et al. 2021, arXiv 2106.09685).
+
+    ``rank`` of the change: 8, as in most of the paper's tables and peft's default. It is scaled by ``alpha`` / ``rank`` (the
+    paper fixes alpha and does not tune it; peft's own default is 8, twice the rank is the usual choice). ``dropout`` on what
+    goes into it (peft: 0). ``targets``: "all-linear", every linear layer but the output (QLoRA, arXiv 2305.14314, found that
+    needed to match full training), or names of modules, "q_proj,v_proj". ``merge``: save the student merged, as a checkpoint
+    like any other; false saves the adapter alone, which needs peft and the directory it started from.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    merge: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank = {self.rank}: at least 1")
+        if self.alpha <= 0:
+            raise ValueError(f"alpha = {self.alpha}: above 0")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout}: from 0 to below 1")
+        if not self.targets.strip(" ,"):
+            raise ValueError(f'targets = {self.targets!r}: "all-linear", or names of modules with commas between')
+
+
+@dataclass(frozen=True)
 class StudentOptions:
     """The student that every arm trains.
 
-    ``checkpoint``: a directory that `transformers` loads; None makes one from scratch, of the ``family`` ``llama`` (a causal
-    decoder) or ``t5`` (an encoder and a decoder, ``layers`` each), ``hidden`` wide with ``heads`` attention heads. The
-    feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``rope_theta``: base of the rotary positions (10,000: Su et
-    al. 2021, arXiv 2104.09864). ``context``: most tokens of prompt and reply together.
+    ``checkpoint``: a directory that `transformers` loads (an earlier student is one), or the name of a model on the Hugging
+    Face hub; ``lora`` trains an adapter of it instead of all its weights. None makes one from scratch, of the ``family``
+    ``llama`` (a causal decoder) or ``t5`` (an encoder and a decoder, ``layers`` each), ``hidden`` wide with ``heads`` attention
+    heads. The feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``rope_theta``: base of the rotary positions
+    (10,000: Su et al. 2021, arXiv 2104.09864). ``context``: most tokens of prompt and reply together.
 
     ``tokenizer`` "words", for students from scratch: words that the training text has at least ``min_count`` times are
     tokens, all others are spelled in letters, so any text can be read and written.
     """
 
     checkpoint: str | None = None
+    lora: Lora | None = None
     family: Literal["llama", "t5"] = "llama"
     hidden: int = 128
     layers: int = 3
@@ -30,11 +60,18 @@ class StudentOptions:
     context: int = 512
 
     def __post_init__(self) -> None:
+        if self.lora is not None and self.checkpoint is None:
+            raise ValueError("lora changes a model that is there already: give checkpoint, or leave lora out")
         for name in ("hidden", "layers", "heads", "min_count", "context"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
         if self.hidden % (2 * self.heads):
             raise ValueError(f"hidden = {self.hidden}: must be a multiple of 2 x heads = {2 * self.heads}")
+
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forward part from scratch: 8/3 of ``hidden``, rounded up to a multiple of 32."""
+        return -(-self.hidden * 8 // 3 // 32) * 32
 
 
 @dataclass(frozen=True)
@@ -53,6 +90,9 @@ class TrainingOptions:
     ``reduction``: the loss is the mean over the target ``token``s of the batch (SCoTD), or over ``example``s of their
     token means. ``precision`` "bfloat16": autocast, with weights and optimizer in float32.
 
+    ``micro_batch``: examples that go through the model at once; a step whose ``batch_size`` is larger adds the gradients of its
+    parts up, and is the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory.
+
     ``checks``: how often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best
     checkpoint is kept. ``save_every``: steps between saved states, from which an interrupted training goes on exactly.
     """
@@ -69,6 +109,7 @@ class TrainingOptions:
     clip: float = 1.0
     reduction: Literal["token", "example"] = "token"
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    micro_batch: int = 0
     checks: int = 4
     save_every: int = 100
 
@@ -76,6 +117,8 @@ class TrainingOptions:
         for name in ("steps", "batch_size", "checks", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+        if self.micro_batch < 0:
+            raise ValueError(f"micro_batch = {self.micro_batch}: 0 (found automatically) or more")
         for name in ("learning_rate", "muon_rate"):
             if not 0 < getattr(self, name) < 10:
                 raise ValueError(f"{name} = {getattr(self, name)}: above 0, and usually far below 1")

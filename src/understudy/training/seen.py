@@ -13,9 +13,9 @@ SHOWN = 5
 BINS = 12
 
 
-def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, *, context: int) -> dict[str, Any]:
+def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, *, context: int, end: int) -> dict[str, Any]:
     """JSON-able: counts of the ``encoded`` examples and of the ``kept`` ones (the others do not fit into ``context``), how long
-    they are, how many are equal to an earlier one, the weights and the end token, and the first few as tokens."""
+    they are, how many are equal to an earlier one, the weights and the ``end`` token, and the first few as tokens."""
     lengths = [len(e.source) + len(e.target) for e in encoded]
     return {
         "examples": len(kept),
@@ -26,8 +26,8 @@ def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, 
         "longest": max(lengths),
         "lengths": _histogram(lengths),
         "weights": {f"{w:g}": n for w, n in sorted(Counter(w for e in kept for w in e.weights).items())},
-        "end_token": tokenizer.eos_token,
-        "ended": sum(e.target[-1] == tokenizer.eos_token_id for e in kept),
+        "end_token": tokenizer.decode([end]),
+        "ended": sum(e.target[-1] == end for e in kept),
         "shown": [_show(e, tokenizer) for e in kept[:SHOWN]],
     }
 

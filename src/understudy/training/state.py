@@ -16,7 +16,7 @@ STATE = "state.safetensors"
 
 
 def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
-    """Write weights, optimizer and ``notes`` (JSON) to one file that appears whole."""
+    """Write the trained weights, optimizer and ``notes`` (JSON) to one file that appears whole."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value.contiguous() for name, value in _weights(model).items()}
     tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer_tensors.items()}
@@ -51,5 +51,5 @@ def clear_state(directory: Path) -> None:
 
 
 def _weights(model: Any) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name; tied ones once."""
-    return {name: value.data for name, value in [*model.named_parameters(), *model.named_buffers()]}
+    """What training changes, by name; tied ones once. Weights that stay as they were loaded (LoRA) and buffers are made anew."""
+    return {name: value.data for name, value in model.named_parameters() if value.requires_grad}

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LlamaConfig, T5Config
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
 
-from understudy.core.errors import CheckpointError
-from understudy.training.options import StudentOptions
+from understudy.engines import loading
+from understudy.engines.checkpoint import look_at
+from understudy.training.lora import adapt, save_adapted
+from understudy.training.options import Lora, StudentOptions
 from understudy.training.words import train_words
 
 
@@ -22,7 +24,10 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
     """
     torch.manual_seed(seed)
     if options.checkpoint is not None:
-        return _load(Path(options.checkpoint))
+        model, tokenizer = _load(Path(options.checkpoint))
+        if options.lora is not None:
+            model = adapt(model, options.lora, Path(options.checkpoint), seed=seed)
+        return model, tokenizer
     tokenizer = train_words(vocabulary, min_count=options.min_count)
     config = (_llama if options.family == "llama" else _t5)(options, len(tokenizer), tokenizer)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -30,13 +35,8 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
 
 
 def _load(directory: Path) -> tuple[Any, Any]:
-    from understudy.engines import loading
-
-    loading.look_at(directory)
-    config: Any = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    if tokenizer.eos_token_id is None:
-        raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token): set one and save it")
+    look_at(directory)
+    config, tokenizer = loading.load_config(directory), loading.load_tokenizer(directory)
     model = loading.load_model(directory, config, tokenizer, dtype="float32", device="cpu")
     return model.train().requires_grad_(True), tokenizer
 
@@ -45,7 +45,7 @@ def _llama(options: StudentOptions, size: int, tokenizer: Any) -> Any:
     return LlamaConfig(
         vocab_size=size,
         hidden_size=options.hidden,
-        intermediate_size=_wide(options.hidden),
+        intermediate_size=options.inner,
         num_hidden_layers=options.layers,
         num_attention_heads=options.heads,
         num_key_value_heads=options.heads,
@@ -63,7 +63,7 @@ def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
         vocab_size=size,
         d_model=options.hidden,
         d_kv=options.hidden // options.heads,
-        d_ff=_wide(options.hidden),
+        d_ff=options.inner,
         num_layers=options.layers,
         num_decoder_layers=options.layers,
         num_heads=options.heads,
@@ -75,12 +75,11 @@ def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
     )
 
 
-def _wide(hidden: int) -> int:
-    return -(-hidden * 8 // 3 // 32) * 32
-
-
-def save_student(model: Any, tokenizer: Any, directory: Path) -> None:
-    """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer."""
+def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None) -> None:
+    """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`)."""
     directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory, safe_serialization=True)
+    if lora is None:
+        model.save_pretrained(directory, safe_serialization=True)
+    else:
+        save_adapted(model, lora, directory)
     tokenizer.save_pretrained(directory)

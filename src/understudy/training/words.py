@@ -6,8 +6,10 @@ blank before it, as in GPT-2; numbers are words, too.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -18,12 +20,7 @@ PAD, END = "<pad>", "<end>"
 
 def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the words of ``texts`` that occur at least ``min_count`` times, and all bytes."""
-    pre = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    pre = _splitter()
     counts = Counter(word for text in texts for word, _ in pre.pre_tokenize_str(text))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = sorted(word for word, n in counts.items() if n >= min_count and len(word) > 1)
@@ -33,3 +30,17 @@ def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerF
     tokenizer.pre_tokenizer = pre
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False)
+
+
+def spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
+    """How many different words of ``texts`` a tokenizer of this kind spells in letters; None for one of another kind."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {}
+    if model.get("type") != "BPE" or model["merges"] or not model.get("ignore_merges"):
+        return None
+    pre, known = _splitter(), model["vocab"]
+    return len({word for text in texts for word, _ in pre.pre_tokenize_str(text)} - known.keys())
+
+
+def _splitter() -> Any:
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"), letters])

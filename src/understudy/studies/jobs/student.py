@@ -19,7 +19,8 @@ from understudy.engines.drive import drive
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.sampling.pool import ExemplarPool
-from understudy.studies.card import Card, write_card
+from understudy.studies.card import Card, remark_on_start, write_card
+from understudy.studies.executor import at_once
 from understudy.studies.schema import build
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -57,20 +58,26 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         right = sum(outcome_of(by_id[s.problem], s, check) is Outcome.CORRECT for s in found.solutions)
         return right / len(dev)
 
+    student = build(StudentOptions, arguments["student"], "student")
+    remark = student.checkpoint and remark_on_start(Path(student.checkpoint), arguments["method"], arguments["options"])
     trained = train(
         examples,
-        student=build(StudentOptions, arguments["student"], "student"),
+        student=student,
         options=build(TrainingOptions, arguments["training"], "training"),
         out=directory,
         seed=arguments["seed"],
         vocabulary=vocabulary([build(Format, f, "format") for f in arguments["vocabulary"]], learn, chains),
         score=score if len(method.roles) == 1 else None,
         progress=progress,
+        share=1 / at_once(),
     )
     card = Card.of(arguments, kind=learn[0].kind, lineage={name: path.name for name, path in needs.items()})
     write_card(trained.checkpoint, card)
     says = {"examples": len(examples), "problems": len({e.problem for e in examples}), "chains": len(chosen)}
-    return says | {k: v for k, v in dataclasses.asdict(trained).items() if isinstance(v, int | float)}
+    notes = [*([remark] if remark else []), *trained.notes]
+    for note in notes:
+        progress("student", 0, 0, note)
+    return says | {k: v for k, v in dataclasses.asdict(trained).items() if isinstance(v, int | float)} | {"notes": notes}
 
 
 def make_examples(

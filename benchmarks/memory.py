@@ -1,0 +1,98 @@
+"""How good the estimate of a training's memory is: peak resident memory of a few steps, against `training.memory.estimate`.
+
+    python benchmarks/memory.py            # three families, two sizes, each in a process of its own
+
+The peak counts from the moment before the student is made, so libraries are not in it.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FAMILIES = ("gpt2", "llama", "t5")
+SIZES = {"small": (256, 4, 4), "larger": (768, 8, 12)}  # width, layers, heads
+VOCABULARY, EXAMPLES, SOURCE, TARGET = 8000, 8, 96, 160
+
+
+def measure(family: str, size: str, precision: str) -> dict[str, float]:
+    """One training of two steps in this process: estimated and measured bytes."""
+    import resource
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
+
+    from understudy.training.batches import Tokens, collate, loss
+    from understudy.training.memory import estimate, shape_of
+    from understudy.training.optimizer import Optimizer, matrices_of
+    from understudy.training.options import TrainingOptions
+
+    torch.set_num_threads(1)
+    torch.nn.Linear(64, 64)(torch.zeros(2, 64)).sum().backward()  # what torch takes at its first use
+    width, layers, heads = SIZES[size]
+    config = {
+        "gpt2": lambda: GPT2Config(vocab_size=VOCABULARY, n_embd=width, n_layer=layers, n_head=heads),
+        "llama": lambda: LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=width,
+            intermediate_size=width * 8 // 3,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            tie_word_embeddings=True,
+        ),
+        "t5": lambda: T5Config(
+            vocab_size=VOCABULARY,
+            d_model=width,
+            d_kv=width // heads,
+            d_ff=width * 8 // 3,
+            num_layers=layers,
+            num_heads=heads,
+            feed_forward_proj="gated-gelu",
+            decoder_start_token_id=0,
+        ),
+    }[family]()
+    before = resident()
+    seq2seq = bool(config.is_encoder_decoder)
+    model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
+    options = TrainingOptions(precision=precision)  # type: ignore[arg-type]
+    optimizer = Optimizer(model, options)
+    rows = [Tokens(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
+    for step in range(2):
+        batch = collate(rows, pad=0, start=0 if seq2seq else None)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(**batch.inputs, use_cache=False).logits
+        loss(logits, batch, reduction="token").backward()
+        optimizer.step(step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    numbers = sum(p.numel() for p in model.parameters())
+    matrices = sum(p.numel() for p in matrices_of(model))
+    shape = shape_of(config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
+    found = estimate(shape, options, source=SOURCE, target=TARGET)
+    return {"parameters": numbers, "estimate": found.total(EXAMPLES), "measured": peak}
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def main() -> None:
+    print("| student | parameters | precision | estimate, MiB | measured, MiB | ratio |\n|---|---|---|---|---|---|")
+    for family in FAMILIES:
+        for size in SIZES:
+            for precision in ("bfloat16", "float32"):
+                with tempfile.NamedTemporaryFile("r") as said:
+                    subprocess.run([sys.executable, __file__, family, size, precision, said.name], check=True)
+                    row = json.loads(said.read())
+                estimated, measured = row["estimate"] / 2**20, row["measured"] / 2**20
+                numbers = f"{row['parameters'] / 1e6:.1f}M"
+                columns = [f"{family}, {SIZES[size][0]} wide", numbers, precision, f"{estimated:.0f}", f"{measured:.0f}"]
+                print("| " + " | ".join([*columns, f"{estimated / measured:.2f}"]) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[4]).write_text(json.dumps(measure(*sys.argv[1:4])))
+    else:
+        main()

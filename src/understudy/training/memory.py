@@ -1,0 +1,210 @@
+"""How much memory a training takes, before it begins, and how many examples go through the model at once.
+
+    weights + gradients + optimizer + max(activations of one micro-batch, one more copy of the weights while it is checked)
+
+Activations: bytes per token and layer, times width, inner width and attention scores, as counted over what autograd keeps for
+GPT-2, OPT, Llama, Qwen3 and T5 (`benchmarks/memory.py` measures the sum against reality; docs/training.md has its table). No
+model library is imported: `understudy run --dry-run` shows the estimate, too.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import UnderstudyError
+from understudy.engines.checkpoint import read_config, tensors
+from understudy.training.options import StudentOptions, TrainingOptions
+
+MARGIN = 0.8
+"""Share of the free memory that is planned with: the estimate is right within about a third."""
+_KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
+"""Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
+_LOGIT = 20
+"""Bytes per target token and word: the logits, their copy in float32, the loss's softmax, and the gradients of these."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model decides how much its training keeps. ``encoder``: its layers, 0 for a decoder alone."""
+
+    width: int
+    inner: int
+    layers: int
+    encoder: int
+    heads: int
+    vocabulary: int
+    parameters: int
+    trained: int
+    matrices: int
+    """Of the ``trained`` numbers, those that Muon would take."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes. ``activations`` are of one example; ``copy`` is what a check of the student loads beside it."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    copy: int
+
+    def total(self, examples: int) -> int:
+        """With ``examples`` in a micro-batch."""
+        return self.weights + self.beyond_weights(examples)
+
+    def beyond_weights(self, examples: int) -> int:
+        return self.gradients + self.optimizer + max(examples * self.activations, self.copy)
+
+    def fitting(self, free: int, most: int) -> int:
+        """The largest micro-batch, ``most`` at most, that fits into ``free`` bytes once the weights are there; 0: none."""
+        left = int(free * MARGIN) - self.gradients - self.optimizer
+        return 0 if left < max(self.copy, self.activations) else min(most, left // max(1, self.activations))
+
+
+def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
+    """For examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
+    per_width, per_inner, per_score = _KEPT[options.precision]
+
+    def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
+        return n * (tokens * (per_width * wider * shape.width + per_inner * shape.inner) + shape.heads * scores * per_score)
+
+    if shape.encoder:
+        kept = layers(shape.encoder, source, source**2)
+        kept = 1.25 * (kept + layers(shape.layers, target, target**2 + target * source, wider=1.5))  # T5: measured
+    else:
+        kept = layers(shape.layers, source + target, (source + target) ** 2)
+    kept += _LOGIT * shape.vocabulary * target + (0 if shape.encoder else 4 * shape.vocabulary * source)
+    cast = 2 * shape.parameters if options.precision == "bfloat16" else 0  # autocast keeps a copy of the weights
+    matrices = shape.matrices if options.optimizer == "muon" else 0
+    return Estimate(
+        weights=4 * shape.parameters + cast,
+        gradients=4 * shape.trained,
+        optimizer=4 * matrices + 8 * (shape.trained - matrices),
+        activations=int(kept),
+        copy=4 * shape.parameters,
+    )
+
+
+def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int) -> Shape:
+    """From the keys of a config.json, which are called otherwise in every family."""
+    config = {**config, **(config.get("text_config") or {})}
+
+    def first(*names: str) -> int:
+        return next((int(config[name]) for name in names if config.get(name)), 0)
+
+    width, heads = first("hidden_size", "n_embd", "d_model"), first("num_attention_heads", "n_head", "num_heads")
+    layers = first("num_hidden_layers", "n_layer", "num_layers")
+    return Shape(
+        width=max(width, heads * first("head_dim", "d_kv")),
+        inner=first("intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * width,
+        layers=first("num_decoder_layers") or layers,
+        encoder=layers if config.get("is_encoder_decoder") else 0,
+        heads=heads,
+        vocabulary=first("vocab_size"),
+        parameters=parameters,
+        trained=trained,
+        matrices=matrices,
+    )
+
+
+def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
+    """Of a student that is not there yet: from its checkpoint's files, or from its options and the size of its vocabulary."""
+    if student.checkpoint is None:
+        config: dict[str, Any] = {
+            "hidden_size": student.hidden,
+            "intermediate_size": student.inner,
+            "num_hidden_layers": student.layers,
+            "num_attention_heads": student.heads,
+            "vocab_size": vocabulary,
+            "is_encoder_decoder": student.family == "t5",
+        }
+        attentions, parts = (3, 2) if student.family == "t5" else (1, 1)
+        matrices = student.layers * student.hidden * (attentions * 4 * student.hidden + parts * 3 * student.inner)
+        total = matrices + vocabulary * student.hidden
+        return shape_of(config, parameters=total, trained=total, matrices=matrices)
+    directory = Path(student.checkpoint)
+    config = read_config(directory)
+    total = sum(tensors(directory).values())
+    whole = shape_of(config, parameters=total, trained=total, matrices=0)
+    if student.lora is None:
+        tables = whole.vocabulary * whole.width * (1 if config.get("tie_word_embeddings", True) else 2)
+        return shape_of(config, parameters=total, trained=total, matrices=max(0, total - tables))
+    linear = (4 * 2 * whole.width + 3 * (whole.width + whole.inner)) * (whole.layers + whole.encoder)
+    trained = student.lora.rank * linear
+    return shape_of(config, parameters=total + trained, trained=trained, matrices=trained)
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take: what the system has left, within the limits of its control group and of its
+    address space. None where the system does not say."""
+    limits = []
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            limits.append(int(line.split()[1]) * 1024)
+    limits += _control_groups(root)
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = _text(root / "proc/self/statm").split()
+    if space != resource.RLIM_INFINITY and used:
+        limits.append(max(0, space - int(used[0]) * os.sysconf("SC_PAGE_SIZE")))
+    return min(limits, default=None)
+
+
+def _control_groups(root: Path) -> list[int]:
+    """What is left within each memory limit of this process's control group and of those above it (version 2 and 1)."""
+    found = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        old = controllers == "memory"
+        mount = root / "sys/fs/cgroup" / ("memory" if old else "")
+        limit, usage = ("memory.limit_in_bytes", "memory.usage_in_bytes") if old else ("memory.max", "memory.current")
+        group = mount / name.strip("/")
+        for place in [group, *group.parents]:
+            most, used = _text(place / limit).strip(), _text(place / usage).strip()
+            if most.isdigit() and used.isdigit():
+                stat = dict(row.split(" ", 1) for row in _text(place / "memory.stat").splitlines() if " " in row)
+                cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # given back when it is needed
+                found.append(max(0, int(most) - int(used) + cached))
+            if place == mount:
+                break
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError:
+        return ""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
+    )
+
+
+def advice(found: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
+    """What to say where a training does not fit, or did not."""
+    if found is None:
+        return UnderstudyError("out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)")
+    parts = ", ".join(f"{name} {size(getattr(found, name))}" for name in ("weights", "gradients", "optimizer"))
+    left = "" if free is None else f", and {size(free)} were free for this training beside the weights"
+    return UnderstudyError(
+        f"out of memory: training with micro_batch = {examples} takes about {size(found.total(examples))} ({parts}, activations "
+        f"{size(examples * found.activations)}){left}. Lower training.micro_batch (the step stays the same), student.context or "
+        "the student's size, train a checkpoint with student.lora, or train fewer students at once (--workers 1)"
+    )
+
+
+def size(n: int) -> str:
+    """Bytes as people say them."""
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"

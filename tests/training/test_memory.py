@@ -1,0 +1,222 @@
+"""Memory: an estimate before training, steps in parts that are the same step, and advice where it runs out."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import FAMILIES, make
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.errors import UnderstudyError
+from understudy.core.values import Example, Segment
+from understudy.training import loop
+from understudy.training.batches import collate, encode, loss, weight_of_step
+from understudy.training.loop import train
+from understudy.training.memory import Estimate, advice, estimate, free_memory, planned_shape, ran_out, shape_of, size
+from understudy.training.optimizer import matrices_of
+from understudy.training.options import Lora, StudentOptions, TrainingOptions
+from understudy.training.student import make_student
+
+SMALL = {"hidden": 32, "layers": 2, "heads": 2}
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+def examples(n=10):
+    """Of unequal lengths and weights: where a step in parts goes wrong, it goes wrong here."""
+    return [
+        Example(
+            "student",
+            (Segment(f"Q: {i} and {'x ' * i}?\nA:", 0.0), Segment(" so" * (1 + i * i % 7)), Segment(f" {i}", 0.5)),
+            f"p{i}",
+        )
+        for i in range(n)
+    ]
+
+
+def texts():
+    return ["".join(s.text for s in e.segments) for e in examples()]
+
+
+@pytest.mark.parametrize("reduction", ["token", "example"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_in_parts_has_the_gradients_of_the_whole_step(family, reduction, tmp_path):
+    student = StudentOptions(checkpoint=str(make(family, tmp_path / family)))
+    model, tokenizer = make_student(student, (), seed=0)
+    model.eval().double()  # without dropout, which GPT-2, OPT and T5 have
+    seq2seq = model.config.is_encoder_decoder
+    rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
+    whole = weight_of_step(rows, reduction=reduction)
+    found = {}
+    for n in (10, 3, 1):
+        model.zero_grad()
+        total = 0.0
+        for begin in range(0, 10, n):
+            batch = collate(rows[begin : begin + n], pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
+            value = loss(model(**batch.inputs, use_cache=False).logits, batch, reduction=reduction, whole=whole)
+            value.backward()
+            total += float(value.detach())
+        found[n] = total, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    unsplit = collate(rows, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
+    assert found[10][0] == pytest.approx(
+        float(loss(model(**unsplit.inputs).logits, unsplit, reduction=reduction).detach()), rel=1e-6
+    )
+    for n in (3, 1):
+        assert found[n][0] == pytest.approx(found[10][0], rel=1e-6)
+        assert (found[n][1] - found[10][1]).norm() < 1e-6 * found[10][1].norm()
+
+
+def test_training_in_parts_gives_the_same_losses_but_for_rounding_and_resumes_in_the_same_parts(tmp_path):
+    options = TrainingOptions(steps=8, batch_size=6, checks=1, save_every=3, precision="float32")
+
+    def run(out, micro, **more):
+        chosen = replace(options, micro_batch=micro)
+        return train(examples(), student=StudentOptions(**SMALL), options=chosen, out=out, seed=2, vocabulary=texts(), **more)
+
+    whole, parts = run(tmp_path / "whole", 0), run(tmp_path / "parts", 4)
+    assert (whole.micro_batch, parts.micro_batch, parts.tokens) == (6, 4, whole.tokens)
+    for (_, one), (_, other) in zip(whole.losses, parts.losses, strict=True):
+        assert one == pytest.approx(other, abs=2e-4)  # Muon makes much of little: see the gradients above
+
+    def killed(_stage, done, _total, _note=""):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "again", 4, progress=killed)
+    assert run(tmp_path / "again", 4).losses == parts.losses
+
+
+def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
+    def run(out, free):
+        monkeypatch.setattr(loop, "free_memory", lambda: free)
+        options = TrainingOptions(steps=1, batch_size=8, checks=1)
+        return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts())
+
+    assert run(tmp_path / "plenty", 2**40).micro_batch == 8
+    assert 1 <= run(tmp_path / "little", 1_200_000).micro_batch < 8
+    with pytest.raises(UnderstudyError, match=r"out of memory: .* Lower training\.micro_batch"):
+        run(tmp_path / "none", 2**12)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 64), st.integers(1, 10**8), st.integers(0, 10**8))
+def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
+    found = Estimate(weights=10, gradients=10**5, optimizer=2 * 10**5, activations=activations, copy=copy)
+    examples = found.fitting(free, most)
+    assert 0 <= examples <= most
+    if examples:
+        assert found.beyond_weights(examples) <= free
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shape_of_every_family_is_read_from_its_config_and_its_files(family, tmp_path):
+    student = StudentOptions(checkpoint=str(make(family, tmp_path / family)))
+    model, _ = make_student(student, (), seed=0)
+    numbers = sum(p.numel() for p in model.parameters())
+    matrices = sum(p.numel() for p in matrices_of(model))
+    shape = shape_of(model.config.to_dict(), parameters=numbers, trained=numbers, matrices=matrices)
+    assert (shape.width, shape.layers, shape.encoder, shape.heads) == (32, 2, 2 if family == "t5" else 0, 4)
+    planned = planned_shape(student, vocabulary=0)
+    assert planned.parameters == pytest.approx(numbers, rel=0.01)
+    assert planned.matrices == pytest.approx(matrices, rel=0.35)
+    adapter = planned_shape(replace(student, lora=Lora(rank=2)), vocabulary=0)
+    lora, _ = make_student(replace(student, lora=Lora(rank=2)), (), seed=0)
+    assert 0.5 < adapter.trained / sum(p.numel() for p in lora.parameters() if p.requires_grad) < 2
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_the_size_of_a_student_from_scratch_is_known_before_it_is_made(family):
+    options = StudentOptions(family=family, **SMALL)
+    model, tokenizer = make_student(options, texts(), seed=0)
+    planned = planned_shape(options, vocabulary=len(tokenizer))
+    assert planned.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.03)
+    assert planned.matrices == pytest.approx(sum(p.numel() for p in matrices_of(model)), rel=0.01)
+
+
+def test_longer_examples_larger_models_and_all_weights_take_more():
+    shape = planned_shape(StudentOptions(**SMALL), vocabulary=1000)
+    options = TrainingOptions()
+    base = estimate(shape, options, source=50, target=50)
+    assert estimate(shape, options, source=50, target=100).activations > base.activations
+    assert estimate(replace(shape, layers=4), options, source=50, target=50).activations > base.activations
+    assert estimate(replace(shape, trained=10, matrices=0), options, source=50, target=50).gradients == 40
+    assert estimate(shape, replace(options, optimizer="adamw"), source=50, target=50).optimizer > base.optimizer
+
+
+def test_free_memory_is_the_least_of_the_system_and_of_every_limit_above_this_process(tmp_path):
+    def write(name, text):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert free_memory(tmp_path) is None
+    write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    assert free_memory(tmp_path) == 5000 * 1024
+    write("proc/self/cgroup", "0::/jobs/mine\n")
+    write("sys/fs/cgroup/jobs/mine/memory.max", "max\n")
+    write("sys/fs/cgroup/jobs/mine/memory.current", "100\n")
+    assert free_memory(tmp_path) == 5000 * 1024
+    write("sys/fs/cgroup/jobs/memory.max", "4000\n")
+    write("sys/fs/cgroup/jobs/memory.current", "3000\n")
+    write("sys/fs/cgroup/jobs/memory.stat", "anon 5\ninactive_file 500\n")
+    assert free_memory(tmp_path) == 1500
+    write("proc/self/cgroup", "9:memory:/old\n3:cpu:/old\n")
+    write("sys/fs/cgroup/memory/old/memory.limit_in_bytes", "900\n")
+    write("sys/fs/cgroup/memory/old/memory.usage_in_bytes", "1000\n")
+    assert free_memory(tmp_path) == 0
+
+
+def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken():
+    assert ran_out(MemoryError())
+    assert ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"))
+    assert not ran_out(RuntimeError("shapes cannot be multiplied"))
+    assert not ran_out(ValueError("out of memory"))
+    assert "--workers 1" in str(advice(None, 0, None))
+    assert size(3 * 2**29) == "1.5 GiB"
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from understudy.core.errors import UnderstudyError
+from understudy.core.values import Example
+from understudy.training.loop import train
+from understudy.training.options import StudentOptions, TrainingOptions
+
+torch.set_num_threads(1)
+made = [Example.of("student", "Q: " + "many words " * 60, " so it is" * 60, problem=str(i)) for i in range(64)]
+student = StudentOptions(hidden=64, layers=2, heads=4)
+
+def run(out, micro):
+    options = TrainingOptions(steps=1, batch_size=64, checks=1, micro_batch=micro)
+    return train(made, student=student, options=options, out=Path(sys.argv[1], out), seed=0, vocabulary=["Q: many words so it is"])
+
+run("first", 1)  # what is loaded once
+used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
+try:
+    run("forced", 64)
+except UnderstudyError as error:
+    print("ERROR", error)
+print("MICRO", run("found", 0).micro_batch)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS as Linux has it")
+def test_out_of_memory_ends_in_advice_and_with_the_micro_batch_that_is_found_it_goes_well(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"ERROR out of memory: training with micro_batch = 64 takes about .*, and \d+ MiB were free", ran.stdout)
+    assert 1 <= int(re.search(r"MICRO (\d+)", ran.stdout)[1]) < 64
