@@ -66,3 +66,12 @@ def test_the_answer_check(answer, finish, outcome):
     verdict = check(Problem("p", "?", "number", "5"), Chain("p", 0, "t", "r", answer, "marker", "t", finish=finish))
     assert verdict.outcome.value == outcome
     assert check(Problem("p", "?", "number"), Chain("p", 0, "t", "r", "5", "marker", "t")).outcome is Outcome.NO_GOLD
+
+
+def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_are_chosen():
+    chains = [chain("a", path) for path in range(4)]
+    verdicts = [Verdict(c.id, "answer", Outcome.WRONG if i == 0 else Outcome.CORRECT) for i, c in enumerate(chains)]
+    unfit = {chains[0].id: "no equation", chains[1].id: "no equation"}
+    selected = select(chains, verdicts, Selection(per_problem=1), seed=0, unfit=unfit)
+    assert selected.chains == (chains[2],)
+    assert selected.dropped == {"wrong": 1, "no equation": 1, "more than 1 per problem": 1}

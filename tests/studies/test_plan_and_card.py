@@ -48,6 +48,11 @@ def kinds(keys, *plans):
     return sorted({p.stages[key].kind for key in keys for p in plans if key in p.stages})
 
 
+def test_an_arm_that_writes_in_another_format_selects_for_itself(plan):
+    same, other = plan(), plan("arms.1.options.format.numbers=pointers")
+    assert same.arms[0].selection == same.arms[1].selection == other.arms[0].selection != other.arms[1].selection
+
+
 def test_arms_that_agree_share_their_stages(plan):
     a, b, c = plan().arms
     assert a.students == b.students

@@ -19,6 +19,8 @@ from typing import Literal
 
 from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Prompt, Reply
+from understudy.core.errors import StudyError
+from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
@@ -34,10 +36,15 @@ class Format:
 
     ``style``: ``raw`` text, as a model without instruction tuning wants it, or ``messages``, which the chat template of the
     model renders. ``system``: the first message, where the style is ``messages``.
+
+    ``numbers``: ``plain``, or ``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is
+    reduced to equations between names, and an evaluator fills in numbers and results when a reply is read (`core.pointers`).
+    A chain that cannot be written so is `unfit`. A reply without rationale states its plain number, and has no evaluator.
     """
 
     style: Literal["raw", "messages"] = "raw"
     system: str = ""
+    numbers: Literal["plain", "pointers"] = "plain"
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":
@@ -49,14 +56,26 @@ class Format:
         return (END,) if self.style == "raw" else ()
 
     def asking(self, problem: Problem, exemplars: Exemplars = ()) -> Prompt:
-        """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer are left out."""
-        solved = [(p, self.telling(c.rationale, c.answer, p.kind)) for p, c in exemplars if c.answer is not None]
+        """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer or is unfit are left out.
+
+        Raises StudyError where ``numbers`` are pointers and the answer is no number.
+        """
+        solved = [
+            (self._question(p), self._reply(p, c.rationale, c.answer))
+            for p, c in exemplars
+            if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
+        ]
+        asked = self._question(problem)
         if self.style == "raw":
-            return "".join(_asking(p) + reply for p, reply in solved) + _asking(problem)
+            return "".join(f"Q: {shown}\nA:{reply}" for shown, reply in solved) + f"Q: {asked}\nA:"
         turns = [Message("system", self.system)] if self.system else []
         for shown, reply in solved:
-            turns += [Message("user", question_text(shown)), Message("assistant", reply)]
-        return (*turns, Message("user", question_text(problem)))
+            turns += [Message("user", shown), Message("assistant", reply)]
+        return (*turns, Message("user", asked))
+
+    def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
+        """Why a chain cannot be written in this format, "" where it can. In plain numbers every chain can."""
+        return self._written(problem, rationale, answer).reason
 
     def telling(self, rationale: str, answer: str, kind: AnswerKind) -> str:
         """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply."""
@@ -67,21 +86,25 @@ class Format:
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
     def example(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
-        """The training example that teaches ``role`` to answer ``problem`` so."""
-        prompt, reply = self.asking(problem), self.telling(rationale, answer, problem.kind)
+        """The training example that teaches ``role`` to answer ``problem`` so. Beware: the chain must not be `unfit`."""
+        prompt, reply = self.asking(problem), self._reply(problem, rationale, answer)
         if isinstance(prompt, str):
             return Example.of(role, prompt, reply, problem=problem.id, chain=chain)
         return Example(role, (Segment(reply),), problem=problem.id, chain=chain, messages=prompt)
 
     def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
-        """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later."""
-        found = extract(reply.text, problem.kind, problem.choices, problem.question)
+        """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later.
+
+        A reply in pointers that cannot be evaluated keeps its text and has no answer; its layer says why.
+        """
+        filled = self._filled(problem, reply)
+        found = extract(filled.text, problem.kind, problem.choices, problem.question)
         return Solution(
             problem=problem.id,
             path=path.index,
-            text=reply.text,
-            answer=found.value,
-            layer=found.layer,
+            text=filled.text,
+            answer=None if filled.reason else found.value,
+            layer=filled.reason or found.layer,
             finish=reply.finish,
             tokens=reply.tokens or 0,
             logprob=reply.mean_logprob,
@@ -90,14 +113,15 @@ class Format:
 
     def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
         """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine."""
-        found = extract(reply.text, problem.kind, problem.choices, problem.question)
+        filled = self._filled(problem, reply)
+        found = extract(filled.text, problem.kind, problem.choices, problem.question)
         return Chain(
             problem=problem.id,
             path=path.index,
-            text=reply.text,
-            rationale=reply.text[: found.start].strip(),
-            answer=found.value,
-            layer=found.layer,
+            text=filled.text,
+            rationale=filled.text[: found.start].strip(),
+            answer=None if filled.reason else found.value,
+            layer=filled.reason or found.layer,
             teacher="",
             finish=reply.finish,
             tokens=reply.tokens,
@@ -105,6 +129,26 @@ class Format:
             prompt=prompt_text(prompt),
             prompt_tokens=reply.prompt_tokens,
         )
+
+    def _question(self, problem: Problem) -> str:
+        if self.numbers == "plain":
+            return question_text(problem)
+        if problem.kind != "number":
+            raise StudyError(f'format.numbers = "pointers" is for answers that are numbers; those of the task are {problem.kind!r}')
+        return number(question_text(problem))
+
+    def _written(self, problem: Problem, rationale: str, answer: str) -> Pointed:
+        if self.numbers == "plain" or not rationale.strip():
+            return Pointed(rationale, answer)
+        return to_pointers(question_text(problem), rationale, answer)
+
+    def _reply(self, problem: Problem, rationale: str, answer: str) -> str:
+        written = self._written(problem, rationale, answer)
+        assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
+        return self.telling(written.rationale, written.answer, problem.kind)
+
+    def _filled(self, problem: Problem, reply: Reply) -> Filled:
+        return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
 
 
 def question_text(problem: Problem) -> str:
@@ -126,7 +170,3 @@ def answer_text(answer: str, kind: AnswerKind) -> str:
 def prompt_text(prompt: Prompt) -> str:
     """A prompt for people to read: messages one after the other, each under its role."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)
-
-
-def _asking(problem: Problem) -> str:
-    return f"Q: {question_text(problem)}\nA:"

@@ -42,7 +42,7 @@ class SCoTD:
         made = []
         for chain in chains:
             answer = chain.answer if self.label == "teacher" else problem.answer
-            if answer is not None:
+            if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
                 made.append(self.format.example("student", problem, chain.rationale, answer, chain=chain.id))
         return made
 

@@ -21,6 +21,7 @@ from understudy.reports.words import printable
 
 INK, PALE = "#27313b", "#8795a1"
 COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
+DROPPED = ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3", "#6b4f3a", "#3f5aa6", "#2d3640")
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -178,7 +179,7 @@ def _selection(data: ReportData) -> Iterator[Picture]:
     if not rows:
         return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
-    colours = dict(zip(reasons, ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3") * 3, strict=False))
+    colours = dict(zip(reasons, DROPPED * 3, strict=False))
     figure, axes = _axes(7, 0.9 + 0.4 * len(rows))
     for y, s in enumerate(rows):
         axes.barh(y, s.kept, color=COLOURS[2], height=0.6, label="kept" if y == 0 else None)
@@ -191,7 +192,7 @@ def _selection(data: ReportData) -> Iterator[Picture]:
     for reason in reasons:
         axes.barh(0, 0, color=colours[reason], alpha=0.75, label=_label(f"dropped: {reason}"))
     axes.set_yticks(range(len(rows)), [_label(s.arm) for s in rows])
-    axes.set(xlabel="chains", xlim=(0, 1.18 * max(s.chains for s in rows)))
+    axes.set(xlabel="chains", xlim=(0, 1.28 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     yield Picture("chains", "Chains that each arm's selection kept, and dropped by reason.", figure)

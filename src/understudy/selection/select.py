@@ -61,10 +61,13 @@ _KEPT = {
 }
 
 
-def select(chains: Sequence[Chain], verdicts: Sequence[Verdict], options: Selection, *, seed: int) -> Selected:
+def select(
+    chains: Sequence[Chain], verdicts: Sequence[Verdict], options: Selection, *, seed: int, unfit: Mapping[str, str] | None = None
+) -> Selected:
     """The chains of ``chains`` that ``options`` keep, by the ``verdicts`` of one check. Every chain needs a verdict.
 
-    A random choice is a function of (seed, problem), never of the other problems.
+    ``unfit``: chain id -> why it cannot be written in the arm's format; such chains are dropped for that reason before
+    ``per_problem`` chooses. A random choice is a function of (seed, problem), never of the other problems.
     """
     outcome = {verdict.chain: verdict.outcome for verdict in verdicts}
     reason: dict[int, str] = {}
@@ -74,6 +77,8 @@ def select(chains: Sequence[Chain], verdicts: Sequence[Verdict], options: Select
         found = outcome[chain.id]
         if found not in _KEPT[options.keep]:
             reason[place] = found.value
+        elif unfit and chain.id in unfit:
+            reason[place] = unfit[chain.id]
         elif options.dedup and (chain.problem, chain.text) in seen:
             reason[place] = "duplicate"
         else:

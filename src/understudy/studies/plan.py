@@ -184,7 +184,8 @@ def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
     study, evaluation = shared.study, shared.study.evaluation
     method = study.method(arm)
     needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
-    selection = add("selection", arm.name, needs, {"select": plain(arm.select), "seed": study.seed}, [])
+    chosen = {"select": plain(arm.select), "format": plain(getattr(method, "format", Format())), "seed": study.seed}
+    selection = add("selection", arm.name, needs, chosen, [])
     asked = {"method": arm.method, "options": plain(method)}
     code = [module_of("method", arm.method)]
     limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}

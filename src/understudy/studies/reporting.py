@@ -280,6 +280,12 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     if scratch:
         which = "The students" if len(scratch) == len(trained) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
+    pointed = [arm.name for arm in study.arms if study.method(arm).format.numbers == "pointers"]
+    if pointed:
+        yield (
+            f"Numbers are pointers in {', '.join(pointed)}: where a student writes equations an evaluator fills in their results; "
+            "a student that writes a plain answer has no evaluator."
+        )
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)

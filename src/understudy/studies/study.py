@@ -164,6 +164,8 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     where = f"arms[{arm.name!r}]"
     method, student = study.method(arm), study.student_of(arm)
     study.training_of(arm)
+    if method.format.numbers == "pointers" and (kind := getattr(study.make_task(), "kind", "number")) != "number":
+        raise StudyError(f'{where}.options.format.numbers = "pointers": these need task.kind = "number", not {kind!r}')
     if arm.model == "trained":
         if not method.roles:
             raise StudyError(f'{where}: method {arm.method!r} trains nothing; set model = "untrained" or model = "teacher"')

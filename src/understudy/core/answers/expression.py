@@ -30,7 +30,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
     begin = _BEGIN.search(line)
     if begin is None or (strict and line[: begin.start()].strip()):
         return NOTHING
-    sides, end = _sides(line, begin.start())
+    sides, end = sides_of(line, begin.start())
     if not sides or (strict and line[end:].strip(" .!")):
         return NOTHING
     return Reading(max(sides, key=lambda side: len(side.numbers)).text)
@@ -67,7 +67,7 @@ def _listed(text: str) -> list[Fraction]:
     return [Fraction(number) for number in _NUMBERS.findall(text) if not re.search(r"/0+$", number)]
 
 
-def _sides(line: str, begin: int) -> tuple[list[Expression], int]:
+def sides_of(line: str, begin: int) -> tuple[list[Expression], int]:
     """The sides of the equation that begins at ``begin``, and where it ends; a lone expression is one side."""
     sides: list[Expression] = []
     end = begin

@@ -171,6 +171,9 @@ _UNITS = (
 ).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
+_BELOW_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS[1:10])}))?|{'|'.join(reversed(_UNITS))})\b"
+NUMBER_WORDS = rf"{_BELOW_100}(?: (?:{'|'.join(_SCALES)})\b(?:(?: and)? {_BELOW_100})?){{0,4}}"
+"""A number in words, as a pattern; `from_words` reads it."""
 
 
 def from_words(text: str) -> Fraction | None:

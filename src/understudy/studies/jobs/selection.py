@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.core.prompting import Format
 from understudy.core.protocols import Progress
-from understudy.core.values import Chain, Verdict
+from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.store import read_rows
 from understudy.selection.select import Selection, select
 from understudy.studies.cache import write_json
@@ -18,7 +19,12 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     """Write ``selected.json``: the ids of the chosen chains; say kept, dropped by reason, coverage."""
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
     verdicts = list(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict))
-    selected = select(chains, verdicts, build(Selection, arguments["select"], "select"), seed=arguments["seed"])
+    problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
+    written = build(Format, arguments["format"], "format")
+    why = {c.id: written.unfit(problems[c.problem], c.rationale, c.answer) for c in chains if c.answer is not None}
+    unfit = {name: reason for name, reason in why.items() if reason}
+    options = build(Selection, arguments["select"], "select")
+    selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit)
     write_json(directory / "selected.json", [chain.id for chain in selected.chains])
     progress("selection", len(chains), len(chains))
     return selected.to_json()

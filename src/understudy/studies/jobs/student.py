@@ -103,15 +103,15 @@ def vocabulary(formats: Sequence[Format], problems: Sequence[Problem], chains: S
     Not the arm's own selection: so all arms of a study read and write with the same words.
     """
     by_id = {problem.id: problem for problem in problems}
-    asked = {problem.id for problem in problems} - {chain.problem for chain in chains if chain.answer is not None}
     for written in formats:
+        asked = dict(by_id)
         for chain in chains:
-            if chain.answer is not None:
-                problem = by_id[chain.problem]
-                yield prompt_text(written.asking(problem)) + written.telling(chain.rationale, chain.answer, problem.kind)
-        for problem in problems:
-            if problem.id in asked:
-                yield prompt_text(written.asking(problem))
+            problem = by_id[chain.problem]
+            if chain.answer is not None and not written.unfit(problem, chain.rationale, chain.answer):
+                asked.pop(problem.id, None)
+                example = written.example("student", problem, chain.rationale, chain.answer)
+                yield "".join(segment.text for segment in example.segments)
+        yield from (prompt_text(written.asking(problem)) for problem in asked.values())
 
 
 def _chosen(chains: Iterable[Chain], selection: Path) -> list[Chain]:
