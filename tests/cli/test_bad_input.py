@@ -5,8 +5,10 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -189,9 +191,9 @@ CHECKPOINTS = {
     "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9' is not one that"),
     "no weights": ({"model__safetensors": None}, "no \\*.safetensors file"),
     "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded; only safetensors"),
-    "torn weights": ({"model__safetensors": b"12345678"}, "weights cannot be loaded"),
+    "torn weights": ({"model__safetensors": b"12345678"}, "not a safetensors file .8 bytes"),
     "no tokenizer": ({"tokenizer__json": None, "tokenizer_config__json": None}, "tokenizer"),
-    "weights of another model": ({"config__json": b'{"model_type": "llama", "hidden_size": 8}'}, "start"),
+    "weights of another model": ({"config__json": b'{"model_type": "llama", "hidden_size": 8}'}, "config.json: .*hidden.size"),
 }
 
 
@@ -254,15 +256,50 @@ def test_a_key_that_is_not_set_is_named_before_anything_is_asked(world, capsys):
     assert (code, "teacher.key_env = 'NO_SUCH_KEY': this environment variable is not set" in err) == (2, True), err
 
 
-def test_a_full_disk_is_said_and_what_was_done_is_kept(world):
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+def with_files_up_to(size, world, *command):
+    """A command that can write no file larger than ``size`` bytes: what a full disk is like."""
 
-    command = [sys.executable, "-m", "understudy", "run", "s.toml", "--workers", "1", "--set", "student.hidden=64"]
-    ran = subprocess.run(command, cwd=world, preexec_fn=small_files, capture_output=True, text=True, timeout=240, check=False)
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    words = [sys.executable, "-m", "understudy", *command, "--workers", "1"]
+    return subprocess.run(words, cwd=world, preexec_fn=limited, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_a_full_disk_in_training_is_said_and_what_was_done_is_kept(world):
+    ran = with_files_up_to(20_000, world, "run", "s.toml", "--set", "student.hidden=64")
     assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
     assert "too large" in ran.stderr.lower()
-    assert understudy("run", "s.toml", "--set", "student.hidden=64", cwd=world).code == 0
+    again = understudy("run", "s.toml", "--set", "student.hidden=64", cwd=world)
+    assert (again.code, "4 already there" in again.out) == (0, True), again.out + again.err
+
+
+def test_a_full_disk_in_sampling_is_said_and_no_reply_that_was_kept_is_bought_again(world):
+    with Server(lambda *_: completion(" The answer is 1." + " so" * 400)) as server:
+        more = {"samples": 8, "first_look": 0, "concurrency": 2}
+        sets = [*endpoint(server.url), *(w for key, value in more.items() for w in ("--set", f"teacher.{key}={value}"))]
+        ran = with_files_up_to(100_000, world, "sample", "s.toml", *sets)
+        assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
+        assert "is the disk full?" in ran.stderr
+        before = len(server.got)
+        again = understudy("sample", "s.toml", *sets, cwd=world)
+        assert (again.code, "48 chains for 6 problems" in again.out) == (0, True), again.out + again.err
+        assert len(server.got) < before + 48
+
+
+def test_a_worker_that_is_killed_is_said(world):
+    command = [sys.executable, "-m", "understudy", "run", "s.toml", "--workers", "1", "--set", "training.steps=100000"]
+    run = subprocess.Popen(command, cwd=world, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if list(world.glob("runs/s/stages/student-*")):
+            break
+        time.sleep(0.1)
+    workers = subprocess.run(["pgrep", "-f", "-P", str(run.pid), "spawn_main"], capture_output=True, text=True, check=True)
+    for worker in workers.stdout.split():
+        os.kill(int(worker), signal.SIGKILL)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, "Traceback" in err) == (1, False), err
+    assert "its process ended without a word" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

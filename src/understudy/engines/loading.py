@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
@@ -27,15 +27,17 @@ def load_config(directory: FilePath) -> Any:
     directory = base_of(directory) or directory
     try:
         return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except Exception as error:  # transformers' own checks of a config raise whatever they like
         try:
             kind = json.loads((directory / "config.json").read_text("utf-8")).get("model_type")
         except (ValueError, AttributeError, OSError):
             raise CheckpointError(f"{directory / 'config.json'}: not a JSON object that describes a model") from error
-        raise CheckpointError(
-            f"{directory / 'config.json'}: model_type {kind!r} is not one that the installed transformers can load; "
-            f"code that comes with a checkpoint is never run ({_first_line(error)})"
-        ) from error
+        wrong = (
+            "cannot be used: its values do not fit together"
+            if kind in CONFIG_MAPPING
+            else f"model_type {kind!r} is not one that the installed transformers can load, and no code of a checkpoint is run"
+        )
+        raise CheckpointError(f"{directory / 'config.json'}: {wrong} ({' '.join(str(error).split())[:300]})") from error
 
 
 def load_tokenizer(directory: FilePath) -> Any:

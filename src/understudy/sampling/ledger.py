@@ -70,7 +70,7 @@ class Ledger:
         self._guard = threading.RLock()
         self._filled = threading.Event()
         self._closed = False
-        self._failed: sqlite3.Error | None = None
+        self._failed: OSError | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, readonly: bool) -> Ledger:
@@ -111,14 +111,17 @@ class Ledger:
         self._filled.set()
 
     def flush(self) -> None:
-        """Commit what was put: when this returns, it survives kill -9 and power loss."""
+        """Commit what was put: when this returns, it survives kill -9 and power loss. Raises OSError where the disk is full."""
         with self._guard:
             if self._group:
-                with self._connection:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    self._connection.executemany(
-                        "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._group.values()
-                    )
+                try:
+                    with self._connection:
+                        self._connection.execute("BEGIN IMMEDIATE")
+                        self._connection.executemany(
+                            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._group.values()
+                        )
+                except sqlite3.OperationalError as error:
+                    raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error
                 self._group.clear()
                 self._fresh.clear()
 
@@ -131,7 +134,7 @@ class Ledger:
             time.sleep(WINDOW)
             try:
                 self.flush()
-            except sqlite3.Error as error:  # a full disk: the next `put` or `flush` says so, the group is kept
+            except OSError as error:  # the next `put` or `flush` says so, the group is kept
                 self._failed = error
 
     def count(self) -> int:

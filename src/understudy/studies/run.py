@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import BusyError, StudyError, UserError
+from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
 from understudy.studies.cache import finish, is_done, read_manifest, write_text
 from understudy.studies.executor import Event, LocalProcesses, cores, perform
 from understudy.studies.plan import Kind, Plan, Stage, make_plan
@@ -118,7 +119,7 @@ def _schedule(  # noqa: PLR0917
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 stage = running.pop(future)
-                says, seconds = future.result()
+                says, seconds = _result(future, stage)
                 inputs = {"needs": dict(stage.needs), "arguments": plain(dict(stage.arguments))}
                 where = stage.directory(directory)
                 finish(where, kind=stage.kind, label=stage.label, inputs=inputs, seconds=seconds, says=says)
@@ -128,6 +129,17 @@ def _schedule(  # noqa: PLR0917
     except BaseException:
         pool.stop()
         raise
+
+
+def _result(future: Future[Any], stage: Stage) -> tuple[Any, float]:
+    try:
+        says, seconds = future.result()
+    except BrokenProcessPool:
+        raise UnderstudyError(
+            f"{stage.kind} {stage.label}: its process ended without a word (was it killed, or is the memory full?); what was done "
+            "is kept: run the same command again to go on, with --workers 1 where memory is short"
+        ) from None
+    return says, seconds
 
 
 def _check_gold(says: Mapping[str, Any], todo: list[Stage]) -> None:

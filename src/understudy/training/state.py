@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,23 @@ from safetensors.torch import save_file
 STATE = "state.safetensors"
 
 
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """What safetensors says of a full or closed disk is an OSError like any other's."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(path)) from error
+
+
 def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
     """Write the trained weights, optimizer and ``notes`` (JSON) to one file that appears whole."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value.contiguous() for name, value in _weights(model).items()}
     tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer_tensors.items()}
     temporary = directory / f"{STATE}.tmp"
-    save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
+    with saving(temporary):
+        save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(directory / STATE)
