@@ -104,6 +104,26 @@ def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
         run(tmp_path / "none", 2**12)
 
 
+def test_a_step_that_did_not_fit_is_done_again_in_smaller_parts_and_is_the_same_step(tmp_path, monkeypatch):
+    def run(out, micro):
+        options = TrainingOptions(steps=4, batch_size=8, checks=1, precision="float32", micro_batch=micro)
+        return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts())
+
+    expected = run(tmp_path / "two", 2)
+    small = loop.loss
+
+    def full(logits, batch, **options):
+        if len(batch.targets) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes")
+        return small(logits, batch, **options)
+
+    monkeypatch.setattr(loop, "loss", full)
+    found = run(tmp_path / "found", 0)
+    assert (found.micro_batch, found.tokens, found.losses) == (2, expected.tokens, expected.losses)
+    with pytest.raises(UnderstudyError, match="out of memory: training with micro_batch = 4"):
+        run(tmp_path / "told", 4)
+
+
 @given(st.integers(0, 10**9), st.integers(1, 64), st.integers(1, 10**8), st.integers(0, 10**8))
 def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
     found = Estimate(weights=10, gradients=10**5, optimizer=2 * 10**5, activations=activations, copy=copy)
@@ -190,18 +210,18 @@ from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
 torch.set_num_threads(1)
-made = [Example.of("student", "Q: " + "many words " * 60, " so it is" * 60, problem=str(i)) for i in range(64)]
+made = [Example.of("student", "Q: " + "many words " * 60, " so it is" * 60, problem=str(i)) for i in range(128)]
 student = StudentOptions(hidden=64, layers=2, heads=4)
 
 def run(out, micro):
-    options = TrainingOptions(steps=1, batch_size=64, checks=1, micro_batch=micro)
+    options = TrainingOptions(steps=1, batch_size=128, checks=1, micro_batch=micro)
     return train(made, student=student, options=options, out=Path(sys.argv[1], out), seed=0, vocabulary=["Q: many words so it is"])
 
 run("first", 1)  # what is loaded once
 used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 800 * 2**20,) * 2)
 try:
-    run("forced", 64)
+    run("forced", 128)
 except UnderstudyError as error:
     print("ERROR", error)
 print("MICRO", run("found", 0).micro_batch)
@@ -218,5 +238,5 @@ def test_out_of_memory_ends_in_advice_and_with_the_micro_batch_that_is_found_it_
         env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
     )
     assert ran.returncode == 0, ran.stderr
-    assert re.search(r"ERROR out of memory: training with micro_batch = 64 takes about .*, and \d+ MiB were free", ran.stdout)
-    assert 1 <= int(re.search(r"MICRO (\d+)", ran.stdout)[1]) < 64
+    assert re.search(r"ERROR out of memory: training with micro_batch = 128 takes about .*, and \d+ MiB were free", ran.stdout)
+    assert 1 <= int(re.search(r"MICRO (\d+)", ran.stdout)[1]) < 128

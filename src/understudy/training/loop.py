@@ -209,8 +209,24 @@ class _Training:
                 self._save()
 
     def _step(self, step: int) -> float:
-        torch.manual_seed((self.seed << 32) + step)  # dropout, where a checkpoint has any
         examples = [self.examples[i] for i in self.order.batch(step)]
+        while True:
+            torch.manual_seed((self.seed << 32) + step)  # dropout, where a checkpoint has any
+            try:
+                total = self._gradients(examples, step)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not ran_out(error) or self.options.micro_batch or self.micro_batch == 1:
+                    raise
+            # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
+            self.model.zero_grad(set_to_none=True)
+            self.micro_batch = self.notes.micro_batch = self.micro_batch // 2
+        self.optimizer.step(step)
+        self.notes.tokens += sum(weight != 0 for example in examples for weight in example.weights)
+        return total
+
+    def _gradients(self, examples: Sequence[Tokens], step: int) -> float:
+        """Add up the gradients of the step's parts; its loss."""
         whole = weight_of_step(examples, reduction=self.options.reduction)
         total = 0.0
         for begin in range(0, len(examples), self.micro_batch):
@@ -225,8 +241,6 @@ class _Training:
                     'use precision = "float32"'
                 )
             value.backward()  # type: ignore[no-untyped-call]
-            self.notes.tokens += int((batch.weights != 0).sum())
-        self.optimizer.step(step)
         return total
 
     def _autocast(self) -> AbstractContextManager[Any]:

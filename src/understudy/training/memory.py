@@ -187,9 +187,11 @@ def _text(path: Path) -> str:
 def ran_out(error: BaseException) -> bool:
     """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
     said = str(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
-    )
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY))
+
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
+"""The last is oneDNN's, where the address space is used up."""
 
 
 def advice(found: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
