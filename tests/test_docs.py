@@ -2,25 +2,19 @@
 
 import dataclasses
 import re
+import runpy
 import shlex
 import subprocess
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
 
 from understudy.cli import VERBS
 from understudy.core import registry
-from understudy.core.prompting import Format
 from understudy.core.registry import find
-from understudy.methods.answer_only import AnswerOnly
-from understudy.methods.few_shot import FewShot
-from understudy.methods.scotd import SCoTD
-from understudy.methods.zero_shot import ZeroShot
-from understudy.selection.select import Selection
-from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Teacher
-from understudy.studies.study import _HEAD, load_study
-from understudy.training.options import Lora, StudentOptions, TrainingOptions
+from understudy.studies.study import Study, load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,20 +27,43 @@ def test_every_verb_is_documented(verb):
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
 
 
-TABLES = [Corpus, Exemplars, Format, Teacher, StudentOptions, Lora, TrainingOptions, Evaluation, Arm, Decode, Selection]
-METHODS = [SCoTD, AnswerOnly, FewShot, ZeroShot]
-TASKS = [find("task", name) for name in registry.TASKS]
+REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference.py"))
+TABLES = REFERENCE["TABLES"]
 
 
-@pytest.mark.parametrize("options", [*TABLES, *METHODS, *TASKS], ids=lambda o: o.__name__)
-def test_every_key_of_a_study_is_documented_with_its_default(options):
+def test_the_reference_of_keys_is_what_the_code_says():
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert text == REFERENCE["page"](), "docs/reference.md is not what the code says: python docs/reference.py > docs/reference.md"
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_every_key_says_what_it_means_and_every_table_what_it_is_for(title):
+    options = TABLES[title]
+    meanings = REFERENCE["meanings"](options)
+    for field in REFERENCE["keys"](options):
+        assert meanings[field.name], f"{options.__name__}.{field.name}: write below the field what it means"
+    assert not options.__doc__.startswith(f"{options.__name__}("), (
+        f"{options.__name__}: write in its docstring what the table is for"
+    )
+
+
+def test_the_reference_has_every_table_that_a_study_can_hold():
+    found = {find("task", name) for name in registry.TASKS} | {find("method", name) for name in registry.METHODS} | {Study}
+    waiting = [*found]
+    while waiting:
+        hints = typing.get_type_hints(waiting.pop()).values()
+        inside = {kind for hint in hints for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)}
+        waiting += inside - found
+        found |= inside
+    assert set(TABLES.values()) == found
+
+
+def test_the_examples_of_the_study_page_make_one_study(tmp_path):
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    for field in dataclasses.fields(options):
-        assert f"`{field.name}`" in text, f"{options.__name__}.{field.name}"
-        default = field.default
-        if isinstance(default, int | float | str) and not isinstance(default, bool) and default not in ("", None):
-            shown = f'["{default}"]' if isinstance(default, str) else f"[{default}]"
-            assert f"`{field.name}` {shown}" in text, f"{options.__name__}.{field.name} = {default!r}"
+    study = "\n".join(re.findall(r"```toml\n(.*?)```", text, re.S))
+    assert [*tomllib.loads(study)] == [title.strip("[]") for title in re.findall(r"^## (\S+)$", text, re.M)]
+    (tmp_path / "s.toml").write_text(study, encoding="utf-8")
+    assert load_study(tmp_path / "s.toml").teacher.price.output == 1.5
 
 
 @pytest.mark.parametrize(
@@ -62,12 +79,6 @@ def test_every_built_in_set_is_listed_with_its_paper(name):
     (row,) = re.findall(rf"^\| `{name}` \|.*$", text, re.M)
     source = (ROOT / "src" / "understudy" / "tasks" / f"{name}.py").read_text(encoding="utf-8")
     assert set(re.findall(r"arXiv (\d+\.\d+)", row)) <= set(re.findall(r"arXiv (\d+\.\d+)", source))
-
-
-def test_every_key_of_the_study_table_is_documented():
-    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    table = text[text.index("## [study]") : text.index("## [task]")]
-    assert {key for row in re.findall(r"^\| (`.*?) \|", table, re.M) for key in re.findall(r"`(\w+)`", row)} == set(_HEAD)
 
 
 def test_the_readmes_study_loads(tmp_path):
@@ -90,9 +101,17 @@ def test_the_readmes_commands_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), target
+            there = page.parent / target if target else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+def anchors(page):
+    """The names of a page's headings in links, as the usual renderers of Markdown make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_coverage_names_files_and_tests_that_exist():

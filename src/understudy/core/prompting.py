@@ -32,19 +32,17 @@ Exemplars = Sequence[tuple[Problem, Chain]]
 
 @dataclass(frozen=True)
 class Format:
-    """How a method writes its prompts: the ``format`` table of its options.
-
-    ``style``: ``raw`` text, as a model without instruction tuning wants it, or ``messages``, which the chat template of the
-    model renders. ``system``: the first message, where the style is ``messages``.
-
-    ``numbers``: ``plain``, or ``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is
-    reduced to equations between names, and an evaluator fills in numbers and results when a reply is read (`core.pointers`).
-    A chain that cannot be written so is `unfit`. A reply without rationale states its plain number, and has no evaluator.
-    """
+    """How a method writes its prompts: the ``format`` table of its options, for an arm and for the teacher."""
 
     style: Literal["raw", "messages"] = "raw"
+    """``raw`` text, ``Q: ...`` and ``A:``, as a model without instruction tuning wants it; or ``messages``, turns that the chat
+    template of the model renders."""
     system: str = ""
+    """The first message, where the style is ``messages``."""
     numbers: Literal["plain", "pointers"] = "plain"
+    """``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is reduced to equations
+    between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``, docs/training.md). A
+    chain that cannot be written so is not taught, and counted. A reply without rationale states its plain number."""
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":

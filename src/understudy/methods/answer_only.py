@@ -14,13 +14,15 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class AnswerOnly:
-    """``label``: whose answer is taught. ``gold``: the data set's, one example for every problem. ``teacher``: what the
-    selected chains state, one example per chain (the unlabelled setting). ``max_tokens``: limit of a reply. ``format``: how
-    prompts are written."""
+    """The student learns the answer alone, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
+    """Whose answer is taught. ``gold``: the data set's, one example for every problem. ``teacher``: what the selected chains
+    state, one example per chain (the unlabelled setting)."""
     max_tokens: int = 32
+    """Limit of a reply."""
     format: Format = field(default_factory=Format)
+    """How prompts are written."""
 
     name: ClassVar[str] = "answer_only"
     paper: ClassVar[str] = "2306.14050"

@@ -18,11 +18,14 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class FewShot:
-    """``chain``: exemplars with their rationales. ``max_tokens``: limit of a reply. ``format``: how prompts are written."""
+    """The exemplars are shown in the prompt; trains nothing, so it is for another ``model`` than the trained one."""
 
     chain: bool = True
+    """Exemplars with their rationales."""
     max_tokens: int = 256
+    """Limit of a reply."""
     format: Format = field(default_factory=Format)
+    """How prompts are written."""
 
     name: ClassVar[str] = "few_shot"
     paper: ClassVar[str] = "2201.11903"

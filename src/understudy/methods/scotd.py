@@ -19,13 +19,15 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class SCoTD:
-    """``label``: the answer that ends a training chain; ``gold`` where the data set has one differs from ``teacher`` only for
-    chains that state a wrong answer. ``max_tokens``: limit of a reply (256: configs/train.yaml of the authors' code).
-    ``format``: how prompts are written."""
+    """The student learns to write the selected chains and then the answer."""
 
     label: Literal["teacher", "gold"] = "teacher"
+    """The answer that ends a training chain; ``gold`` where the data set has one differs from ``teacher`` only for chains that
+    state a wrong answer."""
     max_tokens: int = 256
+    """Limit of a reply (256: configs/train.yaml of the authors' code)."""
     format: Format = field(default_factory=Format)
+    """How prompts are written."""
 
     name: ClassVar[str] = "scotd"
     paper: ClassVar[str] = "2306.14050"

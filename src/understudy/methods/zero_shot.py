@@ -26,14 +26,17 @@ _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """``chain``: think before answering. ``max_tokens``: limit of a rationale; ``answer_tokens``: of an answer (both as in
-    the authors' code: max_length_cot 128 for most sets, 256 here for longer ones; max_length_direct 32). ``format``: how
-    prompts are written; in messages the triggers are part of the user's turns."""
+    """The trigger "Let's think step by step." instead of exemplars; trains nothing, so it is for another ``model`` than the
+    trained one."""
 
     chain: bool = True
+    """Think before answering."""
     max_tokens: int = 256
+    """Limit of a rationale (the authors' code: max_length_cot 128 for most sets; 256 here for longer ones)."""
     answer_tokens: int = 32
+    """Limit of an answer (max_length_direct 32 of the authors' code)."""
     format: Format = field(default_factory=Format)
+    """How prompts are written; in messages the triggers are part of the user's turns."""
 
     name: ClassVar[str] = "zero_shot"
     paper: ClassVar[str] = "2205.11916"

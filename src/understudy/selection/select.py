@@ -13,17 +13,18 @@ from understudy.core.values import Chain, Outcome, Verdict
 
 @dataclass(frozen=True)
 class Selection:
-    """What to keep. The names in SCoTD's code (PAPERS: dataset/hf_datasets.py) stand in brackets.
-
-    ``keep``: ``correct`` (all_correct_paths), ``all`` chains that state an answer (threshold 0, the unlabelled setting), or
-    ``wrong`` (wrong_ones). ``per_problem``: at most this many of each problem, ``choose``: the ``first`` sample paths
-    (one_correct_path) or a seeded ``random`` draw. ``dedup``: of equal texts for one problem only the first.
-    """
+    """Which of the teacher's chains are taught. Names of SCoTD's code (arXiv 2306.14050, dataset/hf_datasets.py) stand in
+    brackets."""
 
     keep: Literal["correct", "all", "wrong"] = "correct"
+    """``correct`` (all_correct_paths), ``all`` chains that state an answer (threshold 0, the unlabelled setting), or ``wrong``
+    (wrong_ones)."""
     per_problem: int | None = None
+    """At most this many of each problem; all where it is not given."""
     choose: Literal["first", "random"] = "first"
+    """Which these are: the ``first`` sample paths (one_correct_path), or a seeded ``random`` draw."""
     dedup: bool = False
+    """Of equal texts for one problem only the first."""
 
     def __post_init__(self) -> None:
         if self.per_problem is not None and self.per_problem < 1:

@@ -20,10 +20,12 @@ _NEEDED = {
 
 @dataclass(frozen=True)
 class Price:
-    """Money per million tokens that are read (``input``) and written (``output``), in whatever currency."""
+    """Money for what an endpoint reads and writes, in whatever currency."""
 
     input: float
+    """Per million tokens that are read: the prompts."""
     output: float
+    """Per million tokens that are written: the replies."""
 
     def __post_init__(self) -> None:
         if self.input < 0 or self.output < 0:
@@ -36,19 +38,20 @@ class Price:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who writes the chains.
-
-    ``engine``: ``procedural`` (the world's own teacher), ``recorded`` (chains that somebody already has), ``transformers`` (a
-    model directory on this machine) or ``endpoint`` (an OpenAI-compatible server). ``samples``: chains per problem; 30 is
-    SCoTD's N (arXiv 2306.14050, README of the authors' code). ``temperature`` 1.0 is the SCoTD preset, unverified (their code
-    takes it from a configuration; second-hand notes say 1.0). ``method``: whose question is put to the teacher.
-    """
+    """Who writes the chains. Keys that only one engine has begin with its name."""
 
     engine: Literal["procedural", "recorded", "transformers", "endpoint"] = "procedural"
+    """``procedural``: the world's own teacher; ``recorded``: chains that somebody already has; ``transformers``: a model on this
+    machine; ``endpoint``: an OpenAI-compatible server."""
     samples: int = 30
+    """Chains per problem; 30 is SCoTD's N (arXiv 2306.14050, README of the authors' code)."""
     temperature: float = 1.0
+    """Of the sampling; 1.0 is the SCoTD preset, unverified (their code takes it from a configuration; second-hand notes say
+    1.0)."""
     top_p: float = 1.0
+    """Draws only among the likeliest tokens that together have this probability; 1.0: among all."""
     method: str = "scotd"
+    """The method whose prompt is put to the teacher."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``method``."""
     slip: float = 0.05
@@ -56,7 +59,7 @@ class Teacher:
     misread: float = 0.5
     """procedural: chance that a chain reads an ambiguous verb the wrong way."""
     checkpoint: str | None = None
-    """transformers: the model's directory."""
+    """transformers: the model's directory, or a model of the Hugging Face hub."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """transformers: what its weights are loaded as."""
     url: str = ""
@@ -72,17 +75,18 @@ class Teacher:
     timeout: float = 120.0
     """endpoint: seconds for one answer."""
     first_look: int = 50
-    """After so many replies a quality report is printed, and the sampling stops where nearly all are useless; 0 never looks."""
+    """After so many replies a quality report is printed, and the sampling stops where more than nine in ten have no answer, are
+    cut off or refused; 0 never looks."""
     retries: int = 4
     """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
     price: Price | None = None
-    """endpoint: what tokens cost; `understudy try` says what the run will."""
+    """endpoint: what tokens cost, ``{ input = 0.5, output = 1.5 }``; ``understudy try`` then says what the run will."""
     identity: str | None = None
-    """endpoint: what names the model in the ledger; its url and name by default."""
+    """endpoint: what names the model in the ledger; its url and name where it is not given."""
     chains: tuple[str, ...] = ()
-    """recorded: files of chains in any of the formats; relative to the study file."""
+    """recorded: files of chains in any of the formats of docs/corpus.md; relative to the study file."""
     format: str = ""
-    """recorded: their format, one of `understudy.corpus.formats.NAMES`; "" reads it off each file."""
+    """recorded: the name of their format; read off each file where it is not given."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """recorded: our field -> the rows' field, where the names differ."""
     prefer: Literal["text", "recorded"] = "text"
@@ -102,30 +106,34 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What must go along with the chains when they leave this machine; it decides nothing that is computed.
+    """What must go along with the chains when they leave this machine: ``understudy export`` refuses without both.
 
-    ``terms``: under what terms the teacher's texts may be used (its provider's, or its model licence). ``licence``: of the
-    questions. Without both `understudy export` refuses.
+    It decides nothing that is computed.
     """
 
     terms: str = ""
+    """Under what terms the teacher's texts may be used: its provider's, or its model licence."""
     licence: str = ""
+    """Of the questions."""
 
 
 @dataclass(frozen=True)
 class Exemplars:
     """Solved problems that prompts show: the teacher's, and those of the baseline ``few_shot``.
 
-    ``n`` of them are chosen by the study's seed among the training problems that have a rationale, or are the rows of ``file``
-    (question, answer, rationale; relative to the study file). They leave training and evaluation: their split is "exemplars".
-    Each prompt shows a random number from ``least`` to all (SCoTD drops down to 3: hf_datasets.__getitem__ of the authors'
-    code), in an order that is drawn anew for each sample path where ``shuffle`` says so (SHUFFLE_COT_PROMPTS: train.yaml).
+    They leave training and evaluation: their split is "exemplars".
     """
 
     n: int = 0
+    """So many are chosen by the study's seed among the training problems that have a rationale."""
     file: str | None = None
+    """Or the rows of a file, written by hand perhaps: ``question``, ``answer``, ``rationale`` (``choices``, ``context``); relative
+    to the study file."""
     least: int | None = None
+    """Each prompt shows a random number from this to all (SCoTD drops down to 3: ``hf_datasets.__getitem__`` of the authors' code);
+    all where it is not given."""
     shuffle: bool = True
+    """Their order is drawn anew for each sample path (``SHUFFLE_COT_PROMPTS``: train.yaml of the authors' code)."""
 
     def __post_init__(self) -> None:
         if self.n < 0 or (self.least is not None and self.least < 0):
@@ -136,17 +144,17 @@ class Exemplars:
 
 @dataclass(frozen=True)
 class Decode:
-    """How an arm's student answers: greedy once, or ``votes`` sampled paths and the majority (self-consistency).
-
-    ``temperature`` 0.7 for votes: FEASIBILITY-scale trials here; the self-consistency papers use 0.5 to 0.7. ``weighted``
-    makes the likelihood-weighted vote the arm's result; both are always reported.
-    """
+    """How an arm's student answers: greedy once, or several sampled paths and the majority (self-consistency)."""
 
     votes: int = 1
+    """Paths that are sampled for each problem."""
     temperature: float | None = None
-    """None: 0 for one vote, 0.7 for several."""
+    """0 for one vote and 0.7 for several where it is not given (from small trials here; the self-consistency papers use 0.5 to
+    0.7)."""
     top_p: float = 1.0
+    """Draws only among the likeliest tokens that together have this probability; 1.0: among all."""
     weighted: bool = False
+    """The likelihood-weighted vote is the arm's result; both votes are always reported."""
 
     def __post_init__(self) -> None:
         if self.votes < 1:
@@ -170,21 +178,22 @@ class Decode:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is asked of the students.
-
-    ``splits``: the splits to answer; the first is the headline. ``dev``: the split from which checkpoints are chosen, at
-    most ``dev_problems`` of it; it may not be one of ``splits``. ``baseline``: the arm that every other is compared with
-    (default: the first). ``reference``: problems are also compared by the meta key ``by`` (accuracy by number of steps).
-    """
+    """What is asked of the students."""
 
     splits: tuple[str, ...] = ("test",)
+    """What is answered; the first is the headline; never ``train``."""
     dev: str = "dev"
+    """The split from which checkpoints are chosen; it may not be one of ``splits``."""
     dev_problems: int = 200
+    """At most so many problems of ``dev``."""
     batch_size: int = 256
+    """Requests that are answered at once."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Of answering; float32 replies do not depend on the batch."""
     by: str = "steps"
+    """The field of the problems by which accuracy is broken down."""
     resamples: int = 10_000
-    """Bootstrap and permutation resamples."""
+    """Of bootstrap and permutation tests."""
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
@@ -205,16 +214,22 @@ class Evaluation:
 class Arm:
     """One row of the comparison: a method with its options, the chains it is given, and how its student answers.
 
-    ``model`` is who answers: the student that was ``trained`` for this arm, the ``untrained`` checkpoint that the students
-    start from, or the ``teacher`` itself: before and after (SCoTD's Table 2), without training anything.
+    Arms that agree in everything that a stage depends on share it: two arms that only decode otherwise train one student.
     """
 
     name: str
+    """Once each; results, students and pictures are named by it."""
     method: str
+    """What is taught, and how it is answered: one of the methods below, or one of your own."""
     model: Literal["trained", "untrained", "teacher"] = "trained"
+    """Who answers: the ``trained`` student, the ``untrained`` checkpoint that the students start from, or the ``teacher`` itself:
+    before and after (SCoTD's Table 2), without training anything."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of ``method``."""
     select: Selection = field(default_factory=Selection)
+    """Which chains it is given."""
     decode: Decode = field(default_factory=Decode)
+    """How its student answers."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [training] that this arm sets otherwise."""
     student: Mapping[str, Any] = field(default_factory=dict)

@@ -30,12 +30,16 @@ from understudy.training.options import StudentOptions, TrainingOptions
 
 @dataclass(frozen=True)
 class Study:
-    """A validated study. ``root`` is the directory that its relative paths start from; ``text`` its file."""
+    """A validated study: the keys of its [study] table, its other tables, and where it came from."""
 
     name: str
+    """Names the run directory."""
     task: str
+    """``name`` of the [task] table."""
     task_options: Mapping[str, Any]
+    """The other keys of it."""
     teacher: Teacher
+    """The [teacher] table; likewise those that follow."""
     student: StudentOptions
     training: TrainingOptions
     evaluation: Evaluation
@@ -43,19 +47,28 @@ class Study:
     exemplars: Exemplars = field(default_factory=Exemplars)
     corpus: Corpus = field(default_factory=Corpus)
     seed: int = 0
+    """Of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: int = 1
+    """Training seeds per arm: ``seed``, ``seed`` + 1, ..."""
     overlap: Literal["error", "drop"] = "error"
+    """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
+    training and lists it."""
     check: str = "answer"
-    """The check that judges chains, checkpoints and students."""
+    """What judges chains, checkpoints and students: ``answer`` (equal to the gold), or one of your own."""
     plugins: tuple[str, ...] = ()
-    """Python files that add tasks, methods and checks (`core.plugins`); relative to the study file."""
+    """Python files of your own that add tasks, methods and checks (docs/extending.md); relative to the study file."""
     title: str = ""
+    """For the report."""
     description: str = ""
+    """For the report."""
     root: Path = Path()
+    """The directory that its relative paths start from."""
     file: str = ""
     """The study file as it was given; "" for the demo."""
     text: str = ""
+    """What stands in it."""
     overrides: tuple[str, ...] = ()
+    """The ``--set`` assignments."""
 
     def method(self, arm: Arm) -> Any:
         """The arm's method with its options."""

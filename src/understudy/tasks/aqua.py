@@ -22,7 +22,10 @@ _OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
 
 @dataclass(frozen=True)
 class AQuA:
+    """AQuA-RAT: answers of kind ``option``, with rationales."""
+
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
 
     def _found(self) -> dict[str, list[Path]]:
         published = {split: [f"{split}.json", f"{split}.jsonl"] for split in ("train", "dev", "test")}

@@ -24,10 +24,12 @@ from understudy.tasks.published import Row, all_files, find, hub, read
 
 @dataclass(frozen=True)
 class ARC:
-    """``part``: which of the two sets."""
+    """ARC: answers of kind ``option``."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     part: Literal["easy", "challenge"] = "easy"
+    """Which of the two sets."""
 
     def _found(self) -> dict[str, list[Path]]:
         name = f"ARC-{self.part.capitalize()}"

@@ -32,11 +32,14 @@ _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
 @dataclass(frozen=True)
 class ASDiv:
-    """``dev``, ``test``: sizes of the splits that are drawn by seed."""
+    """ASDiv: answers of kind ``number``; problems whose answer is no single number are in the split "not numbers"."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     dev: int = 200
+    """So many problems, drawn by seed."""
     test: int = 500
+    """So many problems, drawn by seed; the rest is train."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev, test=self.test)

@@ -22,10 +22,12 @@ from understudy.tasks.published import Row, all_files, at_least_one, find, hold_
 
 @dataclass(frozen=True)
 class CommonsenseQA:
-    """``dev``: so many questions of train are the dev split."""
+    """CommonsenseQA: answers of kind ``option``. Test is the published dev, since the published test has no answers."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     dev: int = 1000
+    """So many questions are held out of train by seed."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev)

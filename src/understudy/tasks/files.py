@@ -18,39 +18,43 @@ __all__ = ["Files", "read_problems"]
 
 @dataclass(frozen=True)
 class Files:
-    """Either ``path`` (a file that is split here, or a data set directory) or ``train``, ``dev`` and ``test`` (a file each).
+    """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow by the end of their names, or data set directories.
 
-    A directory is what the `datasets` library saves, or a snapshot of a hub repository; ``DIR/SPLIT`` names one split of it
-    wherever a file may stand. Its own splits (train; dev, validation, valid or val; test) are used where it has them.
-
-    ``kind``: what kind of answer the questions have. ``root``: what paths are relative to, itself relative to the study file.
-
-    Rows: ``fields`` maps our names (id, question, answer, accepted, choices, context, rationale) to the file's where they differ;
-    a name with braces is a template over the row's fields (``"{passage}\\n{question}"``), and choices may be a list of fields.
-    Everything else goes to ``meta``. ``choices_in`` "question": the options stand in the question's text. ``answer_base``: the
-    number of the first option where answers are numbers; where the file shows it (an answer 0, or one equal to the number of
-    options) it need not be given.
-
-    Splits: ``sizes`` are drawn by seed from the file, or from train where the data have splits: counts, or shares below 1;
-    what they leave is train where they do not name it. ``stratify``: a field whose values are in each split in proportion.
-    ``group``: a field whose values are on one side each, or ``near-duplicates``. ``splits``: a JSON file, split -> ids, as the
-    problems stage writes it. ``fraction``: of train, nested: 0.1 is inside 0.2 (SCoTD's code, arXiv 2306.14050, keeps such a list).
+    Either ``path``, or ``train``, ``dev`` and ``test``. What directories, templates, choices and splits are: docs/study.md.
     """
 
     kind: AnswerKind
+    """What kind of answer the questions have."""
     root: str = "."
+    """Where the files are, relative to the study file."""
     path: str | None = None
+    """One file, parted by ``sizes`` or ``splits``; or a data set directory, whose own splits are taken."""
     train: str | None = None
+    """A file, or ``DIR/SPLIT`` of a directory."""
     dev: str | None = None
+    """Likewise."""
     test: str | None = None
+    """Likewise."""
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Our field -> theirs, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
+    ``rationale`` (a human one: exemplars of the teacher's prompt). A name with braces is a template over the row's fields
+    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. Everything else goes to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
+    """``question``: the options stand in the question's text, "... (A) sun (B) moon"; they are taken out of it."""
     answer_base: Literal[0, 1] | None = None
+    """What the first option is called where answers are numbers. Not needed where the data show it: some answer is 0, or the number
+    of options."""
     sizes: Mapping[str, int | float] = field(default_factory=dict)
+    """What is drawn in seeded order from the file, or from train where the data have splits: numbers of problems, or shares below
+    1; what they leave is train where they do not name it, else it is left out."""
     stratify: str | None = None
+    """With ``sizes``: a field, each of whose values is in each split in proportion."""
     group: str | None = None
+    """With ``sizes``: a field (template, passage), each of whose values is on one side; or ``near-duplicates``."""
     splits: str | None = None
+    """A JSON file, split -> list of ids, as the problems stage writes it; instead of ``sizes``. Ids in no split are left out."""
     fraction: float = 1.0
+    """Of train; 0.1 is inside 0.2, held-out splits stay whole (SCoTD's code, arXiv 2306.14050, keeps such a list)."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):

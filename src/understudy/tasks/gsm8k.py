@@ -26,13 +26,16 @@ _MARK = re.compile(r"<<[^<>\n]*>>")
 
 @dataclass(frozen=True)
 class GSM8K:
-    """``layout``: ``socratic`` gives each problem its sub-questions. ``marks``: keep the calculator's marks, ``<<48/2=24>>``, in
-    the rationales. ``dev``: so many problems of train are the dev split."""
+    """GSM8K: answers of kind ``number``, with rationales."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     layout: Literal["plain", "socratic"] = "plain"
+    """``socratic`` gives each problem its sub-questions."""
     marks: bool = False
+    """Keep the calculator's marks, ``<<48/2=24>>``, in the rationales."""
     dev: int = 500
+    """So many problems are held out of train by seed."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev)

@@ -18,11 +18,14 @@ from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, 
 
 @dataclass(frozen=True)
 class LastLetters:
-    """``dev``, ``test``: sizes of the splits that are drawn by seed."""
+    """Last letters: answers of kind ``text``."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     dev: int = 50
+    """So many questions, drawn by seed."""
     test: int = 150
+    """So many questions, drawn by seed; the rest is train."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev, test=self.test)

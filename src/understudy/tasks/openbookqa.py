@@ -23,10 +23,12 @@ from understudy.tasks.published import Row, all_files, find, hub, read
 
 @dataclass(frozen=True)
 class OpenBookQA:
-    """``part``: ``additional`` has the fact of each question too, which goes to ``meta`` and is shown to nobody."""
+    """OpenBookQA: answers of kind ``option``."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     part: Literal["main", "additional"] = "main"
+    """``additional`` has the fact of each question too, which goes to ``meta`` and is shown to nobody."""
 
     def _found(self) -> dict[str, list[Path]]:
         folder, end = ("Main", "") if self.part == "main" else ("Additional", "_complete")

@@ -26,7 +26,10 @@ _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.
 
 @dataclass(frozen=True)
 class QuaRel:
+    """QuaRel: answers of kind ``option``; the options stay in the question."""
+
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
 
     def _found(self) -> dict[str, list[Path]]:
         published = {split: [f"quarel-v1-{split}.jsonl"] for split in ("train", "dev", "test")}

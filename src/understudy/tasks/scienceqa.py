@@ -30,10 +30,12 @@ _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class ScienceQA:
-    """``pictures``: take the questions with a picture too, without the picture."""
+    """ScienceQA: answers of kind ``option``; the hint is the context."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     pictures: bool = False
+    """Take the questions with a picture too, without the picture."""
 
     def _found(self) -> dict[str, list[Path]]:
         published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}

@@ -25,11 +25,14 @@ from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, 
 
 @dataclass(frozen=True)
 class StrategyQA:
-    """``dev``: so many questions of train are the dev split. ``test``: so many are the test split, where none is published."""
+    """StrategyQA: answers of kind ``yes_no``. Test is the authors' dev, where that is parted from train."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     dev: int = 200
+    """So many questions are held out of train by seed."""
     test: int = 229
+    """So many questions, drawn by seed, where the authors' dev is not parted."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev, test=self.test)

@@ -20,11 +20,14 @@ from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, 
 
 @dataclass(frozen=True)
 class SVAMP:
-    """``dev``, ``test``: sizes of the splits that are drawn by seed, where none are published."""
+    """SVAMP: answers of kind ``number``. Of the hub's copy test is the published one."""
 
     root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     dev: int = 100
+    """So many problems, drawn by seed."""
     test: int = 300
+    """So many problems, drawn by seed, where none are published; the rest is train."""
 
     def __post_init__(self) -> None:
         at_least_one(dev=self.dev, test=self.test)

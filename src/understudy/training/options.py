@@ -8,20 +8,25 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Lora:
-    """Train a low-rank change of each of the ``targets`` instead of the weights themselves (Hu et al. 2021, arXiv 2106.09685).
+    """Train an adapter of the checkpoint, a low-rank change of its layers, instead of its weights (Hu et al. 2021, arXiv
+    2106.09685).
 
-    ``rank`` of the change: 8, as in most of the paper's tables and peft's default. It is scaled by ``alpha`` / ``rank`` (the
-    paper fixes alpha and does not tune it; peft's own default is 8, twice the rank is the usual choice). ``dropout`` on what
-    goes into it (peft: 0). ``targets``: "all-linear", every linear layer but the output (QLoRA, arXiv 2305.14314, found that
-    needed to match full training), or names of modules, "q_proj,v_proj". ``merge``: save the student merged, as a checkpoint
-    like any other; false saves the adapter alone, which needs peft and the directory it started from.
+    Needs ``pip install 'understudy[lora]'``.
     """
 
     rank: int = 8
+    """Of the change: 8, as in most of the paper's tables and peft's default."""
     alpha: int = 16
+    """The change is scaled by ``alpha`` / ``rank`` (the paper fixes it and does not tune it; peft's own default is 8, twice the
+    rank is the usual choice)."""
     dropout: float = 0.0
+    """On what goes into the change; 0 is peft's default."""
     targets: str = "all-linear"
+    """``all-linear``: every linear layer but the output (QLoRA, arXiv 2305.14314, found that needed to match full training); or
+    names of modules, "q_proj,v_proj"."""
     merge: bool = True
+    """Save the student merged, as a checkpoint like any other; false saves the adapter alone, which needs peft and the directory it
+    started from."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -36,28 +41,33 @@ class Lora:
 
 @dataclass(frozen=True)
 class StudentOptions:
-    """The student that every arm trains.
+    """The student that every arm trains: a ``checkpoint``, or one from scratch, made of the keys below ``lora``.
 
-    ``checkpoint``: a directory that `transformers` loads (an earlier student is one), or the name of a model on the Hugging
-    Face hub; ``lora`` trains an adapter of it instead of all its weights. None makes one from scratch, of the ``family``
-    ``llama`` (a causal decoder) or ``t5`` (an encoder and a decoder, ``layers`` each), ``hidden`` wide with ``heads`` attention
-    heads. The feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``rope_theta``: base of the rotary positions
-    (10,000: Su et al. 2021, arXiv 2104.09864). ``context``: most tokens of prompt and reply together.
-
-    ``tokenizer`` "words", for students from scratch: words that the training text has at least ``min_count`` times are
-    tokens, all others are spelled in letters, so any text can be read and written.
+    From scratch the feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``context`` holds for both.
     """
 
     checkpoint: str | None = None
+    """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), or a model of the Hugging Face
+    hub ("facebook/opt-125m"); without it the student is made from scratch."""
     lora: Lora | None = None
+    """Train an adapter of ``checkpoint``, not all its weights."""
     family: Literal["llama", "t5"] = "llama"
+    """``llama``: a causal decoder; ``t5``: an encoder and a decoder."""
     hidden: int = 128
+    """Its width, a multiple of twice ``heads``."""
     layers: int = 3
+    """Its depth; ``t5`` has so many in the encoder and so many in the decoder."""
     heads: int = 8
+    """Attention heads of each layer."""
     rope_theta: float = 10_000.0
+    """Base of the rotary positions (10,000: Su et al. 2021, arXiv 2104.09864); the example studies set 100 (docs/training.md)."""
     tokenizer: Literal["words"] = "words"
+    """Words that the training text has ``min_count`` times are tokens, all others are spelled in letters, so any text can be read
+    and written."""
     min_count: int = 1
+    """How often the training text must have a word that is a token."""
     context: int = 512
+    """Most tokens of prompt and reply together; longer examples are left out and counted."""
 
     def __post_init__(self) -> None:
         if self.lora is not None and self.checkpoint is None:
@@ -76,42 +86,42 @@ class StudentOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a student is trained: the same for every arm, unless an arm says otherwise.
-
-    ``steps`` of ``batch_size`` examples. ``visits``: what an epoch goes through. ``problem``: every problem once, one of its
-    examples drawn anew each time, so that problems weigh the same however many chains they have (SCoTD's
-    all_correct_paths_balanced, its default). ``example``: every example once (all_correct_paths).
-
-    ``optimizer`` ``muon``: Muon (Jordan 2024) with ``muon_rate`` for the matrices inside layers, AdamW with
-    ``learning_rate`` for embeddings, norms and the rest; ``adamw``: AdamW for all (a checkpoint wants this with 2e-5 or so:
-    SCoTD's configs/train.yaml). Warm-up over the share ``warmup`` of the steps, then down to 0 by ``schedule``.
-    ``clip``: largest norm of the gradient (SCoTD 0.5; 0: no limit).
-
-    ``reduction``: the loss is the mean over the target ``token``s of the batch (SCoTD), or over ``example``s of their
-    token means. ``precision`` "bfloat16": autocast, with weights and optimizer in float32.
-
-    ``micro_batch``: examples that go through the model at once; a step whose ``batch_size`` is larger adds the gradients of its
-    parts up, and is the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory.
-
-    ``checks``: how often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best
-    checkpoint is kept. ``save_every``: steps between saved states, from which an interrupted training goes on exactly.
-    """
+    """How a student is trained: the same for every arm, unless an arm says otherwise."""
 
     steps: int = 500
+    """Steps of the optimizer."""
     batch_size: int = 32
+    """Examples of one step."""
     visits: Literal["problem", "example"] = "problem"
+    """What an epoch goes through. ``problem``: every problem once, one of its examples drawn anew each time, so that problems
+    weigh the same however many chains they have (SCoTD's ``all_correct_paths_balanced``, its default). ``example``: every example
+    once (``all_correct_paths``)."""
     optimizer: Literal["muon", "adamw"] = "muon"
+    """``muon``: Muon (Jordan 2024) for the matrices inside layers, AdamW for embeddings, norms and the rest; ``adamw``: AdamW for
+    all."""
     learning_rate: float = 3e-3
+    """Of AdamW; a checkpoint wants ``adamw`` with 2e-5 or so (SCoTD's configs/train.yaml)."""
     muon_rate: float = 0.02
+    """Of Muon."""
     weight_decay: float = 0.0
+    """Of AdamW and of Muon."""
     warmup: float = 0.05
+    """Share of the steps in which the rates rise."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How they go down to 0 afterwards, or stay."""
     clip: float = 1.0
+    """Largest norm of the gradient (SCoTD 0.5); 0: no limit."""
     reduction: Literal["token", "example"] = "token"
+    """The loss is the mean over the target tokens of the batch (SCoTD), or over its examples of their token means."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """``bfloat16``: autocast; weights and optimizer stay in float32."""
     micro_batch: int = 0
+    """Examples that go through the model at once; a step whose ``batch_size`` is larger adds the gradients of its parts up, and is
+    the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
     checks: int = 4
+    """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept."""
     save_every: int = 100
+    """Steps between saved states, from which an interrupted training goes on exactly."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checks", "save_every"):

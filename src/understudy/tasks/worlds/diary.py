@@ -43,16 +43,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Diary:
-    """``train``, ``dev``, ``test``: problems of 1 to ``max_steps`` steps, equally many of each. ``longer_test``: problems of
-    one and two steps more than that, in the split ``test-longer``. ``distractor``: share of problems with an entry about
-    somebody else. No question is in two splits."""
+    """The procedural world: word problems about a week, with a teacher of its own. No question is in two splits."""
 
     train: int = 1000
+    """Problems of 1 to ``max_steps`` steps, equally many of each."""
     dev: int = 200
+    """Likewise."""
     test: int = 1000
+    """Likewise."""
     longer_test: int = 300
+    """Problems of one and two steps more than that, in the split "test-longer"."""
     max_steps: int = 4
+    """Most steps of a problem that is trained on."""
     distractor: float = 0.25
+    """Share of problems with an entry about somebody else, which does not count."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_steps <= len(DAYS) - 3:
