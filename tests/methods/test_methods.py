@@ -216,3 +216,24 @@ def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain(
     (solved,) = drive([(Path("p"), method.solve(PROBLEM.blind(), Path("p"), EMPTY))], {"student": engine})
     (sampled,) = drive([(Path("p"), method.sample(PROBLEM, Path("p"), EMPTY))], {"teacher": engine})
     assert (solved.value.finish, solved.value.answer, sampled.value.finish) == ("stop", "5", "length")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("<think>\n2 and 3.\n\nSo 5.\n</think>\n\nThe answer is 5."),
+        Reply("2 and 3.\n\nSo 5.\n</think>\nThe answer is 5."),
+        Reply("The answer is 5.", reasoning="2 and 3.\n\nSo 5."),
+    ],
+)
+def test_what_a_reasoning_teacher_thought_is_the_rationale(reply):
+    method = SCoTD(format=Format("messages"))
+    chain, _ = run(method.sample(PROBLEM, Path("p"), EMPTY), reply)
+    assert (chain.rationale, chain.answer, chain.finish) == ("2 and 3.\n\nSo 5.", "5", "stop")
+    (example,), _ = run(method.examples(PROBLEM, [chain], EMPTY))
+    assert [s.text for s in example.target] == ["2 and 3.\n\nSo 5. So the answer is: 5"]
+
+
+def test_a_thought_that_never_ends_is_a_reply_that_was_cut_off():
+    chain, _ = run(SCoTD(format=Format("messages")).sample(PROBLEM, Path("p"), EMPTY), Reply("<think>\nThe answer is 5."))
+    assert (chain.answer, chain.finish) == (None, "length")

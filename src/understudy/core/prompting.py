@@ -21,6 +21,7 @@ from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.errors import StudyError
 from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
+from understudy.core.thoughts import thought_of, with_thought
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
@@ -110,18 +111,23 @@ class Format:
         )
 
     def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
-        """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine."""
+        """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine.
+
+        Where it thought, the inside of the thought is the rationale; a thought that never ends is a reply that was cut off.
+        """
         filled = self._filled(problem, reply)
-        found = extract(filled.text, problem.kind, problem.choices, problem.question)
+        text = with_thought(reply.reasoning, filled.text)
+        found = extract(text, problem.kind, problem.choices, problem.question)
+        thought, begin = thought_of(text)
         return Chain(
             problem=problem.id,
             path=path.index,
-            text=filled.text,
-            rationale=filled.text[: found.start].strip(),
+            text=text,
+            rationale=thought or text[begin or 0 : found.start].strip(),
             answer=None if filled.reason else found.value,
             layer=filled.reason or found.layer,
             teacher="",
-            finish=reply.finish,
+            finish="length" if begin is None else reply.finish,
             tokens=reply.tokens,
             logprob=reply.mean_logprob,
             prompt=prompt_text(prompt),

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from understudy.core.answers import Found, extract, normalise
 from understudy.core.errors import DataError, nearest
+from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
 from understudy.corpus.formats.record import FIELDS, Asked, Lost, Record
-from understudy.corpus.formats.think import thought_of
 from understudy.corpus.matching import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows

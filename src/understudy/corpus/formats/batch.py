@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 from understudy.core.errors import DataError
+from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, Asked, Format, Lost, Read, Record, Row, finish_of, hints, with_thought
+from understudy.corpus.formats.record import NO_RECORD, Asked, Format, Lost, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}

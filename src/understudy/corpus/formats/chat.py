@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from understudy.core.asks import Message, Prompt
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompting import question_text
-from understudy.corpus.formats.record import NO_RECORD, Format, Lost, Read, Record, Row, hints, with_thought
+from understudy.core.thoughts import with_thought
+from understudy.corpus.formats.record import NO_RECORD, Format, Lost, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}

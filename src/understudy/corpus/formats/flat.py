@@ -13,8 +13,9 @@ from dataclasses import fields, replace
 from understudy.core import prompting
 from understudy.core.asks import Prompt
 from understudy.core.prompting import question_text
+from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, digest, to_json
-from understudy.corpus.formats.record import NO_RECORD, Format, Read, Record, Row, hints, in_one, text_of, with_thought
+from understudy.corpus.formats.record import NO_RECORD, Format, Read, Record, Row, hints, in_one, text_of
 
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 

@@ -151,11 +151,6 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     raise DataError(f"{where}: field {theirs!r} ({name}) must be a text, not {str(value)[:60]!r}")
 
 
-def with_thought(reasoning: Any, text: str) -> str:
-    """A reply whose thought came in a field of its own, as one text."""
-    return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text
-
-
 def in_one(prompt: Prompt) -> str:
     """A prompt as one text: a lone message is its content, several stand each under its role."""
     if not isinstance(prompt, str) and len(prompt) == 1:

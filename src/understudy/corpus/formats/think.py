@@ -10,27 +10,18 @@ never ends.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from understudy.core.answers.spans import after_thought, fold
 from understudy.core.prompting import ANSWER, answer_text, question_text
+from understudy.core.thoughts import has_tags, thought_of, with_thought
 from understudy.core.values import Chain, Problem
-from understudy.corpus.formats.record import FIELDS, NO_RECORD, Format, Read, Record, Row, hints, text_of, with_thought
+from understudy.corpus.formats.record import FIELDS, NO_RECORD, Format, Read, Record, Row, hints, text_of
 
 _USUAL = {
     "text": ("text", "response", "output", "completion", "generation", "content"),
     "question": ("question", "prompt", "problem", "instruction", "input"),
     "reasoning": ("reasoning_content", "reasoning", "thinking"),
 }
-_TAGS = re.compile(r"</?think(?:ing)?>", re.I)
-
-
-def thought_of(text: str) -> tuple[str, int | None]:
-    """(the thought without its tags, where the reply proper begins) of a reply; the place is 0 where it has no thought, None
-    where its thought never ends."""
-    begin = after_thought(fold(text))
-    return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
 
 
 def _named(row: Row, names: Mapping[str, str]) -> dict[str, str]:
@@ -41,7 +32,7 @@ def _named(row: Row, names: Mapping[str, str]) -> dict[str, str]:
 
 def _thinks(row: Row, names: Mapping[str, str]) -> bool:
     text, named = row.get(names["text"]), row.get(names["reasoning"])
-    return isinstance(text, str) and (isinstance(named, str) or _TAGS.search(text) is not None)
+    return isinstance(text, str) and (isinstance(named, str) or has_tags(text))
 
 
 def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:

@@ -1,0 +1,27 @@
+"""The thought of a reasoning model: in ``<think>`` tags before the reply proper, or in a field of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from understudy.core.answers.spans import after_thought, fold
+
+_TAGS = re.compile(r"</?think(?:ing)?>", re.I)
+
+
+def has_tags(text: str) -> bool:
+    """Whether a thought begins or ends in ``text``."""
+    return _TAGS.search(text) is not None
+
+
+def thought_of(text: str) -> tuple[str, int | None]:
+    """(the thought without its tags, where the reply proper begins) of a reply; the place is 0 where it has no thought, None
+    where its thought never ends."""
+    begin = after_thought(fold(text))
+    return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
+
+
+def with_thought(reasoning: Any, text: str) -> str:
+    """A reply whose thought came in a field of its own, as one text."""
+    return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text
