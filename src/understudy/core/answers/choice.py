@@ -35,7 +35,7 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     if match is None:
         return by_text if strict or by_text.found else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
     sign = next(group for group in match.groups() if group)
-    if by_text.found and (sign.isdigit() or match["bare"] == "A"):
+    if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
     if match["bare"] in ("A", "I") and _is_word(span, match.end()):
         return by_text if by_text.found or strict else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
