@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/understudy demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout=3600

@@ -1,8 +1,7 @@
 """AQuA-RAT: algebra with five options and rationales (Ling et al. 2017, arXiv 1705.04146). Apache-2.0.
 
-    {"question": "A grocery sells a bag of ice for $1.25, and makes 20% profit. If it sells 500 bags of ice, how much total profit
-     does it make?", "options": ["A)125", "B)150", "C)225", "D)250", "E)275"], "rationale": "Profit per bag = 1.25 * 0.20 = 0.25\\n
-     Total profit = 500 * 0.25 = 125\\nAnswer is A.", "correct": "A"}
+    {"question": "A shop sells a pen for $2 and makes 10% profit on it. What is the profit on 50 pens?", "options": ["A)10", "B)15",
+     "C)20", "D)25", "E)30"], "rationale": "Profit per pen = 2 * 0.10 = 0.2\\nTotal = 50 * 0.2 = 10\\nAnswer is A.", "correct": "A"}
 
 Get: github.com/google-deepmind/AQuA (train.json, dev.json, test.json, one object a line; as the loading script of `datasets` reads
 them), or huggingface.co/datasets/deepmind/aqua_rat (raw). Splits as published: 97,467 train, 254 dev, 254 test.

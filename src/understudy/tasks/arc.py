@@ -1,9 +1,7 @@
 """ARC: science exam questions, easy and challenge (Clark et al. 2018, arXiv 1803.05457). CC BY-SA 4.0.
 
-    {"id": "Mercury_7220990", "question": {"stem": "Which factor will most likely cause a person to develop a fever?", "choices":
-     [{"text": "a leg muscle relaxing after exercise", "label": "A"}, {"text": "a bacterial population in the bloodstream", "label":
-     "B"}, {"text": "several viral particles on the skin", "label": "C"}, {"text": "carbohydrates being digested in the stomach",
-     "label": "D"}]}, "answerKey": "B"}
+    {"id": "Mercury_1", "question": {"stem": "What does a plant need to make food?", "choices": [{"text": "light", "label": "A"},
+     {"text": "sound", "label": "B"}, {"text": "salt", "label": "C"}, {"text": "wind", "label": "D"}]}, "answerKey": "A"}
 
 Options are labelled A to E in some questions and 1 to 5 in others; the answer here is the letter of the option's place in both.
 

@@ -1,11 +1,11 @@
 """ASDiv: 2,305 word problems of many kinds, grades 1 to 6 (Miao et al. 2020, arXiv 2106.15772). CC BY-NC 4.0.
 
-    <Problem ID="nluds-0001" Grade="1" Source="http://www.k5learning.com">
-      <Body>Seven red apples and two green apples are in the basket.</Body>
-      <Question>How many apples are in the basket?</Question>
+    <Problem ID="nluds-0001" Grade="1" Source="http://...">
+      <Body>Three cups and four plates are on the table.</Body>
+      <Question>How many things are on the table?</Question>
       <Solution-Type>Addition</Solution-Type>
-      <Answer>9 (apples)</Answer>
-      <Formula>7+2=9</Formula>
+      <Answer>7 (things)</Answer>
+      <Formula>3+4=7</Formula>
     </Problem>
 
 Get: github.com/chaochun/nlu-asdiv-dataset, dataset/ASDiv.xml (a row of it as above stands in public code), or

@@ -1,7 +1,7 @@
 """Coin flip: whether a coin is still heads up after four people (Wei et al. 2022, arXiv 2201.11903). MIT licence (the files).
 
-    {"examples": [{"question": "A coin is heads up. Whitney flips the coin. Erika does not flip the coin. Tj does not flip the coin.
-     Benito flips the coin. Is the coin still heads up? Note that \\"flip\\" here means \\"reverse\\".", "answer": "yes"}, ...]}
+    {"examples": [{"question": "A coin is heads up. Ana flips the coin. Ben does not flip the coin. Eva does not flip the coin. Tom
+     flips the coin. Is the coin still heads up? Note that \\"flip\\" here means \\"reverse\\".", "answer": "yes"}, ...]}
 
 Get: github.com/kojima-takeshi188/zero_shot_cot (arXiv 2205.11916), dataset/coin_flip/coin_flip.json, 500 questions. There are no
 splits: `test` and `dev` questions are drawn by seed, the rest is train.

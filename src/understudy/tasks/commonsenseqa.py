@@ -1,9 +1,8 @@
 """CommonsenseQA: five options, one right by common sense (Talmor et al. 2019, arXiv 1811.00937). MIT licence.
 
-    {"answerKey": "A", "id": "1afa02df02c908a558b4036e80242fac", "question": {"question_concept": "revolving door", "choices":
-     [{"label": "A", "text": "bank"}, {"label": "B", "text": "library"}, {"label": "C", "text": "department store"}, {"label": "D",
-     "text": "mall"}, {"label": "E", "text": "new york"}], "stem": "A revolving door is convenient for two direction travel, but it
-     also serves as a security measure at a what?"}}
+    {"answerKey": "A", "id": "0a1b", "question": {"question_concept": "umbrella", "choices": [{"label": "A", "text": "rain"},
+     {"label": "B", "text": "sunday"}, {"label": "C", "text": "music"}, {"label": "D", "text": "sleep"}, {"label": "E", "text":
+     "salt"}], "stem": "What would make somebody open an umbrella?"}}
 
 Get: tau-nlp.org/commonsenseqa (train_rand_split.jsonl, dev_rand_split.jsonl; test_rand_split_no_answers.jsonl), or
 huggingface.co/datasets/tau/commonsense_qa (question a text, choices lists of labels and texts, question_concept beside them; the

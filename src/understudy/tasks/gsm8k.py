@@ -1,10 +1,9 @@
 """GSM8K: grade school mathematics in two to eight steps (Cobbe et al. 2021, arXiv 2110.14168). MIT licence.
 
-    {"question": "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many clips did
-     Natalia sell altogether in April and May?", "answer": "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\\nNatalia sold 48+24 =
-     <<48+24=72>>72 clips altogether in April and May.\\n#### 72"}
+    {"question": "Ana buys 12 pens and gives half of them to Ben. How many pens do they have altogether if Ben had 3?", "answer":
+     "Ana gives Ben 12/2 = <<12/2=6>>6 pens.\\nBen has 3+6 = <<3+6=9>>9 pens.\\nThey have 6+9 = <<6+9=15>>15 pens.\\n#### 15"}
 
-Socratic: each line of the answer is "How many clips did Natalia sell in May? ** Natalia sold 48/2 = <<48/2=24>>24 clips in May."
+Socratic: each line of the answer is "How many pens does Ana give to Ben? ** Ana gives Ben 12/2 = <<12/2=6>>6 pens."
 
 Get: github.com/openai/grade-school-math, grade_school_math/data (train.jsonl, test.jsonl, train_socratic.jsonl,
 test_socratic.jsonl: read there), or huggingface.co/datasets/openai/gsm8k (main, socratic). Splits: 7,473 train, 1,319 test; there

@@ -1,7 +1,7 @@
 """Last letters: the last letters of four names, joined (Wei et al. 2022, arXiv 2201.11903). MIT licence (the file).
 
-    {"examples": [{"question": "Take the last letters of each words in \\"Silvia Carolina Stan Chuck\\" and concatenate them.",
-     "answer": "aank"}, ...]}
+    {"examples": [{"question": "Take the last letters of each words in \\"Ana Ben Eva Tom\\" and concatenate them.", "answer":
+     "anam"}, ...]}
 
 Get: github.com/kojima-takeshi188/zero_shot_cot (arXiv 2205.11916), dataset/last_letters/last_letters.json, 500 questions. There are
 no splits: `test` and `dev` questions are drawn by seed, the rest is train.

@@ -1,9 +1,8 @@
 """OpenBookQA: elementary science, four options, an open book of facts (Mihaylov et al. 2018, arXiv 1809.02789). No
 licence is stated with the data.
 
-    {"id": "7-980", "question": {"stem": "The sun is responsible for", "choices": [{"text": "puppies learning new tricks", "label":
-     "A"}, {"text": "children growing up and getting old", "label": "B"}, {"text": "flowers wilting in a vase", "label": "C"},
-     {"text": "plants sprouting, blooming and wilting", "label": "D"}]}, "answerKey": "D"}
+    {"id": "7-1", "question": {"stem": "A puddle is gone at noon because the water", "choices": [{"text": "froze", "label": "A"},
+     {"text": "evaporated", "label": "B"}, {"text": "burned", "label": "C"}, {"text": "rusted", "label": "D"}]}, "answerKey": "B"}
 
 Get: allenai.org/data/open-book-qa, OpenBookQA-V1-Sep2018/Data (Main/train.jsonl, dev.jsonl, test.jsonl; in Additional the same
 as train_complete.jsonl with "fact1", the fact of the book that the question is about), or

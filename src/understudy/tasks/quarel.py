@@ -1,9 +1,8 @@
 """QuaRel: stories about qualitative relations, two options (Tafjord et al. 2019, arXiv 1811.08048). The hub's card
 states no licence.
 
-    {"id": "QuaRel_V1_B5_1403", "answer_index": 0, "logical_forms": [...], "logical_form_pretty": "qrel(time, lower, world1) ...",
-     "world_literals": {...}, "question": "John and Rita are going for a run.  Rita gets tired and takes a break on the park bench.
-     After twenty minutes in the park, who has run farther? (A) John (B) Rita"}
+    {"id": "QuaRel_V1_1", "answer_index": 0, "logical_forms": [...], "logical_form_pretty": "qrel(smoothness, higher, world1) ...",
+     "world_literals": {...}, "question": "A sled goes over ice and then over grass. Where is it faster? (A) ice (B) grass"}
 
 The options stand in the question, at its end or within its last sentence; there they stay, as SCoTD shows them, and are
 ``choices`` too: what follows "(A)" up to "(B)", and what follows that.

@@ -1,10 +1,8 @@
 """ScienceQA: school science with lectures and explanations (Lu et al. 2022, arXiv 2209.09513). CC BY-NC-SA 4.0.
 
-    {"4": {"question": "Which figure of speech is used in this text?\\nSing, O goddess, the anger of Achilles son of Peleus, that
-     brought countless ills upon the Achaeans.\\n—Homer, The Iliad", "choices": ["chiasmus", "apostrophe"], "answer": 1, "hint": "",
-     "image": null, "task": "closed choice", "grade": "grade11", "subject": "language science", "topic": "figurative-language",
-     "category": "Literary devices", "skill": "Classify the figure of speech: ...", "lecture": "...", "solution": "The text
-     uses apostrophe, a direct address to an absent person or a nonhuman entity. ...", "split": "test"}, ...}
+    {"4": {"question": "Which word names a colour?", "choices": ["run", "green"], "answer": 1, "hint": "", "image": null, "task":
+     "closed choice", "grade": "grade2", "subject": "language science", "topic": "vocabulary", "category": "Words", "skill": "...",
+     "lecture": "...", "solution": "Green is a colour. ...", "split": "test"}, ...}
 
 The hint is the question's context; the rationale is the solution. About half of the questions come with a picture, which no student
 here can see: they are left out.

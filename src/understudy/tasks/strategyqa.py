@@ -1,10 +1,8 @@
 """StrategyQA: yes/no questions whose steps are implicit in the question (Geva et al. 2021, arXiv 2101.02235). MIT licence.
 
-    {"qid": "e0044a7b4d146d611e73", "term": "Albany, Georgia", "description": "City in Georgia, United States", "question": "Will
-     the Albany in Georgia reach a hundred thousand occupants before the one in New York?", "answer": false, "facts": ["Albany, GA
-     has around 75,000 people", "Albany, NY has almost 100,000 people"], "decomposition": ["What is the population of Albany,
-     Georgia?", "What is the population of Albany, New York?", "What is the difference between 100,000 and #1?", ...],
-     "evidence": [...]}
+    {"qid": "e0", "term": "Penguin", "description": "Bird", "question": "Could a penguin see over a tall hedge?", "answer": false,
+     "facts": ["A penguin is about 1 metre tall", "A tall hedge is 2 metres"], "decomposition": ["How tall is a penguin?", "How tall
+     is a tall hedge?", "Is #1 more than #2?"], "evidence": [...]}
 
 In a decomposition ``#1`` is the answer to the first question; those answers are not in the data. Facts are the rationale.
 

@@ -1,7 +1,7 @@
 """SVAMP: one- and two-step word problems, varied so that shallow reading fails (Patel et al. 2021, arXiv 2103.07191). MIT licence.
 
-    {"ID": "chal-1", "Body": "Each pack of dvds costs 76 dollars. If there is a discount of 25 dollars on each pack", "Question":
-     "How much do you have to pay to buy each pack?", "Equation": "( 76.0 - 25.0 )", "Answer": 51.0, "Type": "Subtraction"}
+    {"ID": "chal-1", "Body": "A box of chalk costs 9 coins. There is a discount of 2 coins on each box", "Question": "How much do
+     you pay for a box?", "Equation": "( 9.0 - 2.0 )", "Answer": 7.0, "Type": "Subtraction"}
 
 Get: github.com/arkilpatel/SVAMP, SVAMP.json, or huggingface.co/datasets/ChilleD/SVAMP (the same fields, 700 train and 300 test; as
 in uses of both in public code). SVAMP.json, 1,000 problems, has no splits: `test` and `dev` of them are drawn by seed, the rest
