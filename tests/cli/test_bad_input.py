@@ -120,6 +120,11 @@ CASES = {
     "deeply nested": ({"q.jsonl": "[" * 100_000}, {}, "q.jsonl, line 1: not JSON"),
     "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, after line 1: not a table"),
     "too many cells": ({"q.csv": "question,answer\na,1,2\n"}, {"task.path": "q.csv"}, "q.csv, line 2: more fields"),
+    "a column twice": (
+        {"q.csv": "question,answer,answer\na,1,2\n"},
+        {"task.path": "q.csv"},
+        "line 1: the column 'answer' is there twice",
+    ),
     "not Parquet": ({"q.parquet": "hello"}, {"task.path": "q.parquet"}, "q.parquet: not a Parquet file"),
     "JSON without rows": ({"q.json": '{"a": 1}'}, {"task.path": "q.json"}, "q.json: an object with 0 lists"),
     "no question": (with_row(3, question=...), {}, r"q.jsonl, line 4: field 'question' must be a text .*the row has: id, answer"),
@@ -238,12 +243,12 @@ ENDPOINTS = {
     "another JSON": (lambda *_: {"hello": 1}, "not an answer of an OpenAI-compatible endpoint"),
     "no choices": (lambda *_: {"choices": []}, "not an answer of an OpenAI-compatible endpoint"),
     "a choice without text": (lambda *_: {"choices": [{}]}, "a choice without text"),
-    "useless replies": (lambda *_: completion(" Well."), "hardly any can be used"),
+    "useless replies": (lambda *_: completion(" Well."), "first 10 replies: 10 unparsed, .*hardly any can be used"),
 }
 
 
 def endpoint(url):
-    named = {"engine": "endpoint", "url": url, "model": "tiny", "retries": 0, "first_look": 6, "chains": "[]"}
+    named = {"engine": "endpoint", "url": url, "model": "tiny", "retries": 0, "first_look": 10, "chains": "[]"}
     return [word for key, value in named.items() for word in ("--set", f"teacher.{key}={value}")]
 
 

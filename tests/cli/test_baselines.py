@@ -100,7 +100,7 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     ("change", "says"),
     [
         ("arms.3.model=trained", "method 'few_shot' trains nothing"),
-        ("student.checkpoint=nowhere", "there is no directory"),
+        ("student.checkpoint=nowhere", "no such directory"),
         ("exemplars.n=13", "only 12 training problems have a rationale"),
         ("teacher.options.format.style=messages", 'need teacher.api = "chat"'),
         ("exemplars.file=e.jsonl", "not both"),

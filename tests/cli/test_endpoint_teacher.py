@@ -145,3 +145,26 @@ def test_try_says_what_the_run_will_cost(tmp_path, study):
     assert "3 read, 5 written, cost 0.1" in ran.out, ran.out + ran.err
     assert "; cost 0.21" in ran.out
     assert "90 chains: about 270 tokens to read and 450 to write, 9.27 at the study's price" in " ".join(ran.out.split())
+
+
+def test_few_replies_that_are_useless_are_told_too(tmp_path, study):
+    with Server(lambda *_: completion(" Well.")) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", "--set", "teacher.samples=1", cwd=tmp_path)
+    assert (ran.code, "first 30 replies: 30 unparsed" in ran.err) == (2, True), ran.out + ran.err
+
+
+def test_asks_that_fail_are_told_and_when_nearly_all_do_the_sampling_stops(tmp_path, study):
+    def some(path, body, n):
+        return answer(path, body, n) if n % 3 == 0 else web.json_response({"error": "too long"}, status=400)
+
+    with Server(some) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", cwd=tmp_path)
+        assert (ran.code, "60 asks FAILED" in ran.out, " failed; where" in ran.out) == (3, True, True), ran.out + ran.err
+        rare = understudy("sample", "s.toml", "--set", "teacher.model=other", "--set", "teacher.concurrency=1", cwd=tmp_path)
+    assert rare.code == 3, rare.err
+    with Server(lambda path, body, n: answer(path, body, n) if n == 1 else some(path, body, 1)) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", "--out", "runs/rare", cwd=tmp_path)
+    assert (ran.code, "49 failed: hardly any can be used" in ran.err, "too long" in ran.err) == (2, True, True), ran.err

@@ -83,6 +83,8 @@ def test_options_and_context_are_written_once():
     assert Format().asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
     inside = Problem("c", "Which? (A) sun (B) moon", "option", "B", choices=("sun", "moon"))
     assert Format().asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
+    named = Problem("c", "Is the sun or the moon hot?", "option", "A", choices=("sun", "moon"))
+    assert Format().asking(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", "which is (a)?"
     assert Format().telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
 
 

@@ -24,10 +24,10 @@ def outcome(problem: Problem, answer: str | None, by: Check = same) -> Outcome:
 
     Raises StudyError where ``by`` says anything but CORRECT, WRONG or UNDECIDABLE.
     """
-    if problem.answer is None:
-        return Outcome.NO_GOLD
     if answer is None:
         return Outcome.UNPARSED
+    if problem.answer is None:
+        return Outcome.NO_GOLD
     said = by(problem, answer)
     if said not in _SAYS or not isinstance(said, Outcome):
         raise StudyError(

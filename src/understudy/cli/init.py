@@ -49,8 +49,18 @@ def main(verb: str, argv: Sequence[str]) -> int:
         load_study(to).make_task().problems(seed=0)
     except UserError as error:
         console.print(Text(f"not all of it can be read so yet: {printable(str(error))}", style="yellow"))
+    if found.layout.kind == "text" and (hint := _hint(found)):
+        console.print(Text(hint, style="yellow"))
     console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))
     return DONE
+
+
+def _hint(found: Guess) -> str:
+    """What to know of answers that are texts."""
+    said = str(found.example.get(str(found.fields.get("answer")), ""))
+    if "####" in said:
+        return 'the answers look like GSM8K\'s, with their rationale before ####: take task.name = "gsm8k"'
+    return "the answers are whole texts: comparing them says little; give a field with the short answer" if len(said) > 100 else ""
 
 
 def _show(found: Guess, console: Console) -> None:

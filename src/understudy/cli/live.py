@@ -94,7 +94,8 @@ class _Rate(ProgressColumn):
 def summary(kind: str, says: Mapping[str, Any]) -> str:
     """One line of what a finished stage says of itself."""
     if kind == "chains":
-        return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}"
+        failed = f", {says['errors']:,} asks FAILED" if says.get("errors") else ""
+        return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}{failed}"
     if kind == "problems":
         return ", ".join(f"{name.removeprefix('in ')} {n:,}" for name, n in says.items() if name.startswith("in "))
     if kind == "verdicts":

@@ -66,12 +66,16 @@ def show(name: str, says: Mapping[str, Any], n: int, console: Console) -> None:
         over = "  too long" if low > says["context"] else ""
         console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
     for example in says["shown"][:n]:
-        line = Text("\n")
+        line, bears = Text("\n"), False
         for text, weight in example["tokens"]:
             shown = printable(text).replace("\n", "⏎")
+            if bears != (weight != 0):  # without colours the brackets say it
+                line.append("⟦" if weight else "⟧", style="bold")
+            bears = weight != 0
             line.append(shown, style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
             if weight not in (0, 1):
                 line.append(f"({weight:g})", style="yellow")
             line.append("·", style="dim")
+        line.append("⟧" if bears else "", style="bold")
         console.print(line)
-    console.print(Text("\ndim: read; green: bears loss; · parts tokens; ⏎ is a line break\n", style="dim"))
+    console.print(Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim"))

@@ -158,12 +158,17 @@ class Format:
 def question_text(problem: Problem) -> str:
     """Context, question and options, as both teacher and student see them.
 
-    Options go on lines of their own as in SCoTD's CommonsenseQA prompts, unless the question has them in its text (QuaRel).
+    Options go on lines of their own as in SCoTD's CommonsenseQA prompts, unless the question has them, with their letters, in its
+    text (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    if problem.choices and not all(choice in problem.question for choice in problem.choices):
+    if problem.choices and not all(_labelled(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)
+
+
+def _labelled(question: str, i: int, choice: str) -> bool:
+    return re.search(rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}", question, re.I) is not None
 
 
 def answer_text(answer: str, kind: AnswerKind) -> str:

@@ -65,6 +65,9 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", restkey="", strict=True)
         try:
+            names = reader.fieldnames or ()
+            if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+                raise DataError(f"{path}, line 1: the column {twice[0]!r} is there twice; give every column a name of its own")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row:

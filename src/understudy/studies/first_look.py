@@ -11,25 +11,30 @@ from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem
 
 USELESS = 0.9
-"""The sampling stops where more than this share of the first replies cannot become a training example."""
+"""The sampling stops where more than this share of the first asks cannot become a training example."""
+ENOUGH = 10
+"""So many asks say something of the others."""
 
 
-def first_look(chains: Sequence[Chain], problems: Mapping[str, Problem], by: Check = same) -> str:
-    """One line on the first ``chains``: accuracy against gold by the check ``by``, unparsed, cut off, refused, disagreement.
+def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], by: Check = same) -> str:
+    """One line on the first asks: the ``chains`` they gave, by the check ``by``, and the errors of those that ``failed``.
 
-    Raises StudyError, saying what to look at, where nearly all are useless.
+    Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
+    all of at least `ENOUGH` are useless.
     """
     counted = Counter(check(problems[chain.problem], chain, by).outcome for chain in chains)
-    n = len(chains)
+    n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
-    lost = {"unparsed": Outcome.UNPARSED, "cut off": Outcome.TRUNCATED, "refused": Outcome.REFUSED}
-    report = f"first {n} replies: {right}" + ", ".join(f"{counted[o]} {name}" for name, o in lost.items())
-    if n and sum(counted[outcome] for outcome in lost.values()) > USELESS * n:
+    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
+    lost |= {"failed": len(failed)} if failed else {}
+    report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
+    if n >= ENOUGH and sum(lost.values()) > USELESS * n:
         raise StudyError(
-            f"{report}: hardly any can be used, so the sampling was stopped; what came is in the ledger. Look at them with "
-            "`understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, exemplars), is "
-            "teacher.options.max_tokens large enough, is task.kind right? teacher.first_look = 0 goes on all the same"
+            f"{report}: hardly any can be used, so the sampling was stopped; what came is in the ledger. "
+            + (f"The first error: {failed[0]} " if failed else "")
+            + "Look at them with `understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, "
+            "exemplars), is teacher.options.max_tokens large enough, is task.kind right? teacher.first_look = 0 goes on anyway"
         )
     split = _disagreement(chains)
     if split is None:

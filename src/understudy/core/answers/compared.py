@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from understudy.core.answers import choice, date, expression, number, yes_no
@@ -22,13 +23,17 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
         case "yes_no":
             return yes_no.read(value, strict=True).value
         case "number":
-            return number.read(value, strict=True).value
+            return None if _DATED.fullmatch(value) else number.read(value, strict=True).value
         case "date":
             return date.read(value, strict=True).value
         case "text":
             return canonical(value) or None
         case "expression":
             return expression.read(value, strict=True).value
+
+
+_DATED = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{2,4}\s*|\s*\d{4}-\d{2}-\d{2}\s*")
+"""A date in figures, which is no arithmetic."""
 
 
 def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: Sequence[str] = ()) -> Outcome:

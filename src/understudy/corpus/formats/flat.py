@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 
 from understudy.core import prompting
 from understudy.core.asks import Prompt
+from understudy.core.errors import DataError
 from understudy.core.prompting import question_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, digest, to_json
@@ -44,6 +45,8 @@ def chain_row(chain: Chain) -> Row:
 
 
 def _prompt_completion(prompt: Prompt, completion: str) -> Row:
+    if not isinstance(prompt, str) and len(prompt) > 1:
+        raise DataError("examples with several messages have no prompt that is one text; export them as messages or sharegpt")
     return {"prompt": in_one(prompt), "completion": completion}
 
 

@@ -81,14 +81,19 @@ def sample(
     flows = teacher_flows(problems, pool, teacher, arguments["seed"])
     by_id = {problem.id: problem for problem in problems}
     told = counting(progress, "chains", len(problems) * teacher.samples)
-    first: list[Chain] = []
+    first: list[Done[Chain]] = []
+
+    def look() -> None:
+        got = [done.value for done in first if done.value is not None]
+        failed = [str(done.error) for done in first if done.value is None]
+        progress("chains", 0, 0, first_look(got, failed, by_id, find("check", arguments["judged_by"])))
 
     def on_end(done: Done[Chain]) -> None:
         told(done)
-        if done.value is not None and len(first) < teacher.first_look:
-            first.append(done.value)
+        if len(first) < teacher.first_look:
+            first.append(done)
             if len(first) == teacher.first_look:
-                progress("chains", 0, 0, first_look(first, by_id, find("check", arguments["judged_by"])))
+                look()
 
     chains, errors = [], []
     decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
@@ -109,6 +114,8 @@ def sample(
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
+    if len(first) < teacher.first_look:
+        look()
     order = {problem.id: i for i, problem in enumerate(problems)}
     return sorted(chains, key=lambda c: (order[c.problem], c.path)), errors
 
