@@ -161,9 +161,7 @@ def test_asks_that_fail_are_told_and_when_nearly_all_do_the_sampling_stops(tmp_p
     with Server(some) as server:
         study(server.url)
         ran = understudy("sample", "s.toml", cwd=tmp_path)
-        assert (ran.code, "60 asks FAILED" in ran.out, " failed; where" in ran.out) == (3, True, True), ran.out + ran.err
-        rare = understudy("sample", "s.toml", "--set", "teacher.model=other", "--set", "teacher.concurrency=1", cwd=tmp_path)
-    assert rare.code == 3, rare.err
+    assert (ran.code, "60 asks FAILED" in " ".join(ran.out.split())) == (3, True), ran.out + ran.err
     with Server(lambda path, body, n: answer(path, body, n) if n == 1 else some(path, body, 1)) as server:
         study(server.url)
         ran = understudy("sample", "s.toml", "--out", "runs/rare", cwd=tmp_path)

@@ -53,6 +53,7 @@ def test_a_run_imports_no_plug_in_by_itself(ran, fresh):
     with pytest.raises(DataError, match=r"unknown check 'game24'.*the study had --plugin .*game24\.py"):
         open_run(ran / "runs" / "game24")
     named = understudy("results", "runs/game24", "--plugin", "game24/game24.py", "--json", cwd=ran)
+    assert named.code == 0, named.err
     assert {row["arm"] for row in json.loads(named.out)} == {"SCoTD", "SCoTD, asked again"}
 
 

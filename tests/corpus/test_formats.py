@@ -346,16 +346,17 @@ EXAMPLES = [
 ]
 
 
-def exported_examples(tmp_path, name, **options):
-    says = export_examples(EXAMPLES, format=name, to=tmp_path / "e.jsonl", card=CorpusCard(), **options)
+def exported_examples(tmp_path, name, examples=None, **options):
+    says = export_examples(examples or EXAMPLES, format=name, to=tmp_path / "e.jsonl", card=CorpusCard(), **options)
     return [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()], says
 
 
 def test_examples_are_pairs_of_what_is_read_and_what_is_learned(tmp_path):
-    rows, says = exported_examples(tmp_path, "prompt-completion")
-    pairs = [("Q: a\nA:", " b\n\n"), ("[system]\nBe brief.\n[user]\na", "b"), ("a", "bc")]
-    assert [(row["prompt"], row["completion"]) for row in rows] == pairs
-    assert says == {"examples": 3, "lost": {"weights of parts of the target": 1}}
+    rows, says = exported_examples(tmp_path, "prompt-completion", [EXAMPLES[0], EXAMPLES[2]])
+    assert [(row["prompt"], row["completion"]) for row in rows] == [("Q: a\nA:", " b\n\n"), ("a", "bc")]
+    assert says == {"examples": 2, "lost": {"weights of parts of the target": 1}}
+    with pytest.raises(DataError, match="several messages have no prompt that is one text"):
+        exported_examples(tmp_path, "prompt-completion")
     rows, _ = exported_examples(tmp_path, "messages", bare=True)
     assert rows[1] == {"messages": [{"role": "system", "content": "Be brief."}, user("a"), assistant("b")]}
     rows, _ = exported_examples(tmp_path, "alpaca", bare=True)

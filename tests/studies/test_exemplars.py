@@ -42,6 +42,13 @@ def test_exemplars_written_by_hand_come_from_a_file(tmp_path):
         mark_exemplars(PROBLEMS, options, seed=0)
 
 
+def test_a_training_question_that_is_given_as_an_exemplar_leaves_training(tmp_path):
+    path = tmp_path / "e.jsonl"
+    path.write_text(json.dumps({"question": " 3? ", "answer": 3, "rationale": "It is 3."}) + "\n")
+    marked = mark_exemplars(PROBLEMS, Exemplars(file=str(path)), seed=0)
+    assert {p.id for p in PROBLEMS} - {p.id for p in marked} == {"p3"}
+
+
 def _path():
     from understudy.core.asks import Path
 

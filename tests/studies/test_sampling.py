@@ -32,5 +32,5 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
 
 def test_the_first_look_judges_by_the_check_of_the_study():
     problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
-    assert first_look([chain], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
-    assert first_look([chain], {"p": problem}, lambda *_: Outcome.CORRECT).startswith("first 1 replies: 1 of 1 agree")
+    assert first_look([chain], [], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, lambda *_: Outcome.CORRECT).startswith("first 1 replies: 1 of 1 agree")

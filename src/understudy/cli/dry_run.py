@@ -42,8 +42,8 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
 
 
 def _memory(plan: Plan, stage: Stage) -> str:
-    found, examples = student_memory(plan, stage)
-    return f"{size(found.total(examples))} at {stage.arguments['student']['context']} tokens, {examples} at once"
+    found, examples, context = student_memory(plan, stage)
+    return f"{size(found.total(examples))} at {context} tokens, {examples} at once"
 
 
 def _requests(plan: Plan, directory: Path, console: Console) -> None:

@@ -12,12 +12,14 @@ from understudy.core.values import Problem
 from understudy.sampling.pool import ExemplarPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
+from understudy.tasks.overlap import exact
 
 SPLIT = "exemplars"
 
 
 def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
-    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened.
+    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened. A training problem
+    with the question of a given exemplar leaves; one of another split is left to the overlap rule.
 
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
@@ -27,7 +29,8 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
         bare = next((p.id for p in shown if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
             raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
-        return [*problems, *shown]
+        questions = {exact(problem) for problem in shown}
+        return [*(p for p in problems if p.split != "train" or exact(p) not in questions), *shown]
     if not options.n:
         return list(problems)
     able = sorted(p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale"))

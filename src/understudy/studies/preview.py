@@ -11,6 +11,7 @@ from understudy.core.asks import Call, Decoding, Request
 from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
+from understudy.engines.checkpoint import read_config
 from understudy.sampling.ledger import Ledger
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
 from understudy.studies.jobs.chains import make_teacher, teacher_flows
@@ -72,8 +73,8 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     return TeacherRequests(total, bought)
 
 
-def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int]:
-    """What training a student stage takes at the most, and its micro-batch: every example as long as the context allows.
+def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:
+    """What training a student stage takes at the most, its micro-batch, and the context: every example is as long as that.
 
     The vocabulary of a student from scratch is taken to be the words of the training questions; the chains' come on top.
     """
@@ -83,14 +84,17 @@ def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int]:
     if student.checkpoint is None:
         words = len({word for p in load_problems(plan) if p.split == "train" for word in p.question.split()}) + LETTERS
     shape = planned_shape(student, vocabulary=words)
-    half = student.context // 2
-    most = student.context if shape.encoder else student.context - half
-    found = estimate(shape, options, source=student.context if shape.encoder else half, target=most)
+    context = student.context
+    if student.checkpoint is not None:
+        context = min(context, read_config(Path(student.checkpoint)).get("max_position_embeddings") or context)
+    half = context // 2
+    most = context if shape.encoder else context - half
+    found = estimate(shape, options, source=context if shape.encoder else half, target=most)
     wanted = min(options.micro_batch or options.batch_size, options.batch_size)
     free = free_memory()
     if options.micro_batch or free is None:
-        return found, wanted
-    return found, max(1, found.fitting(free - found.weights, wanted))
+        return found, wanted, context
+    return found, max(1, found.fitting(free - found.weights, wanted)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -280,7 +280,7 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     if scratch:
         which = "The students" if len(scratch) == len(trained) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
-    pointed = [arm.name for arm in study.arms if study.method(arm).format.numbers == "pointers"]
+    pointed = [arm.name for arm in study.arms if arm.options.get("format", {}).get("numbers") == "pointers"]
     if pointed:
         yield (
             f"Numbers are pointers in {', '.join(pointed)}: where a student writes equations an evaluator fills in their results; "

@@ -44,4 +44,4 @@ def test_an_option_that_is_a_number_is_itself_before_it_is_a_label():
 @pytest.mark.parametrize("value", ["01/02/2024", "2024-01-05", "5.1.2024", "1/2/24"])
 def test_a_date_is_no_number(value):
     assert normalise(value, "number") is None
-    assert normalise("1/2", "number") == "1/2"
+    assert normalise("1/2", "number") == "0.5"
