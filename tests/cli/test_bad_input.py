@@ -120,6 +120,7 @@ CASES = {
     "deeply nested": ({"q.jsonl": "[" * 100_000}, {}, "q.jsonl, line 1: not JSON"),
     "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, after line 1: not a table"),
     "too many cells": ({"q.csv": "question,answer\na,1,2\n"}, {"task.path": "q.csv"}, "q.csv, line 2: more fields"),
+    "a spreadsheet": ({"q.xlsx": "PK"}, {"task.path": "q.xlsx"}, "q.xlsx: files that end with .xlsx are not read; save it as"),
     "a column twice": (
         {"q.csv": "question,answer,answer\na,1,2\n"},
         {"task.path": "q.csv"},

@@ -42,6 +42,8 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
 @contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at ``path`` when the block ends, whole and durable, or not at all."""
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no directory {path.parent}; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

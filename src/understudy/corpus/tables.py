@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
-from understudy.corpus.directories import INFO, files_of
+from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
+
+
+_NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".pickle")
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
@@ -27,6 +30,8 @@ def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
     readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
     number = 0
     for file in files_of(path):
+        if file.suffix.lower() in _NOT_READ:
+            raise DataError(f"{file}: files that end with {file.suffix} are not read; save it as one of {', '.join(DATA)}")
         try:
             for where, row in readers.get(file.suffix.lower(), _json_lines)(file):
                 number += 1
