@@ -66,6 +66,19 @@ def transformers_serve(tmp_path_factory):
         yield url, str(model)
 
 
+@pytest.fixture(scope="module")
+def llama_cpp(tmp_path_factory):
+    python = os.environ.get("UNDERSTUDY_LLAMA_CPP")
+    if not python:
+        pytest.skip("UNDERSTUDY_LLAMA_CPP names no Python with llama-cpp-python[server] and gguf")
+    folder = tmp_path_factory.mktemp("llama")
+    model = folder / "tiny.gguf"
+    subprocess.run([python, str(Path(__file__).with_name("gguf_model.py")), str(model)], check=True, timeout=60)
+    command = [python, "-m", "llama_cpp.server", "--model", str(model), "--host", "127.0.0.1", "--n_ctx", "256"]
+    with running([*command, "--chat_format", "chatml"], folder / "log", ready="/v1/models") as url:
+        yield url, "tiny"
+
+
 def ask(engine, *requests):
     async def all_of_them():
         async with engine as opened:
@@ -125,9 +138,31 @@ method = "scotd"
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_a_study_samples_from_transformers_serve_and_buys_nothing_twice(transformers_serve, tmp_path, api):
-    url, model = transformers_serve
+    sample_twice(*transformers_serve, tmp_path, api)
+
+
+def sample_twice(url, model, tmp_path, api):
     (tmp_path / "s.toml").write_text(STUDY.replace("URL", url).replace("MODEL", model).replace("API", api))
     ran = understudy("sample", "s.toml", cwd=tmp_path)
     assert (ran.code, "8 chains for 4 problems" in ran.out) == (0, True), ran.out + ran.err
     dry = understudy("sample", "s.toml", "--dry-run", "--set", "teacher.samples=3", cwd=tmp_path)
     assert "12 requests, 8 already in the ledger, 4 to ask" in dry.out, dry.out
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_llama_cpp_answers_with_a_draw_of_its_own_on_each_path_and_honours_seed_and_stop(llama_cpp, api):
+    url, model = llama_cpp
+    prompt = "Q: How many?\nA:" if api == "completions" else (Message("system", "Be brief."), Message("user", "How many?"))
+    engine = EndpointEngine(url, model, api=api, timeout=60)
+    replies = [ask(engine, call(prompt, path))[0] for path in (0, 1, 2, 0)]
+    assert len({reply.text for reply in replies[:3]}) == 3
+    assert replies[3].text == replies[0].text
+    assert all(1 <= reply.tokens <= 12 and reply.prompt_tokens > 3 for reply in replies)
+    stop = replies[0].text.strip()[2:4]
+    (cut,) = ask(engine, call(prompt, 0, stop=(stop,)))
+    assert (cut.text, cut.finish) == (replies[0].text[: replies[0].text.index(stop)], "stop")
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_study_samples_from_llama_cpp_and_buys_nothing_twice(llama_cpp, tmp_path, api):
+    sample_twice(*llama_cpp, tmp_path, api)
