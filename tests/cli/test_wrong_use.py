@@ -192,10 +192,10 @@ def test_splits_that_would_give_false_numbers_stop_before_any_training(tmp_path,
 def test_questions_without_answers_are_sampled_and_checked_but_nothing_is_trained_on_them(tmp_path):
     for name in ("train", "dev", "test"):
         lines(tmp_path / f"{name}.jsonl", [{"id": name, "question": f"Why {name}?"}])
-    lines(tmp_path / "c.jsonl", [{"problem_id": "train", "text": "Because."}])
+    lines(tmp_path / "c.jsonl", [{"problem_id": "train", "text": said} for said in ("The answer is 3.", "Because.")])
     (tmp_path / "s.toml").write_text(FILES)
     ran = understudy("check", "s.toml", cwd=tmp_path)
-    assert (ran.code, "no gold" in ran.out) == (0, True), ran.out + ran.err
+    assert (ran.code, "no gold 1, unparsed 1" in ran.out) == (0, True), ran.out + ran.err
     for verb in ("train", "run"):
         ran = understudy(verb, "s.toml", cwd=tmp_path)
         assert (ran.code, "no problem of split 'dev' has a gold answer, so nothing can be scored on it" in ran.err) == (2, True)

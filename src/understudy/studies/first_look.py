@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from understudy.checks.answer import check, same
-from understudy.core.errors import StudyError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem
 
@@ -20,8 +20,10 @@ def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping
     """One line on the first asks: the ``chains`` they gave, by the check ``by``, and the errors of those that ``failed``.
 
     Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
-    all of at least `ENOUGH` are useless.
+    all of at least `ENOUGH` are useless, EngineError where all failed.
     """
+    if not chains:
+        raise EngineError(f"the teacher gave no chain at all; its first error: {failed[0]}")
     counted = Counter(check(problems[chain.problem], chain, by).outcome for chain in chains)
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
