@@ -1,6 +1,7 @@
 """Small random checkpoints of every family, with a real tokenizer, saved as any `transformers` checkpoint is."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers.processors import TemplateProcessing
@@ -40,7 +41,7 @@ def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
         "qwen2": Qwen2Tokenizer,
         "qwen3": Qwen2Tokenizer,
         "t5": lambda: T5Tokenizer(extra_ids=0),
-    }[family]()
+    }[family.partition("-")[0]]()
     trained = made.train_new_from_iterator(texts, 300, show_progress=False)
     if family in ("opt", "llama"):
         bos = trained.bos_token
@@ -56,6 +57,18 @@ def make(
     size = len(tokenizer) + 9  # as real checkpoints have: more embeddings than tokens
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     rope = {**ROPE, **ids, "vocab_size": size, "max_position_embeddings": context}
+    t5: dict[str, Any] = {
+        "vocab_size": size,
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 48,
+        "num_layers": 2,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     config = {
         "gpt2": lambda: GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=context, **ids),
         "opt": lambda: OPTConfig(
@@ -71,18 +84,8 @@ def make(
         "llama": lambda: LlamaConfig(num_key_value_heads=2, **rope),
         "qwen2": lambda: Qwen2Config(num_key_value_heads=2, **rope),
         "qwen3": lambda: Qwen3Config(num_key_value_heads=2, head_dim=8, **rope),
-        "t5": lambda: T5Config(
-            vocab_size=size,
-            d_model=32,
-            d_kv=8,
-            d_ff=48,
-            num_layers=2,
-            num_decoder_layers=2,
-            num_heads=4,
-            decoder_start_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ),
+        "t5": lambda: T5Config(**t5),
+        "t5-flan": lambda: T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
     }[family]()
     torch.manual_seed(seed)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -90,7 +93,7 @@ def make(
     with torch.no_grad():  # larger weights: a random model says the same of everything otherwise
         for parameter in model.parameters():
             if parameter.ndim == 2:
-                parameter.mul_(1.5 if family == "t5" else 8.0)
+                parameter.mul_(1.5 if family.startswith("t5") else 8.0)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory

@@ -157,7 +157,8 @@ def test_llama_cpp_answers_with_a_draw_of_its_own_on_each_path_and_honours_seed_
     replies = [ask(engine, call(prompt, path))[0] for path in (0, 1, 2, 0)]
     assert len({reply.text for reply in replies[:3]}) == 3
     assert replies[3].text == replies[0].text
-    assert all(1 <= reply.tokens <= 12 and reply.prompt_tokens > 3 for reply in replies)
+    # It counts the tokens of the text that it sends, which may be more than were drawn.
+    assert all(reply.tokens >= 1 and reply.prompt_tokens > 3 and reply.finish in ("stop", "length") for reply in replies)
     stop = replies[0].text.strip()[2:4]
     (cut,) = ask(engine, call(prompt, 0, stop=(stop,)))
     assert (cut.text, cut.finish) == (replies[0].text[: replies[0].text.index(stop)], "stop")

@@ -31,7 +31,7 @@ def examples():
     return [Format().example("student", p, r, p.answer) for p, r in zip(PROBLEMS, RATIONALES, strict=True)]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=(*FAMILIES, "t5-flan"))
 def checkpoint(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(request.param)
     return make(request.param, directory, tokenizer=real_tokenizer(request.param, TEXTS))
