@@ -88,6 +88,12 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
         "teacher, zero-shot, no chain": ("teacher", "endpoint"),
         "before": ("untrained", "transformers"),
     }
+    assert {name: row["precision"] for name, row in rows.items()} == {
+        "scotd": "float32",
+        "teacher, few-shot": "unknown",
+        "teacher, zero-shot, no chain": "unknown",
+        "before": "float32",
+    }
     assert all(row["n"] == 8 for row in rows.values())
     prompts = [body["prompt"] for _, body in server.got if body["prompt"].endswith("A:")]
     assert all(prompt.count("So the answer is: ") == 2 for prompt in prompts)

@@ -91,7 +91,9 @@ def test_my_chains_and_qwen(tmp_path):
     tiny = [value for value in TINY if not value.startswith(("student.", "teacher."))] + ["student.context=512"]
     said = follow("my-chains.md", tmp_path, "", tiny)
     assert len((tmp_path / "selected.jsonl").read_text().splitlines()) == 32
-    assert "<think>" not in said[-3] and "3 + 4 = 7" not in said[0]
+    assert re.search(r"chains +40\b", said[0]) and "messages" in said[0], said[0]
+    shown = said[-3].replace("·", "").replace("\n", "")
+    assert re.search(r"<\|im_start\|>assistant⏎⟦\d+ \+ \d+ = \d+\. So the answer is: \d+", shown), said[-3]
 
 
 def test_a_papers_data(tmp_path):

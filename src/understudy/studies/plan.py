@@ -270,7 +270,7 @@ def _formats(study: Study) -> list[Any]:
     """The raw formats of the arms' methods: what students from scratch have words for, the same ones in every arm."""
     found: dict[str, Any] = {}
     for arm in study.arms:
-        written = getattr(study.method(arm), "format", Format())
+        written = study.method(arm).format
         if arm.model == "trained" and written.style == "raw":
             found[digest(plain(written))] = plain(written)
     return [found[key] for key in sorted(found)]

@@ -149,13 +149,17 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
     counted = counts(outcomes.values())
     n = sum(counted.values())
     low, high = wilson(counted["correct"], n)
+    engine, precision = "transformers", str(run.study.evaluation.precision)
+    if run.arms[scored.arm].model == "teacher":
+        engine = run.study.teacher.engine
+        precision = run.study.teacher.precision if engine == "transformers" else "unknown"
     return {
         "arm": scored.arm,
         "method": run.arms[scored.arm].method,
         "model": run.arms[scored.arm].model,
         "role_models": dict(scored.says["role_models"]),
-        "engine": run.study.teacher.engine if run.arms[scored.arm].model == "teacher" else "transformers",
-        "precision": run.study.evaluation.precision,
+        "engine": engine,
+        "precision": precision,
         "task": run.study.task,
         "split": scored.split,
         "seed": scored.seed,

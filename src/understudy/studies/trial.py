@@ -42,10 +42,9 @@ class Trial:
     @property
     def spent(self) -> float | None:
         """What the tried chains cost."""
-        chains = self._counted()
-        if self.price is None or not chains:
+        if self.price is None or self.tokens is None:
             return None
-        return sum(self.price.of(chain.prompt_tokens or 0, chain.tokens or 0) for chain in chains)
+        return len(self._counted()) * self.price.of(*self.tokens)
 
     @property
     def tokens(self) -> tuple[float, float] | None:
@@ -53,8 +52,7 @@ class Trial:
         chains = self._counted()
         if not chains:
             return None
-        read, written = (sum(n or 0 for n in ns) for ns in zip(*((c.prompt_tokens, c.tokens) for c in chains), strict=True))
-        return read / len(chains), written / len(chains)
+        return sum(c.prompt_tokens or 0 for c in chains) / len(chains), sum(c.tokens or 0 for c in chains) / len(chains)
 
     @property
     def projected(self) -> float | None:
