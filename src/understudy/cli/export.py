@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE
 from understudy.cli.import_ import pairs
+from understudy.cli.stage_table import tell
 from understudy.core.values import AnswerKind
 
 
@@ -48,10 +46,5 @@ def main(verb: str, argv: Sequence[str]) -> int:
         bare=arguments.bare,
         no_terms=arguments.no_terms,
     )
-    if arguments.json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
-    else:
-        from understudy.cli.stage_table import show_table
-
-        show_table(f"export: {arguments.to}", report, Console(highlight=False))
+    tell(f"export: {arguments.to}", report, as_json=arguments.json)
     return DONE

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE
+from understudy.cli.stage_table import tell
 from understudy.core.errors import UserError
 from understudy.core.values import AnswerKind
 
@@ -62,12 +60,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         terms=arguments.terms,
         licence=arguments.licence,
     )
-    if arguments.json:
-        print(json.dumps(report, indent=1, ensure_ascii=False))
-    else:
-        from understudy.cli.stage_table import show_table
-
-        show_table(f"corpus: {arguments.to}", report, Console(highlight=False))
+    tell(f"corpus: {arguments.to}", report, as_json=arguments.json)
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
         errors += int(says.get("errors", 0))
         show_table(f"{kind}: {stage.label}", {**says, "in": str(where)}, console)
     return WITH_ERRORS if errors else DONE
+
+
+def tell(title: str, says: Mapping[str, object], *, as_json: bool) -> None:
+    """What a verb did: as JSON, or as a table."""
+    if as_json:
+        print(json.dumps(says, indent=1, ensure_ascii=False))
+    else:
+        show_table(title, says, Console(highlight=False))
 
 
 def show_table(title: str, says: Mapping[str, object], console: Console) -> None:
