@@ -14,7 +14,7 @@ from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.few_shot import FewShot
 from understudy.methods.scotd import SCoTD
 from understudy.methods.zero_shot import ZeroShot
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 
 PROBLEM = Problem("p", "What is 2 + 3?", "number", "5")
 OTHER = Problem("e", "What is 1 + 1?", "number", "2", meta={"rationale": "1 + 1 = 2."})
@@ -23,7 +23,7 @@ CHAINS = [
     Chain("p", 1, "", "Count.\n\nOne, two.", "6", "marker", "t"),
     Chain("p", 2, "", "Hm.", None, "", "t"),
 ]
-EMPTY = ExemplarPool()
+EMPTY = StudyPool()
 
 
 def run(flow, reply=None):
@@ -37,7 +37,7 @@ def texts(examples):
 
 
 def test_scotd_asks_the_teacher_with_exemplars_in_the_papers_format():
-    pool = ExemplarPool([OTHER])
+    pool = StudyPool([OTHER])
     reply = Reply(" 2 + 3 = 5. So the answer is: 5", tokens=9, logprobs=(-0.5, -1.5))
     chain, (request,) = run(SCoTD().sample(PROBLEM, Path("p"), pool), reply)
     assert request.ask.prompt == "Q: What is 1 + 1?\nA: 1 + 1 = 2. So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
@@ -91,7 +91,7 @@ def test_options_and_context_are_written_once():
 def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
     method = SCoTD(format=Format("messages", system="Be brief."))
     reply = Reply("Two and three.\n\nThat is 5. So the answer is: 5")
-    chain, (request,) = run(method.sample(PROBLEM, Path("p"), ExemplarPool([OTHER])), reply)
+    chain, (request,) = run(method.sample(PROBLEM, Path("p"), StudyPool([OTHER])), reply)
     assert request.ask.prompt == (
         Message("system", "Be brief."),
         Message("user", "What is 1 + 1?"),
@@ -140,7 +140,7 @@ def test_in_pointers_a_reply_is_filled_in_before_it_is_read(said, text, answer, 
 
 
 def test_a_teacher_may_be_asked_in_pointers_with_the_exemplars_that_can_be_written():
-    pool = ExemplarPool([OTHER, replace(OTHER, id="f", meta={"rationale": "Two."})])
+    pool = StudyPool([OTHER, replace(OTHER, id="f", meta={"rationale": "Two."})])
     method, reply = SCoTD(format=POINTED), Reply(" @0 + @1 = #0. So the answer is: #0")
     chain, (request,) = run(method.sample(COINS, Path("p"), pool), reply)
     shown = "Q: What is 1 @0 + 1 @1?\nA: @0 + @1 = #0. So the answer is: #0\n\n"
@@ -160,18 +160,18 @@ def test_a_raw_prompt_has_no_system_message():
 
 def test_exemplars_are_shuffled_and_dropped_by_seed_problem_and_path():
     problems = [Problem(f"e{i}", f"{i}?", "number", "1", meta={"rationale": "r"}) for i in range(7)]
-    pool = ExemplarPool(problems, least=3)
+    pool = StudyPool(problems, least=3)
     drawn = [[p.id for p, _ in pool.exemplars(Path("x", i, 0))] for i in range(200)]
     assert {len(d) for d in drawn} == {3, 4, 5, 6, 7}
     assert len({tuple(d) for d in drawn}) > 190
     assert drawn[2] == [p.id for p, _ in pool.exemplars(Path("x", 2, 0))]
-    still = ExemplarPool(problems, shuffle=False).exemplars(Path("x", 2, 0))
+    still = StudyPool(problems, shuffle=False).exemplars(Path("x", 2, 0))
     assert [p for p, _ in still] == problems
 
 
 @pytest.mark.parametrize(("chain", "shown"), [(True, " 1 + 1 = 2. So the answer is: 2"), (False, " So the answer is: 2")])
 def test_few_shot_shows_exemplars_with_or_without_their_chain_and_trains_nothing(chain, shown):
-    method, pool = FewShot(chain=chain), ExemplarPool([OTHER])
+    method, pool = FewShot(chain=chain), StudyPool([OTHER])
     solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p"), pool), Reply(" So the answer is: 5"))
     assert request.ask.prompt == f"Q: What is 1 + 1?\nA:{shown}\n\nQ: What is 2 + 3?\nA:"
     assert (request.ask.role, solution.answer, method.roles) == ("student", "5", ())

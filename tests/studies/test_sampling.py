@@ -5,7 +5,7 @@ from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.engines.together import HOPELESS
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.studies.first_look import first_look
 from understudy.studies.jobs import chains
 from understudy.studies.options import Teacher
@@ -25,7 +25,7 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
     told = []
     teacher, progress = Teacher(samples=1, first_look=0), lambda *a: told.append(a[1:3])
     ledger = tmp_path / "l.sqlite"
-    made, errors = chains.sample(learn, teacher, {"seed": 0}, pool=ExemplarPool(), ledger=ledger, progress=progress)
+    made, errors = chains.sample(learn, teacher, {"seed": 0}, pool=StudyPool(), ledger=ledger, progress=progress)
     assert (len(made), len(errors)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
 

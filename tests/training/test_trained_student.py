@@ -17,7 +17,7 @@ from understudy.engines.procedural import ProceduralEngine
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.studies.jobs.student import make_examples
 from understudy.tasks.worlds.diary import Diary
 from understudy.training.loop import train
@@ -34,7 +34,7 @@ def problems():
 @pytest.fixture(scope="module")
 def student(problems, tmp_path_factory):
     learn = [p for p in problems if p.split == "train"]
-    method, pool = SCoTD(), ExemplarPool()
+    method, pool = SCoTD(), StudyPool()
     teacher = ProceduralEngine(WORLD, slip=0.0, misread=0.0, seed=0)
     flows = ((path, method.sample(p, path, pool)) for p in learn for path in [Path(p.id)])
     chains = [done.value for done in drive(flows, {"teacher": teacher}, decoding={"teacher": Decoding(1.0)})]

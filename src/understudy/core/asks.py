@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -123,7 +123,7 @@ class Reply:
 
 
 T = TypeVar("T")
-Flow = Generator[Ask | list[Ask], Any, T]
+Flow = Generator[Ask | Sequence[Ask], Any, T]
 """Yields one ask or a list; receives one Reply or a list; returns a T."""
 
 

@@ -12,13 +12,13 @@ What a student writes is evaluated by `core.answers.arithmetic`, which has no na
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain, to_fraction
-from understudy.core.answers.expression import sides_of
-from understudy.core.answers.number import NUMBER_WORDS, from_words, tidy
+from understudy.core.answers.equations import equations
+from understudy.core.answers.number import NUMBER_WORDS, from_words
 from understudy.core.answers.spans import fold
 
 CONSTANTS = frozenset(map(Fraction, (1, 2, 3, 4, 7, 10, 12, 24, 30, 60, 100, 1000)))
@@ -33,8 +33,6 @@ _NUMBER = re.compile(
     rf"|\b(?:(?P<words>{NUMBER_WORDS})|(?P<multiple>{'|'.join(_MULTIPLES)}))\b",
     re.I,
 )
-_UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
-_BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
 _LITERAL = re.compile(LITERAL)
 _POINTER = re.compile(r"[@#][0-9]{1,3}(?![0-9])")
 _RESULT = re.compile(r"\s*=\s*(#[0-9]{1,3})(?![0-9])\s*\.?\s*")
@@ -76,15 +74,15 @@ def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
     """
     names = _Names([value for _, value in _numbers(question)])
     written: dict[str, str] = {}
-    for expression, value in _equations(rationale):
-        if value is None:
+    for equation in equations(rationale):
+        if equation.value is None:
             return Pointed(reason="an equation does not hold")
-        if expression.text in written:
+        if equation.text in written:
             continue
-        left = names.point(expression)
+        left = names.point(equation.calculated)
         if left is None:
             return Pointed(reason="a number from nowhere")
-        written[expression.text] = f"{left} = {names.give(value)}."
+        written[equation.text] = f"{left} = {names.give(equation.value)}."
     found = parse(answer)
     if not written:
         return Pointed(reason="no equation")
@@ -172,19 +170,6 @@ class _Names:
             self.used.add(name)
             return name
         return plain(value) if value in CONSTANTS else None
-
-
-def _equations(rationale: str) -> Iterator[tuple[Expression, Fraction | None]]:
-    """(what is calculated, its value) of every equation of ``rationale`` in order; the value is None where it does not hold."""
-    for written in fold(rationale).split("\n"):
-        line, at = _UNITS.sub(r"\1", tidy(written)), 0
-        while begin := _BEGIN.search(line, at):
-            sides, end = sides_of(line, begin.start())
-            at = max(end, begin.end())
-            calculated = [side for side in sides if len(side.numbers) > 1]
-            if calculated and len(sides) > 1:
-                holds = len({side.value for side in sides}) == 1
-                yield calculated[0], calculated[0].value if holds else None
 
 
 def _fill(text: str, values: Mapping[str, Fraction]) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Prompt, Reply
@@ -27,6 +27,9 @@ from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment,
 ANSWER = " So the answer is: "
 END = "\n\n"
 """Ends a raw reply, and parts the exemplars of a raw prompt."""
+
+NEWLINE = "\n"
+_LINES = re.compile(r"\s*\n\s*")
 
 Exemplars = Sequence[tuple[Problem, Chain]]
 
@@ -54,17 +57,18 @@ class Format:
         """What ends a reply: an empty line in raw text, the end of the turn (a token) in a chat."""
         return (END,) if self.style == "raw" else ()
 
-    def asking(self, problem: Problem, exemplars: Exemplars = ()) -> Prompt:
+    def asking(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
         """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer or is unfit are left out.
+        ``before`` and ``after`` stand around its question.
 
         Raises StudyError where ``numbers`` are pointers and the answer is no number.
         """
         solved = [
-            (self._question(p), self._reply(p, c.rationale, c.answer))
+            (self._question(p), self.reply(p, c.rationale, c.answer))
             for p, c in exemplars
             if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
         ]
-        asked = self._question(problem)
+        asked = f"{before}{self._question(problem)}{after}"
         if self.style == "raw":
             return "".join(f"Q: {shown}\nA:{reply}" for shown, reply in solved) + f"Q: {asked}\nA:"
         turns = [Message("system", self.system)] if self.system else []
@@ -81,15 +85,43 @@ class Format:
         said, stated = rationale.strip(), answer_text(answer, kind)
         if self.style == "messages":
             return f"{said}{ANSWER}{stated}".strip()
-        joined = re.sub(r"\s*\n\s*", "\n", said)
+        joined = _LINES.sub(NEWLINE, said)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
+
+    def reply(self, problem: Problem, rationale: str, answer: str) -> str:
+        """A whole reply to ``problem``, as it is taught. Beware: the chain must not be `unfit`."""
+        written = self._written(problem, rationale, answer)
+        assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
+        return self.telling(written.rationale, written.answer, problem.kind)
 
     def example(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The training example that teaches ``role`` to answer ``problem`` so. Beware: the chain must not be `unfit`."""
-        prompt, reply = self.asking(problem), self._reply(problem, rationale, answer)
+        return self.teaching(role, self.asking(problem), self.reply(problem, rationale, answer), problem=problem.id, chain=chain)
+
+    def prompt(self, text: str) -> Prompt:
+        """A prompt of a method's own: ``text`` as it is, or as one turn of the user."""
+        if self.style == "raw":
+            return text
+        return (*([Message("system", self.system)] if self.system else []), Message("user", text))
+
+    def line(self, text: str) -> str:
+        """A reply of one line, as it is taught; in raw text it ends with its line (`line_stop`)."""
+        return f" {' '.join(text.split())}\n" if self.style == "raw" else " ".join(text.split())
+
+    @property
+    def line_stop(self) -> tuple[str, ...]:
+        """What ends a reply of one line."""
+        return ("\n",) if self.style == "raw" else ()
+
+    def block(self, text: str) -> str:
+        """A reply of several lines, as it is taught; in raw text an empty line ends it (`stop`), so it has none inside."""
+        return f" {_LINES.sub(NEWLINE, text.strip())}{END}" if self.style == "raw" else text.strip()
+
+    def teaching(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
+        """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
         if isinstance(prompt, str):
-            return Example.of(role, prompt, reply, problem=problem.id, chain=chain)
-        return Example(role, (Segment(reply),), problem=problem.id, chain=chain, messages=prompt)
+            return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
+        return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
     def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
         """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later.
@@ -97,18 +129,8 @@ class Format:
         A reply in pointers that cannot be evaluated keeps its text and has no answer; its layer says why.
         """
         filled = self._filled(problem, reply)
-        found = extract(filled.text, problem.kind, problem.choices, problem.question)
-        return Solution(
-            problem=problem.id,
-            path=path.index,
-            text=filled.text,
-            answer=None if filled.reason else found.value,
-            layer=filled.reason or found.layer,
-            finish=reply.finish,
-            tokens=reply.tokens or 0,
-            logprob=reply.mean_logprob,
-            turns=((role, reply.text),),
-        )
+        solution = solution_of(problem, path, [(role, reply)], filled.text)
+        return replace(solution, answer=None, layer=filled.reason) if filled.reason else solution
 
     def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
         """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine.
@@ -146,13 +168,28 @@ class Format:
             return Pointed(rationale, answer)
         return to_pointers(question_text(problem), rationale, answer)
 
-    def _reply(self, problem: Problem, rationale: str, answer: str) -> str:
-        written = self._written(problem, rationale, answer)
-        assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
-        return self.telling(written.rationale, written.answer, problem.kind)
-
     def _filled(self, problem: Problem, reply: Reply) -> Filled:
         return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
+
+
+def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
+    """The solution that several ``turns`` (who was asked, the reply) give, whose answer ``text`` states. It ends as its last turn
+    did: where that was cut off, so is the solution."""
+    found = extract(text, problem.kind, problem.choices, problem.question)
+    replies = [reply for _, reply in turns]
+    logprobs = [value for reply in replies for value in reply.logprobs]
+    return Solution(
+        problem=problem.id,
+        path=path.index,
+        text=text,
+        answer=found.value,
+        layer=found.layer,
+        finish=replies[-1].finish,
+        tokens=sum(reply.tokens or 0 for reply in replies),
+        logprob=sum(logprobs) / len(logprobs) if logprobs else None,
+        turns=tuple((role, reply.text) for role, reply in turns),
+        prompt_tokens=sum(reply.prompt_tokens or 0 for reply in replies),
+    )
 
 
 def question_text(problem: Problem) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
-from understudy.core.asks import Flow, Path, Reply, Request
+from understudy.core.asks import Call, Flow, Path, Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
@@ -31,7 +31,8 @@ class Method(Protocol):
 
     @property
     def needs(self) -> Mapping[str, tuple[str, ...]]:
-        """role -> roles that must be trained before its examples can be made."""
+        """role -> roles that its examples ask, always `Call.out_of_fold`: these are trained before, once for each of ``folds``
+        (an option that a method with needs must have), on the other folds' problems."""
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         """One chain of the teacher (role ``teacher``)."""
@@ -43,16 +44,54 @@ class Method(Protocol):
         """One solution by the students. ``problem`` is blind."""
 
 
+@runtime_checkable
+class Parted(Protocol):
+    """What a method has besides where an answer takes several turns (DESIGN, error attribution)."""
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The roles that `solve` asks -> the trained role whose student plays them."""
+
+    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+        """What the stored ``chain`` says where ``call`` asks (at step ``call.about.step``): so gold takes the place of a part."""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A method that cannot be fed with every chain that its format can write."""
+
+    def unfit(self, problem: Problem, chain: Chain) -> str:
+        """Why ``chain``, which states an answer, gives no example; "" where it does."""
+
+
+@runtime_checkable
+class Wordy(Protocol):
+    """A method whose prompts and replies have words of their own: students from scratch learn them."""
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+
 Check = Callable[[Problem, str], Outcome]
 """(problem with its gold, an answer in canonical form) -> CORRECT, WRONG or UNDECIDABLE. Problems without gold, replies without
 an answer and cut-off ones never get to it."""
 
 
 class Pool(Protocol):
-    """The solved problems that a study shows in prompts; they are in no split that is sampled, trained on or evaluated."""
+    """What a method may see besides its problem. Every choice is a function of (study seed, problem, path)."""
 
     def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
-        """Those for one prompt of ``path``: which of them, and in what order, is a function of (study seed, problem, path)."""
+        """The solved problems that a study shows in prompts, for one prompt of ``path``; they are in no split that is sampled,
+        trained on or evaluated."""
+
+    def prompt(self, name: str) -> str:
+        """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where there is none."""
+
+    def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
+        """Up to ``n`` other training problems than the path's, each with one of its selected chains."""
+
+    def outcome(self, chain: Chain) -> Outcome:
+        """The verdict on a selected chain; NO_GOLD where nobody gave one."""
 
 
 class Source(Protocol):

@@ -18,9 +18,16 @@ from typing import Any
 from understudy.core.errors import StudyError, nearest
 
 METHODS: Mapping[str, str] = {
+    "answer_first": "understudy.methods.answer_first:AnswerFirst",
     "answer_only": "understudy.methods.answer_only:AnswerOnly",
+    "decompose": "understudy.methods.decompose:Decompose",
     "few_shot": "understudy.methods.few_shot:FewShot",
+    "rationalise": "understudy.methods.rationalise:Rationalise",
+    "reasoning_teacher": "understudy.methods.reasoning_teacher:ReasoningTeacher",
+    "sci_cot": "understudy.methods.sci_cot:SciCoT",
     "scotd": "understudy.methods.scotd:SCoTD",
+    "socratic": "understudy.methods.socratic:Socratic",
+    "step_by_step": "understudy.methods.step_by_step:StepByStep",
     "zero_shot": "understudy.methods.zero_shot:ZeroShot",
 }
 
@@ -47,7 +54,7 @@ CHECKS: Mapping[str, str] = {
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS}
 _MUST_HAVE = {
-    "method": ("name", "paper", "roles", "needs", "format", "sample", "examples", "solve"),
+    "method": ("name", "paper", "roles", "needs", "format"),
     "task": ("problems",),
     "check": ("__call__",),
 }
@@ -121,8 +128,13 @@ def must_fit(what: str, found: object, by: str) -> None:
     """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
     fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
     lacks = [name for name in _MUST_HAVE[what] if not hasattr(found, name) and name not in fields]
+    if what == "method" and not hasattr(found, "sample"):
+        lacks += [name for name in ("examples", "solve") if not hasattr(found, name)]
     if lacks:
         shape = "a function (problem, answer) -> Outcome" if what == "check" else f"a class with {', '.join(_MUST_HAVE[what])}"
+        shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them" * (
+            what == "method"
+        )
         raise StudyError(f"{by}: {', '.join(lacks)} missing; a {what} is {shape}: docs/extending.md")
     if what != "check" and not (isinstance(found, type) and dataclasses.is_dataclass(found)):
         raise StudyError(f"{by}: not a dataclass; its fields are the options that a study may set: docs/extending.md")

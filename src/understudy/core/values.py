@@ -168,8 +168,8 @@ class Solution:
     """What the students answered to one problem on one sample path.
 
     ``text`` is the whole reply (all turns), ``answer`` canonical or None, ``layer`` how it was found, ``finish`` as in
-    `Chain`. ``tokens`` were generated over all calls; ``logprob`` is the mean per generated token, the weight of
-    likelihood-weighted voting. ``turns`` are (role, text) in order, for reports and error attribution.
+    `Chain`. ``tokens`` were generated and ``prompt_tokens`` read over all calls; ``logprob`` is the mean per generated token, the
+    weight of likelihood-weighted voting. ``turns`` are (role, text) in order, one per call, for reports and error attribution.
     """
 
     problem: str
@@ -181,6 +181,7 @@ class Solution:
     tokens: int = 0
     logprob: float | None = None
     turns: tuple[tuple[str, str], ...] = ()
+    prompt_tokens: int = 0
 
 
 V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)

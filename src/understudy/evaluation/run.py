@@ -10,7 +10,7 @@ from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import Problem, Solution
 from understudy.engines.together import ended
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def answer(
     Problems are blind. A failed flow is an error beside the solutions, never a wrong answer.
     """
 
-    shown = pool or ExemplarPool()
+    shown = pool or StudyPool()
 
     def flows() -> Iterator[tuple[Path, Flow[Solution]]]:
         for problem in problems:

@@ -11,6 +11,8 @@ from understudy.core.prompting import Format
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
+DUMMY = "NOOP"
+
 
 @dataclass(frozen=True)
 class AnswerOnly:
@@ -19,6 +21,9 @@ class AnswerOnly:
     label: Literal["gold", "teacher"] = "gold"
     """Whose answer is taught. ``gold``: the data set's, one example for every problem. ``teacher``: what the selected chains
     state, one example per chain (the unlabelled setting)."""
+    dummies: int = 0
+    """So many dummy tokens stand after the question, in the place of a rationale: whether it is only the further computation that
+    helps (NO_OP_TOKEN_NUM of the authors' code)."""
     max_tokens: int = 32
     """Limit of a reply."""
     format: Format = field(default_factory=Format)
@@ -28,6 +33,11 @@ class AnswerOnly:
     paper: ClassVar[str] = "2306.14050"
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    words: ClassVar[tuple[str, ...]] = (DUMMY,)
+
+    def __post_init__(self) -> None:
+        if self.dummies < 0:
+            raise ValueError(f"dummies = {self.dummies}: from 0 on")
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
@@ -38,9 +48,14 @@ class AnswerOnly:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        return [self.format.example("student", problem, "", answer, chain=chain) for answer, chain in labels if answer is not None]
+        prompt = self.format.asking(problem, after=f" {DUMMY}" * self.dummies)
+        return [
+            self.format.teaching("student", prompt, self.format.reply(problem, "", answer), problem=problem.id, chain=chain)
+            for answer, chain in labels
+            if answer is not None
+        ]
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        prompt = self.format.asking(problem)
+        prompt = self.format.asking(problem, after=f" {DUMMY}" * self.dummies)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

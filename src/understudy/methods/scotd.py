@@ -2,7 +2,8 @@
 
 N chains are sampled for each question, kept if their answer is right (supervised) or all of them (unlabelled: the teacher's
 own answer is the label), and the student learns to write rationale and answer from the question alone. Which chains are kept
-is the arm's ``select``; the balanced draw of one chain per visit of a problem is ``training.visits``.
+is the arm's ``select`` (wrong ones too, for ``wrong_weight`` and ``control``); the balanced draw of one chain per visit of a
+problem is ``training.visits``. Names in capitals are the switches of the authors' code.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import Format
+from understudy.core.asks import About, Call, Flow, Path, Prompt
+from understudy.core.prompting import Format, question_text
+from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
-from understudy.core.values import Chain, Example, Problem, Solution
+from understudy.core.values import Chain, Example, Outcome, Problem, Solution
+
+GOOD, BAD = "[right]", "[wrong]"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,16 @@ class SCoTD:
     label: Literal["teacher", "gold"] = "teacher"
     """The answer that ends a training chain; ``gold`` where the data set has one differs from ``teacher`` only for chains that
     state a wrong answer."""
+    wrong_weight: float = 1.0
+    """Weight of the loss of selected chains with a wrong answer, which ``select.keep = "all"`` lets in; -0.1 is the authors'
+    VANILLA_POLICY_GRADIENT."""
+    control: bool = False
+    """A token before the question says whether its chain is right (USE_QUARK); asked for right ones."""
+    in_context: int = 0
+    """So many other training problems stand before the question with a chain of theirs, drawn anew for each example and each sample
+    path (USE_RANDOM_TRAIN_PROMPT)."""
+    house_exemplars: bool = False
+    """A teacher's prompt shows the house's worked examples where the study has no exemplars (docs/prompts.md)."""
     max_tokens: int = 256
     """Limit of a reply (256: configs/train.yaml of the authors' code)."""
     format: Format = field(default_factory=Format)
@@ -33,22 +47,40 @@ class SCoTD:
     paper: ClassVar[str] = "2306.14050"
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    words: ClassVar[tuple[str, ...]] = (f"{GOOD} {BAD}",)
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
+            raise ValueError(f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}: from -1 to 1, from 0 on")
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        prompt = self.format.asking(problem, pool.exemplars(path))
+        exemplars = pool.exemplars(path)
+        prompt = self.format.asking(problem, exemplars)
+        if self.house_exemplars and not exemplars:
+            text = pool.prompt(f"scotd-chains-{subject_of(problem)}")
+            prompt = self.format.prompt(fill(text, {"question": question_text(problem)}))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         made = []
-        for chain in chains:
+        for i, chain in enumerate(chains):
             answer = chain.answer if self.label == "teacher" else problem.answer
             if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
-                made.append(self.format.example("student", problem, chain.rationale, answer, chain=chain.id))
+                wrong = pool.outcome(chain) is Outcome.WRONG
+                prompt = self._prompt(problem, Path(problem.id, i), pool, BAD if wrong else GOOD)
+                said = self.format.reply(problem, chain.rationale, answer)
+                weight = self.wrong_weight if wrong else 1.0
+                if weight:
+                    made.append(self.format.teaching("student", prompt, said, problem=problem.id, chain=chain.id, weight=weight))
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        prompt = self.format.asking(problem)
+        prompt = self._prompt(problem, path, pool, GOOD)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)
+
+    def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
+        shown = pool.others(path, self.in_context) if self.in_context else ()
+        return self.format.asking(problem, shown, before=f"{token} " if self.control else "")

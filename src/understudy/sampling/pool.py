@@ -1,24 +1,44 @@
-"""The exemplars of a study, as methods show them: chosen once, dropped and shuffled anew for each sample path."""
+"""What methods may see besides their problem: exemplars, prompts, other problems' chains, verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from understudy.core.asks import Path
-from understudy.core.values import Chain, Problem
+from understudy.core.errors import StudyError, nearest
+from understudy.core.subquestions import worked
+from understudy.core.values import Chain, Outcome, Problem
 
 
-class ExemplarPool:
-    """``problems`` that carry a gold answer, and mostly a human rationale (``meta["rationale"]``).
+class StudyPool:
+    """The `Pool` of a study.
 
-    Each prompt shows a random number of them, from ``least`` to all, in random order (SCoTD shuffles per call and drops down
-    to 3: configs/train.yaml and hf_datasets.__getitem__ of the authors' code). ``least`` None: all; ``shuffle`` False: in the
-    order given.
+    ``exemplars`` carry a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
+    all, in random order (SCoTD shuffles per call and drops down to 3: configs/train.yaml and hf_datasets.__getitem__ of the
+    authors' code). ``least`` None: all; ``shuffle`` False: in the order given. ``prompts``: name -> text. ``chains``: the selected
+    chains of the ``problems`` that are trained on, and ``outcomes`` the verdicts by chain.
     """
 
-    def __init__(self, problems: Sequence[Problem] = (), *, least: int | None = None, shuffle: bool = True) -> None:
-        self._solved = [(problem, _human(problem)) for problem in problems]
+    def __init__(
+        self,
+        exemplars: Sequence[Problem] = (),
+        *,
+        least: int | None = None,
+        shuffle: bool = True,
+        prompts: Mapping[str, str] | None = None,
+        problems: Sequence[Problem] = (),
+        chains: Sequence[Chain] = (),
+        outcomes: Mapping[str, Outcome] | None = None,
+    ) -> None:
+        self._solved = [(problem, worked(problem) or _answer_alone(problem)) for problem in exemplars]
         self._least, self._shuffle = least, shuffle
+        self._prompts, self._outcomes = prompts or {}, outcomes or {}
+        self._problems = {problem.id: problem for problem in problems}
+        self._chains: dict[str, list[Chain]] = defaultdict(list)
+        for chain in chains:
+            self._chains[chain.problem].append(chain)
+        self._with_chains = [name for name in self._problems if name in self._chains]
 
     def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
         """The solved problems for one prompt of ``path``."""
@@ -27,9 +47,27 @@ class ExemplarPool:
         chosen = rng.sample(range(n), shown)
         return [self._solved[i] for i in (chosen if self._shuffle else sorted(chosen))]
 
+    def prompt(self, name: str) -> str:
+        """The text of the prompt ``name``."""
+        if name not in self._prompts:
+            raise StudyError(f"there is no prompt {name!r}{nearest(name, list(self._prompts))}: docs/prompts.md lists them")
+        return self._prompts[name]
 
-def _human(problem: Problem) -> Chain:
-    rationale = str(problem.meta.get("rationale", ""))
-    return Chain(
-        problem=problem.id, path=0, text=rationale, rationale=rationale, answer=problem.answer, layer="recorded", teacher="human"
-    )
+    def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
+        """Up to ``n`` other problems with one chain each."""
+        rng = path.rng("others")
+        left = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)
+        chosen: list[str] = []
+        while len(chosen) < min(n, left):
+            name = rng.choice(self._with_chains)
+            if name != path.problem and name not in chosen:
+                chosen.append(name)
+        return [(self._problems[name], rng.choice(self._chains[name])) for name in chosen]
+
+    def outcome(self, chain: Chain) -> Outcome:
+        """The verdict on ``chain``."""
+        return self._outcomes.get(chain.id, Outcome.NO_GOLD)
+
+
+def _answer_alone(problem: Problem) -> Chain:
+    return Chain(problem=problem.id, path=0, text="", rationale="", answer=problem.answer, layer="recorded", teacher="human")

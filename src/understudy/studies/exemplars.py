@@ -9,7 +9,7 @@ from pathlib import Path
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Problem
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
 from understudy.tasks.overlap import exact
@@ -43,6 +43,6 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
-def exemplar_pool(problems: Sequence[Problem], options: Exemplars) -> ExemplarPool:
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars) -> StudyPool:
     """The pool that methods draw from, of the problems that `mark_exemplars` marked."""
-    return ExemplarPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle)
+    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle)

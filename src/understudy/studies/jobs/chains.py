@@ -19,7 +19,7 @@ from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.drive import Done
 from understudy.engines.together import ended
 from understudy.sampling.ledger import Ledger
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import write_json
 from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.first_look import first_look
@@ -72,7 +72,7 @@ def sample(
     teacher: Teacher,
     arguments: Mapping[str, Any],
     *,
-    pool: ExemplarPool,
+    pool: StudyPool,
     ledger: Path,
     progress: Progress,
 ) -> tuple[list[Chain], list[dict[str, Any]]]:
@@ -121,7 +121,7 @@ def sample(
 
 
 def teacher_flows(
-    problems: list[Problem], pool: ExemplarPool, teacher: Teacher, seed: int
+    problems: list[Problem], pool: StudyPool, teacher: Teacher, seed: int
 ) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
     """One flow per problem and sample path, made when asked for."""
     method = build(find("method", teacher.method), dict(teacher.options), "teacher.options")

@@ -18,7 +18,7 @@ from understudy.corpus.store import read_rows
 from understudy.engines.drive import drive
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.studies.card import Card, remark_on_start, write_card
 from understudy.studies.executor import at_once
 from understudy.studies.schema import build
@@ -87,7 +87,7 @@ def make_examples(
     by_problem: dict[str, list[Chain]] = defaultdict(list)
     for chain in chains:
         by_problem[chain.problem].append(chain)
-    pool = ExemplarPool()
+    pool = StudyPool()
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool)) for p in problems)
     made: dict[str, list[Example]] = {}
     for done in drive(flows, engines, seed=seed):

@@ -1,0 +1,74 @@
+"""Teachers' prompts in plain text files by method, purpose and subject: ``methods/prompts/socratic-decompose-maths.txt``.
+
+    # Lines at the top that begin with "#" say where the idea is from; they are not sent.
+    Split the problem into sub-questions ...
+    [examples]
+    Q: Ana has 4 coins ...            worked examples, which those of the study replace where it has some
+    Q1: ...
+    [/examples]
+    Q: {{question}}
+    Q1:
+
+A user's own files of the same names take the place of these: ``teacher.prompts``. Filling is one pass: what a problem or a model
+says is never read as a template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from understudy.core.errors import StudyError, nearest
+from understudy.core.values import Problem
+
+_FIELD = re.compile(r"\{\{(\w+)\}\}")
+_EXAMPLES = re.compile(r"\[examples\]\n(.*?)\[/examples\]\n", re.S)
+
+SUBJECTS = ("maths", "science", "commonsense")
+
+
+def subject_of(problem: Problem) -> str:
+    """Which of the `SUBJECTS` a prompt for ``problem`` is about where nothing says so: by the kind of its answer."""
+    if problem.choices or problem.kind == "option":
+        return "science"
+    return "maths" if problem.kind in ("number", "expression") else "commonsense"
+
+
+def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
+    """name -> text of every prompt of ``method``, those in the directory ``own`` before ours.
+
+    Raises StudyError where ``own`` is no directory, or has a prompt whose name none of ours has.
+    """
+    found = {
+        file.name.removesuffix(".txt"): file.read_text("utf-8")
+        for file in files("understudy.methods").joinpath("prompts").iterdir()
+        if file.name.startswith(f"{method}-") and file.name.endswith(".txt")
+    }
+    if own is not None:
+        if not own.is_dir():
+            raise StudyError(f"teacher.prompts: there is no directory {own}")
+        for path in sorted(own.glob(f"{method}-*.txt")):
+            if path.stem not in found:
+                raise StudyError(f"{path}: method {method!r} has no prompt of that name{nearest(path.stem, list(found))}")
+            found[path.stem] = path.read_text("utf-8")
+    return dict(sorted(found.items()))
+
+
+def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
+    """The prompt ``text`` without its head, ``examples`` (where not "") in the place of its own.
+
+    Raises StudyError for a field that has no value here.
+    """
+    body = re.sub(r"\A(?:#[^\n]*\n)*\n*", "", text)
+    body = _EXAMPLES.sub(lambda found: examples or found[1], body)
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise StudyError(
+                f"a prompt asks for {{{{{found[1]}}}}}{nearest(found[1], list(values))} (there are: {', '.join(values)})"
+            )
+        return values[found[1]]
+
+    return _FIELD.sub(value, body).rstrip("\n")

@@ -1,0 +1,54 @@
+"""The answer before its rationale (MM-CoT's QCM->AE; post-thinking, arXiv 2404.09170): what the chain teaches without being read.
+
+    Q: {question}
+    A: So the answer is: (b)
+    {rationale}
+
+Asked, the student stops after its answer, so it costs what a student without chains costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from understudy.core.asks import About, Call, Flow, Path
+from understudy.core.prompting import Format
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+
+
+@dataclass(frozen=True)
+class AnswerFirst:
+    """The student learns to answer first and to explain afterwards; asked, it only answers."""
+
+    max_tokens: int = 32
+    """Limit of an answer."""
+    format: Format = field(default_factory=Format)
+    """How prompts are written; an answer that comes first has nothing to point at, so numbers stay plain."""
+
+    name: ClassVar[str] = "answer_first"
+    paper: ClassVar[str] = "2404.09170"
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __post_init__(self) -> None:
+        if self.format.numbers == "pointers":
+            raise ValueError('format.numbers = "pointers": an answer that comes first has nothing to point at; take "plain"')
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        made = []
+        for chain in chains:
+            if chain.answer is not None:
+                stated = self.format.telling("", chain.answer, problem.kind).strip()
+                said = self.format.block(f"{stated}\n{chain.rationale}")
+                prompt = self.format.asking(problem)
+                made.append(self.format.teaching("student", prompt, said, problem=problem.id, chain=chain.id))
+        return made
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        stop = self.format.line_stop
+        reply = yield Call("student", self.format.asking(problem), stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_solution(problem, path, "student", reply)

@@ -1,0 +1,150 @@
+"""Sub-questions by prompting, the teacher's side of Socratic CoT (arXiv 2212.00193); as a baseline, Socratic prompting.
+
+    mode = "decompose"   Q: {question}\\nQ1:                      questions and answers in one reply
+    mode = "answer"      Q: {question}\\nQ1: ...\\nQ2: ...\\nA1:    answers to the sub-questions that the data set has
+    mode = "backfill"    Q: {question}\\nA1: ...\\nA2: ...\\nQ1:    a sub-question for each step of a plain chain
+
+Decomposing, answering and feedback are the modes of DT6A/GSM8K-AI-SubQ (chatgpt_qg.py, chatgpt_qa.py, chatgpt_feedback.py); filling
+in a question for each step is how GSM8K's Socratic layout was made (openai/grade-school-math). The words are in ``prompts/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.errors import StudyError
+from understudy.core.prompting import Format, question_text, solution_of
+from understudy.core.prompts import fill, subject_of
+from understudy.core.protocols import Pool
+from understudy.core.subquestions import answers, one_line, questions, read, sentences, steps_of, useful, worked, written
+from understudy.core.values import Chain, Example, Problem, Solution, Step
+
+
+@dataclass(frozen=True)
+class Decompose:
+    """Asks for sub-questions; trains nothing: it is a teacher's method, and with ``mode = "decompose"`` a baseline for another
+    ``model`` than the trained one."""
+
+    mode: Literal["decompose", "answer", "backfill"] = "decompose"
+    """What is asked for: see above. ``answer`` needs problems with sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
+    of: Literal["teacher", "human"] = "teacher"
+    """backfill: whose chains get sub-questions, the ``teacher``'s (asked for as scotd asks), or the data set's rationales."""
+    feedback: int = 0
+    """So many opinions are asked for on the use of every sub-question; a step whose question fewer than half find useful is left
+    out (GSM8K-AI-SubQ takes the mean over several samples as confidence)."""
+    subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
+    """Which of the house's prompts is used; ``auto``: by the kind of answer."""
+    max_tokens: int = 512
+    """Limit of a reply."""
+    format: Format = field(default_factory=Format)
+    """How prompts are written."""
+
+    name: ClassVar[str] = "decompose"
+    paper: ClassVar[str] = "2212.00193"
+    roles: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __post_init__(self) -> None:
+        if self.feedback < 0 or self.max_tokens < 1:
+            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: from 0, 1")
+        if self.format.numbers != "plain":
+            raise ValueError(f'format.numbers = {self.format.numbers!r}: sub-questions are words, not equations; take "plain"')
+
+    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+        ways = {"decompose": self._decomposed, "answer": self._answered, "backfill": self._filled_in}
+        chain = yield from ways[self.mode](problem, path, pool)
+        return (yield from self._judged(problem, chain, pool)) if self.feedback and chain.steps else chain
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
+        return solution_of(problem, path, [("student", reply)], _opened("Q1:", reply.text))
+
+    def _decomposed(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+        prompt = self._questions(problem, path, pool)
+        reply = yield self._call("teacher", problem, prompt)
+        chain = self.format.read_chain(problem, path, replace(reply, text=_opened("Q1:", reply.text)), prompt=prompt)
+        return _with(chain, read(chain.rationale))
+
+    def _answered(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+        asked = [one_line(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
+        if not asked:
+            raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
+        prompt = self._prompt("answer", problem, pool, {"questions": _numbered("Q", asked)})
+        reply = yield self._call("teacher", problem, prompt)
+        chain = self.format.read_chain(problem, path, replace(reply, text=_opened("A1:", reply.text)), prompt=prompt)
+        said = answers(chain.rationale)
+        fits = len(said) == len(asked) and all(said)
+        return _with(chain, tuple(Step(a, q) for q, a in zip(asked, said, strict=True)) if fits else ())
+
+    def _filled_in(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+        if self.of == "human":
+            chain = worked(problem)
+            if chain is None:
+                raise StudyError(f'of = "human": problem {problem.id!r} has no rationale of its own; take of = "teacher"')
+            chain = replace(chain, path=path.index)
+        else:
+            plain = self.format.asking(problem, pool.exemplars(path))
+            reply = yield self._call("teacher", problem, plain)
+            chain = self.format.read_chain(problem, path, reply, prompt=plain)
+        said = sentences(chain.rationale)
+        if not said:
+            return chain
+        prompt = self._prompt("backfill", problem, pool, {"steps": _numbered("A", said)})
+        reply = yield self._call("teacher", problem, prompt)
+        asked = questions(_opened("Q1:", reply.text))
+        steps = tuple(Step(one_line(a), q) for q, a in zip(asked, said, strict=True)) if len(asked) == len(said) else ()
+        tokens = None if reply.tokens is None else (chain.tokens or 0) + reply.tokens
+        read_too = None if reply.prompt_tokens is None else (chain.prompt_tokens or 0) + reply.prompt_tokens
+        return replace(chain, steps=steps, tokens=tokens, prompt_tokens=read_too)
+
+    def _judged(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
+        """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
+        prompt = self._prompt("feedback", problem, pool, {"questions": _numbered("Q", [s.question or "" for s in chain.steps])})
+        calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
+        replies: list[Reply] = yield calls
+        opinions = [useful(_opened("Useful 1:", reply.text), len(chain.steps)) for reply in replies]
+        shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
+        kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
+        return replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares})
+
+    def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
+        shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
+        worked_out = "".join(
+            f"Q: {question_text(p)}\n{written(steps)}\nThe answer is: {self._stated(p, answer)}\n\n"
+            for p, steps, answer in shown
+            if steps
+        )
+        return self._prompt("questions", problem, pool, {}, examples=worked_out)
+
+    def _stated(self, problem: Problem, answer: str) -> str:
+        return self.format.telling("", answer, problem.kind).rpartition(": ")[2].strip()
+
+    def _prompt(self, purpose: str, problem: Problem, pool: Pool, values: Mapping[str, str], *, examples: str = "") -> Prompt:
+        subject = subject_of(problem) if self.subject == "auto" else self.subject
+        text = pool.prompt(f"decompose-{purpose}-{subject}")
+        return self.format.prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
+
+    def _call(self, role: str, problem: Problem, prompt: Prompt, **more: Any) -> Call:
+        return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, about=About(problem.id), **more)
+
+
+def _numbered(letter: str, lines: Sequence[str]) -> str:
+    return "\n".join(f"{letter}{i}: {one_line(line)}" for i, line in enumerate(lines, 1))
+
+
+def _opened(mark: str, said: str) -> str:
+    """A reply with the ``mark`` that its prompt ends with, unless it says that again."""
+    said = said.strip()
+    return said if said.startswith(mark[:2]) else f"{mark} {said}"
+
+
+def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
+    """``chain`` with its steps, and as its rationale the steps alone: what a plain chain says."""
+    return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain

@@ -1,0 +1,63 @@
+"""A rationale for the right answer: the teacher is told the answer and explains it (Sci-CoT, arXiv 2308.04679; STaR, 2203.14465).
+
+    Q: {question}
+    The right answer is: (b)
+    A:
+
+That a chain was written so is recorded on it (``answer_conditioned``): its answer is the gold one whatever it argues. Sci-CoT's
+teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other method with the arm's
+``select.keep = "correct"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from understudy.core.asks import About, Call, Flow, Path, Reply
+from understudy.core.errors import StudyError
+from understudy.core.prompting import Format, answer_text, question_text
+from understudy.core.prompts import fill, subject_of
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Problem
+
+
+@dataclass(frozen=True)
+class Rationalise:
+    """Asks for an explanation of the gold answer; a teacher's method only, since it must know the answer."""
+
+    subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
+    """Which of the house's prompts is used; ``auto``: by the kind of answer."""
+    max_tokens: int = 256
+    """Limit of a reply (as scotd's)."""
+    format: Format = field(default_factory=Format)
+    """How prompts are written."""
+
+    name: ClassVar[str] = "rationalise"
+    paper: ClassVar[str] = "2308.04679"
+    roles: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+        if problem.answer is None:
+            raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
+        told = answer_text(problem.answer, problem.kind)
+        shown = "".join(
+            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {c.rationale}\n\n"
+            for p, c in pool.exemplars(path)
+            if c.answer is not None and c.rationale
+        )
+        text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
+        prompt = self.format.prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
+        reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        chain = self.format.read_chain(problem, path, reply, prompt=prompt)
+        # A rationale that goes on to another answer has argued for that one: it keeps it, and selection drops it as wrong.
+        explicit = chain.layer in ("marker", "boxed", "hashes")
+        return replace(
+            chain,
+            rationale=chain.rationale if explicit else reply.text.strip(),
+            answer=chain.answer if explicit else problem.answer,
+            layer=chain.layer if explicit else "given",
+            answer_conditioned=True,
+        )

@@ -1,0 +1,62 @@
+"""Fine-tune-CoT (Ho et al. 2023, arXiv 2212.10071): zero-shot chains of a teacher, several per question, in a format of their own.
+
+    {question} ###  ->  {rationale} --> {answer}
+
+The teacher is asked in two calls, "Let's think step by step." and "Therefore, the answer is" (``teacher.method = "zero_shot"``),
+several times for each question (diverse reasoning: ``teacher.samples``, temperature 0.7), and chains are kept where their answer is
+right. The formats and the limits are those of itsnamgyu/reasoning-teacher.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from understudy.core.asks import About, Call, Flow, Path, Prompt
+from understudy.core.prompting import Format, answer_text, question_text
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+
+
+@dataclass(frozen=True)
+class ReasoningTeacher:
+    """The student learns zero-shot chains that end with an arrow and the answer."""
+
+    delimiter: str = " ###"
+    """Ends the question for decoders; encoder-decoders take "" (the paper's two formats)."""
+    max_tokens: int = 256
+    """Limit of a reply (the paper's teacher 128, students up to 512 and 1024)."""
+    format: Format = field(default_factory=Format)
+    """Raw text or messages; numbers stay plain."""
+
+    name: ClassVar[str] = "reasoning_teacher"
+    paper: ClassVar[str] = "2212.10071"
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    words: ClassVar[tuple[str, ...]] = ("### -->",)
+
+    def __post_init__(self) -> None:
+        if self.format.numbers == "pointers":
+            raise ValueError('format.numbers = "pointers": this method has a format of its own; take "plain"')
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return [
+            self.format.teaching("student", self._prompt(problem), self._told(problem, c, c.answer), problem=problem.id, chain=c.id)
+            for c in chains
+            if c.answer is not None
+        ]
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        reply = yield Call("student", self._prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_solution(problem, path, "student", reply)
+
+    def _prompt(self, problem: Problem) -> Prompt:
+        return self.format.prompt(f"{question_text(problem)}{self.delimiter}")
+
+    def _told(self, problem: Problem, chain: Chain, answer: str) -> str:
+        # An arrow inside the rationale would be read as the one before the answer.
+        rationale = re.sub(r"--+>", "->", chain.rationale.strip())
+        return self.format.block(f"{rationale} --> {answer_text(answer, problem.kind)}")

@@ -1,0 +1,144 @@
+"""Sci-CoT (Ma et al. 2023, arXiv 2308.04679): one model writes the rationale, a second answers from it.
+
+    Q: {question}                                Q: {question}
+    Rationale:{rationale}                        Rationale: {rationale}
+                                                 A: So the answer is: (b)
+
+Only the abstract could be read; the two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains
+stage 2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). Whether
+rationales give the answer away is measured by an arm with ``answer_sees = "rationale"``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
+
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.prompting import Format, question_text, solution_of
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+from understudy.core.vote import vote
+
+MASK = "[...]"
+_LETTER = re.compile(r"\(([a-z])\)|\b(?:option|choice|answer)s? \(?[a-z]\)?(?![\w'])", re.I)
+
+
+@dataclass(frozen=True)
+class SciCoT:
+    """Stage 1 writes a rationale, stage 2 reads it and answers: two students, whose sizes may differ (``roles``)."""
+
+    source: Literal["teacher", "out_of_fold", "mix", "shuffled", "none"] = "teacher"
+    """Whose rationales stage 2 learns from: the ``teacher``'s (MM-CoT's files); those that stage 1 writes for problems it was not
+    trained on (``out_of_fold``: what it will read when asked); both (``mix``); another problem's (``shuffled``); or ``none``."""
+    folds: int = 5
+    """out_of_fold, mix: in so many parts the training problems are cut; stage 1 is trained once more without each of them."""
+    rationales: int = 1
+    """Rationales that stage 1 samples for an answer (at temperature 0.7 where they are several); stage 2 answers from each, and the
+    majority counts."""
+    mask: Literal["none", "letters", "choices"] = "none"
+    """What stage 2 does not see of a rationale: option ``letters``; or letters and the texts of all ``choices`` (and yes and no).
+    The gold text alone could not be masked when a student is asked."""
+    answer_sees: Literal["both", "rationale"] = "both"
+    """``rationale``: stage 2 sees no question: how well it answers is how much rationales give away (the leak probe)."""
+    label: Literal["gold", "teacher"] = "gold"
+    """Which answer stage 2 learns."""
+    max_tokens: int = 256
+    """Limit of a rationale (as scotd's; MM-CoT 512)."""
+    answer_tokens: int = 32
+    """Limit of an answer (MM-CoT 64)."""
+    format: Format = field(default_factory=Format)
+    """How prompts are written; rationales are words, so numbers stay plain."""
+
+    name: ClassVar[str] = "sci_cot"
+    paper: ClassVar[str] = "2308.04679"
+    roles: ClassVar[tuple[str, ...]] = ("rationale", "answer")
+    parts: ClassVar[Mapping[str, str]] = {"rationale": "rationale", "answer": "answer"}
+    words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or self.rationales < 1:
+            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: at least 2 folds, 1 rationale")
+        if self.format.numbers == "pointers":
+            raise ValueError('format.numbers = "pointers": a rationale of its own has no answer to point at; take "plain"')
+        if self.source == "none" and self.answer_sees == "rationale":
+            raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing at all')
+
+    @property
+    def needs(self) -> Mapping[str, tuple[str, ...]]:
+        return {"answer": ("rationale",)} if self.source in ("out_of_fold", "mix") else {}
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        asked = self._stage1(problem)
+        made = [self._taught("rationale", asked.prompt, self.format.block(c.rationale), c) for c in chains]
+        read: list[tuple[str, Chain]] = [(c.rationale, c) for c in chains] if self.source in ("teacher", "mix") else []
+        if chains and self.source in ("out_of_fold", "mix"):
+            replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
+            read += [(reply.text, chains[0]) for reply in replies]
+        elif self.source == "shuffled":
+            for i, chain in enumerate(chains):
+                read += [(other.rationale, chain) for _, other in pool.others(Path(problem.id, i), 1)]
+        elif self.source == "none":
+            read = [("", c) for c in chains]
+        for rationale, chain in read:
+            answer = problem.answer if self.label == "gold" else chain.answer
+            if answer is not None:
+                said = self.format.telling("", answer, problem.kind)
+                made.append(self._taught("answer", self._stage2(problem, rationale).prompt, said, chain))
+        return made
+
+    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+        if call.role == "rationale":
+            return self.format.block(chain.rationale)
+        assert chain.answer is not None, "gold chains have an answer"
+        return self.format.telling("", chain.answer, problem.kind)
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        written: list[Reply] = []
+        if self.source != "none":
+            written = yield self._rationales(problem)
+        answered: list[Reply] = yield [self._stage2(problem, r.text) for r in written] or [self._stage2(problem, "")]
+        found = []
+        for i, reply in enumerate(answered):
+            turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
+            one = solution_of(problem, path, turns, reply.text)
+            found.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
+        chosen = vote(found).answer
+        first = next((s for s in found if s.answer == chosen and s.finish == "stop"), found[0])
+        return replace(
+            first,
+            turns=tuple(turn for s in found for turn in s.turns),
+            tokens=sum(s.tokens for s in found),
+            prompt_tokens=sum(s.prompt_tokens for s in found),
+        )
+
+    def _rationales(self, problem: Problem) -> list[Call]:
+        call = self._stage1(problem)
+        if self.rationales == 1:
+            return [call]
+        return [replace(call, attempt=i, decoding=Decoding(0.7)) for i in range(self.rationales)]
+
+    def _stage1(self, problem: Problem) -> Call:
+        prompt = self.format.prompt(f"Q: {question_text(problem)}\nRationale:")
+        return Call("rationale", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+
+    def _stage2(self, problem: Problem, rationale: str) -> Call:
+        shown = [f"Rationale: {self._masked(problem, rationale)}"] if self.source != "none" else []
+        asked = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
+        prompt = self.format.prompt("\n".join([*asked, *shown, "A:"]))
+        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
+
+    def _taught(self, role: str, prompt: Prompt, said: str, chain: Chain) -> Example:
+        return self.format.teaching(role, prompt, said, problem=chain.problem, chain=chain.id)
+
+    def _masked(self, problem: Problem, rationale: str) -> str:
+        text = re.sub(r"\s*\n\s*", "\n", rationale.strip())
+        if self.mask == "none":
+            return text
+        text = _LETTER.sub(MASK, text)
+        hidden = [*problem.choices, *(("yes", "no") if problem.kind == "yes_no" else ())] if self.mask == "choices" else []
+        for choice in sorted(hidden, key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(choice)}(?!\w)", MASK, text, flags=re.I)
+        return text

@@ -1,0 +1,73 @@
+"""Distilling step-by-step (Hsieh et al. 2023, arXiv 2305.02301): the answer and the rationale as two tasks of one student.
+
+    predict   Q: {question}\\nA:            So the answer is: (b)       loss = alpha * L_label + (1 - alpha) * L_rationale
+    explain   Q: {question}\\nRationale:    {rationale}
+
+The authors' code puts "predict:" and "explain:" before the question; here the end of the prompt tells the tasks apart. Each step
+sees both tasks of an item, and each L is a mean over its own tokens (model_utils.py). When asked, the student answers at once: its
+rationale costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from understudy.core.asks import About, Call, Flow, Path
+from understudy.core.prompting import Format, question_text
+from understudy.core.protocols import Pool
+from understudy.core.values import Chain, Example, Problem, Solution
+
+
+@dataclass(frozen=True)
+class StepByStep:
+    """The student learns to answer and, as a second task, to write the rationale; asked, it only answers."""
+
+    alpha: float = 0.5
+    """Weight of the answers' loss against the rationales' (0.5: the authors' run.py)."""
+    label: Literal["gold", "teacher"] = "gold"
+    """Which answer is taught (``gt`` and ``llm`` in the authors' code)."""
+    max_tokens: int = 32
+    """Limit of an answer."""
+    format: Format = field(default_factory=Format)
+    """How prompts are written; a rationale of its own has no answer to point at, so numbers stay plain."""
+
+    name: ClassVar[str] = "step_by_step"
+    paper: ClassVar[str] = "2305.02301"
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    words: ClassVar[tuple[str, ...]] = ("Rationale:",)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha = {self.alpha}: between 0 and 1; answers alone are the method answer_only")
+        if self.format.numbers == "pointers":
+            raise ValueError('format.numbers = "pointers": a rationale of its own has no answer to point at; take "plain"')
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
+        made = [
+            self.format.teaching(
+                "student",
+                self.format.asking(problem),
+                self.format.telling("", answer, problem.kind),
+                problem=problem.id,
+                chain=chain_id,
+                group="label",
+                weight=self.alpha,
+            )
+            for answer, chain_id in labels
+            if answer is not None
+        ]
+        explain = self.format.prompt(f"Q: {question_text(problem)}\nRationale:")
+        for chain in chains:
+            said = self.format.block(chain.rationale)
+            more = {"group": "rationale", "weight": 1 - self.alpha}
+            made.append(self.format.teaching("student", explain, said, problem=problem.id, chain=chain.id, **more))
+        return made
+
+    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        reply = yield Call("student", self.format.asking(problem), self.format.stop, self.max_tokens, about=About(problem.id))
+        return self.format.read_solution(problem, path, "student", reply)
