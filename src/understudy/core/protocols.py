@@ -38,7 +38,8 @@ class Method(Protocol):
         """One chain of the teacher (role ``teacher``)."""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        """The training examples of one problem, from its selected chains."""
+        """The training examples of one problem, from its selected chains. A method with ``needs`` takes a further ``role``, whose
+        examples are wanted now: for one without needs it must ask nobody."""
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         """One solution by the students. ``problem`` is blind."""
@@ -50,7 +51,7 @@ class Parted(Protocol):
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The roles that `solve` asks -> the trained role whose student plays them."""
+        """The roles that `solve` asks -> the trained role whose student plays them; the last is the one that states the answer."""
 
     def told(self, problem: Problem, chain: Chain, call: Call) -> str:
         """What the stored ``chain`` says where ``call`` asks (at step ``call.about.step``): so gold takes the place of a part."""

@@ -33,11 +33,14 @@ class AnswerOnly:
     paper: ClassVar[str] = "2306.14050"
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    words: ClassVar[tuple[str, ...]] = (DUMMY,)
 
     def __post_init__(self) -> None:
         if self.dummies < 0:
             raise ValueError(f"dummies = {self.dummies}: from 0 on")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (DUMMY,) if self.dummies else ()
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]

@@ -70,9 +70,11 @@ class SciCoT:
     def needs(self) -> Mapping[str, tuple[str, ...]]:
         return {"answer": ("rationale",)} if self.source in ("out_of_fold", "mix") else {}
 
-    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool, role: str = "answer") -> Flow[list[Example]]:
         asked = self._stage1(problem)
         made = [self._taught("rationale", asked.prompt, self.format.block(c.rationale), c) for c in chains]
+        if role == "rationale":
+            return made
         read: list[tuple[str, Chain]] = [(c.rationale, c) for c in chains] if self.source in ("teacher", "mix") else []
         if chains and self.source in ("out_of_fold", "mix"):
             replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]

@@ -47,11 +47,14 @@ class SCoTD:
     paper: ClassVar[str] = "2306.14050"
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    words: ClassVar[tuple[str, ...]] = (f"{GOOD} {BAD}",)
 
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
             raise ValueError(f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}: from -1 to 1, from 0 on")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (f"{GOOD} {BAD}",) if self.control else ()
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         exemplars = pool.exemplars(path)

@@ -17,7 +17,7 @@ class StudyPool:
     ``exemplars`` carry a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
     all, in random order (SCoTD shuffles per call and drops down to 3: configs/train.yaml and hf_datasets.__getitem__ of the
     authors' code). ``least`` None: all; ``shuffle`` False: in the order given. ``prompts``: name -> text. ``chains``: the selected
-    chains of the ``problems`` that are trained on, and ``outcomes`` the verdicts by chain.
+    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain.
     """
 
     def __init__(
@@ -27,14 +27,14 @@ class StudyPool:
         least: int | None = None,
         shuffle: bool = True,
         prompts: Mapping[str, str] | None = None,
-        problems: Sequence[Problem] = (),
+        learn: Sequence[Problem] = (),
         chains: Sequence[Chain] = (),
         outcomes: Mapping[str, Outcome] | None = None,
     ) -> None:
         self._solved = [(problem, worked(problem) or _answer_alone(problem)) for problem in exemplars]
         self._least, self._shuffle = least, shuffle
         self._prompts, self._outcomes = prompts or {}, outcomes or {}
-        self._problems = {problem.id: problem for problem in problems}
+        self._problems = {problem.id: problem for problem in learn}
         self._chains: dict[str, list[Chain]] = defaultdict(list)
         for chain in chains:
             self._chains[chain.problem].append(chain)

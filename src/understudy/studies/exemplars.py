@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Problem
@@ -43,6 +44,6 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
-def exemplar_pool(problems: Sequence[Problem], options: Exemplars) -> StudyPool:
-    """The pool that methods draw from, of the problems that `mark_exemplars` marked."""
-    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle)
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars, **more: Any) -> StudyPool:
+    """The pool that methods draw from, with the problems that `mark_exemplars` marked; ``more``: as `StudyPool` has it."""
+    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle, **more)

@@ -15,6 +15,7 @@ from understudy.corpus.card import CorpusCard, beside, card_of, read_card
 from understudy.corpus.exporting import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.store import is_ours, read_rows
+from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import file_digest
 from understudy.studies.importing import outcomes_of, read_questions
 from understudy.studies.jobs.student import make_examples
@@ -112,7 +113,9 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
     learn = [problem for problem in run.problems if problem.split == "train"]
-    return make_examples(method, learn, chains, {}, seed=run.study.seed)
+    pool = StudyPool(learn=learn, chains=chains, outcomes={v.chain: v.outcome for v in _verdicts(run)})
+    made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
+    return [example for examples in made for example in examples]
 
 
 def _of_corpus(

@@ -54,6 +54,9 @@ class Teacher:
     """The method whose prompt is put to the teacher."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``method``."""
+    prompts: str | None = None
+    """A directory with prompts of your own, which take the place of the house's of the same names (docs/prompts.md); relative to
+    the study file."""
     slip: float = 0.05
     """procedural: chance of a wrong result in a step."""
     misread: float = 0.5
@@ -190,6 +193,9 @@ class Evaluation:
     """Requests that are answered at once."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of answering; float32 replies do not depend on the batch."""
+    attribution: bool = True
+    """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
+    turn: whose errors they are."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
     resamples: int = 10_000
@@ -208,6 +214,19 @@ class Evaluation:
                 f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
                 "refused; name another split"
             )
+
+
+@dataclass(frozen=True)
+class Role:
+    """One part of a method that takes turns: who plays it, and what of the arm's student and training is its own."""
+
+    model: Literal["trained", "untrained", "teacher", "gold"] | None = None
+    """As ``model`` of the arm, which counts where it is not given; ``gold``: what the data set's own working says takes its place
+    (oracle rationales, gold sub-questions). A part that shares a student with another is named by itself."""
+    student: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of [student] that this role sets otherwise."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of [training] that this role sets otherwise."""
 
 
 @dataclass(frozen=True)
@@ -234,3 +253,6 @@ class Arm:
     """Keys of [training] that this arm sets otherwise."""
     student: Mapping[str, Any] = field(default_factory=dict)
     """Keys of [student] that this arm sets otherwise."""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
+    ``roles.solver = { model = "teacher" }``."""

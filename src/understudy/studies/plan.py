@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format
+from understudy.core.prompts import load_prompts
 from understudy.core.registry import find, module_of
 from understudy.core.values import digest
 from understudy.corpus.directories import files_of
+from understudy.studies.arms import ArmPlan, Shared, plan_arm
 from understudy.studies.cache import code_version, file_digest, is_done
-from understudy.studies.options import Arm
 from understudy.studies.schema import build, plain
-from understudy.studies.starts import checkpoint_of, deciding_files, start_of
+from understudy.studies.starts import checkpoint_of, deciding_files
 from understudy.studies.study import Study
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
@@ -57,17 +57,6 @@ class Stage:
 
     def done(self, run: Path) -> bool:
         return is_done(self.directory(run))
-
-
-@dataclass(frozen=True)
-class ArmPlan:
-    """Where an arm's results are: selection key, and per seed the student keys by role and the answer keys by split. An arm
-    that trains nothing has neither selection nor students."""
-
-    arm: Arm
-    selection: str | None
-    students: Mapping[int, Mapping[str, str]]
-    answers: Mapping[int, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -137,6 +126,8 @@ def make_plan(study: Study) -> Plan:
     transport = {name: teacher.pop(name) for name in TRANSPORT}
     recorded = [study.path_of(name) for name in study.teacher.chains]
     teacher["chains"] = [str(path) for path in recorded]
+    own = teacher.pop("prompts")
+    prompts = load_prompts(study.teacher.method, study.path_of(own) if own else None)
     recorded = [file for path in recorded for file in files_of(path)]
     if study.teacher.checkpoint is not None:
         chats = (
@@ -151,7 +142,7 @@ def make_plan(study: Study) -> Plan:
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
         | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
-        | {"corpus": plain(study.corpus)},
+        | {"corpus": plain(study.corpus), "prompts": prompts},
         [*_teacher_code(study), module_of("method", study.teacher.method)],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",
@@ -160,130 +151,9 @@ def make_plan(study: Study) -> Plan:
     verdicts = add("verdicts", study.check, judged, {"check": study.check}, [module_of("check", study.check)])
     speaker = {name: teacher[name] for name in SPEAKER}
     asking = {"teacher": speaker, "transport": transport, "task": study.task, "task_options": plain(task)}
-    shared = Shared(study, problems, chains, verdicts, exemplars, asking)
-    arms = tuple(_plan_arm(shared, arm, add) for arm in study.arms)
+    shared = Shared(study, problems, chains, verdicts, exemplars, asking, _teacher_code(study))
+    arms = tuple(plan_arm(shared, arm, add) for arm in study.arms)
     return Plan(study, stages, arms, problems, chains, verdicts, plugins)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What every arm builds on."""
-
-    study: Study
-    problems: str
-    chains: str
-    verdicts: str
-    exemplars: Mapping[str, Any]
-    asking: Mapping[str, Any]
-    """What it takes to ask the teacher."""
-
-
-def _plan_arm(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
-    if arm.model != "trained":
-        return _plan_untrained(shared, arm, add)
-    study, evaluation = shared.study, shared.study.evaluation
-    method = study.method(arm)
-    needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
-    chosen = {"select": plain(arm.select), "format": plain(getattr(method, "format", Format())), "seed": study.seed}
-    selection = add("selection", arm.name, needs, chosen, [])
-    asked = {"method": arm.method, "options": plain(method)}
-    code = [module_of("method", arm.method)]
-    limits = {name: plain(evaluation)[name] for name in ("batch_size", "precision")}
-    student = start_of(study, arm)
-    start = student.checkpoint
-    students: dict[int, dict[str, str]] = {}
-    answers: dict[int, dict[str, str]] = {}
-    for seed in range(study.seed, study.seed + study.seeds):
-        suffix = f", seed {seed}" if study.seeds > 1 else ""
-        students[seed] = {}
-        for role in _in_order(method):
-            students[seed][role] = add(
-                "student",
-                f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else ""),
-                {"problems": shared.problems, "chains": shared.chains, "selection": selection}
-                | {f"student:{need}": students[seed][need] for need in method.needs.get(role, ())},
-                asked
-                | limits
-                | {
-                    "role": role,
-                    "student": plain(student),
-                    "training": plain(study.training_of(arm)),
-                    "files": _digests(deciding_files(Path(start))) if start else {},
-                    "seed": seed,
-                    "dev": evaluation.dev,
-                    "dev_problems": evaluation.dev_problems,
-                    "check": study.check,
-                    "vocabulary": _formats(study),
-                },
-                code,
-                True,
-            )
-        answers[seed] = {
-            split: add(
-                "answers",
-                f"{arm.name}{suffix}, {split}",
-                {"problems": shared.problems} | {f"student:{role}": key for role, key in students[seed].items()},
-                asked
-                | limits
-                | {"split": split, "votes": arm.decode.votes, "seed": seed}
-                | {"decoding": plain(arm.decode.decoding)},
-                code,
-                True,
-            )
-            for split in evaluation.splits
-        }
-    return ArmPlan(arm, selection, students, answers)
-
-
-def _plan_untrained(shared: Shared, arm: Arm, add: Any) -> ArmPlan:
-    """An arm that trains nothing: the teacher, or the checkpoint that students start from, answers."""
-    study, method = shared.study, shared.study.method(arm)
-    evaluation = plain(study.evaluation)
-    if arm.model == "teacher":
-        says, code = dict(shared.asking), _teacher_code(study)
-    else:
-        start = start_of(study, arm).checkpoint
-        assert start is not None, "the study was validated"
-        says, code = {"checkpoint": start, "files": _digests(deciding_files(Path(start)))}, []
-    local = arm.model == "untrained" or study.teacher.engine == "transformers"
-    answers = {
-        study.seed: {
-            split: add(
-                "answers",
-                f"{arm.name}, {split}",
-                {"problems": shared.problems},
-                says
-                | {name: evaluation[name] for name in ("batch_size", "precision")}
-                | {"method": arm.method, "options": plain(method), "split": split, "votes": arm.decode.votes}
-                | {"seed": study.seed, "decoding": plain(arm.decode.decoding), "exemplars": shared.exemplars},
-                [*code, module_of("method", arm.method)],
-                local,
-                arm.model == "teacher",
-            )
-            for split in study.evaluation.splits
-        }
-    }
-    return ArmPlan(arm, None, {}, answers)
-
-
-def _formats(study: Study) -> list[Any]:
-    """The raw formats of the arms' methods: what students from scratch have words for, the same ones in every arm."""
-    found: dict[str, Any] = {}
-    for arm in study.arms:
-        written = study.method(arm).format
-        if arm.model == "trained" and written.style == "raw":
-            found[digest(plain(written))] = plain(written)
-    return [found[key] for key in sorted(found)]
-
-
-def _in_order(method: Any) -> list[str]:
-    """The roles of ``method``, each after the roles it needs."""
-    ordered: list[str] = []
-    while len(ordered) < len(method.roles):
-        ready = [r for r in method.roles if r not in ordered and set(method.needs.get(r, ())) <= set(ordered)]
-        assert ready, f"{method.name}: roles {method.roles} need each other in a circle: {method.needs}"
-        ordered.append(ready[0])
-    return ordered
 
 
 def _teacher_code(study: Study) -> list[str]:

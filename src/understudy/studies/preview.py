@@ -13,6 +13,7 @@ from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
 from understudy.engines.checkpoint import read_config
 from understudy.sampling.ledger import Ledger
+from understudy.sampling.pool import StudyPool
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
 from understudy.studies.jobs.chains import make_teacher, teacher_flows
 from understudy.studies.options import Exemplars
@@ -44,6 +45,11 @@ def load_problems(plan: Plan) -> list[Problem]:
     return mark_exemplars(study.make_task().problems(seed=study.seed), options, seed=study.seed)
 
 
+def pool_of(plan: Plan, problems: list[Problem]) -> StudyPool:
+    """What the teacher's method sees besides a problem."""
+    return exemplar_pool(problems, plan.study.exemplars, prompts=plan.stages[plan.chains].arguments["prompts"])
+
+
 def exemplars_of(plan: Plan) -> Exemplars:
     """The study's exemplars, their file as a path that can be opened."""
     options = plan.study.exemplars
@@ -64,7 +70,7 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     settled = Decoding(teacher.temperature, teacher.top_p)
     total = bought = 0
     with Ledger.open(ledger, readonly=True) as store:
-        for path, flow in teacher_flows(train, exemplar_pool(problems, plan.study.exemplars), teacher, plan.study.seed):
+        for path, flow in teacher_flows(train, pool_of(plan, problems), teacher, plan.study.seed):
             ask = _first_call(flow)
             if ask is not None:
                 total += 1
@@ -101,7 +107,7 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
     study = plan.study
     problems = load_problems(plan)
-    pool = exemplar_pool(problems, study.exemplars)
+    pool = pool_of(plan, problems)
     if study.teacher.engine != "recorded":
         train = [problem for problem in problems if problem.split == "train"]
         first = next(teacher_flows(train, pool, study.teacher, study.seed), None)

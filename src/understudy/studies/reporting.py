@@ -24,6 +24,7 @@ from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majorit
 from understudy.evaluation.statistics import above, accuracy_interval, holm, paired
 from understudy.reports.data import Comparison, Curve, Group, ReportData, Selected, Summary, Votes
 from understudy.studies.cache import read_manifest, write_json
+from understudy.studies.casting import student_of_role, trained_roles
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
 from understudy.studies.story import tell_story
 from understudy.studies.study import file_name
@@ -275,8 +276,9 @@ def _teacher(run: Run) -> dict[str, Any]:
 
 def _notes(run: Run, everything: All) -> Iterator[str]:
     study = run.study
-    trained = [arm for arm in study.arms if arm.model == "trained"]
-    scratch = [arm.name for arm in trained if study.student_of(arm).checkpoint is None]
+    by_arm = {arm.name: (arm, trained_roles(arm, study.method(arm))) for arm in study.arms}
+    trained = [name for name, (_, roles) in by_arm.items() if roles]
+    scratch = [n for n in trained if any(student_of_role(study, by_arm[n][0], r).checkpoint is None for r in by_arm[n][1])]
     if scratch:
         which = "The students" if len(scratch) == len(trained) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."

@@ -91,6 +91,7 @@ def describe(plan: Plan) -> dict[str, Any]:
                 "selection": arm.selection,
                 "students": {str(seed): dict(roles) for seed, roles in arm.students.items()},
                 "answers": {str(seed): dict(splits) for seed, splits in arm.answers.items()},
+                "gold": {str(seed): dict(parts) for seed, parts in arm.gold.items()},
             }
             for arm in plan.arms
         ],

@@ -46,6 +46,10 @@ def build(kind: type[T], table: Any, where: str) -> T:
 def _value(hint: Any, value: Any, where: str) -> Any:
     inner = _dataclass_in(hint)
     if inner is not None:
+        if typing.get_origin(hint) is Mapping:
+            if not isinstance(value, Mapping):
+                raise StudyError(f"{where}: must be a table of tables, not {value!r}")
+            return {name: build(inner, item, f"{where}.{name}") for name, item in value.items()}
         if typing.get_origin(hint) is tuple:
             if not isinstance(value, list | tuple):
                 raise StudyError(f"{where}: must be a list of tables, not {value!r}")
@@ -61,10 +65,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _dataclass_in(hint: Any) -> Any:
-    """The dataclass in ``X``, ``X | None`` or ``tuple[X, ...]``; None where there is none."""
+    """The dataclass in ``X``, ``X | None``, ``tuple[X, ...]`` or ``Mapping[str, X]``; None where there is none."""
     if dataclasses.is_dataclass(hint):
         return hint
-    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple, Mapping):
         return next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), None)
     return None
 

@@ -14,12 +14,11 @@ from understudy.studies.study import Study
 from understudy.training.options import StudentOptions
 
 
-def start_of(study: Study, arm: Arm) -> StudentOptions:
-    """The arm's student with its checkpoint as a directory that was looked at. Raises StudyError where it cannot be used."""
-    student = study.student_of(arm)
+def started(study: Study, arm: Arm, student: StudentOptions, where: str) -> StudentOptions:
+    """``student`` of ``arm`` with its checkpoint as a directory that was looked at. Raises StudyError, naming its table ``where``, where
+    it cannot be used."""
     if student.checkpoint is None:
         return student
-    where = f"arms[{arm.name!r}].student"
     if student.lora is not None and importlib.util.find_spec("peft") is None:
         raise StudyError(f"{where}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
     directory = checkpoint_of(study, student.checkpoint, f"{where}.checkpoint", chats=study.method(arm).format.style == "messages")

@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
-from understudy.core.registry import find
+from understudy.core.registry import METHODS, find
+from understudy.studies.casting import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
-from understudy.studies.schema import build, plain
+from understudy.studies.schema import build
 from understudy.training.options import StudentOptions, TrainingOptions
 
 
@@ -73,12 +74,6 @@ class Study:
     def method(self, arm: Arm) -> Any:
         """The arm's method with its options."""
         return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
-
-    def training_of(self, arm: Arm) -> TrainingOptions:
-        return build(TrainingOptions, plain(self.training) | dict(arm.training), f"arms[{arm.name!r}].training")
-
-    def student_of(self, arm: Arm) -> StudentOptions:
-        return build(StudentOptions, plain(self.student) | dict(arm.student), f"arms[{arm.name!r}].student")
 
     def path_of(self, name: str) -> Path:
         """A path that the study names: relative to its file."""
@@ -159,13 +154,18 @@ def _validate(study: Study) -> None:
     find("check", study.check)
     if study.seeds < 1:
         raise StudyError(f"study.seeds = {study.seeds}: at least 1")
-    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "solve"):
+    if study.teacher.engine == "procedural" and not (
+        hasattr(find("task", study.task), "work") or hasattr(find("task", study.task), "solve")
+    ):
         raise StudyError(
             f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
             "chains or a transformers model"
         )
     study.make_task()
     asks = build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
+    if not hasattr(asks, "sample"):
+        able = [name for name in METHODS if hasattr(find("method", name), "sample")]
+        raise StudyError(f"teacher.method = {study.teacher.method!r}: it asks no teacher; take one of {', '.join(able)}")
     if study.teacher.engine == "endpoint" and study.teacher.api == "completions" and asks.format.style == "messages":
         raise StudyError('teacher.options.format.style = "messages": these need teacher.api = "chat"')
     for arm in study.arms:
@@ -173,21 +173,28 @@ def _validate(study: Study) -> None:
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:
-    """The arm's options are right, and there is a model that can answer by its method."""
+    """The arm's options are right, and there is a model that can answer by its method in every part."""
     where = f"arms[{arm.name!r}]"
-    method, student = study.method(arm), study.student_of(arm)
-    study.training_of(arm)
+    method = study.method(arm)
+    if not hasattr(method, "solve"):
+        raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     if method.format.numbers == "pointers" and (kind := getattr(study.make_task(), "kind", "number")) != "number":
         raise StudyError(f'{where}.options.format.numbers = "pointers": these need task.kind = "number", not {kind!r}')
-    if arm.model == "trained":
-        if not method.roles:
-            raise StudyError(f'{where}: method {arm.method!r} trains nothing; set model = "untrained" or model = "teacher"')
-        if method.format.style == "messages" and student.checkpoint is None:
-            raise StudyError(f'{where}.options.format.style = "messages": a student from scratch has no chat template; use "raw"')
-    elif arm.model == "untrained" and student.checkpoint is None:
-        raise StudyError(f'{where}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
-    elif arm.model == "teacher" and study.teacher.engine == "recorded":
-        raise StudyError(f'{where}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
+    check_roles(arm, method)
+    for part, model in models_of(arm, method).items():
+        role = parts_of(method)[part]
+        student = student_of_role(study, arm, role)
+        training_of_role(study, arm, role)
+        at = f"{where}.roles.{part}" if len(parts_of(method)) > 1 else where
+        if model == "trained":
+            if not method.roles:
+                raise StudyError(f'{where}: method {arm.method!r} trains nothing; set model = "untrained" or model = "teacher"')
+            if method.format.style == "messages" and student.checkpoint is None:
+                raise StudyError(f'{where}: format.style = "messages": a student from scratch has no chat template; use "raw"')
+        elif model == "untrained" and student.checkpoint is None:
+            raise StudyError(f'{at}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
+        elif model == "teacher" and study.teacher.engine == "recorded":
+            raise StudyError(f'{at}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:

@@ -11,11 +11,10 @@ from understudy.core.protocols import silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.importing import import_chains
-from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.jobs.chains import sample
 from understudy.studies.options import Price
 from understudy.studies.plan import make_plan
-from understudy.studies.preview import load_problems
+from understudy.studies.preview import load_problems, pool_of
 from understudy.studies.run import make_directory, only_runner
 from understudy.studies.study import Study
 
@@ -81,7 +80,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
         teacher = replace(study.teacher, samples=1, first_look=0)
-        pool = exemplar_pool(problems, study.exemplars)
+        pool = pool_of(plan, problems)
         chains, errors = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in chains}
     failed = {error["problem"]: error["error"] for error in errors}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Decoding
-from understudy.core.errors import EngineError
-from understudy.core.protocols import Engine, Method, Progress
+from understudy.core.asks import Decoding, Reply, Request
+from understudy.core.errors import EngineError, StudyError
+from understudy.core.protocols import Choosy, Engine, Method, Progress, ReplyStore
 from understudy.core.registry import find
-from understudy.core.values import Problem, Solution
+from understudy.core.subquestions import worked
+from understudy.core.values import Chain, Problem, Solution
 from understudy.corpus.store import read_rows, write_rows
+from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.sampling.ledger import Ledger
 from understudy.studies.cache import write_json
 from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.jobs.chains import make_teacher
-from understudy.studies.jobs.student import open_student
+from understudy.studies.jobs.selection import why_unfit
+from understudy.studies.jobs.student import chosen_chains, open_student
 from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.schema import build
 
@@ -26,17 +30,30 @@ from understudy.studies.schema import build
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Write ``solutions.parquet`` and ``errors.json``; say seconds, tokens, and which checkpoint played which role."""
     known = list(read_rows(needs["problems"] / "problems.parquet", Problem))
-    problems = [p for p in known if p.split == arguments["split"]]
     method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
+    problems = [p for p in known if p.split == arguments["split"]]
+    asked, workings = problems, dict[str, tuple[Problem, Chain]]()
+    if any(player["model"] == "gold" for player in arguments["cast"].values()):
+        workings = _workings(method, problems)
+        asked = [p for p in problems if p.id in workings]
     started = time.perf_counter()
-    engines, concurrency = _engines(method, needs, arguments), arguments.get("transport", {}).get("concurrency", 64)
-    pool = exemplar_pool(known, build(Exemplars, arguments["exemplars"], "exemplars")) if "exemplars" in arguments else None
-    # What a teacher says is paid for: it goes to the run's ledger, and stays there.
+    engines = _engines(method, needs, arguments, workings)
+    concurrency = arguments.get("transport", {}).get("concurrency", 64)
+    pool = exemplar_pool(
+        known,
+        build(Exemplars, arguments["exemplars"], "exemplars"),
+        prompts=arguments.get("prompts", {}),
+        learn=[p for p in known if p.split == "train"],
+        chains=chosen_chains(needs) if "selection" in needs else (),
+    )
     own = directory / "answers.sqlite"
-    ledger = directory.parents[1] / "ledger.sqlite" if "teacher" in arguments else own
-    with Ledger(ledger) as store:
+    with ExitStack() as stack:
+        store: ReplyStore = stack.enter_context(Ledger(own))
+        if "teacher" in arguments:  # what a teacher says is paid for: it goes to the run's ledger, and stays there
+            paid = {engines[part].identity for part, player in arguments["cast"].items() if player["model"] == "teacher"}
+            store = _Parted(stack.enter_context(Ledger(directory.parents[1] / "ledger.sqlite")), store, paid)
         found = answer(
-            problems,
+            asked,
             method,
             engines,
             pool=pool,
@@ -47,14 +64,15 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             store=store,
             progress=progress,
         )
-    if not found.solutions:
-        raise EngineError(f"none of {len(problems)} problems was answered; the first error: {found.errors[0]['error']}")
+    if asked and not found.solutions:
+        raise EngineError(f"none of {len(asked)} problems was answered; the first error: {found.errors[0]['error']}")
     write_rows(directory / "solutions.parquet", Solution, found.solutions)
     write_json(directory / "errors.json", found.errors)
     for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
         left.unlink()
     return {
         "problems": len(problems),
+        "asked": len(asked),
         "solutions": len(found.solutions),
         "errors": len(found.errors),
         "tokens": sum(s.tokens for s in found.solutions),
@@ -63,16 +81,57 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     }
 
 
-def _engines(method: Method, needs: Mapping[str, Path], arguments: Mapping[str, Any]) -> dict[str, Engine]:
-    """Who answers: the trained students by role, or one untrained checkpoint or the teacher in every role."""
-    roles = method.roles or ("student",)
-    if "teacher" in arguments:
-        teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
-        return dict.fromkeys(roles, make_teacher(teacher, arguments))
-    if "checkpoint" in arguments:
-        return dict.fromkeys(roles, open_student(Path(arguments["checkpoint"]), arguments))
-    return {
-        name.partition(":")[2]: open_student(path / "student", arguments)
-        for name, path in needs.items()
-        if name.startswith("student:")
-    }
+def _engines(
+    method: Method, needs: Mapping[str, Path], arguments: Mapping[str, Any], workings: Mapping[str, tuple[Problem, Chain]]
+) -> dict[str, Engine]:
+    """Who plays each part: a trained student, an untrained checkpoint, the teacher, or gold. Parts that share one share it."""
+    made: dict[str, Engine] = {}
+
+    def engine(player: Mapping[str, Any]) -> Engine:
+        match player["model"]:
+            case "trained":
+                return open_student(needs[f"student:{player['role']}"] / "student", arguments)
+            case "untrained":
+                return open_student(Path(player["checkpoint"]), arguments)
+            case "teacher":
+                return make_teacher(build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher"), arguments)
+            case _:
+                return GoldEngine(method, workings)  # type: ignore[arg-type]
+
+    for player in arguments["cast"].values():
+        name = _name(player)
+        made[name] = made.get(name) or engine(player)
+    return {part: made[_name(player)] for part, player in arguments["cast"].items()}
+
+
+def _name(player: Mapping[str, Any]) -> str:
+    return f"{player['model']} {player['role'] if player['model'] == 'trained' else player.get('checkpoint', '')}"
+
+
+def _workings(method: Method, problems: Sequence[Problem]) -> dict[str, tuple[Problem, Chain]]:
+    """The problems whose data set has a working that the method can take the place of a part from."""
+    written = method if isinstance(method, Choosy) else method.format  # type: ignore[attr-defined]
+    found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(written, p, chain)}
+    if problems and not found:
+        raise StudyError(
+            f'model = "gold": none of the {len(problems)} problems of {problems[0].split!r} has a working of its own '
+            "(meta.rationale, meta.subquestions)"
+        )
+    return found
+
+
+class _Parted:
+    """Two stores as one `ReplyStore`: what engines of the identities ``paid`` say is kept in ``ledger``, all else in ``own``."""
+
+    def __init__(self, ledger: ReplyStore, own: ReplyStore, paid: set[str]) -> None:
+        self.ledger, self.own, self.paid = ledger, own, paid
+
+    def get(self, key: str) -> Reply | None:
+        return self.own.get(key) or self.ledger.get(key)
+
+    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
+        (self.ledger if engine in self.paid else self.own).put(key, reply, engine=engine, request=request, seed=seed)
+
+    def flush(self) -> None:
+        self.own.flush()
+        self.ledger.flush()

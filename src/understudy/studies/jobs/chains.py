@@ -40,7 +40,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         says: dict[str, Any] = {"import": report}
         sampling: dict[str, Any] = {}
     else:
-        pool = exemplar_pool(known, build(Exemplars, arguments["exemplars"], "exemplars"))
+        shown = build(Exemplars, arguments["exemplars"], "exemplars")
+        pool = exemplar_pool(known, shown, prompts=arguments["prompts"])
         chains, errors = sample(
             problems, teacher, arguments, pool=pool, ledger=directory.parents[1] / "ledger.sqlite", progress=progress
         )

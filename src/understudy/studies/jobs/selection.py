@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.prompting import Format
-from understudy.core.protocols import Progress
+from understudy.core.protocols import Choosy, Progress
+from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.store import read_rows
 from understudy.selection.select import Selection, select
@@ -20,11 +21,22 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
     verdicts = list(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict))
     problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
-    written = build(Format, arguments["format"], "format")
-    why = {c.id: written.unfit(problems[c.problem], c.rationale, c.answer) for c in chains if c.answer is not None}
+    written: Choosy | Format = build(Format, arguments["format"], "format")
+    if "method" in arguments:
+        written = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
+    why = {c.id: why_unfit(written, problems[c.problem], c) for c in chains}
     unfit = {name: reason for name, reason in why.items() if reason}
     options = build(Selection, arguments["select"], "select")
     selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit)
     write_json(directory / "selected.json", [chain.id for chain in selected.chains])
     progress("selection", len(chains), len(chains))
     return selected.to_json()
+
+
+def why_unfit(written: Choosy | Format, problem: Problem, chain: Chain) -> str:
+    """Why ``chain`` gives no example to a method, or in a format; "" where it does, and without an answer, as its verdict says."""
+    if chain.answer is None:
+        return ""
+    if isinstance(written, Format):
+        return written.unfit(problem, chain.rationale, chain.answer)
+    return written.unfit(problem, chain)

@@ -11,15 +11,17 @@ from typing import Any
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompting import Format, prompt_text
-from understudy.core.protocols import LocalEngine, Method, Progress
+from understudy.core.protocols import LocalEngine, Progress
 from understudy.core.registry import find
-from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.core.subquestions import written as as_dialogue
+from understudy.core.values import Chain, Example, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows
-from understudy.engines.drive import drive
+from understudy.engines.drive import drive, fold_of
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.sampling.pool import StudyPool
 from understudy.studies.card import Card, remark_on_start, write_card
+from understudy.studies.casting import parts_of
 from understudy.studies.executor import at_once
 from understudy.studies.schema import build
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -31,16 +33,16 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
 
     problems = list(read_rows(needs["problems"] / "problems.parquet", Problem))
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    chosen = _chosen(chains, needs["selection"])
+    chosen = chosen_chains(needs, chains)
     method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
-    learn = [p for p in problems if p.split == "train"]
-    engines = {
-        name.partition(":")[2]: open_student(path / "student", arguments)
-        for name, path in needs.items()
-        if name.startswith("student:")
-    }
-    made = make_examples(method, learn, chosen, engines, seed=arguments["seed"])
-    examples = [e for e in made if e.role == arguments["role"]]
+    train_on = [p for p in problems if p.split == "train"]
+    learn = train_on
+    if arguments["fold"] is not None:
+        fold, folds = arguments["fold"]
+        learn = [p for p in train_on if fold_of(p.id, folds) != fold]
+    verdicts = {v.chain: v.outcome for v in read_rows(needs["verdicts"] / "verdicts.parquet", Verdict)}
+    pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts)
+    examples = make_examples(method, arguments["role"], learn, chosen, pool, _folds(needs, arguments), seed=arguments["seed"])
     if not examples:
         raise StudyError(
             f"arm with method {arguments['method']!r}: nothing is left to train role {arguments['role']!r} on: "
@@ -51,7 +53,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
 
     def score(checkpoint: Path) -> float:
         engine = open_student(checkpoint, arguments)
-        found = answer(dev, method, {arguments["role"]: engine}, seed=arguments["seed"])
+        found = answer(dev, method, dict.fromkeys(parts_of(method), engine), pool=pool, seed=arguments["seed"])
         if found.errors:
             raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0]['error']}")
         by_id = {p.id: p for p in dev}
@@ -66,7 +68,9 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         options=build(TrainingOptions, arguments["training"], "training"),
         out=directory,
         seed=arguments["seed"],
-        vocabulary=vocabulary([build(Format, f, "format") for f in arguments["vocabulary"]], learn, chains),
+        vocabulary=vocabulary(
+            [build(Format, f, "format") for f in arguments["vocabulary"]], train_on, chains, words=arguments["words"]
+        ),
         score=score if len(method.roles) == 1 else None,
         progress=progress,
         share=1 / at_once(),
@@ -80,28 +84,52 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     return says | {k: v for k, v in dataclasses.asdict(trained).items() if isinstance(v, int | float)} | {"notes": notes}
 
 
-def make_examples(
-    method: Method, problems: Sequence[Problem], chains: Sequence[Chain], engines: Mapping[str, LocalEngine], *, seed: int
+def make_examples(  # noqa: PLR0917
+    method: Any,
+    role: str,
+    problems: Sequence[Problem],
+    chains: Sequence[Chain],
+    pool: StudyPool,
+    folds: Mapping[str, Sequence[LocalEngine]],
+    *,
+    seed: int,
 ) -> list[Example]:
-    """The method's examples of every problem, in the order of the problems."""
+    """The method's examples of ``role`` for every problem, in the order of the problems. ``folds``: the roles it needs."""
     by_problem: dict[str, list[Chain]] = defaultdict(list)
     for chain in chains:
         by_problem[chain.problem].append(chain)
-    pool = StudyPool()
-    flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool)) for p in problems)
+    only = {"role": role} if method.needs else {}
+    flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
     made: dict[str, list[Example]] = {}
-    for done in drive(flows, engines, seed=seed):
+    for done in drive(flows, {}, folds=folds, seed=seed):
         if done.value is None:
             raise StudyError(f"examples of problem {done.path.problem!r} could not be made: {done.error}")
         made[done.path.problem] = done.value
-    return [example for problem in problems for example in made[problem.id]]
+    return [example for problem in problems for example in made[problem.id] if example.role == role]
 
 
-def vocabulary(formats: Sequence[Format], problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
-    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format.
+def _folds(needs: Mapping[str, Path], arguments: Mapping[str, Any]) -> dict[str, list[LocalEngine]]:
+    """role -> the students of its folds, in order."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for name, path in needs.items():
+        kind, _, rest = name.partition(":")
+        if kind == "fold":
+            role, _, fold = rest.rpartition(":")
+            found[role][int(fold)] = path
+    return {role: [open_student(paths[i] / "student", arguments) for i in sorted(paths)] for role, paths in found.items()}
+
+
+def vocabulary(
+    formats: Sequence[Format], problems: Sequence[Problem], chains: Sequence[Chain], *, words: Sequence[str] = ()
+) -> Iterator[str]:
+    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format, the
+    chains' sub-questions, and the ``words`` that methods have of their own.
 
     Not the arm's own selection: so all arms of a study read and write with the same words.
     """
+    # As often as a tokenizer may ask for, since a word that every prompt has is not a rare one.
+    yield from (text for text in words for _ in range(100))
+    yield from (as_dialogue(chain.steps) for chain in chains if chain.steps)
     by_id = {problem.id: problem for problem in problems}
     for written in formats:
         asked = dict(by_id)
@@ -114,11 +142,13 @@ def vocabulary(formats: Sequence[Format], problems: Sequence[Problem], chains: S
         yield from (prompt_text(written.asking(problem)) for problem in asked.values())
 
 
-def _chosen(chains: Iterable[Chain], selection: Path) -> list[Chain]:
+def chosen_chains(needs: Mapping[str, Path], chains: Iterable[Chain] | None = None) -> list[Chain]:
+    """Those of the stage's ``chains`` that the arm's selection chose."""
     import json
 
-    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
-    return [chain for chain in chains if chain.id in ids]
+    ids = set(json.loads((needs["selection"] / "selected.json").read_text(encoding="utf-8")))
+    given = read_rows(needs["chains"] / "chains.parquet", Chain) if chains is None else chains
+    return [chain for chain in given if chain.id in ids]
 
 
 def open_student(checkpoint: Path, arguments: Mapping[str, Any]) -> LocalEngine:

@@ -1,0 +1,79 @@
+"""Who plays which part of a method: the students that an arm trains, the teacher, an untrained checkpoint, or gold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from understudy.core.errors import StudyError, nearest
+from understudy.core.protocols import Parted
+from understudy.studies.options import Arm, Role
+from understudy.studies.schema import build, plain
+from understudy.training.options import StudentOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    from understudy.studies.study import Study
+
+Model = Literal["trained", "untrained", "teacher", "gold"]
+
+
+def parts_of(method: Any) -> Mapping[str, str]:
+    """The roles that the method's `solve` asks -> the role whose student plays them. Methods that train nothing ask one."""
+    if isinstance(method, Parted):
+        return method.parts
+    return {role: role for role in method.roles or ("student",)}
+
+
+def models_of(arm: Arm, method: Any) -> dict[str, Model]:
+    """Who plays each part: what the arm says of the part, of the role whose student plays it, or of all."""
+    return {
+        part: _role(arm, part).model or _role(arm, role).model or arm.model  # a part is named before the student it shares
+        for part, role in parts_of(method).items()
+    }
+
+
+def trained_roles(arm: Arm, method: Any) -> tuple[str, ...]:
+    """The roles whose students the arm trains: those that play a part."""
+    parts = parts_of(method)
+    played = {parts[part] for part, model in models_of(arm, method).items() if model == "trained"}
+    return tuple(role for role in method.roles if role in played)
+
+
+def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
+    """The student of one role of the arm before training."""
+    table = plain(study.student) | dict(arm.student) | dict(_role(arm, role).student)
+    return build(StudentOptions, table, where_student(arm, role))
+
+
+def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
+    table = plain(study.training) | dict(arm.training) | dict(_role(arm, role).training)
+    own = f".roles.{role}" if _role(arm, role).training else ""
+    return build(TrainingOptions, table, f"arms[{arm.name!r}]{own}.training")
+
+
+def check_roles(arm: Arm, method: Any) -> None:
+    """Raise StudyError where the arm's ``roles`` name what the method does not have, or set what cannot be."""
+    parts = parts_of(method)
+    known = list(dict.fromkeys([*parts, *parts.values()]))
+    for name, role in arm.roles.items():
+        where = f"arms[{arm.name!r}].roles.{name}"
+        if name not in known:
+            has = f"{nearest(name, known)} (it has: {', '.join(known)})"
+            raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{has}")
+        if role.model == "gold" and not isinstance(method, Parted):
+            raise StudyError(f'{where}.model = "gold": method {arm.method!r} has one turn, gold there would be the answer itself')
+        trained = trained_roles(arm, method)
+        if (role.student or role.training) and name not in trained:
+            raise StudyError(f"{where}: student and training are for a role that is trained here ({', '.join(trained) or 'none'})")
+    if set(models_of(arm, method).values()) == {"gold"}:
+        raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, so there is nothing to measure")
+
+
+def where_student(arm: Arm, role: str) -> str:
+    """The table that says what the student of ``role`` is, for messages."""
+    own = f".roles.{role}" if _role(arm, role).student else ""
+    return f"arms[{arm.name!r}]{own}.student"
+
+
+def _role(arm: Arm, name: str) -> Role:
+    return arm.roles.get(name) or Role()
