@@ -15,7 +15,7 @@ from understudy.training.options import StudentOptions
 
 
 def started(study: Study, arm: Arm, student: StudentOptions, where: str) -> StudentOptions:
-    """``student`` of ``arm`` with its checkpoint as a directory that was looked at. Raises StudyError, naming its table ``where``, where
+    """``student`` with its checkpoint as a directory that was looked at. Raises StudyError, naming its table ``where``, where
     it cannot be used."""
     if student.checkpoint is None:
         return student
