@@ -23,7 +23,7 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
 
-    from understudy.training.batches import Tokens, collate, loss
+    from understudy.training.batches import Tokens, collate, loss, scales
     from understudy.training.memory import estimate, shape_of
     from understudy.training.optimizer import Optimizer, matrices_of
     from understudy.training.options import TrainingOptions
@@ -59,10 +59,10 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     optimizer = Optimizer(model, options)
     rows = [Tokens(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
     for step in range(2):
-        batch = collate(rows, pad=0, start=0 if seq2seq else None)
+        batch = collate(rows, scales(rows, reduction="token"), pad=0, start=0 if seq2seq else None)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             logits = model(**batch.inputs, use_cache=False).logits
-        loss(logits, batch, reduction="token").backward()
+        loss(logits, batch).backward()
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     numbers = sum(p.numel() for p in model.parameters())

@@ -159,7 +159,7 @@ def test_a_chat_student_learns_by_heart_ends_its_turn_and_is_asked_with_the_toke
     row = encode(examples()[0], tokenizer, seq2seq=False, turn=turn)
     assert engine._encode_prompt(CHAT.asking(PROBLEMS[0])) == row.source
     assert row.target[-1] == turn.end
-    bears = collate([row], pad=0, start=None)
+    bears = collate([row], [1.0], pad=0, start=None)
     assert bears.targets[0][bears.weights[0] != 0].tolist() == list(row.target)
     assert turn.end in GenerationConfig.from_pretrained(trained.checkpoint).eos_token_id
     assert bool(trained.notes) == (name in ("qwen3", "thinking"))

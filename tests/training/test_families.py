@@ -16,7 +16,7 @@ from understudy.core.values import Problem
 from understudy.engines.local import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
-from understudy.training.batches import collate, encode, loss
+from understudy.training.batches import collate, encode, loss, scales
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -48,7 +48,7 @@ def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_
     seq2seq = model.config.is_encoder_decoder
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
     start = model.config.decoder_start_token_id if seq2seq else None
-    batch = collate(rows, pad=tokenizer.eos_token_id, start=start)
+    batch = collate(rows, scales(rows, reduction="token"), pad=tokenizer.eos_token_id, start=start)
     for i, (row, target) in enumerate(zip(rows, TARGETS, strict=True)):
         bears = batch.weights[i] != 0
         learned = batch.targets[i][bears].tolist()
@@ -56,17 +56,17 @@ def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_
         assert learned[-1] == tokenizer.eos_token_id
         assert learned[:-1] == tokenizer(target, add_special_tokens=False)["input_ids"]
     logits = model(**batch.inputs).logits.detach()
-    base = loss(logits, batch, reduction="token")
+    base = loss(logits, batch)
     for i, row in enumerate(rows):
         begin = 0 if seq2seq else len(row.source) - 1
         for place in (begin, begin + len(row.target) - 2, begin + len(row.target) - 1):
             changed = logits.clone()
             changed[i, place, batch.targets[i, place]] += 5
-            assert loss(changed, batch, reduction="token") < base
+            assert loss(changed, batch) < base
         if not seq2seq:
             changed = logits.clone()
             changed[i, :begin, :] = torch.randn_like(changed[i, :begin, :])
-            assert loss(changed, batch, reduction="token") == base
+            assert loss(changed, batch) == base
 
 
 def test_special_tokens_are_those_of_the_published_tokenizer_and_no_token_of_the_reply_is_lost_to_them(checkpoint):

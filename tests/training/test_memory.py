@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from understudy.core.errors import UnderstudyError
 from understudy.core.values import Example, Segment
 from understudy.training import loop
-from understudy.training.batches import collate, encode, loss, weight_of_step
+from understudy.training.batches import collate, encode, loss, scales
 from understudy.training.loop import train
 from understudy.training.memory import Estimate, advice, estimate, free_memory, planned_shape, ran_out, shape_of, size
 from understudy.training.optimizer import matrices_of
@@ -28,12 +28,14 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 def examples(n=10):
-    """Of unequal lengths and weights: where a step in parts goes wrong, it goes wrong here."""
+    """Of unequal lengths, weights and loss groups: where a step in parts goes wrong, it goes wrong here."""
     return [
         Example(
             "student",
             (Segment(f"Q: {i} and {'x ' * i}?\nA:", 0.0), Segment(" so" * (1 + i * i % 7)), Segment(f" {i}", 0.5)),
             f"p{i}",
+            weight=(1.0, 0.5, -0.1)[i % 3],
+            group="long" if i in (2, 3, 7) else "main",
         )
         for i in range(n)
     ]
@@ -51,21 +53,17 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(family, reduction, 
     model.eval().double()  # without dropout, which GPT-2, OPT and T5 have
     seq2seq = model.config.is_encoder_decoder
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
-    whole = weight_of_step(rows, reduction=reduction)
+    start, scale = model.config.decoder_start_token_id if seq2seq else None, scales(rows, reduction=reduction)
     found = {}
     for n in (10, 3, 1):
         model.zero_grad()
         total = 0.0
         for begin in range(0, 10, n):
-            batch = collate(rows[begin : begin + n], pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
-            value = loss(model(**batch.inputs, use_cache=False).logits, batch, reduction=reduction, whole=whole)
+            batch = collate(rows[begin : begin + n], scale[begin : begin + n], pad=0, start=start)
+            value = loss(model(**batch.inputs, use_cache=False).logits, batch)
             value.backward()
             total += float(value.detach())
         found[n] = total, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    unsplit = collate(rows, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
-    assert found[10][0] == pytest.approx(
-        float(loss(model(**unsplit.inputs).logits, unsplit, reduction=reduction).detach()), rel=1e-6
-    )
     for n in (3, 1):
         assert found[n][0] == pytest.approx(found[10][0], rel=1e-6)
         assert (found[n][1] - found[10][1]).norm() < 1e-6 * found[10][1].norm()

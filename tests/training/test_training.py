@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from understudy.core.errors import CheckpointError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
-from understudy.training.batches import Order, Tokens, collate, encode, loss
+from understudy.training.batches import Order, Tokens, collate, encode, loss, scales
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
@@ -75,9 +75,10 @@ def test_the_loss_is_that_of_transformers_on_target_tokens_only(student):
     model, tokenizer = make_student(student, words(made), seed=0)
     seq2seq = student.family == "t5"
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in made]
-    batch = collate(rows, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
+    scale = scales(rows, reduction="token")
+    batch = collate(rows, scale, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
     model.requires_grad_(False)
-    ours = loss(model(**batch.inputs, use_cache=False).logits, batch, reduction="token")
+    ours = loss(model(**batch.inputs, use_cache=False).logits, batch)
     if seq2seq:
         labels = batch.targets.masked_fill(batch.weights == 0, -100)
         theirs = model(input_ids=batch.inputs["input_ids"], attention_mask=batch.inputs["attention_mask"], labels=labels).loss
@@ -91,24 +92,14 @@ def test_the_loss_is_that_of_transformers_on_target_tokens_only(student):
     assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
 
 
-def test_the_two_reductions_are_means_over_tokens_and_over_examples():
-    torch.manual_seed(0)
-    logits, targets = torch.randn(2, 3, 5), torch.randint(5, (2, 3))
-    weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.5]])
-    batch = type("B", (), {"targets": targets, "weights": weights})()
-    nll = -torch.log_softmax(logits, -1).gather(2, targets[..., None])[..., 0]
-    assert loss(logits, batch, reduction="token") == pytest.approx(float((nll * weights).sum() / 3.5))
-    rows = (nll * weights).sum(1) / weights.sum(1)
-    assert loss(logits, batch, reduction="example") == pytest.approx(float(rows.mean()))
-
-
 def test_first_target_token_last_one_and_end_token_bear_loss_and_the_source_does_not():
     made = Example("student", (Segment("Q: x\nA:", 0.0), Segment(" two", 1.0), Segment(" three", 0.25)), "p", weight=-0.5)
     _, tokenizer = make_student(STUDENTS[0], ["Q: x\nA: two three"], seed=0)
     row = encode(made, tokenizer, seq2seq=False)
     assert tokenizer.convert_ids_to_tokens(row.target) == ["Ġtwo", "Ġthree", "<end>"]
-    assert row.weights == (-0.5, -0.125, -0.125)
-    batch = collate([row], pad=0, start=None)
+    assert (row.weights, row.weight) == ((1.0, 0.25, 0.25), -0.5)
+    batch = collate([row], scales([row], reduction="token"), pad=0, start=None)
+    assert batch.weights[0][batch.weights[0] != 0].tolist() == pytest.approx([-0.5 / 1.5, -0.125 / 1.5, -0.125 / 1.5])
     bears = batch.weights[0] != 0
     assert batch.targets[0][bears].tolist() == list(row.target)
     assert batch.inputs["input_ids"][0].tolist() == list(row.source + row.target)[:-1]
@@ -201,7 +192,7 @@ def test_an_example_that_does_not_fit_is_left_out_and_counted(tmp_path):
 
 def test_a_training_that_diverges_says_so(tmp_path):
     options = TrainingOptions(**FAST, optimizer="adamw", learning_rate=9.0, warmup=0.0, clip=0, precision="float32")
-    made = [Example("student", (Segment("a", 0.0), Segment(" b", 1e38)), "p")]
+    made = [Example("student", (Segment("a", 0.0), Segment(" b")), "p", weight=1e39)]
     with pytest.raises(UnderstudyError, match="training diverged: the loss of step 1"):
         train(made * 4, student=STUDENTS[0], options=options, out=tmp_path, seed=0, vocabulary=["a b"])
 

@@ -17,13 +17,24 @@ from understudy.core.values import Example
 @dataclass(frozen=True)
 class Tokens:
     """One example as the model sees it: ``source`` and ``target`` token ids, the loss weight of each target token (its
-    segment's times the example's; the end token has that of the last segment)."""
+    segment's; the end token has that of the last segment), and ``weight`` and ``group`` of the `Example`."""
 
     problem: str
     chain: str | None
     source: tuple[int, ...]
     target: tuple[int, ...]
     weights: tuple[float, ...]
+    weight: float = 1.0
+    group: str = "main"
+
+    @property
+    def size(self) -> float:
+        """How much its target counts: the sum of its weights' sizes."""
+        return sum(map(abs, self.weights))
+
+    def __len__(self) -> int:
+        """Tokens that are read and learned."""
+        return len(self.source) + len(self.target)
 
 
 def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn | None = None) -> Tokens:
@@ -36,63 +47,89 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
     for i, segment in enumerate(example.target):
         ids = encode_reply(tokenizer, segment.text, turn if i == 0 else None)
         target += ids
-        weights += [segment.weight * example.weight] * len(ids)
+        weights += [segment.weight] * len(ids)
     target.append(tokenizer.eos_token_id if turn is None else turn.end)
-    weights.append(example.target[-1].weight * example.weight)
+    weights.append(example.target[-1].weight)
     if example.messages:
         source = encode_messages(tokenizer, example.messages)
     else:
         source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
-    return Tokens(example.problem, example.chain, tuple(source), tuple(target), tuple(weights))
+    return Tokens(
+        example.problem, example.chain, tuple(source), tuple(target), tuple(weights), weight=example.weight, group=example.group
+    )
 
 
 class Order:
-    """Which examples each step takes. ``visits`` as in `TrainingOptions`."""
+    """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` as in `TrainingOptions`.
+
+    ``most``: examples that a step has at the most.
+    """
 
     def __init__(self, examples: Sequence[Tokens], *, visits: str, batch_size: int, seed: int) -> None:
-        groups: dict[str, list[int]] = defaultdict(list)
+        groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, example in enumerate(examples):
-            groups[example.problem if visits == "problem" else str(i)].append(i)
-        self.groups, self.batch_size, self.seed = list(groups.values()), batch_size, seed
-        self._epoch: tuple[int, list[int]] = (-1, [])
+            groups[example.problem if visits == "problem" else str(i)][example.group].append(i)
+        self.groups = [list(found.values()) for found in groups.values()]
+        self.batch_size, self.seed = batch_size, seed
+        self.most = batch_size * max(map(len, self.groups))
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, step: int) -> list[int]:
-        """Indices of the examples of step ``step`` (from 0): the next ``batch_size`` visits of an endless row of epochs."""
-        return [self._visit(step * self.batch_size + i) for i in range(self.batch_size)]
+        """Indices of the examples of step ``step`` (from 0): of the next ``batch_size`` visits of an endless row of epochs."""
+        return [i for visit in range(self.batch_size) for i in self._visit(step * self.batch_size + visit)]
 
-    def _visit(self, visit: int) -> int:
+    def _visit(self, visit: int) -> list[int]:
         epoch, place = divmod(visit, len(self.groups))
         if self._epoch[0] != epoch:
-            # One generator per epoch draws the order and then a choice for every group.
+            # One generator per epoch draws the order and then a choice for every problem. All its loss groups share that, so
+            # two tasks that a method made of the same chains, in the same order, are drawn of one chain.
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.groups))
             u = rng.random(len(self.groups))
-            self._epoch = epoch, [self.groups[g][int(u[g] * len(self.groups[g]))] for g in order]
+            self._epoch = epoch, [[group[int(u[p] * len(group))] for group in self.groups[p]] for p in order]
         return self._epoch[1][place]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``inputs`` for the model; ``targets`` [B, T] and ``weights`` [B, T] (0: no loss) for its logits."""
+    """``inputs`` for the model; ``targets`` [B, T] for its logits, and ``weights`` [B, T]: what the loss of each adds to the
+    step's (0: bears none)."""
 
     inputs: dict[str, torch.Tensor]
     targets: torch.Tensor
     weights: torch.Tensor
 
 
-def collate(examples: Sequence[Tokens], *, pad: int, start: int | None) -> Batch:
-    """Right-padded tensors. ``start``: the token that a sequence-to-sequence decoder begins with; None for a causal model."""
+def scales(examples: Sequence[Tokens], *, reduction: str) -> list[float]:
+    """What a token of weight 1 of each of a step's ``examples`` adds to its loss, which is the sum over loss groups of
+
+        ``token``:    sum over the group's tokens of nll x token's weight x example's weight / sum of the tokens' weights' sizes
+        ``example``:  mean over the group's examples of the example's weight x its own such quotient
+
+    So each group is a mean of its own (Distilling step-by-step, arXiv 2305.02301), whatever the lengths; and the weight of an
+    example scales what it adds, and never the divisor (SCoTD's wrong chains at -0.1: models/automodel.py of the authors' code).
+    """
+    whole: dict[str, float] = defaultdict(float)
+    for e in examples:
+        whole[e.group] += e.size if reduction == "token" else 1
+    return [e.weight / whole[e.group] / (1 if reduction == "token" else e.size) for e in examples]
+
+
+def collate(examples: Sequence[Tokens], scales: Sequence[float], *, pad: int, start: int | None) -> Batch:
+    """Right-padded tensors. ``scales``: of these examples in the loss of their whole step. ``start``: the token that a
+    sequence-to-sequence decoder begins with; None for a causal model."""
+    bears = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
     if start is None:
         rows = [e.source + e.target for e in examples]
         ids, mask = _padded([row[:-1] for row in rows], pad)
         targets, _ = _padded([row[1:] for row in rows], pad)
-        weights = _weights([(0.0,) * (len(e.source) - 1) + e.weights for e in examples], targets.shape[1])
-        return Batch({"input_ids": ids, "attention_mask": mask}, targets, weights)
+        weights = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
+        return Batch({"input_ids": ids, "attention_mask": mask}, targets, _weights(weights, targets.shape[1]))
     ids, mask = _padded([e.source for e in examples], pad)
     targets, _ = _padded([e.target for e in examples], pad)
     told, _ = _padded([(start, *e.target[:-1]) for e in examples], pad)
-    weights = _weights([e.weights for e in examples], targets.shape[1])
-    return Batch({"input_ids": ids, "attention_mask": mask, "decoder_input_ids": told}, targets, weights)
+    inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": told}
+    return Batch(inputs, targets, _weights(bears, targets.shape[1]))
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,31 +143,16 @@ def _weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
     return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows])
 
 
-def loss(logits_BTV: torch.Tensor, batch: Batch, *, reduction: str, whole: float | None = None) -> torch.Tensor:
-    """Cross-entropy of the target tokens in float32, by their weights.
-
-    ``token``: sum over the batch / sum of the weights' sizes. ``example``: the mean over rows of each row's such quotient.
-    Only the positions that bear loss are looked at. ``whole``: `weight_of_step`, where the batch is a part of a step: the
-    losses of the parts add up to the step's.
-    """
+def loss(logits_BTV: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """What ``batch`` adds to the loss of its step: cross-entropy of the target tokens in float32, by their weights. Only the
+    positions that bear loss are looked at. The losses of the parts of a step add up to the step's."""
     bears = batch.weights != 0
     nll = torch.nn.functional.cross_entropy(logits_BTV[bears].float(), batch.targets[bears], reduction="none")
-    weights = batch.weights[bears]
-    if reduction == "token":
-        return (nll * weights).sum() / (whole or weights.abs().sum())
-    row = bears.nonzero()[:, 0]
-    size = torch.zeros(len(bears)).index_add(0, row, weights.abs())
-    total = torch.zeros(len(bears)).index_add(0, row, nll * weights)
-    return (total / size).sum() / (whole or len(bears))
-
-
-def weight_of_step(examples: Sequence[Tokens], *, reduction: str) -> float:
-    """What the loss of a step is divided by: the size of all its weights, or the number of its examples."""
-    return sum(abs(w) for e in examples for w in e.weights) if reduction == "token" else float(len(examples))
+    return (nll * batch.weights[bears]).sum()
 
 
 def leave_out_too_long(examples: Sequence[Tokens], context: int | None, *, seq2seq: bool) -> list[Any]:
     """The examples that fit: a chain that is cut would teach never to end, and a question that is cut is another one."""
     if context is None:
         return list(examples)
-    return [e for e in examples if (max(len(e.source), len(e.target)) if seq2seq else len(e.source) + len(e.target)) <= context]
+    return [e for e in examples if (max(len(e.source), len(e.target)) if seq2seq else len(e)) <= context]

@@ -23,7 +23,7 @@ from understudy.core.errors import CheckpointError, EngineError, UnderstudyError
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
-from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss, weight_of_step
+from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss, scales
 from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -169,13 +169,13 @@ class _Training:
         self.trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         matrices = sum(p.numel() for p in matrices_of(self.model))
         shape = shape_of(self.model.config.to_dict(), parameters=sum(numbers), trained=self.trained, matrices=matrices)
-        longest = max(self.examples, key=lambda e: len(e.source) + len(e.target))
+        longest = max(self.examples, key=len)
         source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
         target = max(len(e.target) for e in self.examples)
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_memory()
         self.free = None if free is None else int(free * share)
-        most = min(self.options.micro_batch or self.options.batch_size, self.options.batch_size)
+        most = min(self.options.micro_batch or self.order.most, self.order.most)
         if self.options.micro_batch == 0 and self.free is not None:
             fits = self.estimate.fitting(self.free, most)
             if fits == 0:
@@ -222,18 +222,19 @@ class _Training:
             self.model.zero_grad(set_to_none=True)
             self.micro_batch = self.notes.micro_batch = self.micro_batch // 2
         self.optimizer.step(step)
-        self.notes.tokens += sum(weight != 0 for example in examples for weight in example.weights)
+        self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
 
     def _gradients(self, examples: Sequence[Tokens], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        whole = weight_of_step(examples, reduction=self.options.reduction)
+        scale = scales(examples, reduction=self.options.reduction)
         total = 0.0
         for begin in range(0, len(examples), self.micro_batch):
-            batch = collate(examples[begin : begin + self.micro_batch], pad=self.pad, start=self.start)
+            part = slice(begin, begin + self.micro_batch)
+            batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
             with self._autocast():
                 logits = self.model(**batch.inputs, use_cache=False).logits
-            value = loss(logits, batch, reduction=self.options.reduction, whole=whole)
+            value = loss(logits, batch)
             total += float(value.detach())
             if not math.isfinite(total):
                 raise UnderstudyError(

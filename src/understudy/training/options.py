@@ -91,11 +91,11 @@ class TrainingOptions:
     steps: int = 500
     """Steps of the optimizer."""
     batch_size: int = 32
-    """Examples of one step."""
+    """Visits of one step: an example each, or one of every loss group of the problem that is visited."""
     visits: Literal["problem", "example"] = "problem"
-    """What an epoch goes through. ``problem``: every problem once, one of its examples drawn anew each time, so that problems
-    weigh the same however many chains they have (SCoTD's ``all_correct_paths_balanced``, its default). ``example``: every example
-    once (``all_correct_paths``)."""
+    """What an epoch goes through. ``problem``: every problem once, one of its examples drawn anew each time (of each loss group
+    one, where the method has several), so that problems weigh the same however many chains they have (SCoTD's
+    ``all_correct_paths_balanced``, its default). ``example``: every example once (``all_correct_paths``)."""
     optimizer: Literal["muon", "adamw"] = "muon"
     """``muon``: Muon (Jordan 2024) for the matrices inside layers, AdamW for embeddings, norms and the rest; ``adamw``: AdamW for
     all."""
@@ -112,11 +112,12 @@ class TrainingOptions:
     clip: float = 1.0
     """Largest norm of the gradient (SCoTD 0.5); 0: no limit."""
     reduction: Literal["token", "example"] = "token"
-    """The loss is the mean over the target tokens of the batch (SCoTD), or over its examples of their token means."""
+    """The loss is the mean over the target tokens of the step (SCoTD), or over its examples of their token means; where the method
+    has several loss groups, the sum of such means of each."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """``bfloat16``: autocast; weights and optimizer stay in float32."""
     micro_batch: int = 0
-    """Examples that go through the model at once; a step whose ``batch_size`` is larger adds the gradients of its parts up, and is
+    """Examples that go through the model at once; a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
     checks: int = 4
     """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept."""

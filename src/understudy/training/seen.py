@@ -15,17 +15,19 @@ BINS = 12
 
 def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, *, context: int, end: int) -> dict[str, Any]:
     """JSON-able: counts of the ``encoded`` examples and of the ``kept`` ones (the others do not fit into ``context``), how long
-    they are, how many are equal to an earlier one, the weights and the ``end`` token, and the first few as tokens."""
-    lengths = [len(e.source) + len(e.target) for e in encoded]
+    they are, how many each loss group has and how many are equal to an earlier one, the weights (a token's times its example's),
+    the ``end`` token, and the first few as tokens."""
+    lengths = [len(e) for e in encoded]
     return {
         "examples": len(kept),
         "problems": len({e.problem for e in kept}),
         "too_long": len(encoded) - len(kept),
-        "duplicates": len(kept) - len({(e.source, e.target, e.weights) for e in kept}),
+        "groups": dict(Counter(e.group for e in kept)),
+        "duplicates": len(kept) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in kept}),
         "context": context,
         "longest": max(lengths),
         "lengths": _histogram(lengths),
-        "weights": {f"{w:g}": n for w, n in sorted(Counter(w for e in kept for w in e.weights).items())},
+        "weights": {f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in kept for w in e.weights).items())},
         "end_token": tokenizer.decode([end]),
         "ended": sum(e.target[-1] == end for e in kept),
         "shown": [_show(e, tokenizer) for e in kept[:SHOWN]],
@@ -41,6 +43,7 @@ def _histogram(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def _show(example: Tokens, tokenizer: Any) -> dict[str, Any]:
-    pairs = [(i, 0.0) for i in example.source] + list(zip(example.target, example.weights, strict=True))
-    tokens = [(tokenizer.decode([i], clean_up_tokenization_spaces=False), weight) for i, weight in pairs]
-    return {"problem": example.problem, "chain": example.chain, "tokens": tokens}
+    ids, weights = example.source + example.target, [0.0] * len(example.source) + [w * example.weight for w in example.weights]
+    texts = (tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in ids)
+    tokens = list(zip(texts, weights, strict=True))
+    return {"problem": example.problem, "chain": example.chain, "group": example.group, "tokens": tokens}
