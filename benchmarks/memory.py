@@ -56,7 +56,7 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     seq2seq = bool(config.is_encoder_decoder)
     model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
     options = TrainingOptions(precision=precision)  # type: ignore[arg-type]
-    optimizer = Optimizer(model, options)
+    optimizer = Optimizer(model, options, steps=2)
     rows = [Tokens(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
     for step in range(2):
         batch = collate(rows, scales(rows, reduction="token"), pad=0, start=0 if seq2seq else None)

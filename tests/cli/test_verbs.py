@@ -222,6 +222,7 @@ def test_show_training_marks_the_tokens_that_bear_loss_and_counts_what_was_left_
     ran = understudy("show-training", "runs/demo", "-n", "1", cwd=tiny)
     assert ran.code == 0, ran.err
     assert "48 of 48 end with the end token <end>" in ran.out
+    assert re.search(r"^8 steps saw [\d,]+ tokens, of which [\d,]+ bore loss$", ran.out, re.M)
     seen = {row["arm"]: row for row in json.loads(understudy("show-training", "runs/demo", "--json", cwd=tiny).out)}
     assert "N chains, all = N chains, all + vote" in seen
     row = seen["N chains, all = N chains, all + vote"]

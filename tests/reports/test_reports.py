@@ -75,7 +75,7 @@ def data():
         comparisons=(Comparison(HOSTILE, "plain", "test", 100, -0.31, -0.4, -0.2, 0.00001, 0.00002, 0.1, f"{HOSTILE} is worse"),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
-        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 99, 1.5, 1000, SAW),),
+        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 987, 99, 1.5, 1000, SAW),),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7)),),
         story=Story(
             HOSTILE,
@@ -134,6 +134,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "{{ 7 * 7 }}",
         "correct 9",
         "wrong 3",
+        "987",
     ):
         assert shown in text, shown
     assert {"accuracy-test", "by-steps", "chains", "curves"} <= {p.name for p in pictures(data)}

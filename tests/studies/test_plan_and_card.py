@@ -6,7 +6,7 @@ import json
 import pytest
 
 from understudy.core import registry
-from understudy.core.errors import CheckpointError
+from understudy.core.errors import CheckpointError, StudyError
 from understudy.studies.card import CARD, Card, read_card, write_card
 from understudy.studies.plan import make_plan
 from understudy.studies.study import load_study
@@ -82,6 +82,21 @@ def test_a_change_changes_what_depends_on_it_and_nothing_else(plan, override, ch
 
 def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
     assert set(plan().stages) < set(plan("study.seeds=3").stages)
+
+
+def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_path):
+    def options(training, arm):
+        text = STUDY.replace("[evaluation]", f"[training]\n{training}\n[evaluation]") + f"training = {{ {arm} }}\n"
+        (tmp_path / "s.toml").write_text(text)
+        study = load_study(tmp_path / "s.toml")
+        made = [study.training_of(one) for one in (study.arms[0], study.arms[-1])]
+        return [(one.steps, one.tokens, one.batch_size) for one in made]
+
+    assert options("steps = 7\nbatch_size = 3", "tokens = 900") == [(7, 0, 3), (None, 900, 3)]
+    assert options("tokens = 900", "steps = 7") == [(None, 900, 32), (7, 0, 32)]
+    assert options("tokens = 900", "batch_size = 4") == [(None, 900, 32), (None, 900, 4)]
+    with pytest.raises(StudyError, match="training: steps = 7 and tokens = 900"):
+        options("steps = 7\ntokens = 900", "batch_size = 4")
 
 
 CARD_OF = Card("scotd", {"max_tokens": 64}, "student", "number", "float32", 0)

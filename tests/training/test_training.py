@@ -140,6 +140,7 @@ def test_an_interrupted_training_goes_on_with_the_same_losses_as_an_unbroken_one
     resumed = run(tmp_path / "broken", student, score=lambda c: 0.5)
     assert resumed.losses == whole.losses
     assert (resumed.best, resumed.dev, resumed.tokens) == (whole.best, whole.dev, whole.tokens)
+    assert resumed.seen_tokens == whole.seen_tokens
     one, two = (load_file(t.checkpoint / "model.safetensors") for t in (whole, resumed))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -197,7 +198,53 @@ def test_a_training_that_diverges_says_so(tmp_path):
         train(made * 4, student=STUDENTS[0], options=options, out=tmp_path, seed=0, vocabulary=["a b"])
 
 
+def rows_of_lengths(lengths):
+    """(problem, group, tokens read) -> rows that learn two tokens."""
+    return [Tokens(f"p{p}", None, (1,) * n, (2, 3), (1.0, 1.0), group=f"g{g}") for p, g, n in lengths]
+
+
+LENGTHS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(1, 9)), min_size=1, max_size=12)
+
+
+@given(LENGTHS, st.integers(1, 5), st.sampled_from(["problem", "example"]))
+def test_the_tokens_of_a_step_are_the_mean_over_equally_likely_problems_and_examples(lengths, size, visits):
+    rows = rows_of_lengths(lengths)
+    found = Order(rows, visits=visits, batch_size=size, seed=0).tokens
+    if visits == "example":
+        expected = sum(map(len, rows)) / len(rows)
+    else:
+        cells = {cell: [len(r) for r in rows if (r.problem, r.group) == cell] for cell in {(r.problem, r.group) for r in rows}}
+        expected = sum(sum(cell) / len(cell) for cell in cells.values()) / len({r.problem for r in rows})
+    assert found == pytest.approx(size * expected)
+
+
+def test_the_tokens_of_many_steps_are_what_the_mean_says():
+    rows = rows_of_lengths([(p, g, 1 + (7 * p + 3 * g + i) % 9) for p in range(4) for g in range(2) for i in range(p + 1)])
+    order = Order(rows, visits="problem", batch_size=4, seed=0)
+    seen = sum(len(rows[i]) for step in range(3000) for i in order.batch(step))
+    assert seen / 3000 == pytest.approx(order.tokens, rel=0.01)
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)
+def test_a_budget_of_tokens_decides_the_steps_and_what_was_seen_is_counted(tmp_path, student):
+    made = examples()
+    free = {"batch_size": 10, "checks": 1, "visits": "example"}
+    one = run(tmp_path / "one", student, TrainingOptions(**free, steps=3))
+    _, tokenizer = make_student(student, words(made), seed=0)
+    exact = sum(len(encode(e, tokenizer, seq2seq=student.family == "t5")) for e in made)
+    assert (one.steps, one.seen_tokens) == (3, exact), "three steps of ten are an epoch of thirty examples"
+    assert one.seen_tokens > one.tokens
+    twice = run(tmp_path / "two", student, TrainingOptions(**free, tokens=2 * exact))
+    assert (twice.steps, twice.seen_tokens) == (6, 2 * exact)
+    assert twice.losses[:1] == one.losses[:1]
+    assert run(tmp_path / "least", student, TrainingOptions(**free, tokens=1)).steps == 1
+
+
 def test_wrong_options_and_checkpoints_are_named(tmp_path):
+    with pytest.raises(ValueError, match="steps = 5 and tokens = 9: one of them decides"):
+        TrainingOptions(steps=5, tokens=9)
+    with pytest.raises(ValueError, match="tokens = -1"):
+        TrainingOptions(tokens=-1)
     with pytest.raises(ValueError, match="hidden = 30"):
         StudentOptions(hidden=30, heads=4)
     with pytest.raises(ValueError, match="steps = 0"):

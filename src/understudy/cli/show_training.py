@@ -57,6 +57,7 @@ def show(name: str, says: Mapping[str, Any], n: int, console: Console) -> None:
     console.print(
         f"{says['examples']:,} examples of {says['problems']:,} problems{left_out}; {says['duplicates']:,} equal to an earlier one"
     )
+    console.print(f"{says['steps']:,} steps saw {says['seen_tokens']:,} tokens, of which {says['tokens']:,} bore loss")
     if len(says["groups"]) > 1:
         console.print(Text(f"loss groups: {', '.join(f'{printable(name)} {count:,}' for name, count in says['groups'].items())}"))
     ends = f"{says['ended']:,} of {says['examples']:,} end with the end token {says['end_token']}"

@@ -101,13 +101,15 @@ class Selected:
 @dataclass(frozen=True)
 class Curve:
     """How one student learned: ``losses`` (step, training loss per target token) and ``dev`` (step, dev accuracy of
-    generated answers); ``best`` is the step whose checkpoint was kept. ``tokens`` that carried loss, ``seconds``."""
+    generated answers); ``best`` is the step whose checkpoint was kept. ``seen_tokens`` were read and learned, ``tokens`` of them
+    carried loss; ``seconds``."""
 
     arm: str
     seed: int
     losses: tuple[tuple[int, float], ...]
     dev: tuple[tuple[int, float], ...]
     best: int
+    seen_tokens: int
     tokens: int
     seconds: float
     parameters: int

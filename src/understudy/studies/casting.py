@@ -46,9 +46,14 @@ def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
 
 
 def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
-    table = plain(study.training) | dict(arm.training) | dict(_role(arm, role).training)
-    own = f".roles.{role}" if _role(arm, role).training else ""
-    return build(TrainingOptions, table, f"arms[{arm.name!r}]{own}.training")
+    """How one role's student of the arm is trained."""
+    table = plain(study.training)
+    for own in (arm.training, _role(arm, role).training):
+        if {"steps", "tokens"} & own.keys():  # how long it trains is settled by one of the two alone
+            table |= {"steps": None, "tokens": None}
+        table |= dict(own)
+    where = f".roles.{role}" if _role(arm, role).training else ""
+    return build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
 
 
 def check_roles(arm: Arm, method: Any) -> None:

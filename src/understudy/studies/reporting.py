@@ -232,6 +232,7 @@ def _curves(run: Run) -> Iterator[Curve]:
                     losses=tuple((step, value) for step, value in curve["losses"]),
                     dev=tuple((step, value) for step, value in curve["dev"]),
                     best=curve["best"],
+                    seen_tokens=says["seen_tokens"],
                     tokens=says["tokens"],
                     seconds=says["seconds"],
                     parameters=says["parameters"],

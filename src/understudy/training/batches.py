@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
 class Order:
     """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` as in `TrainingOptions`.
 
-    ``most``: examples that a step has at the most.
+    ``most``: examples that a step has at the most. ``tokens``: that it shows the student, read and learned, on the average: every
+    visit equally likely, and every example of a loss group in it.
     """
 
     def __init__(self, examples: Sequence[Tokens], *, visits: str, batch_size: int, seed: int) -> None:
@@ -72,6 +74,7 @@ class Order:
         self.groups = [list(found.values()) for found in groups.values()]
         self.batch_size, self.seed = batch_size, seed
         self.most = batch_size * max(map(len, self.groups))
+        self.tokens = batch_size * fmean(sum(fmean(len(examples[i]) for i in group) for group in found) for found in self.groups)
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, step: int) -> list[int]:

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from understudy.core.values import Example
 from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss, scales
 from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
 from understudy.training.optimizer import Optimizer, matrices_of
-from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.options import STEPS, StudentOptions, TrainingOptions
 from understudy.training.seen import describe
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
@@ -38,7 +38,8 @@ class Trained:
     """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
 
     ``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
-    checkpoint is kept. ``tokens`` bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
+    checkpoint is kept. ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
+    ``tokens`` of them bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
     ``trained``: how many of the ``parameters`` training changed. ``micro_batch``: examples that went through at once.
     ``spelled``: different words of the examples that a tokenizer of words spells in letters, None for other tokenizers.
     ``notes``: what was done that the study does not say.
@@ -48,6 +49,8 @@ class Trained:
     losses: tuple[tuple[int, float], ...]
     dev: tuple[tuple[int, float], ...]
     best: int
+    steps: int
+    seen_tokens: int
     tokens: int
     examples: int
     too_long: int
@@ -68,6 +71,7 @@ class _Notes:
     losses: list[float] = field(default_factory=list)
     dev: list[tuple[int, float]] = field(default_factory=list)
     best: tuple[int, float] | None = None
+    seen_tokens: int = 0
     tokens: int = 0
     micro_batch: int = 0
     seconds: float = 0.0
@@ -138,7 +142,8 @@ class _Training:
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = Order(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
-        self.optimizer = Optimizer(self.model, options)
+        self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
+        self.optimizer = Optimizer(self.model, options, self.steps)
         self.notes = self._resume()
         self._fit(share)
 
@@ -194,15 +199,15 @@ class _Training:
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
-        checks = {round(options.steps * (i + 1) / options.checks) for i in range(options.checks)}
+        checks = {round(self.steps * (i + 1) / options.checks) for i in range(options.checks)}
         self.model.train()
         started = time.perf_counter() - notes.seconds
-        while notes.step < options.steps:
+        while notes.step < self.steps:
             notes.losses.append(self._step(notes.step))
             notes.step += 1
             notes.seconds = time.perf_counter() - started
-            progress("student", notes.step, options.steps, f"loss {notes.losses[-1]:.3f}")
-            if notes.step in checks or notes.step == options.steps:
+            progress("student", notes.step, self.steps, f"loss {notes.losses[-1]:.3f}")
+            if notes.step in checks or notes.step == self.steps:
                 self._check()
                 notes.seconds = time.perf_counter() - started
             if notes.step % options.save_every == 0:
@@ -222,6 +227,7 @@ class _Training:
             self.model.zero_grad(set_to_none=True)
             self.micro_batch = self.notes.micro_batch = self.micro_batch // 2
         self.optimizer.step(step)
+        self.notes.seen_tokens += sum(map(len, examples))
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
 
@@ -265,8 +271,7 @@ class _Training:
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        notes = {name: getattr(self.notes, name) for name in ("step", "losses", "dev", "best", "tokens", "micro_batch", "seconds")}
-        save_state(self.out / "state", self.model, self.optimizer.tensors(), notes)
+        save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
 
     def finish(self) -> Trained:
         notes = self.notes
@@ -279,6 +284,8 @@ class _Training:
             losses=tuple(enumerate(notes.losses, 1)),
             dev=tuple((int(step), float(value)) for step, value in notes.dev),
             best=notes.best[0] if notes.best else notes.step,
+            steps=self.steps,
+            seen_tokens=notes.seen_tokens,
             tokens=notes.tokens,
             examples=len(self.examples),
             too_long=self.too_long,
@@ -291,6 +298,7 @@ class _Training:
             notes=tuple(self.remarks),
         )
         (self.out / "curve.json").write_text(json.dumps({"losses": trained.losses, "dev": trained.dev, "best": trained.best}))
-        (self.out / "seen.json").write_text(json.dumps(self.seen, ensure_ascii=False))
+        counted = {"steps": self.steps, "seen_tokens": notes.seen_tokens, "tokens": notes.tokens}
+        (self.out / "seen.json").write_text(json.dumps(self.seen | counted, ensure_ascii=False))
         clear_state(self.out / "state")
         return trained

@@ -11,10 +11,10 @@ from understudy.training.options import TrainingOptions
 
 
 class Optimizer:
-    """One or two torch optimizers that step together."""
+    """One or two torch optimizers that step together, ``steps`` times in all."""
 
-    def __init__(self, model: Any, options: TrainingOptions) -> None:
-        self.options = options
+    def __init__(self, model: Any, options: TrainingOptions, steps: int) -> None:
+        self.options, self.steps = options, steps
         matrices = matrices_of(model) if options.optimizer == "muon" else []
         inside = {id(p) for p in matrices}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
@@ -35,7 +35,7 @@ class Optimizer:
         if self.options.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         for part, rate in zip(self.parts, self.rates, strict=True):
-            part.param_groups[0]["lr"] = rate * factor(step, self.options)
+            part.param_groups[0]["lr"] = rate * factor(step, self.steps, self.options)
             part.step()
             part.zero_grad(set_to_none=True)
 
@@ -56,12 +56,12 @@ class Optimizer:
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 
 
-def factor(step: int, options: TrainingOptions) -> float:
-    """What the learning rates are multiplied with at ``step``: up over the warm-up, then down to 0 at the end."""
-    warm = max(1, round(options.warmup * options.steps))
+def factor(step: int, steps: int, options: TrainingOptions) -> float:
+    """What the learning rates are multiplied with at ``step`` of ``steps``: up over the warm-up, then down to 0 at the end."""
+    warm = max(1, round(options.warmup * steps))
     if step < warm:
         return (step + 1) / warm
-    gone = (step - warm) / max(1, options.steps - warm)
+    gone = (step - warm) / max(1, steps - warm)
     match options.schedule:
         case "cosine":
             return 0.5 * (1 + math.cos(math.pi * gone))

@@ -84,12 +84,20 @@ class StudentOptions:
         return -(-self.hidden * 8 // 3 // 32) * 32
 
 
+STEPS = 500
+"""Where a study gives neither ``steps`` nor ``tokens``."""
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How a student is trained: the same for every arm, unless an arm says otherwise."""
 
-    steps: int = 500
-    """Steps of the optimizer."""
+    steps: int | None = None
+    """Steps of the optimizer; 500 where neither ``steps`` nor ``tokens`` is given. An arm that gives one of the two is not bound by
+    the other of [training]."""
+    tokens: int = 0
+    """Instead of ``steps``: as many steps as show each student this many tokens, read and learned. So methods with short and with
+    long examples get equal budgets; a method with two students gets an equal one by half as many. 0: ``steps`` decides."""
     batch_size: int = 32
     """Visits of one step: an example each, or one of every loss group of the problem that is visited."""
     visits: Literal["problem", "example"] = "problem"
@@ -126,8 +134,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checks", "save_every"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+        if self.tokens < 0:
+            raise ValueError(f"tokens = {self.tokens}: 0 (steps decides) or more")
+        if self.steps is not None and self.tokens:
+            raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: one of them decides how long; leave the other out")
         if self.micro_batch < 0:
             raise ValueError(f"micro_batch = {self.micro_batch}: 0 (found automatically) or more")
         for name in ("learning_rate", "muon_rate"):
