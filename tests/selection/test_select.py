@@ -75,3 +75,17 @@ def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_a
     selected = select(chains, verdicts, Selection(per_problem=1), seed=0, unfit=unfit)
     assert selected.chains == (chains[2],)
     assert selected.dropped == {"wrong": 1, "no equation": 1, "more than 1 per problem": 1}
+
+
+def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they_are_and_counted():
+    chains = [chain(p, path) for p in "abc" for path in range(2)]
+    verdicts = [Verdict(c.id, "answer", Outcome.WRONG if c.path else Outcome.CORRECT) for c in chains]
+    selected = select(chains, verdicts, Selection(), seed=0, learned={"a", "c"})
+    assert [c.problem for c in selected.chains] == ["a", "c"]
+    assert selected.to_json() == {
+        "chains": 6,
+        "kept": 2,
+        "dropped": {"wrong": 2, "not in the fraction": 2},
+        "problems": 2,
+        "covered": 2,
+    }

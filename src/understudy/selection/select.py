@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ class Selection:
 @dataclass(frozen=True)
 class Selected:
     """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. ``kept`` and
-    dropped add up to ``offered``; ``covered`` of ``problems`` have a chain left."""
+    dropped add up to ``offered``; ``covered`` of ``problems``, those that had a chain and are learned from, have one left."""
 
     chains: tuple[Chain, ...]
     dropped: Mapping[str, int]
@@ -63,12 +63,19 @@ _KEPT = {
 
 
 def select(
-    chains: Sequence[Chain], verdicts: Sequence[Verdict], options: Selection, *, seed: int, unfit: Mapping[str, str] | None = None
+    chains: Sequence[Chain],
+    verdicts: Sequence[Verdict],
+    options: Selection,
+    *,
+    seed: int,
+    unfit: Mapping[str, str] | None = None,
+    learned: Set[str] | None = None,
 ) -> Selected:
     """The chains of ``chains`` that ``options`` keep, by the ``verdicts`` of one check. Every chain needs a verdict.
 
     ``unfit``: chain id -> why it cannot be written in the arm's format; such chains are dropped for that reason before
-    ``per_problem`` chooses. A random choice is a function of (seed, problem), never of the other problems.
+    ``per_problem`` chooses. ``learned``: the problems that students learn from, all where it is not given; chains of others are
+    dropped whatever they are. A random choice is a function of (seed, problem), never of the other problems.
     """
     outcome = {verdict.chain: verdict.outcome for verdict in verdicts}
     reason: dict[int, str] = {}
@@ -76,7 +83,9 @@ def select(
     seen: set[tuple[str, str]] = set()
     for place, chain in enumerate(chains):
         found = outcome[chain.id]
-        if found not in _KEPT[options.keep]:
+        if learned is not None and chain.problem not in learned:
+            reason[place] = "not in the fraction"
+        elif found not in _KEPT[options.keep]:
             reason[place] = found.value
         elif unfit and chain.id in unfit:
             reason[place] = unfit[chain.id]
@@ -92,4 +101,5 @@ def select(
                 random.Random(f"select\x1f{seed}\x1f{problem}").shuffle(ordered)
             reason |= dict.fromkeys(ordered[options.per_problem :], f"more than {options.per_problem} per problem")
     kept = tuple(chain for place, chain in enumerate(chains) if place not in reason)
-    return Selected(kept, dict(Counter(reason.values()).most_common()), len(chains), len({c.problem for c in chains}))
+    problems = {chain.problem for chain in chains if learned is None or chain.problem in learned}
+    return Selected(kept, dict(Counter(reason.values()).most_common()), len(chains), len(problems))

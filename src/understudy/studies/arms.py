@@ -70,6 +70,7 @@ def plan_arm(shared: Shared, arm: Arm, add: Add) -> ArmPlan:
     if trains:
         needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
         chosen = {"select": plain(arm.select), "seed": study.seed, "format": plain(method.format)}
+        chosen |= {"fraction": arm.fraction}
         choosy = isinstance(method, Choosy)
         chosen |= {"method": arm.method, "options": plain(method)} if choosy else {}
         selection = add("selection", arm.name, needs, chosen, [module_of("method", arm.method)] if choosy else [])

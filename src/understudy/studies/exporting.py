@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from understudy.corpus.store import is_ours, read_rows
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import file_digest
 from understudy.studies.importing import outcomes_of, read_questions
-from understudy.studies.jobs.student import make_examples
+from understudy.studies.jobs.student import chosen_chains, learned_problems, make_examples
 from understudy.studies.scores import Run
 
 
@@ -85,8 +84,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
         raise DataError(f"{run.directory}: there is no arm {arm!r}{nearest(arm, list(run.arms))} (its arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, run.chains
     if arm is not None:
-        chosen = set(json.loads((run.selection(arm) / "selected.json").read_text(encoding="utf-8")))
-        chains = [chain for chain in chains if chain.id in chosen]
+        chains = chosen_chains(chains, run.selection(arm))
     base = read_card(run.shared("chains") / "chains.parquet") or CorpusCard()
     outcome = {v.chain: v.outcome.value for v in _verdicts(run)}
     card = card_of(
@@ -112,7 +110,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
-    learn = [problem for problem in run.problems if problem.split == "train"]
+    learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes={v.chain: v.outcome for v in _verdicts(run)})
     made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
     return [example for examples in made for example in examples]

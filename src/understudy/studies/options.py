@@ -245,6 +245,9 @@ class Arm:
     before and after (SCoTD's Table 2), without training anything."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``method``."""
+    fraction: float = 1.0
+    """Share of the training problems that its students learn from, at least one. What is in a fraction is in every larger one, for
+    every arm and seed (SCoTD's code, arXiv 2306.14050, keeps such a list: ``LIMIT_WITH_JSON_FILE``)."""
     select: Selection = field(default_factory=Selection)
     """Which chains it is given."""
     decode: Decode = field(default_factory=Decode)
@@ -256,3 +259,7 @@ class Arm:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction = {self.fraction}: above 0, at most 1")

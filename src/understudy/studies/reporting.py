@@ -293,6 +293,10 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
     yield f"Problems: train {sizes['train']:,}; checkpoints chosen on {dev:,} of {study.evaluation.dev}; tested on {held}."
+    for name in trained:
+        if by_arm[name][0].fraction < 1:
+            n = len(json.loads((run.selection(name) / "problems.json").read_text(encoding="utf-8")))
+            yield f"{name} learns from {n:,} of the training problems (fraction {by_arm[name][0].fraction:g})."
     if study.check != "answer":
         yield f"Answers are judged by the check {study.check}: the teacher's, those that choose checkpoints, and the students'."
     overlap = json.loads((run.shared("problems") / "overlap.json").read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from understudy.studies.cache import write_json
 from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.jobs.chains import make_teacher
 from understudy.studies.jobs.selection import why_unfit
-from understudy.studies.jobs.student import chosen_chains, open_student
+from understudy.studies.jobs.student import chosen_chains, learned_problems, open_student
 from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.schema import build
 
@@ -43,8 +43,10 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         known,
         build(Exemplars, arguments["exemplars"], "exemplars"),
         prompts=arguments.get("prompts", {}),
-        learn=[p for p in known if p.split == "train"],
-        chains=chosen_chains(needs) if "selection" in needs else (),
+        learn=learned_problems(known, needs["selection"]) if "selection" in needs else (),
+        chains=chosen_chains(read_rows(needs["chains"] / "chains.parquet", Chain), needs["selection"])
+        if "selection" in needs
+        else (),
     )
     own = directory / "answers.sqlite"
     with ExitStack() as stack:

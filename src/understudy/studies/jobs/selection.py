@@ -14,20 +14,24 @@ from understudy.corpus.store import read_rows
 from understudy.selection.select import Selection, select
 from understudy.studies.cache import write_json
 from understudy.studies.schema import build
+from understudy.tasks.splits import part
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``selected.json``: the ids of the chosen chains; say kept, dropped by reason, coverage."""
+    """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the chosen
+    chains; say kept, dropped by reason, coverage."""
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
     verdicts = list(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict))
     problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
+    learned = [p.id for p in part(list(problems.values()), arguments["fraction"], seed=arguments["seed"]) if p.split == "train"]
     written: Choosy | Format = build(Format, arguments["format"], "format")
     if "method" in arguments:
         written = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
     why = {c.id: why_unfit(written, problems[c.problem], c) for c in chains}
     unfit = {name: reason for name, reason in why.items() if reason}
     options = build(Selection, arguments["select"], "select")
-    selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit)
+    selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit, learned=frozenset(learned))
+    write_json(directory / "problems.json", learned)
     write_json(directory / "selected.json", [chain.id for chain in selected.chains])
     progress("selection", len(chains), len(chains))
     return selected.to_json()

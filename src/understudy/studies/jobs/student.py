@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,13 +34,13 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
 
     problems = list(read_rows(needs["problems"] / "problems.parquet", Problem))
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    chosen = chosen_chains(needs, chains)
+    chosen = chosen_chains(chains, needs["selection"])
     method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
-    train_on = [p for p in problems if p.split == "train"]
-    learn = train_on
+    training = [p for p in problems if p.split == "train"]
+    learn = learned_problems(training, needs["selection"])
     if arguments["fold"] is not None:
         fold, folds = arguments["fold"]
-        learn = [p for p in train_on if fold_of(p.id, folds) != fold]
+        learn = [p for p in learn if fold_of(p.id, folds) != fold]
     verdicts = {v.chain: v.outcome for v in read_rows(needs["verdicts"] / "verdicts.parquet", Verdict)}
     pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts)
     examples = make_examples(method, arguments["role"], learn, chosen, pool, _folds(needs, arguments), seed=arguments["seed"])
@@ -68,8 +69,10 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         options=build(TrainingOptions, arguments["training"], "training"),
         out=directory,
         seed=arguments["seed"],
+        # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
+        # size, and a difference between fractions would not be one of the data alone.
         vocabulary=vocabulary(
-            [build(Format, f, "format") for f in arguments["vocabulary"]], train_on, chains, words=arguments["words"]
+            [build(Format, f, "format") for f in arguments["vocabulary"]], training, chains, words=arguments["words"]
         ),
         score=score if len(method.roles) == 1 else None,
         progress=progress,
@@ -142,13 +145,16 @@ def vocabulary(
         yield from (prompt_text(written.asking(problem)) for problem in asked.values())
 
 
-def chosen_chains(needs: Mapping[str, Path], chains: Iterable[Chain] | None = None) -> list[Chain]:
-    """Those of the stage's ``chains`` that the arm's selection chose."""
-    import json
+def learned_problems(problems: Iterable[Problem], selection: Path) -> list[Problem]:
+    """Those of ``problems`` that the arm of the stage ``selection`` learns from."""
+    ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
+    return [problem for problem in problems if problem.id in ids]
 
-    ids = set(json.loads((needs["selection"] / "selected.json").read_text(encoding="utf-8")))
-    given = read_rows(needs["chains"] / "chains.parquet", Chain) if chains is None else chains
-    return [chain for chain in given if chain.id in ids]
+
+def chosen_chains(chains: Iterable[Chain], selection: Path) -> list[Chain]:
+    """Those of ``chains`` that the stage ``selection`` chose."""
+    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
+    return [chain for chain in chains if chain.id in ids]
 
 
 def open_student(checkpoint: Path, arguments: Mapping[str, Any]) -> LocalEngine:
