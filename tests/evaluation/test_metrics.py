@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.core.vote import vote
-from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majority_rate, pass_at_k, stop_rate, votes_by_k
+from understudy.evaluation.metrics import (
+    any_correct_by_k,
+    by_perplexity,
+    chance_rate,
+    likeliest_by_k,
+    majority_rate,
+    pass_at_k,
+    stop_rate,
+    votes_by_k,
+)
 from understudy.evaluation.outcomes import COUNTED, counts, outcome_of, outcome_of_vote
 
 PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
@@ -68,6 +77,37 @@ def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
         right = sum(outcome_of_vote(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
         assert found[k - 1] == pytest.approx(right / len(subsets))
     assert found[0] == pytest.approx(any_correct_by_k({"p": PROBLEM}, {"p": samples})[0])
+
+
+SAMPLES = st.lists(st.tuples(st.sampled_from(["7", "1", None]), st.sampled_from([-0.1, -0.4, -1.0])), min_size=1, max_size=6)
+
+
+@given(SAMPLES)
+def test_the_accuracy_of_the_likeliest_of_k_is_the_mean_over_all_subsets(given_samples):
+    samples = [solution(a, i, logprob=logprob) for i, (a, logprob) in enumerate(given_samples)]
+    found = likeliest_by_k({"p": PROBLEM}, {"p": samples})
+    for k in range(1, len(samples) + 1):
+        best = [max(subset, key=lambda s: (s.logprob, -s.path)) for subset in itertools.combinations(samples, k)]
+        assert found[k - 1] == pytest.approx(sum(outcome_of(PROBLEM, s) is Outcome.CORRECT for s in best) / len(best))
+
+
+@given(st.lists(st.tuples(st.floats(-3, 0), st.booleans()), max_size=450))
+def test_bins_of_perplexity_are_ordered_equally_large_and_hold_every_reply(replies):
+    bins = by_perplexity(replies)
+    assert len(bins) == min(10, len(replies) // 20)
+    if bins:
+        assert sum(b.n for b in bins) == len(replies)
+        assert sum(b.correct for b in bins) == sum(correct for _, correct in replies)
+        assert max(b.n for b in bins) - min(b.n for b in bins) <= 1
+        assert all(b.least <= b.most and b.accuracy == pytest.approx(b.correct / b.n) for b in bins)
+        assert all(one.most <= other.least for one, other in itertools.pairwise(bins))
+        assert bins[-1].most == pytest.approx(math.exp(-min(logprob for logprob, _ in replies)))
+
+
+def test_who_is_sure_and_right_has_its_correct_replies_in_the_first_bins():
+    bins = by_perplexity([(-0.01 * i, i < 30) for i in range(60)])
+    assert [(b.n, b.correct) for b in bins] == [(20, 20), (20, 10), (20, 0)]
+    assert by_perplexity([(-1e6, True)] * 20)[0].most < math.inf, "a sum that somebody recorded for a mean"
 
 
 def test_many_samples_are_voted_on_by_seeded_subsets_that_repeat():

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from understudy.reports.data import Comparison, Curve, Group, ReportData, Selected, Story, Summary, Votes
+from understudy.evaluation.metrics import by_perplexity
+from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Story, Summary, Votes
 from understudy.reports.markdown import markdown
 from understudy.reports.page import page
 from understudy.reports.plots import pictures
@@ -18,6 +19,8 @@ from understudy.reports.words import printable
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
+
+BINS = tuple(by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
 
 SAW = {"examples": 5, "duplicates": 1, "too_long": 2, "longest": 60, "context": 64, "ended": 5}
 
@@ -76,7 +79,8 @@ def data():
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
         curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 987, 99, 1.5, 1000, SAW),),
-        votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7)),),
+        votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
+        perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         story=Story(
             HOSTILE,
             "5",
@@ -135,9 +139,10 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "correct 9",
         "wrong 3",
         "987",
+        "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown
-    assert {"accuracy-test", "by-steps", "chains", "curves"} <= {p.name for p in pictures(data)}
+    assert {"accuracy-test", "by-steps", "perplexity", "chains", "curves"} <= {p.name for p in pictures(data)}
 
 
 def test_pictures_are_the_same_for_the_same_data(data):
@@ -145,8 +150,19 @@ def test_pictures_are_the_same_for_the_same_data(data):
 
 
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
-    bare = dataclasses.replace(data, groups=(), votes=(), story=None, curves=())
+    bare = dataclasses.replace(data, groups=(), votes=(), perplexity=(), story=None, curves=())
     assert "83.0" in parsed(bare).text
+
+
+def test_votes_show_the_likeliest_sample_beside_the_others_and_markdown_the_bins(data):
+    text = markdown(data)
+    assert "| likeliest | 50.0 | 58.0 |" in text
+    assert "| teacher | train | 40 | 100.0 (1.21) | 55.0 (1.48) |  |" in text
+
+
+def test_a_loss_below_zero_is_drawn(data):
+    below = dataclasses.replace(data.curves[0], losses=((1, -2.0), (2, -3.0)))
+    assert "curves" in {p.name for p in pictures(dataclasses.replace(data, curves=(below,)))}
 
 
 def test_markdown_escapes_what_it_would_read_as_its_own(data):

@@ -1,10 +1,13 @@
 """What an arm is shown of the teacher's chains, with every chain accounted for."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.checks.answer import check
+from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.selection.select import Selection, select
 
@@ -21,7 +24,7 @@ CORPUS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), OUTCOMES)
 def test_kept_and_dropped_add_up_and_limits_hold(corpus, keep, per_problem, choose):
     chains = [chain(p, path) for p, path, _ in corpus]
     verdicts = [Verdict(c.id, "answer", outcome) for c, (_, _, outcome) in zip(chains, corpus, strict=True)]
-    options = Selection(keep, per_problem=per_problem, choose=choose)
+    options = Selection(keep, per_problem=per_problem, choose=choose if per_problem else "first")
     selected = select(chains, verdicts, options, seed=0)
     assert len(selected.chains) + sum(selected.dropped.values()) == len(chains)
     outcome = {v.chain: v.outcome for v in verdicts}
@@ -89,3 +92,47 @@ def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they
         "problems": 2,
         "covered": 2,
     }
+
+
+def corpus(*outcomes):
+    """Chains of problem p with these outcomes, on paths 0, 1, ..., given in another order."""
+    pairs = [(chain("p", path), outcome) for path, outcome in enumerate(outcomes)][::-1]
+    return [c for c, _ in pairs], [Verdict(c.id, "answer", outcome) for c, outcome in pairs]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "paths"),
+    [
+        ("one_correct_path", Selection("correct", per_problem=1), [1]),
+        ("all_correct_paths", Selection("correct"), [1, 3]),
+        ("wrong_ones", Selection("wrong"), [0, 2]),
+        ("POOL_THRESHOLD 0", Selection("all"), [0, 1, 2, 3]),
+    ],
+)
+def test_the_strategies_of_scotds_code(name, options, paths):
+    chains, verdicts = corpus(Outcome.WRONG, Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.UNPARSED)
+    assert sorted(c.path for c in select(chains, verdicts, options, seed=0).chains) == paths, name
+
+
+@given(st.lists(st.sampled_from([-0.1, -0.5, -2.0]), min_size=1, max_size=8), st.integers(1, 8))
+def test_the_likeliest_chains_are_those_of_the_highest_mean_log_probability_and_of_equals_the_first(logprobs, k):
+    chains = [replace(chain("p", path), logprob=logprob) for path, logprob in enumerate(logprobs)]
+    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    kept = select(chains, verdicts, Selection(per_problem=k, choose="likeliest"), seed=0).chains
+    best = sorted(range(len(logprobs)), key=lambda path: (-logprobs[path], path))[:k]
+    assert [c.path for c in kept] == sorted(best)
+
+
+def test_a_chain_without_log_probability_cannot_be_among_the_likeliest_but_one_that_is_dropped_anyway_may_be_so():
+    chains, verdicts = corpus(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT)
+    chains = [c if c.path == 1 else replace(c, logprob=-1.0) for c in chains]
+    options = Selection(per_problem=1, choose="likeliest")
+    assert [c.path for c in select(chains, verdicts, options, seed=0).chains] == [0]
+    with pytest.raises(DataError, match=r"""choose = "likeliest": the chain of problem 'p', path 1, by 'teacher' has no"""):
+        select(chains, verdicts, replace(options, keep="all"), seed=0)
+
+
+def test_choosing_needs_a_number():
+    for choose in ("random", "likeliest"):
+        with pytest.raises(ValueError, match=f'choose = "{choose}": say how many of each problem with per_problem'):
+            Selection(choose=choose)

@@ -1,12 +1,13 @@
-"""Numbers of one arm: votes for every k from one sample set, what chance and a constant answer would get, groups."""
+"""Numbers of one arm: votes for every k from one sample set, perplexity and correctness, what chance and a constant answer get."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
 from statistics import fmean
 
 from understudy.checks.answer import outcome, same
@@ -16,6 +17,10 @@ from understudy.evaluation.outcomes import outcome_of, outcome_of_vote
 
 SUBSETS = 70
 """So many subsets of k samples are voted on at most; all of them where there are no more (k of 8 samples: exact)."""
+
+
+BINS, LEAST = 10, 20
+"""Bins of perplexity, and so many replies in each at least: fewer bins where there are few replies."""
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -48,6 +53,48 @@ def any_correct_by_k(
     size = _samples(solutions)
     correct = {name: sum(outcome_of(problems[name], s, by) is Outcome.CORRECT for s in found) for name, found in solutions.items()}
     return [fmean(pass_at_k(size, c, k) for c in correct.values()) for k in range(1, size + 1)]
+
+
+def likeliest_by_k(
+    problems: Mapping[str, Problem], solutions: Mapping[str, Sequence[Solution]], *, by: Check = same
+) -> list[float]:
+    """Accuracy of the one sample of k with the highest mean log-probability, for every k from 1 to the number of samples, over all
+    subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability; of equally
+    likely ones the first counts."""
+    size = _samples(solutions)
+    ranked = {name: sorted(samples, key=lambda s: -_logprob(s)) for name, samples in solutions.items()}
+    right = [fmean(outcome_of(problems[n], s[rank], by) is Outcome.CORRECT for n, s in ranked.items()) for rank in range(size)]
+    # The sample of this rank is the likeliest of a subset whose others are all of later ranks.
+    return [
+        sum(share * math.comb(size - 1 - rank, k - 1) for rank, share in enumerate(right)) / math.comb(size, k)
+        for k in range(1, size + 1)
+    ]
+
+
+def _logprob(solution: Solution) -> float:
+    assert solution.logprob is not None, f"problem {solution.problem!r}, path {solution.path}: no log-probability"
+    return solution.logprob
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Replies of neighbouring perplexity, from ``least`` to ``most``: ``correct`` of ``n``."""
+
+    least: float
+    most: float
+    n: int
+    correct: int
+    accuracy: float
+
+
+def by_perplexity(replies: Iterable[tuple[float, bool]]) -> list[Bin]:
+    """``replies``, (mean log-probability per token, correct or not), in at most `BINS` bins of equally many, from the least
+    perplexed to the most; perplexity is exp(-mean log-probability) (models/stats_collector.py of SCoTD's code)."""
+    # Beyond 700 a recorded number is no mean per token, and its exponential no number.
+    ordered = sorted(((math.exp(min(-logprob, 700)), correct) for logprob, correct in replies), key=lambda reply: reply[0])
+    bins = min(BINS, len(ordered) // LEAST)
+    parts = [ordered[low:high] for low, high in pairwise(round(i * len(ordered) / bins) for i in range(bins + 1))] if bins else []
+    return [Bin(p[0][0], p[-1][0], len(p), sum(c for _, c in p), fmean(c for _, c in p)) for p in parts]
 
 
 def _samples(solutions: Mapping[str, Sequence[Solution]]) -> int:

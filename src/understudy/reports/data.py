@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.evaluation.metrics import Bin
+
 Row = dict[str, Any]
 
 
@@ -100,7 +102,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Curve:
-    """How one student learned: ``losses`` (step, training loss per target token) and ``dev`` (step, dev accuracy of
+    """How one student learned: ``losses`` (step, training loss) and ``dev`` (step, dev accuracy of
     generated answers); ``best`` is the step whose checkpoint was kept. ``seen_tokens`` were read and learned, ``tokens`` of them
     carried loss; ``seconds``."""
 
@@ -128,6 +130,18 @@ class Votes:
     weighted: tuple[float, ...]
     any_correct: tuple[float, ...]
     """pass@k"""
+    likeliest: tuple[float, ...]
+    """The sample with the highest mean log-probability; like ``weighted`` empty where these are not known."""
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Perplexity against correctness: ``bins`` of equally many replies, the least perplexed first. ``who``: an arm, whose sampled
+    answers to ``split`` these are (of all seeds), or "" for the teacher and its chains."""
+
+    who: str
+    split: str
+    bins: tuple[Bin, ...]
 
 
 @dataclass(frozen=True)
@@ -173,6 +187,7 @@ class ReportData:
     selected: tuple[Selected, ...]
     curves: tuple[Curve, ...]
     votes: tuple[Votes, ...]
+    perplexity: tuple[Perplexity, ...]
     story: Story | None
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from understudy.reports.words import percent, printable, short_p, steps
 
 
 def markdown(data: ReportData) -> str:
-    """Arms on every split, the paired comparisons, what selection kept, the votes, the notes."""
+    """Arms on every split, the paired comparisons, what selection kept, the votes, perplexity, the notes."""
     return "\n".join(_parts(data)) + "\n"
 
 
@@ -58,8 +58,17 @@ def _parts(data: ReportData) -> Iterator[str]:
         yield from ("", f"### Votes: {_text(v.arm)}, {v.split}", "")
         rows = [("maj@k", *map(percent, v.majority))]
         rows += [("weighted", *map(percent, v.weighted))] if v.weighted else []
+        rows += [("likeliest", *map(percent, v.likeliest))] if v.likeliest else []
         rows += [("pass@k", *map(percent, v.any_correct))]
         yield from _table(("k", *map(str, v.k)), rows)
+    if data.perplexity:
+        yield from ("", "### Perplexity and correctness", "", "Percent correct (perplexity up to), the least perplexed first.", "")
+        most = max(len(p.bins) for p in data.perplexity)
+        rows = []
+        for p in data.perplexity:
+            cells = [f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins]
+            rows.append((_text(p.who or "teacher"), p.split, f"{sum(b.n for b in p.bins):,}", *cells, *[""] * (most - len(cells))))
+        yield from _table(("replies of", "to", "n", *(str(i) for i in range(1, most + 1))), rows)
 
 
 def _arms(data: ReportData, split: str) -> Iterator[str]:

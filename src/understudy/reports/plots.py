@@ -74,7 +74,7 @@ def _any_script() -> Iterator[None]:
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
-    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _selection, _curves]
+    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _perplexity, _selection, _curves]
     with mpl.rc_context(_STYLE), _any_script():
         return [picture for make in makers for picture in make(data)]
 
@@ -156,6 +156,8 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.plot(v.k, [100 * a for a in v.majority], marker="o", ms=4, color=COLOURS[1], label="majority (maj@k)")
         if v.weighted:
             axes.plot(v.k, [100 * a for a in v.weighted], marker="s", ms=3.5, color=COLOURS[3], label="likelihood-weighted")
+        if v.likeliest:
+            axes.plot(v.k, [100 * a for a in v.likeliest], marker="d", ms=3.5, color=COLOURS[2], label="the likeliest sample")
         axes.plot(v.k, [100 * a for a in v.any_correct], marker="^", ms=4, color=COLOURS[0], label="any correct (pass@k)")
         greedy = next(
             (s for s in data.summaries if s.split == v.split and s.decoding == "greedy" and _shares(data, s.arm, v.arm)), None
@@ -166,6 +168,21 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
         yield Picture(f"votes-{_slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+
+
+def _perplexity(data: ReportData) -> Iterator[Picture]:
+    shown = [p for p in data.perplexity if not p.who or p.split == data.summaries[0].split]
+    if not shown:
+        return
+    colours = {**_colours([s.arm for s in data.summaries]), "": INK}
+    figure, axes = _axes(5.2, 3)
+    for p in shown:
+        at = [100 * (i + 0.5) / len(p.bins) for i in range(len(p.bins))]
+        label = f"{p.who or 'teacher'}, {p.split}"
+        axes.plot(at, [100 * b.accuracy for b in p.bins], marker="o", ms=4, color=colours[p.who], label=_label(label))
+    axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="replies, % from the least perplexed to the most", ylabel="correct, %")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    yield Picture("perplexity", "Correct replies by their perplexity, exp(-mean log-probability), in bins of equally many.", figure)
 
 
 def _shares(data: ReportData, arm: str, other: str) -> bool:
@@ -215,7 +232,9 @@ def _curves(data: ReportData) -> Iterator[Picture]:
         best = dict(curve.dev).get(curve.best)
         if best is not None:
             right.plot([curve.best], [100 * best], "o", ms=7, mfc="none", mec=colour)
-    left.set(xlabel="step", yscale="log", title="training loss per target token")
+    # Examples with negative weights take the loss below zero.
+    scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"
+    left.set(xlabel="step", yscale=scale, title="training loss")
     right.set(xlabel="step", ylim=(0, 103), title="dev accuracy, % (ring: kept)")
     right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.tight_layout()

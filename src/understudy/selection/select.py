@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Verdict
 
 
@@ -21,14 +22,18 @@ class Selection:
     (wrong_ones)."""
     per_problem: int | None = None
     """At most this many of each problem; all where it is not given."""
-    choose: Literal["first", "random"] = "first"
-    """Which these are: the ``first`` sample paths (one_correct_path), or a seeded ``random`` draw."""
+    choose: Literal["first", "random", "likeliest"] = "first"
+    """Which these are: the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1), a seeded ``random`` draw, or the
+    ``likeliest``: those with the highest mean log-probability of their teacher (the paper's ablation), which every chain then
+    needs."""
     dedup: bool = False
     """Of equal texts for one problem only the first."""
 
     def __post_init__(self) -> None:
         if self.per_problem is not None and self.per_problem < 1:
             raise ValueError(f"per_problem = {self.per_problem}: at least 1")
+        if self.choose != "first" and self.per_problem is None:
+            raise ValueError(f'choose = "{self.choose}": say how many of each problem with per_problem')
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def select(
 
     ``unfit``: chain id -> why it cannot be written in the arm's format; such chains are dropped for that reason before
     ``per_problem`` chooses. ``learned``: the problems that students learn from, all where it is not given; chains of others are
-    dropped whatever they are. A random choice is a function of (seed, problem), never of the other problems.
+    dropped whatever they are. A random choice is a function of (seed, problem), never of the other problems. Raises DataError
+    where the likeliest are wanted and a chain among which they are chosen has no log-probability.
     """
     outcome = {verdict.chain: verdict.outcome for verdict in verdicts}
     reason: dict[int, str] = {}
@@ -95,11 +101,23 @@ def select(
             left[chain.problem].append(place)
         seen.add((chain.problem, chain.text))
     for problem, places in left.items():
-        if options.per_problem is not None and len(places) > options.per_problem:
+        if options.per_problem is not None:
             ordered = sorted(places, key=lambda place: chains[place].path)
             if options.choose == "random":
                 random.Random(f"select\x1f{seed}\x1f{problem}").shuffle(ordered)
+            elif options.choose == "likeliest":
+                ordered.sort(key=lambda place: -_logprob(chains[place]))  # equal ones stay in the order of their paths
             reason |= dict.fromkeys(ordered[options.per_problem :], f"more than {options.per_problem} per problem")
     kept = tuple(chain for place, chain in enumerate(chains) if place not in reason)
     problems = {chain.problem for chain in chains if learned is None or chain.problem in learned}
     return Selected(kept, dict(Counter(reason.values()).most_common()), len(chains), len(problems))
+
+
+def _logprob(chain: Chain) -> float:
+    if chain.logprob is None:
+        raise DataError(
+            f'select.choose = "likeliest": the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r} has no '
+            "log-probability; take a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field logprob), "
+            'or choose = "random"'
+        )
+    return chain.logprob

@@ -18,11 +18,20 @@ from numpy.typing import NDArray
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.plugins import load
-from understudy.core.values import Verdict
+from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows
-from understudy.evaluation.metrics import any_correct_by_k, chance_rate, majority_rate, stop_rate, votes_by_k
+from understudy.evaluation.metrics import (
+    any_correct_by_k,
+    by_perplexity,
+    chance_rate,
+    likeliest_by_k,
+    majority_rate,
+    stop_rate,
+    votes_by_k,
+)
+from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.statistics import above, accuracy_interval, holm, paired
-from understudy.reports.data import Comparison, Curve, Group, ReportData, Selected, Summary, Votes
+from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Summary, Votes
 from understudy.studies.cache import read_manifest, write_json
 from understudy.studies.casting import student_of_role, trained_roles
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
@@ -66,6 +75,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         selected=tuple(_selected(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(_curves(run)),
         votes=tuple(_votes(run, found) for found in everything.values() if run.arms[found[0].arm].decode.votes > 1),
+        perplexity=tuple(found for found in _perplexity(run, everything) if len(found.bins) > 1),
         story=tell_story(run, everything),
     )
 
@@ -249,7 +259,9 @@ def _votes(run: Run, found: Sequence[Scored]) -> Votes:
         return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
 
     weighted: tuple[float, ...] = ()
+    likeliest: tuple[float, ...] = ()
     if all(scored.likelihood is not None for scored in found):
+        likeliest = mean([likeliest_by_k(problems, s, by=run.check) for s in complete])
         weighted = mean([votes_by_k(problems, s, weighted=True, seed=seed, by=run.check) for s in complete])
     return Votes(
         arm=found[0].arm,
@@ -258,7 +270,22 @@ def _votes(run: Run, found: Sequence[Scored]) -> Votes:
         majority=mean([votes_by_k(problems, s, weighted=False, seed=seed, by=run.check) for s in complete]),
         weighted=weighted,
         any_correct=mean([any_correct_by_k(problems, s, by=run.check) for s in complete]),
+        likeliest=likeliest,
     )
+
+
+def _perplexity(run: Run, everything: All) -> Iterator[Perplexity]:
+    """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
+    outcome = {v.chain: v.outcome for v in read_rows(run.shared("verdicts") / "verdicts.parquet", Verdict)}
+    judged = [(c.logprob, outcome[c.id]) for c in run.chains if c.logprob is not None]
+    chains = by_perplexity((logprob, found is Outcome.CORRECT) for logprob, found in judged if found is not Outcome.NO_GOLD)
+    yield Perplexity("", "train", tuple(chains))
+    for (arm, split), found in everything.items():
+        if run.arms[arm].decode.votes > 1:
+            problems = run.of_split(split)
+            answers = [s for scored in found for sampled in scored.solutions.values() for s in sampled]
+            sure = [(s.logprob, outcome_of(problems[s.problem], s, run.check)) for s in answers if s.logprob is not None]
+            yield Perplexity(arm, split, tuple(by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 
 def _teacher(run: Run) -> dict[str, Any]:
