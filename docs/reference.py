@@ -18,7 +18,7 @@ from typing import Any
 from understudy.core.prompting import Format
 from understudy.core.registry import METHODS, TASKS, find
 from understudy.selection.select import Selection
-from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Price, Teacher
+from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Price, Role, Teacher
 from understudy.studies.study import _HEAD as HEAD
 from understudy.studies.study import Study
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
@@ -55,6 +55,7 @@ TABLES = {
     "[[arms]]": Arm,
     "select": Selection,
     "decode": Decode,
+    "roles": Role,
     **{name: find("method", name) for name in sorted(METHODS)},
     "format": Format,
 }

@@ -8,6 +8,7 @@ import pytest
 from understudy.core import registry
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.studies.card import CARD, Card, read_card, write_card
+from understudy.studies.casting import training_of_role
 from understudy.studies.plan import make_plan
 from understudy.studies.study import load_study
 
@@ -89,7 +90,7 @@ def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_p
         text = STUDY.replace("[evaluation]", f"[training]\n{training}\n[evaluation]") + f"training = {{ {arm} }}\n"
         (tmp_path / "s.toml").write_text(text)
         study = load_study(tmp_path / "s.toml")
-        made = [study.training_of(one) for one in (study.arms[0], study.arms[-1])]
+        made = [training_of_role(study, one, "student") for one in (study.arms[0], study.arms[-1])]
         return [(one.steps, one.tokens, one.batch_size) for one in made]
 
     assert options("steps = 7\nbatch_size = 3", "tokens = 900") == [(7, 0, 3), (None, 900, 3)]

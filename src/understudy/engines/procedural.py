@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import random
-from typing import Protocol
+import re
 
 from understudy.core.asks import Call, Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.core.values import digest
+from understudy.core.worlds import Worked, World
 from understudy.engines.each import serve_each
-
-
-class World(Protocol):
-    """A world that can write a chain for any question of its own; frozen, so that its repr names it."""
-
-    def solve(self, question: str, rng: random.Random, *, slip: float, misread: float) -> str:
-        """A chain with its answer sentence. Raises ValueError where ``question`` is not of this world."""
+from understudy.engines.layouts import Teacher, reply
+from understudy.engines.stops import cut
 
 
 class ProceduralEngine:
-    """Answers raw prompts that end with ``Q: {question of the world}\\nA:``; what comes before (exemplars) is not read.
+    """Answers raw prompts by how they end: `engines.layouts`.
 
-    ``slip``: chance of a wrong result per step; ``misread``: chance that a chain reads the world's ambiguous word the wrong
+    ``slip``: chance of a wrong result per step; ``misread``: chance that a chain reads the world's treacherous word the wrong
     way. Temperature is not a thing it has: paths differ by their noise, which is a function of (seed, request, path).
     """
 
@@ -38,13 +34,19 @@ class ProceduralEngine:
         prompt = request.ask.prompt
         if not isinstance(request.ask, Call) or not isinstance(prompt, str):
             raise EngineError("the procedural teacher answers raw prompts with text, and nothing else")
-        question = prompt.rpartition("Q: ")[2].removesuffix("A:").strip().removesuffix("\nA:").strip()
         rng = random.Random(request.noise(self.seed))
+
+        def work(question: str) -> Worked:
+            return self.world.work(question, rng, slip=self.slip, misread=self.misread)
+
+        def exact(question: str) -> Worked:
+            return self.world.work(question, random.Random(0), slip=0.0, misread=0.0)
+
         try:
-            said = self.world.solve(question, rng, slip=self.slip, misread=self.misread)
+            said = reply(prompt, Teacher(work, exact))
         except ValueError as error:
-            raise EngineError(f"the procedural teacher cannot read the question {question!r}: {error}") from None
-        words = said.split()
-        if len(words) > request.ask.max_tokens:
-            return Reply(" ".join(words[: request.ask.max_tokens]), "length", request.ask.max_tokens, len(prompt.split()))
-        return Reply(" " + said, "stop", len(words), len(prompt.split()))
+            raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
+        words = re.findall(r"\s*\S+", said[: cut(said, request.ask.stop)])
+        limit = request.ask.max_tokens
+        finish = "length" if len(words) > limit else "stop"
+        return Reply("".join(words[:limit]), finish, min(len(words), limit), len(prompt.split()))

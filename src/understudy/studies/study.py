@@ -154,9 +154,7 @@ def _validate(study: Study) -> None:
     find("check", study.check)
     if study.seeds < 1:
         raise StudyError(f"study.seeds = {study.seeds}: at least 1")
-    if study.teacher.engine == "procedural" and not (
-        hasattr(find("task", study.task), "work") or hasattr(find("task", study.task), "solve")
-    ):
+    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "work"):
         raise StudyError(
             f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
             "chains or a transformers model"

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
+from understudy.core.worlds import Worked
+from understudy.tasks.worlds.drawing import draw_splits
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June", "Kim", "Leo")
@@ -66,7 +67,6 @@ class Diary:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
-        seen: set[str] = set()
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
         wanted = [
             ("train", self.train, within),
@@ -74,19 +74,9 @@ class Diary:
             ("test", self.test, within),
             ("test-longer", self.longer_test, beyond),
         ]
-        return [problem for name, n, steps in wanted for problem in self._split(name, n, steps, seed, seen)]
+        return draw_splits(self, wanted, self._problem, name="diary", seed=seed)
 
-    def _split(self, name: str, n: int, steps: Sequence[int], seed: int, seen: set[str]) -> Iterator[Problem]:
-        rng = random.Random(f"diary\x1f{seed}\x1f{name}")
-        for i in range(n):
-            k = steps[i % len(steps)]
-            question, answer = self._problem(rng, k)
-            while question in seen:
-                question, answer = self._problem(rng, k)
-            seen.add(question)
-            yield Problem(f"diary-{name}-{i}", question, "number", str(answer), split=name, meta={"steps": k})
-
-    def _problem(self, rng: random.Random, steps: int) -> tuple[str, int]:
+    def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
         name, other = rng.sample(NAMES, 2)
         thing = rng.choice(THINGS)
         has = start = rng.randint(1, 9)
@@ -101,28 +91,31 @@ class Diary:
             entries.append(Entry(days[steps], other, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
         rng.shuffle(entries)
         told = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
-        return f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", has
+        return Problem("", f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", "number", str(has))
 
-    def solve(self, question: str, rng: random.Random, *, slip: float, misread: float) -> str:
-        """A chain for ``question`` in one of four styles, with its answer sentence: the world's own teacher.
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+        """A working of ``question`` in one of four styles: the world's own teacher. See `core.worlds`.
 
-        ``slip``: chance that a step's result is one off. ``misread``: chance that this chain takes "gives" for a gain. Raises
-        ValueError where ``question`` is not of this world.
+        ``slip``: chance that a step's result is one off. ``misread``: chance that this working takes "gives" for a gain.
         """
-        start, thing, entries = _read(question)
+        name, start, thing, entries = _read(question)
         style = rng.choice(_STYLES)
         gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
-        has, told = start, [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
-        for entry in sorted(entries, key=lambda e: e.day):
-            if entry.actor is None:
-                before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
-                if rng.random() < slip:
-                    has += rng.choice((-1, 1))
-                told.append(_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
-        return f"{' '.join(told)} So the answer is: {has}"
+        has = start
+        told = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
+        entries.sort(key=lambda e: e.day)
+        for entry in entries:
+            before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
+            if rng.random() < slip:
+                has += rng.choice((-1, 1))
+            told.append(_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
+        told[:2] = [f"{told[0]} {told[1]}"]
+        asked = [_asked(name, thing, DAYS[entry.day]) for entry in entries]
+        return Worked.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
 
 
-def _read(question: str) -> tuple[int, str, list[Entry]]:
+def _read(question: str) -> tuple[str, int, str, list[Entry]]:
+    """Who the question is about, what they have at first, of what, and the entries that count."""
     start = _START.match(question)
     if start is None or "How many" not in question:
         raise ValueError("it must look like: Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?")
@@ -130,8 +123,19 @@ def _read(question: str) -> tuple[int, str, list[Entry]]:
     for day, actor, verb, amount in _ENTRY.findall(question, start.end()):
         if day not in DAYS or verb not in GAINS + LOSSES:
             raise ValueError(f"the entry {day}: {verb} {amount}. has an unknown day or verb")
-        entries.append(Entry(DAYS.index(day), actor or None, verb, int(amount)))
-    return int(start[2]), start[3], entries
+        if not actor:
+            entries.append(Entry(DAYS.index(day), None, verb, int(amount)))
+    if not entries:
+        raise ValueError(f"there is no entry about {start[1]}")
+    return start[1], int(start[2]), start[3], entries
+
+
+def _asked(name: str, thing: str, day: str) -> tuple[str, ...]:
+    return (
+        f"How many {thing} does {name} have after {day}?",
+        f"How many {thing} are there after {day}?",
+        f"What does {name} have when {day} is over?",
+    )
 
 
 def _step(style: str, entry: Entry, before: int, after: int, sign: str) -> str:

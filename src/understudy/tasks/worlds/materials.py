@@ -1,0 +1,172 @@
+"""The materials world: multiple choice about what things are made of, from facts that no question states.
+
+    Which of these can be pulled by a magnet?
+    Answer Choices:
+    (a) a ladder
+    (b) a key
+    (c) a vase
+
+What a thing is made of, what a material is like and what that is good for are facts to be learned from chains; they come back
+in many questions, each time about another set of things. A careless reader does not see the "not" of a question. A chain takes
+one step per hop, and concludes::
+
+    What is magnetic can be pulled by a magnet. A ladder is made of wood, a key of iron, a vase of clay. Wood is not magnetic, iron
+    is magnetic, clay is not magnetic. So it is a key. So the answer is: (b)
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from understudy.core.values import Problem
+from understudy.core.worlds import Worked
+from understudy.tasks.worlds.drawing import draw_splits
+
+THINGS = {
+    "iron": "key nail anchor chain stove",
+    "steel": "spoon needle saw bolt bridge",
+    "copper": "wire kettle pipe penny cable",
+    "glass": "bottle window lens jar mirror",
+    "wood": "ladder door table fence canoe",
+    "paper": "map ticket letter poster book",
+    "rubber": "tyre hose boot glove balloon",
+    "wool": "scarf sock blanket sweater rug",
+    "clay": "brick vase tile pot mug",
+    "plastic": "comb bucket ruler toy bag",
+}
+MADE_OF = {thing: material for material, things in THINGS.items() for thing in things.split()}
+LIKE = {
+    "magnetic": "iron steel",
+    "conductive": "iron steel copper",
+    "heavy": "iron steel copper clay",
+    "flammable": "wood paper wool plastic",
+    "fragile": "glass clay paper",
+    "waterproof": "glass rubber plastic copper",
+    "buoyant": "wood rubber plastic paper",
+    "soft": "rubber wool paper",
+}
+IS = {(material, adjective): material in materials.split() for adjective, materials in LIKE.items() for material in THINGS}
+CAN = {
+    "be pulled by a magnet": "magnetic",
+    "carry a current": "conductive",
+    "hold down a tent": "heavy",
+    "catch fire": "flammable",
+    "break in a fall": "fragile",
+    "stay out in the rain": "waterproof",
+    "float on a pond": "buoyant",
+    "be squeezed": "soft",
+}
+SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(LIKE), 4: list(CAN)}
+"""What is asked, by the number of steps that it takes."""
+OPTIONS = 3
+NEGATED = 0.3
+"""Share of questions with a "not"."""
+
+_QUESTION = re.compile(r"Which of these (?:is|can)( not)? ([a-z ]+)\?\n")
+_OPTION = re.compile(r"^\([a-z]\) a ([a-z]+)$", re.M)
+_STYLES = ("each", "list", "short")
+_CONCLUSIONS = ("So it is a {}.", "That leaves a {}.", "It must be a {}.")
+
+
+@dataclass(frozen=True)
+class Materials:
+    """A procedural world of multiple choice: what things are made of, and what follows. The facts are in no question. No set of
+    options comes twice, so none is in two splits."""
+
+    train: int = 1000
+    """Problems of 2 to 4 steps, equally many of each: what things are made of, what that is like, what it is good for."""
+    dev: int = 200
+    """Likewise."""
+    test: int = 500
+    """Likewise."""
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """The problems of every split: a function of ``seed`` and the options."""
+        wanted = [(split, getattr(self, split), range(2, 5)) for split in ("train", "dev", "test")]
+        return draw_splits(self, wanted, _problem, name="materials", seed=seed)
+
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+        """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
+
+        ``slip``: chance that a fact is told wrongly. ``misread``: chance that this working does not see a "not".
+        """
+        subject, negated, things = _read(question)
+        style = rng.choice(_STYLES)
+        negated = negated and rng.random() >= misread
+        like = CAN.get(subject, subject if subject in LIKE else "")
+        told: list[tuple[str, tuple[str, ...]]] = []
+        if subject in CAN:
+            like = _other(LIKE, like, slip, rng)
+            told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
+        made = {thing: _other(THINGS, MADE_OF[thing], slip, rng) for thing in things}
+        told.append((_of_what(style, made), ("What are they made of?", f"What are {_listed(things)} made of?")))
+        fits = {material: subject == f"made of {material}" for material in made.values()}
+        if like:
+            fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
+            told.append((_like_what(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
+        found = rng.choice([thing for thing in things if fits[made[thing]] != negated] or things)
+        told.append((rng.choice(_CONCLUSIONS).format(found), ("Which one is it?", "So which of them is it?")))
+        return Worked.of(told, chr(65 + things.index(found)), "option", rng)
+
+
+def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
+    subject, negated = rng.choice(SUBJECTS[steps]), rng.random() < NEGATED
+    fit = [thing for thing in MADE_OF if _fits(thing, subject) != negated]
+    unfit = [thing for thing in MADE_OF if thing not in fit]
+    right = turn % OPTIONS
+    things = rng.sample(unfit, OPTIONS - 1)
+    things.insert(right, rng.choice(fit))
+    question = f"Which of these {'can' if subject in CAN else 'is'}{' not' if negated else ''} {subject}?"
+    return Problem("", question, "option", chr(65 + right), choices=tuple(f"a {thing}" for thing in things))
+
+
+def _fits(thing: str, subject: str) -> bool:
+    material = MADE_OF[thing]
+    return subject == f"made of {material}" if subject in SUBJECTS[2] else IS[material, CAN.get(subject, subject)]
+
+
+def _read(question: str) -> tuple[str, bool, list[str]]:
+    """What is asked for, whether it is negated, and the things to choose among."""
+    asked, things = _QUESTION.match(question), _OPTION.findall(question)
+    if asked is None or not things:
+        raise ValueError(
+            "it must look like: Which of these is not magnetic? Answer Choices: (a) a key (b) a ladder, on lines of their own"
+        )
+    unknown = [thing for thing in things if thing not in MADE_OF]
+    if unknown or not any(asked[2] in subjects for subjects in SUBJECTS.values()):
+        raise ValueError(f"this world has no {unknown[0] if unknown else asked[2]!r}")
+    return asked[2], asked[1] is not None, things
+
+
+def _other(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
+    """``right``, or by a slip another one of ``known``."""
+    return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
+
+
+def _of_what(style: str, made: Mapping[str, str]) -> str:
+    match style:
+        case "each":
+            return " ".join(f"A {thing} is made of {material}." for thing, material in made.items())
+        case "list":
+            (thing, material), *others = made.items()
+            return ", ".join([f"A {thing} is made of {material}", *(f"a {t} of {m}" for t, m in others)]) + "."
+        case _:
+            return ", ".join(f"a {thing} is {material}" for thing, material in made.items()).capitalize() + "."
+
+
+def _like_what(style: str, fits: Mapping[str, bool], like: str) -> str:
+    said = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
+    match style:
+        case "each":
+            return " ".join(f"{one} {like}.".capitalize() for one in said)
+        case "list":
+            return ", ".join(f"{one} {like}" for one in said).capitalize() + "."
+        case _:
+            return ", ".join(said).capitalize() + "."
+
+
+def _listed(things: Sequence[str]) -> str:
+    return " and ".join([", ".join(f"a {thing}" for thing in things[:-1]), f"a {things[-1]}"])

@@ -1,0 +1,169 @@
+"""The scales world: yes/no questions about how heavy things are, from weights that no question states.
+
+    Could a piano and two cats be lighter than a horse?
+
+Each thing's weight is a fact to be learned from chains; a sum is at most 20. A careless reader takes "heavier" for "lighter". A
+chain weighs one thing at a time, then compares::
+
+    A piano weighs 8. A cat weighs 2, two weigh 4, 8 + 4 = 12. A horse weighs 9. 12 is not less than 9, so no. So the answer is: no
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+from understudy.core.values import Problem
+from understudy.core.worlds import Worked
+from understudy.tasks.worlds.drawing import draw_splits
+
+THINGS = (
+    "lamp hen kite",
+    "cat stool kettle",
+    "dog chair guitar",
+    "goat bicycle drum",
+    "seal table ladder",
+    "pig stove mirror",
+    "deer bench fridge",
+    "bear piano statue",
+    "horse boat sofa",
+)
+WEIGHT = {thing: weight for weight, things in enumerate(THINGS, 1) for thing in things.split()}
+"""In whatever unit, from 1 to 9."""
+SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
+"""Things on the left and on the right, by the number of steps that they take; where there is nothing there is a weight."""
+CLOSE = 4
+"""The sides differ by 1 to so much."""
+PAIRED = 0.25
+"""Chance that a thing of at most 5 comes twice."""
+
+Term = tuple[int, str]
+"""How many (1 or 2) of which thing; (n, "") is a weight of n."""
+
+_QUESTION = re.compile(r"Could (.+) be (lighter|heavier) than (.+)\?")
+_TERM = re.compile(r"a weight of (\d+)|(a|two) ([a-z]+?)(s?)")
+_STYLES = ("plain", "words", "short")
+
+
+@dataclass(frozen=True)
+class Scales:
+    """A procedural world of yes/no questions that want to be taken apart: which side is heavier. The weights are in no question.
+    No question is in two splits."""
+
+    train: int = 900
+    """Problems of 2 to 4 steps, equally many of each: one to three things to weigh, and the comparison. Half of them yes."""
+    dev: int = 200
+    """Likewise."""
+    test: int = 500
+    """Likewise."""
+    longer_test: int = 200
+    """Problems of one step more than that, in the split "test-longer"."""
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """The problems of every split: a function of ``seed`` and the options."""
+        within = range(2, 5)
+        wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
+        return draw_splits(self, [*wanted, ("test-longer", self.longer_test, (5,))], _problem, name="scales", seed=seed)
+
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+        """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
+
+        ``slip``: chance that a step's number is up to three off. ``misread``: chance that this working takes "heavier" for "lighter".
+        """
+        left, relation, right = _read(question)
+        style = rng.choice(_STYLES)
+        if rng.random() < misread:
+            relation = "lighter"
+        told: list[tuple[str, tuple[str, ...]]] = []
+        sums = []
+        for side in (left, right):
+            has = None
+            for i, (n, thing) in enumerate(side):
+                before, has = has, (has or 0) + (n * WEIGHT[thing] if thing else n)
+                if thing:
+                    has += rng.choice((-3, -2, -1, 1, 2, 3)) if rng.random() < slip else 0
+                    told.append((_weighing(style, (n, thing), before, has), _asked(side[:i], (n, thing))))
+            sums.append(has or 0)
+        yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
+        told.append((_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?")))
+        return Worked.of(told, "yes" if yes else "no", "yes_no", rng)
+
+
+def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
+    yes, relation = turn % 2 == 0, rng.choice(("lighter", "heavier"))
+    while True:
+        counts = rng.choice(SIDES[steps])
+        things = rng.sample(list(WEIGHT), sum(counts))
+        terms = [(2 if WEIGHT[thing] <= 5 and rng.random() < PAIRED else 1, thing) for thing in things]
+        left, right = terms[: counts[0]], terms[counts[0] :]
+        weighs = _sum(left)
+        if not right:
+            right = [(max(1, weighs + rng.choice((-1, 1)) * rng.randint(1, CLOSE)), "")]
+        apart = _sum(right) - weighs
+        if 1 <= abs(apart) <= CLOSE and ((apart > 0) == (relation == "lighter")) == yes:
+            question = f"Could {_named(left)} be {relation} than {_named(right)}?"
+            return Problem("", question, "yes_no", "yes" if yes else "no")
+
+
+def _sum(side: list[Term]) -> int:
+    return sum(n * WEIGHT[thing] if thing else n for n, thing in side)
+
+
+def _named(side: list[Term]) -> str:
+    return " and ".join(f"a weight of {n}" if not thing else f"two {thing}s" if n == 2 else f"a {thing}" for n, thing in side)
+
+
+def _read(question: str) -> tuple[list[Term], str, list[Term]]:
+    asked = _QUESTION.fullmatch(question.strip())
+    if asked is None:
+        raise ValueError("it must look like: Could a piano and two cats be lighter than a horse?")
+    return _side(asked[1]), asked[2], _side(asked[3])
+
+
+def _side(text: str) -> list[Term]:
+    side = []
+    for said in text.split(" and "):
+        term = _TERM.fullmatch(said)
+        if term is None or (term[3] and term[3] not in WEIGHT):
+            raise ValueError(f"this world has no {said!r}")
+        side.append((int(term[1]), "") if term[1] else (2 if term[2] == "two" else 1, term[3]))
+    return side
+
+
+_WORDS = {
+    "plain": ("weighs", "weigh", "+", "="),
+    "words": ("has a weight of", "have", "plus", "is"),
+    "short": ("is", "are", "+", "makes"),
+}
+
+
+def _weighing(style: str, term: Term, before: int | None, after: int) -> str:
+    """A step that puts ``term`` on a side, which weighs ``before`` (None: nothing is on it) and then ``after``."""
+    (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
+    said = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
+    if n == 2:
+        said.insert(0, f"two {weigh} {after if before is None else n * WEIGHT[thing]}")
+    said.insert(0, f"A {thing} {weighs} {after if before is None and n == 1 else WEIGHT[thing]}")
+    return ", ".join(said) + "."
+
+
+def _comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
+    end = f"so {'yes' if yes else 'no'}."
+    match style:
+        case "plain":
+            return f"{left} is {'' if yes else 'not '}{'less' if relation == 'lighter' else 'more'} than {right}, {end}"
+        case "words":
+            order = "less than" if left < right else "more than" if left > right else "the same as"
+            return f"{left} is {order} {right}, {end}"
+        case _:
+            return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {end}"
+
+
+def _asked(others: list[Term], term: Term) -> tuple[str, ...]:
+    """How to ask for the weight of a side that holds ``others`` and now ``term``."""
+    if others:
+        together = _named([*others, term])
+        return (f"How heavy are {together} together?", f"How heavy is it with {_named([term])}?", f"What do {together} weigh?")
+    is_, does = ("is", "does") if term[0] == 1 else ("are", "do")
+    return (f"How heavy {is_} {_named([term])}?", f"What {does} {_named([term])} weigh?")
