@@ -18,6 +18,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made = argparse.ArgumentParser(prog="understudy answer", description=VERBS[verb][1], allow_abbrev=False)
     made.add_argument("student", metavar="STUDENT", type=Path, help="a student's directory (runs/NAME/students/ARM)")
     made.add_argument("question", metavar="QUESTION", help="the question, as the training questions were written")
+    made.add_argument(
+        "--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help="the student of another role"
+    )
     made.add_argument("--choice", action="append", default=[], metavar="TEXT", help="an answer option, once per option, in order")
     made.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
     made.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
@@ -33,6 +36,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     answered = ask_student(
         arguments.student,
         arguments.question,
+        partners=arguments.partners,
         choices=arguments.choice,
         votes=arguments.votes,
         temperature=arguments.temperature,

@@ -44,7 +44,12 @@ class Summary:
     stop_rate: float
     """Share of replies that ended by themselves."""
     tokens_per_answer: float
+    """Written, over all calls and votes."""
+    read_per_answer: float
+    """Prompt tokens of all calls."""
+    calls_per_answer: float
     seconds: float
+    """To answer everything, of all seeds together."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,40 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
+class Attribution:
+    """One arm on one split with the data set's own working in the place of ``part``, beside its own answers to the same problems:
+    ``accuracy`` and ``with_gold``, their paired ``difference`` with its 95 % interval and p. Of its ``wrong`` answers (over all
+    seeds) ``mended`` become right: these were the part's errors."""
+
+    arm: str
+    part: str
+    split: str
+    seeds: int
+    n: int
+    accuracy: float
+    with_gold: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    wrong: int
+    mended: int
+
+
+@dataclass(frozen=True)
+class FirstWrong:
+    """Of an arm's ``wrong`` answers to one split: how many have their first equation that does not hold in step k (``at``); in how
+    many all equations hold (``holds``: the working itself is another one), and how many have none (``without``)."""
+
+    arm: str
+    split: str
+    wrong: int
+    at: tuple[tuple[int, int], ...]
+    holds: int
+    without: int
+
+
+@dataclass(frozen=True)
 class Story:
     """One problem followed to the end. ``verdict`` and ``chain_*`` of one teacher's chain of a training problem; ``tokens``
     are what the student was trained on from it (text, loss weight); ``answers`` are what the students say of a test problem."""
@@ -183,11 +222,15 @@ class ReportData:
     rows: tuple[Row, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
+    chosen_pairs: bool
+    """The study names the pairs that are compared."""
     groups: tuple[Group, ...]
     selected: tuple[Selected, ...]
     curves: tuple[Curve, ...]
     votes: tuple[Votes, ...]
     perplexity: tuple[Perplexity, ...]
+    attributions: tuple[Attribution, ...]
+    first_wrong: tuple[FirstWrong, ...]
     story: Story | None
 
     def to_json(self) -> dict[str, Any]:

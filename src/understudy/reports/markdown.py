@@ -61,6 +61,7 @@ def _parts(data: ReportData) -> Iterator[str]:
         rows += [("likeliest", *map(percent, v.likeliest))] if v.likeliest else []
         rows += [("pass@k", *map(percent, v.any_correct))]
         yield from _table(("k", *map(str, v.k)), rows)
+    yield from _errors(data)
     if data.perplexity:
         yield from ("", "### Perplexity and correctness", "", "Percent correct (perplexity up to), the least perplexed first.", "")
         most = max(len(p.bins) for p in data.perplexity)
@@ -69,6 +70,35 @@ def _parts(data: ReportData) -> Iterator[str]:
             cells = [f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins]
             rows.append((_text(p.who or "teacher"), p.split, f"{sum(b.n for b in p.bins):,}", *cells, *[""] * (most - len(cells))))
         yield from _table(("replies of", "to", "n", *(str(i) for i in range(1, most + 1))), rows)
+
+
+def _errors(data: ReportData) -> Iterator[str]:
+    """Whose errors they are."""
+    if data.attributions:
+        yield from ("", f"### Gold in the place of a part, on {data.attributions[0].split}", "")
+        rows: list[Sequence[str]] = [
+            (
+                _text(a.arm),
+                a.part,
+                f"{a.n:,}",
+                percent(a.accuracy),
+                percent(a.with_gold),
+                f"{100 * a.difference:+.1f} ({100 * a.low:+.1f} to {100 * a.high:+.1f})",
+                short_p(a.p),
+                f"{a.mended:,} of {a.wrong:,}",
+            )
+            for a in data.attributions
+        ]
+        head = ("arm", "gold is", "n", "accuracy", "with gold", "difference (95 %)", "p", "wrong answers mended")
+        yield from _table(head, rows)
+    if data.first_wrong:
+        yield from ("", f"### First wrong step of the wrong answers to {data.first_wrong[0].split}", "")
+        places = sorted({place for f in data.first_wrong for place, _ in f.at})
+        rows = [
+            (_text(f.arm), f"{f.wrong:,}", *(f"{dict(f.at).get(place, 0):,}" for place in places), f"{f.holds:,}", f"{f.without:,}")
+            for f in data.first_wrong
+        ]
+        yield from _table(("arm", "wrong", *(f"step {p}" for p in places), "all equations hold", "no equation"), rows)
 
 
 def _arms(data: ReportData, split: str) -> Iterator[str]:
@@ -82,7 +112,7 @@ def _arms(data: ReportData, split: str) -> Iterator[str]:
     )
     yield ""
     head = ("arm", "decoding", "accuracy", "95 % interval", "each seed")
-    tail = ("stops", "tokens", "errors", "")
+    tail = ("stops", "tokens", "read", "calls", "ms", "errors", "")
     rows = []
     for s in summaries:
         by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}
@@ -96,6 +126,9 @@ def _arms(data: ReportData, split: str) -> Iterator[str]:
                 *(percent(by[v]) if v in by else "" for v in groups),
                 percent(s.stop_rate),
                 f"{s.tokens_per_answer:.0f}",
+                f"{s.read_per_answer:.0f}",
+                f"{s.calls_per_answer:.1f}",
+                f"{1000 * s.seconds / s.n:.0f}" if s.n else "",
                 str(s.errors),
                 s.says,
             )

@@ -43,6 +43,8 @@ def _arms(data: ReportData, split: str) -> Table:
         table.add_column(f"{value}{'*' if value in untrained else ''}", justify="right", no_wrap=True)
     table.add_column("stops", justify="right")
     table.add_column("tokens", justify="right")
+    if calls := any(s.calls_per_answer > 1 for s in summaries):
+        table.add_column("calls", justify="right")
     table.add_column("", no_wrap=True)
     best = max(s.accuracy for s in summaries)
     for s in summaries:
@@ -52,7 +54,12 @@ def _arms(data: ReportData, split: str) -> Table:
         if several:
             cells.append(Text(" ".join(percent(a) for a in s.spread), style="dim"))
         cells += [Text(percent(by[value]) if value in by else "") for value in groups]
-        cells += [Text(percent(s.stop_rate)), Text(f"{s.tokens_per_answer:.0f}"), _remark(s)]
+        cells += [
+            Text(percent(s.stop_rate)),
+            Text(f"{s.tokens_per_answer:.0f}"),
+            *([Text(f"{s.calls_per_answer:.1f}")] if calls else []),
+            _remark(s),
+        ]
         table.add_row(*cells)
     rates = f"chance {percent(summaries[0].chance)}, " if summaries[0].chance else ""
     columns = f" · {groups[0]} to {groups[-1]}: by {data.by}{', * not trained on' if untrained else ''}" if groups else ""

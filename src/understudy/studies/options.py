@@ -196,6 +196,9 @@ class Evaluation:
     attribution: bool = True
     """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
     turn: whose errors they are."""
+    compare: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms to be tested, ``[["answer-only", "chains"]]``: decided before anything is seen, so that p is corrected over
+    them alone; every pair where it is not given."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
     resamples: int = 10_000

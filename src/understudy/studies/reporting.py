@@ -32,6 +32,7 @@ from understudy.evaluation.metrics import (
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.statistics import above, accuracy_interval, holm, paired
 from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Summary, Votes
+from understudy.studies.attribution import attributions, first_wrong_steps
 from understudy.studies.cache import read_manifest, write_json
 from understudy.studies.casting import student_of_role, trained_roles
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
@@ -71,11 +72,14 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         rows=tuple(row for found in everything.values() for scored in found for row in rows_of(run, scored)),
         summaries=tuple(summaries),
         comparisons=tuple(_comparisons(run, everything, summaries)),
+        chosen_pairs=bool(study.evaluation.compare),
         groups=tuple(_groups(run, everything)),
         selected=tuple(_selected(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(_curves(run)),
         votes=tuple(_votes(run, found) for found in everything.values() if run.arms[found[0].arm].decode.votes > 1),
         perplexity=tuple(found for found in _perplexity(run, everything) if len(found.bins) > 1),
+        attributions=tuple(attributions(run, everything)),
+        first_wrong=tuple(first_wrong_steps(run, everything)),
         story=tell_story(run, everything),
     )
 
@@ -145,17 +149,19 @@ def _summary(run: Run, found: Sequence[Scored]) -> Summary:
         says=says,
         stop_rate=stop_rate([s for scored in found for answers in scored.solutions.values() for s in answers]),
         tokens_per_answer=sum(scored.tokens for scored in found) / n,
+        read_per_answer=sum(scored.prompt_tokens for scored in found) / n,
+        calls_per_answer=sum(scored.calls for scored in found) / n,
         seconds=sum(row["seconds"] for row in rows),
     )
 
 
 def _comparisons(run: Run, everything: All, summaries: Sequence[Summary]) -> Iterator[Comparison]:
-    """Every pair of arms on every split; p corrected over the pairs of a split."""
+    """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     lost = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation
     for split in evaluation.splits:
         made = []
-        for other, arm in combinations(run.arms, 2):
+        for other, arm in evaluation.compare or combinations(run.arms, 2):
             first, second = everything[arm, split], everything[other, split]
             names = answered([*first, *second])
             found = paired(

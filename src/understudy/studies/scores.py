@@ -63,6 +63,14 @@ class Run:
         """seed -> directory"""
         return {int(seed): self.stage(splits[split]) for seed, splits in self._planned[arm]["answers"].items()}
 
+    def gold(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
+        """part -> seed -> directory of the answers to the first split with gold in that part's place"""
+        found: dict[str, dict[int, Path]] = defaultdict(dict)
+        for seed, parts in self._planned[arm].get("gold", {}).items():
+            for part, key in parts.items():
+                found[part][int(seed)] = self.stage(key)
+        return found
+
     @cached_property
     def problems(self) -> list[Problem]:
         return list(read_rows(self.shared("problems") / "problems.parquet", Problem))
@@ -111,6 +119,14 @@ class Scored:
     @property
     def tokens(self) -> int:
         return sum(s.tokens for found in self.solutions.values() for s in found)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(s.prompt_tokens for found in self.solutions.values() for s in found)
+
+    @property
+    def calls(self) -> int:
+        return sum(len(s.turns) for found in self.solutions.values() for s in found)
 
 
 def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
@@ -172,6 +188,8 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
         "low": low,
         "high": high,
         "tokens_per_answer": round(scored.tokens / n, 2) if n else 0.0,
+        "read_per_answer": round(scored.prompt_tokens / n, 2) if n else 0.0,
+        "calls_per_answer": round(scored.calls / n, 2) if n else 0.0,
         "seconds": scored.says["seconds"],
     }
 

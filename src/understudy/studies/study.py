@@ -168,6 +168,10 @@ def _validate(study: Study) -> None:
         raise StudyError('teacher.options.format.style = "messages": these need teacher.api = "chat"')
     for arm in study.arms:
         _validate_arm(study, arm)
+    names = [arm.name for arm in study.arms]
+    for name in (name for pair in study.evaluation.compare for name in pair):
+        if name not in names:
+            raise StudyError(f"evaluation.compare: there is no arm {name!r}{nearest(name, names)} (there are: {', '.join(names)})")
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:
