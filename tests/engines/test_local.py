@@ -263,3 +263,14 @@ def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
     assert len(queue.replies) == 160
     assert min(full) > 16 - 16 // 8  # that many places are collected before they are filled
     assert sum(full) / len(full) > 0.9 * 16
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
+def test_a_short_text_after_a_long_prompt_is_scored_beside_a_long_text(checkpoint, family):
+    """Its row is padded beyond the positions that the model has, where its own tokens never get."""
+    long = Request(Score("s", "coins" + " coins" * 119, " coins"), GREEDY, 0)
+    beside = Request(Score("s", "Bob", "coins" + " coins" * 29), GREEDY, 0)
+    together = serve(TransformersEngine(checkpoint(family)), [long, beside])
+    alone = [serve(TransformersEngine(checkpoint(family)), [request])[0] for request in (long, beside)]
+    for one, other in zip(together, alone, strict=True):
+        assert list(one.logprobs) == pytest.approx(list(other.logprobs), abs=2e-4)

@@ -60,10 +60,13 @@ class Network:
         return [*blocks, self._read(group)] if group else blocks
 
     def step(self, batch: Batch, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Give each row of ``batch`` its next tokens [B][T]; the logits [B, T, V] after each of them."""
-        columns = len(tokens[0])
+        """Give each row of ``batch`` its next tokens [B][T]; the logits [B, T, V] after each of them.
+
+        Where rows differ in T they are padded, which is good for one step only: what follows would see the padding.
+        """
+        columns = max(map(len, tokens))
         batch.reserve(columns)
-        ids = torch.tensor(tokens, device=self.device)
+        ids = torch.tensor([[*row, *[0] * (columns - len(row))] for row in tokens], device=self.device)
         options: dict[str, Any] = {"past_key_values": batch.cache, "use_cache": True}
         if self.seq2seq:
             # The sources' keys and values are in the cache; of the encoder's output only the fact that it is there matters.
@@ -76,7 +79,9 @@ class Network:
                 **options,
             ).logits
         else:
-            positions = batch.next[:, None] + torch.arange(columns)
+            # Padding stays at the position of the row's last token: the next one may be beyond the model's last.
+            last = torch.tensor([len(row) - 1 for row in tokens])
+            positions = batch.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
             logits = self.model(
                 input_ids=ids, attention_mask=batch.mask(columns), position_ids=positions.to(self.device), **options
             ).logits

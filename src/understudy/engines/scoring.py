@@ -30,8 +30,8 @@ def score(network: Network, prompts: Prompts, pairs: Sequence[tuple[Tokens, Toke
             if longest > 1:
                 batch = network.batch(len(group))
                 batch.add(block, index)
-                fed = [list(text[:-1]) + [0] * (longest - len(text)) for text in texts]
-                logits_BTV = torch.cat([logits_BTV, network.step(batch, fed)], dim=1)
+                # A text of one token has nothing to be fed; what it is given instead is not looked at.
+                logits_BTV = torch.cat([logits_BTV, network.step(batch, [text[:-1] or (0,) for text in texts])], dim=1)
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=network.device)
             logprob_BT = _logprobs(logits_BTV, target_BT).tolist()
             for (length, place, _), logprobs in zip(group, logprob_BT, strict=True):
