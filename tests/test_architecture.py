@@ -22,7 +22,7 @@ TIERS = [
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 FILES = sorted(SOURCE.rglob("*.py"))
 HEAVY = ("torch", "transformers")
-LOCAL = ("local", "batch", "decoding", "draw", "forward", "loading", "prompts", "scoring")
+LOCAL = ("local", "batch", "beams", "decoding", "draw", "forward", "loading", "prompts", "scoring")
 MAY_IMPORT_HEAVY = ("training/", *(f"engines/{name}.py" for name in LOCAL))
 
 

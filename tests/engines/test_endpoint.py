@@ -110,6 +110,8 @@ def test_a_server_that_is_not_there_is_named():
         ask(Nowhere, call(), retries=1)
     with pytest.raises(EngineError, match="does not score"):
         ask(Nowhere, Request(Score("teacher", "p", "t"), GREEDY, 0))
+    with pytest.raises(EngineError, match="beams = 3: an endpoint has no beam search"):
+        ask(Nowhere, Request(Call("teacher", "p"), Decoding(beams=3), 0))
 
 
 def test_the_key_comes_from_the_environment_and_is_never_kept(monkeypatch):

@@ -36,10 +36,12 @@ Prompt = str | tuple[Message, ...]
 @dataclass(frozen=True)
 class Decoding:
     """How text is drawn: ``temperature`` 0 is greedy; ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets
-    no top-p: models/gpt3_api.py of the authors' code)."""
+    no top-p: models/gpt3_api.py of the authors' code). ``beams`` above 1 is beam search, which draws nothing (temperature 0): the
+    most probable reply that is found, per token (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code)."""
 
     temperature: float = 0.0
     top_p: float = 1.0
+    beams: int = 1
 
 
 GREEDY = Decoding()
@@ -169,6 +171,8 @@ class Request:
                 "temperature": self.decoding.temperature,
                 "top_p": self.decoding.top_p,
             }
+            if self.decoding.beams != 1:  # only then: replies that were bought before there were beams keep their keys
+                body["beams"] = self.decoding.beams
         return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
     def key(self, identity: str) -> str:

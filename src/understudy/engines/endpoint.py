@@ -90,6 +90,8 @@ class EndpointEngine:
         ask = request.ask
         if not isinstance(ask, Call):
             raise EngineError(f"{self.url}: an endpoint does not score texts")
+        if request.decoding.beams > 1:
+            raise EngineError(f"{self.url}: beams = {request.decoding.beams}: an endpoint has no beam search")
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": ask.max_tokens,

@@ -11,12 +11,15 @@ What the loop does, and why it is not `generate` (DESIGN sections 5 and 6):
 - A row draws from noise of its own, so what it says does not depend on its batch (`draw`).
 - Rows stop on their own stop strings, limits and end tokens (`stops`).
 - The log-probability of every token comes with it.
+
+Beam search is the exception: it is `generate`'s own (`beams`).
 """
 
 from __future__ import annotations
 
 import math
 from functools import cached_property, lru_cache, partial
+from itertools import takewhile
 from pathlib import Path as FilePath
 from typing import Literal
 
@@ -27,6 +30,7 @@ from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines import loading
+from understudy.engines.beams import search
 from understudy.engines.checkpoint import identity, look_at
 from understudy.engines.decoding import Decoding, Row, describe, not_finite
 from understudy.engines.forward import PROVEN, Network
@@ -129,12 +133,14 @@ class TransformersEngine:
         return Prompts(self._network, limit=KEPT_BYTES)
 
     def _admit(self, source: Source, waiting: list[tuple[int, Request]]) -> list[Row]:
-        """Rows for the calls that wait; the scores among them are answered at once, what cannot be answered is failed."""
-        rows, scores = [], []
+        """Rows for the calls that wait; scores and beam searches among them are answered at once, what cannot be is failed."""
+        rows: list[Row] = []
+        searches: list[Row] = []
+        scores = []
         for ticket, request in waiting:
             try:
                 if isinstance(request.ask, Call):
-                    rows.append(self._row(ticket, request))
+                    (searches if request.decoding.beams > 1 else rows).append(self._row(ticket, request))
                 else:
                     text = tuple(encode_text(self.tokenizer, request.ask.text))
                     scores.append((ticket, request, self._tokens(request, more=len(text)), text))
@@ -142,6 +148,8 @@ class TransformersEngine:
                 source.fail(ticket, error)
         if scores:
             self._score(source, scores)
+        if searches:
+            self._search(source, searches)
         return rows
 
     def _row(self, ticket: int, request: Request) -> Row:
@@ -153,6 +161,8 @@ class TransformersEngine:
             raise EngineError(f"{describe(request)}: temperature {decoding.temperature} is not a number from 0 on")
         if not 0 < decoding.top_p <= 1:
             raise EngineError(f"{describe(request)}: top_p {decoding.top_p} is not above 0 and at most 1")
+        if decoding.beams < 1 or (decoding.beams > 1 and (decoding.temperature or decoding.top_p < 1)):
+            raise EngineError(f"{describe(request)}: {decoding}: at least 1 beam; beam search needs temperature 0 and top_p 1")
         prompt = self._tokens(request, more=1)
         stop, special = self.stops.split(ask.stop)
         return Row(
@@ -170,8 +180,15 @@ class TransformersEngine:
         logprobs = score(self._network, self._prompts, pairs, size=self.batch_size)
         for (ticket, request, prompt, text), said in zip(waiting, logprobs, strict=True):
             if not all(map(math.isfinite, said)):
-                raise not_finite(str(self.directory), request, at=next(i for i, x in enumerate(said) if not math.isfinite(x)))
+                raise not_finite(str(self.directory), request, at=len(list(takewhile(math.isfinite, said))))
             source.give(ticket, Reply("", tokens=len(text), prompt_tokens=len(prompt), logprobs=tuple(said)))
+
+    def _search(self, source: Source, rows: list[Row]) -> None:
+        search(self._network, self._prompts, self.stops, rows, size=self.batch_size)
+        for row in rows:
+            if row.finish is None or not all(map(math.isfinite, row.logprobs)):
+                raise not_finite(str(self.directory), row.request, at=len(list(takewhile(math.isfinite, row.logprobs))))
+            source.give(row.ticket, row.reply(self.stops))
 
     def _tokens(self, request: Request, *, more: int) -> Tokens:
         """The prompt's tokens. Raises EngineError where there are none, or no room for ``more`` after them."""

@@ -147,7 +147,7 @@ class Exemplars:
 
 @dataclass(frozen=True)
 class Decode:
-    """How an arm's student answers: greedy once, or several sampled paths and the majority (self-consistency)."""
+    """How an arm's student answers: greedy once, by beam search, or several sampled paths and the majority (self-consistency)."""
 
     votes: int = 1
     """Paths that are sampled for each problem."""
@@ -158,25 +158,39 @@ class Decode:
     """Draws only among the likeliest tokens that together have this probability; 1.0: among all."""
     weighted: bool = False
     """The likelihood-weighted vote is the arm's result; both votes are always reported."""
+    beams: int = 1
+    """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``:
+    arguments.py of SCoTD's authors' code)."""
 
     def __post_init__(self) -> None:
-        if self.votes < 1:
-            raise ValueError(f"votes = {self.votes}: at least 1")
+        for name in ("votes", "beams"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+        if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
+            raise ValueError(
+                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search draws nothing; leave the others away"
+            )
         if self.votes > 1 and self.decoding.temperature == 0:
             raise ValueError("temperature = 0 with several votes: they would all be the same; give a temperature")
 
     @property
     def decoding(self) -> Decoding:
         default = 0.0 if self.votes == 1 else 0.7
-        return Decoding(default if self.temperature is None else self.temperature, self.top_p)
+        return Decoding(default if self.temperature is None else self.temperature, self.top_p, self.beams)
+
+    @property
+    def drawn(self) -> str:
+        """The temperature and top_p, as the results write them."""
+        return f"T={self.decoding.temperature:g}" + (f" top_p={self.top_p:g}" if self.top_p < 1 else "")
 
     @property
     def label(self) -> str:
         """The ``decoding`` column of the results."""
-        drawn = f"T={self.decoding.temperature:g}" + (f" top_p={self.top_p:g}" if self.top_p < 1 else "")
+        if self.beams > 1:
+            return f"beam search, {self.beams} beams"
         if self.votes > 1:
-            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {drawn}"
-        return "greedy" if self.decoding.temperature == 0 else drawn
+            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {self.drawn}"
+        return "greedy" if self.decoding.temperature == 0 else self.drawn
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,11 @@ def _validate_arm(study: Study, arm: Arm) -> None:
             raise StudyError(f'{at}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
         elif model == "teacher" and study.teacher.engine == "recorded":
             raise StudyError(f'{at}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
+        if model == "teacher" and study.teacher.engine != "transformers" and arm.decode.beams > 1:
+            raise StudyError(
+                f'{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; model = "teacher" asks '
+                f"teacher.engine = {study.teacher.engine!r}"
+            )
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:
