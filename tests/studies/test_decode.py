@@ -24,6 +24,8 @@ model = "teacher"
     [
         ({}, Decoding(), "greedy"),
         ({"beams": 4}, Decoding(beams=4), "beam search, 4 beams"),
+        ({"calculator": True}, Decoding(calculator=True), "greedy, calculator"),
+        ({"votes": 4, "calculator": True}, Decoding(0.7, calculator=True), "vote of 4 at T=0.7, calculator"),
         ({"votes": 8, "weighted": True}, Decoding(0.7), "weighted vote of 8 at T=0.7"),
     ],
 )
@@ -39,6 +41,7 @@ def test_what_is_asked_for_and_what_it_is_called(options, decoding, label):
         ({"beams": 4, "votes": 2}, "beams = 4 with T=0.7, votes = 2"),
         ({"beams": 4, "temperature": 0.5}, "beams = 4 with T=0.5, votes = 1"),
         ({"beams": 4, "top_p": 0.5}, "beams = 4 with T=0 top_p=0.5, votes = 1"),
+        ({"beams": 4, "calculator": True}, "beams = 4 with calculator = true"),
     ],
 )
 def test_what_does_not_go_together_is_named(options, says):
@@ -46,12 +49,27 @@ def test_what_does_not_go_together_is_named(options, says):
         Decode(**options)
 
 
-@pytest.mark.parametrize("setting", ["beams=2"])
-def test_only_a_model_on_this_machine_can_be_asked_for_it(tmp_path, setting):
+ENDPOINT = ["teacher.engine=endpoint", "teacher.url=http://localhost:1/v1", "teacher.model=m"]
+CHECKPOINT = ["teacher.engine=transformers", "teacher.checkpoint=nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "setting", "can"),
+    [
+        ([], "beams=2", False),
+        (ENDPOINT, "beams=2", False),
+        (CHECKPOINT, "beams=2", True),
+        ([], "calculator=true", False),
+        (ENDPOINT, "calculator=true", True),
+        ([*ENDPOINT, "teacher.api=chat"], "calculator=true", False),
+        (CHECKPOINT, "calculator=true", True),
+    ],
+)
+def test_a_teacher_that_cannot_do_it_is_refused_before_it_is_asked(tmp_path, teacher, setting, can):
     (tmp_path / "s.toml").write_text(STUDY)
-    endpoint = ["teacher.engine=endpoint", "teacher.url=http://localhost:1/v1", "teacher.model=m"]
-    for teacher in ([], endpoint):
-        with pytest.raises(StudyError, match=rf"arms\['a'\].decode.{setting.partition('=')[0]} = .*only models on this machine"):
-            load_study(tmp_path / "s.toml", [*teacher, f"arms.0.decode.{setting}"])
-    local = ["teacher.engine=transformers", "teacher.checkpoint=nowhere", f"arms.0.decode.{setting}"]
-    assert load_study(tmp_path / "s.toml", local).arms[0].decode.beams == 2
+    options = [*teacher, f"arms.0.decode.{setting}"]
+    if can:
+        assert load_study(tmp_path / "s.toml", options).arms[0].decode != Decode()
+    else:
+        with pytest.raises(StudyError, match=rf"arms\['a'\].decode.{setting.partition('=')[0]} = .*: only models on this machine"):
+            load_study(tmp_path / "s.toml", options)

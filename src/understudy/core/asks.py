@@ -37,11 +37,14 @@ Prompt = str | tuple[Message, ...]
 class Decoding:
     """How text is drawn: ``temperature`` 0 is greedy; ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets
     no top-p: models/gpt3_api.py of the authors' code). ``beams`` above 1 is beam search, which draws nothing (temperature 0): the
-    most probable reply that is found, per token (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code)."""
+    most probable reply that is found, per token (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code).
+    ``calculator``: the value of each expression that the model marks as GSM8K does (``<<48/2=``) is written for it, and ``>>``
+    (arXiv 2110.14168); not with beams."""
 
     temperature: float = 0.0
     top_p: float = 1.0
     beams: int = 1
+    calculator: bool = False
 
 
 GREEDY = Decoding()
@@ -105,10 +108,10 @@ class Reply:
 
     ``text``: the generated text without its stop string (tool output for `Run`, empty for `Score`). ``finish``: ``stop``
     (end token or stop string), ``length`` (cut off at max_tokens), ``refused``. ``tokens`` / ``prompt_tokens``: counts of
-    the engine's tokens, None where it does not say; ``tokens`` counts the end token or stop string too. ``logprobs``:
-    natural log-probability of each of those ``tokens`` (of each scored token) under the untempered model, () where the
-    engine gives none. ``raw``: what an endpoint sent, whole, as JSON text. ``reasoning``: thinking that came in a field of
-    its own.
+    the engine's tokens, None where it does not say; ``tokens`` counts the end token or stop string too, and not what a calculator
+    wrote, though it is in ``text``. ``logprobs``: natural log-probability of each of those ``tokens`` (of each scored token)
+    under the untempered model, () where the engine gives none. ``raw``: what an endpoint sent, whole, as JSON text (a list
+    where it was asked several times for one reply). ``reasoning``: thinking that came in a field of its own.
     """
 
     text: str
@@ -171,8 +174,11 @@ class Request:
                 "temperature": self.decoding.temperature,
                 "top_p": self.decoding.top_p,
             }
-            if self.decoding.beams != 1:  # only then: replies that were bought before there were beams keep their keys
+            # Only where they are not the default: replies that were bought before there were beams keep their keys.
+            if self.decoding.beams != 1:
                 body["beams"] = self.decoding.beams
+            if self.decoding.calculator:
+                body["calculator"] = True
         return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
     def key(self, identity: str) -> str:

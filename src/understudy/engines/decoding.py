@@ -11,6 +11,7 @@ import torch
 from understudy.core.asks import Finish, Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
+from understudy.engines.calculator import filled
 from understudy.engines.draw import NotFiniteError, draw, uniform
 from understudy.engines.forward import Network
 from understudy.engines.prompts import Prompts
@@ -19,7 +20,10 @@ from understudy.engines.stops import StopStrings, cut
 
 @dataclass(eq=False)
 class Row:
-    """One request under way. ``limit``: most tokens it may have. ``stop``, ``ends``: strings and tokens that end it."""
+    """One request under way. ``limit``: most tokens it may have. ``stop``, ``ends``: strings and tokens that end it.
+
+    ``forced``: tokens that come next, whatever is drawn; they are in ``tokens`` and not in ``logprobs``.
+    """
 
     ticket: int
     request: Request
@@ -30,16 +34,43 @@ class Row:
     noise: int
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    forced: list[int] = field(default_factory=list)
     finish: Finish | None = None
 
     def take(self, token: int, logprob: float, stops: StopStrings) -> None:
-        """Append what was drawn, and see whether the row is done."""
-        self.tokens.append(token)
-        self.logprobs.append(logprob)
+        """Append what was drawn, or what is forced instead, and see whether the row is done."""
+        if self.forced:
+            token = self.forced.pop(0)
+            self.tokens.append(token)
+        else:
+            self.tokens.append(token)
+            self.logprobs.append(logprob)
+            if self.request.decoding.calculator and token not in self.ends and stops.has_equals(token):
+                self._calculate(stops)
+                token = self.tokens[-1]
         if token in self.ends or (self.stop and stops.ended(self.tokens, self.stop)):
             self.finish = "stop"
         elif len(self.tokens) >= self.limit:
             self.finish = "length"
+
+    def _calculate(self, stops: StopStrings) -> None:
+        """Where the last token wrote the "=" of a mark, see to it that the value comes next.
+
+        Nothing was read after that token yet, so one that goes on behind the "=" (``=-``, ``=2``) can be taken back.
+        """
+        drawn, text = self.tokens[:-1], stops.text(self.tokens)
+        whole = filled(text, len(stops.text(drawn).rstrip("\ufffd")))  # bytes of which there are more to come may still change
+        if whole is None or text.startswith(whole):
+            return
+        for kept in (self.tokens, drawn):
+            forced = stops.rest(kept, whole)
+            if forced is not None:
+                if kept is drawn:
+                    self.tokens.pop()
+                    self.logprobs.pop()
+                    self.tokens.append(forced.pop(0))
+                self.forced = forced
+                return
 
     def reply(self, stops: StopStrings) -> Reply:
         """The reply of a row that is done."""
@@ -50,7 +81,7 @@ class Row:
         return Reply(
             text=text[:at],
             finish=self.finish if at is None else "stop",
-            tokens=len(self.tokens),
+            tokens=len(self.logprobs),
             prompt_tokens=len(self.prompt),
             logprobs=tuple(self.logprobs),
         )

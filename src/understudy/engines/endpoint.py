@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ import aiohttp
 
 from understudy.core.asks import Call, Finish, Reply, Request
 from understudy.core.errors import EngineError, StudyError
+from understudy.engines.calculator import corrected
+from understudy.engines.stops import cut
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
@@ -32,6 +36,9 @@ class EndpointEngine:
     ``key_env``: name of the environment variable that holds the key, which is never written anywhere. ``retries``: further
     tries after a refused connection, a timeout of ``timeout`` seconds, or an answer that says to come back (429, 5xx), each
     after twice the wait of the one before. ``identity``: names the model in the ledger; endpoint and model name by default.
+
+    With a calculator (completions only) a reply takes one request more for each wrong value in a mark; its ``tokens`` are those
+    of all of them, what is left of ``max_tokens`` for the next is reckoned by the length of the text, ``logprobs`` are ().
 
     Raises StudyError where the key's variable is not set. `reply` raises EngineError, naming url and answer.
     """
@@ -75,6 +82,36 @@ class EndpointEngine:
 
     async def reply(self, request: Request) -> Reply:
         """Answer one request, trying again where that can help."""
+        return await (self._calculated(request) if request.decoding.calculator else self._reply(request))
+
+    async def _calculated(self, request: Request) -> Reply:
+        """Let the model write; where a marked value is wrong, cut there, write the right one and ask for what follows."""
+        ask, text = request.ask, ""
+        if self.api != "completions" or not isinstance(ask, Call) or not isinstance(ask.prompt, str):
+            raise EngineError(
+                f"{self.url}: calculator: a chat cannot be gone on with in mid-reply; this needs raw prompts and "
+                "api = 'completions'"
+            )
+        parts: list[Reply] = []
+        left = ask.max_tokens
+        while True:
+            part = await self._reply(replace(request, ask=replace(ask, prompt=ask.prompt + text, max_tokens=left)))
+            parts.append(part)
+            whole = corrected(text + part.text, len(text))
+            if whole is not None:
+                if part.tokens is None:
+                    raise EngineError(
+                        f"{self.url}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown"
+                    )
+                left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
+            text = text + part.text if whole is None else whole
+            at = cut(text, ask.stop)
+            if whole is None or at is not None or left < 1:
+                break
+        finish: Finish = "stop" if at is not None else part.finish if whole is None else "length"
+        return _joined(parts, text[:at], finish)
+
+    async def _reply(self, request: Request) -> Reply:
         path, body = self._body(request)
         for attempt in range(self.retries + 1):
             try:
@@ -147,7 +184,7 @@ class EndpointEngine:
             raise EngineError(f"{self.url}: a choice without text: {_short(json.dumps(choice))}")
         text = text or ""
         stop = request.ask.stop if isinstance(request.ask, Call) else ()
-        at = min((i for s in stop if (i := text.find(s)) >= 0), default=None)
+        at = cut(text, stop)
         usage = answer.get("usage") or {}
         said = str(choice.get("finish_reason") or "stop")
         return Reply(
@@ -159,6 +196,20 @@ class EndpointEngine:
             reasoning=str(message.get("reasoning_content") or message.get("reasoning") or ""),
             raw=json.dumps(answer, ensure_ascii=False),
         )
+
+
+def _joined(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:
+    """One reply for what took several requests: all that was paid for is counted, also what was cut off."""
+    if len(parts) == 1:
+        return replace(parts[0], text=text, finish=finish)
+    read, said = [p.prompt_tokens for p in parts], [p.tokens for p in parts]
+    return Reply(
+        text=text,
+        finish=finish,
+        tokens=None if None in said else sum(t or 0 for t in said),
+        prompt_tokens=None if None in read else sum(t or 0 for t in read),
+        raw=f"[{', '.join(p.raw or '' for p in parts)}]",
+    )
 
 
 class _AgainError(Exception):

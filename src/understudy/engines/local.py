@@ -26,6 +26,7 @@ from typing import Literal
 import torch
 
 from understudy.core.asks import Call, Prompt, Reply, Request
+from understudy.core.asks import Decoding as Settled
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
@@ -161,8 +162,10 @@ class TransformersEngine:
             raise EngineError(f"{describe(request)}: temperature {decoding.temperature} is not a number from 0 on")
         if not 0 < decoding.top_p <= 1:
             raise EngineError(f"{describe(request)}: top_p {decoding.top_p} is not above 0 and at most 1")
-        if decoding.beams < 1 or (decoding.beams > 1 and (decoding.temperature or decoding.top_p < 1)):
-            raise EngineError(f"{describe(request)}: {decoding}: at least 1 beam; beam search needs temperature 0 and top_p 1")
+        if decoding.beams < 1 or (decoding.beams > 1 and decoding != Settled(beams=decoding.beams)):
+            raise EngineError(
+                f"{describe(request)}: {decoding}: at least 1 beam; beam search needs temperature 0, top_p 1 and no calculator"
+            )
         prompt = self._tokens(request, more=1)
         stop, special = self.stops.split(ask.stop)
         return Row(

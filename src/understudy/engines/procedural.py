@@ -34,8 +34,8 @@ class ProceduralEngine:
         prompt = request.ask.prompt
         if not isinstance(request.ask, Call) or not isinstance(prompt, str):
             raise EngineError("the procedural teacher answers raw prompts with text, and nothing else")
-        if request.decoding.beams > 1:
-            raise EngineError(f"the procedural teacher has no beams to search with (beams = {request.decoding.beams})")
+        if request.decoding.beams > 1 or request.decoding.calculator:
+            raise EngineError(f"the procedural teacher has neither beams nor a calculator ({request.decoding})")
         rng = random.Random(request.noise(self.seed))
 
         def work(question: str) -> Worked:

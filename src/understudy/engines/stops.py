@@ -1,17 +1,20 @@
-"""Stop strings: found in the decoded text, wherever the token boundaries are, without decoding at every token."""
+"""Where text decides, not tokens: stop strings are found, and values written, wherever the token boundaries are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from understudy.core.tokens import encode_text
+
 
 class StopStrings:
-    """Finds stop strings in growing token sequences of one tokenizer."""
+    """Finds stop strings in growing token sequences of one tokenizer, without decoding at every token."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._may_end: dict[tuple[tuple[str, ...], int], bool] = {}
+        self._equals: dict[int, bool] = {}
         self._special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
     def split(self, stop: Sequence[str]) -> tuple[tuple[str, ...], frozenset[int]]:
@@ -29,6 +32,28 @@ class StopStrings:
         if key not in self._may_end:
             self._may_end[key] = self._could_complete(*key)
         return self._may_end[key] and cut(self.text(tokens), stop) is not None
+
+    def has_equals(self, token: int) -> bool:
+        """Whether ``token`` has a "=" in it."""
+        if token not in self._equals:
+            self._equals[token] = "=" in self.text([token])
+        return self._equals[token]
+
+    def rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
+        """The tokens that make the text of ``tokens`` become ``whole``, None where there are none.
+
+        Many tokenizers write the beginning of a text otherwise than its middle (a blank before the first word), so the tokens
+        of what is missing are looked for behind its context first, from the mark on, and each try is decoded.
+        """
+        before = self.text(tokens)
+        if not whole.startswith(before):
+            return None
+        for begin in (max(0, whole.rfind("<<")), max(0, len(before) - 1), len(before)):
+            ids = encode_text(self.tokenizer, whole[begin:])
+            for at in range(len(ids)):
+                if self.text([*tokens, *ids[at:]]) == whole:
+                    return ids[at:]
+        return None
 
     def _could_complete(self, stop: tuple[str, ...], token: int) -> bool:
         """Whether a text can come to end with a stop string by this token: never False where it can.

@@ -161,6 +161,9 @@ class Decode:
     beams: int = 1
     """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``:
     arguments.py of SCoTD's authors' code)."""
+    calculator: bool = False
+    """The values of expressions that are marked as GSM8K does it are calculated while the answer is written: after ``<<48/2=`` come
+    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine, or an endpoint with ``api = "completions"``."""
 
     def __post_init__(self) -> None:
         for name in ("votes", "beams"):
@@ -170,13 +173,15 @@ class Decode:
             raise ValueError(
                 f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search draws nothing; leave the others away"
             )
+        if self.beams > 1 and self.calculator:
+            raise ValueError(f"beams = {self.beams} with calculator = true: a beam cannot be given values; choose one of the two")
         if self.votes > 1 and self.decoding.temperature == 0:
             raise ValueError("temperature = 0 with several votes: they would all be the same; give a temperature")
 
     @property
     def decoding(self) -> Decoding:
         default = 0.0 if self.votes == 1 else 0.7
-        return Decoding(default if self.temperature is None else self.temperature, self.top_p, self.beams)
+        return Decoding(default if self.temperature is None else self.temperature, self.top_p, self.beams, self.calculator)
 
     @property
     def drawn(self) -> str:
@@ -186,11 +191,12 @@ class Decode:
     @property
     def label(self) -> str:
         """The ``decoding`` column of the results."""
+        calculator = ", calculator" if self.calculator else ""
         if self.beams > 1:
             return f"beam search, {self.beams} beams"
         if self.votes > 1:
-            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {self.drawn}"
-        return "greedy" if self.decoding.temperature == 0 else self.drawn
+            return f"{'weighted ' if self.weighted else ''}vote of {self.votes} at {self.drawn}{calculator}"
+        return ("greedy" if self.decoding.temperature == 0 else self.drawn) + calculator
 
 
 @dataclass(frozen=True)

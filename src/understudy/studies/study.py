@@ -197,11 +197,20 @@ def _validate_arm(study: Study, arm: Arm) -> None:
             raise StudyError(f'{at}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
         elif model == "teacher" and study.teacher.engine == "recorded":
             raise StudyError(f'{at}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
-        if model == "teacher" and study.teacher.engine != "transformers" and arm.decode.beams > 1:
-            raise StudyError(
-                f'{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; model = "teacher" asks '
-                f"teacher.engine = {study.teacher.engine!r}"
-            )
+        if model == "teacher" and study.teacher.engine != "transformers":
+            _validate_remote(study.teacher, arm, where)
+
+
+def _validate_remote(teacher: Teacher, arm: Arm, where: str) -> None:
+    """Nothing is asked of a teacher that is no model on this machine which only such a model can do."""
+    asked = f'model = "teacher" asks teacher.engine = {teacher.engine!r}'
+    if arm.decode.beams > 1:
+        raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; {asked}")
+    if arm.decode.calculator and (teacher.engine, teacher.api) != ("endpoint", "completions"):
+        raise StudyError(
+            f"{where}.decode.calculator = true: only models on this machine and endpoints with teacher.api = 'completions' can be "
+            f"given values while they write; {asked}, teacher.api = {teacher.api!r}"
+        )
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:
