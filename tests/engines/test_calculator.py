@@ -3,6 +3,7 @@
 The models were taught wrong values, so that what the calculator writes is never what they would have said.
 """
 
+import json
 import random
 import re
 import time
@@ -18,7 +19,7 @@ from understudy.core.answers.arithmetic import evaluate
 from understudy.core.answers.arithmetic import plain as written
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.tokens import encode_source, encode_text
-from understudy.engines.calculator import filled
+from understudy.engines.calculator import corrected, filled
 from understudy.engines.local import TransformersEngine
 from understudy.training.words import train_words
 
@@ -211,6 +212,17 @@ def test_what_stands_in_a_mark_is_calculated_or_left_alone(text, becomes):
     began = time.perf_counter()
     assert filled(text) == becomes
     assert time.perf_counter() - began < 1
+
+
+def test_the_marks_of_gsm8k_get_the_values_that_people_gave_them(real_data):
+    marks = []
+    for split in ("train", "test"):
+        for line in (real_data / "gsm8k" / f"{split}.jsonl").read_text("utf-8").split("\n")[:-1]:
+            marks += re.findall(r"<<[^=<>]*=[^<>]*>>", json.loads(line)["rationale"])
+    assert len(marks) > 25_000
+    left = [mark for mark in marks if filled(mark) is None]
+    assert left == ["<<560//10=56>>", "<<180//3=60>>"], "whole-number division is no arithmetic of people"
+    assert [mark for mark in marks if corrected(mark) is not None] == []
 
 
 def test_a_mark_that_was_there_before_is_not_looked_at_again():

@@ -13,7 +13,8 @@ from toy import PLANNER, SOLVER, TOOLS, expected, plan_reply, solve_reply, toy
 
 from understudy.core.asks import Call, Path, Reply, Run
 from understudy.core.errors import EngineError
-from understudy.engines.drive import adrive, drive, fold_of
+from understudy.engines.board import fold_of
+from understudy.engines.drive import adrive, drive
 from understudy.engines.scripted import ScriptedEngine
 from understudy.sampling.ledger import Ledger
 

@@ -4,40 +4,23 @@
         ...                               # in the order in which flows end
 
 `drive` serves local engines, each with as full a batch as there are asks; `adrive` serves network engines, where each flow
-goes on as soon as its own reply is in. Both ask the store first, put every reply there, never ask the same thing twice at
-once, and throw an `EngineError` into the flow whose ask failed: a flow that does not catch it ends with that error.
+goes on as soon as its own reply is in, and local ones beside them, each in a thread of its own. What they share, and what is
+promised of the store and of errors, is in `board`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
-from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run
+from understudy.core.asks import Decoding, Reply
 from understudy.core.errors import EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
-from understudy.core.values import digest
+from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
-Folds = Mapping[str, Sequence[Engine]]
-Flows = Iterable[tuple[Path, Flow[T]]]
-
-
-@dataclass(frozen=True)
-class Done(Generic[T]):
-    """A flow that ended: its ``value``, or the ``error`` that ended it (and then ``value`` is None)."""
-
-    path: Path
-    value: T | None
-    error: str | None = None
-
-
-def fold_of(problem: str, folds: int) -> int:
-    """The fold that holds ``problem`` out: a stable hash of its id. The k-th model of a role was not trained on fold k."""
-    return int(digest(["fold", problem]), 16) % folds
 
 
 def drive(
@@ -61,7 +44,7 @@ def drive(
     models, for asks ``out_of_fold``; see `fold_of`. ``tools``: name -> pure function. ``seed`` is recorded with replies.
     Raises EngineError where a flow names a role or tool that is not there, and whatever an engine raises for all it serves.
     """
-    board = _Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, on_end)
+    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, on_end)
     try:
         while True:
             board.fill()
@@ -74,200 +57,9 @@ def drive(
         board.close()
 
 
-@dataclass(eq=False)
-class _Live(Generic[T]):
-    """A flow under way and what it waits for: ``replies`` by place, ``missing`` of them not there yet."""
-
-    path: Path
-    flow: Flow[T]
-    replies: list[Reply | EngineError | None] = field(default_factory=list)
-    missing: int = 0
-    single: bool = True
-
-
-@dataclass(eq=False)
-class _Order:
-    """One request that was put to an engine, and everyone who waits for it."""
-
-    key: str
-    request: Request
-    engine: Engine
-    waiters: list[tuple[_Live[Any], int]] = field(default_factory=list)
-
-
-class _Board(Generic[T]):
-    """Who waits for what. Shared by both drivers; does no I/O but through the store."""
-
-    def __init__(  # noqa: PLR0917 - made by the two drivers only
-        self,
-        flows: Flows[T],
-        engines: Mapping[str, Engine],
-        store: ReplyStore | None,
-        tools: Mapping[str, Tool],
-        decoding: Mapping[str, Decoding],
-        folds: Folds,
-        seed: int,
-        window: int,
-        on_end: Callable[[Done[T]], None] | None,
-    ) -> None:
-        self.waiting: Iterator[tuple[Path, Flow[T]]] = iter(flows)
-        self.exhausted = False
-        self.engines, self.store, self.tools = engines, store, tools
-        self.decoding, self.folds, self.seed = decoding, folds, seed
-        self.window, self.on_end = window, on_end
-        self.live: set[_Live[T]] = set()
-        self.ready: deque[Done[T]] = deque()
-        self.orders: dict[str, _Order] = {}
-        self.queues: dict[int, deque[_Order]] = {}
-        self.by_id: dict[int, Engine] = {}
-
-    def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """Begin flows until the window is full, or it is ``enough``, or there are no more."""
-        while not self.exhausted and len(self.live) < self.window and not enough():
-            entry = next(self.waiting, None)
-            self.exhausted = entry is None
-            if entry is not None:
-                live = _Live(*entry)
-                self.live.add(live)
-                self._advance(live)
-
-    def take_done(self) -> Iterator[Done[T]]:
-        while self.ready:
-            yield self.ready.popleft()
-
-    def serve_next(self) -> None:
-        """Let the local engine with the longest queue answer; more may join its queue while it works."""
-        at = max(self.queues, key=lambda i: len(self.queues[i]))
-        engine = self.by_id[at]
-        if not isinstance(engine, LocalEngine):
-            raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
-        source = _Queue(self, at)
-        # One go answers all that waits for this engine, and whatever flows ask of it on the way.
-        engine.serve(source)
-        assert not self.queues.get(at) and not source.taken, f"{type(engine).__name__}.serve left requests unanswered"
-        self.queues.pop(at, None)
-        if self.store is not None:
-            self.store.flush()
-
-    def answered(self, order: _Order, reply: Reply | EngineError) -> None:
-        """Keep the reply, and let those go on who waited for it."""
-        del self.orders[order.key]
-        if self.store is not None and isinstance(reply, Reply):
-            self.store.put(order.key, reply, engine=order.engine.identity, request=order.request, seed=self.seed)
-        for live, place in order.waiters:
-            live.replies[place] = reply
-            live.missing -= 1
-            if not live.missing:
-                self._advance(live)
-
-    def close(self) -> None:
-        for live in self.live:
-            live.flow.close()
-
-    def _advance(self, live: _Live[T]) -> None:
-        """Run the flow until it waits for something that is not there, or ends."""
-        while not live.missing:
-            try:
-                asks = self._resume(live)
-            except StopIteration as end:
-                self._end(Done(live.path, end.value), live)
-                return
-            except EngineError as error:
-                self._end(Done(live.path, None, str(error)), live)
-                return
-            live.single = not isinstance(asks, list)
-            listed: list[Ask] = asks if isinstance(asks, list) else [asks]
-            live.replies, live.missing = [None] * len(listed), len(listed)
-            for place, ask in enumerate(listed):
-                self._ask(live, place, ask)
-
-    def _end(self, done: Done[T], live: _Live[T]) -> None:
-        self.live.discard(live)
-        self.ready.append(done)
-        if self.on_end is not None:
-            self.on_end(done)
-
-    def _resume(self, live: _Live[T]) -> Any:
-        if not live.replies and live.single:
-            return next(live.flow)
-        failed = next((r for r in live.replies if isinstance(r, EngineError)), None)
-        if failed is not None:
-            return live.flow.throw(failed)
-        return live.flow.send(live.replies[0] if live.single else list(live.replies))
-
-    def _ask(self, live: _Live[T], place: int, ask: Ask) -> None:
-        if isinstance(ask, Run):
-            if ask.tool not in self.tools:
-                raise EngineError(
-                    f"a flow asked for tool {ask.tool!r}, which is not there (there: {', '.join(self.tools) or 'none'})"
-                )
-            live.replies[place] = Reply(self.tools[ask.tool](ask.argument))
-            live.missing -= 1
-            return
-        engine = self._engine(live, ask.role, out_of_fold=ask.out_of_fold)
-        request = self._request(live, ask)
-        key = request.key(engine.identity)
-        known = self.orders.get(key)
-        if known is not None:
-            known.waiters.append((live, place))
-            return
-        kept = self.store.get(key) if self.store is not None else None
-        if kept is not None:
-            live.replies[place] = kept
-            live.missing -= 1
-            return
-        order = self.orders[key] = _Order(key, request, engine, [(live, place)])
-        self.by_id[id(engine)] = engine
-        self.queues.setdefault(id(engine), deque()).append(order)
-
-    def _engine(self, live: _Live[T], role: str, *, out_of_fold: bool) -> Engine:
-        if out_of_fold:
-            if role not in self.folds:
-                raise EngineError(f"a flow asked role {role!r} out of fold, and there are no folds of it")
-            models = self.folds[role]
-            return models[fold_of(live.path.problem, len(models))]
-        if role not in self.engines:
-            raise EngineError(f"a flow asked role {role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})")
-        return self.engines[role]
-
-    def _request(self, live: _Live[T], ask: Any) -> Request:
-        if not isinstance(ask, Call):
-            return Request(ask, GREEDY, 0)
-        settled = ask.decoding or self.decoding.get(ask.role, GREEDY)
-        # A greedy reply is the same on every path, so it is asked once, as path 0.
-        path = live.path.index if settled.temperature else 0
-        return Request(replace(ask, decoding=settled), settled, path, ask.attempt)
-
-
-class _Queue(Generic[T]):
-    """The `Source` that a local engine pulls from."""
-
-    def __init__(self, board: _Board[T], at: int) -> None:
-        self.board, self.at = board, at
-        self.taken: dict[int, _Order] = {}
-        self.tickets = 0
-
-    def take(self, n: int) -> list[tuple[int, Request]]:
-        queue = self.board.queues[self.at]
-        self.board.fill(lambda: len(queue) >= n)
-        taken: list[tuple[int, Request]] = []
-        while queue and len(taken) < n:
-            order = queue.popleft()
-            self.tickets += 1
-            self.taken[self.tickets] = order
-            taken.append((self.tickets, order.request))
-        return taken
-
-    def give(self, ticket: int, reply: Reply) -> None:
-        self.board.answered(self.taken.pop(ticket), reply)
-
-    def fail(self, ticket: int, error: EngineError) -> None:
-        self.board.answered(self.taken.pop(ticket), error)
-
-
 async def adrive(
     flows: Flows[T],
-    engines: Mapping[str, AsyncEngine],
+    engines: Mapping[str, Engine],
     *,
     store: ReplyStore | None = None,
     tools: Mapping[str, Tool] | None = None,
@@ -276,37 +68,113 @@ async def adrive(
     seed: int = 0,
     window: int = 4096,
     concurrency: int = 64,
-) -> AsyncIterator[Done[T]]:
-    """`drive` over network engines: at most ``concurrency`` requests at once, no barrier between them.
+) -> AsyncGenerator[Done[T], None]:
+    """`drive` over network engines: at most ``concurrency`` requests at once, no barrier between them. Local engines among them
+    work at the same time, in threads; an engine that is both is asked over the network.
 
-    An ask that fails with EngineError fails its own flow only. Cancelling ends all requests; what came is in the store.
+    An ask that fails with EngineError fails its own flow only; what a local engine raises for all it serves is raised here.
+    Cancelling ends all requests, and a local engine's work with its next reply; what came is in the store.
     """
-    board = _Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, None)
-    running: dict[asyncio.Task[Reply], _Order] = {}
+    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, None)
+    arrived: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+    asking, threads = _Requests(board, arrived), _Threads(board, arrived)
     try:
         while True:
-            board.fill(lambda: sum(map(len, board.queues.values())) >= concurrency)
-            while len(running) < concurrency and any(board.queues.values()):
-                queue = max(board.queues.values(), key=len)
-                order = queue.popleft()
-                assert isinstance(order.engine, AsyncEngine)
-                running[asyncio.ensure_future(order.engine.reply(order.request))] = order
+            board.fill(lambda: asking.waiting() >= concurrency)
+            asking.start(concurrency)
+            threads.start()
             for done in board.take_done():
                 yield done
-            if not running:
-                if board.exhausted and not board.live:
-                    return
-                continue
-            finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                board.answered(running.pop(task), _outcome(task))
+            if board.orders or threads.tasks:  # with no orders left, a local engine still comes to its rest
+                (await arrived.get())()
+                while not arrived.empty():
+                    arrived.get_nowait()()
+            elif board.exhausted:
+                assert not board.live, "flows wait for replies that nobody owes"
+                return
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(asking.close(), threads.close())
         if store is not None:
             store.flush()
         board.close()
+
+
+class _Requests:
+    """Requests under way over the network. What is to be done when one is answered is put into ``arrived``."""
+
+    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]]) -> None:
+        self.board, self.arrived = board, arrived
+        self.tasks: set[asyncio.Task[Reply]] = set()
+
+    def waiting(self) -> int:
+        """How many orders are put to network engines and not sent yet."""
+        return sum(len(queue) for at, queue in self.board.queues.items() if self.board.remote(at))
+
+    def start(self, concurrency: int) -> None:
+        while len(self.tasks) < concurrency and self.waiting():
+            order = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len).popleft()
+            assert isinstance(order.engine, AsyncEngine)
+            task = asyncio.ensure_future(order.engine.reply(order.request))
+            self.tasks.add(task)
+            _when_done(task, self.arrived, partial(self._answered, order, task))
+
+    def _answered(self, order: Order, task: asyncio.Task[Reply]) -> None:
+        self.tasks.discard(task)
+        self.board.answered(order, _outcome(task))
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class _Threads:
+    """Local engines at work beside the event loop, each in a thread of its own as long as it has orders.
+
+    A thread takes orders off its queue and touches nothing else of the board (nor the store): what is to be done with a reply
+    is put into ``arrived``, for the loop's thread.
+    """
+
+    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]]) -> None:
+        self.board, self.arrived = board, arrived
+        self.loop = asyncio.get_running_loop()
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.closed = False
+
+    def start(self) -> None:
+        for at, queue in self.board.queues.items():
+            if queue and at not in self.tasks and not self.board.remote(at):
+                engine = self.board.by_id[at]
+                assert isinstance(engine, LocalEngine)
+                source = Queue(queue, self._go_on, self._answered)
+                task = asyncio.ensure_future(asyncio.to_thread(engine.serve, source))
+                self.tasks[at] = task
+                _when_done(task, self.arrived, partial(self._rests, at, source))
+
+    def _go_on(self, _n: int) -> None:
+        if self.closed:
+            raise _ClosedError
+
+    def _answered(self, order: Order, reply: Reply | EngineError) -> None:
+        self._go_on(1)
+        self.loop.call_soon_threadsafe(self.arrived.put_nowait, partial(self.board.answered, order, reply))
+
+    def _rests(self, at: int, source: Queue) -> None:
+        """It has no more orders, or raised an error that ends it all."""
+        self.tasks.pop(at).result()
+        assert not source.taken, f"{type(self.board.by_id[at]).__name__}.serve left requests unanswered"
+
+    async def close(self) -> None:
+        self.closed = True
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+class _ClosedError(Exception):
+    """Ends a local engine's work when nobody waits for it any more."""
+
+
+def _when_done(task: asyncio.Task[Any], arrived: asyncio.Queue[Callable[[], None]], what: Callable[[], None]) -> None:
+    task.add_done_callback(lambda _: arrived.put_nowait(what))
 
 
 def _outcome(task: asyncio.Task[Reply]) -> Reply | EngineError:

@@ -1,15 +1,17 @@
-"""Flows over whatever engine is there: local ones in this thread, network ones in an event loop of their own."""
+"""Flows over whatever engine is there: local ones alone in this thread, network ones in an event loop of their own, with local
+ones beside them in threads."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import TypeVar
 
 from understudy.core.asks import Decoding
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore
-from understudy.engines.drive import Done, Flows, adrive, drive
+from understudy.core.protocols import Engine, LocalEngine, ReplyStore
+from understudy.engines.board import Done, Flows
+from understudy.engines.drive import adrive, drive
 
 T = TypeVar("T")
 
@@ -27,26 +29,25 @@ def ended(
     on_end: Callable[[Done[T]], None],
     concurrency: int = 64,
 ) -> Iterator[Done[T]]:
-    """Every flow as it ends. ``engines`` are all local or all network ones; ``on_end`` hears of each flow at once, and what it
-    raises ends them all (what came is in the store). ``concurrency``: requests at once, of network engines."""
+    """Every flow as it ends. ``on_end`` hears of each at once, and what it raises ends them all (what came is in the store).
+    ``concurrency``: requests at once, of network engines."""
     local = {role: engine for role, engine in engines.items() if isinstance(engine, LocalEngine)}
     if len(local) == len(engines):
         yield from drive(flows, local, store=store, decoding=decoding, seed=seed, on_end=on_end)
         return
-    remote = {role: engine for role, engine in engines.items() if isinstance(engine, AsyncEngine)}
-    assert not local and len(remote) == len(engines), "engines are all local or all network ones"
     found: list[Done[T]] = []
 
     async def ask() -> None:
         async with AsyncExitStack() as stack:
-            for engine in {id(e): e for e in remote.values()}.values():
-                await stack.enter_async_context(engine)  # type: ignore[arg-type]
-            asked = adrive(flows, remote, store=store, decoding=decoding, seed=seed, concurrency=concurrency)
+            for engine in {id(e): e for e in engines.values()}.values():
+                if isinstance(engine, AbstractAsyncContextManager):
+                    await stack.enter_async_context(engine)
+            asked = adrive(flows, engines, store=store, decoding=decoding, seed=seed, concurrency=concurrency)
+            await stack.enter_async_context(aclosing(asked))
             async for done in asked:
                 found.append(done)
                 on_end(done)
                 if len(found) == HOPELESS and all(d.value is None for d in found):
-                    await asked.aclose()  # type: ignore[attr-defined]
                     return
 
     asyncio.run(ask())

@@ -16,7 +16,7 @@ from understudy.core.values import Chain, Problem
 from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
-from understudy.engines.drive import Done
+from understudy.engines.board import Done
 from understudy.engines.together import ended
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool

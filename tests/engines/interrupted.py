@@ -1,0 +1,41 @@
+"""Flows without end between a slow local engine and an endpoint: a process to be interrupted. Loads no model library."""
+
+import time
+
+from loopback import Server, completion
+
+from understudy.core.asks import Call, Path, Reply
+from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.together import ended
+
+
+class Slow:
+    """A local engine that takes ``seconds`` for each reply."""
+
+    identity, capabilities = "slow", frozenset()
+
+    def __init__(self, seconds=0.02):
+        self.seconds, self.answered = seconds, 0
+
+    def serve(self, source):
+        while waiting := source.take(4):
+            for ticket, _ in waiting:
+                time.sleep(self.seconds)
+                self.answered += 1
+                source.give(ticket, Reply("said"))
+
+
+def endless(index):
+    turn = 0
+    while True:
+        yield Call("local", f"{index}", attempt=turn)
+        yield Call("remote", f"{index}", attempt=turn)
+        print("turn", flush=True)
+        turn += 1
+
+
+if __name__ == "__main__":
+    with Server(lambda *_: completion("said")) as server:
+        engines = {"local": Slow(), "remote": EndpointEngine(server.url, "tiny")}
+        flows = ((Path(f"p-{i}"), endless(i)) for i in range(50))
+        list(ended(flows, engines, store=None, decoding={}, seed=0, on_end=print))
