@@ -43,8 +43,8 @@ def ask_student(
 ) -> Answered:
     """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
 
-    ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its card
-    names, where it is not built in. Raises CheckpointError where there is no student, EngineError where it cannot answer.
+    ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its
+    card names, where it is not built in. Raises CheckpointError where there is no student, EngineError where it cannot answer.
     """
     from understudy.engines.local import TransformersEngine
 

@@ -17,7 +17,8 @@ from understudy.core.registry import find
 from understudy.core.subquestions import written as as_dialogue
 from understudy.core.values import Chain, Example, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows
-from understudy.engines.drive import drive, fold_of
+from understudy.engines.board import fold_of
+from understudy.engines.drive import drive
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.sampling.pool import StudyPool
