@@ -174,7 +174,8 @@ class Format:
 
 def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
     """The solution that several ``turns`` (who was asked, the reply) give, whose answer ``text`` states. It ends as its last turn
-    did: where that was cut off, so is the solution."""
+    did: where that was cut off, so is the solution. An earlier turn that was cut off is a bad one and no more: the last was asked
+    after it, as it would be for a user, and states a whole answer."""
     found = extract(text, problem.kind, problem.choices, problem.question)
     replies = [reply for _, reply in turns]
     logprobs = [value for reply in replies for value in reply.logprobs]

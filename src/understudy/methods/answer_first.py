@@ -4,7 +4,7 @@
     A: So the answer is: (b)
     {rationale}
 
-Asked, the student stops after its answer, so it costs what a student without chains costs.
+Asked, the student is stopped at the end of its first line, so it costs what a student without chains costs.
 """
 
 from __future__ import annotations
@@ -49,6 +49,6 @@ class AnswerFirst:
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        stop = self.format.line_stop
-        reply = yield Call("student", self.format.asking(problem), stop, self.max_tokens, about=About(problem.id))
+        # In messages, too: nothing else parts the answer from the rationale after it.
+        reply = yield Call("student", self.format.asking(problem), ("\n",), self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

@@ -50,6 +50,8 @@ class Decompose:
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
             raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: from 0, 1")
+        if self.of == "human" and self.mode != "backfill":
+            raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from chains that are there')
         if self.format.numbers != "plain":
             raise ValueError(f'format.numbers = {self.format.numbers!r}: sub-questions are words, not equations; take "plain"')
 
@@ -63,6 +65,8 @@ class Decompose:
         return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+        if self.mode != "decompose":
+            raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; {self.mode!r} is for [teacher]')
         reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
         return solution_of(problem, path, [("student", reply)], _opened("Q1:", reply.text))
 
@@ -94,15 +98,13 @@ class Decompose:
             reply = yield self._call("teacher", problem, plain)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
         said = sentences(chain.rationale)
-        if not said:
+        if not said or chain.finish != "stop":
             return chain
         prompt = self._prompt("backfill", problem, pool, {"steps": _numbered("A", said)})
         reply = yield self._call("teacher", problem, prompt)
         asked = questions(_opened("Q1:", reply.text))
         steps = tuple(Step(one_line(a), q) for q, a in zip(asked, said, strict=True)) if len(asked) == len(said) else ()
-        tokens = None if reply.tokens is None else (chain.tokens or 0) + reply.tokens
-        read_too = None if reply.prompt_tokens is None else (chain.prompt_tokens or 0) + reply.prompt_tokens
-        return replace(chain, steps=steps, tokens=tokens, prompt_tokens=read_too)
+        return _paid(replace(chain, steps=steps), [reply])
 
     def _judged(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
@@ -112,7 +114,7 @@ class Decompose:
         opinions = [useful(_opened("Useful 1:", reply.text), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
-        return replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares})
+        return _paid(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
         shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
@@ -148,3 +150,17 @@ def _opened(mark: str, said: str) -> str:
 def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
     """``chain`` with its steps, and as its rationale the steps alone: what a plain chain says."""
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
+
+
+def _paid(chain: Chain, replies: Sequence[Reply]) -> Chain:
+    """``chain`` with the tokens of further ``replies``; not known where one of them is not."""
+
+    def added(before: int | None, more: Sequence[int | None]) -> int | None:
+        known = [n for n in more if n is not None]
+        return (before or 0) + sum(known) if len(known) == len(more) else None
+
+    return replace(
+        chain,
+        tokens=added(chain.tokens, [r.tokens for r in replies]),
+        prompt_tokens=added(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
+    )

@@ -20,6 +20,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompting import Format, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
+from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem
 
 
@@ -51,13 +52,11 @@ class Rationalise:
         text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
         prompt = self.format.prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
-        chain = self.format.read_chain(problem, path, reply, prompt=prompt)
+        # What it thought before is left out: that argues about the answer it was told.
+        begin = thought_of(reply.text)[1]
+        said = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
+        chain = replace(self.format.read_chain(problem, path, said, prompt=prompt), answer_conditioned=True)
         # A rationale that goes on to another answer has argued for that one: it keeps it, and selection drops it as wrong.
-        explicit = chain.layer in ("marker", "boxed", "hashes")
-        return replace(
-            chain,
-            rationale=chain.rationale if explicit else reply.text.strip(),
-            answer=chain.answer if explicit else problem.answer,
-            layer=chain.layer if explicit else "given",
-            answer_conditioned=True,
-        )
+        if chain.layer in ("marker", "boxed", "hashes") or not said.text.strip():
+            return chain
+        return replace(chain, rationale=said.text.strip(), answer=problem.answer, layer="given")

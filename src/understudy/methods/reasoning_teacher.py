@@ -25,7 +25,7 @@ class ReasoningTeacher:
     """The student learns zero-shot chains that end with an arrow and the answer."""
 
     delimiter: str = " ###"
-    """Ends the question for decoders; encoder-decoders take "" (the paper's two formats)."""
+    """Ends the question in raw text, for decoders; encoder-decoders take "" (the formats of the authors' code)."""
     max_tokens: int = 256
     """Limit of a reply (the paper's teacher 128, students up to 512 and 1024)."""
     format: Format = field(default_factory=Format)
@@ -54,7 +54,7 @@ class ReasoningTeacher:
         return self.format.read_solution(problem, path, "student", reply)
 
     def _prompt(self, problem: Problem) -> Prompt:
-        return self.format.prompt(f"{question_text(problem)}{self.delimiter}")
+        return self.format.prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
 
     def _told(self, problem: Problem, chain: Chain, answer: str) -> str:
         # An arrow inside the rationale would be read as the one before the answer.

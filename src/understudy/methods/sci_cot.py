@@ -6,7 +6,8 @@
 
 Only the abstract could be read; the two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains
 stage 2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). Whether
-rationales give the answer away is measured by an arm with ``answer_sees = "rationale"``.
+rationales give the answer away is measured by an arm with ``answer_sees = "rationale"``. A rationale that was cut off is read as
+far as it goes, in training out of fold and when asked: what counts is how the answer stage ends.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.errors import StudyError
 from understudy.core.prompting import Format, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
 
 MASK = "[...]"
-_LETTER = re.compile(r"\(([a-z])\)|\b(?:option|choice|answer)s? \(?[a-z]\)?(?![\w'])", re.I)
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,20 @@ class SciCoT:
 
     source: Literal["teacher", "out_of_fold", "mix", "shuffled", "none"] = "teacher"
     """Whose rationales stage 2 learns from: the ``teacher``'s (MM-CoT's files); those that stage 1 writes for problems it was not
-    trained on (``out_of_fold``: what it will read when asked); both (``mix``); another problem's (``shuffled``); or ``none``."""
+    trained on (``out_of_fold``: what it will read when asked); both, with half of the loss each (``mix``); another problem's
+    (``shuffled``); or ``none``: then there is no stage 1."""
     folds: int = 5
     """out_of_fold, mix: in so many parts the training problems are cut; stage 1 is trained once more without each of them."""
     rationales: int = 1
     """Rationales that stage 1 samples for an answer (at temperature 0.7 where they are several); stage 2 answers from each, and the
     majority counts."""
     mask: Literal["none", "letters", "choices"] = "none"
-    """What stage 2 does not see of a rationale: option ``letters``; or letters and the texts of all ``choices`` (and yes and no).
-    The gold text alone could not be masked when a student is asked."""
+    """What stage 2 does not see of a rationale: option ``letters``, as in "(b)", "option B", "the answer is B"; or letters and the texts
+    of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked."""
     answer_sees: Literal["both", "rationale"] = "both"
     """``rationale``: stage 2 sees no question: how well it answers is how much rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"
-    """Which answer stage 2 learns."""
+    """Which answer stage 2 learns: the data set's, or what the chains state (after rationales of stage 1: most of them)."""
     max_tokens: int = 256
     """Limit of a rationale (as scotd's; MM-CoT 512)."""
     answer_tokens: int = 32
@@ -54,8 +56,6 @@ class SciCoT:
 
     name: ClassVar[str] = "sci_cot"
     paper: ClassVar[str] = "2308.04679"
-    roles: ClassVar[tuple[str, ...]] = ("rationale", "answer")
-    parts: ClassVar[Mapping[str, str]] = {"rationale": "rationale", "answer": "answer"}
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
 
     def __post_init__(self) -> None:
@@ -67,28 +67,42 @@ class SciCoT:
             raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing at all')
 
     @property
+    def roles(self) -> tuple[str, ...]:
+        return ("answer",) if self.source == "none" else ("rationale", "answer")
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        return {role: role for role in self.roles}
+
+    @property
     def needs(self) -> Mapping[str, tuple[str, ...]]:
         return {"answer": ("rationale",)} if self.source in ("out_of_fold", "mix") else {}
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool, role: str = "answer") -> Flow[list[Example]]:
-        asked = self._stage1(problem)
-        made = [self._taught("rationale", asked.prompt, self.format.block(c.rationale), c) for c in chains]
+        made = []
+        if self.source != "none":
+            prompt = self._stage1(problem).prompt
+            made = [self._taught("rationale", prompt, self.format.block(c.rationale), c) for c in chains]
         if role == "rationale":
             return made
-        read: list[tuple[str, Chain]] = [(c.rationale, c) for c in chains] if self.source in ("teacher", "mix") else []
+        read: list[tuple[str, Chain, str]] = []
+        if self.source in ("teacher", "mix"):
+            read = [(c.rationale, c, "main") for c in chains]
+        elif self.source == "none":
+            read = [("", c, "main") for c in chains]
+        elif self.source == "shuffled":
+            others = [(c, pool.others(Path(problem.id, c.path), 1)) for c in chains]
+            read = [(other.rationale, c, "main") for c, found in others for _, other in found]
         if chains and self.source in ("out_of_fold", "mix"):
             replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
-            read += [(reply.text, chains[0]) for reply in replies]
-        elif self.source == "shuffled":
-            for i, chain in enumerate(chains):
-                read += [(other.rationale, chain) for _, other in pool.others(Path(problem.id, i), 1)]
-        elif self.source == "none":
-            read = [("", c) for c in chains]
-        for rationale, chain in read:
+            most = max(chains, key=lambda c: [other.answer for other in chains].count(c.answer))
+            read += [(reply.text, most, "generated") for reply in replies]
+        for rationale, chain, group in read:
             answer = problem.answer if self.label == "gold" else chain.answer
             if answer is not None:
                 said = self.format.telling("", answer, problem.kind)
-                made.append(self._taught("answer", self._stage2(problem, rationale).prompt, said, chain))
+                half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
+                made.append(self._taught("answer", self._stage2(problem, rationale).prompt, said, chain, **half))
         return made
 
     def told(self, problem: Problem, chain: Chain, call: Call) -> str:
@@ -108,9 +122,10 @@ class SciCoT:
             one = solution_of(problem, path, turns, reply.text)
             found.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
         chosen = vote(found).answer
-        first = next((s for s in found if s.answer == chosen and s.finish == "stop"), found[0])
+        # Where nobody could vote it is cut off if one of them was, as in a vote of several paths.
+        won = [s for s in found if (s.finish == "length" if chosen is None else (s.answer, s.finish) == (chosen, "stop"))]
         return replace(
-            first,
+            (won or found)[0],
             turns=tuple(turn for s in found for turn in s.turns),
             tokens=sum(s.tokens for s in found),
             prompt_tokens=sum(s.prompt_tokens for s in found),
@@ -130,17 +145,36 @@ class SciCoT:
         shown = [f"Rationale: {self._masked(problem, rationale)}"] if self.source != "none" else []
         asked = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
         prompt = self.format.prompt("\n".join([*asked, *shown, "A:"]))
-        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
+        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id), channel="answer")
 
-    def _taught(self, role: str, prompt: Prompt, said: str, chain: Chain) -> Example:
-        return self.format.teaching(role, prompt, said, problem=chain.problem, chain=chain.id)
+    def _taught(self, role: str, prompt: Prompt, said: str, chain: Chain, **more: Any) -> Example:
+        return self.format.teaching(role, prompt, said, problem=chain.problem, chain=chain.id, **more)
 
     def _masked(self, problem: Problem, rationale: str) -> str:
         text = re.sub(r"\s*\n\s*", "\n", rationale.strip())
         if self.mask == "none":
             return text
-        text = _LETTER.sub(MASK, text)
-        hidden = [*problem.choices, *(("yes", "no") if problem.kind == "yes_no" else ())] if self.mask == "choices" else []
-        for choice in sorted(hidden, key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(choice)}(?!\w)", MASK, text, flags=re.I)
+        hidden = [words for choice in problem.choices if (words := choice.strip(" .").split())]
+        if self.mask == "choices" and problem.kind == "yes_no":
+            hidden += [["yes"], ["no"]]
+        elif not hidden:
+            raise StudyError(f'mask = "{self.mask}": problem {problem.id!r} has no options to hide; take "none"')
+        if problem.choices:
+            text = _letters(len(problem.choices)).sub(MASK, text)
+        if self.mask == "choices":
+            for words in sorted(hidden, key=lambda words: len(" ".join(words)), reverse=True):
+                spelled = r"\s+".join(map(re.escape, words))
+                text = re.sub(rf"(?<!\w){spelled}(?!\w)", MASK, text, flags=re.I)
         return text
+
+
+def _letters(n: int) -> re.Pattern[str]:
+    """Finds the letters of ``n`` options where they stand for these: an article, a plural in "(s)" and vitamin C are none."""
+    any_case, capital = f"[a-{chr(96 + n)}A-{chr(64 + n)}]", f"[A-{chr(64 + n)}]"
+    ways = (
+        rf"(?<!\w)\({any_case}\)|(?<![\w(]){capital}\)",
+        rf"\b(?i:options?|choices?) {any_case}(?![\w'])(?:(?:,| and| or) {any_case}(?![\w']))*",
+        rf"\b(?i:answers?(?: is| are|:)?) {capital}(?![\w'])",
+        rf"(?<![\w']){capital}(?= is (?:the )?(?:correct|right|best|wrong|answer))",
+    )
+    return re.compile("|".join(ways))

@@ -19,6 +19,7 @@ from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
 GOOD, BAD = "[right]", "[wrong]"
+_TOKENS = {Outcome.CORRECT: GOOD, Outcome.WRONG: BAD}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SCoTD:
     """Weight of the loss of selected chains with a wrong answer, which ``select.keep = "all"`` lets in; -0.1 is the authors'
     VANILLA_POLICY_GRADIENT."""
     control: bool = False
-    """A token before the question says whether its chain is right (USE_QUARK); asked for right ones."""
+    """A token before the question says whether its chain is right (USE_QUARK); asked for right ones. A chain that could not be
+    judged has none."""
     in_context: int = 0
     """So many other training problems stand before the question with a chain of theirs, drawn anew for each example and each sample
     path (USE_RANDOM_TRAIN_PROMPT)."""
@@ -68,13 +70,13 @@ class SCoTD:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         made = []
-        for i, chain in enumerate(chains):
+        for chain in chains:
             answer = chain.answer if self.label == "teacher" else problem.answer
             if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
-                wrong = pool.outcome(chain) is Outcome.WRONG
-                prompt = self._prompt(problem, Path(problem.id, i), pool, BAD if wrong else GOOD)
+                outcome = pool.outcome(chain)
+                prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
                 said = self.format.reply(problem, chain.rationale, answer)
-                weight = self.wrong_weight if wrong else 1.0
+                weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
                     made.append(self.format.teaching("student", prompt, said, problem=problem.id, chain=chain.id, weight=weight))
         return made
@@ -86,4 +88,4 @@ class SCoTD:
 
     def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
         shown = pool.others(path, self.in_context) if self.in_context else ()
-        return self.format.asking(problem, shown, before=f"{token} " if self.control else "")
+        return self.format.asking(problem, shown, before=f"{token} " if self.control and token else "")

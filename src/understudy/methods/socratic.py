@@ -11,12 +11,13 @@ are in the specification that was drawn from them (docs/methods.md says which is
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import equations
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.prompting import Format, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import one_line, questions, steps_of, written
@@ -24,6 +25,11 @@ from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
 """What the decomposer says when there is nothing left to ask."""
+
+
+T = TypeVar("T")
+Talk = Generator[Call, Reply, T]
+Turns = list[tuple[str, Reply]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Socratic:
     max_steps: int = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
-    """How often an empty or repeated question is asked for again, sampled at temperature 0.7, before the questions end."""
+    """How often, sampled at temperature 0.7, an empty question or sub-answer is asked for again, and a question that got an answer
+    which it had got before; then the questions end, and an empty sub-answer stands."""
     max_tokens: int = 96
     """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much."""
     format: Format = field(default_factory=Format)
@@ -53,7 +60,6 @@ class Socratic:
     name: ClassVar[str] = "socratic"
     paper: ClassVar[str] = "2212.00193"
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    words: ClassVar[tuple[str, ...]] = (*(f"Q{i}: A{i}:" for i in range(1, 13)), f"Plan: A: {END} steps step + - * / ** ;")
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
@@ -76,124 +82,125 @@ class Socratic:
         asks, answers = self.roles if self.models == "two" else ("student", "student")
         return {**({} if self.guidance == "none" else {"planner": asks}), "decomposer": asks, "solver": answers}
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its marks, and counts up to ``max_steps``: a chain may have fewer."""
+        turns = tuple(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1))
+        return (*turns, f"A: {END} Plan: none + - * / ** ( ) ;")
+
     def unfit(self, problem: Problem, chain: Chain) -> str:
         steps = steps_of(chain)
         if not steps:
             return "no sub-questions"
-        return f"more than {self.max_steps} sub-questions" if len(steps) > self.max_steps else ""
+        if len(steps) > self.max_steps:
+            return f"more than {self.max_steps} sub-questions"
+        if not all(one_line(step.text) for step in steps):
+            return "a sub-question without an answer"
+        return "a sub-question and its answer twice" if any(_said(s, steps[:i]) for i, s in enumerate(steps)) else ""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         made = []
         for chain in chains:
-            if chain.answer is None or self.unfit(problem, chain):
-                continue
-            for call in self._calls(problem, chain):
-                said = self.told(problem, chain, call)
-                made.append(self.format.teaching(self.parts[call.role], call.prompt, said, problem=problem.id, chain=chain.id))
+            if chain.answer is not None and not self.unfit(problem, chain):
+                for call, said in self._played(problem, chain, pool):
+                    role = self.parts[call.role]
+                    made.append(self.format.teaching(role, call.prompt, said, problem=problem.id, chain=chain.id))
         return made
 
+    def _played(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
+        """Every turn of `solve`, and what is said in it, where the students say what ``chain`` does."""
+        flow = self.solve(problem.blind(), Path(problem.id), pool)
+        with suppress(StopIteration):
+            call = next(flow)
+            while True:
+                assert isinstance(call, Call)
+                said = self.told(problem, chain, call)
+                yield call, said
+                call = flow.send(Reply(said))
+
     def told(self, problem: Problem, chain: Chain, call: Call) -> str:
-        steps, at = steps_of(chain), call.about.step if call.about else None
-        assert chain.answer is not None, "chains without an answer are not taught"
+        steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
+        assert chain.answer is not None, "a chain without an answer is not told"
+        conclusion = self.format.telling("", chain.answer, problem.kind)
         if call.role == "student":
-            return self.format.block(_reply(written(steps)) + f"\nA: {self._conclusion(problem, chain.answer).strip()}")
+            return self.format.block(f"{_after_mark(written(steps))}\nA: {conclusion.strip()}")
         if call.role == "planner":
             return self.format.line(self._plan(steps))
         if call.role == "decomposer" and self.questions == "plan_first":
-            return self.format.block(_reply(_asked([step.question or "" for step in steps])))
-        if at is None:
-            return self._conclusion(problem, chain.answer)
+            asked = "\n".join(f"Q{i}: {one_line(step.question or '')}" for i, step in enumerate(steps, 1))
+            return self.format.block(_after_mark(asked))
         if call.role == "decomposer":
             return self.format.line((steps[at].question or "") if at < len(steps) else END)
+        if call.channel == "answer":
+            # Questions that ended too early have not led to the chain's answer.
+            return conclusion if at >= len(steps) else self.format.block("")
         return self.format.line(steps[min(at, len(steps) - 1)].text)
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        turns: list[tuple[str, Reply]] = []
+        turns: Turns = []
         if self.models == "unified":
-            reply = yield self._call("student", self._at(problem, "", (), "Q1:"), problem, None)
-            said = f"Q1: {reply.text.strip()}"
-            return solution_of(problem, path, [("student", reply)], said)
+            reply = yield from _turn(self._call("student", problem, (), "Q1:"), turns)
+            return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
         plan = ""
         if self.guidance != "none":
-            call = self._call("planner", self._at(problem, "", (), "Plan:"), problem, None)
-            plan = one_line((yield from self._turn(turns, call)).text)
-        planned = None
-        if self.questions == "plan_first":
-            call = self._call("decomposer", self._at(problem, plan, (), "Q1:"), problem, None)
-            planned = iter(questions(f"Q1: {(yield from self._turn(turns, call)).text.strip()}"))
+            plan = one_line((yield from _turn(self._call("planner", problem, (), "Plan:"), turns)).text)
+        steps = yield from self._asked(problem, plan, turns)
+        said = (yield from _turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
+        return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
+
+    def _asked(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[Step]]:
+        """The sub-questions with their answers, until the decomposer ends them, has nothing new to ask, or has asked ``max_steps``."""
         steps: list[Step] = []
-        while len(steps) < self.max_steps:
+        planned = (yield from self._planned(problem, plan, turns)) if self.questions == "plan_first" else None
+        refused, tried = 0, set[str]()
+        while len(steps) < self.max_steps and refused <= self.retries:
             if planned is None:
-                question = yield from self._next(problem, plan, steps, turns)
+                call = self._call("decomposer", problem, steps, f"Q{len(steps) + 1}:", plan=plan)
+                question = one_line((yield from _turn(call, turns, refused)).text)
             else:
-                question = next((q for q in planned if not _repeats(q, steps)), END)
-            if question == END:
+                question = planned.pop(0) if planned else END
+            if question.startswith(END):
                 break
-            answer = yield from self._turn(turns, self._answer_call(problem, steps, question))
-            steps.append(Step(one_line(answer.text), question))
-        last = yield from self._turn(turns, self._conclude_call(problem, steps))
-        return solution_of(problem, path, turns, f"{written(steps)}\nA: {last.text.strip()}".lstrip())
+            if question and question not in tried:
+                step = yield from self._answered(problem, steps, question, turns)
+                if not _said(step, steps):
+                    steps.append(step)
+                    refused, tried = 0, set()
+                    continue
+                tried.add(question)
+            refused += planned is None
+        return steps
 
-    def _next(
-        self, problem: Problem, plan: str, steps: Sequence[Step], turns: list[tuple[str, Reply]]
-    ) -> Generator[Call, Reply, str]:
-        """The next sub-question, or END: also where it stays empty or says an earlier one again."""
-        call = self._call("decomposer", self._at(problem, plan, steps, f"Q{len(steps) + 1}:"), problem, len(steps))
+    def _planned(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[str]]:
+        call = self._call("decomposer", problem, (), "Q1:", plan=plan)
         for attempt in range(self.retries + 1):
-            again = replace(call, attempt=attempt, decoding=Decoding(0.7) if attempt else None)
-            question = one_line((yield from self._turn(turns, again)).text)
-            if question and not _repeats(question, steps):
-                return question
-        return END
+            if found := questions(f"Q1: {(yield from _turn(call, turns, attempt)).text.strip()}"):
+                return list(found)
+        return []
 
-    def _calls(self, problem: Problem, chain: Chain) -> list[Call]:
-        """Every turn that `solve` would take if the students said what ``chain`` does."""
-        steps = steps_of(chain)
-        if self.models == "unified":
-            return [self._call("student", self._at(problem, "", (), "Q1:"), problem, None)]
-        plan, calls = "", []
-        if self.guidance != "none":
-            plan = self._plan(steps)
-            calls.append(self._call("planner", self._at(problem, "", (), "Plan:"), problem, None))
-        for i in range(len(steps) + 1):
-            if self.questions == "interleaved":
-                calls.append(self._call("decomposer", self._at(problem, plan, steps[:i], f"Q{i + 1}:"), problem, i))
-            elif i == 0:
-                calls.append(self._call("decomposer", self._at(problem, plan, (), "Q1:"), problem, None))
-            if i < len(steps):
-                calls.append(self._answer_call(problem, steps[:i], steps[i].question or ""))
-        return [*calls, self._conclude_call(problem, steps)]
+    def _answered(self, problem: Problem, steps: Sequence[Step], question: str, turns: Turns) -> Talk[Step]:
+        n = len(steps) + 1
+        call = self._call("solver", problem, steps, f"Q{n}: {question}\nA{n}:")
+        for attempt in range(self.retries + 1):
+            if said := one_line((yield from _turn(call, turns, attempt)).text):
+                return Step(said, question)
+        return Step("", question)
 
-    def _answer_call(self, problem: Problem, steps: Sequence[Step], question: str) -> Call:
-        tail = f"Q{len(steps) + 1}: {question}\nA{len(steps) + 1}:"
-        return self._call("solver", self._at(problem, "", self._seen(steps), tail, at=len(steps)), problem, len(steps))
-
-    def _conclude_call(self, problem: Problem, steps: Sequence[Step]) -> Call:
-        return self._call("solver", self._at(problem, "", self._seen(steps), "A:", at=len(steps)), problem, None)
-
-    def _seen(self, steps: Sequence[Step]) -> Sequence[Step]:
-        return steps if self.context == "history" else steps[-1:]
-
-    def _at(self, problem: Problem, plan: str, steps: Sequence[Step], tail: str, *, at: int | None = None) -> Prompt:
-        """The dialogue so far, up to ``tail``; ``at``: how many steps there were, where only the last of them are shown."""
-        first = (len(steps) if at is None else at) - len(steps) + 1
-        told = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(steps, first)]
-        return self.format.prompt("\n".join([f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *told, tail]))
-
-    def _call(self, role: str, prompt: Prompt, problem: Problem, step: int | None) -> Call:
+    def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
+        """Asks ``role`` to go on after ``tail``, which stands below those of the ``steps`` so far that it sees."""
+        seen = steps[-1:] if role == "solver" and self.context == "last" else steps
+        told = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
+        lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *told, tail]
         whole = role == "student" or (role == "decomposer" and self.questions == "plan_first")
-        concludes = role == "solver" and step is None
-        stop = self.format.stop if whole or concludes else self.format.line_stop
-        return Call(role, prompt, stop, self.max_tokens * (self.max_steps if whole else 1), about=About(problem.id, step))
-
-    def _turn(self, turns: list[tuple[str, Reply]], call: Call) -> Generator[Call, Reply, Reply]:
-        reply = yield call
-        turns.append((call.role, reply))
-        return reply
-
-    def _conclusion(self, problem: Problem, answer: str) -> str:
-        return self.format.telling("", answer, problem.kind)
+        return Call(
+            role,
+            self.format.prompt("\n".join(lines)),
+            self.format.stop if whole or tail == "A:" else self.format.line_stop,
+            self.max_tokens * (self.max_steps if whole else 1),
+            about=About(problem.id, len(steps)),
+            channel="answer" if tail == "A:" else "reasoning",
+        )
 
     def _plan(self, steps: Sequence[Step]) -> str:
         if self.guidance == "number":
@@ -204,14 +211,18 @@ class Socratic:
         return " ; ".join(equation.text for equation in found) or "none"
 
 
-def _repeats(question: str, steps: Sequence[Step]) -> bool:
-    return question.casefold() in {(step.question or "").casefold() for step in steps}
+def _turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
+    reply = yield replace(call, attempt=attempt, decoding=Decoding(0.7) if attempt else None)
+    turns.append((call.role, reply))
+    return reply
 
 
-def _asked(questions: Sequence[str]) -> str:
-    return "\n".join(f"Q{i}: {question}" for i, question in enumerate(questions, 1))
+def _said(step: Step, steps: Sequence[Step]) -> bool:
+    """Whether ``step`` says again what one of ``steps`` says. Its question alone may come again: one in six of GSM8K's Socratic
+    solutions asks one twice, for two steps, and none gets the same answer twice."""
+    return (step.question or "", step.text) in {(s.question, s.text) for s in steps}
 
 
-def _reply(text: str) -> str:
+def _after_mark(text: str) -> str:
     """``text`` without the "Q1:" with which the prompt before it ends."""
     return text.removeprefix("Q1:").lstrip()

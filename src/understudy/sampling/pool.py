@@ -17,7 +17,8 @@ class StudyPool:
     ``exemplars`` carry a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
     all, in random order (SCoTD shuffles per call and drops down to 3: configs/train.yaml and hf_datasets.__getitem__ of the
     authors' code). ``least`` None: all; ``shuffle`` False: in the order given. ``prompts``: name -> text. ``chains``: the selected
-    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain.
+    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain. ``seed`` is the study's: it decides,
+    too, which others a path is shown.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class StudyPool:
         learn: Sequence[Problem] = (),
         chains: Sequence[Chain] = (),
         outcomes: Mapping[str, Outcome] | None = None,
+        seed: int = 0,
     ) -> None:
         self._solved = [(problem, worked(problem) or _answer_alone(problem)) for problem in exemplars]
-        self._least, self._shuffle = least, shuffle
+        self._least, self._shuffle, self._seed = least, shuffle, seed
         self._prompts, self._outcomes = prompts or {}, outcomes or {}
         self._problems = {problem.id: problem for problem in learn}
         self._chains: dict[str, list[Chain]] = defaultdict(list)
@@ -55,7 +57,7 @@ class StudyPool:
 
     def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
         """Up to ``n`` other problems with one chain each."""
-        rng = path.rng("others")
+        rng = path.rng("others", str(self._seed))
         left = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)
         chosen: list[str] = []
         while len(chosen) < min(n, left):
