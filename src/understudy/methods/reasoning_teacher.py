@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
-from understudy.core.prompting import Format, answer_text, question_text
+from understudy.core.prompting import ANSWER, Format, answer_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
+
+ARROW = "-->"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class ReasoningTeacher:
     paper: ClassVar[str] = "2212.10071"
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    words: ClassVar[tuple[str, ...]] = ("### -->",)
+    words: ClassVar[tuple[str, ...]] = (f"### {ARROW}",)
 
     def __post_init__(self) -> None:
         if self.format.numbers == "pointers":
@@ -51,7 +53,9 @@ class ReasoningTeacher:
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self._prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))
-        return self.format.read_solution(problem, path, "student", reply)
+        rationale, arrow, answer = reply.text.rpartition(ARROW)
+        said = f"{rationale}{ANSWER}{answer.strip()}" if arrow else reply.text
+        return replace(solution_of(problem, path, [("student", reply)], said), text=reply.text)
 
     def _prompt(self, problem: Problem) -> Prompt:
         return self.format.prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
@@ -59,4 +63,4 @@ class ReasoningTeacher:
     def _told(self, problem: Problem, chain: Chain, answer: str) -> str:
         # An arrow inside the rationale would be read as the one before the answer.
         rationale = re.sub(r"--+>", "->", chain.rationale.strip())
-        return self.format.block(f"{rationale} --> {answer_text(answer, problem.kind)}")
+        return self.format.block(f"{rationale} {ARROW} {answer_text(answer, problem.kind)}")

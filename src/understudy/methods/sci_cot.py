@@ -41,8 +41,8 @@ class SciCoT:
     """Rationales that stage 1 samples for an answer (at temperature 0.7 where they are several); stage 2 answers from each, and the
     majority counts."""
     mask: Literal["none", "letters", "choices"] = "none"
-    """What stage 2 does not see of a rationale: option ``letters``, as in "(b)", "option B", "the answer is B"; or letters and the texts
-    of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked."""
+    """What stage 2 does not see of a rationale: option ``letters``, as in "(b)", "option B", "the answer is B"; or letters and the
+    texts of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked."""
     answer_sees: Literal["both", "rationale"] = "both"
     """``rationale``: stage 2 sees no question: how well it answers is how much rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"

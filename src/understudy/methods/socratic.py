@@ -150,7 +150,7 @@ class Socratic:
         return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
 
     def _asked(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[Step]]:
-        """The sub-questions with their answers, until the decomposer ends them, has nothing new to ask, or has asked ``max_steps``."""
+        """The steps, until the decomposer ends its questions or has nothing new to ask, or there are ``max_steps``."""
         steps: list[Step] = []
         planned = (yield from self._planned(problem, plan, turns)) if self.questions == "plan_first" else None
         refused, tried = 0, set[str]()
