@@ -1,0 +1,224 @@
+"""What is only asked: the options of answer_only's teacher, few_shot, zero_shot, decompose and rationalise."""
+
+import pytest
+from playing import CHOICE, CLAIM, COINS, EMPTY, SUM, asked, chain, made, play, solved, texts
+
+from understudy.core.asks import Message, Path, Reply
+from understudy.core.errors import StudyError
+from understudy.core.prompting import Format
+from understudy.core.values import Outcome, Problem
+from understudy.evaluation.outcomes import outcome_of
+from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.decompose import Decompose
+from understudy.methods.few_shot import FewShot
+from understudy.methods.rationalise import Rationalise
+from understudy.methods.zero_shot import ZeroShot
+from understudy.sampling.pool import StudyPool
+
+OTHER = Problem("e", "What is 1 + 1?", "number", "2", meta={"rationale": "1 + 1 = 2."})
+SUBJECTS = ("maths", "science", "commonsense")
+HOUSE = {f"rationalise-{s}": f"{s}: {{{{question}}}}\nThe right answer is: {{{{answer}}}}\nA:" for s in SUBJECTS} | {
+    f"decompose-{purpose}-{s}": f"{purpose} {s}: {{{{question}}}}{more}"
+    for s in SUBJECTS
+    for purpose, more in [
+        ("questions", "\nQ1:"),
+        ("answer", "\n{{questions}}\nA1:"),
+        ("backfill", "\n{{steps}}\nQ1:"),
+        ("feedback", "\n{{questions}}\nUseful 1:"),
+    ]
+}
+POOL = StudyPool(prompts=HOUSE)
+DIALOGUE = " How many has she?\nA1: 4 + 3 = 7.\nQ2: How many are left?\nA2: 7 - 5 = 2.\nThe answer is: 2"
+
+
+def sampled(method, problem, script, pool=POOL):
+    return play(method.sample(problem, Path(problem.id), pool), script, problem=problem.id)
+
+
+def limits(method, changed, problem, script, pool=POOL):
+    """The limits of a method's and a changed method's calls, where all else about these is equal."""
+    (same, calls), (default, others) = (solved(m, problem, script, pool) for m in (changed, method))
+    assert (same, asked(calls)) == (default, asked(others))
+    return [c.max_tokens for c in others], [c.max_tokens for c in calls]
+
+
+# answer_only
+
+
+def test_dummies_stand_after_the_question_when_learned_and_when_asked_and_nowhere_else():
+    method, plain = AnswerOnly(dummies=3), AnswerOnly()
+    ((source, target),) = texts(made(method, SUM, []))
+    assert (source, target) == ("Q: What is 2 + 3? NOOP NOOP NOOP\nA:", " So the answer is: 5\n\n")
+    assert asked(solved(method, SUM, " 5")[1]) == [("student", source)]
+    assert sampled(method, SUM, " 5") == sampled(plain, SUM, " 5")
+    assert texts(made(plain, SUM, [])) == [("Q: What is 2 + 3?\nA:", target)]
+    assert "NOOP" in AnswerOnly.words
+    with pytest.raises(ValueError, match="dummies = -1"):
+        AnswerOnly(dummies=-1)
+
+
+def test_the_label_of_answer_only_changes_what_is_learned_and_nothing_that_is_asked():
+    two = [chain(SUM, "r", "5"), chain(SUM, "s", "6", path=1)]
+    learned = texts(made(AnswerOnly(label="teacher"), SUM, two))
+    assert [t for _, t in learned] == [" So the answer is: 5\n\n", " So the answer is: 6\n\n"]
+    assert solved(AnswerOnly(label="teacher"), SUM, " 5") == solved(AnswerOnly(), SUM, " 5")
+    assert limits(AnswerOnly(), AnswerOnly(max_tokens=7), SUM, " 5") == ([32], [7])
+
+
+# few_shot, zero_shot
+
+
+def test_few_shot_shows_the_same_exemplars_to_a_teacher_and_to_an_untrained_model():
+    pool = StudyPool([OTHER, CLAIM])
+    _, (teacher,) = sampled(FewShot(), SUM, " 5", pool)
+    _, (untrained,) = solved(FewShot(), SUM, " 5", pool)
+    assert (teacher.role, untrained.role, teacher.prompt) == ("teacher", "student", untrained.prompt)
+    assert limits(FewShot(), FewShot(max_tokens=7), SUM, " 5", pool) == ([256], [7])
+
+
+def test_few_shot_without_chains_differs_by_the_rationales_of_its_exemplars_only():
+    (_, (long,)), (_, (short,)) = (solved(FewShot(chain=c), SUM, " 5", StudyPool([OTHER])) for c in (True, False))
+    assert short.prompt == long.prompt.replace(" 1 + 1 = 2.", "")
+
+
+def test_zero_shot_has_a_limit_for_the_thought_and_one_for_the_answer():
+    script = [" Two and three.", " 5"]
+    assert limits(ZeroShot(), ZeroShot(max_tokens=7), SUM, script) == ([256, 32], [7, 32])
+    assert limits(ZeroShot(), ZeroShot(answer_tokens=7), SUM, script) == ([256, 32], [256, 7])
+    assert limits(ZeroShot(chain=False), ZeroShot(chain=False, answer_tokens=7), SUM, " 5") == ([32], [7])
+
+
+def test_zero_shot_asks_for_each_kind_of_answer_in_its_own_words():
+    ends = [solved(ZeroShot(chain=False), p, " B")[1][0].prompt.rpartition("A: ")[2] for p in (SUM, CLAIM, CHOICE)]
+    assert ends == ["The answer (arabic numerals) is", "The answer (Yes or No) is", "Among A through B, the answer is"]
+
+
+# decompose
+
+
+def test_as_a_baseline_decompose_asks_once_for_questions_answers_and_the_conclusion():
+    solution, (call,) = solved(Decompose(), COINS, DIALOGUE, POOL)
+    assert (call.role, call.stop, call.max_tokens) == ("student", ("\nQ:",), 512)
+    assert call.prompt == f"questions maths: {COINS.question}\nQ1:"
+    assert (solution.answer, solution.text) == ("2", f"Q1: {DIALOGUE.strip()}")
+    assert made(Decompose(), COINS, [chain(COINS, "r", "2")]) == []
+    assert limits(Decompose(), Decompose(max_tokens=7), COINS, DIALOGUE) == ([512], [7])
+
+
+@pytest.mark.parametrize("mode", ["answer", "backfill"])
+def test_the_other_modes_are_no_baseline(mode):
+    with pytest.raises(StudyError, match=f"mode = '{mode}': only \"decompose\" answers problems"):
+        solved(Decompose(mode=mode), COINS, DIALOGUE, POOL)
+
+
+def test_the_modes_of_decompose_are_three_ways_to_the_same_steps():
+    problem = Problem(
+        "n", COINS.question, "number", "2", meta={"subquestions": [{"question": "How many has she?", "answer": ""}] * 2}
+    )
+    taken = {}
+    for mode, replies in {
+        "decompose": [DIALOGUE],
+        "answer": [" 4 + 3 = 7.\nA2: 7 - 5 = 2.\nThe answer is: 2"],
+        "backfill": [" 4 + 3 = 7. 7 - 5 = 2. So the answer is: 2", " How many has she?\nQ2: How many are left?"],
+    }.items():
+        read, calls = sampled(Decompose(mode=mode), problem, replies)
+        taken[mode] = [c.prompt.split(":")[0] for c in calls]
+        assert [s.text for s in read.steps] == ["4 + 3 = 7.", "7 - 5 = 2."]
+        assert (read.answer, read.rationale) == ("2", "4 + 3 = 7. 7 - 5 = 2.")
+    assert taken == {"decompose": ["questions maths"], "answer": ["answer maths"], "backfill": ["Q", "backfill maths"]}
+
+
+def test_of_the_data_sets_own_rationale_only_the_questions_are_asked_for():
+    problem = Problem("n", COINS.question, "number", "2", meta={"rationale": "4 + 3 = 7. 7 - 5 = 2."})
+    read, calls = sampled(Decompose(mode="backfill", of="human"), problem, " a?\nQ2: b?")
+    assert asked(calls) == [("teacher", f"backfill maths: {COINS.question}\nA1: 4 + 3 = 7.\nA2: 7 - 5 = 2.\nQ1:")]
+    assert [s.question for s in read.steps] == ["a?", "b?"]
+    with pytest.raises(ValueError, match="of = \"human\", mode = 'decompose'"):
+        Decompose(of="human")
+
+
+def test_a_chain_that_was_cut_off_gets_no_questions():
+    read, calls = sampled(Decompose(mode="backfill"), COINS, [Reply(" 4 + 3 = 7. And", finish="length")])
+    assert (len(calls), read.steps, read.finish) == (1, (), "length")
+
+
+def test_feedback_leaves_out_steps_that_most_opinions_find_useless_and_is_paid_for():
+    opinions = [Reply(" Yes\nUseful 2: No", tokens=4, prompt_tokens=9)] * 2
+    first = Reply(DIALOGUE, tokens=20, prompt_tokens=5)
+    read, calls = sampled(Decompose(feedback=2), COINS, [first, *opinions])
+    assert [(c.attempt, c.decoding.temperature) for c in calls[1:]] == [(0, 0.7), (1, 0.7)]
+    assert ([s.question for s in read.steps], read.sampling["useful"]) == (["How many has she?"], [1.0, 0.0])
+    assert (read.tokens, read.prompt_tokens) == (28, 23)
+    plain, (call,) = sampled(Decompose(), COINS, first)
+    assert (call, plain.text, len(plain.steps)) == (calls[0], read.text, 2)
+
+
+@pytest.mark.parametrize("method", [Decompose, Rationalise])
+def test_the_subject_is_taken_from_the_kind_of_answer_or_given(method):
+    def subject(problem, **options):
+        return sampled(method(**options), problem, " r")[1][0].prompt.split(": ")[0].rpartition(" ")[2]
+
+    assert [subject(p) for p in (SUM, CHOICE, CLAIM)] == list(SUBJECTS)
+    assert [subject(SUM, subject=s) for s in SUBJECTS] == list(SUBJECTS)
+
+
+@pytest.mark.parametrize("options", [{"feedback": -1}, {"max_tokens": 0}, {"format": Format(numbers="pointers")}])
+def test_options_of_decompose_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match=r"feedback = -1|max_tokens = 0|pointers"):
+        Decompose(**options)
+
+
+# rationalise
+
+
+def test_the_teacher_is_told_the_answer_and_the_chain_says_so():
+    read, (call,) = sampled(Rationalise(), CHOICE, " Water freezes.")
+    assert call.prompt.endswith("(b) ice\nThe right answer is: (b)\nA:")
+    assert (read.rationale, read.answer, read.layer, read.answer_conditioned) == ("Water freezes.", "B", "given", True)
+    assert limits_of_sample(Rationalise(), Rationalise(max_tokens=7), CHOICE) == (256, 7)
+
+
+def limits_of_sample(method, changed, problem):
+    (same, (call,)), (default, (other,)) = (sampled(m, problem, " r") for m in (changed, method))
+    assert (same, call.prompt) == (default, other.prompt)
+    return other.max_tokens, call.max_tokens
+
+
+@pytest.mark.parametrize(
+    ("said", "rationale", "answer"),
+    [
+        (" Water. So the answer is: (b)", "Water.", "B"),
+        (" Fire. So the answer is: (a)", "Fire.", "A"),
+        (" ", "", None),
+        ("<think>They say (b).</think>Water freezes.", "Water freezes.", "B"),
+        ("<think>They say (b).</think>", "", None),
+    ],
+)
+def test_what_it_explains_is_its_rationale_and_what_it_states_its_answer(said, rationale, answer):
+    read, _ = sampled(Rationalise(), CHOICE, said)
+    assert (read.rationale, read.answer, read.answer_conditioned) == (rationale, answer, True)
+
+
+def test_what_it_thought_in_a_field_of_its_own_is_left_out_too():
+    read, _ = sampled(Rationalise(), CHOICE, Reply("Water freezes.", reasoning="They say (b)."))
+    assert (read.rationale, read.text) == ("Water freezes.", "Water freezes.")
+
+
+def test_without_a_gold_answer_there_is_nothing_to_explain():
+    with pytest.raises(StudyError, match="no gold answer"):
+        sampled(Rationalise(), CHOICE.blind(), " r")
+
+
+# style
+
+
+@pytest.mark.parametrize("method", [Decompose, Rationalise])
+def test_in_messages_the_house_prompts_are_one_turn_of_the_user(method):
+    _, (raw,) = sampled(method(), SUM, " r")
+    _, (chat,) = sampled(method(format=Format("messages", system="Brief.")), SUM, " r")
+    assert (chat.prompt, chat.stop) == ((Message("system", "Brief."), Message("user", raw.prompt)), ())
+
+
+def test_a_thought_that_was_cut_off_is_counted_by_the_answer_after_it():
+    solution, _ = solved(ZeroShot(), SUM, [Reply(" 2 +", finish="length"), " 5"], EMPTY)
+    assert outcome_of(SUM, solution) is Outcome.CORRECT
