@@ -51,7 +51,11 @@ class Parted(Protocol):
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The roles that `solve` asks -> the trained role whose student plays them; the last is the one that states the answer."""
+        """The roles that `solve` asks -> the trained role whose student plays them."""
+
+    @property
+    def swaps(self) -> tuple[str, ...]:
+        """The parts in whose place gold leaves something to go wrong: not the one that would only state the gold answer."""
 
     def told(self, problem: Problem, chain: Chain, call: Call) -> str:
         """What the stored ``chain`` says where ``call`` asks (at step ``call.about.step``): so gold takes the place of a part."""

@@ -75,6 +75,10 @@ class SciCoT:
         return {role: role for role in self.roles}
 
     @property
+    def swaps(self) -> tuple[str, ...]:
+        return () if self.source == "none" else ("rationale",)
+
+    @property
     def needs(self) -> Mapping[str, tuple[str, ...]]:
         return {"answer": ("rationale",)} if self.source in ("out_of_fold", "mix") else {}
 

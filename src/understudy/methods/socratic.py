@@ -83,6 +83,10 @@ class Socratic:
         return {**({} if self.guidance == "none" else {"planner": asks}), "decomposer": asks, "solver": answers}
 
     @property
+    def swaps(self) -> tuple[str, ...]:
+        return () if self.models == "unified" else tuple(self.parts)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """Its marks, and counts up to ``max_steps``: a chain may have fewer."""
         turns = tuple(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1))
@@ -150,7 +154,7 @@ class Socratic:
         return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
 
     def _asked(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[Step]]:
-        """The steps, until the decomposer ends its questions or has nothing new to ask, or there are ``max_steps``."""
+        """The steps, until the decomposer ends them or has nothing new to ask, or there are ``max_steps``."""
         steps: list[Step] = []
         planned = (yield from self._planned(problem, plan, turns)) if self.questions == "plan_first" else None
         refused, tried = 0, set[str]()

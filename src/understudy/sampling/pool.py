@@ -17,8 +17,8 @@ class StudyPool:
     ``exemplars`` carry a gold answer, and mostly a human rationale. Each prompt shows a random number of them, from ``least`` to
     all, in random order (SCoTD shuffles per call and drops down to 3: configs/train.yaml and hf_datasets.__getitem__ of the
     authors' code). ``least`` None: all; ``shuffle`` False: in the order given. ``prompts``: name -> text. ``chains``: the selected
-    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain. ``seed`` is the study's: it decides,
-    too, which others a path is shown.
+    chains of the problems ``learn`` that are trained on, and ``outcomes`` the verdicts by chain. ``seed`` is the study's: it
+    decides, too, which others a path is shown.
     """
 
     def __init__(

@@ -88,10 +88,10 @@ def plan_arm(shared: Shared, arm: Arm, add: Add) -> ArmPlan:
             split: _answers(shared, arm, method, own, seed, f"{arm.name}{suffix}, {split}", split, cast, selection, add)
             for split in study.evaluation.splits
         }
-        if study.evaluation.attribution and isinstance(method, Parted) and len(cast) > 1:
+        if study.evaluation.attribution and isinstance(method, Parted):
             split = study.evaluation.splits[0]
             gold[seed] = {}
-            for part in [part for part, model in cast.items() if model != "gold"][:-1]:  # the last states the answer itself
+            for part in (part for part in method.swaps if cast[part] != "gold"):
                 label = f"{arm.name}{suffix}, {split}, gold {part}"
                 swapped = {**cast, part: "gold"}
                 gold[seed][part] = _answers(shared, arm, method, own, seed, label, split, swapped, selection, add)
@@ -186,7 +186,7 @@ def _answers(  # noqa: PLR0917
 
 def _asked(study: Study, arm: Arm, method: Any) -> dict[str, Any]:
     limits = {name: plain(study.evaluation)[name] for name in ("batch_size", "precision")}
-    return {"method": arm.method, "options": plain(method)} | limits
+    return {"method": arm.method, "options": plain(method), "study_seed": study.seed} | limits
 
 
 def _formats(study: Study) -> list[Any]:

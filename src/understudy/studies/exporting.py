@@ -111,7 +111,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
     learn = learned_problems(run.problems, run.selection(arm))
-    pool = StudyPool(learn=learn, chains=chains, outcomes={v.chain: v.outcome for v in _verdicts(run)})
+    pool = StudyPool(learn=learn, chains=chains, outcomes={v.chain: v.outcome for v in _verdicts(run)}, seed=run.study.seed)
     made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
     return [example for examples in made for example in examples]
 

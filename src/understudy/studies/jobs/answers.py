@@ -43,6 +43,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         known,
         build(Exemplars, arguments["exemplars"], "exemplars"),
         prompts=arguments.get("prompts", {}),
+        seed=arguments["study_seed"],
         learn=learned_problems(known, needs["selection"]) if "selection" in needs else (),
         chains=chosen_chains(read_rows(needs["chains"] / "chains.parquet", Chain), needs["selection"])
         if "selection" in needs

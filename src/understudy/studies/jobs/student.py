@@ -43,7 +43,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         fold, folds = arguments["fold"]
         learn = [p for p in learn if fold_of(p.id, folds) != fold]
     verdicts = {v.chain: v.outcome for v in read_rows(needs["verdicts"] / "verdicts.parquet", Verdict)}
-    pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts)
+    pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts, seed=arguments["study_seed"])
     examples = make_examples(method, arguments["role"], learn, chosen, pool, _folds(needs, arguments), seed=arguments["seed"])
     if not examples:
         raise StudyError(
