@@ -5,26 +5,30 @@
     Q2: How many bolts does it take in all?          (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's
     A2: It takes 2 + 1 = 3 bolts.                    "question ** step" (Socratic layout, arXiv 2110.14168).
 
-What a model wrote is often damaged: questions without answers are dropped, numbers need not count up, nothing raises.
+What a model wrote is often damaged. Nothing here raises, nothing is paired that does not belong together, and no word is made up:
+a question without its answer is dropped, and so is an answer under another number than its question's.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from understudy.core.values import Chain, Problem, Step
 
-_ASKS = re.compile(r"[ \t>*_#-]{0,8}(?:Q|(?:Sub-?)?question)[ ]?([0-9]{1,3})?[ ]?(?:[*_]{0,3}[.:)])[*_]{0,3}[ \t]*", re.I)
-_SAYS = re.compile(r"[ \t>*_#-]{0,8}(?:A|Ans|Answer)[ ]?([0-9]{1,3})?[ ]?(?:[*_]{0,3}[.:)])[*_]{0,3}[ \t]*", re.I)
-_LAST = re.compile(r"[ \t>*_#-]{0,8}(?:The )?Final (?:answer|question)[*_]{0,3}[ ]?:[*_]{0,3}[ \t]*", re.I)
+_BULLET = re.compile(r"\s{0,8}(?:[>#*-]{1,6}\s{1,4})?")
+_BOLD = re.compile(r"([*_]{1,3})([^*_]{1,24})\1")
+_ASKS = re.compile(r"(?:Q|(?:Sub-?)?question)\s?([0-9]{1,4})?\s?[.:)]\s*", re.I)
+_LISTED = re.compile(r"([0-9]{1,4})\s?[.:)]\s*")
+_SAYS = re.compile(r"(?:A|Ans|Answer)\s?([0-9]{1,4})?\s?[.:)]\s*", re.I)
+_LAST = re.compile(r"(?:The )?Final (?:answer|question)\s?:\s*", re.I)
 _BIDS = re.compile(r"(?:calculate|compute|find|determine|add|subtract|multiply|divide)\b", re.I)
-_STATES = re.compile(r"[ \t>*_#-]{0,8}(?:So |Therefore,? |Thus,? )?(?:The|My) (?:final )?answer(?: is|:)", re.I)
+_STATES = re.compile(r"(?:So |Therefore,? |Thus,? )?(?:The|My) (?:final )?answer(?: is|:)", re.I)
 _OPINION = re.compile(
-    r"[ \t>*_#-]{0,8}(?:(?:Useful|Q|(?:Sub-?)?question)?[ ]?([0-9]{1,3})?[ ]?[*_]{0,3}[.:)]?[*_]{0,3}[ \t]*)"
-    r"(yes|no|useful|useless)\b",
-    re.I,
+    r"(?:(?:Useful|Q|A|(?:Sub-?)?question|Answer)?\s?([0-9]{1,4})?\s?[.:)]\s*)?[*_\"']{0,3}(yes|no|not|useful|useless)\b", re.I
 )
+_CUT_MARK = re.compile(r"\s*[QA][0-9]{0,4}")
 _PARTED = " ** "
 _ENDS = re.compile(r"(?<=[.!?])[\"')\]]{0,2}\s+(?=[\"'(\[]{0,2}[A-Z0-9$€£])")
 _SHORT = re.compile(
@@ -32,44 +36,63 @@ _SHORT = re.compile(
     r"|(?:^|\n)\s*[0-9]{1,2}\.$"
 )
 
+_Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
+
 
 def read(text: str) -> tuple[Step, ...]:
-    """The pairs of ``text``, in order, each on one line; () where it has none. Ends where the answer is stated."""
+    """The pairs of ``text``, in order, each on one line; () where it has none. Ends where the answer is stated, or another problem
+    begins."""
     return tuple(Step(answer, question) for question, answer in _pairs(text) if question and answer)
 
 
 def questions(text: str) -> tuple[str, ...]:
-    """The questions of ``text`` that stand in lines of their own, with "Q1:" before them or "?" at their end."""
-    found = []
-    for line in text.splitlines():
-        mark = _ASKS.match(line)
-        if mark or line.rstrip().endswith("?"):
-            found.append(one_line(line[mark.end() if mark else 0 :]))
-    return tuple(question for question in found if question)
+    """The questions of ``text`` that stand in lines of their own: those with "Q1:" before them, or, where none has, those that end
+    in "?"."""
+    lines = [(kind, one_line(said)) for kind, _, said in _lines(text)]
+    marked = [said for kind, said in lines if kind in ("asks", "last")]
+    return tuple(said for said in marked or [said for _, said in lines if said.endswith("?")] if said)
 
 
-def answers(text: str) -> tuple[str, ...]:
-    """The answers of ``text``, "A1: ..." and so on, each on one line; "" for one that is empty. Ends where the answer is stated."""
-    found: list[list[str]] = []
-    for line in text.splitlines():
-        mark = _SAYS.match(line)
-        if _STATES.match(line) or _LAST.match(line):
+def questions_for(text: str, n: int) -> tuple[str, ...]:
+    """The questions of ``text`` for ``n`` steps; () where their number differs, or their own numbers are not 1 to ``n``."""
+    asked = [(number, one_line(said)) for kind, number, said in _lines(text) if kind == "asks"]
+    return _by_number(asked or list(enumerate(questions(text), 1)), n)
+
+
+def answers_for(text: str, n: int) -> tuple[str, ...]:
+    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing, empty or said twice."""
+    found: list[tuple[int, list[str]]] = []
+    inside = False
+    for kind, number, said in _lines(text):
+        if kind == "ends":
             break
-        if mark and mark[1]:
-            found.append([line[mark.end() :]])
-        elif found:
-            found[-1].append(line)
-    return tuple(one_line(" ".join(lines)) for lines in found)
+        if kind:
+            inside = kind == "says" and number is not None
+            if inside and number is not None:
+                found.append((number, [said]))
+        elif inside:
+            found[-1][1].append(said)
+    return _by_number([(number, one_line(" ".join(lines))) for number, lines in found], n)
 
 
 def useful(text: str, n: int) -> tuple[bool, ...]:
     """For each of ``n`` sub-questions whether ``text`` ("Useful 1: Yes", "Q2: No", or a line each) finds it useful; what is not
     said counts as useful."""
     said = dict.fromkeys(range(1, n + 1), True)
-    for place, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
-        if found := _OPINION.match(line):
-            said[int(found[1] or place)] = found[2].lower() in ("yes", "useful")
+    opinions = [found for line in text.splitlines() if (found := _OPINION.match(_unwrapped(line)))]
+    for place, opinion in enumerate(opinions, 1):
+        said[int(opinion[1] or place)] = opinion[2].lower() in ("yes", "useful")
     return tuple(said[i] for i in range(1, n + 1))
+
+
+def opened(mark: str, text: str) -> str:
+    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") with which its prompt ends, unless it has a mark of number 1 itself."""
+    if mark.startswith("Useful"):
+        begun = any((found := _OPINION.match(_unwrapped(line))) and found[1] == "1" for line in text.splitlines())
+    else:
+        kind = "asks" if mark.startswith("Q") else "says"
+        begun = any((kind, 1) == line[:2] for line in _lines(text))
+    return text if begun else f"{mark} {text.strip()}"
 
 
 def written(steps: Sequence[Step]) -> str:
@@ -78,10 +101,11 @@ def written(steps: Sequence[Step]) -> str:
 
 
 def steps_of(chain: Chain) -> tuple[Step, ...]:
-    """The steps of a chain with their sub-questions: as it carries them, or as its rationale is written; () where it has none."""
+    """The steps of a chain with their sub-questions: as it carries them, or as it is written; () where it has none."""
     if chain.steps and all(step.question for step in chain.steps):
         return chain.steps
-    return read(chain.rationale)
+    # The rationale ends where the answer was found, which may be inside the last pair ("A3: 5").
+    return read(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
 
 
 def sentences(rationale: str) -> tuple[str, ...]:
@@ -124,24 +148,60 @@ def one_line(text: str) -> str:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    question, answer, found = "", list[str](), False
-    for line in text.splitlines():
-        if _PARTED in line and line.partition(_PARTED)[0].rstrip().endswith("?"):
-            yield one_line(question), one_line(" ".join(answer))
-            asked, _, said = line.partition(_PARTED)
-            yield one_line(asked), one_line(said)
-            question, answer, found = "", [], False
-            continue
-        last, asks, says = _LAST.match(line), _ASKS.match(line), _SAYS.match(line)
-        if _STATES.match(line) or (last and not (line.rstrip().endswith("?") or _BIDS.match(line, last.end()))):
+    question, number, answer = "", None, list[str]()
+    inside = marked = False
+    for kind, n, said in _lines(text):
+        if kind == "ends" or (kind == "asks" and n is None and number is not None):
             break
-        if last or (asks and (asks[1] or line.rstrip().endswith("?"))):
+        asked, parted, told = said.partition(_PARTED)
+        if kind in ("asks", "last"):
             yield one_line(question), one_line(" ".join(answer))
-            mark = last or asks
-            assert mark is not None
-            question, answer, found = line[mark.end() :], [], True
-        elif says and found and not answer:
-            answer = [line[says.end() :]]
-        elif found:
-            answer.append(line)
+            question, number, answer, inside, marked = said, n, [], True, False
+        elif kind == "says" and inside and not marked and n in (None, number):
+            # What stands between belongs to the question, where that has not ended yet.
+            question = question if question.rstrip().endswith("?") else " ".join([question, *answer])
+            answer, marked = [said], True
+        elif kind == "says":
+            inside = False
+        elif parted and asked.rstrip().endswith("?"):
+            yield one_line(question), one_line(" ".join(answer))
+            question, number, answer, inside, marked = asked, None, [told], True, True
+        elif inside:
+            answer.append(said)
     yield one_line(question), one_line(" ".join(answer))
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """What each line is ("": goes on with what is before it), the number of its mark, and the line without that."""
+    lines = text.splitlines()
+    if lines and _CUT_MARK.fullmatch(lines[-1]):
+        del lines[-1]
+    for line in lines:
+        plain = _unwrapped(line)
+        asking = plain.rstrip().endswith("?")
+        asks, says, last = _ASKS.match(plain) or (asking and _LISTED.match(plain)), _SAYS.match(plain), _LAST.match(plain)
+        if asks and (asks[1] or asking):
+            yield "asks", int(asks[1]) if asks[1] else None, plain[asks.end() :]
+        elif says:
+            yield "says", int(says[1]) if says[1] else None, plain[says.end() :]
+        elif last and (asking or _BIDS.match(plain, last.end())):
+            yield "last", None, plain[last.end() :]
+        elif last or _STATES.match(plain) or line.lstrip().startswith("####"):
+            yield "ends", None, ""
+        else:
+            yield "", None, line
+
+
+def _unwrapped(line: str) -> str:
+    """``line`` without the Markdown around a mark: its bullet or heading, "**Q1:** How ...", "**Q1: How ...?**"."""
+    line = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]  # it matches everything
+    if bold := _BOLD.match(line):
+        return f"{bold[2]}{line[bold.end() :]}"
+    return line.rstrip()[2:-2] if line.startswith("**") and line.rstrip().endswith("**") else line
+
+
+def _by_number(found: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
+    """The texts under the numbers 1 to ``n``; () where there are others, one is missing or empty, or two differ."""
+    said = dict(found)
+    fits = set(said) == set(range(1, n + 1)) and all(said.values()) and set(found) == set(said.items())
+    return tuple(said[i] for i in range(1, n + 1)) if fits else ()
