@@ -30,11 +30,15 @@ _OPINION = re.compile(
 )
 _CUT_MARK = re.compile(r"\s*[QA][0-9]{0,4}")
 _PARTED = " ** "
-_ENDS = re.compile(r"(?<=[.!?])[\"')\]]{0,2}\s+(?=[\"'(\[]{0,2}[A-Z0-9$€£])")
-_SHORT = re.compile(
-    r"(?:^|[\s(])(?:[A-Za-z]|Mr|Mrs|Ms|Dr|St|vs|etc|e\.g|i\.e|No|approx|oz|lb|ft|hr|min|sec)\.[\"')\]]{0,2}$"
-    r"|(?:^|\n)\s*[0-9]{1,2}\.$"
+_ENDS = re.compile(r"[.!?][\"'”’)\]]{0,2}(?=\s+[\"'“‘(\[]{0,2}[A-Z0-9$€£])")
+_TITLE = re.compile(r"(?:\A|[\s\"'“(\[])(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Gen|Capt|Rev|Gov|Sen|vs?|e\.g|i\.e)\.\Z", re.I)
+_INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)\Z")
+_NAME_GOES_ON = re.compile(
+    r"\s+(?!(?:A|An|And|According|As|At|But|Each|Final|Finally|First|For|From|He|Hence|How|However|I|If|In|It|Let|Next|Now|Of|On|One|"
+    r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
 )
+_LIST_NUMBER = re.compile(r"\s*\(?[0-9]{1,2}[.)]")
+_HEADING = re.compile(r"[^.!?]{1,40}:[*_]{0,3}")
 
 _Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
 
@@ -109,17 +113,28 @@ def steps_of(chain: Chain) -> tuple[Step, ...]:
 
 
 def sentences(rationale: str) -> tuple[str, ...]:
-    """The steps of a plain rationale: its lines where it has several, otherwise its sentences."""
+    """The steps of a plain rationale: its lines where it has several (a heading, "Plan:", goes with the line below it), otherwise
+    its sentences."""
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
-    if len(lines) != 1:
-        return tuple(lines)
-    parts: list[str] = []
-    for part in _ENDS.split(lines[0]):
-        if parts and _SHORT.search(parts[-1]):
-            parts[-1] = f"{parts[-1]} {part}"
-        else:
-            parts.append(part)
-    return tuple(parts)
+    if len(lines) == 1:
+        return tuple(_sentences(lines[0]))
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        parts[-1].append(line)
+        if not _HEADING.fullmatch(line):
+            parts.append([])
+    return tuple(" ".join(part) for part in parts if part)
+
+
+def _sentences(line: str) -> Iterator[str]:
+    begin = 0
+    for stop in _ENDS.finditer(line):
+        before = line[max(begin, stop.end() - 12) : stop.end()]
+        inside = _TITLE.search(before) or (_INITIAL.search(before) and _NAME_GOES_ON.match(line, stop.end()))
+        if not inside and not _LIST_NUMBER.fullmatch(line, begin, stop.end()):
+            yield line[begin : stop.end()].strip()
+            begin = stop.end()
+    yield line[begin:].strip()
 
 
 def worked(problem: Problem) -> Chain | None:
