@@ -22,11 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.answers import compare, extract, normalise
-from understudy.core.values import AnswerKind, Outcome
+from understudy.core.values import AnswerKind, Outcome, Problem
 from understudy.corpus.importing import STATED, settle
 
 DATA = Path(os.environ.get("UNDERSTUDY_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Row = dict[str, Any]
+ASKED_BY_ANOTHER = {
+    "gsm8k-fewshot": "gsm8k",
+    "gsm8k-subq": "gsm8k",
+    "gsm8k-student-outputs": "gsm8k",
+    "strategyqa-fewshot": "strategyqa",
+}
+"""Sets of chains -> the set whose problems they solve, where that is not their own."""
 
 
 def rows(path: Path) -> Iterator[Row]:
@@ -49,6 +56,21 @@ def kind_of(problem: Row) -> AnswerKind:
 def golds_of(problem: Row) -> list[str]:
     gold = str(problem["answer"])
     return [f"{gold} from {' '.join(problem['numbers'])}"] if "numbers" in problem else [gold]
+
+
+def sets(data: Path) -> Iterator[tuple[str, list[Path], dict[str, Problem]]]:
+    """(name, its files of chains, its problems) of every set that has chains."""
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        chains = [file for file in sorted(folder.glob("*.jsonl")) if "problem_id" in next(rows(file))]
+        asked = data / ASKED_BY_ANOTHER.get(folder.name, folder.name)
+        found = [row for file in asked.glob("*.jsonl") for row in rows(file) if "question" in row and "id" in row]
+        if chains:
+            yield folder.name, chains, {row["id"]: problem_of(row) for row in found}
+
+
+def problem_of(row: Row) -> Problem:
+    kind, choices = kind_of(row), tuple(row.get("choices") or ())
+    return Problem(row["id"], row["question"], kind, normalise(str(row["answer"]), kind, choices), choices=choices)
 
 
 @dataclass

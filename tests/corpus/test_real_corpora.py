@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from understudy.core.answers import normalise
-from understudy.core.values import Problem
 from understudy.corpus.card import CorpusCard
 from understudy.corpus.exporting import export_chains
 from understudy.corpus.formats import NAMES
@@ -15,30 +13,7 @@ from understudy.corpus.importing import import_chains
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from answers import kind_of, rows
-
-ASKED_BY_ANOTHER = {
-    "gsm8k-fewshot": "gsm8k",
-    "gsm8k-subq": "gsm8k",
-    "gsm8k-student-outputs": "gsm8k",
-    "strategyqa-fewshot": "strategyqa",
-}
-
-
-def sets(data):
-    """(name, its files of chains, its problems) of every set that has chains."""
-    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
-        chains = [file for file in sorted(folder.glob("*.jsonl")) if "problem_id" in next(rows(file))]
-        asked = data / ASKED_BY_ANOTHER.get(folder.name, folder.name)
-        found = [row for file in asked.glob("*.jsonl") for row in rows(file) if "question" in row and "id" in row]
-        if chains:
-            yield folder.name, chains, {row["id"]: problem(row) for row in found}
-
-
-def problem(row):
-    kind, choices = kind_of(row), tuple(row.get("choices") or ())
-    return Problem(row["id"], row["question"], kind, normalise(str(row["answer"]), kind, choices), choices=choices)
-
+from answers import sets
 
 def first_lines(file, most, folder):
     with file.open(encoding="utf-8") as lines:

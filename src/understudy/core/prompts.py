@@ -23,8 +23,8 @@ from pathlib import Path
 from understudy.core.errors import StudyError, nearest
 from understudy.core.values import Problem
 
-_FIELD = re.compile(r"\{\{(\w+)\}\}")
-_EXAMPLES = re.compile(r"\[examples\]\n(.*?)\[/examples\]\n", re.S)
+_HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
+_PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
 SUBJECTS = ("maths", "science", "commonsense")
 
@@ -39,7 +39,8 @@ def subject_of(problem: Problem) -> str:
 def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
     """name -> text of every prompt of ``method``, those in the directory ``own`` before ours.
 
-    Raises StudyError where ``own`` is no directory, or has a prompt whose name none of ours has.
+    Raises StudyError where ``own`` is no directory, or has a prompt whose name none of ours has, that is not UTF-8, or whose fields
+    are not those of ours.
     """
     found = {
         file.name.removesuffix(".txt"): file.read_text("utf-8")
@@ -52,7 +53,7 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
         for path in sorted(own.glob(f"{method}-*.txt")):
             if path.stem not in found:
                 raise StudyError(f"{path}: method {method!r} has no prompt of that name{nearest(path.stem, list(found))}")
-            found[path.stem] = path.read_text("utf-8")
+            found[path.stem] = _own(path, like=found[path.stem])
     return dict(sorted(found.items()))
 
 
@@ -61,14 +62,34 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
 
     Raises StudyError for a field that has no value here.
     """
-    body = re.sub(r"\A(?:#[^\n]*\n)*\n*", "", text)
-    body = _EXAMPLES.sub(lambda found: examples or found[1], body)
 
     def value(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return examples or found[2]
         if found[1] not in values:
             raise StudyError(
                 f"a prompt asks for {{{{{found[1]}}}}}{nearest(found[1], list(values))} (there are: {', '.join(values)})"
             )
         return values[found[1]]
 
-    return _FIELD.sub(value, body).rstrip("\n")
+    return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
+
+
+def _own(path: Path, *, like: str) -> str:
+    """A user's prompt in the place of ours, with the same fields, or the teacher would not see what it is asked."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the prompt as UTF-8") from None
+    needed, has = _fields(like), _fields(text)
+    if needed != has:
+        wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ has))
+        raise StudyError(f"{path}: {wrong}; this prompt has {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
+    if len(re.findall(r"(?m)^\[/?examples\]$", text)) != 2 * len([m for m in _PART.finditer(text) if m[2] is not None]):
+        raise StudyError(f"{path}: [examples] and [/examples] stand in lines of their own, the second after the first")
+    return text
+
+
+def _fields(text: str) -> set[str]:
+    """The fields that are filled in: those outside the examples."""
+    return {found[1] for found in _PART.finditer(_HEAD.sub("", text)) if found[1]}

@@ -90,7 +90,7 @@ def useful(text: str, n: int) -> tuple[bool, ...]:
 
 
 def opened(mark: str, text: str) -> str:
-    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") with which its prompt ends, unless it has a mark of number 1 itself."""
+    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") with which its prompt ends, unless it has one of number 1 itself."""
     if mark.startswith("Useful"):
         begun = any((found := _OPINION.match(_unwrapped(line))) and found[1] == "1" for line in text.splitlines())
     else:

@@ -16,10 +16,22 @@ from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format, question_text, solution_of
+from understudy.core.prompting import Format, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import answers, one_line, questions, read, sentences, steps_of, useful, worked, written
+from understudy.core.subquestions import (
+    answers_for,
+    one_line,
+    opened,
+    questions_for,
+    read,
+    sentences,
+    steps_of,
+    useful,
+    worked,
+    written,
+)
+from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 
@@ -68,24 +80,22 @@ class Decompose:
         if self.mode != "decompose":
             raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; {self.mode!r} is for [teacher]')
         reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
-        return solution_of(problem, path, [("student", reply)], _opened("Q1:", reply.text))
+        return solution_of(problem, path, [("student", reply)], _opened("Q1:", reply).text)
 
     def _decomposed(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
-        reply = yield self._call("teacher", problem, prompt)
-        chain = self.format.read_chain(problem, path, replace(reply, text=_opened("Q1:", reply.text)), prompt=prompt)
-        return _with(chain, read(chain.rationale))
+        reply = _opened("Q1:", (yield self._call("teacher", problem, prompt)))
+        return _with(self.format.read_chain(problem, path, reply, prompt=prompt), read(_said(reply)))
 
     def _answered(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         asked = [one_line(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not asked:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
         prompt = self._prompt("answer", problem, pool, {"questions": _numbered("Q", asked)})
-        reply = yield self._call("teacher", problem, prompt)
-        chain = self.format.read_chain(problem, path, replace(reply, text=_opened("A1:", reply.text)), prompt=prompt)
-        said = answers(chain.rationale)
-        fits = len(said) == len(asked) and all(said)
-        return _with(chain, tuple(Step(a, q) for q, a in zip(asked, said, strict=True)) if fits else ())
+        reply = _opened("A1:", (yield self._call("teacher", problem, prompt)))
+        said = answers_for(_said(reply), len(asked))
+        steps = tuple(Step(answer, question) for question, answer in zip(asked, said, strict=False))
+        return _with(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
 
     def _filled_in(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
@@ -95,38 +105,36 @@ class Decompose:
             chain = replace(chain, path=path.index)
         else:
             plain = self.format.asking(problem, pool.exemplars(path))
-            reply = yield self._call("teacher", problem, plain)
+            reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
         said = sentences(chain.rationale)
         if not said or chain.finish != "stop":
             return chain
         prompt = self._prompt("backfill", problem, pool, {"steps": _numbered("A", said)})
         reply = yield self._call("teacher", problem, prompt)
-        asked = questions(_opened("Q1:", reply.text))
-        steps = tuple(Step(one_line(a), q) for q, a in zip(asked, said, strict=True)) if len(asked) == len(said) else ()
-        return _paid(replace(chain, steps=steps), [reply])
+        whole = reply.finish == "stop"  # a question that was cut off is none
+        asked = questions_for(_said(_opened("Q1:", reply)), len(said)) if whole else ()
+        steps = tuple(Step(one_line(step), question) for question, step in zip(asked, said, strict=False))
+        return _charged(replace(chain, steps=steps), [reply])
 
     def _judged(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
         prompt = self._prompt("feedback", problem, pool, {"questions": _numbered("Q", [s.question or "" for s in chain.steps])})
         calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
-        opinions = [useful(_opened("Useful 1:", reply.text), len(chain.steps)) for reply in replies]
+        opinions = [useful(_said(_opened("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
-        return _paid(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
+        return _charged(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
         shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
         worked_out = "".join(
-            f"Q: {question_text(p)}\n{written(steps)}\nThe answer is: {self._stated(p, answer)}\n\n"
+            f"Q: {question_text(p)}\n{written(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
             for p, steps, answer in shown
             if steps
         )
         return self._prompt("questions", problem, pool, {}, examples=worked_out)
-
-    def _stated(self, problem: Problem, answer: str) -> str:
-        return self.format.telling("", answer, problem.kind).rpartition(": ")[2].strip()
 
     def _prompt(self, purpose: str, problem: Problem, pool: Pool, values: Mapping[str, str], *, examples: str = "") -> Prompt:
         subject = subject_of(problem) if self.subject == "auto" else self.subject
@@ -141,10 +149,17 @@ def _numbered(letter: str, lines: Sequence[str]) -> str:
     return "\n".join(f"{letter}{i}: {one_line(line)}" for i, line in enumerate(lines, 1))
 
 
-def _opened(mark: str, said: str) -> str:
-    """A reply with the ``mark`` that its prompt ends with, unless it says that again."""
-    said = said.strip()
-    return said if said.startswith(mark[:2]) else f"{mark} {said}"
+def _opened(mark: str, reply: Reply) -> Reply:
+    """A reply after its thought, with the ``mark`` that its prompt ends with, unless it says that again. An empty one, or a thought
+    that never ended, is left as it is."""
+    said = _said(reply)
+    begin = len(reply.text) - len(said)
+    return replace(reply, text=reply.text[:begin] + opened(mark, said)) if said.strip() else reply
+
+
+def _said(reply: Reply) -> str:
+    begin = thought_of(reply.text)[1]
+    return "" if begin is None else reply.text[begin:]
 
 
 def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
@@ -152,15 +167,12 @@ def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
 
 
-def _paid(chain: Chain, replies: Sequence[Reply]) -> Chain:
-    """``chain`` with the tokens of further ``replies``; not known where one of them is not."""
+def _charged(chain: Chain, replies: Sequence[Reply]) -> Chain:
+    """``chain`` with what further ``replies`` cost; a count that one of them does not give is unknown."""
+    written_too, read_too = [r.tokens for r in replies], [r.prompt_tokens for r in replies]
+    return replace(chain, tokens=_sum(chain.tokens, written_too), prompt_tokens=_sum(chain.prompt_tokens, read_too))
 
-    def added(before: int | None, more: Sequence[int | None]) -> int | None:
-        known = [n for n in more if n is not None]
-        return (before or 0) + sum(known) if len(known) == len(more) else None
 
-    return replace(
-        chain,
-        tokens=added(chain.tokens, [r.tokens for r in replies]),
-        prompt_tokens=added(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
-    )
+def _sum(first: int | None, further: Sequence[int | None]) -> int | None:
+    counts = [n for n in further if n is not None]
+    return (first or 0) + sum(counts) if len(counts) == len(further) else None

@@ -4,8 +4,8 @@
     The right answer is: (b)
     A:
 
-That a chain was written so is recorded on it (``answer_conditioned``): its answer is the gold one whatever it argues. Sci-CoT's
-teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other method with the arm's
+That a chain was written so is recorded on it (``answer_conditioned``): its answer is the given one, unless it states another
+outright. Sci-CoT's teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other method with the arm's
 ``select.keep = "correct"``.
 """
 
@@ -17,11 +17,15 @@ from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format, answer_text, question_text
+from understudy.core.prompting import ANSWER, Format, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
+from understudy.core.subquestions import one_line
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem
+
+STATED = frozenset({"marker", "boxed", "hashes", "opening"})
+"""Layers of an answer that the reply states outright; any other is the given one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Rationalise:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
         told = answer_text(problem.answer, problem.kind)
         shown = "".join(
-            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {c.rationale}\n\n"
+            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {one_line(c.rationale)}{ANSWER}"
+            f"{answer_text(c.answer, p.kind)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )
@@ -57,6 +62,6 @@ class Rationalise:
         said = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, said, prompt=prompt), answer_conditioned=True)
         # A rationale that goes on to another answer has argued for that one: it keeps it, and selection drops it as wrong.
-        if chain.layer in ("marker", "boxed", "hashes") or not said.text.strip():
+        if chain.layer in STATED or not said.text.strip() or begin is None:
             return chain
         return replace(chain, rationale=said.text.strip(), answer=problem.answer, layer="given")
