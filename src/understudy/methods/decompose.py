@@ -115,7 +115,7 @@ class Decompose:
         whole = reply.finish == "stop"  # a question that was cut off is none
         asked = questions_for(_said(_opened("Q1:", reply)), len(said)) if whole else ()
         steps = tuple(Step(one_line(step), question) for question, step in zip(asked, said, strict=False))
-        return _charged(replace(chain, steps=steps), [reply])
+        return _paid(replace(chain, steps=steps), [reply])
 
     def _judged(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
@@ -125,7 +125,7 @@ class Decompose:
         opinions = [useful(_said(_opened("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
-        return _charged(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
+        return _paid(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
         shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
@@ -167,12 +167,15 @@ def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
 
 
-def _charged(chain: Chain, replies: Sequence[Reply]) -> Chain:
-    """``chain`` with what further ``replies`` cost; a count that one of them does not give is unknown."""
-    written_too, read_too = [r.tokens for r in replies], [r.prompt_tokens for r in replies]
-    return replace(chain, tokens=_sum(chain.tokens, written_too), prompt_tokens=_sum(chain.prompt_tokens, read_too))
+def _paid(chain: Chain, replies: Sequence[Reply]) -> Chain:
+    """``chain`` with the tokens of further ``replies``; not known where one of them is not."""
 
+    def added(before: int | None, more: Sequence[int | None]) -> int | None:
+        known = [n for n in more if n is not None]
+        return (before or 0) + sum(known) if len(known) == len(more) else None
 
-def _sum(first: int | None, further: Sequence[int | None]) -> int | None:
-    counts = [n for n in further if n is not None]
-    return (first or 0) + sum(counts) if len(counts) == len(further) else None
+    return replace(
+        chain,
+        tokens=added(chain.tokens, [r.tokens for r in replies]),
+        prompt_tokens=added(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
+    )

@@ -62,6 +62,6 @@ class Rationalise:
         said = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, said, prompt=prompt), answer_conditioned=True)
         # A rationale that goes on to another answer has argued for that one: it keeps it, and selection drops it as wrong.
-        if chain.layer in STATED or not said.text.strip() or begin is None:
+        if chain.layer in STATED or begin is None or not said.text.strip():
             return chain
         return replace(chain, rationale=said.text.strip(), answer=problem.answer, layer="given")
