@@ -19,7 +19,8 @@ from typing import Any
 
 from answers import DATA, sets
 
-from understudy.core.asks import Call, Path as SamplePath, Reply
+from understudy.core.asks import Call, Reply
+from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import Format
 from understudy.core.protocols import Choosy, Method, Parted
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -157,7 +158,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, chains, problems in files(arguments.data, arguments.file, arguments.most):
         for method, tally in measure(chains, problems, in_style(arguments.style)).items():
-            print(f"{name:50} {method:20} n {tally.chains:6,} fed {tally.fed:6,} back {tally.back:6,} lost {tally.fed - tally.back:4} {dict(tally.unfed)}")
+            print(
+                f"{name:50} {method:20} n {tally.chains:6,} fed {tally.fed:6,} back {tally.back:6,} lost {tally.fed - tally.back:4} {dict(tally.unfed)}"
+            )
             for kind, examples in tally.lost.items():
                 print(f"    {len(examples):5} {kind}")
                 for example in examples[:: max(1, len(examples) // max(1, arguments.show))][: arguments.show]:

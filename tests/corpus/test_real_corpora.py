@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from answers import sets
 
+
 def first_lines(file, most, folder):
     with file.open(encoding="utf-8") as lines:
         (folder / file.name).write_text("".join(itertools.islice(lines, most)), encoding="utf-8")

@@ -30,7 +30,7 @@ _OPINION = re.compile(
 )
 _CUT_MARK = re.compile(r"\s*[QA][0-9]{0,4}")
 _PARTED = " ** "
-_ENDS = re.compile(r"[.!?][\"'”’)\]]{0,2}(?=\s+[\"'“‘(\[]{0,2}[A-Z0-9$€£])")
+_ENDS = re.compile(r"[.!?](?<!\bNo\.(?=\s[0-9]))[\"'”’)\]]{0,2}(?=\s+[\"'“‘(\[]{0,2}[A-Z0-9$€£])")
 _TITLE = re.compile(r"(?:\A|[\s\"'“(\[])(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Gen|Capt|Rev|Gov|Sen|vs?|e\.g|i\.e)\.\Z", re.I)
 _INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)\Z")
 _NAME_GOES_ON = re.compile(
@@ -193,13 +193,13 @@ def _lines(text: str) -> Iterator[_Line]:
         del lines[-1]
     for line in lines:
         plain = _unwrapped(line)
-        asking = plain.rstrip().endswith("?")
+        asking = plain.rstrip("*_ ").endswith("?")
         asks, says, last = _ASKS.match(plain) or (asking and _LISTED.match(plain)), _SAYS.match(plain), _LAST.match(plain)
-        if asks and (asks[1] or asking):
+        if asks:
             yield "asks", int(asks[1]) if asks[1] else None, plain[asks.end() :]
         elif says:
             yield "says", int(says[1]) if says[1] else None, plain[says.end() :]
-        elif last and (asking or _BIDS.match(plain, last.end())):
+        elif last and ("?" in plain or _BIDS.match(plain, last.end())):
             yield "last", None, plain[last.end() :]
         elif last or _STATES.match(plain) or line.lstrip().startswith("####"):
             yield "ends", None, ""
