@@ -31,19 +31,18 @@ What the tables are for, with examples, is in [study.md](study.md). This page is
 """
 TASK = """## [task]
 
-`name`, which must be given, says whose keys the others are: those of your own [files](#files), of the procedural world
-[diary](#diary), of a published set ([tasks.md](tasks.md): what each wants, its paper and licence), or of a task of your own
-([extending.md](extending.md)).
+`name`, which must be given, says whose keys the others are: those of your own [files](#files), of a procedural world
+([diary](#diary), [materials](#materials), [scales](#scales)), of a published set ([tasks.md](tasks.md): what each wants, its paper
+and licence), or of a task of your own ([extending.md](extending.md)).
 """
 OPTIONS = """## Methods
 
 The `options` of an arm, and of [[teacher]](#teacher), for each `method`.
 """
+OURS = ("files", "diary", "materials", "scales")
 TABLES = {
     "[study]": Study,
-    **{
-        name: find("task", name) for name in sorted(TASKS, key=lambda name: (name not in ("files", "diary"), name != "files", name))
-    },
+    **{name: find("task", name) for name in [*OURS, *sorted(set(TASKS) - set(OURS))]},
     "[exemplars]": Exemplars,
     "[teacher]": Teacher,
     "price": Price,

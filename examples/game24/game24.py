@@ -4,7 +4,7 @@
     Q: Make 24 from 4 6 10 2.
     A: 10 - 6 = 4. 4 + 2 = 6. 4 * 6 = 24. So the answer is: (10 - 6) * (4 + 2)
 
-A puzzle has many right answers, so no list of them is kept: the check does the sum. The task also has a teacher, `solve`, which
+A puzzle has many right answers, so no list of them is kept: the check does the sum. The task also has a teacher, `work`, which
 makes it a world: it searches, in random order, and errs at a known rate.
 """
 
@@ -20,6 +20,7 @@ from understudy.core.answers import numbers_used
 from understudy.core.answers.arithmetic import evaluate
 from understudy.core.errors import DataError
 from understudy.core.values import Outcome, Problem
+from understudy.core.worlds import Worked
 from understudy.corpus.tables import read_objects
 
 QUESTION = re.compile(r"Make (?P<target>\d+) from (?P<numbers>[\d ]+)\.")
@@ -45,15 +46,14 @@ class Game24:
             question = f"Make {self.target} from {' '.join(map(str, numbers))}."
             yield Problem(f"puzzle-{i}", question, "expression", answer=str(self.target), split=row.get("split", "train"))
 
-    def solve(self, question: str, rng: random.Random, *, slip: float, misread: float) -> str:
-        """A chain for any question of this task, wrong at the rate ``slip``: what makes it a world, with a teacher of its own."""
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+        """A working of any question of this task, wrong at the rate ``slip``: what makes it a world, with a teacher of its own."""
         target, numbers = _asked(question)
         wrong = rng.random() < slip
         for steps, expression, value in _tries([(n, str(n)) for n in numbers], [], rng):
             if (value == target) != wrong:
-                return (
-                    f"{' '.join(f'{step}.' for step in steps)} So the answer is: {expression.removeprefix('(').removesuffix(')')}"
-                )
+                told = [(f"{step}.", (f"What is {step.partition(' = ')[0]}?",)) for step in steps]
+                return Worked.of(told, expression.removeprefix("(").removesuffix(")"), "expression", rng)
         raise ValueError(f"there is no way to make {target}")
 
 

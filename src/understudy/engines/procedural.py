@@ -50,5 +50,5 @@ class ProceduralEngine:
             raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
         words = re.findall(r"\s*\S+", said[: cut(said, request.ask.stop)])
         limit = request.ask.max_tokens
-        finish = "length" if len(words) > limit else "stop"
-        return Reply("".join(words[:limit]), finish, min(len(words), limit), len(prompt.split()))
+        kept = words[:limit]
+        return Reply("".join(kept), "stop" if kept == words else "length", len(kept), len(prompt.split()))

@@ -60,7 +60,7 @@ class Teacher:
     slip: float = 0.05
     """procedural: chance of a wrong result in a step."""
     misread: float = 0.5
-    """procedural: chance that a chain reads an ambiguous verb the wrong way."""
+    """procedural: chance that a chain reads the world's treacherous word the wrong way."""
     checkpoint: str | None = None
     """transformers: the model's directory, or a model of the Hugging Face hub."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"

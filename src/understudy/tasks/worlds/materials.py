@@ -62,7 +62,7 @@ CAN = {
 SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(LIKE), 4: list(CAN)}
 """What is asked, by the number of steps that it takes."""
 OPTIONS = 3
-NEGATED = 0.3
+NEGATED = 0.4
 """Share of questions with a "not"."""
 
 _QUESTION = re.compile(r"Which of these (?:is|can)( not)? ([a-z ]+)\?\n")
@@ -102,8 +102,10 @@ class Materials:
             like = _other(LIKE, like, slip, rng)
             told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
         made = {thing: _other(THINGS, MADE_OF[thing], slip, rng) for thing in things}
-        told.append((_of_what(style, made), ("What are they made of?", f"What are {_listed(things)} made of?")))
         fits = {material: subject == f"made of {material}" for material in made.values()}
+        denied = "" if like else subject.replace("made of", " and not")
+        shown = {thing: material if fits[material] else f"{material}{denied}" for thing, material in made.items()}
+        told.append((_of_what(style, shown), ("What are they made of?", f"What are {_listed(things)} made of?")))
         if like:
             fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
             told.append((_like_what(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))

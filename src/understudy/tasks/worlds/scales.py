@@ -19,21 +19,21 @@ from understudy.core.worlds import Worked
 from understudy.tasks.worlds.drawing import draw_splits
 
 THINGS = (
-    "lamp hen kite",
-    "cat stool kettle",
-    "dog chair guitar",
-    "goat bicycle drum",
-    "seal table ladder",
-    "pig stove mirror",
-    "deer bench fridge",
-    "bear piano statue",
-    "horse boat sofa",
+    "lamp hen kite vase mug",
+    "cat stool kettle goose basket",
+    "dog chair guitar fox suitcase",
+    "goat bicycle drum wolf crate",
+    "seal table ladder ram barrel",
+    "pig stove mirror swing cello",
+    "deer bench fridge tent safe",
+    "bear piano statue canoe tiger",
+    "horse boat sofa bull wagon",
 )
 WEIGHT = {thing: weight for weight, things in enumerate(THINGS, 1) for thing in things.split()}
 """In whatever unit, from 1 to 9."""
 SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
 """Things on the left and on the right, by the number of steps that they take; where there is nothing there is a weight."""
-CLOSE = 4
+CLOSE = 3
 """The sides differ by 1 to so much."""
 PAIRED = 0.25
 """Chance that a thing of at most 5 comes twice."""
@@ -69,7 +69,7 @@ class Scales:
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
         """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
 
-        ``slip``: chance that a step's number is up to three off. ``misread``: chance that this working takes "heavier" for "lighter".
+        ``slip``: chance that a step's number is one or two off. ``misread``: chance that it takes "heavier" for "lighter".
         """
         left, relation, right = _read(question)
         style = rng.choice(_STYLES)
@@ -82,7 +82,7 @@ class Scales:
             for i, (n, thing) in enumerate(side):
                 before, has = has, (has or 0) + (n * WEIGHT[thing] if thing else n)
                 if thing:
-                    has += rng.choice((-3, -2, -1, 1, 2, 3)) if rng.random() < slip else 0
+                    has += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
                     told.append((_weighing(style, (n, thing), before, has), _asked(side[:i], (n, thing))))
             sums.append(has or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
