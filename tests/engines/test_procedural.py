@@ -80,6 +80,13 @@ def test_given_steps_get_the_sub_questions_that_they_answer(world):
         assert re.findall("Yes|No", useful) == ["Yes"] * len(texts)
 
 
+def test_a_step_that_comes_before_those_of_its_own_working_gets_a_question_too():
+    question = "Ana has 4 coins. Mon: finds 3. How many coins does Ana have?"
+    first, second = ask(WORLDS[0], f"Q: {question}\nA1: Start 4.\nA2: Mon 4 + 3 = 7.\nQ1:").text.split("\n")
+    assert first == " What is given?"
+    assert "Mon" in second
+
+
 @each_world
 def test_a_sub_question_is_of_use_once_and_in_any_wording(world):
     for question, _, _ in asked(world):

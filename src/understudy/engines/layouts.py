@@ -42,6 +42,9 @@ from understudy.core.worlds import Worked
 RETRIES = 8
 """So many further workings are tried for one that ends in the answer that is to be explained."""
 
+GIVEN = "What is given?"
+"""Asks for the steps that come before those of its own working: "Start 4." on a line of its own."""
+
 _OPTION = re.compile(r"^\([a-z]\) (.+)$", re.M)
 
 
@@ -87,8 +90,9 @@ def _answers(teacher: Teacher, asked: re.Match[str]) -> str:
 
 
 def _questions(teacher: Teacher, asked: re.Match[str]) -> str:
-    steps = teacher.work(asked["question"]).steps
-    return _numbered("Q", [step.question or "" for step in steps[: len(_given(asked))]])
+    own = [step.question or "" for step in teacher.work(asked["question"]).steps]
+    given = len(_given(asked))
+    return _numbered("Q", [GIVEN] * (given - len(own)) + own[:given])
 
 
 def _useful(teacher: Teacher, asked: re.Match[str]) -> str:

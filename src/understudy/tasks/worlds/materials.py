@@ -67,7 +67,7 @@ NEGATED = 0.4
 
 _QUESTION = re.compile(r"Which of these (?:is|can)( not)? ([a-z ]+)\?\n")
 _OPTION = re.compile(r"^\([a-z]\) a ([a-z]+)$", re.M)
-_STYLES = ("each", "list", "short")
+_STYLES = ("list", "and", "short")
 _CONCLUSIONS = ("So it is a {}.", "That leaves a {}.", "It must be a {}.")
 
 
@@ -103,7 +103,7 @@ class Materials:
             told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
         made = {thing: _other(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in made.values()}
-        denied = "" if like else subject.replace("made of", " and not")
+        denied = "" if like else subject.replace("made of", ", not")
         shown = {thing: material if fits[material] else f"{material}{denied}" for thing, material in made.items()}
         told.append((_of_what(style, shown), ("What are they made of?", f"What are {_listed(things)} made of?")))
         if like:
@@ -150,8 +150,8 @@ def _other(known: Collection[str], right: str, slip: float, rng: random.Random) 
 
 def _of_what(style: str, made: Mapping[str, str]) -> str:
     match style:
-        case "each":
-            return " ".join(f"A {thing} is made of {material}." for thing, material in made.items())
+        case "and":
+            return " and ".join(f"a {thing} is made of {material}" for thing, material in made.items()).capitalize() + "."
         case "list":
             (thing, material), *others = made.items()
             return ", ".join([f"A {thing} is made of {material}", *(f"a {t} of {m}" for t, m in others)]) + "."
@@ -162,8 +162,8 @@ def _of_what(style: str, made: Mapping[str, str]) -> str:
 def _like_what(style: str, fits: Mapping[str, bool], like: str) -> str:
     said = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
     match style:
-        case "each":
-            return " ".join(f"{one} {like}.".capitalize() for one in said)
+        case "and":
+            return " and ".join(f"{one} {like}" for one in said).capitalize() + "."
         case "list":
             return ", ".join(f"{one} {like}" for one in said).capitalize() + "."
         case _:
