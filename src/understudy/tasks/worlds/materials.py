@@ -103,7 +103,7 @@ class Materials:
             told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
         made = {thing: _other(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in made.values()}
-        denied = "" if like else subject.replace("made of", ", not")
+        denied = "" if like else f" ({subject.replace('made of', 'not')})"
         shown = {thing: material if fits[material] else f"{material}{denied}" for thing, material in made.items()}
         told.append((_of_what(style, shown), ("What are they made of?", f"What are {_listed(things)} made of?")))
         if like:
