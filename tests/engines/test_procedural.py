@@ -11,7 +11,7 @@ from understudy.engines.drive import drive
 from understudy.engines.procedural import ProceduralEngine
 from understudy.methods.scotd import SCoTD
 from understudy.methods.zero_shot import ZeroShot
-from understudy.sampling.pool import ExemplarPool
+from understudy.sampling.pool import StudyPool
 from understudy.tasks.worlds.diary import Diary
 from understudy.tasks.worlds.materials import Materials
 from understudy.tasks.worlds.scales import Scales
@@ -122,7 +122,7 @@ def test_an_explanation_of_an_answer_that_it_never_finds_is_its_last_try():
 @pytest.mark.parametrize("chain", [True, False])
 def test_it_can_be_asked_zero_shot(world, chain):
     engine, problems, method = ProceduralEngine(world, slip=0, misread=0, seed=0), world.problems(seed=3), ZeroShot(chain=chain)
-    flows = [(Path(p.id), method.sample(p, Path(p.id), ExemplarPool())) for p in problems]
+    flows = [(Path(p.id), method.sample(p, Path(p.id), StudyPool())) for p in problems]
     answers = {done.value.problem: done.value.answer for done in drive(flows, {"teacher": engine})}
     assert answers == {p.id: p.answer for p in problems}
 
@@ -136,7 +136,7 @@ def test_nothing_is_concluded_from_a_thought_that_says_nothing():
 def test_chains_are_read_by_the_methods(world):
     engine = ProceduralEngine(world, slip=0, misread=0, seed=0)
     problems = world.problems(seed=3)
-    flows = [(Path(p.id), SCoTD().sample(p, Path(p.id), ExemplarPool())) for p in problems]
+    flows = [(Path(p.id), SCoTD().sample(p, Path(p.id), StudyPool())) for p in problems]
     assert {d.value.problem: d.value.answer for d in drive(flows, {"teacher": engine})} == {p.id: p.answer for p in problems}
 
 
