@@ -1,0 +1,159 @@
+"""Methods that take turns, run whole: folds, gold in a part's place, a teacher that plays a part, students asked together."""
+
+import json
+import re
+
+import pytest
+from command import understudy
+from loopback import Server, completion
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "TASK"
+train = 24
+dev = 8
+test = 8
+[teacher]
+method = "decompose"
+samples = 2
+[student]
+hidden = 32
+layers = 1
+heads = 2
+[training]
+steps = 2
+batch_size = 4
+checks = 1
+[[arms]]
+name = "sci"
+method = "sci_cot"
+options = { source = "mix", folds = 2, max_tokens = 20 }
+roles.answer = { student = { hidden = 48 } }
+[[arms]]
+name = "soc"
+method = "socratic"
+options = { max_steps = 6, max_tokens = 12 }
+[[arms]]
+name = "both gold"
+method = "socratic"
+options = { max_steps = 6, max_tokens = 12 }
+roles.decomposer = { model = "gold" }
+"""
+
+
+def says(run, kind):
+    found = [(path.parent, json.loads(path.read_text())) for path in run.glob(f"stages/{kind}-*/manifest.json")]
+    return {manifest["label"]: (where, manifest["says"]) for where, manifest in found}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    where = tmp_path_factory.mktemp("turns")
+    (where / "s.toml").write_text(STUDY.replace("TASK", "scales"))
+    done = understudy("run", "s.toml", cwd=where)
+    assert done.code == 0, done.out + done.err
+    return where
+
+
+def test_folds_are_trained_without_the_problems_whose_rationales_they_write(ran):
+    students = says(ran / "runs" / "s", "student")
+    problems = [students[f"sci (rationale), without fold {i} of 2"][1]["problems"] for i in (1, 2)]
+    assert sum(problems) == students["sci (rationale)"][1]["problems"]
+    answer = students["sci (answer)"][1]
+    assert answer["examples"] == students["sci (rationale)"][1]["examples"] + answer["problems"], "theirs and one generated each"
+    assert answer["parameters"] > students["sci (rationale)"][1]["parameters"], "sizes of the two may differ"
+
+
+def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
+    report = json.loads((ran / "runs" / "s" / "results.json").read_text())
+    assert [(a["arm"], a["part"]) for a in report["attributions"]] == [
+        ("sci", "rationale"),
+        ("soc", "decomposer"),
+        ("soc", "solver"),
+        ("both gold", "solver"),
+    ]
+    for found in report["attributions"]:
+        assert found["n"] == 8
+        assert found["with_gold"] == pytest.approx(found["accuracy"] + found["difference"])
+        assert 0 <= found["mended"] <= found["wrong"]
+    assert report["attributions"][-1]["with_gold"] == 1.0, "gold questions and gold answers end in the gold answer"
+    rows = {row["arm"]: row for row in report["rows"]}
+    assert rows["sci"]["calls_per_answer"] == 2
+    assert rows["both gold"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"
+    assert rows["sci"]["read_per_answer"] > 2 * 10
+    page = (ran / "runs" / "s" / "report.html").read_text()
+    assert "Whose errors" in page
+    assert "| sci | rationale | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
+
+
+def test_students_of_two_roles_are_asked_together_and_one_alone_says_who_is_missing(ran):
+    students = ran / "runs" / "s" / "students"
+    assert {path.name for path in students.iterdir()} == {
+        "sci-rationale",
+        "sci-answer",
+        "soc-decomposer",
+        "soc-solver",
+        "both-gold",
+    }
+    question = "Is a cat heavier than a dog?"
+    one = understudy("answer", "runs/s/students/sci-answer", question, cwd=ran)
+    assert one.code == 2
+    assert "takes turns between rationale, answer; give the student of rationale too (--with)" in one.err
+    both = understudy(
+        "answer", "runs/s/students/sci-answer", question, "--with", "runs/s/students/sci-rationale", "--json", cwd=ran
+    )
+    (solution,) = json.loads(both.out)["solutions"]
+    assert [role for role, _ in solution["turns"]] == ["rationale", "answer"]
+    strange = understudy("answer", "runs/s/students/sci-answer", question, "--with", "runs/s/students/soc-solver", cwd=ran)
+    assert "trained by socratic with options" in strange.err
+    assert strange.code == 2
+
+
+HYBRID = """
+[[arms]]
+name = "teacher solves"
+method = "socratic"
+options = { max_steps = 3, max_tokens = 12 }
+roles.solver = { model = "teacher" }
+[[arms]]
+name = "teacher asks"
+method = "socratic"
+options = { max_steps = 3, max_tokens = 12 }
+roles.decomposer = { model = "teacher" }
+"""
+
+
+def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_the_reverse(tmp_path):
+    def answer(_path, body, _n):
+        prompt = body["prompt"]
+        start = re.findall(r"has (\d+) ", prompt)[-1]
+        if prompt.endswith("\nA:"):
+            return completion(f" So the answer is: {start}")
+        if re.search(r"\nA\d+:$", prompt):
+            return completion(f" She has {start}.")
+        if re.search(r"\nA1: .*\nQ2:$", prompt):
+            return completion(" [end]")
+        return completion(f" How many at first?\nA1: She has {start}.\nThe answer is: {start}")
+
+    head = (
+        STUDY.partition("[[arms]]")[0]
+        .replace("TASK", "diary")
+        .replace("[student]", 'engine = "endpoint"\nurl = "URL"\nmodel = "m"\n[student]')
+    )
+    with Server(answer) as server:
+        (tmp_path / "s.toml").write_text(head.replace("URL", server.url) + "[evaluation]\nattribution = false\n" + HYBRID)
+        done = understudy("run", "s.toml", cwd=tmp_path)
+        assert done.code == 0, done.out + done.err
+        asked = len(server.got)
+        again = understudy("run", "s.toml", "--set", "evaluation.resamples=200", cwd=tmp_path)
+        assert again.code == 0, again.err
+        assert len(server.got) == asked, "what the teacher said in its turns is kept as well"
+    students = says(tmp_path / "runs" / "s", "student")
+    assert set(students) == {"teacher solves (decomposer)", "teacher asks (solver)"}
+    for label, (_, found) in says(tmp_path / "runs" / "s", "answers").items():
+        teacher = "solver" if "solves" in label else "decomposer"
+        assert "/v1" in found["role_models"][teacher]
+        assert len(set(found["role_models"].values())) == 2
+        assert found["errors"] == 0
