@@ -52,7 +52,7 @@ def test_dummies_stand_after_the_question_when_learned_and_when_asked_and_nowher
     assert asked(solved(method, SUM, " 5")[1]) == [("student", source)]
     assert sampled(method, SUM, " 5") == sampled(plain, SUM, " 5")
     assert texts(made(plain, SUM, [])) == [("Q: What is 2 + 3?\nA:", target)]
-    assert "NOOP" in AnswerOnly.words
+    assert (method.words, plain.words) == (("NOOP",), ())
     with pytest.raises(ValueError, match="dummies = -1"):
         AnswerOnly(dummies=-1)
 

@@ -9,7 +9,7 @@ from understudy.core.asks import Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
 from understudy.core.values import Outcome, Problem
-from understudy.engines.drive import fold_of
+from understudy.engines.board import fold_of
 from understudy.evaluation.outcomes import outcome_of
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
@@ -99,6 +99,12 @@ def test_out_of_fold_stage_2_learns_from_what_stage_1_wrote_for_problems_that_it
     assert made(method, SUM, []) == []
 
 
+@pytest.mark.parametrize("source", ["teacher", "out_of_fold", "mix", "shuffled"])
+def test_stage_1_is_taught_before_there_is_anybody_to_ask(source):
+    examples, calls = play(SciCoT(source=source).examples(SUM, TWO, StudyPool(), "rationale"))
+    assert (texts(examples), calls) == (STAGE1, [])
+
+
 def test_a_mix_has_half_of_the_loss_from_the_teachers_rationales_and_half_from_stage_1():
     examples = [e for e in made(SciCoT(source="mix"), SUM, TWO, folds={"rationale": [" Five?"]}) if e.role == "answer"]
     assert [(e.group, e.weight) for e in examples] == [("main", 0.5), ("main", 0.5), ("generated", 0.5)]
@@ -111,16 +117,20 @@ def test_shuffled_rationales_are_other_problems_by_the_seed_of_the_study():
     chains = [chain(p, f"Because of {p.id}.", "1") for p in problems]
 
     def drawn(seed):
-        pool = StudyPool(problems=problems, chains=chains, seed=seed)
+        pool = StudyPool(learn=problems, chains=chains, seed=seed)
         return [read_by_stage2(SciCoT(source="shuffled"), p, [c], pool)[0] for p, c in zip(problems, chains, strict=True)]
 
     assert not any(f"of {p.id}." in source for p, source in zip(problems, drawn(0), strict=True))
     assert drawn(0) == drawn(0) != drawn(1)
-    pool = StudyPool(problems=problems, chains=chains)
+    pool = StudyPool(learn=problems, chains=chains)
     assert texts(made(SciCoT(source="shuffled"), problems[0], chains[:1], pool), "rationale") == [
         ("Q: ?\nRationale:", " Because of p0.\n\n")
     ]
     assert read_by_stage2(SciCoT(source="shuffled"), problems[0], chains[:1], StudyPool()) == []
+    three = [chain(problems[0], "r", "1", path) for path in range(3)]
+    several = read_by_stage2(SciCoT(source="shuffled"), problems[0], three, pool)
+    assert len(set(several)) > 1, "a draw for each chain"
+    assert read_by_stage2(SciCoT(source="shuffled"), problems[0], three[1:], pool) == several[1:]
 
 
 def test_without_rationales_there_is_no_stage_1_at_all():
@@ -134,7 +144,7 @@ def test_without_rationales_there_is_no_stage_1_at_all():
 
 @pytest.mark.parametrize("source", ["teacher", "out_of_fold", "mix", "shuffled"])
 def test_the_source_changes_nothing_but_what_stage_2_learns_from(source):
-    pool = StudyPool(problems=[SUM, CLAIM], chains=[*TWO, chain(CLAIM, "Ice.", "yes")])
+    pool = StudyPool(learn=[SUM, CLAIM], chains=[*TWO, chain(CLAIM, "Ice.", "yes")])
     method, folds = SciCoT(source=source), {"rationale": [" r"]}
     assert texts(made(method, SUM, TWO, pool, folds=folds), "rationale") == STAGE1
     replies = [" r", " So the answer is: 5"]
@@ -259,6 +269,7 @@ def test_the_limits_are_those_of_the_two_stages():
 def test_gold_in_the_place_of_a_stage_says_what_the_chain_says():
     _, calls = solved(SciCoT(), SUM, [" r", " 5"])
     assert [SciCoT().told(SUM, TWO[1], c) for c in calls] == [" Count on.\n\n", " So the answer is: 6\n\n"]
+    assert (SciCoT().swaps, SciCoT(source="none").swaps) == (("rationale",), ())
 
 
 @pytest.mark.parametrize(

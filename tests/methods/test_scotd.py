@@ -18,7 +18,7 @@ SHOWN = [chain(problem, f"{i}.", str(i), path) for i, problem in enumerate(OTHER
 
 
 def pool(seed=0):
-    return StudyPool(problems=[SUM, *OTHERS], chains=[*CHAINS, *SHOWN], outcomes=JUDGED, seed=seed)
+    return StudyPool(learn=[SUM, *OTHERS], chains=[*CHAINS, *SHOWN], outcomes=JUDGED, seed=seed)
 
 
 def learned(**options):
@@ -52,7 +52,7 @@ def test_a_control_token_says_whether_a_chain_is_right_where_that_is_known_and_r
     assert learned(control=True) == [(s, *rest) for s, (_, *rest) in zip(told, PLAIN, strict=True)]
     solution, calls = solved(SCoTD(control=True), SUM, " 5")
     assert (asked(calls), solution.answer) == ([("student", "Q: [right] What is 2 + 3?\nA:")], "5")
-    assert {"[right]", "[wrong]"} <= set(" ".join(SCoTD.words).split())
+    assert (SCoTD(control=True).words, SCoTD().words) == (("[right] [wrong]",), ())
 
 
 def test_in_context_stand_chains_of_other_training_problems_by_seed_problem_and_path():

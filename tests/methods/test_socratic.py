@@ -170,6 +170,11 @@ def test_an_empty_question_is_asked_for_again_sampled_and_ends_the_questions_whe
     assert dialogue([" ", " ", " ", " 2"], retries=2)[1] == ["Q1:", "Q1:", "Q1:", "A:"]
 
 
+def test_every_question_has_retries_of_its_own():
+    said = [" ", " a?", " 1", " ", " b?", " 2", " ", " ", " 2"]
+    assert dialogue(said)[1] == ["Q1:", "Q1:", "A1:", "Q2:", "Q2:", "A2:", "Q3:", "Q3:", "A:"]
+
+
 def test_a_question_may_come_twice_where_its_answer_is_new():
     replies = [" How many now?", " 4 + 3 = 7", " How many now?", " 7 - 5 = 2", " [end]", " 2"]
     solution, ends = dialogue(replies)
@@ -271,6 +276,8 @@ def test_gold_answers_give_the_chains_answer_only_where_enough_was_asked():
 
 
 def test_a_gold_plan_is_the_chains():
+    assert Socratic(guidance="number").swaps == ("planner", "decomposer", "solver")
+    assert (Socratic().swaps, Socratic(models="unified").swaps) == (("decomposer", "solver"), ())
     solution = with_gold("planner", [" [end]", " 2"], guidance="number")
     assert solution.turns[0] == ("planner", " 2 steps")
 
