@@ -81,6 +81,19 @@ def test_every_built_in_set_is_listed_with_its_paper(name):
     assert set(re.findall(r"arXiv (\d+\.\d+)", row)) <= set(re.findall(r"arXiv (\d+\.\d+)", source))
 
 
+METHODS_PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_built_in_method_has_its_paper_and_a_study_that_loads(name, tmp_path):
+    (row,) = re.findall(rf"^\| \[`{name}`\]\(#{name}\) \|.*$", METHODS_PAGE, re.M)
+    assert find("method", name).paper in row
+    (block,) = re.findall(r"```toml\n(.*?)```", METHODS_PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0], re.S)
+    (tmp_path / "s.toml").write_text('[study]\nname = "s"\n[task]\nname = "diary"\n' + block, encoding="utf-8")
+    study = load_study(tmp_path / "s.toml")
+    assert name in {study.teacher.method, *(arm.method for arm in study.arms)}
+
+
 def test_the_readmes_study_loads(tmp_path):
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.S)
     tomllib.loads(block)
