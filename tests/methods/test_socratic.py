@@ -70,10 +70,10 @@ def test_the_answer_is_what_the_conclusion_says_whatever_stands_in_the_steps():
     assert dialogue([*said[:3], " "])[0].answer is None
 
 
-def test_a_step_that_was_cut_off_is_a_bad_step_and_the_conclusion_counts():
-    cut = Reply(" 4 + 3 =", finish="length")
-    assert outcome_of(COINS, dialogue([" How?", cut, " [end]", " So the answer is: 2"])[0]) is Outcome.CORRECT
-    assert outcome_of(COINS, dialogue([" [end]", replace(cut, text=" So the answer is: 2")])[0]) is Outcome.TRUNCATED
+def test_the_solution_ends_as_its_conclusion_does():
+    cut, right = Reply(" So the answer is: 2", finish="length"), " So the answer is: 2"
+    assert outcome_of(COINS, dialogue([" [end]", cut])[0]) is Outcome.TRUNCATED
+    assert outcome_of(COINS, dialogue([" How?", cut, cut, right])[0]) is Outcome.CORRECT
 
 
 # models
@@ -194,11 +194,27 @@ def test_a_question_that_gets_the_same_answer_again_is_asked_for_again_and_then_
     assert other.answer == "2"
 
 
-def test_an_empty_sub_answer_is_asked_for_again_and_then_stands():
-    _, ends = dialogue([" How many?", " ", " 7", " [end]", " 7"])
-    assert ends == ["Q1:", "A1:", "A1:", "Q2:", "A:"]
-    solution, _ = dialogue([" How many?", " ", " ", " [end]", " 2"])
-    assert (solution.text, solution.answer) == ("Q1: How many?\nA1: \nA: 2", "2")
+CUT = Reply(" 4 + 3 =", finish="length")
+
+
+@pytest.mark.parametrize("bad", [" ", CUT])
+def test_a_sub_answer_that_is_empty_or_was_cut_off_is_asked_for_again_and_then_ends_the_questions(bad):
+    assert dialogue([" How many?", bad, " 7", " [end]", " 7"])[1] == ["Q1:", "A1:", "A1:", "Q2:", "A:"]
+    solution, ends = dialogue([" How many?", " 7", " And then?", bad, bad, " 2"])
+    assert ends == ["Q1:", "A1:", "Q2:", "A2:", "A2:", "A:"]
+    assert (solution.text, solution.answer) == ("Q1: How many?\nA1: 7\nA: 2", "2")
+
+
+def test_a_question_or_a_plan_that_was_cut_off_is_none():
+    assert dialogue([CUT, CUT, " 2"])[1] == ["Q1:", "Q1:", "A:"]
+    assert dialogue([CUT, " How?", " 7", " 7"], questions="plan_first")[1] == ["Q1:", "Q1:", "A1:", "A:"]
+    assert dialogue([CUT, " 1 steps", " [end]", " 7"], guidance="number")[1] == ["Plan:", "Plan:", "Q1:", "A:"]
+
+
+def test_students_that_never_end_a_line_are_asked_a_few_times_and_their_prompts_do_not_grow():
+    _, calls = solved(Socratic(guidance="number"), COINS, lambda request: Reply(" and" * request.ask.max_tokens, finish="length"))
+    assert max(len(call.prompt) for call in calls) == len(f"{Q}\nPlan:")
+    assert len(calls) == 5
 
 
 def test_planned_questions_are_asked_for_again_where_there_are_none_and_one_that_says_nothing_new_is_passed_over():

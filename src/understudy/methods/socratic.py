@@ -50,8 +50,8 @@ class Socratic:
     max_steps: int = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
-    """How often, sampled at temperature 0.7, an empty question or sub-answer is asked for again, and a question that got an answer
-    which it had got before; then the questions end, and an empty sub-answer stands."""
+    """How often a turn that is empty or was cut off is asked for again, sampled at temperature 0.7, and a question that got an
+    answer which it had got before; then the questions end."""
     max_tokens: int = 96
     """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much."""
     format: Format = field(default_factory=Format)
@@ -148,26 +148,33 @@ class Socratic:
             return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
         plan = ""
         if self.guidance != "none":
-            plan = one_line((yield from _turn(self._call("planner", problem, (), "Plan:"), turns)).text)
+            plan = one_line((yield from self._said_whole(self._call("planner", problem, (), "Plan:"), turns)))
         steps = yield from self._asked(problem, plan, turns)
         said = (yield from _turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
         return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
 
     def _asked(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[Step]]:
-        """The steps, until the decomposer ends them or has nothing new to ask, or there are ``max_steps``."""
+        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``."""
         steps: list[Step] = []
-        planned = (yield from self._planned(problem, plan, turns)) if self.questions == "plan_first" else None
+        planned = None
+        if self.questions == "plan_first":
+            said = yield from self._said_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
+            planned = list(questions(f"Q1: {said}"))
         refused, tried = 0, set[str]()
         while len(steps) < self.max_steps and refused <= self.retries:
             if planned is None:
                 call = self._call("decomposer", problem, steps, f"Q{len(steps) + 1}:", plan=plan)
-                question = one_line((yield from _turn(call, turns, refused)).text)
+                question = one_line(_whole((yield from _turn(call, turns, refused))))
             else:
                 question = planned.pop(0) if planned else END
             if question.startswith(END):
                 break
             if question and question not in tried:
-                step = yield from self._answered(problem, steps, question, turns)
+                n = len(steps) + 1
+                call = self._call("solver", problem, steps, f"Q{n}: {question}\nA{n}:")
+                step = Step(one_line((yield from self._said_whole(call, turns))), question)
+                if not step.text:
+                    break
                 if not _said(step, steps):
                     steps.append(step)
                     refused, tried = 0, set()
@@ -176,20 +183,12 @@ class Socratic:
             refused += planned is None
         return steps
 
-    def _planned(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[str]]:
-        call = self._call("decomposer", problem, (), "Q1:", plan=plan)
+    def _said_whole(self, call: Call, turns: Turns) -> Talk[str]:
+        """What is said to ``call``, which is asked again where that is empty or was cut off; "" where it stays so."""
         for attempt in range(self.retries + 1):
-            if found := questions(f"Q1: {(yield from _turn(call, turns, attempt)).text.strip()}"):
-                return list(found)
-        return []
-
-    def _answered(self, problem: Problem, steps: Sequence[Step], question: str, turns: Turns) -> Talk[Step]:
-        n = len(steps) + 1
-        call = self._call("solver", problem, steps, f"Q{n}: {question}\nA{n}:")
-        for attempt in range(self.retries + 1):
-            if said := one_line((yield from _turn(call, turns, attempt)).text):
-                return Step(said, question)
-        return Step("", question)
+            if said := _whole((yield from _turn(call, turns, attempt))):
+                return said
+        return ""
 
     def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
         """Asks ``role`` to go on after ``tail``, which stands below those of the ``steps`` so far that it sees."""
@@ -219,6 +218,10 @@ def _turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
     reply = yield replace(call, attempt=attempt, decoding=Decoding(0.7) if attempt else None)
     turns.append((call.role, reply))
     return reply
+
+
+def _whole(reply: Reply) -> str:
+    return reply.text.strip() if reply.finish == "stop" else ""
 
 
 def _said(step: Step, steps: Sequence[Step]) -> bool:
