@@ -6,7 +6,7 @@ import pytest
 from playing import CHOICE, CLAIM, SUM, asked, chain, made, play, solved, taught, texts
 
 from understudy.core.asks import Path, Reply
-from understudy.core.errors import StudyError
+from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompting import Format
 from understudy.core.values import Outcome, Problem
 from understudy.engines.board import fold_of
@@ -74,6 +74,18 @@ def test_a_rationale_that_was_cut_off_is_read_as_far_as_it_goes_and_the_answer_s
     assert outcome_of(SUM, solution) is Outcome.CORRECT
     solution, _ = solved(SciCoT(), SUM, [Reply(" 5."), replace(answer, finish="length")])
     assert outcome_of(SUM, solution) is Outcome.TRUNCATED
+
+
+def test_a_rationale_that_leaves_no_room_for_an_answer_is_a_solution_that_was_cut_off():
+    def small(request):
+        if request.ask.role == "answer":
+            raise TooLongError("too long")
+        return " r"
+
+    solution, _ = solved(SciCoT(), SUM, small)
+    assert (outcome_of(SUM, solution), solution.turns) == (Outcome.TRUNCATED, (("rationale", " r"),))
+    with pytest.raises(AssertionError, match="too long"):
+        solved(SciCoT(source="none"), SUM, small)
 
 
 def test_the_rationale_that_is_taught_does_not_state_the_answer_and_the_answer_is_whole():

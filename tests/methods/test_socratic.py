@@ -7,6 +7,7 @@ import pytest
 from playing import COINS, SOCRATIC, STEPS, asked, made, solved, taught, texts
 
 from understudy.core.asks import Reply
+from understudy.core.errors import TooLongError
 from understudy.core.prompting import Format
 from understudy.core.subquestions import worked
 from understudy.core.values import Outcome, Problem, Step
@@ -209,6 +210,19 @@ def test_a_question_or_a_plan_that_was_cut_off_is_none():
     assert dialogue([CUT, CUT, " 2"])[1] == ["Q1:", "Q1:", "A:"]
     assert dialogue([CUT, " How?", " 7", " 7"], questions="plan_first")[1] == ["Q1:", "Q1:", "A1:", "A:"]
     assert dialogue([CUT, " 1 steps", " [end]", " 7"], guidance="number")[1] == ["Plan:", "Plan:", "Q1:", "A:"]
+
+
+def test_a_dialogue_that_outgrows_the_context_is_cut_off_and_a_question_that_does_is_an_error():
+    def small(request, most=100):
+        if len(request.ask.prompt) > most:
+            raise TooLongError("too long")
+        return f" {len(request.ask.prompt)}" + "?" * (request.ask.role == "decomposer")
+
+    solution, _ = solved(Socratic(), COINS, small)
+    assert (outcome_of(COINS, solution), solution.answer) == (Outcome.TRUNCATED, None)
+    assert solution.text == "\n".join(text.strip() for _, text in solution.turns)
+    with pytest.raises(AssertionError, match="too long"):
+        solved(Socratic(), COINS, lambda request: small(request, most=9))
 
 
 def test_students_that_never_end_a_line_are_asked_a_few_times_and_their_prompts_do_not_grow():

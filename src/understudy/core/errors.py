@@ -7,6 +7,7 @@
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   └── BusyError         another process is writing there
     └── EngineError           a model could not be asked, or its answer is unusable; exit code 1 (3 where the run went on)
+        └── TooLongError      a prompt that leaves no room in the model's context
 
 A message names the file, line, field or option, shows the value, and says what to do.
 """
@@ -40,6 +41,10 @@ class BusyError(UserError):
 
 class EngineError(UnderstudyError):
     """A model could not be asked, or what came back is unusable."""
+
+
+class TooLongError(EngineError):
+    """A prompt leaves no room for a reply in the model's context. A flow whose models wrote most of it counts it as cut off."""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

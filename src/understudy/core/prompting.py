@@ -193,6 +193,12 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
     )
 
 
+def outgrown(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
+    """The solution of ``turns`` that have left no room in the context of the model that was to go on: cut off, as one reply is."""
+    whole = "\n".join(reply.text.strip() for _, reply in turns)
+    return replace(solution_of(problem, path, turns, ""), text=whole, finish="length")
+
+
 def question_text(problem: Problem) -> str:
     """Context, question and options, as both teacher and student see them.
 

@@ -27,7 +27,7 @@ import torch
 
 from understudy.core.asks import Call, Prompt, Reply, Request
 from understudy.core.asks import Decoding as Settled
-from understudy.core.errors import CheckpointError, EngineError
+from understudy.core.errors import CheckpointError, EngineError, TooLongError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines import loading
@@ -202,7 +202,7 @@ class TransformersEngine:
         if not prompt:
             raise EngineError(f"{self.directory}: {describe(request)}: the prompt has no tokens; ask with at least one")
         if self.context is not None and self._columns(prompt) + more > self.context:
-            raise EngineError(
+            raise TooLongError(
                 f"{self.directory}: {describe(request)}: {len(prompt)} tokens of prompt and {more} more do not fit into the "
                 f"model's context of {self.context}; shorten the prompt (fewer exemplars?) or take another model"
             )

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
-from understudy.core.errors import StudyError
-from understudy.core.prompting import Format, question_text, solution_of
+from understudy.core.errors import StudyError, TooLongError
+from understudy.core.prompting import Format, outgrown, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
@@ -119,7 +119,12 @@ class SciCoT:
         written: list[Reply] = []
         if self.source != "none":
             written = yield self._rationales(problem)
-        answered: list[Reply] = yield [self._stage2(problem, r.text) for r in written] or [self._stage2(problem, "")]
+        try:
+            answered: list[Reply] = yield [self._stage2(problem, r.text) for r in written] or [self._stage2(problem, "")]
+        except TooLongError:
+            if not written:
+                raise
+            return outgrown(problem, path, [("rationale", reply) for reply in written])
         found = []
         for i, reply in enumerate(answered):
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]

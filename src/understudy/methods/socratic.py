@@ -18,7 +18,8 @@ from typing import ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
-from understudy.core.prompting import Format, question_text, solution_of
+from understudy.core.errors import TooLongError
+from understudy.core.prompting import Format, outgrown, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import one_line, questions, steps_of, written
 from understudy.core.values import Chain, Example, Problem, Solution, Step
@@ -146,15 +147,20 @@ class Socratic:
         if self.models == "unified":
             reply = yield from _turn(self._call("student", problem, (), "Q1:"), turns)
             return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
+        try:
+            steps, said = yield from self._dialogue(problem, turns)
+        except TooLongError:
+            if not turns:
+                raise
+            return outgrown(problem, path, turns)
+        return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
+
+    def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
+        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``, and
+        what the solver concludes."""
         plan = ""
         if self.guidance != "none":
             plan = one_line((yield from self._said_whole(self._call("planner", problem, (), "Plan:"), turns)))
-        steps = yield from self._asked(problem, plan, turns)
-        said = (yield from _turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
-        return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
-
-    def _asked(self, problem: Problem, plan: str, turns: Turns) -> Talk[list[Step]]:
-        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``."""
         steps: list[Step] = []
         planned = None
         if self.questions == "plan_first":
@@ -181,7 +187,7 @@ class Socratic:
                     continue
                 tried.add(question)
             refused += planned is None
-        return steps
+        return steps, (yield from _turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
 
     def _said_whole(self, call: Call, turns: Turns) -> Talk[str]:
         """What is said to ``call``, which is asked again where that is empty or was cut off; "" where it stays so."""
