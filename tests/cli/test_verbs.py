@@ -51,6 +51,18 @@ def test_a_changed_option_redoes_only_what_depends_on_it(tiny, tmp_path):
     assert all(held["needed"] for held in json.loads(understudy("ls", "runs/demo", "--json", cwd=tmp_path).out))
 
 
+def test_students_that_are_there_answer_by_beam_search_and_with_a_calculator(tiny, tmp_path):
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    sets = ["--set", "arms.0.decode.beams=3", "--set", "arms.2.decode.calculator=true"]
+    ran = understudy("demo", *SETS, *sets, cwd=tmp_path)
+    assert re.search(r"^4 stages to do", ran.out, re.M), ran.out + ran.err
+    rows = json.loads(understudy("results", "runs/demo", "--json", cwd=tmp_path).out)
+    assert {(row["arm"], row["decoding"]) for row in rows} >= {
+        ("answer-only", "beam search, 3 beams"),
+        ("N chains, correct", "greedy, calculator"),
+    }
+
+
 def test_a_dry_run_shows_plan_prompts_and_requests_and_writes_nothing(tmp_path):
     ran = understudy("demo", *SETS, "--dry-run", cwd=tmp_path)
     assert ran.code == 0, ran.err

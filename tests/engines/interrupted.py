@@ -18,7 +18,7 @@ class Slow:
         self.seconds, self.answered = seconds, 0
 
     def serve(self, source):
-        while waiting := source.take(4):
+        while waiting := source.take(64):
             for ticket, _ in waiting:
                 time.sleep(self.seconds)
                 self.answered += 1
