@@ -70,19 +70,23 @@ def test_a_beam_ends_at_its_stop_string_as_generate_ends_it(tmp_path, family):
     directory = make(family, tmp_path / family, tokenizer=real_tokenizer(family, TEXTS), context=512, seed=1)
     engine, tokenizer, seen = TransformersEngine(directory), plain(directory)[1], 0
     for prompt, whole in zip(PROMPTS, serve(engine, [call(p, decoding=BEAMS) for p in PROMPTS]), strict=True):
-        stops = sorted({whole.text[at : at + n] for at in (0, 4, 9) for n in (1, 2)} - {""})
-        replies = serve(engine, [call(prompt, decoding=BEAMS, stop=(stop,)) for stop in stops])
+        stops = [(whole.text[at : at + n],) for at in (0, 4, 9) for n in (1, 2) if whole.text[at:]]
+        stops.append(tuple(sorted(set(whole.text[1:] + TEXTS[0]))))
+        replies = serve(engine, [call(prompt, decoding=BEAMS, stop=stop) for stop in stops])
         begun = 1 if family == "t5" else len(encode_source(tokenizer, prompt, seq2seq=False))
         for stop, reply in zip(stops, replies, strict=True):
 
-            def stopped(beams, _scores, begun=begun, stop=stop):
+            def end(text, stop=stop):
+                return min((at for s in stop if (at := text.find(s)) >= 0), default=None)
+
+            def stopped(beams, _scores, begun=begun, end=end):
                 texts = [tokenizer.decode(b[begun:], skip_special_tokens=True, clean_up_tokenization_spaces=False) for b in beams]
-                return torch.tensor([stop in text for text in texts])
+                return torch.tensor([end(text) is not None for text in texts])
 
             tokens, *_ = generated(directory, prompt, stopping_criteria=[stopped])
             text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            assert (reply.text, reply.tokens, len(reply.logprobs)) == (text.partition(stop)[0], len(tokens), len(tokens))
-            seen += stop in text
+            assert (reply.text, reply.tokens, len(reply.logprobs)) == (text[: end(text)], len(tokens), len(tokens))
+            seen += end(text) is not None
     assert seen > 3
 
 
