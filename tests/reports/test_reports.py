@@ -10,7 +10,19 @@ import pytest
 from rich.console import Console
 
 from understudy.evaluation.metrics import by_perplexity
-from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Story, Summary, Votes
+from understudy.reports.data import (
+    Attribution,
+    Comparison,
+    Curve,
+    FirstWrong,
+    Group,
+    Perplexity,
+    ReportData,
+    Selected,
+    Story,
+    Summary,
+    Votes,
+)
 from understudy.reports.markdown import markdown
 from understudy.reports.page import page
 from understudy.reports.plots import pictures
@@ -48,6 +60,8 @@ def summary(arm, split, accuracy, says=""):
         says=says,
         stop_rate=0.99,
         tokens_per_answer=12.5,
+        read_per_answer=345.0,
+        calls_per_answer=1.5,
         seconds=1.0,
     )
 
@@ -81,6 +95,9 @@ def data():
         curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 987, 99, 1.5, 1000, SAW),),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
+        chosen_pairs=False,
+        attributions=(Attribution(HOSTILE, HOSTILE, "test", 1, 100, 0.5, 0.625, 0.125, 0.05, 0.2, 0.01, 50, 17),),
+        first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7),),
         story=Story(
             HOSTILE,
             "5",
@@ -139,6 +156,8 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "correct 9",
         "wrong 3",
         "987",
+        "345",
+        "62.5",
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown
@@ -150,7 +169,7 @@ def test_pictures_are_the_same_for_the_same_data(data):
 
 
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
-    bare = dataclasses.replace(data, groups=(), votes=(), perplexity=(), story=None, curves=())
+    bare = dataclasses.replace(data, groups=(), votes=(), perplexity=(), attributions=(), first_wrong=(), story=None, curves=())
     assert "83.0" in parsed(bare).text
 
 

@@ -79,7 +79,7 @@ def _errors(data: ReportData) -> Iterator[str]:
         rows: list[Sequence[str]] = [
             (
                 _text(a.arm),
-                a.part,
+                _text(a.part),
                 f"{a.n:,}",
                 percent(a.accuracy),
                 percent(a.with_gold),
