@@ -20,9 +20,9 @@ from understudy.tasks.worlds.drawing import draw_splits
 
 THINGS = (
     "lamp hen kite vase mug",
-    "cat stool kettle goose basket",
-    "dog chair guitar fox suitcase",
-    "goat bicycle drum wolf crate",
+    "cat stool kettle duck basket",
+    "dog chair guitar hare suitcase",
+    "goat bicycle drum lamb crate",
     "seal table ladder ram barrel",
     "pig stove mirror swing cello",
     "deer bench fridge tent safe",
