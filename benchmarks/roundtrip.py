@@ -1,19 +1,20 @@
 """One stored chain feeds every method: what comes back when a student says exactly what it was taught, over real chains.
 
-    python benchmarks/roundtrip.py [--data DIR] [--file NAME] [--most N] [--show N] [--markdown]
+    python benchmarks/roundtrip.py > docs/roundtrip.md
+    python benchmarks/roundtrip.py --file gsm8k-subq --most 100
 
 Each chain is imported as a study imports it, and gives each method its examples. Then `solve` is asked, blind, and every call is
 answered with the example's target for that prompt, cut at the call's stop strings as an engine cuts it. The chain came back where
-the solution's answer is the chain's.
+the solution's answer is the chain's. Prompts are raw text for every chain, and messages for `SAMPLE` of each file.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from understudy.methods.socratic import Socratic
 from understudy.methods.step_by_step import StepByStep
 from understudy.sampling.pool import StudyPool
 
-NO_ANSWER = "no answer"
+NO_ANSWER, NO_QUESTIONS = "no answer", "no sub-questions"
+SAMPLE = 100
 METHODS: dict[str, Any] = {
     "answer_only": AnswerOnly(label="teacher"),
     "answer_first": AnswerFirst(),
@@ -63,7 +65,10 @@ class Tally:
     chains: int = 0
     back: int = 0
     unfed: Counter[str] = field(default_factory=Counter)
-    lost: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Chains that gave no example, by the reason."""
+    lost: Counter[str] = field(default_factory=Counter)
+    """Chains that were fed and did not come back, by kind of answer and layer."""
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def fed(self) -> int:
@@ -85,8 +90,10 @@ def measure(chains: Sequence[Chain], problems: dict[str, Problem], methods: dict
             if solution.answer == chain.answer:
                 tally.back += 1
             else:
-                said = f"answer {chain.answer!r}, read {solution.answer!r} ({solution.layer}): {solution.text[-300:]!r}"
-                tally.lost[f"{problem.kind}, {solution.layer or 'nothing found'}"].append(f"{chain.problem}: {said}")
+                kind = f"{problem.kind}, {solution.layer or 'nothing found'}"
+                tally.lost[kind] += 1
+                example = f"{chain.problem}: {chain.answer!r}, read as {solution.answer!r}: {solution.text[-150:]!r}"
+                tally.examples.setdefault(kind, example)
     return tallies
 
 
@@ -134,18 +141,29 @@ def said(method: Method, problem: Problem, chain: Chain, targets: dict[Any, str]
     return Reply(text[:end])
 
 
-def files(data: Path, only: str = "", most: int | None = None) -> Iterator[tuple[str, list[Chain], dict[str, Problem]]]:
-    """(set/file, its chains, the problems) of every file of chains; ``most``: so many of each."""
+Job = tuple[str, Path, Mapping[str, Problem], int | None, Any]
+"""A file's name, the file, its problems, how many of its chains (None: all), in which style."""
+
+
+def jobs(data: Path, only: str, most: int | None, style: str) -> Iterator[Job]:
     for name, paths, problems in sets(data):
         for path in paths:
-            if only in f"{name}/{path.name}":
-                chains, _ = import_chains([path], problems=problems, fields={}, prefer="text")
-                step = 1 if most is None else max(1, len(chains) // most)
-                yield f"{name}/{path.stem}", list(islice(chains[::step], most)), problems
+            if only in f"{name}/{path.stem}":
+                yield f"{name}/{path.stem}", path, problems, most, style
 
 
-def in_style(style: Any) -> dict[str, Any]:
-    return {name: replace(method, format=Format(style)) for name, method in METHODS.items()}
+def run(job: Job) -> tuple[str, dict[str, Tally]]:
+    """What became of the chains of one file, evenly taken from it."""
+    name, path, problems, most, style = job
+    chains, _ = import_chains([path], problems=problems, fields={}, prefer="text")
+    chosen = chains if most is None else chains[:: max(1, len(chains) // most)][:most]
+    return name, measure(chosen, problems, {name: replace(m, format=Format(style)) for name, m in METHODS.items()})
+
+
+def everything(data: Path, only: str = "", most: int | None = None, style: str = "raw") -> dict[str, dict[str, Tally]]:
+    """File -> method -> what became of its chains."""
+    with ProcessPoolExecutor() as pool:
+        return dict(pool.map(run, jobs(data, only, most, style)))
 
 
 def main() -> None:
@@ -153,18 +171,80 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--file", default="", help="only files whose set/name contains this")
     parser.add_argument("--most", type=int, help="so many chains of each file")
-    parser.add_argument("--style", default="raw")
-    parser.add_argument("--show", type=int, default=1, help="examples of each class that did not come back")
     arguments = parser.parse_args()
-    for name, chains, problems in files(arguments.data, arguments.file, arguments.most):
-        for method, tally in measure(chains, problems, in_style(arguments.style)).items():
-            print(
-                f"{name:50} {method:20} n {tally.chains:6,} fed {tally.fed:6,} back {tally.back:6,} lost {tally.fed - tally.back:4} {dict(tally.unfed)}"
-            )
-            for kind, examples in tally.lost.items():
-                print(f"    {len(examples):5} {kind}")
-                for example in examples[:: max(1, len(examples) // max(1, arguments.show))][: arguments.show]:
-                    print(f"           {example}")
+    raw = everything(arguments.data, arguments.file, arguments.most)
+    messages = everything(arguments.data, arguments.file, min(SAMPLE, arguments.most or SAMPLE), "messages")
+    print(page(raw, messages), end="")
+
+
+PAGE = """# There and back
+
+*One stored chain feeds every method.* Every chain of the development data (not part of this repository) is imported as a study does it
+and turned into the examples of every distilling method, with the teacher's answer as the label. A student that says exactly what
+it was taught is then asked the question, blind: it is given each call's target, cut at the call's stop strings, and the
+solution's answer must be the chain's. Of {chains:,} chains that state an answer, asked {fed:,} times in all, {lost:,} did not come back.
+In messages, for {sample} chains of each file, {lost_messages:,} of {fed_messages:,}.
+
+Written by `python benchmarks/roundtrip.py > docs/roundtrip.md`; the tests hold a sample of it, and all of it with `make test-slow`.
+
+"""
+FILES = """## Files
+
+Plain methods ({plain} of them) need an answer, Socratic ones ({socratic}) sub-questions too, at most ten (`max_steps`). "Lost" counts
+over all methods of its kind.
+
+| file | chains | no answer | plain: fed each | lost | no sub-questions | too many | Socratic: fed each | lost |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def page(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mapping[str, Tally]]) -> str:
+    """The whole page."""
+    every = [tally for tallies in raw.values() for tally in tallies.values()]
+    turns = [tally for tallies in messages.values() for tally in tallies.values()]
+    head = PAGE.format(
+        chains=sum(tallies["scotd"].fed for tallies in raw.values()),
+        fed=sum(t.fed for t in every),
+        lost=sum(t.lost.total() for t in every),
+        sample=SAMPLE,
+        fed_messages=sum(t.fed for t in turns),
+        lost_messages=sum(t.lost.total() for t in turns),
+    )
+    socratic = [name for name in METHODS if name.startswith("socratic")]
+    plain = [name for name in METHODS if name not in socratic]
+    table = FILES.format(plain=len(plain), socratic=len(socratic))
+    return head + table + "".join(row(name, raw[name], plain, socratic) for name in raw) + methods(raw) + classes(raw, messages)
+
+
+def row(name: str, tallies: Mapping[str, Tally], plain: Sequence[str], socratic: Sequence[str]) -> str:
+    counts = []
+    for names in (plain, socratic):
+        (fed,) = {tallies[name].fed for name in names}  # each method of a kind takes the same chains
+        counts.append((fed, sum(tallies[name].lost.total() for name in names), tallies[names[0]].unfed))
+    (fed, lost, unfed), (asked, missed, unasked) = counts
+    too_many = unasked.total() - unasked[NO_ANSWER] - unasked[NO_QUESTIONS]
+    cells = [tallies["scotd"].chains, unfed[NO_ANSWER], fed, lost, unasked[NO_QUESTIONS], too_many, asked, missed]
+    return f"| {name} | {' | '.join(f'{n:,}' for n in cells)} |\n"
+
+
+def methods(raw: Mapping[str, Mapping[str, Tally]]) -> str:
+    lines = [
+        f"| {name} | {sum(t[name].fed for t in raw.values()):,} | {sum(t[name].back for t in raw.values()):,} |" for name in METHODS
+    ]
+    return "\n## Methods\n\n| method | fed | came back |\n|---|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def classes(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mapping[str, Tally]]) -> str:
+    """Every class of chains that did not come back, with the first example."""
+    lines = []
+    for style, found in (("raw", raw), ("messages", messages)):
+        for file, tallies in found.items():
+            for method, tally in tallies.items():
+                for kind, n in tally.lost.items():
+                    shown = tally.examples[kind].replace("|", "\\|").replace("`", "'")
+                    lines.append(f"| {file} | {method} | {style} | {kind} | {n:,} | `{shown}` |\n")
+    head = "\n## What did not come back\n\n| file | method | style | kind, layer | chains | example |\n|---|---|---|---|---|---|\n"
+    return head + "".join(lines) if lines else ""
 
 
 if __name__ == "__main__":
