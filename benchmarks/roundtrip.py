@@ -179,10 +179,10 @@ def main() -> None:
 
 PAGE = """# There and back
 
-*One stored chain feeds every method.* Every chain of the development data (not part of this repository) is imported as a study does it
-and turned into the examples of every distilling method, with the teacher's answer as the label. A student that says exactly what
-it was taught is then asked the question, blind: it is given each call's target, cut at the call's stop strings, and the
-solution's answer must be the chain's. Of {chains:,} chains that state an answer, asked {fed:,} times in all, {lost:,} did not come back.
+*One stored chain feeds every method.* Every chain of the development data (not part of this repository) is imported as a study
+does it and turned into the examples of every distilling method, with the teacher's answer as the label. A student that says exactly
+what it was taught is then asked the question, blind: it is given each call's target, cut at the call's stop strings, and the
+solution's answer must be the chain's. {chains:,} chains state an answer; fed {fed:,} times in all, {lost:,} did not come back.
 In messages, for {sample} chains of each file, {lost_messages:,} of {fed_messages:,}.
 
 Written by `python benchmarks/roundtrip.py > docs/roundtrip.md`; the tests hold a sample of it, and all of it with `make test-slow`.
@@ -190,8 +190,8 @@ Written by `python benchmarks/roundtrip.py > docs/roundtrip.md`; the tests hold 
 """
 FILES = """## Files
 
-Plain methods ({plain} of them) need an answer, Socratic ones ({socratic}) sub-questions too, at most ten (`max_steps`). "Lost" counts
-over all methods of its kind.
+Plain methods ({plain} of them) need an answer, Socratic ones ({socratic}) sub-questions too, at most ten (`max_steps`). "Lost"
+counts over all methods of its kind.
 
 | file | chains | no answer | plain: fed each | lost | no sub-questions | too many | Socratic: fed each | lost |
 |---|---|---|---|---|---|---|---|---|

@@ -22,11 +22,11 @@ from understudy.core.subquestions import (
 )
 from understudy.core.values import Chain, Problem, Step
 
-STEPS = (Step("It takes 2 / 2 = 1 bolt.", "How much white?"), Step("It takes **3** bolts.", "How much in all?"))
+STEPS = (Step("It is 1.", "How much white?"), Step("It is **3**.", "In all?"))
 LINES = st.text(max_size=40).map(one_line).filter(bool)
 MARKS = st.sampled_from(
-    ["Q1:", "A1:", "Q2.", "A2)", "Q:", "A:", "Question 3:", "1.", "**Q1:**", "- Q2:", "Final answer:", "The answer is: 5", "####"]
-    + ["Useful 1:", "Yes", "no", "? ** ", "\r\n", "\n\n", "\u00a0", "\u2028", "<think>", "</think>", "How many?", "5", "**", "|"]
+    "Q1:|A1:|Q2.|A2)|Q:|A:|Question 3:|1.|**Q1:**|- Q2:|Final answer:|The answer is: 5|####|Useful 1:|Yes|no|? ** |How many?|5|**"
+    "|<think>|</think>|\r\n|\n\n|\u00a0|\u2028".split("|")
 )
 REPLIES = st.lists(MARKS | st.text(max_size=12), max_size=30).map(" ".join) | st.lists(MARKS, max_size=30).map("\n".join)
 
@@ -82,16 +82,16 @@ def test_lines_that_were_said_twice_or_swapped_pair_nothing_that_does_not_belong
 @pytest.mark.parametrize(
     "text",
     [
-        "Q1: How much white?\r\nA1: It takes 2 / 2 = 1 bolt.\r\nQ2: How much in all?\r\nA2: It takes **3** bolts.\r\n",
-        "**Q1:** How much white?\n**A1:** It takes 2 / 2 = 1 bolt.\n**Q2**: How much in all?\n**A2**: It takes **3** bolts.",
-        "**Q1: How much white?**\nA1: It takes 2 / 2 = 1 bolt.\n\n**Q2: How much in all?**\nA2: It takes **3** bolts.",
-        "Question 1: How much white?\nAnswer 1: It takes 2 / 2 = 1 bolt.\n### Sub-question 2: How much in all?\nAnswer: It takes **3** bolts.",
-        "Here they are:\n\n- Q1: How much white?\n- A1: It takes 2 / 2 = 1 bolt.\n- Q2) How much in all?\n- A2) It takes **3** bolts.",
-        "Q1.\u00a0How much white?\nIt takes 2 / 2\n= 1 bolt.\n\u2003Final Answer: How much in all?\nIt takes **3** bolts.\nThe answer is 3.",
-        "1. How much white?\nIt takes 2 / 2 = 1 bolt.\n2. **How much in all?**\nIt takes **3** bolts.\n#### 3",
-        "How much white? ** It takes 2 / 2 = 1 bolt.\nHow much in all? ** It takes **3** bolts.\n#### 3",
-        "Q1: How much\nwhite?\nA1: It takes 2 / 2 = 1 bolt.\nQ2: How much in all?\nA2: It takes **3** bolts.\nSo the answer is: 3\n\nI hope this helps!",
-        "Q1: How much white?\nA1: It takes 2 / 2 = 1 bolt.\nQ2: How much in all?\nA2: It takes **3** bolts.\n\nQ: Ana has 3 coins.\nQ1: How many?\nA1: 5",
+        "Q1: How much white?\r\nA1: It is 1.\r\nQ2: In all?\r\nA2: It is **3**.\r\n",
+        "**Q1:** How much white?\n**A1:** It is 1.\n**Q2**: In all?\n**A2**: It is **3**.",
+        "**Q1: How much white?**\nA1: It is 1.\n\n**Q2: In all?**\nA2: It is **3**.",
+        "Question 1: How much white?\nAnswer 1: It is 1.\n### Sub-question 2: In all?\nAnswer: It is **3**.",
+        "Here they are:\n\n- Q1: How much white?\n- A1: It is 1.\n- Q2) In all?\n- A2) It is **3**.",
+        "Q1.\u00a0How much white?\nIt is\n1.\n\u2003Final Answer: In all?\nIt is **3**.\nThe answer is 3.",
+        "1. How much white?\nIt is 1.\n2. **In all?**\nIt is **3**.\n#### 3",
+        "How much white? ** It is 1.\nIn all? ** It is **3**.\n#### 3",
+        "Q1: How much\nwhite?\nA1: It is 1.\nQ2: In all?\nA2: It is **3**.\nSo the answer is: 3\n\nI hope this helps!",
+        "Q1: How much white?\nA1: It is 1.\nQ2: In all?\nA2: It is **3**.\n\nQ: Ana has 3 coins.\nQ1: How many?\nA1: 5",
     ],
 )
 def test_one_text_in_many_dresses(text):

@@ -5,8 +5,8 @@
     A:
 
 That a chain was written so is recorded on it (``answer_conditioned``): its answer is the given one, unless it states another
-outright. Sci-CoT's teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other method with the arm's
-``select.keep = "correct"``.
+outright. Sci-CoT's teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other
+method with the arm's ``select.keep = "correct"``.
 """
 
 from __future__ import annotations
