@@ -104,7 +104,7 @@ def test_whatever_the_teacher_says_no_word_of_a_step_is_made_up(reply):
 
 def test_a_studys_exemplars_with_sub_questions_take_the_place_of_the_houses():
     _, (call,) = ask(Decompose(), SAID, pool=StudyPool([OTHER], prompts=PROMPTS))
-    shown = "Q: Another?\nQ1: How many after Monday?\nA1: She has 4 + 3 = 7.\nQ2: How many in the end?\nA2: She has 7 - 2 = 5.\nThe answer is: 5\n\n"
+    shown = f"Q: Another?\nQ1:{SAID}\n\n"
     assert call.prompt.endswith(f"\n\n{shown}Q: {COINS.question}\nQ1:")
     plain = replace(OTHER, meta={"rationale": "5."})
     _, (house,) = ask(Decompose(), SAID, pool=StudyPool([plain], prompts=PROMPTS))
@@ -134,7 +134,7 @@ def test_as_many_answers_as_questions_or_no_steps(reply):
 
 
 def test_without_sub_questions_there_is_nothing_to_answer():
-    with pytest.raises(StudyError, match="meta.subquestions"):
+    with pytest.raises(StudyError, match=r"meta\.subquestions"):
         ask(Decompose(mode="answer"), problem=replace(COINS, meta={}))
 
 
