@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from answers import DATA, sets
@@ -24,6 +25,7 @@ from understudy.core.asks import Call, Reply
 from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import Format
 from understudy.core.protocols import Choosy, Method, Parted
+from understudy.core.subquestions import steps_of
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.corpus.importing import import_chains
 from understudy.methods.answer_first import AnswerFirst
@@ -78,8 +80,8 @@ class Tally:
 def measure(chains: Sequence[Chain], problems: dict[str, Problem], methods: dict[str, Any]) -> dict[str, Tally]:
     """Method -> what became of ``chains``."""
     tallies = {name: Tally(len(chains)) for name in methods}
-    pool = StudyPool(problems=list(problems.values()), chains=chains)
-    for chain in chains:
+    pool = StudyPool(learn=list(problems.values()), chains=chains)
+    for chain in (replace(chain, steps=steps_of(chain)) for chain in chains):  # read once, not at every turn
         problem = problems[chain.problem]
         for name, method in methods.items():
             tally = tallies[name]
@@ -155,9 +157,18 @@ def jobs(data: Path, only: str, most: int | None, style: str) -> Iterator[Job]:
 def run(job: Job) -> tuple[str, dict[str, Tally]]:
     """What became of the chains of one file, evenly taken from it."""
     name, path, problems, most, style = job
-    chains, _ = import_chains([path], problems=problems, fields={}, prefer="text")
-    chosen = chains if most is None else chains[:: max(1, len(chains) // most)][:most]
-    return name, measure(chosen, problems, {name: replace(m, format=Format(style)) for name, m in METHODS.items()})
+    methods = {name: replace(method, format=Format(style)) for name, method in METHODS.items()}
+    with TemporaryDirectory() as folder:
+        part = path if most is None else sample(path, most, Path(folder))
+        chains, _ = import_chains([part], problems=problems, fields={}, prefer="text")
+    return name, measure(chains, problems, methods)
+
+
+def sample(path: Path, most: int, folder: Path) -> Path:
+    """A file of so many lines of ``path``, evenly taken."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / path.name).write_text("".join(lines[:: max(1, len(lines) // most)][:most]), encoding="utf-8")
+    return folder / path.name
 
 
 def everything(data: Path, only: str = "", most: int | None = None, style: str = "raw") -> dict[str, dict[str, Tally]]:

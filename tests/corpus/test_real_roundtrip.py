@@ -1,0 +1,31 @@
+"""One stored chain feeds every method, over real chains: whoever says what a chain taught gives the chain's answer."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from roundtrip import METHODS, everything, jobs, run
+
+
+@pytest.mark.parametrize("style", ["raw", "messages"])
+def test_a_part_of_every_real_file_feeds_every_method_and_comes_back(real_data, style):
+    found = dict(map(run, jobs(real_data, "", 12, style)))
+    assert len(found) >= 50
+    for file, tallies in found.items():
+        assert {method: +tally.lost for method, tally in tallies.items()} == {method: {} for method in METHODS}, file
+    for method in METHODS:
+        assert sum(tallies[method].fed for tallies in found.values()) >= (60 if method.startswith("socratic") else 500)
+
+
+@pytest.mark.slow
+def test_every_real_chain_feeds_every_method_and_comes_back(real_data):
+    lost = {
+        (file, method, kind): n
+        for file, tallies in everything(real_data).items()
+        for method, tally in tallies.items()
+        for kind, n in tally.lost.items()
+    }
+    assert lost == {}
