@@ -156,8 +156,8 @@ class Socratic:
         return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
-        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``, and
-        what the solver concludes."""
+        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``;
+        and what the solver concludes."""
         plan = ""
         if self.guidance != "none":
             plan = one_line((yield from self._said_whole(self._call("planner", problem, (), "Plan:"), turns)))
