@@ -236,6 +236,8 @@ def test_planned_questions_are_asked_for_again_where_there_are_none_and_one_that
     assert dialogue([" ", " How?", " 7", " 7"], **planned)[1] == ["Q1:", "Q1:", "A1:", "A:"]
     assert dialogue([" ", " ", " 2"], **planned)[1] == ["Q1:", "Q1:", "A:"]
     assert dialogue([" a?\nQ2: a?\nQ3: b?", " 1", " 1", " 2", " 2"], **planned)[1] == ["Q1:", "A1:", "A2:", "A2:", "A:"]
+    thrice = [" a?\nQ2: a?\nQ3: a?\nQ4: b?", " 1", " 1", " 2", " 2"]
+    assert dialogue(thrice, **planned)[1] == ["Q1:", "A1:", "A2:", "A2:", "A:"]
     assert dialogue([" a?\nQ2: b?", " 1", " 2"], max_steps=1, **planned)[1] == ["Q1:", "A1:", "A:"]
 
 
