@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from understudy.core.errors import StudyError, nearest
@@ -53,7 +54,10 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
             table |= {"steps": None, "tokens": 0}
         table |= dict(own)
     where = f".roles.{role}" if _role(arm, role).training else ""
-    return build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
+    options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
+    if options.budget == "role" or not options.tokens:
+        return options
+    return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))
 
 
 def check_roles(arm: Arm, method: Any) -> None:

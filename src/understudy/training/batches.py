@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -58,6 +58,32 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
     return Tokens(
         example.problem, example.chain, tuple(source), tuple(target), tuple(weights), weight=example.weight, group=example.group
     )
+
+
+def join_turns(examples: Sequence[Tokens], context: int) -> list[Tokens]:
+    """Turns of one conversation as one example: where the source of an example is the one before it, reply included, and more (the
+    other's turns), what it learns is hung on that one, so that the question is read once and not again for every turn.
+
+    For causal models: each reply is learned from the same tokens before it. The end token of a reply that goes on is left out: what
+    ends such a turn is the stop string in it. Examples stay apart where they would be longer than ``context`` together.
+    """
+    joined: list[Tokens] = []
+    for example in examples:
+        before = joined[-1] if joined else None
+        if before is None or not _goes_on(before, example) or len(example) > context:
+            joined.append(example)
+            continue
+        said = before.target[:-1]
+        between = example.source[len(before.source) + len(said) :]
+        weights = (*before.weights[:-1], *[0.0] * len(between), *example.weights)
+        joined[-1] = replace(before, target=(*said, *between, *example.target), weights=weights)
+    return joined
+
+
+def _goes_on(before: Tokens, after: Tokens) -> bool:
+    told = before.source + before.target[:-1]
+    same = (before.problem, before.chain, before.weight, before.group) == (after.problem, after.chain, after.weight, after.group)
+    return same and before.chain is not None and len(after.source) > len(told) and after.source[: len(told)] == told
 
 
 class Order:

@@ -23,7 +23,7 @@ from understudy.core.errors import CheckpointError, EngineError, UnderstudyError
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
-from understudy.training.batches import Order, Tokens, collate, encode, leave_out_too_long, loss, scales
+from understudy.training.batches import Order, Tokens, collate, encode, join_turns, leave_out_too_long, loss, scales
 from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
@@ -135,6 +135,8 @@ class _Training:
                 f"{self.spelled} words of the examples are not in the start's vocabulary: they are spelled in letters"
             )
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
+        if options.join_turns and not config.is_encoder_decoder:
+            encoded = join_turns(encoded, context)
         self.examples: list[Tokens] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
