@@ -7,8 +7,11 @@ import pytest
 from understudy.core.asks import Call, Decoding, Path, Request, Score
 from understudy.core.errors import EngineError
 from understudy.core.prompting import answer_text, question_text
+from understudy.core.prompts import load_prompts
 from understudy.engines.drive import drive
 from understudy.engines.procedural import ProceduralEngine
+from understudy.methods.decompose import Decompose
+from understudy.methods.rationalise import Rationalise
 from understudy.methods.scotd import SCoTD
 from understudy.methods.zero_shot import ZeroShot
 from understudy.sampling.pool import StudyPool
@@ -138,6 +141,23 @@ def test_chains_are_read_by_the_methods(world):
     problems = world.problems(seed=3)
     flows = [(Path(p.id), SCoTD().sample(p, Path(p.id), StudyPool())) for p in problems]
     assert {d.value.problem: d.value.answer for d in drive(flows, {"teacher": engine})} == {p.id: p.answer for p in problems}
+
+
+@each_world
+@pytest.mark.parametrize(
+    "method",
+    [Decompose(), Decompose(mode="answer"), Decompose(mode="backfill"), Decompose(mode="backfill", of="human"), Rationalise()],
+    ids=["decompose", "answer", "backfill", "backfill-human", "rationalise"],
+)
+def test_the_prompts_of_the_house_are_understood(world, method):
+    engine, problems = ProceduralEngine(world, slip=0, misread=0, seed=0), {p.id: p for p in world.problems(seed=3)}
+    pool = StudyPool(prompts=load_prompts(method.name))
+    chains = [
+        d.value for d in drive([(Path(i), method.sample(p, Path(i), pool)) for i, p in problems.items()], {"teacher": engine})
+    ]
+    assert [chain.answer for chain in chains] == [problems[chain.problem].answer for chain in chains]
+    if isinstance(method, Decompose):
+        assert all(len(chain.steps) >= problems[chain.problem].meta["steps"] for chain in chains)
 
 
 def test_a_reply_is_cut_at_its_stop_string_or_its_limit_and_keeps_its_lines():
