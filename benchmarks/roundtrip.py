@@ -25,7 +25,6 @@ from understudy.core.asks import Call, Reply
 from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import Format
 from understudy.core.protocols import Choosy, Method, Parted
-from understudy.core.subquestions import steps_of
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.corpus.importing import import_chains
 from understudy.methods.answer_first import AnswerFirst
@@ -81,7 +80,7 @@ def measure(chains: Sequence[Chain], problems: dict[str, Problem], methods: dict
     """Method -> what became of ``chains``."""
     tallies = {name: Tally(len(chains)) for name in methods}
     pool = StudyPool(learn=list(problems.values()), chains=chains)
-    for chain in (replace(chain, steps=steps_of(chain)) for chain in chains):  # read once, not at every turn
+    for chain in chains:
         problem = problems[chain.problem]
         for name, method in methods.items():
             tally = tallies[name]

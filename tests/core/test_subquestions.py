@@ -77,6 +77,7 @@ def test_lines_that_were_said_twice_or_swapped_pair_nothing_that_does_not_belong
     assert read("\n".join([three, four, one, two])) == STEPS[::-1]
     assert read("\n".join([one, four, three, two])) == ()
     assert read("\n".join([two, three, four])) == STEPS[1:]
+    assert read("\n".join([one, two, four, "And so on."])) == STEPS[:1]
 
 
 @pytest.mark.parametrize(

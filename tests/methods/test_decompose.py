@@ -68,6 +68,7 @@ def test_in_a_chat_the_prompt_is_one_turn_after_the_system_message():
         f"Q1:{SAID}",
         f"Here are the sub-questions:\n\n**Q1:**{SAID}",
         f"<think>\nQ1: Is that right?\nA1: Hm.\n</think>\n\nQ1:{SAID}",
+        f"<think>\nQ1: Is that right?\nA1: Hm.\n</think>{SAID}",
         Reply(f"Q1:{SAID}", reasoning="Q1: Is that right?\nA1: Hm."),
         SAID.replace("\n", "\r\n") + "\n\nI hope this helps!",
     ],

@@ -11,6 +11,7 @@ a question without its answer is dropped, and so is an answer under another numb
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -43,6 +44,7 @@ _HEADING = re.compile(r"[^.!?]{1,40}:[*_]{0,3}")
 _Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
 
 
+@functools.lru_cache(maxsize=64)  # a method asks for a chain's steps at every turn
 def read(text: str) -> tuple[Step, ...]:
     """The pairs of ``text``, in order, each on one line; () where it has none. Ends where the answer is stated, or another problem
     begins."""
