@@ -66,7 +66,8 @@ def questions_for(text: str, n: int) -> tuple[str, ...]:
 
 
 def answers_for(text: str, n: int) -> tuple[str, ...]:
-    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing, empty or said twice."""
+    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or two
+    differ."""
     found: list[tuple[int, list[str]]] = []
     inside = False
     for kind, number, said in _lines(text):
