@@ -93,7 +93,7 @@ def measure(chains: Sequence[Chain], problems: dict[str, Problem], methods: dict
             else:
                 kind = f"{problem.kind}, {solution.layer or 'nothing found'}"
                 tally.lost[kind] += 1
-                example = f"{chain.problem}: {chain.answer!r}, read as {solution.answer!r}: {solution.text[-150:]!r}"
+                example = f"{chain.problem}: {chain.answer[-80:]!r}, read as {solution.answer!r}: {solution.text[-80:]!r}"
                 tally.examples.setdefault(kind, example)
     return tallies
 
@@ -249,11 +249,12 @@ def classes(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mappi
     lines = []
     for style, found in (("raw", raw), ("messages", messages)):
         for file, tallies in found.items():
-            for method, tally in tallies.items():
-                for kind, n in tally.lost.items():
-                    shown = tally.examples[kind].replace("|", "\\|").replace("`", "'")
-                    lines.append(f"| {file} | {method} | {style} | {kind} | {n:,} | `{shown}` |\n")
-    head = "\n## What did not come back\n\n| file | method | style | kind, layer | chains | example |\n|---|---|---|---|---|---|\n"
+            for kind in sorted({kind for tally in tallies.values() for kind in tally.lost}):
+                lost = {name: tally for name, tally in tallies.items() if kind in tally.lost}
+                shown = next(iter(lost.values())).examples[kind].replace("|", "\\|").replace("`", "'")
+                each = "; ".join(f"{name} {tally.lost[kind]:,}" for name, tally in lost.items())
+                lines.append(f"| {file} | {style} | {kind} | {each} | `{shown}` |\n")
+    head = "\n## What did not come back\n\n| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
     return head + "".join(lines) if lines else ""
 
 

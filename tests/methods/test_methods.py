@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
@@ -151,6 +152,15 @@ def test_a_teacher_may_be_asked_in_pointers_with_the_exemplars_that_can_be_writt
 def test_pointers_are_for_answers_that_are_numbers():
     with pytest.raises(StudyError, match="yes_no"):
         POINTED.asking(Problem("p", "Is 3 > 2?", "yes_no", "yes"))
+
+
+@pytest.mark.parametrize("style", ["raw", "messages"])
+def test_a_line_of_a_rationale_that_looks_like_another_problem_does_not_end_the_reply(style):
+    told = Format(style).telling("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
+    assert told.strip() == "Given: 2. Problem: add 3. Question：\nHow many?\n2 + 3 = 5. So the answer is: 5"
+    assert extract(told, "number").value == "5"
+    assert Format(style).block("Plan:\nQ: why?").strip() == "Plan: Q: why?"
+    assert Format(style).block("Q: a\nQ2: b").strip() == "Q: a\nQ2: b"
 
 
 def test_a_raw_prompt_has_no_system_message():

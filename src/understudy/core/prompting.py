@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from understudy.core.answers import extract
+from understudy.core.answers.spans import in_one
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.errors import StudyError
 from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
@@ -81,8 +82,9 @@ class Format:
         return self._written(problem, rationale, answer).reason
 
     def telling(self, rationale: str, answer: str, kind: AnswerKind) -> str:
-        """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply."""
-        said, stated = rationale.strip(), answer_text(answer, kind)
+        """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply; a line that
+        would be read as the beginning of another problem goes on in the line before it."""
+        said, stated = in_one(rationale.strip()), answer_text(answer, kind)
         if self.style == "messages":
             return f"{said}{ANSWER}{stated}".strip()
         joined = _LINES.sub(NEWLINE, said)
@@ -115,7 +117,8 @@ class Format:
 
     def block(self, text: str) -> str:
         """A reply of several lines, as it is taught; in raw text an empty line ends it (`stop`), so it has none inside."""
-        return f" {_LINES.sub(NEWLINE, text.strip())}{END}" if self.style == "raw" else text.strip()
+        said = in_one(text.strip())
+        return f" {_LINES.sub(NEWLINE, said)}{END}" if self.style == "raw" else said
 
     def teaching(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
         """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""

@@ -61,6 +61,21 @@ def run_on(text: str, begin: int) -> int | None:
     return match.start() if match else None
 
 
+def in_one(text: str) -> str:
+    """``text`` in which nothing reads as a problem of its own: a line that would ("Problem: ...") goes on in the line before it."""
+    if run_on(fold(f"{text}\n"), 0) is None:
+        return text
+    kept: list[str] = []
+    for i, line in enumerate(text.split("\n")):
+        if i and _RUN_ON.match(fold(f"\n{line}\n")):
+            while kept and not kept[-1].strip():
+                kept.pop()
+            kept += [" ", line.strip()]
+        else:
+            kept += ["\n", line] if i else [line]
+    return "".join(kept)
+
+
 _SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "no", "u.s", "u.k"}
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
