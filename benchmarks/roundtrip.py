@@ -254,7 +254,8 @@ def classes(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mappi
                 shown = next(iter(lost.values())).examples[kind].replace("|", "\\|").replace("`", "'")
                 each = "; ".join(f"{name} {tally.lost[kind]:,}" for name, tally in lost.items())
                 lines.append(f"| {file} | {style} | {kind} | {each} | `{shown}` |\n")
-    head = "\n## What did not come back\n\n| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
+    note = "Of a number, at most 40 digits in a row are read (`core/answers/arithmetic.py`)."
+    head = f"\n## What did not come back\n\n{note}\n\n| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
     return head + "".join(lines) if lines else ""
 
 
