@@ -255,7 +255,8 @@ def classes(raw: Mapping[str, Mapping[str, Tally]], messages: Mapping[str, Mappi
                 each = "; ".join(f"{name} {tally.lost[kind]:,}" for name, tally in lost.items())
                 lines.append(f"| {file} | {style} | {kind} | {each} | `{shown}` |\n")
     note = "Of a number, at most 40 digits in a row are read (`core/answers/arithmetic.py`)."
-    head = f"\n## What did not come back\n\n{note}\n\n| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
+    head = "| file | style | kind, layer | chains by method | the first |\n|---|---|---|---|---|\n"
+    head = f"\n## What did not come back\n\n{note}\n\n{head}"
     return head + "".join(lines) if lines else ""
 
 
