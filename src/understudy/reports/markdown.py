@@ -61,6 +61,7 @@ def _parts(data: ReportData) -> Iterator[str]:
         rows += [("likeliest", *map(percent, v.likeliest))] if v.likeliest else []
         rows += [("pass@k", *map(percent, v.any_correct))]
         yield from _table(("k", *map(str, v.k)), rows)
+    yield from _costs(data)
     yield from _errors(data)
     if data.perplexity:
         yield from ("", "### Perplexity and correctness", "", "Percent correct (perplexity up to), the least perplexed first.", "")
@@ -70,6 +71,24 @@ def _parts(data: ReportData) -> Iterator[str]:
             cells = [f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins]
             rows.append((_text(p.who or "teacher"), p.split, f"{sum(b.n for b in p.bins):,}", *cells, *[""] * (most - len(cells))))
         yield from _table(("replies of", "to", "n", *(str(i) for i in range(1, most + 1))), rows)
+
+
+def _costs(data: ReportData) -> Iterator[str]:
+    first = data.summaries[0].split
+    yield from ("", f"### What an answer to {first} costs", "")
+    rows = [
+        (
+            _text(s.arm),
+            percent(s.accuracy),
+            f"{s.calls_per_answer:.1f}",
+            f"{s.tokens_per_answer:.0f}",
+            f"{s.read_per_answer:.0f}",
+            f"{1000 * s.seconds / s.n:.1f}",
+        )
+        for s in data.summaries
+        if s.split == first and s.n
+    ]
+    yield from _table(("arm", "accuracy", "calls", "tokens written", "prompt tokens read", "milliseconds"), rows)
 
 
 def _errors(data: ReportData) -> Iterator[str]:
@@ -112,7 +131,7 @@ def _arms(data: ReportData, split: str) -> Iterator[str]:
     )
     yield ""
     head = ("arm", "decoding", "accuracy", "95 % interval", "each seed")
-    tail = ("stops", "tokens", "read", "calls", "ms", "errors", "")
+    tail = ("stops", "tokens", "errors", "")
     rows = []
     for s in summaries:
         by = {g.value: g.accuracy for g in data.groups if g.split == split and g.arm == s.arm}
@@ -126,9 +145,6 @@ def _arms(data: ReportData, split: str) -> Iterator[str]:
                 *(percent(by[v]) if v in by else "" for v in groups),
                 percent(s.stop_rate),
                 f"{s.tokens_per_answer:.0f}",
-                f"{s.read_per_answer:.0f}",
-                f"{s.calls_per_answer:.1f}",
-                f"{1000 * s.seconds / s.n:.0f}" if s.n else "",
                 str(s.errors),
                 s.says,
             )

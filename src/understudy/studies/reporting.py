@@ -34,10 +34,11 @@ from understudy.evaluation.statistics import above, accuracy_interval, holm, pai
 from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Summary, Votes
 from understudy.studies.attribution import attributions, first_wrong_steps
 from understudy.studies.cache import read_manifest, write_json
-from understudy.studies.casting import student_of_role, trained_roles
+from understudy.studies.casting import student_of_role, trained_roles, training_of_role
+from understudy.studies.options import Arm
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
 from understudy.studies.story import tell_story
-from understudy.studies.study import file_name
+from understudy.studies.study import Study, file_name
 
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
@@ -308,6 +309,10 @@ def _teacher(run: Run) -> dict[str, Any]:
     }
 
 
+def _checks(study: Study, arm: Arm) -> int:
+    return max(training_of_role(study, arm, role).checks for role in trained_roles(arm, study.method(arm)))
+
+
 def _notes(run: Run, everything: All) -> Iterator[str]:
     study = run.study
     by_arm = {arm.name: (arm, trained_roles(arm, study.method(arm))) for arm in study.arms}
@@ -325,7 +330,10 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
-    yield f"Problems: train {sizes['train']:,}; checkpoints chosen on {dev:,} of {study.evaluation.dev}; tested on {held}."
+    chosen = [n for n in trained if len(study.method(by_arm[n][0]).roles) == 1 and _checks(study, by_arm[n][0]) > 1]
+    which = "" if len(chosen) == len(trained) else f", those of {', '.join(n for n in trained if n not in chosen)} the last ones"
+    kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}{which}" if chosen else "checkpoints are the last ones"
+    yield f"Problems: train {sizes['train']:,}; {kept}; tested on {held}."
     for name in trained:
         if by_arm[name][0].fraction < 1:
             n = len(json.loads((run.selection(name) / "problems.json").read_text(encoding="utf-8")))
