@@ -41,13 +41,14 @@ class Format:
 
     style: Literal["raw", "messages"] = "raw"
     """``raw`` text, ``Q: ...`` and ``A:``, as a model without instruction tuning wants it; or ``messages``, turns that the chat
-    template of the model renders."""
+    template of the model renders. ``raw`` is SCoTD's."""
     system: str = ""
-    """The first message, where the style is ``messages``."""
+    """The first message, where the style is ``messages``. None is ours: templates differ in what they make of one."""
     numbers: Literal["plain", "pointers"] = "plain"
     """``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is reduced to equations
     between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``, docs/training.md). A
-    chain that cannot be written so is not taught, and counted. A reply without rationale states its plain number."""
+    chain that cannot be written so is not taught, and counted. A reply without rationale states its plain number. ``plain``: all
+    the papers."""
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":

@@ -19,13 +19,13 @@ class AnswerOnly:
     """The student learns the answer alone, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
-    """Whose answer is taught. ``gold``: the data set's, one example for every problem. ``teacher``: what the selected chains
-    state, one example per chain (the unlabelled setting)."""
+    """Whose answer is taught. ``gold``: the data set's, one example for every problem (what the authors' hf_datasets.py teaches
+    without PREDICT_RATIONALE). ``teacher``: what the selected chains state, one example per chain (the unlabelled setting)."""
     dummies: int = 0
     """So many dummy tokens stand after the question, in the place of a rationale: whether it is only the further computation that
-    helps (NO_OP_TOKEN_NUM of the authors' code)."""
+    helps (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
     max_tokens: int = 32
-    """Limit of a reply."""
+    """Limit of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

@@ -41,16 +41,18 @@ class Decompose:
     ``model`` than the trained one."""
 
     mode: Literal["decompose", "answer", "backfill"] = "decompose"
-    """What is asked for: see above. ``answer`` needs problems with sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
+    """What is asked for: see above; ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems with
+    sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
     of: Literal["teacher", "human"] = "teacher"
-    """backfill: whose chains get sub-questions, the ``teacher``'s (asked for as scotd asks), or the data set's rationales."""
+    """backfill: whose chains get sub-questions, the ``teacher``'s (asked for as scotd asks), or the data set's rationales.
+    Ours: not every data set has any."""
     feedback: int = 0
     """So many opinions are asked for on the use of every sub-question; a step whose question fewer than half find useful is left
-    out (GSM8K-AI-SubQ takes the mean over several samples as confidence)."""
+    out (GSM8K-AI-SubQ takes the mean over several samples as confidence). 0 is ours: each opinion is a call."""
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of the house's prompts is used; ``auto``: by the kind of answer."""
+    """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
     max_tokens: int = 512
-    """Limit of a reply."""
+    """Limit of a reply (512 is ours: twice scotd's, since questions are written too)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

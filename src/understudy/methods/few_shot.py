@@ -21,9 +21,9 @@ class FewShot:
     """The exemplars are shown in the prompt; trains nothing, so it is for another ``model`` than the trained one."""
 
     chain: bool = True
-    """Exemplars with their rationales."""
+    """Exemplars with their rationales (the paper's chain-of-thought prompting)."""
     max_tokens: int = 256
-    """Limit of a reply."""
+    """Limit of a reply (256: as scotd's)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

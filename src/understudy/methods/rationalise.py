@@ -33,9 +33,9 @@ class Rationalise:
     """Asks for an explanation of the gold answer; a teacher's method only, since it must know the answer."""
 
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of the house's prompts is used; ``auto``: by the kind of answer."""
+    """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
     max_tokens: int = 256
-    """Limit of a reply (as scotd's)."""
+    """Limit of a reply (256: as scotd's)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

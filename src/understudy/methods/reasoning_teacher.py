@@ -27,9 +27,9 @@ class ReasoningTeacher:
     """The student learns zero-shot chains that end with an arrow and the answer."""
 
     delimiter: str = " ###"
-    """Ends the question in raw text, for decoders; encoder-decoders take "" (the formats of the authors' code)."""
+    """Ends the question in raw text, for decoders; encoder-decoders take "" (src/data/format.py of the authors' code)."""
     max_tokens: int = 256
-    """Limit of a reply (the paper's teacher 128, students up to 512 and 1024)."""
+    """Limit of a reply (256: as scotd's; the paper's teacher 128, students up to 512 and 1024)."""
     format: Format = field(default_factory=Format)
     """Raw text or messages; numbers stay plain."""
 

@@ -36,21 +36,25 @@ class SciCoT:
     trained on (``out_of_fold``: what it will read when asked); both, with half of the loss each (``mix``); another problem's
     (``shuffled``); or ``none``: then there is no stage 1."""
     folds: int = 5
-    """out_of_fold, mix: in so many parts the training problems are cut; stage 1 is trained once more without each of them."""
+    """out_of_fold, mix: in so many parts the training problems are cut; stage 1 is trained once more without each of them.
+    5 is ours: with more parts stage 1 sees more, and each costs a student."""
     rationales: int = 1
     """Rationales that stage 1 samples for an answer (at temperature 0.7 where they are several); stage 2 answers from each, and the
-    majority counts."""
+    majority counts. 1: MM-CoT."""
     mask: Literal["none", "letters", "choices"] = "none"
     """What stage 2 does not see of a rationale: option ``letters``, as in "(b)", "option B", "the answer is B"; or letters and the
-    texts of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked."""
+    texts of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked.
+    ``none``: MM-CoT."""
     answer_sees: Literal["both", "rationale"] = "both"
-    """``rationale``: stage 2 sees no question: how well it answers is how much rationales give away (the leak probe)."""
+    """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 sees no question: how well it answers is how much
+    rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"
-    """Which answer stage 2 learns: the data set's, or what the chains state (after rationales of stage 1: most of them)."""
+    """Which answer stage 2 learns: the data set's (MM-CoT), or what the chains state (after rationales of stage 1: most of
+    them)."""
     max_tokens: int = 256
-    """Limit of a rationale (as scotd's; MM-CoT 512)."""
+    """Limit of a rationale (256: as scotd's; MM-CoT 512)."""
     answer_tokens: int = 32
-    """Limit of an answer (MM-CoT 64)."""
+    """Limit of an answer (32: as answer_only's; MM-CoT 64)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; rationales are words, so numbers stay plain."""
 

@@ -27,19 +27,20 @@ class SCoTD:
     """The student learns to write the selected chains and then the answer."""
 
     label: Literal["teacher", "gold"] = "teacher"
-    """The answer that ends a training chain; ``gold`` where the data set has one differs from ``teacher`` only for chains that
-    state a wrong answer."""
+    """The answer that ends a training chain: the ``teacher``'s own (``__getitem__`` of hf_datasets.py). ``gold``, where the data
+    set has one, differs from it only for chains that state a wrong answer."""
     wrong_weight: float = 1.0
     """Weight of the loss of selected chains with a wrong answer, which ``select.keep = "all"`` lets in; -0.1 is the authors'
-    VANILLA_POLICY_GRADIENT."""
+    VANILLA_POLICY_GRADIENT, which is off (1 here) in arguments.py."""
     control: bool = False
-    """A token before the question says whether its chain is right (USE_QUARK); asked for right ones. A chain that could not be
-    judged has none."""
+    """A token before the question says whether its chain is right (USE_QUARK, off in train.yaml); asked for right ones. A chain
+    that could not be judged has none."""
     in_context: int = 0
     """So many other training problems stand before the question with a chain of theirs, drawn anew for each example and each sample
-    path (USE_RANDOM_TRAIN_PROMPT)."""
+    path (USE_RANDOM_TRAIN_PROMPT, off in arguments.py)."""
     house_exemplars: bool = False
-    """A teacher's prompt shows the house's worked examples where the study has no exemplars (docs/prompts.md)."""
+    """A teacher's prompt shows the house's worked examples where the study has no exemplars (docs/prompts.md). Off is
+    ours: which examples a teacher sees is for the study to say."""
     max_tokens: int = 256
     """Limit of a reply (256: configs/train.yaml of the authors' code)."""
     format: Format = field(default_factory=Format)

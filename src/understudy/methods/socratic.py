@@ -42,19 +42,22 @@ class Socratic:
     ``unified``: one model writes all questions and answers in one pass."""
     questions: Literal["interleaved", "plan_first"] = "interleaved"
     """``interleaved``: each question is asked after the answers before it; ``plan_first``: all of them at once. The paper's text
-    allows both."""
+    allows both; ours is the one in which an answer can change what is asked."""
     guidance: Literal["none", "number", "operators", "equations"] = "none"
     """What the decomposer writes before its first question, and goes by: how many steps, which operators, or which equations it
-    takes (the paper's content guidance, there from gold; here too with ``roles.planner = { model = "gold" }``)."""
+    takes (the paper's content guidance, there from gold; here too with ``roles.planner = { model = "gold" }``). ``none`` is
+    ours: no gold is there when a student is asked."""
     context: Literal["history", "last"] = "history"
-    """What the solver sees before a question: all questions and answers, or only the last one."""
+    """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last one."""
     max_steps: int = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
     """How often a turn that is empty or was cut off is asked for again, sampled at temperature 0.7, and a question that got an
-    answer which it had got before; then the questions end."""
+    answer which it had got before; then the questions end. 1 is ours: a second try
+    is cheap, and a decomposer with nothing to ask ends soon."""
     max_tokens: int = 96
-    """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much."""
+    """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much (96: the longest answer to a
+    sub-question that was counted in that test set has 88 words and signs)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; sub-questions need plain numbers."""
 

@@ -30,11 +30,11 @@ class ZeroShot:
     trained one."""
 
     chain: bool = True
-    """Think before answering."""
+    """Think before answering (the paper's zero-shot-CoT)."""
     max_tokens: int = 256
-    """Limit of a rationale (the authors' code: max_length_cot 128 for most sets; 256 here for longer ones)."""
+    """Limit of a rationale (256: as scotd's; max_length_cot 128 in main.py of the authors' code)."""
     answer_tokens: int = 32
-    """Limit of an answer (max_length_direct 32 of the authors' code)."""
+    """Limit of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; in messages the triggers are part of the user's turns."""
 

@@ -18,16 +18,16 @@ class Selection:
     brackets."""
 
     keep: Literal["correct", "all", "wrong"] = "correct"
-    """``correct`` (all_correct_paths), ``all`` chains that state an answer (threshold 0, the unlabelled setting), or ``wrong``
-    (wrong_ones)."""
+    """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
+    unlabelled setting), or ``wrong`` (wrong_ones)."""
     per_problem: int | None = None
-    """At most this many of each problem; all where it is not given."""
+    """At most this many of each problem; all where it is not given (all_correct_paths)."""
     choose: Literal["first", "random", "likeliest"] = "first"
     """Which these are: the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1), a seeded ``random`` draw, or the
     ``likeliest``: those with the highest mean log-probability of their teacher (the paper's ablation), which every chain then
     needs."""
     dedup: bool = False
-    """Of equal texts for one problem only the first."""
+    """Of equal texts for one problem only the first. Off, as in all strategies of that code."""
 
     def __post_init__(self) -> None:
         if self.per_problem is not None and self.per_problem < 1:

@@ -56,7 +56,7 @@ class Teacher:
     """Options of ``method``."""
     prompts: str | None = None
     """A directory with prompts of your own, which take the place of the house's of the same names (docs/prompts.md); relative to
-    the study file."""
+    the study file. Without it the house's alone are used."""
     slip: float = 0.05
     """procedural: chance of a wrong result in a step."""
     misread: float = 0.5
@@ -150,20 +150,22 @@ class Decode:
     """How an arm's student answers: greedy once, by beam search, or several sampled paths and the majority (self-consistency)."""
 
     votes: int = 1
-    """Paths that are sampled for each problem."""
+    """Paths that are sampled for each problem (1: SAMPLE_ROUNDS in the README of SCoTD's authors)."""
     temperature: float | None = None
     """0 for one vote and 0.7 for several where it is not given (from small trials here; the self-consistency papers use 0.5 to
-    0.7)."""
+    0.7; SCoTD's README evaluates at 0)."""
     top_p: float = 1.0
-    """Draws only among the likeliest tokens that together have this probability; 1.0: among all."""
+    """Draws only among the likeliest tokens that together have this probability; 1.0: among all (SCoTD's authors set none)."""
     weighted: bool = False
-    """The likelihood-weighted vote is the arm's result; both votes are always reported."""
+    """The likelihood-weighted vote is the arm's result, not the majority (simple_main.py of SCoTD's authors); both are always
+    reported."""
     beams: int = 1
-    """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``:
-    arguments.py of SCoTD's authors' code)."""
+    """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``,
+    1 in arguments.py of SCoTD's authors)."""
     calculator: bool = False
     """The values of expressions that are marked as GSM8K does it are calculated while the answer is written: after ``<<48/2=`` come
-    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine, or an endpoint with ``api = "completions"``."""
+    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine, or an endpoint with ``api = "completions"``.
+    Off is ours: it does something only where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
         for name in ("votes", "beams"):
@@ -215,10 +217,10 @@ class Evaluation:
     """Of answering; float32 replies do not depend on the batch."""
     attribution: bool = True
     """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
-    turn: whose errors they are."""
+    turn: whose errors they are. On is ours: it trains nothing, and asks that split once more for each part."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms to be tested, ``[["answer-only", "chains"]]``: decided before anything is seen, so that p is corrected over
-    them alone; every pair where it is not given."""
+    them alone; every pair where it is not given (ours: the stricter correction)."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
     resamples: int = 10_000
@@ -245,11 +247,12 @@ class Role:
 
     model: Literal["trained", "untrained", "teacher", "gold"] | None = None
     """As ``model`` of the arm, which counts where it is not given; ``gold``: what the data set's own working says takes its place
-    (oracle rationales, gold sub-questions). A part that shares a student with another is named by itself."""
+    (oracle rationales, gold sub-questions). A part that shares a student with another is named by itself.
+    As the arm's is ours; in the papers of methods with two students both are trained."""
     student: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [student] that this role sets otherwise."""
+    """Keys of [student] that this role sets otherwise; none is ours: students of all methods are alike, unless a study asks."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [training] that this role sets otherwise."""
+    """Keys of [training] that this role sets otherwise; none is ours, as for ``student``."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +273,7 @@ class Arm:
     """Options of ``method``."""
     fraction: float = 1.0
     """Share of the training problems that its students learn from, at least one. What is in a fraction is in every larger one, for
-    every arm and seed (SCoTD's code, arXiv 2306.14050, keeps such a list: ``LIMIT_WITH_JSON_FILE``)."""
+    every arm and seed (SCoTD's code, arXiv 2306.14050, keeps such a list: ``LIMIT_WITH_JSON_FILE``, none in arguments.py)."""
     select: Selection = field(default_factory=Selection)
     """Which chains it is given."""
     decode: Decode = field(default_factory=Decode)
