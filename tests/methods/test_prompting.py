@@ -1,11 +1,14 @@
 """What is only asked: the options of answer_only's teacher, few_shot, zero_shot, decompose and rationalise."""
 
+from dataclasses import replace
+
 import pytest
-from playing import CHOICE, CLAIM, COINS, EMPTY, SUM, asked, chain, made, play, solved, texts
+from playing import CHOICE, CLAIM, COINS, EMPTY, SOCRATIC, SUM, asked, chain, made, play, solved, texts
 
 from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompting import Format
+from understudy.core.registry import METHODS, find
 from understudy.core.values import Outcome, Problem
 from understudy.evaluation.outcomes import outcome_of
 from understudy.methods.answer_only import AnswerOnly
@@ -42,6 +45,16 @@ def limits(method, changed, problem, script, pool=POOL):
     return [c.max_tokens for c in others], [c.max_tokens for c in calls]
 
 
+@pytest.mark.parametrize(("method", "default"), [(AnswerOnly, 32), (FewShot, 256), (Decompose, 512), (Rationalise, 256)])
+def test_the_limit_is_that_of_every_call_and_changes_nothing_else(method, default):
+    (same, calls), (read, others) = (sampled(method(**more), SUM, " So the answer is: 5") for more in ({"max_tokens": 7}, {}))
+    assert (same, calls) == (read, [replace(call, max_tokens=7) for call in others])
+    assert {call.max_tokens for call in others} == {default}
+    if method is not Rationalise:  # a teacher's method only
+        assert limits(method(), method(max_tokens=7), SUM, " 5", POOL) == ([default], [7])
+        assert made(method(max_tokens=7), SUM, [chain(SUM, "r", "5")]) == made(method(), SUM, [chain(SUM, "r", "5")])
+
+
 # answer_only
 
 
@@ -62,7 +75,6 @@ def test_the_label_of_answer_only_changes_what_is_learned_and_nothing_that_is_as
     learned = texts(made(AnswerOnly(label="teacher"), SUM, two))
     assert [t for _, t in learned] == [" So the answer is: 5\n\n", " So the answer is: 6\n\n"]
     assert solved(AnswerOnly(label="teacher"), SUM, " 5") == solved(AnswerOnly(), SUM, " 5")
-    assert limits(AnswerOnly(), AnswerOnly(max_tokens=7), SUM, " 5") == ([32], [7])
 
 
 # few_shot, zero_shot
@@ -73,7 +85,6 @@ def test_few_shot_shows_the_same_exemplars_to_a_teacher_and_to_an_untrained_mode
     _, (teacher,) = sampled(FewShot(), SUM, " 5", pool)
     _, (untrained,) = solved(FewShot(), SUM, " 5", pool)
     assert (teacher.role, untrained.role, teacher.prompt) == ("teacher", "student", untrained.prompt)
-    assert limits(FewShot(), FewShot(max_tokens=7), SUM, " 5", pool) == ([256], [7])
 
 
 def test_few_shot_without_chains_differs_by_the_rationales_of_its_exemplars_only():
@@ -86,6 +97,12 @@ def test_zero_shot_has_a_limit_for_the_thought_and_one_for_the_answer():
     assert limits(ZeroShot(), ZeroShot(max_tokens=7), SUM, script) == ([256, 32], [7, 32])
     assert limits(ZeroShot(), ZeroShot(answer_tokens=7), SUM, script) == ([256, 32], [256, 7])
     assert limits(ZeroShot(chain=False), ZeroShot(chain=False, answer_tokens=7), SUM, " 5") == ([32], [7])
+
+
+def test_zero_shot_without_a_chain_is_its_second_call_after_the_question_itself():
+    _, (first, second) = solved(ZeroShot(), SUM, [" Two and three.", " 5"])
+    _, (alone,) = solved(ZeroShot(chain=False), SUM, " 5")
+    assert alone == replace(second, prompt=first.prompt.replace("Let's think step by step.", "The answer (arabic numerals) is"))
 
 
 def test_zero_shot_asks_for_each_kind_of_answer_in_its_own_words():
@@ -102,7 +119,6 @@ def test_as_a_baseline_decompose_asks_once_for_questions_answers_and_the_conclus
     assert call.prompt == f"questions maths: {COINS.question}\nQ1:"
     assert (solution.answer, solution.text) == ("2", f"Q1: {DIALOGUE.strip()}")
     assert made(Decompose(), COINS, [chain(COINS, "r", "2")]) == []
-    assert limits(Decompose(), Decompose(max_tokens=7), COINS, DIALOGUE) == ([512], [7])
 
 
 @pytest.mark.parametrize("mode", ["answer", "backfill"])
@@ -160,6 +176,9 @@ def test_the_subject_is_taken_from_the_kind_of_answer_or_given(method):
 
     assert [subject(p) for p in (SUM, CHOICE, CLAIM)] == list(SUBJECTS)
     assert [subject(SUM, subject=s) for s in SUBJECTS] == list(SUBJECTS)
+    _, (own,) = sampled(method(), SUM, " r")
+    _, (other,) = sampled(method(subject="science"), SUM, " r")
+    assert other == replace(own, prompt=own.prompt.replace("maths", "science"))
 
 
 @pytest.mark.parametrize("options", [{"feedback": -1}, {"max_tokens": 0}, {"format": Format(numbers="pointers")}])
@@ -175,13 +194,6 @@ def test_the_teacher_is_told_the_answer_and_the_chain_says_so():
     read, (call,) = sampled(Rationalise(), CHOICE, " Water freezes.")
     assert call.prompt.endswith("(b) ice\nThe right answer is: (b)\nA:")
     assert (read.rationale, read.answer, read.layer, read.answer_conditioned) == ("Water freezes.", "B", "given", True)
-    assert limits_of_sample(Rationalise(), Rationalise(max_tokens=7), CHOICE) == (256, 7)
-
-
-def limits_of_sample(method, changed, problem):
-    (same, (call,)), (default, (other,)) = (sampled(m, problem, " r") for m in (changed, method))
-    assert (same, call.prompt) == (default, other.prompt)
-    return other.max_tokens, call.max_tokens
 
 
 @pytest.mark.parametrize(
@@ -217,6 +229,20 @@ def test_in_messages_the_house_prompts_are_one_turn_of_the_user(method):
     _, (raw,) = sampled(method(), SUM, " r")
     _, (chat,) = sampled(method(format=Format("messages", system="Brief.")), SUM, " r")
     assert (chat.prompt, chat.stop) == ((Message("system", "Brief."), Message("user", raw.prompt)), ())
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_system_message_stands_before_every_prompt_and_changes_nothing_else(name):
+    plain, told = (find("method", name)(format=Format("messages", system=text)) for text in ("", "Brief."))
+    first = Message("system", "Brief.")
+    if name == "rationalise":  # a teacher's method only
+        (_, calls), (_, others) = (sampled(m, COINS, " 2") for m in (told, plain))
+    else:
+        (same, calls), (default, others) = (solved(m, COINS, " 2", POOL) for m in (told, plain))
+        learned = made(plain, COINS, [SOCRATIC])
+        assert made(told, COINS, [SOCRATIC]) == [replace(e, messages=(first, *e.messages)) for e in learned]
+        assert (same.turns, same.answer) == (default.turns, default.answer)
+    assert calls == [replace(call, prompt=(first, *call.prompt)) for call in others]
 
 
 def test_a_thought_that_was_cut_off_is_counted_by_the_answer_after_it():

@@ -1,6 +1,7 @@
 """Socratic CoT: who asks, who answers, what each reads and learns, and how the questions end; option by option."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -352,3 +353,10 @@ def test_one_in_six_real_dialogues_asks_a_question_twice_and_none_gets_an_answer
     twice = sum(len({step.question for step in c.steps}) < len(c.steps) for c in chains)
     assert (len(chains), twice) == (660, 122)
     assert {Socratic().unfit(p, c) for p, c in zip(problems, chains, strict=True)} == {""}
+
+
+def test_the_longest_answer_to_a_real_sub_question_fits_into_the_limit_of_a_turn(real_data):
+    rows = [json.loads(line) for line in (real_data / "gsm8k" / "test.jsonl").read_text("utf-8").splitlines()]
+    said = [re.findall(r"\w+|[^\w\s]", pair["answer"]) for row in rows for pair in row["subquestions"] or ()]
+    assert (len(said), max(map(len, said))) == (2342, 88)
+    assert Socratic().max_tokens > 88

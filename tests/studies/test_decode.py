@@ -26,6 +26,8 @@ model = "teacher"
         ({"beams": 4}, Decoding(beams=4), "beam search, 4 beams"),
         ({"calculator": True}, Decoding(calculator=True), "greedy, calculator"),
         ({"votes": 4, "calculator": True}, Decoding(0.7, calculator=True), "vote of 4 at T=0.7, calculator"),
+        ({"temperature": 0.3}, Decoding(0.3), "T=0.3"),
+        ({"votes": 2, "top_p": 0.9}, Decoding(0.7, 0.9), "vote of 2 at T=0.7 top_p=0.9"),
         ({"votes": 8, "weighted": True}, Decoding(0.7), "weighted vote of 8 at T=0.7"),
     ],
 )

@@ -68,6 +68,13 @@ def test_arms_that_agree_share_their_stages(plan):
         ("evaluation.resamples=500", []),
         ("study.title=x", []),
         ("arms.1.decode.votes=5", ["answers"]),
+        ("arms.0.decode.temperature=0.3", ["answers"]),
+        ("arms.0.decode.top_p=0.9", ["answers"]),
+        ("arms.0.decode.beams=2", ["answers"]),
+        ("arms.0.decode.calculator=true", ["answers"]),
+        ("arms.1.decode.weighted=true", []),
+        ("evaluation.compare=[['a','c']]", []),
+        ("arms.0.fraction=0.5", ["answers", "selection", "student"]),
         ("arms.0.training.steps=7", ["answers", "student"]),
         ("training.steps=7", ["answers", "student"]),
         ("arms.0.select.keep=all", ["answers", "selection", "student"]),
@@ -81,8 +88,27 @@ def test_a_change_changes_what_depends_on_it_and_nothing_else(plan, override, ch
     assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
 
 
+@pytest.mark.parametrize("keys", ["per_problem=2", "dedup=true", "per_problem=2 choose=random"])
+def test_how_chains_are_selected_changes_the_selection_and_what_learns_from_it(plan, keys):
+    before, after = plan(), plan(*(f"arms.0.select.{key}" for key in keys.split()))
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == ["answers", "selection", "student"]
+
+
 def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
     assert set(plan().stages) < set(plan("study.seeds=3").stages)
+
+
+@pytest.mark.parametrize(("budget", "tokens"), [("role", [900, 900, 900, 900]), ("total", [900, 450, 450, 900])])
+def test_a_budget_is_that_of_each_student_or_is_shared_by_those_of_an_arm(tmp_path, budget, tokens):
+    two = '[[arms]]\nname = "two"\nmethod = "sci_cot"\n'
+    (tmp_path / "s.toml").write_text(f'{STUDY}{two}{two.replace("two", "gold")}roles.rationale.model = "gold"\n')
+    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}"])
+    asked = [(0, "student"), (3, "rationale"), (3, "answer"), (4, "answer")]
+    found = [training_of_role(study, study.arms[i], role) for i, role in asked]
+    assert [one.tokens for one in found] == tokens
+    assert {dataclasses.replace(one, tokens=0) for one in found} == {dataclasses.replace(study.training, tokens=0)}
+    unbound = load_study(tmp_path / "s.toml", [f"training.budget={budget}", "training.steps=7"])
+    assert training_of_role(unbound, unbound.arms[3], "answer").steps == 7
 
 
 def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_path):

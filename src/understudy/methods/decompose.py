@@ -45,7 +45,7 @@ class Decompose:
     sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
     of: Literal["teacher", "human"] = "teacher"
     """backfill: whose chains get sub-questions, the ``teacher``'s (asked for as scotd asks), or the data set's rationales.
-    Ours: not every data set has any."""
+    ``teacher`` is ours: not every data set has any."""
     feedback: int = 0
     """So many opinions are asked for on the use of every sub-question; a step whose question fewer than half find useful is left
     out (GSM8K-AI-SubQ takes the mean over several samples as confidence). 0 is ours: each opinion is a call."""

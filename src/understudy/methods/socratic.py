@@ -53,11 +53,11 @@ class Socratic:
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
     """How often a turn that is empty or was cut off is asked for again, sampled at temperature 0.7, and a question that got an
-    answer which it had got before; then the questions end. 1 is ours: a second try
-    is cheap, and a decomposer with nothing to ask ends soon."""
+    answer which it had got before; then the questions end. 1 is ours: a second
+    try is cheap, and a decomposer with nothing to ask ends soon."""
     max_tokens: int = 96
     """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much (96: the longest answer to a
-    sub-question that was counted in that test set has 88 words and signs)."""
+    sub-question that was counted in GSM8K's Socratic test set has 88 words and signs)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; sub-questions need plain numbers."""
 

@@ -157,8 +157,8 @@ class Decode:
     top_p: float = 1.0
     """Draws only among the likeliest tokens that together have this probability; 1.0: among all (SCoTD's authors set none)."""
     weighted: bool = False
-    """The likelihood-weighted vote is the arm's result, not the majority (simple_main.py of SCoTD's authors); both are always
-    reported."""
+    """The likelihood-weighted vote is the arm's result; both votes are always reported. Off: the majority, as in simple_main.py of
+    SCoTD's authors."""
     beams: int = 1
     """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``,
     1 in arguments.py of SCoTD's authors)."""
