@@ -1,6 +1,8 @@
 """The documents say what is there: every verb, every key, commands that parse, studies that load, links that lead somewhere."""
 
+import ast
 import dataclasses
+import json
 import re
 import runpy
 import shlex
@@ -127,13 +129,54 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+COVERAGE = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+
+
 def test_coverage_names_files_and_tests_that_exist():
-    text = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \|", text, re.M)
+    rows = re.findall(r"^\| (\d+) \|", COVERAGE, re.M)
     assert [int(row) for row in rows] == list(range(1, 63))
-    for name in re.findall(r"`([\w/]+(?:\.py|\.toml|/))`", text[text.index("|---") :]):
+    table = COVERAGE.partition("|---")[2].partition("\n## ")[0]
+    for name in re.findall(r"`([\w/]+(?:\.py|\.toml|/))`", table):
         base = ROOT if name.startswith("tests/") else ROOT / "src" / "understudy"
         assert (base / name).exists(), name
+
+
+ROW = r"^\| `([\w.]+)` \| (?:`([^`]*)`|not given) \| (\w+): ([^|]+) \| (.*) \|$"
+OPTIONS = {option: rest for option, *rest in re.findall(ROW, COVERAGE.partition("\n## Options of the methods\n")[2], re.M)}
+BESIDE = ["arms.fraction", "training.tokens", "training.budget", "training.join_turns"]
+BESIDE += ["evaluation.attribution", "evaluation.compare", "teacher.prompts"]
+
+
+def test_every_option_of_every_method_and_of_its_arm_has_a_row_of_its_own():
+    every = [f"{title}.{f.name}" for title in (*registry.METHODS, "format", "decode", "select", "roles") for f in fields_of(title)]
+    expected = [option for option in every if not option.endswith(".format")] + BESIDE
+    assert sorted(re.findall(r"^\| `([a-z_]+\.\w+)` \|", COVERAGE, re.M)) == sorted(expected)
+    assert sorted(OPTIONS) == sorted(expected), "rows that have another form"
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_row_of_an_option_has_its_default_its_source_and_tests_that_are_there(option):
+    title, _, name = option.partition(".")
+    shown, source, _, tests = OPTIONS[option]
+    field = next(f for f in fields_of(title) if f.name == name)
+    default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+    assert shown == ("" if default is None else json.dumps(default))
+    assert source in {"paper", "code", "proxy", "measured", "ours"}
+    meaning = REFERENCE["meanings"](table_of(title))[name]
+    assert (source == "ours") == bool(re.search(r"\bours\b", meaning)), "the string below the field says so too"
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
+    assert tests == ", ".join(f"`{file}::{test}`" for file, test in named)
+    for file, test in named:
+        tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{test}"
+
+
+def table_of(title):
+    return next(TABLES[name] for name in (title, f"[{title}]", f"[[{title}]]") if name in TABLES)
+
+
+def fields_of(title):
+    return REFERENCE["keys"](table_of(title))
 
 
 def test_the_repository_speaks_of_the_project_alone():

@@ -102,6 +102,64 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     assert (refused.code, "trains nothing" in refused.err) == (2, True)
 
 
+TEACHERS = """
+[[arms]]
+name = "greedy"
+method = "few_shot"
+model = "teacher"
+[[arms]]
+name = "vote"
+method = "few_shot"
+model = "teacher"
+decode = { votes = 3 }
+[[arms]]
+name = "weighted"
+method = "few_shot"
+model = "teacher"
+decode = { votes = 3, weighted = true }
+[evaluation]
+compare = [["greedy", "vote"]]
+"""
+
+
+def unsure(path, body, n):
+    """Right when asked greedily and on sample path 2, where it is sure; wrong, and unsure, on the others."""
+    said, right = answer(path, body, n), body["temperature"] == 0 or body["seed"] >> 16 == 2
+    text = said["choices"][0]["text"] + ("" if right else "0")
+    return completion(text, logprobs={"tokens": ["x"], "token_logprobs": [-0.1 if right else -3.0]})
+
+
+def test_votes_ask_each_question_again_their_weight_decides_the_row_and_named_pairs_alone_are_compared(tmp_path, study):
+    with Server(unsure) as server:
+        study(server.url)
+        path = tmp_path / "s.toml"
+        path.write_text(path.read_text().partition("[student]")[0] + TEACHERS)
+        ran = understudy("run", "s.toml", cwd=tmp_path)
+        assert ran.code == 0, ran.out + ran.err
+        greedy, drawn = ([body for _, body in server.got if body["temperature"] == t] for t in (0.0, 0.7))
+        assert (len(greedy), len(drawn)) == (8, 3 * 8), "both votes are over the same samples"
+        questions = [sorted(body["prompt"].rpartition("Q: ")[2] for body in bodies) for bodies in (greedy, drawn)]
+        assert questions[1] == sorted(3 * questions[0])
+        found = json.loads((tmp_path / "runs" / "s" / "results.json").read_text())
+        assert [(row["arm"], row["decoding"], row["correct"]) for row in found["rows"]] == [
+            ("greedy", "greedy", 8),
+            ("vote", "vote of 3 at T=0.7", 0),
+            ("vote", "weighted vote of 3 at T=0.7", 8),
+            ("weighted", "weighted vote of 3 at T=0.7", 8),
+        ]
+        (named,) = found["comparisons"]
+        assert (named["other"], named["arm"], named["p_holm"]) == ("greedy", "vote", named["p"])
+        asked = len(server.got)
+        assert understudy("run", "s.toml", "--set", "evaluation.compare=[]", cwd=tmp_path).code == 0
+        assert len(server.got) == asked
+    every = json.loads((tmp_path / "runs" / "s" / "results.json").read_text())
+    assert len(every["comparisons"]) == 3
+    assert every["rows"] == found["rows"]
+    (again,) = (one for one in every["comparisons"] if (one["other"], one["arm"]) == ("greedy", "vote"))
+    assert again == named | {"p_holm": again["p_holm"]}
+    assert again["p_holm"] > named["p_holm"], "corrected over all pairs"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

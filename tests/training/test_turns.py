@@ -13,7 +13,8 @@ from understudy.methods.socratic import Socratic
 from understudy.sampling.pool import StudyPool
 from understudy.studies.jobs.student import make_examples
 from understudy.training.batches import Tokens, collate, encode, join_turns, loss
-from understudy.training.options import StudentOptions
+from understudy.training.loop import train
+from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
 
 STEPS = tuple(Step(f"She has {i + 4}.", f"How many after day {i}?") for i in range(3))
@@ -62,6 +63,25 @@ def test_every_reply_has_the_same_loss_in_the_joined_sequence_as_alone(student, 
         len(alone) - len(joined)
     )
     assert sum(map(len, joined)) < sum(map(len, alone)) / 1.5, "the question is read once"
+
+
+@pytest.mark.parametrize(("method", "role", "turns"), [(Socratic(), "solver", 4), (SciCoT(), "answer", 1)])
+def test_without_the_option_every_turn_is_an_example_and_what_has_one_turn_is_trained_the_same(tmp_path, method, role, turns):
+    examples = made(method, role)
+    given = {"student": StudentOptions(hidden=32, layers=1, heads=2), "seed": 0}
+    texts = ["".join(segment.text for segment in e.segments) for e in examples]
+    joined, apart = (
+        train(
+            examples,
+            options=TrainingOptions(steps=1, batch_size=1, checks=1, join_turns=join),
+            out=tmp_path / str(join),
+            vocabulary=texts,
+            **given,
+        )
+        for join in (True, False)
+    )
+    assert (joined.examples, apart.examples) == (1, turns)
+    assert (joined.losses == apart.losses) == (turns == 1)
 
 
 def test_a_solver_that_sees_the_last_answer_only_and_two_stages_stay_as_they_are(student):

@@ -24,7 +24,7 @@ class AnswerFirst:
     """The student learns to answer first and to explain afterwards; asked, it only answers."""
 
     max_tokens: int = 32
-    """Limit of an answer (32: as answer_only's)."""
+    """Limit of an answer (32 is ours: as answer_only's)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; an answer that comes first has nothing to point at, so numbers stay plain."""
 

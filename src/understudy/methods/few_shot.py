@@ -23,7 +23,7 @@ class FewShot:
     chain: bool = True
     """Exemplars with their rationales (the paper's chain-of-thought prompting)."""
     max_tokens: int = 256
-    """Limit of a reply (256: as scotd's)."""
+    """Limit of a reply (256 is ours: as scotd's)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

@@ -35,7 +35,7 @@ class Rationalise:
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
     """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
     max_tokens: int = 256
-    """Limit of a reply (256: as scotd's)."""
+    """Limit of a reply (256 is ours: as scotd's)."""
     format: Format = field(default_factory=Format)
     """How prompts are written."""
 

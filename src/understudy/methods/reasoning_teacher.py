@@ -29,7 +29,7 @@ class ReasoningTeacher:
     delimiter: str = " ###"
     """Ends the question in raw text, for decoders; encoder-decoders take "" (src/data/format.py of the authors' code)."""
     max_tokens: int = 256
-    """Limit of a reply (256: as scotd's; the paper's teacher 128, students up to 512 and 1024)."""
+    """Limit of a reply (256 is ours: as scotd's; the paper's teacher 128, students up to 512 and 1024)."""
     format: Format = field(default_factory=Format)
     """Raw text or messages; numbers stay plain."""
 

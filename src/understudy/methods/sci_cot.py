@@ -52,9 +52,9 @@ class SciCoT:
     """Which answer stage 2 learns: the data set's (MM-CoT), or what the chains state (after rationales of stage 1: most of
     them)."""
     max_tokens: int = 256
-    """Limit of a rationale (256: as scotd's; MM-CoT 512)."""
+    """Limit of a rationale (256 is ours: as scotd's; MM-CoT 512)."""
     answer_tokens: int = 32
-    """Limit of an answer (32: as answer_only's; MM-CoT 64)."""
+    """Limit of an answer (32 is ours: as answer_only's; MM-CoT 64)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; rationales are words, so numbers stay plain."""
 

@@ -29,7 +29,7 @@ class StepByStep:
     label: Literal["gold", "teacher"] = "gold"
     """Which answer is taught (``gt``, the default, and ``llm`` in the authors' run.py)."""
     max_tokens: int = 32
-    """Limit of an answer (32: as answer_only's; 64 in the authors' run.py)."""
+    """Limit of an answer (32 is ours: as answer_only's; 64 in the authors' run.py)."""
     format: Format = field(default_factory=Format)
     """How prompts are written; a rationale of its own has no answer to point at, so numbers stay plain."""
 

@@ -32,7 +32,7 @@ class ZeroShot:
     chain: bool = True
     """Think before answering (the paper's zero-shot-CoT)."""
     max_tokens: int = 256
-    """Limit of a rationale (256: as scotd's; max_length_cot 128 in main.py of the authors' code)."""
+    """Limit of a rationale (256 is ours: as scotd's; max_length_cot 128 in main.py of the authors' code)."""
     answer_tokens: int = 32
     """Limit of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: Format = field(default_factory=Format)

@@ -56,7 +56,7 @@ class Teacher:
     """Options of ``method``."""
     prompts: str | None = None
     """A directory with prompts of your own, which take the place of the house's of the same names (docs/prompts.md); relative to
-    the study file. Without it the house's alone are used."""
+    the study file. None is ours: the house's are used."""
     slip: float = 0.05
     """procedural: chance of a wrong result in a step."""
     misread: float = 0.5
