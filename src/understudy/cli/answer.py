@@ -24,6 +24,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--choice", action="append", default=[], metavar="TEXT", help="an answer option, once per option, in order")
     made.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
     made.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
+    made.add_argument("--beams", type=int, default=1, help="of a beam search (default: 1, greedy)")
+    made.add_argument("--calculator", action="store_true", help="fill in the values of GSM8K's marks while it writes")
     made.add_argument("--seed", type=int, default=0, help="of the sampled chains")
     made.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file that adds the student's method")
     made.add_argument("--json", action="store_true", help="the solutions and the answer as JSON")
@@ -40,6 +42,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
         choices=arguments.choice,
         votes=arguments.votes,
         temperature=arguments.temperature,
+        beams=arguments.beams,
+        calculator=arguments.calculator,
         seed=arguments.seed,
         plugins=arguments.plugin,
     )

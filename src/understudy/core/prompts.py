@@ -1,4 +1,4 @@
-"""Teachers' prompts in plain text files by method, purpose and subject: ``methods/prompts/socratic-decompose-maths.txt``.
+"""Teachers' prompts in plain text files by method, purpose and subject: ``methods/prompts/decompose-questions-maths.txt``.
 
     # Lines at the top that begin with "#" say where the idea is from; they are not sent.
     Split the problem into sub-questions ...
@@ -42,18 +42,16 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
     Raises StudyError where ``own`` is no directory, or has a prompt whose name none of ours has, that is not UTF-8, or whose fields
     are not those of ours.
     """
-    found = {
-        file.name.removesuffix(".txt"): file.read_text("utf-8")
-        for file in files("understudy.methods").joinpath("prompts").iterdir()
-        if file.name.startswith(f"{method}-") and file.name.endswith(".txt")
-    }
+    ours = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
+    found = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
     if own is not None:
         if not own.is_dir():
             raise StudyError(f"teacher.prompts: there is no directory {own}")
-        for path in sorted(own.glob(f"{method}-*.txt")):
-            if path.stem not in found:
-                raise StudyError(f"{path}: method {method!r} has no prompt of that name{nearest(path.stem, list(found))}")
-            found[path.stem] = _own(path, like=found[path.stem])
+        for path in sorted(own.glob("*.txt")):
+            if path.stem not in ours:
+                raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, list(ours))}")
+            if path.stem in found:
+                found[path.stem] = _own(path, like=found[path.stem])
     return dict(sorted(found.items()))
 
 

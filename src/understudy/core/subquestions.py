@@ -109,8 +109,8 @@ def written(steps: Sequence[Step]) -> str:
 
 def steps_of(chain: Chain) -> tuple[Step, ...]:
     """The steps of a chain with their sub-questions: as it carries them, or as it is written; () where it has none."""
-    if chain.steps and all(step.question for step in chain.steps):
-        return chain.steps
+    if chain.steps:
+        return chain.steps if all(step.question for step in chain.steps) else ()
     # The rationale ends where the answer was found, which may be inside the last pair ("A3: 5").
     return read(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
 

@@ -72,7 +72,7 @@ class Decompose:
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         ways = {"decompose": self._decomposed, "answer": self._answered, "backfill": self._filled_in}
         chain = yield from ways[self.mode](problem, path, pool)
-        return (yield from self._judged(problem, chain, pool)) if self.feedback and chain.steps else chain
+        return (yield from self._judged(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
@@ -97,7 +97,9 @@ class Decompose:
         reply = _opened("A1:", (yield self._call("teacher", problem, prompt)))
         said = answers_for(_said(reply), len(asked))
         steps = tuple(Step(answer, question) for question, answer in zip(asked, said, strict=False))
-        return _with(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
+        chain = _with(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
+        # A step without a question says that the text was read and its pairs refused: some question has no answer.
+        return chain if steps else replace(chain, steps=(Step(one_line(chain.rationale)),))
 
     def _filled_in(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":

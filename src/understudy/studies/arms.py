@@ -94,7 +94,8 @@ def plan_arm(shared: Shared, arm: Arm, add: Add) -> ArmPlan:
             for part in (part for part in method.swaps if cast[part] != "gold"):
                 label = f"{arm.name}{suffix}, {split}, gold {part}"
                 swapped = {**cast, part: "gold"}
-                gold[seed][part] = _answers(shared, arm, method, own, seed, label, split, swapped, selection, add)
+                if set(swapped.values()) != {"gold"}:
+                    gold[seed][part] = _answers(shared, arm, method, own, seed, label, split, swapped, selection, add, swapped=True)
     return ArmPlan(arm, selection, students, answers, gold)
 
 
@@ -149,8 +150,11 @@ def _answers(  # noqa: PLR0917
     cast: Mapping[str, str],
     selection: str | None,
     add: Add,
+    *,
+    swapped: bool = False,
 ) -> str:
-    """The answers of the arm to ``split``, its parts played as ``cast`` says."""
+    """The answers of the arm to ``split``, its parts played as ``cast`` says. ``swapped``: gold is the report's question, not the
+    arm's."""
     study, parts = shared.study, parts_of(method)
     arguments: dict[str, Any] = _asked(study, arm, method) | {
         "split": split,
@@ -158,6 +162,7 @@ def _answers(  # noqa: PLR0917
         "seed": seed,
         "decoding": plain(arm.decode.decoding),
         "exemplars": shared.exemplars,
+        "swapped": swapped,
         "cast": {part: {"model": model, "role": parts[part]} for part, model in cast.items()},
     }
     needs: dict[str, str] = {"problems": shared.problems}

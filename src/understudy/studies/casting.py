@@ -69,8 +69,9 @@ def check_roles(arm: Arm, method: Any) -> None:
         if name not in known:
             has = f"{nearest(name, known)} (it has: {', '.join(known)})"
             raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{has}")
-        if role.model == "gold" and not isinstance(method, Parted):
-            raise StudyError(f'{where}.model = "gold": method {arm.method!r} has one turn, gold there would be the answer itself')
+        named = [name, *(part for part, whose in parts.items() if whose == name)]
+        if role.model == "gold" and not (isinstance(method, Parted) and set(named) & set(method.swaps)):
+            raise StudyError(f'{where}.model = "gold": gold there would be the answer itself, so there is nothing to measure')
         trained = trained_roles(arm, method)
         if (role.student or role.training) and name not in trained:
             raise StudyError(f"{where}: student and training are for a role that is trained here ({', '.join(trained) or 'none'})")

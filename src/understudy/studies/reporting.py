@@ -34,11 +34,9 @@ from understudy.evaluation.statistics import above, accuracy_interval, holm, pai
 from understudy.reports.data import Comparison, Curve, Group, Perplexity, ReportData, Selected, Summary, Votes
 from understudy.studies.attribution import attributions, first_wrong_steps
 from understudy.studies.cache import read_manifest, write_json
-from understudy.studies.casting import student_of_role, trained_roles, training_of_role
-from understudy.studies.options import Arm
 from understudy.studies.scores import Run, Scored, answered, correctness, read_seen, rows_of, score
 from understudy.studies.story import tell_story
-from understudy.studies.study import Study, file_name
+from understudy.studies.study import file_name
 
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
@@ -309,15 +307,17 @@ def _teacher(run: Run) -> dict[str, Any]:
     }
 
 
-def _checks(study: Study, arm: Arm) -> int:
-    return max(training_of_role(study, arm, role).checks for role in trained_roles(arm, study.method(arm)))
+def _arguments(run: Run, arm: str) -> list[Mapping[str, Any]]:
+    """What the arm's students of the first seed were made with, by role; [] where it trains none."""
+    stages = next(iter(run.students(arm).values()), {}).values()
+    return [read_manifest(stage)["inputs"]["arguments"] for stage in stages]
 
 
 def _notes(run: Run, everything: All) -> Iterator[str]:
     study = run.study
-    by_arm = {arm.name: (arm, trained_roles(arm, study.method(arm))) for arm in study.arms}
-    trained = [name for name, (_, roles) in by_arm.items() if roles]
-    scratch = [n for n in trained if any(student_of_role(study, by_arm[n][0], r).checkpoint is None for r in by_arm[n][1])]
+    made = {arm.name: found for arm in study.arms if (found := _arguments(run, arm.name))}
+    trained = list(made)
+    scratch = [name for name, found in made.items() if any(a["student"]["checkpoint"] is None for a in found)]
     if scratch:
         which = "The students" if len(scratch) == len(trained) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
@@ -330,14 +330,18 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
-    chosen = [n for n in trained if len(study.method(by_arm[n][0]).roles) == 1 and _checks(study, by_arm[n][0]) > 1]
+    chosen = [name for name, found in made.items() if len(found) == 1 and found[0]["training"]["checks"] > 1]
     which = "" if len(chosen) == len(trained) else f", those of {', '.join(n for n in trained if n not in chosen)} the last ones"
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}{which}" if chosen else "checkpoints are the last ones"
     yield f"Problems: train {sizes['train']:,}; {kept}; tested on {held}."
     for name in trained:
-        if by_arm[name][0].fraction < 1:
+        fraction = run.arms[name].fraction
+        if fraction < 1:
             n = len(json.loads((run.selection(name) / "problems.json").read_text(encoding="utf-8")))
-            yield f"{name} learns from {n:,} of the training problems (fraction {by_arm[name][0].fraction:g})."
+            yield f"{name} learns from {n:,} of the training problems (fraction {fraction:g})."
+    for arm in study.arms:
+        if any(read_manifest(path)["says"]["asked"] == 0 for seeds in run.gold(arm.name).values() for path in seeds.values()):
+            yield f"Whose errors those of {arm.name} are is not known: the data set has no working that could take a part's place."
     if study.check != "answer":
         yield f"Answers are judged by the check {study.check}: the teacher's, those that choose checkpoints, and the students'."
     overlap = json.loads((run.shared("problems") / "overlap.json").read_text(encoding="utf-8"))

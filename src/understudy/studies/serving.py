@@ -38,6 +38,8 @@ def ask_student(
     choices: Sequence[str] = (),
     votes: int = 1,
     temperature: float | None = None,
+    beams: int = 1,
+    calculator: bool = False,
     seed: int = 0,
     plugins: Sequence[str | Path] = (),
 ) -> Answered:
@@ -52,9 +54,11 @@ def ask_student(
         load(Path(plugin))
     card = read_card(Path(student))
     method = card.make_method()
+    if getattr(method, "in_context", 0):
+        raise StudyError(f"{student}: before each question it is shown training chains (in_context), which are not with it")
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
     try:
-        decode = Decode(votes=votes, temperature=temperature)
+        decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
     except ValueError as error:
         raise StudyError(str(error)) from None
     problem = Problem("question", question, card.kind, choices=tuple(choices))

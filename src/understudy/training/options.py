@@ -146,6 +146,8 @@ class TrainingOptions:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
         if self.tokens < 0:
             raise ValueError(f"tokens = {self.tokens}: 0 (steps decides) or more")
+        if self.budget == "total" and not self.tokens:
+            raise ValueError('budget = "total": it is of tokens; give tokens, and leave steps out')
         if self.steps is not None and self.tokens:
             raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: one of them decides how long; leave the other out")
         if self.micro_batch < 0:

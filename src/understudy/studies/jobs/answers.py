@@ -34,7 +34,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     problems = [p for p in known if p.split == arguments["split"]]
     asked, workings = problems, dict[str, tuple[Problem, Chain]]()
     if any(player["model"] == "gold" for player in arguments["cast"].values()):
-        workings = _workings(method, problems)
+        workings = _workings(method, problems, asked_for=not arguments["swapped"])
         asked = [p for p in problems if p.id in workings]
     started = time.perf_counter()
     engines = _engines(method, needs, arguments, workings)
@@ -111,14 +111,15 @@ def _name(player: Mapping[str, Any]) -> str:
     return f"{player['model']} {player['role'] if player['model'] == 'trained' else player.get('checkpoint', '')}"
 
 
-def _workings(method: Method, problems: Sequence[Problem]) -> dict[str, tuple[Problem, Chain]]:
-    """The problems whose data set has a working that the method can take the place of a part from."""
+def _workings(method: Method, problems: Sequence[Problem], *, asked_for: bool) -> dict[str, tuple[Problem, Chain]]:
+    """The problems whose data set has a working that can take the place of a part. That there is none is an error only where the
+    arm ``asked_for`` gold: the report's attribution is left out then."""
     written = method if isinstance(method, Choosy) else method.format  # type: ignore[attr-defined]
     found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(written, p, chain)}
-    if problems and not found:
+    if problems and not found and asked_for:
         raise StudyError(
-            f'model = "gold": none of the {len(problems)} problems of {problems[0].split!r} has a working of its own '
-            "(meta.rationale, meta.subquestions)"
+            f'model = "gold": none of the {len(problems)} problems of {problems[0].split!r} has a working of its own that the '
+            "method can take (meta.rationale; meta.subquestions with answers)"
         )
     return found
 
