@@ -36,7 +36,7 @@ name = "soc"
 method = "socratic"
 options = { max_steps = 6, max_tokens = 12 }
 [[arms]]
-name = "both gold"
+name = "gold asks"
 method = "socratic"
 options = { max_steps = 6, max_tokens = 12 }
 roles.decomposer = { model = "gold" }
@@ -72,16 +72,14 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
         ("sci", "rationale"),
         ("soc", "decomposer"),
         ("soc", "solver"),
-        ("both gold", "solver"),
-    ]
+    ], "gold in both parts would only say the gold answer"
     for found in report["attributions"]:
         assert found["n"] == 8
         assert found["with_gold"] == pytest.approx(found["accuracy"] + found["difference"])
         assert 0 <= found["mended"] <= found["wrong"]
-    assert report["attributions"][-1]["with_gold"] == 1.0, "gold questions and gold answers end in the gold answer"
     rows = {row["arm"]: row for row in report["rows"]}
     assert rows["sci"]["calls_per_answer"] == 2
-    assert rows["both gold"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"
+    assert rows["gold asks"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"
     assert rows["sci"]["read_per_answer"] > 2 * 10
     page = (ran / "runs" / "s" / "report.html").read_text()
     assert "Whose errors" in page
@@ -95,7 +93,7 @@ def test_students_of_two_roles_are_asked_together_and_one_alone_says_who_is_miss
         "sci-answer",
         "soc-decomposer",
         "soc-solver",
-        "both-gold",
+        "gold-asks",
     }
     question = "Is a cat heavier than a dog?"
     one = understudy("answer", "runs/s/students/sci-answer", question, cwd=ran)
@@ -157,3 +155,24 @@ def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_t
         assert "/v1" in found["role_models"][teacher]
         assert len(set(found["role_models"].values())) == 2
         assert found["errors"] == 0
+
+
+def test_data_without_a_working_of_its_own_has_a_report_without_attribution_and_says_so(tmp_path):
+    splits = ["train"] * 8 + ["dev"] * 2 + ["test"] * 4
+    rows = [{"id": str(i), "question": f"Is {i} odd?", "answer": ["no", "yes"][i % 2], "split": s} for i, s in enumerate(splits)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chains = [{"problem": r["id"], "text": f"Two parts. So the answer is: {r['answer']}"} for r in rows if r["split"] == "train"]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(chain) + "\n" for chain in chains))
+    head = STUDY.partition("[[arms]]")[0].replace(
+        '"TASK"\ntrain = 24\ndev = 8\ntest = 8', '"files"\npath = "q.jsonl"\nkind = "yes_no"'
+    )
+    head = head.replace('method = "decompose"\nsamples = 2', 'engine = "recorded"\nchains = ["c.jsonl"]')
+    (tmp_path / "s.toml").write_text(head + '[[arms]]\nname = "sci"\nmethod = "sci_cot"\noptions = { max_tokens = 20 }\n')
+    done = understudy("run", "s.toml", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
+    report = json.loads((tmp_path / "runs" / "s" / "results.json").read_text())
+    assert report["attributions"] == []
+    assert any("Whose errors those of sci are is not known" in note for note in report["notes"])
+    wanted = understudy("run", "s.toml", "--set", "arms.0.roles.rationale.model=gold", cwd=tmp_path)
+    assert wanted.code == 2
+    assert "none of the 4 problems of 'test' has a working of its own" in wanted.err

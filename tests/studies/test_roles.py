@@ -111,7 +111,11 @@ def test_what_cannot_be_is_refused_by_name(plan, override, says):
 
 def test_gold_in_every_part_or_in_a_part_with_settings_of_its_own_is_refused(plan):
     with pytest.raises(StudyError, match="gold plays every part, so there is nothing to measure"):
-        plan("arms.0.roles.rationale.model=gold", "arms.0.roles.answer.model=gold")
+        plan("arms.1.roles.decomposer.model=gold", "arms.1.roles.solver.model=gold")
+    with pytest.raises(StudyError, match=r"roles.answer.model = \"gold\": gold there would be the answer itself"):
+        plan("arms.0.roles.answer.model=gold")
+    with pytest.raises(StudyError, match='budget = "total": it is of tokens'):
+        plan("arms.0.training.steps=3", "arms.0.training.budget=total")
     with pytest.raises(StudyError, match=r"student and training are for a role that is trained here \(answer\)"):
         plan("arms.0.roles.rationale.model=gold", "arms.0.roles.rationale.student.hidden=64")
 
@@ -132,7 +136,7 @@ def test_own_prompts_are_in_the_key_of_the_chains_and_a_wrong_name_is_refused(pl
     assert after.chains != before
     assert after.stages[after.chains].arguments["prompts"]["decompose-questions-maths"].startswith("Ask!")
     (mine / "decompose-question-maths.txt").write_text("")
-    with pytest.raises(StudyError, match=r"no prompt of that name; did you mean 'decompose-questions-maths'\?"):
+    with pytest.raises(StudyError, match=r"no method has a prompt of that name; did you mean 'decompose-questions-maths'\?"):
         plan("teacher.prompts=mine")
     with pytest.raises(StudyError, match=r"teacher\.prompts: there is no directory"):
         plan("teacher.prompts=yours")
