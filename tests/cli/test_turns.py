@@ -158,13 +158,12 @@ def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_t
 
 
 def test_data_without_a_working_of_its_own_has_a_report_without_attribution_and_says_so(tmp_path):
-    splits = ["train"] * 8 + ["dev"] * 2 + ["test"] * 4
-    rows = [{"id": str(i), "question": f"Is {i} odd?", "answer": ["no", "yes"][i % 2], "split": s} for i, s in enumerate(splits)]
+    rows = [{"id": str(i), "question": f"Is {i} odd?", "answer": ["no", "yes"][i % 2]} for i in range(14)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    chains = [{"problem": r["id"], "text": f"Two parts. So the answer is: {r['answer']}"} for r in rows if r["split"] == "train"]
+    chains = [{"problem_id": r["id"], "text": f"Two parts. So the answer is: {r['answer']}"} for r in rows]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(chain) + "\n" for chain in chains))
     head = STUDY.partition("[[arms]]")[0].replace(
-        '"TASK"\ntrain = 24\ndev = 8\ntest = 8', '"files"\npath = "q.jsonl"\nkind = "yes_no"'
+        '"TASK"\ntrain = 24\ndev = 8\ntest = 8', '"files"\npath = "q.jsonl"\nkind = "yes_no"\nsizes = { dev = 2, test = 4 }'
     )
     head = head.replace('method = "decompose"\nsamples = 2', 'engine = "recorded"\nchains = ["c.jsonl"]')
     (tmp_path / "s.toml").write_text(head + '[[arms]]\nname = "sci"\nmethod = "sci_cot"\noptions = { max_tokens = 20 }\n')

@@ -71,6 +71,7 @@ def first_wrong_steps(run: Run, everything: All) -> Iterator[FirstWrong]:
     """For every arm whose students write equations: where those of the wrong answers to the first split first go wrong."""
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
+        problems = run.of_split(split)
         at: Counter[int] = Counter()
         wrong = holds = without = 0
         for scored in everything[arm, split]:
@@ -78,7 +79,8 @@ def first_wrong_steps(run: Run, everything: All) -> Iterator[FirstWrong]:
                 if scored.outcomes.get(name) is not Outcome.WRONG:
                     continue
                 wrong += 1
-                steps = steps_written(solutions[0].text)
+                one = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
+                steps = steps_written(one.text)
                 if not any(True for step in steps for _ in equations(step)):
                     without += 1
                 elif (place := first_wrong(steps)) is None:
