@@ -137,7 +137,10 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         low = [100 * (points[v].accuracy - points[v].low) for v in have]
         high = [100 * (points[v].high - points[v].accuracy) for v in have]
         bars = [[max(0.0, v) for v in low], [max(0.0, v) for v in high]]
-        axes.errorbar(x, y, yerr=bars, color=colours[arm], marker="o", ms=4, lw=1.6, elinewidth=1, label=_label(arm))
+        # Colours come again where there are many arms: dashes and squares tell them apart.
+        line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
+        look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
+        axes.errorbar(x, y, yerr=bars, label=_label(arm), **look)
     first_new = next((i for i, v in enumerate(values) if v not in trained), None)
     if first_new is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
@@ -222,13 +225,17 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     figure = Figure(figsize=(8.4, 3))
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
     named: set[str] = set()
+    lines: dict[str, str] = {}  # of an arm with two students, the second is dotted
     for curve in data.curves:
-        colour = colours.get(curve.arm, COLOURS[-1])
+        arm = curve.arm if curve.arm in colours else curve.arm.rpartition(" (")[0]  # "arm (role)"
+        colour = colours.get(arm, COLOURS[-1])
+        line = lines.setdefault(curve.arm, "-" if arm not in {name.rpartition(" (")[0] for name in lines} else ":")
         label = _label(curve.arm) if curve.arm not in named else None
         named.add(curve.arm)
         at, loss = _smooth(curve.losses)
-        left.plot(at, loss, color=colour, lw=1.3, alpha=0.9)
-        right.plot([s for s, _ in curve.dev], [100 * v for _, v in curve.dev], color=colour, lw=1.3, marker="o", ms=3, label=label)
+        left.plot(at, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
+        dev = [100 * v for _, v in curve.dev]
+        right.plot([s for s, _ in curve.dev], dev, color=colour, lw=1.3, ls=line, marker="o", ms=3, label=label)
         best = dict(curve.dev).get(curve.best)
         if best is not None:
             right.plot([curve.best], [100 * best], "o", ms=7, mfc="none", mec=colour)
