@@ -9,7 +9,7 @@ from command import SETS, understudy
 
 FIELDS = (
     "arm method model role_models engine precision task split seed decoding extractor n correct wrong undecidable unparsed "
-    "truncated errors accuracy low high tokens_per_answer seconds"
+    "truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
 ).split()
 
 

@@ -85,7 +85,7 @@ def make(
         "qwen2": lambda: Qwen2Config(num_key_value_heads=2, **rope),
         "qwen3": lambda: Qwen3Config(num_key_value_heads=2, head_dim=8, **rope),
         "t5": lambda: T5Config(**t5),
-        "t5-flan": lambda: T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+        "t5-flan": lambda: T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False, dropout_rate=0.0),
     }[family]()
     torch.manual_seed(seed)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
