@@ -1,9 +1,9 @@
 """The equations in reasoning: what is calculated, what it comes to, and which of them is the first that does not hold.
 
     equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, does not hold
-    marked("so 4 + 3 = 7 coins")                          "so 4 + 3 = <<4+3=7>>7 coins"
+    first_wrong(["4 + 3 = 7.", "7 x 2 = 15."])            1
 
-The marks are those of GSM8K (Cobbe et al. 2021, arXiv 2110.14168), which a calculator fills in while a student writes.
+GSM8K's marks (``<<4+3=7>>``, Cobbe et al. 2021, arXiv 2110.14168) are the calculator's and no step of their own.
 """
 
 from __future__ import annotations
