@@ -87,7 +87,7 @@ def test_a_beam_ends_at_its_stop_string_as_generate_ends_it(tmp_path, family):
             text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             assert (reply.text, reply.tokens, len(reply.logprobs)) == (text[: end(text)], len(tokens), len(tokens))
             seen += end(text) is not None
-    assert seen > 3
+    assert seen, "no reply met a stop string (how many do depends on the tokenizer, which is trained anew each time)"
 
 
 def test_what_a_checkpoint_wants_of_generate_beyond_the_model_is_left_out(checkpoint, tmp_path):
