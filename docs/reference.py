@@ -17,8 +17,9 @@ from typing import Any
 
 from understudy.core.prompting import Format
 from understudy.core.registry import METHODS, TASKS, find
+from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
-from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Price, Role, Teacher
+from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Role, Teacher
 from understudy.studies.study import _HEAD as HEAD
 from understudy.studies.study import Study
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
@@ -46,6 +47,7 @@ TABLES = {
     "[exemplars]": Exemplars,
     "[teacher]": Teacher,
     "price": Price,
+    "budget": Budget,
     "[corpus]": Corpus,
     "[student]": StudentOptions,
     "lora": Lora,

@@ -18,6 +18,7 @@ class Kept:
 
     def __init__(self, ledger, log):
         self.ledger, self.log, self.get, self.flush = ledger, log, ledger.get, ledger.flush
+        self.reserve, self.fail = ledger.reserve, ledger.fail
 
     def put(self, key, reply, **about):
         self.ledger.put(key, reply, **about)

@@ -15,7 +15,7 @@ from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.core.errors import StudyError
 from understudy.reports.words import printable
-from understudy.studies.options import Price
+from understudy.sampling.budget import Price
 from understudy.studies.study import load_study
 from understudy.studies.trial import Trial, Tried, try_teacher
 

@@ -7,7 +7,9 @@
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   └── BusyError         another process is writing there
     └── EngineError           a model could not be asked, or its answer is unusable; exit code 1 (3 where the run went on)
-        └── TooLongError      a prompt that leaves no room in the model's context
+        ├── TooLongError      a prompt that leaves no room in the model's context
+        └── UnpaidError       it was refused, or never got there: nothing was paid for
+            └── BudgetError   the budget has no room for it: it was not sent
 
 A message names the file, line, field or option, shows the value, and says what to do.
 """
@@ -45,6 +47,14 @@ class EngineError(UnderstudyError):
 
 class TooLongError(EngineError):
     """A prompt leaves no room for a reply in the model's context. A flow whose models wrote most of it counts it as cut off."""
+
+
+class UnpaidError(EngineError):
+    """A request was refused, or never got there: it cost nothing."""
+
+
+class BudgetError(UnpaidError):
+    """A request was not sent: the budget has no room for it. It ends its own flow; those whose replies are stored go on."""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

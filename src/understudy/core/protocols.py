@@ -154,10 +154,18 @@ class ReplyStore(Protocol):
 
     def get(self, key: str) -> Reply | None: ...
 
+    def reserve(self, key: str, *, engine: str, request: Request) -> bool:
+        """Note that the request is about to go out over a network; it is sent when `flush` has returned. False where a budget has no
+        room for it. `put` or `fail` says what became of it."""
+
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
         """Accept the reply; it is durable at the latest when `flush` returns (group commit)."""
 
-    def flush(self) -> None: ...
+    def fail(self, key: str, error: EngineError) -> None:
+        """A request that was reserved got no reply."""
+
+    def flush(self) -> None:
+        """All that the store was told is durable when this returns. Called from a thread beside that of the other calls, too."""
 
 
 class Progress(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run
-from understudy.core.errors import EngineError
+from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
 from understudy.core.values import digest
 
@@ -23,11 +23,13 @@ Flows = Iterable[tuple[Path, Flow[T]]]
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A flow that ended: its ``value``, or the ``error`` that ended it (and then ``value`` is None)."""
+    """A flow that ended: its ``value``, or the ``error`` that ended it (and then ``value`` is None). ``unasked``: the error is that
+    the budget had no room for what it asked."""
 
     path: Path
     value: T | None
     error: str | None = None
+    unasked: bool = False
 
 
 def fold_of(problem: str, folds: int) -> int:
@@ -114,8 +116,11 @@ class Board(Generic[T]):
     def answered(self, order: Order, reply: Reply | EngineError) -> None:
         """Keep the reply, and let those go on who waited for it."""
         del self.orders[order.key]
-        if self.store is not None and isinstance(reply, Reply):
-            self.store.put(order.key, reply, engine=order.engine.identity, request=order.request, seed=self.seed)
+        if self.store is not None:
+            if isinstance(reply, Reply):
+                self.store.put(order.key, reply, engine=order.engine.identity, request=order.request, seed=self.seed)
+            else:
+                self.store.fail(order.key, reply)
         for live, place in order.waiters:
             live.replies[place] = reply
             live.missing -= 1
@@ -141,7 +146,7 @@ class Board(Generic[T]):
                 self._end(Done(live.path, end.value), live)
                 return
             except EngineError as error:
-                self._end(Done(live.path, None, str(error)), live)
+                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError)), live)
                 return
             live.single = not isinstance(asks, list)
             listed: list[Ask] = asks if isinstance(asks, list) else [asks]

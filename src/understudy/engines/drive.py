@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from understudy.core.asks import Decoding, Reply
-from understudy.core.errors import EngineError
+from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
 from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
@@ -72,6 +72,10 @@ async def adrive(
     """`drive` over network engines: at most ``concurrency`` requests at once, no barrier between them. Local engines among them
     work at the same time, in threads; an engine that is both is asked over the network.
 
+    A request over the network is reserved in the store and sent when that is durable; those that come together are one commit.
+    Where the store has no room for one and none is under way that could give some back, no further one is sent: flows that ask for
+    one end with a BudgetError, those whose replies are in the store go on.
+
     An ask that fails with EngineError fails its own flow only; what a local engine raises for all it serves is raised here.
     Cancelling ends all requests, and a local engine's work with its next reply; what came is in the store.
     """
@@ -100,29 +104,69 @@ async def adrive(
 
 
 class _Requests:
-    """Requests under way over the network. What is to be done when one is answered is put into ``arrived``."""
+    """Requests over the network. What is to be done when one is answered is put into ``arrived``.
+
+    ``reserved``: those of the next commit; ``under_way``: how many are reserved or sent, and not answered.
+    """
 
     def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]]) -> None:
         self.board, self.arrived = board, arrived
         self.tasks: set[asyncio.Task[Reply]] = set()
+        self.reserved: list[Order] = []
+        self.under_way = 0
+        self.committing: asyncio.Task[None] | None = None
+        self.spent = False
 
     def waiting(self) -> int:
         """How many orders are put to network engines and not sent yet."""
         return sum(len(queue) for at, queue in self.board.queues.items() if self.board.remote(at))
 
     def start(self, concurrency: int) -> None:
-        while len(self.tasks) < concurrency and self.waiting():
-            order = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len).popleft()
-            assert isinstance(order.engine, AsyncEngine)
-            task = asyncio.ensure_future(order.engine.reply(order.request))
-            self.tasks.add(task)
-            _when_done(task, self.arrived, partial(self._answered, order, task))
+        while self.under_way < concurrency and self.waiting():
+            queue = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len)
+            order, store = queue[0], self.board.store
+            fits = store is None or store.reserve(order.key, engine=order.engine.identity, request=order.request)
+            if not fits and self.under_way and not self.spent:
+                break  # one that ends may take less than was set aside for it
+            queue.popleft()
+            if not fits or self.spent:
+                self.spent = True
+                self.board.answered(order, BudgetError("the budget has no room for it: it was not asked"))
+                continue
+            self.under_way += 1
+            if store is None:
+                self._send(order)
+            else:
+                self.reserved.append(order)
+        if self.reserved and (self.committing is None or self.committing.done()):
+            self.committing = asyncio.ensure_future(self._commit())
+            _when_done(self.committing, self.arrived, self.committing.result)
+
+    async def _commit(self) -> None:
+        """Send what is reserved as soon as that is durable. What comes meanwhile is the next group: a commit takes as long as it
+        takes, so the slower it is, the more it holds."""
+        assert self.board.store is not None
+        while self.reserved:
+            group, self.reserved = self.reserved, []
+            await asyncio.to_thread(self.board.store.flush)
+            for order in group:
+                self._send(order)
+
+    def _send(self, order: Order) -> None:
+        assert isinstance(order.engine, AsyncEngine)
+        task = asyncio.ensure_future(order.engine.reply(order.request))
+        self.tasks.add(task)
+        _when_done(task, self.arrived, partial(self._answered, order, task))
 
     def _answered(self, order: Order, task: asyncio.Task[Reply]) -> None:
         self.tasks.discard(task)
+        self.under_way -= 1
         self.board.answered(order, _outcome(task))
 
     async def close(self) -> None:
+        if self.committing is not None:
+            self.committing.cancel()
+            await asyncio.gather(self.committing, return_exceptions=True)
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -47,7 +47,7 @@ def ended(
             async for done in asked:
                 found.append(done)
                 on_end(done)
-                if len(found) == HOPELESS and all(d.value is None for d in found):
+                if len(found) == HOPELESS and all(d.value is None and not d.unasked for d in found):
                     return
 
     asyncio.run(ask())

@@ -1,76 +1,96 @@
-"""The ledger: every reply that was paid for, in one SQLite file, durable by group commit.
+"""The ledger: every request that may cost something and every reply that came, in one SQLite file, durable by group commit.
 
-A reply counts as received when its group is committed: after at most 10 ms or 256 replies, or at `flush`. WAL with
-``synchronous=FULL``: NORMAL survives kill -9 and loses committed rows at power loss (sqlite.org/pragma.html#pragma_synchronous).
+A request over a network is noted with what it may take at the most (`reserve`), and sent once that is committed; so whatever
+happens, no more was asked for than the ledger says. Its reply counts as received when its group is committed: after at most
+10 ms or 256 replies, or at `flush`. WAL with ``synchronous=FULL``: NORMAL survives kill -9 and loses committed rows at power loss
+(sqlite.org/pragma.html#pragma_synchronous).
 
 One writer: a lock on the file beside it tells a second one so. Readers need no lock.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from understudy.core.asks import Reply, Request
-from understudy.core.errors import BusyError, DataError
+from understudy.core.errors import DataError, EngineError, UnpaidError
+from understudy.sampling.budget import Budget, Price, Spend, worst
+from understudy.sampling.database import connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
 WINDOW = 0.010
 """Seconds from the first reply of a group to its commit at most."""
 
-
-def _first(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        """CREATE TABLE replies (
-            key TEXT PRIMARY KEY, engine TEXT NOT NULL, request TEXT NOT NULL, path INTEGER NOT NULL, attempt INTEGER NOT NULL,
-            seed INTEGER NOT NULL, problem TEXT, role TEXT NOT NULL, reply TEXT NOT NULL, at REAL NOT NULL
-        ) WITHOUT ROWID"""
-    )
+_INTENT = "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)"
+_REPLY = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SETTLE = "UPDATE intents SET read = ?, written = ?, money = ?, outcome = ?, error = ?, ended = ? WHERE number = ?"
 
 
-MIGRATIONS = (_first,)
-"""Schema history: the n-th brings a ledger of version n to version n + 1."""
+@dataclass
+class _Group:
+    """Rows of one transaction."""
+
+    intents: list[tuple[Any, ...]] = field(default_factory=list)
+    settled: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.intents or self.settled or self.rows)
+
+    def before(self, later: _Group) -> _Group:
+        """Both as one."""
+        return _Group(
+            self.intents + later.intents,
+            self.settled + later.settled,
+            later.rows | self.rows,  # the first reply of a key stays
+            later.replies | self.replies,
+        )
 
 
 class Ledger:
-    """A `ReplyStore` in the file ``path``; use it as a context, or `close` it.
+    """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget``: of the requests that it is
+    told of from now on, and of earlier ones that had no price.
 
     Raises BusyError where another process writes there, DataError where the file is no ledger or of a later version.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._lock: IO[str] | None = _lock(self.path)
+    def __init__(self, path: str | Path, *, price: Price | None = None, budget: Budget | None = None) -> None:
+        self.path, self.price, self.budget = Path(path), price, budget
+        self._lock: IO[str] | None = lock(self.path)
         try:
-            self._connection = _connect(self.path)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            _migrate(self._connection, self.path)
+            self._connection = connect(self.path)
+            prepare(self._connection, self.path)
+            self._connection.execute("UPDATE intents SET outcome = 'lost', ended = ? WHERE outcome IS NULL", (time.time(),))
+            # A reader of its own: what is asked for does not wait for a commit.
+            self._begin(connect(self.path, readonly=True), readonly=False)
         except BaseException:
-            _close(self._lock)
+            unlock(self._lock)
             raise
-        self._begin(readonly=False)
         self._committer = threading.Thread(target=self._commit_groups, name=f"commits to {self.path.name}", daemon=True)
         self._committer.start()
 
-    def _begin(self, *, readonly: bool) -> None:
-        self._readonly = readonly
-        self._group: dict[str, tuple[object, ...]] = {}
-        self._fresh: dict[str, Reply] = {}
-        self._guard = threading.RLock()
+    def _begin(self, reader: sqlite3.Connection, *, readonly: bool) -> None:
+        self._reader, self._readonly = reader, readonly
+        self._group, self._committing = _Group(), _Group()
+        self._open: dict[str, tuple[int, Spend]] = {}
+        self._guard, self._writing = threading.Lock(), threading.Lock()
         self._filled = threading.Event()
         self._closed = False
         self._failed: OSError | None = None
+        self.spent, self._number = Spend(), 0
+        if not readonly:
+            self.spent = spent(reader, self.price)
+            self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
 
     @classmethod
     def open(cls, path: str | Path, *, readonly: bool) -> Ledger:
@@ -78,22 +98,41 @@ class Ledger:
         if not readonly:
             return cls(path)
         self = cls.__new__(cls)
-        self.path = Path(path)
+        self.path, self.price, self.budget = Path(path), None, None
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no ledger")
         self._lock = None
-        self._connection = _connect(self.path, readonly=True)
-        _check_version(self._connection, self.path)
-        self._begin(readonly=True)
+        reader = connect(self.path, readonly=True)
+        version_of(reader, self.path)
+        self._begin(reader, readonly=True)
         return self
 
     def get(self, key: str) -> Reply | None:
         """The reply under ``key``, None where there is none."""
         with self._guard:
-            if key in self._fresh:
-                return self._fresh[key]
-            row = self._connection.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+            for group in (self._committing, self._group):
+                if key in group.replies:
+                    return group.replies[key]
+            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
         return None if row is None else _reply(row[0])
+
+    def reserve(self, key: str, *, engine: str, request: Request) -> bool:
+        """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
+
+        Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
+        """
+        most = worst(request, self.price)
+        money = most.money if self.price else None
+        about = request.ask.about.problem if request.ask.about else None
+        with self._guard:
+            if self.budget is not None and not self.budget.holds(self.spent + most):
+                return False
+            self._number += 1
+            said = (self._number, key, engine, about, request.ask.role, request.path, request.attempt, time.time())
+            self._group.intents.append((*said, most.read, most.written, money))
+            self._open[key] = self._number, most
+            self.spent += most
+        return True
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply."""
@@ -104,26 +143,56 @@ class Ledger:
         with self._guard:
             if self._failed is not None:
                 raise self._failed
-            self._group.setdefault(key, row)
-            self._fresh.setdefault(key, reply)
-            if len(self._group) >= GROUP:
-                self.flush()
+            if key not in self._committing.rows:
+                self._group.rows.setdefault(key, row)
+                self._group.replies.setdefault(key, reply)
+            self._settle(key, "reply", reply.prompt_tokens, reply.tokens)
+            full = len(self._group.rows) >= GROUP
+        if full:
+            self.flush()
         self._filled.set()
 
-    def flush(self) -> None:
-        """Commit what was put: when this returns, it survives kill -9 and power loss. Raises OSError where the disk is full."""
+    def fail(self, key: str, error: EngineError) -> None:
+        """The request under ``key`` got no reply: it counts as what was set aside, or as nothing where the endpoint refused it."""
         with self._guard:
-            if self._group:
-                try:
+            if isinstance(error, UnpaidError):
+                self._settle(key, "refused", 0, 0, str(error))
+            else:
+                self._settle(key, "failed", None, None, str(error))
+        self._filled.set()
+
+    def _settle(self, key: str, outcome: str, read: int | None, written: int | None, error: str | None = None) -> None:
+        """What became of a request that was reserved; where a count is not known, it stays what was set aside."""
+        if key not in self._open:
+            return
+        number, most = self._open.pop(key)
+        read, written = most.read if read is None else read, most.written if written is None else written
+        money = self.price.of(read, written) if self.price else None
+        self._group.settled.append((read, written, money, outcome, error, time.time(), number))
+        self.spent += Spend(int(outcome != "refused"), read, written, money or 0.0) - most
+
+    def flush(self) -> None:
+        """Commit all that was noted: when this returns, it survives kill -9 and power loss. Raises OSError where the disk is full."""
+        with self._writing:
+            with self._guard:
+                group = self._committing = self._group
+                self._group = _Group()
+            kept = False
+            try:
+                if group:
                     with self._connection:
                         self._connection.execute("BEGIN IMMEDIATE")
-                        self._connection.executemany(
-                            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._group.values()
-                        )
-                except sqlite3.OperationalError as error:
-                    raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error
-                self._group.clear()
-                self._fresh.clear()
+                        self._connection.executemany(_INTENT, group.intents)
+                        self._connection.executemany(_SETTLE, group.settled)
+                        self._connection.executemany(_REPLY, group.rows.values())
+                kept = True
+            except sqlite3.OperationalError as error:
+                raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error
+            finally:
+                with self._guard:
+                    self._committing = _Group()
+                    if not kept:
+                        self._group = group.before(self._group)
 
     def _commit_groups(self) -> None:
         while True:
@@ -139,12 +208,21 @@ class Ledger:
 
     def count(self) -> int:
         """Replies that are committed."""
-        return int(self._connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        return int(self._reader.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def replies(self) -> Iterator[tuple[str, Reply]]:
         """Every committed (key, reply), by key."""
-        for key, body in self._connection.execute("SELECT key, reply FROM replies ORDER BY key"):
+        for key, body in self._reader.execute("SELECT key, reply FROM replies ORDER BY key"):
             yield key, _reply(body)
+
+    def means(self, engine: str) -> tuple[float, float] | None:
+        """Tokens (read, written) of a reply of ``engine``, on average; None where it gave none that says."""
+        read, written = self._reader.execute(
+            """SELECT avg(json_extract(reply, '$.prompt_tokens')), avg(json_extract(reply, '$.tokens')) FROM replies
+                WHERE engine = ?""",
+            (engine,),
+        ).fetchone()
+        return None if read is None or written is None else (read, written)
 
     def close(self) -> None:
         try:
@@ -152,10 +230,14 @@ class Ledger:
         finally:
             self._closed = True
             self._filled.set()
+            # The reader goes first: the last one to leave tidies up, and may write.
             if not self._readonly:
                 self._committer.join()
-            self._connection.close()
-            _close(self._lock)
+                self._reader.close()
+                self._connection.close()
+            else:
+                self._reader.close()
+            unlock(self._lock)
 
     def __enter__(self) -> Ledger:
         return self
@@ -164,54 +246,17 @@ class Ledger:
         self.close()
 
 
-def _close(lock: IO[str] | None) -> None:
-    if lock is not None:
-        lock.close()
+def spent(reader: sqlite3.Connection, price: Price | None) -> Spend:
+    """What all requests of a ledger count as; those that had no price are counted at ``price``."""
+    per = price or Price(0, 0)
+    found = reader.execute(
+        """SELECT count(*), coalesce(sum(read), 0), coalesce(sum(written), 0),
+            coalesce(sum(coalesce(money, (read * ? + written * ?) / 1e6)), 0.0) FROM intents WHERE outcome IS NOT 'refused'""",
+        (per.input, per.output),
+    ).fetchone()
+    return Spend(*found)
 
 
 def _reply(body: str) -> Reply:
     fields = json.loads(body)
     return Reply(**fields | {"logprobs": tuple(fields["logprobs"])})
-
-
-def _lock(path: Path) -> IO[str]:
-    file = path.with_name(path.name + ".lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "?"
-        file.close()
-        raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
-def _connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise DataError(f"{path}: not a ledger ({error}); move it away, or give another run directory") from None
-    return connection
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        raise DataError(
-            f"{path}: written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); update it"
-        )
-    return version
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    for version in range(_check_version(connection, path), len(MIGRATIONS)):
-        connection.execute("BEGIN IMMEDIATE")
-        MIGRATIONS[version](connection)
-        connection.execute(f"PRAGMA user_version = {version + 1}")
-        connection.execute("COMMIT")

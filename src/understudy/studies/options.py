@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from understudy.core.asks import Decoding
 from understudy.corpus.formats import check_name
+from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 
 _NEEDED = {
@@ -16,24 +17,6 @@ _NEEDED = {
     "url": 'an address, e.g. "http://localhost:8000/v1"',
     "model": "the model's name at its address",
 }
-
-
-@dataclass(frozen=True)
-class Price:
-    """Money for what an endpoint reads and writes, in whatever currency."""
-
-    input: float
-    """Per million tokens that are read: the prompts."""
-    output: float
-    """Per million tokens that are written: the replies."""
-
-    def __post_init__(self) -> None:
-        if self.input < 0 or self.output < 0:
-            raise ValueError(f"input = {self.input}, output = {self.output}: from 0 on")
-
-    def of(self, read: float, written: float) -> float:
-        """What so many tokens cost."""
-        return (read * self.input + written * self.output) / 1e6
 
 
 @dataclass(frozen=True)
@@ -84,6 +67,9 @@ class Teacher:
     """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
     price: Price | None = None
     """endpoint: what tokens cost, ``{ input = 0.5, output = 1.5 }``; ``understudy try`` then says what the run will."""
+    budget: Budget | None = None
+    """endpoint: what the run may spend at the most, ``{ money = 5.0, tokens = 1_000_000, requests = 10_000 }``, over all times that
+    the command is run; the sampling then stops, and what came is the corpus."""
     identity: str | None = None
     """endpoint: what names the model in the ledger; its url and name where it is not given."""
     chains: tuple[str, ...] = ()
@@ -101,6 +87,8 @@ class Teacher:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         if self.format:
             check_name(self.format)
+        if self.budget is not None and self.budget.money is not None and self.price is None:
+            raise ValueError(f"budget.money = {self.budget.money}: price must be given, {{ input = 0.5, output = 1.5 }}")
         needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}
         for name in needs.get(self.engine, ()):
             if not getattr(self, name):

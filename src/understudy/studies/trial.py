@@ -11,8 +11,8 @@ from understudy.core.protocols import silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.corpus.importing import import_chains
+from understudy.sampling.budget import Price
 from understudy.studies.jobs.chains import sample
-from understudy.studies.options import Price
 from understudy.studies.plan import make_plan
 from understudy.studies.preview import load_problems, pool_of
 from understudy.studies.run import make_directory, only_runner

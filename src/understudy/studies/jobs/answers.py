@@ -133,8 +133,15 @@ class _Parted:
     def get(self, key: str) -> Reply | None:
         return self.own.get(key) or self.ledger.get(key)
 
+    def reserve(self, key: str, *, engine: str, request: Request) -> bool:
+        return (self.ledger if engine in self.paid else self.own).reserve(key, engine=engine, request=request)
+
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
         (self.ledger if engine in self.paid else self.own).put(key, reply, engine=engine, request=request, seed=seed)
+
+    def fail(self, key: str, error: EngineError) -> None:
+        self.ledger.fail(key, error)
+        self.own.fail(key, error)
 
     def flush(self) -> None:
         self.own.flush()

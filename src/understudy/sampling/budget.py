@@ -1,0 +1,106 @@
+"""What asking costs: a price, what was spent, what a request may take at the most, and a cap on all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from understudy.core.asks import Call, Prompt, Request
+
+TEMPLATE = 64
+"""Tokens that a server's chat template may put around a prompt (a default system message, the date); of our own choice."""
+BYTES_PER_TOKEN = 4
+"""Of English prose, about: how long a prompt is expected to be, where no reply has told."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Money for what an endpoint reads and writes, in whatever currency."""
+
+    input: float
+    """Per million tokens that are read: the prompts."""
+    output: float
+    """Per million tokens that are written: the replies."""
+
+    def __post_init__(self) -> None:
+        if self.input < 0 or self.output < 0:
+            raise ValueError(f"input = {self.input}, output = {self.output}: from 0 on")
+
+    def of(self, read: float, written: float) -> float:
+        """What so many tokens cost."""
+        return (read * self.input + written * self.output) / 1e6
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 where there was no price)."""
+
+    requests: int = 0
+    read: int = 0
+    written: int = 0
+    money: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.read + self.written
+
+    def __add__(self, other: Spend) -> Spend:
+        return Spend(
+            self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money
+        )
+
+    def __sub__(self, other: Spend) -> Spend:
+        return self + Spend(-other.requests, -other.read, -other.written, -other.money)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A cap on what a run's ledger may ever hold, over all runs of the command; whatever is not given is not capped.
+
+    What a request may take at the most is set aside before it is sent.
+    """
+
+    money: float | None = None
+    """In the currency of ``price``, which must be given then."""
+    tokens: int | None = None
+    """Read and written together."""
+    requests: int | None = None
+    """Whatever became of them: failed ones count too."""
+
+    def __post_init__(self) -> None:
+        for name, given in self._caps():
+            if given <= 0:
+                raise ValueError(f"{name} = {given}: above 0")
+
+    def holds(self, spend: Spend) -> bool:
+        """Whether ``spend`` is within every cap."""
+        return all(getattr(spend, name) <= given * (1 + 1e-9) for name, given in self._caps())
+
+    def told(self, spend: Spend) -> str:
+        """What of each cap is spent, in words."""
+        return ", ".join(f"{amount(getattr(spend, name))} of {amount(given)} {name}" for name, given in self._caps())
+
+    def _caps(self) -> list[tuple[str, float]]:
+        return [(name, given) for name in ("money", "tokens", "requests") if (given := getattr(self, name)) is not None]
+
+
+def amount(given: float) -> str:
+    """Money or a count, for people."""
+    if isinstance(given, int):
+        return f"{given:,}"
+    return f"{given:,.2f}" if given >= 1 or given == 0 else f"{given:.2g}"
+
+
+def worst(request: Request, price: Price | None) -> Spend:
+    """What ``request`` takes at the most: a token for every byte of its prompt and `TEMPLATE` around it, and ``max_tokens``.
+
+    No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens of a text than it has bytes.
+    """
+    read = prompt_bytes(request.ask.prompt) + TEMPLATE
+    written = request.ask.max_tokens if isinstance(request.ask, Call) else 0
+    return Spend(1, read, written, price.of(read, written) if price else 0.0)
+
+
+def prompt_bytes(prompt: Prompt) -> int:
+    """How long a prompt is, in bytes."""
+    texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+    return sum(len(text.encode(errors="surrogatepass")) for text in texts)

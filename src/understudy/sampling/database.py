@@ -1,0 +1,114 @@
+"""The ledger's file: who may write to it, how it is opened, and the history of its tables."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from understudy.core.errors import BusyError, DataError
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        """CREATE TABLE replies (
+            key TEXT PRIMARY KEY, engine TEXT NOT NULL, request TEXT NOT NULL, path INTEGER NOT NULL, attempt INTEGER NOT NULL,
+            seed INTEGER NOT NULL, problem TEXT, role TEXT NOT NULL, reply TEXT NOT NULL, at REAL NOT NULL
+        ) WITHOUT ROWID"""
+    )
+
+
+def _second(connection: sqlite3.Connection) -> None:
+    """Intents: what was sent, and what it counts as (``read``, ``written``, ``money``): what was set aside for it, until its reply
+    says what it took. ``outcome``: NULL under way, ``reply``, ``failed``, ``refused`` (nothing was paid), ``lost`` (the process
+    ended before its reply). ``money`` NULL: it had no price."""
+    connection.execute(
+        """CREATE TABLE intents (
+            number INTEGER PRIMARY KEY, key TEXT NOT NULL, engine TEXT NOT NULL, problem TEXT, role TEXT NOT NULL,
+            path INTEGER NOT NULL, attempt INTEGER NOT NULL, at REAL NOT NULL, read INTEGER NOT NULL, written INTEGER NOT NULL,
+            money REAL, outcome TEXT, error TEXT, ended REAL
+        )"""
+    )
+    connection.execute("CREATE INDEX under_way ON intents (number) WHERE outcome IS NULL")
+    # Only an endpoint's replies have their raw answer with them: those were paid for.
+    connection.execute(
+        """INSERT INTO intents (key, engine, problem, role, path, attempt, at, read, written, outcome, ended)
+            SELECT key, engine, problem, role, path, attempt, at, coalesce(json_extract(reply, '$.prompt_tokens'), 0),
+                coalesce(json_extract(reply, '$.tokens'), 0), 'reply', at
+            FROM replies WHERE json_extract(reply, '$.raw') IS NOT NULL"""
+    )
+
+
+MIGRATIONS = (_first, _second)
+"""Schema history: the n-th brings a ledger of version n to version n + 1."""
+
+
+def lock(path: Path) -> IO[str]:
+    """Hold the ledger ``path`` for writing, with this process's number in the file beside it. Raises BusyError where one does."""
+    file = _lock_of(path).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "?"
+        file.close()
+        raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def unlock(file: IO[str] | None) -> None:
+    if file is not None:
+        file.truncate(0)
+        file.close()
+
+
+def writer(path: Path) -> int | None:
+    """The process that writes to the ledger ``path``; None where none does."""
+    try:
+        process = int(_lock_of(path).read_text())
+        os.kill(process, 0)
+    except (OSError, ValueError):
+        return None
+    return process
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """Open the file. Raises DataError where it is no ledger."""
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise DataError(f"{path}: not a ledger ({error}); move it away, or give another run directory") from None
+    return connection
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of its tables. Raises DataError for one that this Understudy does not know."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise DataError(
+            f"{path}: written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); update it"
+        )
+    return version
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make it durable at every commit, and bring it to the newest version: one transaction for each."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    for version in range(version_of(connection, path), len(MIGRATIONS)):
+        connection.execute("BEGIN IMMEDIATE")
+        MIGRATIONS[version](connection)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")
