@@ -25,8 +25,8 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
     told = []
     teacher, progress = Teacher(samples=1, first_look=0), lambda *a: told.append(a[1:3])
     ledger = tmp_path / "l.sqlite"
-    made, errors = chains.sample(learn, teacher, {"seed": 0}, pool=StudyPool(), ledger=ledger, progress=progress)
-    assert (len(made), len(errors)) == (40 - len(bad), len(bad))
+    made = chains.sample(learn, teacher, {"seed": 0}, pool=StudyPool(), ledger=ledger, progress=progress)
+    assert (len(made.chains), len(made.errors)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
 
 

@@ -34,6 +34,7 @@ class Live(Watcher):
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _Rate(),
+            TextColumn("[dim]{task.fields[note]}"),
             TimeRemainingColumn(compact=True),
             console=console,
             expand=True,
@@ -49,14 +50,14 @@ class Live(Watcher):
         self._progress.stop()
 
     def planned(self, stages: list[Stage], cached: int) -> None:
-        self._planned = len(stages)
+        self._planned, self._finished = len(stages), 0
         kept = f", {cached} already there" if cached else ""
         self._console.print(f"{len(stages)} stages to do{kept}", style="dim", highlight=False)
 
     def started(self, stage: Stage) -> None:
         with self._lock:
             self._kinds[stage.label] = stage.kind
-            self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind)
+            self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind, note="")
 
     def event(self, event: Event) -> None:
         label, done, total, note = event
@@ -66,11 +67,12 @@ class Live(Watcher):
                 return
             if label not in self._tasks:
                 return
-            self._progress.update(self._tasks[label], completed=done, total=total)
+            self._progress.update(self._tasks[label], completed=done, total=total, note=note)
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
                 unit = _UNITS.get(self._kinds[label], "")
-                self._console.print(f"  {self._kinds[label]} {label}: {done}/{total} {unit}", markup=False, highlight=False)
+                said = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
+                self._console.print(said, markup=False, highlight=False)
 
     def finished(self, stage: Stage, says: Mapping[str, Any], seconds: float) -> None:
         with self._lock:
@@ -94,7 +96,9 @@ class _Rate(ProgressColumn):
 def summary(kind: str, says: Mapping[str, Any]) -> str:
     """One line of what a finished stage says of itself."""
     if kind == "chains":
-        failed = f", {says['errors']:,} asks FAILED" if says.get("errors") else ""
+        unasked = says.get("not asked", 0)
+        failed = f", {says['errors'] - unasked:,} asks FAILED" if says.get("errors", 0) > unasked else ""
+        failed += f", {unasked:,} NOT ASKED: the budget is spent" if unasked else ""
         return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}{failed}"
     if kind == "problems":
         return ", ".join(f"{name.removeprefix('in ')} {n:,}" for name, n in says.items() if name.startswith("in "))

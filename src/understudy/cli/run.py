@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.core.errors import StudyError
+from understudy.studies.cache import read_manifest
 from understudy.studies.plan import Kind
 from understudy.studies.run import run_study
 from understudy.studies.study import Study, load_study
@@ -78,8 +80,14 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
     if UNTIL[verb] != "answers":
         from understudy.cli.stage_table import show_stages
 
-        return show_stages(plan, directory, UNTIL[verb], console)
-    return finish(directory, console, page=verb == "run")
+        code = show_stages(plan, directory, UNTIL[verb], console)
+    else:
+        code = finish(directory, console, page=verb == "run")
+    stopped = read_manifest(plan.stages[plan.chains].directory(directory))["says"].get("stopped")
+    if stopped:
+        print(f"understudy {verb}: {stopped}", file=sys.stderr)
+        return WITH_ERRORS
+    return code
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:

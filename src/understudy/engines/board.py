@@ -24,12 +24,13 @@ Flows = Iterable[tuple[Path, Flow[T]]]
 @dataclass(frozen=True)
 class Done(Generic[T]):
     """A flow that ended: its ``value``, or the ``error`` that ended it (and then ``value`` is None). ``unasked``: the error is that
-    the budget had no room for what it asked."""
+    the budget had no room for what it asked. ``bought``: some of its replies came now, and not out of the store."""
 
     path: Path
     value: T | None
     error: str | None = None
     unasked: bool = False
+    bought: bool = False
 
 
 def fold_of(problem: str, folds: int) -> int:
@@ -46,6 +47,7 @@ class Live(Generic[T]):
     replies: list[Reply | EngineError | None] = field(default_factory=list)
     missing: int = 0
     single: bool = True
+    asked: bool = False
 
 
 @dataclass(eq=False)
@@ -143,10 +145,10 @@ class Board(Generic[T]):
             try:
                 asks = self._resume(live)
             except StopIteration as end:
-                self._end(Done(live.path, end.value), live)
+                self._end(Done(live.path, end.value, bought=live.asked), live)
                 return
             except EngineError as error:
-                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError)), live)
+                self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), live.asked), live)
                 return
             live.single = not isinstance(asks, list)
             listed: list[Ask] = asks if isinstance(asks, list) else [asks]
@@ -189,6 +191,7 @@ class Board(Generic[T]):
             live.replies[place] = kept
             live.missing -= 1
             return
+        live.asked = True
         order = self.orders[key] = Order(key, request, engine, [(live, place)])
         self.by_id[id(engine)] = engine
         self.queues.setdefault(id(engine), deque()).append(order)

@@ -87,7 +87,7 @@ class Ledger:
         self._filled = threading.Event()
         self._closed = False
         self._failed: OSError | None = None
-        self.spent, self._number = Spend(), 0
+        self.spent, self._aside, self._number = Spend(), Spend(), 0
         if not readonly:
             self.spent = spent(reader, self.price)
             self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
@@ -132,6 +132,7 @@ class Ledger:
             self._group.intents.append((*said, most.read, most.written, money))
             self._open[key] = self._number, most
             self.spent += most
+            self._aside += most
         return True
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
@@ -169,6 +170,7 @@ class Ledger:
         read, written = most.read if read is None else read, most.written if written is None else written
         money = self.price.of(read, written) if self.price else None
         self._group.settled.append((read, written, money, outcome, error, time.time(), number))
+        self._aside -= most
         self.spent += Spend(int(outcome != "refused"), read, written, money or 0.0) - most
 
     def flush(self) -> None:
@@ -205,6 +207,12 @@ class Ledger:
                 self.flush()
             except OSError as error:  # the next `put` or `flush` says so, the group is kept
                 self._failed = error
+
+    @property
+    def settled(self) -> Spend:
+        """What was spent on requests that are not under way any more."""
+        with self._guard:
+            return self.spent - self._aside
 
     def count(self) -> int:
         """Replies that are committed."""

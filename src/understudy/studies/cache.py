@@ -101,6 +101,18 @@ def finish(directory: Path, *, kind: str, label: str, inputs: Any, seconds: floa
     write_json(directory / MANIFEST, body)
 
 
+def forget_what_needs(run: Path, key: str) -> None:
+    """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
+    this, the others are found again."""
+    needs = {path: set(read_manifest(path)["inputs"]["needs"].values()) for path in (run / "stages").iterdir() if is_done(path)}
+    stale, keys = [], {key}
+    while more := [path for path in needs if path not in stale and needs[path] & keys]:
+        stale += more
+        keys |= {path.name.partition("-")[2] for path in more}
+    for path in reversed(stale):
+        remove(path)
+
+
 def size_of(directory: Path) -> int:
     """Bytes in a directory."""
     return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())

@@ -123,7 +123,7 @@ class Reporter:
         now = time.monotonic()
         if _events is not None and (done >= total or now - self._last > 0.1):
             self._last = now
-            _events.put((self._label, done, total, note or stage))
+            _events.put((self._label, done, total, note))
 
 
 def perform(  # noqa: PLR0917

@@ -18,7 +18,7 @@ from understudy.core.registry import find, module_of
 from understudy.core.values import digest
 from understudy.corpus.directories import files_of
 from understudy.studies.arms import ArmPlan, Shared, plan_arm
-from understudy.studies.cache import code_version, file_digest, is_done
+from understudy.studies.cache import code_version, file_digest, is_done, read_manifest
 from understudy.studies.schema import build, plain
 from understudy.studies.starts import checkpoint_of, deciding_files
 from understudy.studies.study import Study
@@ -56,7 +56,11 @@ class Stage:
         return run / "stages" / f"{self.kind}-{self.key}"
 
     def done(self, run: Path) -> bool:
-        return is_done(self.directory(run))
+        """It is there, and running it again would bring nothing. One that asks an endpoint and has errors asks for what is missing."""
+        where = self.directory(run)
+        if not is_done(where):
+            return False
+        return not (self.pays and self.arguments["teacher"]["engine"] == "endpoint" and read_manifest(where)["says"].get("errors"))
 
 
 @dataclass(frozen=True)

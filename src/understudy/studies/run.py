@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
-from understudy.studies.cache import finish, is_done, read_manifest, write_text
+from understudy.studies.cache import finish, forget_what_needs, is_done, read_manifest, write_text
 from understudy.studies.executor import Event, LocalProcesses, cores, perform
 from understudy.studies.plan import Kind, Plan, Stage, make_plan
 from understudy.studies.schema import plain
@@ -52,15 +52,25 @@ def run_study(
     make_directory(directory)
     with only_runner(directory), _as_last_plan(plan, directory):
         stages = plan.until(until)
-        todo = [stage for stage in stages if not stage.done(directory)]
+        chains = plan.stages[plan.chains]
+        if is_done(chains.directory(directory)) and not chains.done(directory):
+            # What is missing of the chains is asked for first: if any come, all that was made of the others is made anew.
+            _perform([chains], len(stages) - 1, plan, directory, watcher, workers)
+        todo = [stage for stage in stages if not stage.done(directory) and (stage != chains or not is_done(stage.directory(directory)))]
         if plan.stages[plan.problems].done(directory):
             _check_gold(read_manifest(plan.stages[plan.problems].directory(directory))["says"], todo)
-        watcher.planned(todo, len(stages) - len(todo))
-        if todo:
-            size = min(workers or cores(), len(todo))
-            with LocalProcesses(size, watcher.event) as pool:
-                _schedule(todo, plan.plugins, directory, pool, size, watcher)
+        _perform(todo, len(stages) - len(todo), plan, directory, watcher, workers)
     return plan
+
+
+def _perform(  # noqa: PLR0917
+    todo: list[Stage], cached: int, plan: Plan, directory: Path, watcher: Watcher, workers: int | None
+) -> None:
+    watcher.planned(todo, cached)
+    if todo:
+        size = min(workers or cores(), len(todo))
+        with LocalProcesses(size, watcher.event) as pool:
+            _schedule(todo, plan.plugins, directory, pool, size, watcher)
 
 
 @contextmanager
@@ -123,6 +133,8 @@ def _schedule(  # noqa: PLR0917
                 says, seconds = _result(future, stage)
                 inputs = {"needs": dict(stage.needs), "arguments": plain(dict(stage.arguments))}
                 where = stage.directory(directory)
+                if stage.kind == "chains" and is_done(where) and read_manifest(where)["says"]["corpus"] != says["corpus"]:
+                    forget_what_needs(directory, stage.key)
                 finish(where, kind=stage.kind, label=stage.label, inputs=inputs, seconds=seconds, says=says)
                 watcher.finished(stage, says, seconds)
                 if stage.kind == "problems":

@@ -81,10 +81,10 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     with only_runner(directory):
         teacher = replace(study.teacher, samples=1, first_look=0)
         pool = pool_of(plan, problems)
-        chains, errors = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
-    by_problem = {chain.problem: chain for chain in chains}
-    failed = {error["problem"]: error["error"] for error in errors}
-    tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, "")) for problem in learn[:n]]
+        sampled = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
+    by_problem = {chain.problem: chain for chain in sampled.chains}
+    failed = {error["problem"]: error["error"] for error in sampled.errors}
+    tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, sampled.stopped)) for problem in learn[:n]]
     return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price)
 
 

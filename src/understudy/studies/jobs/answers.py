@@ -54,7 +54,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         store: ReplyStore = stack.enter_context(Ledger(own))
         if "teacher" in arguments:  # what a teacher says is paid for: it goes to the run's ledger, and stays there
             paid = {engines[part].identity for part, player in arguments["cast"].items() if player["model"] == "teacher"}
-            store = _Parted(stack.enter_context(Ledger(directory.parents[1] / "ledger.sqlite")), store, paid)
+            store = _Parted(stack.enter_context(_paid_for(directory, arguments)), store, paid)
         found = answer(
             asked,
             method,
@@ -82,6 +82,11 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         "seconds": round(time.perf_counter() - started, 3),
         "role_models": {role: engine.identity for role, engine in engines.items()},
     }
+
+
+def _paid_for(directory: Path, arguments: Mapping[str, Any]) -> Ledger:
+    teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
+    return Ledger(directory.parents[1] / "ledger.sqlite", price=teacher.price, budget=teacher.budget)
 
 
 def _engines(

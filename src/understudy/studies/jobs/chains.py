@@ -9,15 +9,16 @@ from typing import Any
 
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import DataError, EngineError
-from understudy.core.protocols import Engine, Progress, counting
+from understudy.core.errors import DataError, EngineError, StudyError
+from understudy.core.protocols import Engine, Progress
 from understudy.core.registry import find
-from understudy.core.values import Chain, Problem
+from understudy.core.values import Chain, Problem, digest
 from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.board import Done
 from understudy.engines.together import ended
+from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import write_json
@@ -42,17 +43,32 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     else:
         shown = build(Exemplars, arguments["exemplars"], "exemplars")
         pool = exemplar_pool(known, shown, prompts=arguments["prompts"])
-        chains, errors = sample(
+        sampled = sample(
             problems, teacher, arguments, pool=pool, ledger=directory.parents[1] / "ledger.sqlite", progress=progress
         )
-        write_json(directory / "errors.json", errors)
-        says = {"errors": len(errors)}
+        chains = sampled.chains
+        write_json(directory / "errors.json", sampled.errors)
+        says = {"errors": len(sampled.errors) + sampled.unasked}
+        if sampled.unasked:
+            says |= {"not asked": sampled.unasked, "stopped": sampled.stopped}
         sampling = {name: arguments["teacher"][name] for name in SAMPLING}
     terms, licence = inherited(map(Path, teacher.chains), **arguments["corpus"])
     card = card_of(chains, terms=terms, licence=licence, sources=named(arguments["files"]), sampling=sampling)
     write_rows(directory / "chains.parquet", Chain, chains, card=card.to_json())
     teachers = sorted({chain.teacher for chain in chains})
-    return {"chains": len(chains), "problems": len({c.problem for c in chains}), "teachers": teachers} | says
+    corpus = digest([chain.id for chain in chains])
+    return {"chains": len(chains), "problems": len({c.problem for c in chains}), "teachers": teachers, "corpus": corpus} | says
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+    """What a teacher gave: ``chains`` by problem and path, ``errors`` of asks that failed, and how many were not asked since the
+    budget had no room (``stopped`` says what is spent, and how to go on)."""
+
+    chains: list[Chain]
+    errors: list[dict[str, Any]]
+    unasked: int = 0
+    stopped: str = ""
 
 
 def import_recorded(teacher: Teacher, problems: Path) -> tuple[list[Chain], Mapping[str, Any]]:
@@ -76,12 +92,15 @@ def sample(
     pool: StudyPool,
     ledger: Path,
     progress: Progress,
-) -> tuple[list[Chain], list[dict[str, Any]]]:
-    """Ask the teacher for ``teacher.samples`` chains per problem; replies that the ledger has are not asked again."""
+) -> Sampled:
+    """Ask the teacher for ``teacher.samples`` chains per problem; replies that the ledger has are not asked again.
+
+    Raises StudyError where the budget has no room for a single chain, EngineError where none comes.
+    """
     engine = make_teacher(teacher, arguments)
     flows = teacher_flows(problems, pool, teacher, arguments["seed"])
     by_id = {problem.id: problem for problem in problems}
-    told = counting(progress, "chains", len(problems) * teacher.samples)
+    total = len(problems) * teacher.samples
     first: list[Done[Chain]] = []
 
     def look() -> None:
@@ -90,15 +109,16 @@ def sample(
         progress("chains", 0, 0, first_look(got, failed, by_id, find("check", arguments["judged_by"])))
 
     def on_end(done: Done[Chain]) -> None:
-        told(done)
-        if len(first) < teacher.first_look:
+        account.ended(bought=done.bought)
+        progress("chains", account.done, total, account.told())
+        if len(first) < teacher.first_look and not done.unasked:
             first.append(done)
             if len(first) == teacher.first_look:
                 look()
 
-    chains, errors = [], []
+    chains, errors, unasked = [], [], 0
     decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
-    with Ledger(ledger) as store:
+    with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
         asked = ended(
             flows,
             {"teacher": engine},
@@ -109,16 +129,27 @@ def sample(
             concurrency=teacher.concurrency,
         )
         for done in asked:
-            if done.value is None:
+            if done.unasked:
+                unasked += 1
+            elif done.value is None:
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
             else:
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
+        spent = store.spent
+    stopped = ""
+    if unasked and teacher.budget is not None:
+        stopped = (
+            f"the budget is spent ({teacher.budget.told(spent)}): {unasked:,} of {total:,} chains are missing, the others are the "
+            "corpus; to go on, raise teacher.budget and run the same command again"
+        )
+    if stopped and not chains:
+        raise StudyError(stopped)
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
-    if len(first) < teacher.first_look:
+    if first and len(first) < teacher.first_look:
         look()
     order = {problem.id: i for i, problem in enumerate(problems)}
-    return sorted(chains, key=lambda c: (order[c.problem], c.path)), errors
+    return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped)
 
 
 def teacher_flows(
