@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("understudy.cli.report", "write the report of a run again"),
     "answer": ("understudy.cli.answer", "put a question to a trained student: its chain and its answer"),
     "results": ("understudy.cli.results", "the results of a run, one row per arm, split, seed and decoding"),
+    "status": ("understudy.cli.status", "how far the sampling of a run is, and what it has cost, while it goes on"),
     "ls": ("understudy.cli.ls", "what runs hold, and how large it is"),
     "gc": ("understudy.cli.gc", "remove what a run holds and its study no longer needs"),
 }

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.reports.words import printable
+from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.plan import Kind, Plan, Stage, make_plan
 from understudy.studies.preview import first_prompts, student_memory, teacher_requests
 from understudy.studies.study import Study
@@ -52,3 +53,14 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print("teacher: recorded chains, nothing is asked")
         return
     console.print(f"teacher: {counted.total:,} requests, {counted.bought:,} already in the ledger, {counted.left:,} to ask")
+    if counted.most is None:
+        return
+    teacher, (read, written) = plan.study.teacher, counted.expected
+    how = "as its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
+    likely = "" if written is None else f"about {written:,.0f} to write, "
+    console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.most.written:,} to write (max_tokens)")
+    if teacher.price is not None:
+        likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
+        console.print(f"  money: {likely}at most {amount(counted.most.money)}")
+    if teacher.budget is not None:
+        console.print(f"  budget: {teacher.budget.told(counted.spent)} are spent")

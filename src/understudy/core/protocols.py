@@ -155,8 +155,8 @@ class ReplyStore(Protocol):
     def get(self, key: str) -> Reply | None: ...
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
-        """Note that the request is about to go out over a network; it is sent when `flush` has returned. False where a budget has no
-        room for it. `put` or `fail` says what became of it."""
+        """Note that the request is about to go out over a network; it is sent when `flush` has returned. False where a budget has
+        no room for it. `put` or `fail` says what became of it."""
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
         """Accept the reply; it is durable at the latest when `flush` returns (group commit)."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from types import TracebackType
 
-from understudy.sampling.budget import Spend, amount
+from understudy.sampling.budget import amount
 from understudy.sampling.ledger import Ledger
 
 RECENT = 60.0
@@ -40,17 +40,15 @@ class Account:
         spent = self.store.settled
         if not spent.requests:
             return ""
-        name = "money" if self.store.price else "tokens"
-        so_far = getattr(spent, name)
-        says = f"{amount(so_far)} {name}"
-        if self.bought:
-            says += f", about {amount(self.projected(spent, name))} in all"
-        return says
-
-    def projected(self, spent: Spend, name: str) -> float:
-        """``spent`` and what the chains that are left will take."""
-        each = (getattr(spent, name) - getattr(self._before, name)) / self.bought
-        return type(getattr(spent, name))(getattr(spent, name) + (self.total - self.done) * each)
+        now = spent - self._before
+        left = (self.total - self.done) / max(self.bought, 1)
+        if self.store.price is None:
+            so_far, in_all = amount(spent.tokens), amount(round(spent.tokens + left * now.tokens))
+            unit = "tokens"
+        else:
+            so_far, in_all = amount(spent.money), amount(spent.money + left * now.money)
+            unit = "money"
+        return f"{so_far} {unit}, about {in_all} in all" if self.bought else f"{so_far} {unit}"
 
     def _write(self) -> None:
         now = self._written = time.monotonic()

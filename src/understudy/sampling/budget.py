@@ -44,12 +44,13 @@ class Spend:
         return self.read + self.written
 
     def __add__(self, other: Spend) -> Spend:
-        return Spend(
-            self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money
-        )
+        return Spend(self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money)
 
     def __sub__(self, other: Spend) -> Spend:
         return self + Spend(-other.requests, -other.read, -other.written, -other.money)
+
+
+NOTHING = Spend()
 
 
 @dataclass(frozen=True)

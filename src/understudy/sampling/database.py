@@ -43,6 +43,8 @@ def _second(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (_first, _second)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
+INTENTS = 2
+"""The version that first had intents."""
 
 
 def lock(path: Path) -> IO[str]:

@@ -23,7 +23,7 @@ from typing import IO, Any
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import Budget, Price, Spend, worst
-from understudy.sampling.database import connect, lock, prepare, unlock, version_of
+from understudy.sampling.database import INTENTS, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
@@ -93,18 +93,20 @@ class Ledger:
             self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
 
     @classmethod
-    def open(cls, path: str | Path, *, readonly: bool) -> Ledger:
-        """A reader beside a writer, perhaps: it sees what is committed, and `put` is an error."""
+    def open(cls, path: str | Path, *, readonly: bool, price: Price | None = None) -> Ledger:
+        """A reader beside a writer, perhaps: it sees what is committed, and `put` is an error. ``spent`` is of its opening."""
         if not readonly:
-            return cls(path)
+            return cls(path, price=price)
         self = cls.__new__(cls)
-        self.path, self.price, self.budget = Path(path), None, None
+        self.path, self.price, self.budget = Path(path), price, None
         if not self.path.is_file():
             raise DataError(f"{self.path}: there is no ledger")
         self._lock = None
         reader = connect(self.path, readonly=True)
-        version_of(reader, self.path)
+        old = version_of(reader, self.path) < INTENTS
         self._begin(reader, readonly=True)
+        if not old:
+            self.spent = spent(reader, price)
         return self
 
     def get(self, key: str) -> Reply | None:
@@ -174,7 +176,7 @@ class Ledger:
         self.spent += Spend(int(outcome != "refused"), read, written, money or 0.0) - most
 
     def flush(self) -> None:
-        """Commit all that was noted: when this returns, it survives kill -9 and power loss. Raises OSError where the disk is full."""
+        """Commit all that was noted: when this returns, it survives kill -9 and power loss. OSError where the disk is full."""
         with self._writing:
             with self._guard:
                 group = self._committing = self._group

@@ -119,7 +119,7 @@ class Reporter:
     def __init__(self, label: str) -> None:
         self._label, self._last = label, 0.0
 
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:  # noqa: ARG002
         now = time.monotonic()
         if _events is not None and (done >= total or now - self._last > 0.1):
             self._last = now

@@ -56,7 +56,7 @@ class Stage:
         return run / "stages" / f"{self.kind}-{self.key}"
 
     def done(self, run: Path) -> bool:
-        """It is there, and running it again would bring nothing. One that asks an endpoint and has errors asks for what is missing."""
+        """It is there, and running it again would bring nothing: one that asks an endpoint and has errors would ask for those."""
         where = self.directory(run)
         if not is_done(where):
             return False

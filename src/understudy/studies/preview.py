@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
 from understudy.engines.checkpoint import read_config
+from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Spend, prompt_bytes, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
@@ -28,14 +30,30 @@ LETTERS = 258
 
 @dataclass(frozen=True)
 class TeacherRequests:
-    """Requests of the whole corpus, and how many of them the ledger has answers to. Later turns of a flow do not count."""
+    """Requests of the whole corpus, and how many of them the ledger has answers to. Later turns of a flow do not count.
+
+    Of an endpoint: ``most``, what those that are left take at the most; ``prompts``, the bytes of theirs; ``means``, the tokens
+    (read, written) of the replies that the ledger has of it, on average; ``spent``, what the ledger has been charged with.
+    """
 
     total: int
     bought: int
+    most: Spend | None = None
+    prompts: int = 0
+    means: tuple[float, float] | None = None
+    spent: Spend = NOTHING
 
     @property
     def left(self) -> int:
         return self.total - self.bought
+
+    @property
+    def expected(self) -> tuple[float, float | None]:
+        """Tokens (read, written) of those that are left: as the ledger's replies on average; without any, `BYTES_PER_TOKEN`, and
+        nobody knows how long replies will be."""
+        if self.means is None:
+            return self.prompts / BYTES_PER_TOKEN, None
+        return self.left * self.means[0], self.left * self.means[1]
 
 
 def load_problems(plan: Plan) -> list[Problem]:
@@ -63,20 +81,32 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         return None
     problems = load_problems(plan)
     train = [problem for problem in problems if problem.split == "train"]
-    ledger = run / "ledger.sqlite"
-    if not ledger.is_file():
+    ledger, paid = run / "ledger.sqlite", teacher.engine == "endpoint"
+    if not ledger.is_file() and not paid:
         return TeacherRequests(len(train) * teacher.samples, 0)
     identity = make_teacher(teacher, plan.stages[plan.chains].arguments).identity
     settled = Decoding(teacher.temperature, teacher.top_p)
-    total = bought = 0
-    with Ledger.open(ledger, readonly=True) as store:
+    total = bought = prompts = 0
+    most = Spend()
+    with ExitStack() as stack:
+        store = None
+        if ledger.is_file():
+            store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
         for path, flow in teacher_flows(train, pool_of(plan, problems), teacher, plan.study.seed):
             ask = _first_call(flow)
-            if ask is not None:
-                total += 1
-                request = Request(ask, ask.decoding or settled, path.index, ask.attempt)
-                bought += store.get(request.key(identity)) is not None
-    return TeacherRequests(total, bought)
+            if ask is None:
+                continue
+            total += 1
+            decoding = ask.decoding or settled
+            request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
+            if store is not None and store.get(request.key(identity)) is not None:
+                bought += 1
+            elif paid:
+                most += worst(request, teacher.price)
+                prompts += prompt_bytes(ask.prompt)
+        if store is None:
+            return TeacherRequests(total, bought, most, prompts)
+        return TeacherRequests(total, bought, most if paid else None, prompts, store.means(identity), store.spent)
 
 
 def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:

@@ -56,7 +56,8 @@ def run_study(
         if is_done(chains.directory(directory)) and not chains.done(directory):
             # What is missing of the chains is asked for first: if any come, all that was made of the others is made anew.
             _perform([chains], len(stages) - 1, plan, directory, watcher, workers)
-        todo = [stage for stage in stages if not stage.done(directory) and (stage != chains or not is_done(stage.directory(directory)))]
+        asked = [chains.key] if is_done(chains.directory(directory)) else []
+        todo = [stage for stage in stages if stage.key not in asked and not stage.done(directory)]
         if plan.stages[plan.problems].done(directory):
             _check_gold(read_manifest(plan.stages[plan.problems].directory(directory))["says"], todo)
         _perform(todo, len(stages) - len(todo), plan, directory, watcher, workers)

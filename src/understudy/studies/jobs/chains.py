@@ -43,9 +43,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     else:
         shown = build(Exemplars, arguments["exemplars"], "exemplars")
         pool = exemplar_pool(known, shown, prompts=arguments["prompts"])
-        sampled = sample(
-            problems, teacher, arguments, pool=pool, ledger=directory.parents[1] / "ledger.sqlite", progress=progress
-        )
+        sampled = sample(problems, teacher, arguments, pool=pool, ledger=directory.parents[1] / "ledger.sqlite", progress=progress)
         chains = sampled.chains
         write_json(directory / "errors.json", sampled.errors)
         says = {"errors": len(sampled.errors) + sampled.unasked}

@@ -1,0 +1,47 @@
+"""status: how far a sampling is, from outside."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy.cli import VERBS
+from understudy.cli.guard import DONE
+from understudy.sampling.status import Status, status
+
+
+def main(verb: str, argv: Sequence[str]) -> int:
+    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
+    made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
+    made.add_argument("--json", action="store_true", help="as JSON")
+    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
+    arguments = made.parse_args(argv)
+
+    from understudy.cli.stage_table import tell
+
+    found = status(arguments.run)
+    tell(str(arguments.run), found.to_json() if arguments.json else _shown(found), as_json=arguments.json)
+    return DONE
+
+
+def _shown(found: Status) -> dict[str, object]:
+    says: dict[str, object] = {
+        "sampling": f"by process {found.writer}" if found.writer else "nobody is at it",
+        "chains": f"{found.chains:,} of {found.total:,}",
+    }
+    if found.asked:
+        became = {"in flight": found.in_flight, "failed": found.failed, "refused": found.refused, "lost": found.lost}
+        others = "".join(f", {count:,} {name}" for name, count in became.items() if count)
+        says["requests"] = f"{found.asked:,} asked, {found.received:,} received{others}"
+        says["tokens"] = f"{found.read:,} read, {found.written:,} written"
+        says["money"] = found.money
+    says["replies"] = found.replies
+    if found.left is not None:
+        says["rate"] = f"{found.rate:,.1f} chains a second, {_time(found.left)} left"
+    return says
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

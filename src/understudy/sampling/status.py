@@ -1,0 +1,90 @@
+"""What a sampling has come to, seen from another process while it goes on: the ledger is only read."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import DataError
+from understudy.sampling.account import FILE, RECENT
+from understudy.sampling.database import INTENTS, connect, version_of, writer
+
+
+@dataclass(frozen=True)
+class Status:
+    """``writer``: the process that samples now, None where none does. ``chains`` of ``total`` have come or failed in the sampling
+    that is going on, or was the last. All else is of the whole ledger: ``replies`` it holds; requests ``asked`` of endpoints, and
+    what became of them; what they count as, tokens ``read`` and ``written`` and ``money``, with what is set aside for those in
+    flight. ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing moves."""
+
+    writer: int | None
+    chains: int
+    total: int
+    replies: int
+    asked: int
+    received: int
+    in_flight: int
+    failed: int
+    refused: int
+    lost: int
+    read: int
+    written: int
+    money: float
+    rate: float
+    left: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(run: Path) -> Status:
+    """The figures of the run directory ``run``. Raises DataError where nothing was sampled there."""
+    path = run / "ledger.sqlite"
+    if not path.is_file():
+        raise DataError(
+            f"{run}: nothing was sampled here (there is no ledger.sqlite); give a directory that `understudy run` wrote"
+        )
+    at_work = writer(path)
+    with closing(connect(path, readonly=True)) as reader:
+        if version_of(reader, path) < INTENTS:
+            raise DataError(f"{path}: written by an earlier Understudy; the next `understudy run` brings it up to date")
+        reader.execute("BEGIN")  # all figures are of one moment
+        (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
+        found = reader.execute("SELECT outcome, count(*), sum(read), sum(written), total(money) FROM intents GROUP BY outcome")
+        by_outcome = {outcome: row for outcome, *row in found}
+    paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
+    counts = {outcome: row[0] for outcome, row in by_outcome.items()}
+    under_way = counts.get(None, 0)
+    chains, total, rate = _progress(run / FILE)
+    moving = at_work is not None and rate > 0
+    return Status(
+        writer=at_work,
+        chains=chains,
+        total=total,
+        replies=replies,
+        asked=sum(counts.values()),
+        received=counts.get("reply", 0),
+        in_flight=under_way if at_work else 0,
+        failed=counts.get("failed", 0),
+        refused=counts.get("refused", 0),
+        lost=counts.get("lost", 0) + (0 if at_work else under_way),
+        read=sum(row[1] for row in paid),
+        written=sum(row[2] for row in paid),
+        money=sum(row[3] for row in paid),
+        rate=rate if at_work else 0.0,
+        left=(total - chains) / rate if moving else None,
+    )
+
+
+def _progress(path: Path) -> tuple[int, int, float]:
+    """(chains, total, rate) as the process that samples wrote them last; the rate of an old file is nothing."""
+    try:
+        age = time.time() - path.stat().st_mtime
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return 0, 0, 0.0
+    return told["chains"], told["total"], told["rate"] if age < RECENT else 0.0

@@ -1,0 +1,38 @@
+"""The process that `test_durability` kills: asks the endpoint at ``url`` for ``n`` flows over a ledger, and says which came."""
+
+import resource
+import sys
+from pathlib import Path as FilePath
+
+from understudy.core.asks import Call, Path
+from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.together import ended
+from understudy.sampling.ledger import Ledger
+
+
+def turns(index):
+    """One or two requests, as the flow's number says."""
+    said = ""
+    for turn in range(1 + index % 2):
+        reply = yield Call("teacher", f"flow {index} turn {turn} after {said}", max_tokens=20)
+        said = reply.text
+    return said
+
+
+def main(ledger: str, url: str, n: str, concurrency: str, limit: str) -> None:
+    """``limit``: bytes that a file may have at the most, 0 for no limit."""
+    if int(limit):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    flows = ((Path(f"p-{i}"), turns(i)) for i in range(int(n)))
+    print("begins", flush=True)
+    with Ledger(FilePath(ledger)) as store:
+        engine = EndpointEngine(url, "tiny", retries=0, identity="e")
+        asked = ended(
+            flows, {"teacher": engine}, store=store, decoding={}, seed=0, on_end=lambda _: None, concurrency=int(concurrency)
+        )
+        done = list(asked)
+    print(sum(d.value is not None for d in done), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,155 @@
+"""Only the difference is bought: a real server counts what each change of a study asks for."""
+
+import json
+
+import pytest
+from aiohttp import web
+from loopback import Server, completion
+
+from understudy.core.errors import StudyError
+from understudy.core.protocols import silent
+from understudy.studies.cache import finish
+from understudy.studies.jobs import chains, problems
+from understudy.studies.plan import make_plan
+from understudy.studies.preview import teacher_requests
+from understudy.studies.schema import plain
+from understudy.studies.study import load_study
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "files"
+train = "q.jsonl"
+dev = "dev.jsonl"
+test = "test.jsonl"
+kind = "number"
+[exemplars]
+file = "shown.jsonl"
+[teacher]
+engine = "endpoint"
+url = "URL"
+model = "tiny"
+samples = 10
+first_look = 0
+retries = 0
+[[arms]]
+name = "a"
+method = "scotd"
+"""
+
+
+class Lab:
+    """A study of ``n`` questions in a directory, sampled in this process over a server that counts."""
+
+    def __init__(self, where, server):
+        self.where, self.server = where, server
+        (where / "s.toml").write_text(STUDY.replace("URL", server.url))
+        self.shown("7 + 7?")
+        self.questions("dev", 90, 91)
+        self.questions("test", 92, 93)
+        self.questions("q", 0, 4)
+
+    def questions(self, name, start, end):
+        rows = (json.dumps({"id": f"q{i}", "question": f"{i} + 1?", "answer": i + 1}) + "\n" for i in range(start, end))
+        (self.where / f"{name}.jsonl").write_text("".join(rows))
+
+    def shown(self, question):
+        (self.where / "shown.jsonl").write_text(json.dumps({"question": question, "answer": 14, "rationale": "Both."}) + "\n")
+
+    def plan(self, *sets):
+        return make_plan(load_study(self.where / "s.toml", sets))
+
+    def sample(self, *sets):
+        """(requests that the server got for it, what the stage says of itself)"""
+        plan, before, run = self.plan(*sets), len(self.server.got), self.where / "run"
+        for job, key in ((problems, plan.problems), (chains, plan.chains)):
+            stage = plan.stages[key]
+            where = stage.directory(run)
+            where.mkdir(parents=True, exist_ok=True)
+            needs = {name: plan.stages[key].directory(run) for name, key in stage.needs.items()}
+            says = job.run(where, needs, plain(dict(stage.arguments)), silent)
+            finish(where, kind=stage.kind, label="", inputs={"needs": {}}, seconds=0, says=says)
+        return len(self.server.got) - before, says
+
+
+@pytest.fixture
+def lab(tmp_path):
+    with Server(lambda *_: completion(" So the answer is: 2")) as server:
+        yield Lab(tmp_path, server)
+
+
+def test_one_more_question_and_more_chains_and_another_teacher_and_another_prompt_buy_the_difference(lab):
+    assert lab.sample()[0] == 40
+    assert lab.sample()[0] == 0
+    lab.questions("q", 0, 5)
+    assert lab.sample()[0] == 10, "one more question"
+    assert lab.sample("teacher.samples=30")[0] == 5 * 20, "from 10 chains to 30"
+    assert lab.sample("teacher.model=other")[0] == 50, "a second teacher"
+    assert lab.sample("teacher.model=other", "teacher.samples=30")[0] == 100
+    lab.shown("8 + 8?")
+    assert lab.sample()[0] == 50, "another prompt"
+    lab.shown("7 + 7?")
+    assert lab.sample("teacher.samples=30")[0] == 0, "what was bought before is still there"
+
+
+@pytest.mark.parametrize("change", ["teacher.temperature=0.5", "teacher.top_p=0.9", "teacher.options.max_tokens=64"])
+def test_other_decoding_never_takes_old_replies(lab, change):
+    assert lab.sample()[0] == 40
+    assert lab.sample(change)[0] == 40
+    assert lab.sample(change)[0] == lab.sample()[0] == 0
+
+
+@pytest.mark.parametrize("change", ["teacher.concurrency=3", "teacher.timeout=9.0", "teacher.price={input=1.0,output=2.0}"])
+def test_how_a_teacher_is_reached_buys_nothing_anew(lab, change):
+    assert lab.sample()[0] == 40
+    assert lab.sample(change)[0] == 0
+    assert lab.plan().chains == lab.plan(change).chains
+
+
+def test_asks_that_failed_are_asked_again_and_no_others(lab):
+    good, lab.server.script = lab.server.script, lambda p, b, n: good(p, b, n) if n % 4 else web.Response(status=500)
+    asked, says = lab.sample()
+    assert (asked, says["chains"], says["errors"]) == (40, 30, 10)
+    plan = lab.plan()
+    assert not plan.stages[plan.chains].done(lab.where / "run"), "a stage with errors is not final"
+    lab.server.script = good
+    asked, again = lab.sample()
+    assert (asked, again["chains"], again["errors"]) == (10, 40, 0)
+    assert again["corpus"] != says["corpus"]
+    assert plan.stages[plan.chains].done(lab.where / "run")
+
+
+def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
+    asked, says = lab.sample("teacher.budget.requests=17")
+    assert (asked, says["chains"], says["not asked"], says["errors"]) == (17, 17, 23, 23)
+    assert says["stopped"].startswith("the budget is spent (17 of 17 requests): 23 of 40 chains are missing")
+    assert lab.sample("teacher.budget.requests=17")[0] == 0
+    asked, says = lab.sample("teacher.budget.requests=40")
+    assert (asked, says["chains"], says["errors"]) == (23, 40, 0)
+    plan = lab.plan("teacher.budget.requests=40")
+    assert plan.chains == lab.plan().chains, "a budget is not in the key"
+
+
+def test_a_budget_without_room_for_one_chain_says_so(lab):
+    with pytest.raises(StudyError, match=r"the budget is spent \(0 of 5 tokens\): 40 of 40"):
+        lab.sample("teacher.budget.tokens=5")
+
+
+def test_money_needs_a_price(lab):
+    with pytest.raises(StudyError, match=r"budget.money = 5.0: price must be given"):
+        lab.plan("teacher.budget.money=5.0")
+
+
+def test_what_is_left_is_estimated_before_it_is_asked(lab):
+    run, price = lab.where / "run", "teacher.price={input=1.0,output=2.0}"
+    before = teacher_requests(lab.plan(price), run)
+    assert (before.total, before.bought, before.means) == (40, 0, None)
+    assert before.most.written == 40 * 256
+    assert before.most.read > before.prompts > 4 * before.expected[0] - 1
+    lab.sample(price)
+    assert lab.server.got[0][1]["max_tokens"] == 256
+    after = teacher_requests(lab.plan(price, "teacher.samples=12"), run)
+    assert (after.total, after.left, after.expected) == (48, 8, (8 * 3, 8 * 5))
+    assert after.spent.money == pytest.approx(40 * (3 * 1 + 5 * 2) / 1e6)
+    assert sum(len(body["prompt"]) for _, body in lab.server.got) == before.prompts
