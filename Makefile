@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-kill lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -24,6 +24,9 @@ test: $(STAMP) lint
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout=3600
+
+test-kill: $(STAMP)
+	UNDERSTUDY_KILLS=300 $(BIN)/python -m pytest tests/sampling/test_durability.py -k kill
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

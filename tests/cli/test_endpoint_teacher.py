@@ -166,3 +166,57 @@ def test_asks_that_fail_are_told_and_when_nearly_all_do_the_sampling_stops(tmp_p
         study(server.url)
         ran = understudy("sample", "s.toml", "--out", "runs/rare", cwd=tmp_path)
     assert (ran.code, "49 failed: hardly any can be used" in ran.err, "too long" in ran.err) == (2, True, True), ran.err
+
+
+def test_asks_that_failed_are_asked_again_by_the_same_command_and_what_was_made_of_the_others_is_made_anew(tmp_path, study):
+    def sometimes(path, body, n):
+        return web.Response(status=400, text="no") if n % 10 == 0 else answer(path, body, n)
+
+    with Server(sometimes) as server:
+        study(server.url)
+        first = understudy("check", "s.toml", cwd=tmp_path)
+        assert (first.code, "81 chains" in first.out, "9 asks FAILED" in " ".join(first.out.split())) == (0, True, True), (
+            first.out + first.err
+        )
+        server.script = answer
+        second = understudy("check", "s.toml", cwd=tmp_path)
+        assert (second.code, len(server.got)) == (0, 99), second.out + second.err
+        assert re.search(r"verdicts +90", second.out)
+        third = understudy("check", "s.toml", cwd=tmp_path)
+        assert "0 stages to do" in third.out
+        assert len(server.got) == 99
+
+
+def test_asks_that_go_on_failing_do_not_undo_what_was_made_of_the_others(tmp_path, study):
+    with Server(lambda p, b, n: web.Response(status=400) if b["seed"] == 1 << 16 else answer(p, b, n)) as server:
+        study(server.url)
+        understudy("check", "s.toml", cwd=tmp_path)
+        again = understudy("check", "s.toml", cwd=tmp_path)
+    assert len(server.got) == 90 + 30
+    assert "chains " in again.out
+    assert "verdicts  answer" not in again.out, "nothing new came"
+
+
+def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and_by_status(tmp_path, study):
+    sets = ["--set", "teacher.price.input=1000", "--set", "teacher.price.output=20000", "--set", "teacher.first_look=0"]
+    with Server(answer) as server:
+        study(server.url)
+        dry = understudy("sample", "s.toml", "--dry-run", *sets, "--set", "teacher.budget.requests=40", cwd=tmp_path)
+        assert "90 requests, 0 already in the ledger, 90 to ask" in dry.out, dry.err
+        assert "at most 23,040 to write (max_tokens)" in dry.out
+        assert re.search(r"money: at most \d+\.\d\d\n", dry.out)
+        assert "budget: 0 of 40 requests are spent" in dry.out
+        ran = understudy("sample", "s.toml", *sets, "--set", "teacher.budget.requests=40", cwd=tmp_path)
+        assert (ran.code, len(server.got)) == (3, 40), ran.out + ran.err
+        assert "40 of 40 requests): 50 of 90 chains are missing" in ran.err
+        assert "raise teacher.budget and run the same command again" in ran.err
+        told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
+        assert (told["writer"], told["chains"], told["total"], told["received"], told["in_flight"]) == (None, 90, 90, 40, 0)
+        assert told["money"] == pytest.approx(40 * (3 * 1000 + 5 * 20_000) / 1e6)
+        assert "40 asked, 40 received" in understudy("status", "runs/s", cwd=tmp_path).out
+        dry = understudy("sample", "s.toml", "--dry-run", *sets, cwd=tmp_path)
+        assert "about 150 to read (as its replies so far), about 250 to write" in " ".join(dry.out.split())
+        assert "money: about 5.15, at most" in dry.out
+        on = understudy("sample", "s.toml", *sets, cwd=tmp_path)
+        assert (on.code, len(server.got)) == (0, 90), on.err
+    assert understudy("status", "runs/none", cwd=tmp_path).code == 2
