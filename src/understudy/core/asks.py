@@ -111,7 +111,9 @@ class Reply:
     the engine's tokens, None where it does not say; ``tokens`` counts the end token or stop string too, and not what a calculator
     wrote, though it is in ``text``. ``logprobs``: natural log-probability of each of those ``tokens`` (of each scored token)
     under the untempered model, () where the engine gives none. ``raw``: what an endpoint sent, whole, as JSON text (a list
-    where it was asked several times for one reply). ``reasoning``: thinking that came in a field of its own.
+    where it was asked several times for one reply; a stream in one piece). ``reasoning``: thinking that came in a field of its own,
+    or in tags in a chat. ``finish_reason``: why it ends in the endpoint's own words. ``model``: the version that says to have
+    answered (``model``, and ``system_fingerprint`` in brackets). ``latency``: seconds from the last sending to the whole answer.
     """
 
     text: str
@@ -121,6 +123,9 @@ class Reply:
     logprobs: tuple[float, ...] = ()
     reasoning: str = ""
     raw: str | None = None
+    finish_reason: str = ""
+    model: str = ""
+    latency: float | None = None
 
     @property
     def mean_logprob(self) -> float | None:

@@ -6,6 +6,7 @@
     │   ├── DataError         a file of problems or chains: file, line, field
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   └── BusyError         another process is writing there
+    ├── AccountError          an endpoint refuses key or account, so nothing can be asked until that is set right; exit code 1
     └── EngineError           a model could not be asked, or its answer is unusable; exit code 1 (3 where the run went on)
         ├── TooLongError      a prompt that leaves no room in the model's context
         └── UnpaidError       it was refused, or never got there: nothing was paid for
@@ -39,6 +40,11 @@ class CheckpointError(UserError):
 
 class BusyError(UserError):
     """Another process holds the ledger or the run directory."""
+
+
+class AccountError(UnderstudyError):
+    """An endpoint refuses the key, the account has no credit, or it is let in no more for long: who asks stops at once, and goes on
+    when the same command is run again. No flow catches it."""
 
 
 class EngineError(UnderstudyError):

@@ -1,16 +1,19 @@
-"""An OpenAI-compatible endpoint (completions or chat) as an engine: a server on this machine or anybody's.
+"""An OpenAI-compatible endpoint (completions or chat) as an engine: a server on this machine or anybody's, or several with the
+same model.
 
 What servers do with a request differs (a 200 does not mean that a field was honoured), so nothing is taken for granted: stop
-strings are cut here too, log-probabilities and token counts are None where they do not come, and the whole answer is kept.
+strings are cut here too, log-probabilities and token counts are None where they do not come, and the whole answer is kept. What
+one refuses and can do without is left out from then on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import random
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,33 +22,45 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from understudy.core.asks import Call, Finish, Reply, Request
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import AccountError, EngineError, StudyError
 from understudy.engines.calculator import corrected
+from understudy.engines.choices import gives_logprobs, read, refused
+from understudy.engines.pace import Address, Pace, choose
 from understudy.engines.stops import cut
+from understudy.engines.wire import AgainError, DeniedError, ThrottledError, post
 
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 LONGEST_WAIT = 60.0
-"""Seconds between two tries at most, whatever the server asks for."""
+"""Seconds between two tries at most, where the server does not ask for more."""
+PATIENCE = 600.0
+"""Seconds for which an endpoint may do nothing but refuse (HTTP 429), or ask to wait, until the run ends."""
+_SPARE = ("logprobs", "seed", "stream_options")
+"""Fields that can be left out where a server does not know them: then no log-probabilities come, and its own draw decides."""
+
+_FILTERED = frozenset({"content_filter", "content_policy_violation"})
+"""What a prompt is called that a content filter does not let in (HTTP 400)."""
 
 
 class EndpointEngine:
     """Answers `Call` through ``url`` (with its ``/v1``) as ``model``; an `AsyncEngine`, used as an async context.
 
-    ``api``: ``completions`` sends a raw prompt as it is; ``chat`` sends messages, and a raw prompt as one user message.
-    ``key_env``: name of the environment variable that holds the key, which is never written anywhere. ``retries``: further
-    tries after a refused connection, a timeout of ``timeout`` seconds, or an answer that says to come back (429, 5xx), each
-    after twice the wait of the one before. ``identity``: names the model in the ledger; endpoint and model name by default.
+    ``url``: one address, or several that serve the same model, which ``identity`` then names: a request goes where there is most
+    room, and elsewhere where one is down. ``api``: ``completions`` sends a raw prompt as it is; ``chat`` sends messages, and a raw
+    prompt as one user message. ``key_env``: name of the environment variable that holds the key, which is never written anywhere.
+    ``retries``: further tries after a refused connection, a timeout of ``timeout`` seconds for the whole answer, a broken answer or
+    5xx, each after twice the wait of the one before; a 429 takes none. ``requests_per_minute``, ``tokens_per_minute``: of each
+    address. ``stream``: answers come in chunks. ``logprobs``: an answer without log-probabilities is an error. ``identity``: names
+    the model in the ledger; endpoint and model name by default.
 
     With a calculator (completions only) a reply takes one request more for each wrong value in a mark; its ``tokens`` are those
     of all of them, what is left of ``max_tokens`` for the next is reckoned by the length of the text, ``logprobs`` are ().
 
-    Raises StudyError where the key's variable is not set. `reply` raises EngineError, naming url and answer.
+    Raises StudyError where the key's variable is not set. `reply` raises EngineError, naming url and answer, where this request
+    cannot be answered, AccountError where none can, StudyError where the endpoint does not give what the study needs.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         model: str,
         *,
         api: Literal["completions", "chat"] = "completions",
@@ -53,26 +68,32 @@ class EndpointEngine:
         timeout: float = 120.0,
         retries: int = 4,
         wait: float = 1.0,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        stream: bool = False,
+        logprobs: bool = False,
         identity: str | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:
-            raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
-        self.url, self.model, self.api = url.rstrip("/"), model, api
+        urls = [_address(one) for one in ([url] if isinstance(url, str) else url)]
+        assert urls, "an endpoint has an address"
+        if len(urls) > 1 and identity is None:
+            raise StudyError(f"teacher.identity must be given where there are several addresses: {', '.join(urls)}")
+        self.model, self.api, self.stream, self.logprobs = model, api, stream, logprobs
         self.timeout, self.retries, self.wait = timeout, retries, wait
-        self.identity = identity or f"endpoint {self.url} {api} {model}"
+        self.identity = identity or f"endpoint {urls[0]} {api} {model}"
+        self.addresses = [Address(one, Pace(requests_per_minute, tokens_per_minute)) for one in urls]
         self.capabilities = frozenset({"stop"})
         self._key = os.environ.get(key_env, "") if key_env else ""
         if key_env and not self._key:
             raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
         self._session: aiohttp.ClientSession | None = None
+        self._without: dict[str, str] = {}
+        self._stopped: AccountError | None = None
 
     async def __aenter__(self) -> EndpointEngine:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         limits = aiohttp.ClientTimeout(total=self.timeout)
-        # The driver says how many requests there are at once.
+        # How many requests there are at once is decided by the driver and by each address's pace.
         self._session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=aiohttp.TCPConnector(limit=0))
         return self
 
@@ -86,11 +107,10 @@ class EndpointEngine:
 
     async def _calculated(self, request: Request) -> Reply:
         """Let the model write; where a marked value is wrong, cut there, write the right one and ask for what follows."""
-        ask, text = request.ask, ""
+        ask, text, where = request.ask, "", self.addresses[0].url
         if self.api != "completions" or not isinstance(ask, Call) or not isinstance(ask.prompt, str):
             raise EngineError(
-                f"{self.url}: calculator: a chat cannot be gone on with in mid-reply; this needs raw prompts and "
-                "api = 'completions'"
+                f"{where}: calculator: a chat cannot be gone on with in mid-reply; this needs raw prompts and api = 'completions'"
             )
         parts: list[Reply] = []
         left = ask.max_tokens
@@ -101,7 +121,7 @@ class EndpointEngine:
             if whole is not None:
                 if part.tokens is None:
                     raise EngineError(
-                        f"{self.url}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown"
+                        f"{where}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown"
                     )
                 left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
             text = text + part.text if whole is None else whole
@@ -113,22 +133,87 @@ class EndpointEngine:
 
     async def _reply(self, request: Request) -> Reply:
         path, body = self._body(request)
-        for attempt in range(self.retries + 1):
+        # Four characters a token is the usual measure of English text; what it was is set right when the answer is there.
+        expected = len(str(body.get("prompt") or body["messages"])) // 4 + body["max_tokens"]
+        without: dict[str, str] = {}
+        tries = throttled = 0
+        address: Address | None = None
+        while True:
+            address = choose(self.addresses, avoid=address)
+            number = await address.pace.enter(expected, again=tries + throttled > 0)
+            taken, pause = expected, 0.0
             try:
-                return self._read(await self._post(path, body), request)
-            except _AgainError as error:
-                if attempt == self.retries:
-                    raise EngineError(f"{self.url}/{path}: {error} ({self.retries + 1} tries)") from error
-                # Jitter decides nothing but when: it is drawn without a seed on purpose.
-                await asyncio.sleep(min(LONGEST_WAIT, error.wait or self.wait * 2**attempt * random.uniform(0.75, 1.25)))
-        raise AssertionError("the last try returns or raises")
+                if self._stopped is not None:
+                    raise self._stopped
+                reply = await self._ask(f"{address.url}/{path}", _fitted(body, self._without | without), request)
+            except AccountError as error:
+                self._stopped = error
+                raise
+            except ThrottledError as error:
+                if address.throttled(number, error.wait) > PATIENCE:
+                    self._stopped = _shut(f"{address.url}/{path}", error)
+                    raise self._stopped from error
+                pause, throttled = 0.0 if error.wait else self._back_off(throttled), throttled + 1
+            except AgainError as error:
+                address.failed()
+                if tries == self.retries:
+                    raise EngineError(f"{address.url}/{path}: {error} ({self.retries + 1} tries)") from error
+                tries += 1
+                # Where there are others they are asked first, at once.
+                if tries >= len(self.addresses):
+                    pause = min(error.wait, PATIENCE) or self._back_off(tries - 1)
+            except DeniedError as error:
+                if error.named & _FILTERED:
+                    return refused(error.said)
+                without |= self._spared(error, body, without)
+            else:
+                self._without |= without
+                taken = (reply.prompt_tokens or 0) + (reply.tokens or 0) or expected
+                address.answered()
+                return reply
+            finally:
+                address.pace.leave(expected, taken)
+            await asyncio.sleep(pause)
+
+    def _back_off(self, times: int) -> float:
+        # Jitter decides nothing but when: it is drawn without a seed on purpose.
+        return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
+
+    async def _ask(self, url: str, body: Mapping[str, Any], request: Request) -> Reply:
+        assert self._session is not None, "use the engine as an async context"
+        began = time.monotonic()
+        answer = await post(self._session, url, body)
+        latency = time.monotonic() - began
+        assert isinstance(request.ask, Call)
+        try:
+            reply = read(answer, request.ask.stop, chat=self.api == "chat")
+        except EngineError as error:
+            raise EngineError(f"{url}: {error}") from None
+        if self.logprobs and reply.finish != "refused" and not gives_logprobs(answer):
+            raise StudyError(
+                f"teacher.logprobs = true: {url} gives none; leave it out, or serve the model with something that does"
+            )
+        return replace(reply, latency=round(latency, 4))
+
+    def _spared(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
+        """What to leave out (or to call otherwise) of a request that was denied for it; raises ``error`` where there is nothing."""
+        known = {**self._without, **without}
+        if "max_completion_tokens" in error.said and "max_tokens" not in known:
+            return {"max_tokens": "max_completion_tokens"}
+        spare = [*_SPARE, *(name for name in ("temperature", "top_p") if body[name] == 1.0)]  # 1 is what is meant without them
+        for name in spare:
+            if name in body and name not in known and re.search(rf"\b{name}\b", error.said):
+                if name == "logprobs" and self.logprobs:
+                    raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or serve the model with something that does")
+                return {name: ""}
+        raise error
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         ask = request.ask
         if not isinstance(ask, Call):
-            raise EngineError(f"{self.url}: an endpoint does not score texts")
+            raise EngineError(f"{self.addresses[0].url}: an endpoint does not score texts")
         if request.decoding.beams > 1:
-            raise EngineError(f"{self.url}: beams = {request.decoding.beams}: an endpoint has no beam search")
+            raise EngineError(f"{self.addresses[0].url}: beams = {request.decoding.beams}: an endpoint has no beam search")
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": ask.max_tokens,
@@ -136,66 +221,18 @@ class EndpointEngine:
             "top_p": request.decoding.top_p,
             "seed": (request.path << 16) + request.attempt,  # servers that honour it give each path a draw of its own
         }
+        if self.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         if ask.stop:
             body["stop"] = list(ask.stop)
         if self.api == "completions":
             if not isinstance(ask.prompt, str):
-                raise EngineError(f"{self.url}: messages need api = 'chat'")
+                raise EngineError(f"{self.addresses[0].url}: messages need api = 'chat'")
             return "completions", body | {"prompt": ask.prompt, "logprobs": 1}
         turns = [{"role": "user", "content": ask.prompt}]
         if not isinstance(ask.prompt, str):
             turns = [{"role": m.role, "content": m.content} for m in ask.prompt]
         return "chat/completions", body | {"messages": turns, "logprobs": True}
-
-    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._session is not None, "use the engine as an async context"
-        try:
-            async with self._session.post(f"{self.url}/{path}", json=body) as answer:
-                text = await answer.text(errors="replace")
-                status, after = answer.status, answer.headers.get("Retry-After", "")
-        except TimeoutError:
-            raise _AgainError(f"no answer within {self.timeout:g} s") from None
-        except aiohttp.ClientConnectorError as error:
-            raise _AgainError(f"no connection ({error.os_error.strerror or error.os_error}); is the server running?") from error
-        except aiohttp.ClientError as error:
-            raise _AgainError(f"the connection broke ({type(error).__name__}: {error})") from error
-        if status in _AGAIN:
-            raise _AgainError(f"HTTP {status}: {_short(text)}", float(after) if after.isdigit() else 0.0)
-        if status != 200:
-            hint = {
-                401: "; is the key right (key_env)?",
-                403: "; is the key right (key_env)?",
-                404: "; is the url right, with /v1?",
-            }
-            raise EngineError(f"{self.url}/{path}: HTTP {status}: {_short(text)}{hint.get(status, '')}")
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or not found.get("choices"):
-            raise EngineError(f"{self.url}/{path}: not an answer of an OpenAI-compatible endpoint: {_short(text)}")
-        return found
-
-    def _read(self, answer: dict[str, Any], request: Request) -> Reply:
-        choice = answer["choices"][0]
-        message = choice.get("message") or {}
-        text = choice.get("text") if self.api == "completions" else message.get("content")
-        if text is None and not message.get("reasoning_content"):
-            raise EngineError(f"{self.url}: a choice without text: {_short(json.dumps(choice))}")
-        text = text or ""
-        stop = request.ask.stop if isinstance(request.ask, Call) else ()
-        at = cut(text, stop)
-        usage = answer.get("usage") or {}
-        said = str(choice.get("finish_reason") or "stop")
-        return Reply(
-            text=text[:at],
-            finish="stop" if at is not None else _FINISH.get(said, "stop"),
-            tokens=usage.get("completion_tokens"),
-            prompt_tokens=usage.get("prompt_tokens"),
-            logprobs=_logprobs(choice.get("logprobs")) if at is None else (),
-            reasoning=str(message.get("reasoning_content") or message.get("reasoning") or ""),
-            raw=json.dumps(answer, ensure_ascii=False),
-        )
 
 
 def _joined(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:
@@ -209,25 +246,28 @@ def _joined(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:
         tokens=None if None in said else sum(t or 0 for t in said),
         prompt_tokens=None if None in read else sum(t or 0 for t in read),
         raw=f"[{', '.join(p.raw or '' for p in parts)}]",
+        finish_reason=parts[-1].finish_reason,
+        model=parts[-1].model,
+        latency=sum(p.latency or 0.0 for p in parts),
     )
 
 
-class _AgainError(Exception):
-    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say."""
-
-    def __init__(self, what: str, wait: float = 0.0) -> None:
-        super().__init__(what)
-        self.wait = wait
-
-
-def _logprobs(given: Any) -> tuple[float, ...]:
-    """Log-probabilities of the reply's tokens in either API's layout, () where there are none."""
-    if not isinstance(given, dict):
-        return ()
-    values = given.get("token_logprobs") or [item.get("logprob") for item in given.get("content") or []]
-    return tuple(map(float, values)) if values and all(isinstance(v, int | float) for v in values) else ()
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
+    return url.rstrip("/")
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else text[:297] + "..."
+def _fitted(body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, Any]:
+    """``body`` without the fields ``without``; those that have another name there go under it."""
+    return {without.get(name, name): value for name, value in body.items() if without.get(name, name)}
+
+
+def _shut(url: str, error: ThrottledError) -> AccountError:
+    return AccountError(
+        f"{url}: {error}; it lets nobody in for more than {PATIENCE / 60:g} minutes. What came is kept: run the same command again "
+        "later to go on; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
+    )

@@ -1,0 +1,60 @@
+"""An answer that comes as a stream of chunks (server-sent events), put together to what it would have been in one piece."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+
+
+def merged(text: str) -> dict[str, Any]:
+    """The answer that the events of ``text`` make, in the layout of one that is not streamed; an error that is among them instead.
+
+    Raises ValueError where a chunk is broken, or the stream ends before its ``[DONE]`` and before each choice has said why it
+    ends (some servers send no ``[DONE]``).
+    """
+    answer: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    done = False
+    for data in _events(text):
+        if data == "[DONE]":
+            done = True
+            break
+        chunk = json.loads(data)
+        parts = chunk.get("choices") or [] if isinstance(chunk, dict) else None
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise ValueError(f"a chunk in no known layout: {data[:100]}")
+        if chunk.get("error"):
+            return {"error": chunk["error"]}
+        answer |= {k: v for k, v in chunk.items() if k not in ("choices", "object") and v is not None}
+        for part in parts:
+            index = part.get("index")
+            _add(choices.setdefault(index if isinstance(index, int) else 0, {"finish_reason": None}), part)
+    if not choices or not (done or all(choice["finish_reason"] for choice in choices.values())):
+        raise ValueError("the stream ended in the middle")
+    return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
+
+
+def _events(text: str) -> list[str]:
+    """The ``data`` of each event; those that consist of comments only, which keep a connection alive, have none."""
+    events = text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")
+    lines = [[line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:")] for event in events]
+    return ["\n".join(data) for data in lines if data]
+
+
+def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
+    """Add the chunk of a choice to what there is of it."""
+    whole["finish_reason"] = part.get("finish_reason") or whole["finish_reason"]
+    if isinstance(part.get("text"), str):
+        whole["text"] = whole.get("text", "") + part["text"]
+    if isinstance(delta := part.get("delta"), dict):
+        message = whole.setdefault("message", {"role": "assistant", "content": None})
+        for name in _TEXTS:
+            if isinstance(delta.get(name), str):
+                message[name] = (message.get(name) or "") + delta[name]
+    if isinstance(given := part.get("logprobs"), dict):
+        logprobs = whole.setdefault("logprobs", {})
+        for name, values in given.items():
+            if isinstance(values, list):
+                logprobs[name] = [*logprobs.get(name, []), *values]

@@ -1,0 +1,141 @@
+"""One request to one address over HTTP, and every way in which that can end: an answer, or one of the errors below.
+
+AgainError       a fault of the server or the line, which may pass: 5xx, timeouts, broken connections and answers
+ThrottledError   HTTP 429: too fast
+DeniedError      the request itself is refused (another 4xx)
+AccountError     key or account are refused: nothing can be asked any more
+EngineError      anything else that will not pass
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+
+from understudy.core.errors import AccountError, EngineError
+from understudy.engines.sse import merged
+
+LARGEST = 32 << 20
+"""Bytes of an answer at most."""
+_PASSING = frozenset({408, 409, 425})
+_NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+"""What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
+_ACCOUNT = {
+    401: "is the key right (teacher.key_env)?",
+    403: "may this key use this model (teacher.key_env, teacher.model)?",
+    402: "the account has no credit left: top it up",
+    429: "the account has no credit left: top it up",
+}
+
+
+class AgainError(Exception):
+    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say."""
+
+    def __init__(self, what: str, wait: float = 0.0) -> None:
+        super().__init__(what)
+        self.wait = wait
+
+
+class ThrottledError(AgainError):
+    """Too many requests."""
+
+
+class DeniedError(EngineError):
+    """A request that is refused as it is; ``said`` is the server's answer, ``named`` what it calls that."""
+
+    def __init__(self, what: str, said: str) -> None:
+        super().__init__(what)
+        self.said, self.named = said, _names(said)
+
+
+async def post(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object that answers ``body``, with choices in it; a stream of chunks is put together. Raises as said above."""
+    try:
+        async with session.post(url, json=body, allow_redirects=False) as answer:
+            status, headers, kind = answer.status, answer.headers, answer.content_type
+            text = await _text(answer, url)
+    except TimeoutError:
+        raise AgainError(f"no answer within {session.timeout.total:g} s") from None
+    except aiohttp.ClientConnectorError as error:
+        raise AgainError(f"no connection ({error.os_error.strerror or error.os_error}); is the server running?") from error
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise AgainError(f"the connection broke ({type(error).__name__}: {error})") from error
+    if status != 200:
+        raise _refusal(url, status, text, _asked_wait(headers))
+    try:
+        found = merged(text) if kind == "text/event-stream" else json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and "error" in found and not found.get("choices"):
+        # Gateways send the errors of servers behind them under a 200.
+        inside = found["error"]
+        code = inside.get("code") if isinstance(inside, dict) else None
+        raise _refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, _asked_wait(headers))
+    if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
+        raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}")
+    return found
+
+
+def short(text: str) -> str:
+    """The beginning of a text, on one line."""
+    text = " ".join(text[:2000].split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+async def _text(answer: aiohttp.ClientResponse, url: str) -> str:
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise EngineError(f"{url}: an answer of more than {LARGEST >> 20} MiB; is this a language model's address?")
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def _refusal(url: str, status: int, text: str, wait: float) -> Exception:
+    said = f"HTTP {status}: {short(text)}"
+    if status in (401, 402, 403) or (status == 429 and _NO_CREDIT & _names(text)):
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]}. What came is kept: run the same command again to go on")
+    if status == 429:
+        return ThrottledError(said, wait)
+    if status in _PASSING or (status >= 500 and status != 501):
+        return AgainError(said, wait)
+    hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # elsewhere is another server: not followed
+    return DeniedError(f"{url}: {said}{hint}", text)
+
+
+def _names(text: str) -> set[str]:
+    """What the error that a server sent calls itself."""
+    try:
+        error = json.loads(text)["error"]
+        return {str(error.get("code")), str(error.get("type"))}
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return set()
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the
+    server's own clock where it shows it; 0 where it says nothing that can be read."""
+    after = headers.get("Retry-After", "")
+    for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (after, 1.0)):
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            continue
+        return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+    then = _date(after)
+    return max(0.0, (then - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()) if then else 0.0
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
