@@ -8,7 +8,8 @@ class _Jumping(selectors.SelectSelector):
     now = 0.0
 
     def select(self, timeout=None):
-        self.now += timeout or 0.0
+        assert timeout is not None, "everybody waits, and nothing is to come"
+        self.now += timeout
         return super().select(0)
 
 

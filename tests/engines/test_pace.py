@@ -53,16 +53,16 @@ class Bears:
 
 @pytest.mark.parametrize("most", [1, 3, 10, 50, 200, 1000])
 def test_an_address_comes_to_be_asked_as_much_as_it_bears(most):
-    server, pace, n = Bears(most), Pace(), 40 * most
+    server, pace, n = Bears(most), Pace(), 40 * most + 100
 
     async def all_of_them():
         return await asyncio.gather(*(server.ask(pace) for _ in range(n)))
 
     ends = hours.run(all_of_them())
     assert len(ends) == n
-    assert 0.7 * most <= pace.limit <= max(1.3 * most, most + 1)
+    assert 0.6 * most <= pace.limit <= max(1.3 * most, most + 1.1)
     refusals = Counter(server.log[len(server.log) // 4 :])[False]
-    assert refusals < 0.1 * n, "few are refused once it is found"
+    assert refusals < 0.15 * n, "few are refused once it is found"
     assert max(ends) < 1.4 * n / most + 15, "and little of what it bears is left unused"
 
 
@@ -74,8 +74,10 @@ def test_whoever_comes_first_goes_first_and_nobody_is_forgotten(cancelled, bears
     async def ask(pace, i):
         await pace.enter(1)
         order.append(i)
-        await asyncio.sleep(1)
-        pace.leave(1, 1)
+        try:
+            await asyncio.sleep(1)
+        finally:
+            pace.leave(1, 1)
 
     async def all_of_them():
         pace = Pace()
@@ -85,7 +87,7 @@ def test_whoever_comes_first_goes_first_and_nobody_is_forgotten(cancelled, bears
             await asyncio.sleep(0.3)
             tasks[i].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert pace.active in (0, sum(task.cancelled() and i in order for i, task in enumerate(tasks)))
+        assert pace.active == 0
         assert {i for i, task in enumerate(tasks) if not task.cancelled()} <= set(order)
 
     hours.run(all_of_them())

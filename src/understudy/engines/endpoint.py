@@ -150,9 +150,10 @@ class EndpointEngine:
                 self._stopped = error
                 raise
             except ThrottledError as error:
-                if address.throttled(number, error.wait) > PATIENCE:
+                if address.silent(error.wait) > PATIENCE:
                     self._stopped = _shut(f"{address.url}/{path}", error)
                     raise self._stopped from error
+                address.pace.throttled(number, error.wait)
                 pause, throttled = 0.0 if error.wait else self._back_off(throttled), throttled + 1
             except AgainError as error:
                 address.failed()

@@ -118,9 +118,8 @@ class Address:
         self.faults, self.mute = 0, math.inf
         self.pace.answered()
 
-    def throttled(self, number: int, wait: float) -> float:
-        """It refused a request, and asks to ``wait`` seconds. Returns for how long nobody will have got an answer then."""
-        self.pace.throttled(number, wait)
+    def silent(self, wait: float) -> float:
+        """It refused a request and asks to ``wait`` seconds: for how long nobody will have got an answer then."""
         self.mute = min(self.mute, _now())
         return _now() + wait - self.mute
 
