@@ -2,6 +2,7 @@
 #   make demo        the whole job on the embedded world, offline, in minutes
 #   make test        lint, types and the test suite (offline, under 10 minutes on 2 cores)
 #   make test-slow   the tests that take minutes of CPU
+#   make test-hostile  10,000 calls to a server at its worst
 #
 # TORCH_INDEX=URL    another package index for torch, e.g. one that has CPU builds (the default one may bring gigabytes of
 #                    CUDA libraries); everything else still comes from the default index
@@ -14,13 +15,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-kill lint bench clean
+.PHONY: demo test test-slow test-kill test-hostile lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
 
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hostile" --numprocesses auto --dist loadfile
+
+test-hostile: $(STAMP)
+	$(BIN)/python -m pytest -m hostile --timeout=3600
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout=3600

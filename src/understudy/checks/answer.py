@@ -9,6 +9,7 @@ from __future__ import annotations
 from understudy.core.answers import compare
 from understudy.core.errors import StudyError
 from understudy.core.protocols import Check
+from understudy.core.thoughts import only_thought
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _SAYS = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE)
@@ -40,8 +41,12 @@ def outcome(problem: Problem, answer: str | None, by: Check = same) -> Outcome:
 def check(problem: Problem, chain: Chain, by: Check = same, name: str = "answer") -> Verdict:
     """The verdict on a chain of the check ``by``, registered as ``name``. A cut-off or refused chain is never correct, whatever it
     contains."""
-    if chain.finish in ("length", "refused"):
-        found = Outcome.TRUNCATED if chain.finish == "length" else Outcome.REFUSED
+    if chain.finish == "refused":
+        found = Outcome.REFUSED
+    elif chain.answer is None and only_thought(chain.text):
+        found = Outcome.ONLY_THOUGHT
+    elif chain.finish == "length":
+        found = Outcome.TRUNCATED
     else:
         found = outcome(problem, chain.answer, by)
     stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"

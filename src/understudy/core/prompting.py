@@ -158,6 +158,7 @@ class Format:
             logprob=reply.mean_logprob,
             prompt=prompt_text(prompt),
             prompt_tokens=reply.prompt_tokens,
+            sampling={"version": reply.model} if reply.model else {},
         )
 
     def _question(self, problem: Problem) -> str:

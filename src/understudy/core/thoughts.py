@@ -22,6 +22,12 @@ def thought_of(text: str) -> tuple[str, int | None]:
     return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
 
 
+def only_thought(text: str) -> bool:
+    """Whether a reply thinks and says nothing: its thought never ends, or nothing comes after it."""
+    begin = thought_of(text)[1]
+    return begin is None or (begin > 0 and not text[begin:].strip())
+
+
 def with_thought(reasoning: Any, text: str) -> str:
     """A reply whose thought came in a field of its own, as one text."""
     return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text

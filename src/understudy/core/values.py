@@ -106,6 +106,8 @@ class Outcome(StrEnum):
     UNPARSED = "unparsed"
     TRUNCATED = "truncated"
     """Cut off at the length limit: never correct by accident."""
+    ONLY_THOUGHT = "only thought"
+    """It thought, to the limit perhaps, and said nothing after it."""
     REFUSED = "refused"
     NO_GOLD = "no gold"
 

@@ -29,6 +29,8 @@ def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
     lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
+    thought = counted[Outcome.ONLY_THOUGHT]
+    lost |= {"only thought": thought} if thought else {}
     lost |= {"failed": len(failed)} if failed else {}
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:

@@ -48,8 +48,9 @@ class Teacher:
     """transformers: the model's directory, or a model of the Hugging Face hub."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """transformers: what its weights are loaded as."""
-    url: str = ""
-    """endpoint: its address with ``/v1``."""
+    url: str | tuple[str, ...] = ""
+    """endpoint: its address with ``/v1``; or several that serve one model, which ``identity`` then names: where one is down the others
+    go on."""
     model: str = ""
     """endpoint: the model's name there."""
     api: Literal["completions", "chat"] = "completions"
@@ -57,14 +58,22 @@ class Teacher:
     key_env: str | None = None
     """endpoint: the environment variable that holds the key; the key itself is never written."""
     concurrency: int = 16
-    """endpoint: requests at once."""
+    """endpoint: requests at once, at most; it is asked less where it refuses (HTTP 429)."""
+    requests_per_minute: int | None = None
+    """endpoint: what each address may be sent, spread evenly; nobody counts where it is not given."""
+    tokens_per_minute: int | None = None
+    """endpoint: what each address may read and write, spread evenly."""
     timeout: float = 120.0
-    """endpoint: seconds for one answer."""
+    """endpoint: seconds for one answer, from the sending to its end."""
+    stream: bool = False
+    """endpoint: answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
+    logprobs: bool = False
+    """endpoint: log-probabilities must come, and the run ends where they do not; they are asked for in any case."""
     first_look: int = 50
     """After so many replies a quality report is printed, and the sampling stops where more than nine in ten have no answer, are
     cut off or refused; 0 never looks."""
     retries: int = 4
-    """endpoint: further tries after a timeout, a broken connection, 429 or 5xx."""
+    """endpoint: further tries after a timeout, a broken connection or answer, or 5xx; being refused (429) takes none."""
     price: Price | None = None
     """endpoint: what tokens cost, ``{ input = 0.5, output = 1.5 }``; ``understudy try`` then says what the run will."""
     budget: Budget | None = None
@@ -85,6 +94,11 @@ class Teacher:
         for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0), ("first_look", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+        if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
+            raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
         if self.format:
             check_name(self.format)
         if self.budget is not None and self.budget.money is not None and self.price is None:

@@ -26,7 +26,10 @@ from understudy.studies.study import Study
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
 
-TRANSPORT = ("key_env", "concurrency", "timeout", "retries", "first_look", "price", "budget")
+TRANSPORT = (
+    *("key_env", "concurrency", "timeout", "retries", "first_look", "price", "budget"),
+    *("requests_per_minute", "tokens_per_minute", "stream", "logprobs"),
+)
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
 
 NOT_IN_KEYS = ("transport", "judged_by", "corpus")

@@ -178,6 +178,10 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
             key_env=teacher.key_env,
             timeout=teacher.timeout,
             retries=teacher.retries,
+            requests_per_minute=teacher.requests_per_minute,
+            tokens_per_minute=teacher.tokens_per_minute,
+            stream=teacher.stream,
+            logprobs=teacher.logprobs,
             identity=teacher.identity,
         )
     from understudy.engines.procedural import ProceduralEngine

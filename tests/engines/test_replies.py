@@ -1,0 +1,185 @@
+"""What comes back from an endpoint is kept whole, and read for what it is: over HTTP on loopback."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+from hostile import streamed
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback import Server, completion
+
+from understudy.core.asks import Call, Decoding, Reply, Request
+from understudy.core.errors import EngineError, StudyError
+from understudy.engines.choices import read
+from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.sse import merged
+from understudy.sampling.ledger import Ledger
+
+
+def ask(script, *, n=1, stop=(), **options):
+    """The replies to ``n`` requests, one after the other, and the bodies that were sent."""
+    with Server(script) as server:
+
+        async def run():
+            async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
+                return [await engine.reply(Request(Call("teacher", "Q", stop), Decoding(1.0), path)) for path in range(n)]
+
+        return asyncio.run(run()), [body for _, body in server.got]
+
+
+def chat(message, finish="stop", **more):
+    return {"model": "m-2", "choices": [{"message": message, "finish_reason": finish}], **more}
+
+
+def test_the_reply_says_which_version_answered_why_it_ends_and_how_long_it_took():
+    (reply,), _ = ask(lambda *_: completion("ok") | {"model": "m-0613", "system_fingerprint": "fp_1"})
+    assert (reply.model, reply.finish_reason) == ("m-0613 (fp_1)", "stop")
+    assert 0 < reply.latency < 60
+
+
+def test_what_is_new_of_a_reply_comes_back_from_the_ledger_and_an_old_row_has_none_of_it(tmp_path):
+    reply = Reply("x", finish_reason="eos", model="m (f)", latency=0.25)
+    request = Request(Call("teacher", "Q"), Decoding(), 0)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.put("k", reply, engine="e", request=request, seed=0)
+        ledger.flush()
+        assert dict(ledger.replies()) == {"k": reply}
+        row = ledger._connection.execute("SELECT reply FROM replies").fetchone()[0]
+        old = {name: value for name, value in json.loads(row).items() if name not in ("finish_reason", "model", "latency")}
+        ledger._connection.execute("UPDATE replies SET reply = ?", (json.dumps(old),))
+        assert ledger.get("k") == Reply("x")
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "text", "reasoning", "ends"),
+    [
+        ({"content": "5", "reasoning_content": "2 + 3"}, "stop", "5", "2 + 3", "stop"),
+        ({"content": "5", "reasoning": "2 + 3"}, "stop", "5", "2 + 3", "stop"),
+        ({"content": "<think>\n2 + 3\n</think>\n\n5"}, "stop", "5", "2 + 3", "stop"),
+        ({"content": "2 + 3\n</think>\n\n5"}, "stop", "5", "2 + 3", "stop"),
+        ({"content": [{"type": "text", "text": "fi"}, {"type": "text", "text": "ve"}]}, "stop", "five", "", "stop"),
+        ({"content": None, "reasoning_content": "2 +"}, "length", "", "2 +", "length"),
+        ({"content": "", "reasoning_content": "2 + 3"}, "stop", "", "2 + 3", "stop"),
+        ({"content": "<think>2 +"}, "length", "", "2 +", "length"),
+        ({"content": None}, "length", "", "", "length"),
+        ({"content": None, "refusal": "I cannot"}, "stop", "I cannot", "", "refused"),
+        ({"content": ""}, "content_filter", "", "", "refused"),
+        ({"content": None}, "content_filter", "", "", "refused"),
+    ],
+)
+def test_reasoning_and_answer_are_told_apart_however_a_server_writes_them(message, finish, text, reasoning, ends):
+    (reply,), sent = ask(lambda *_: chat(message, finish), api="chat")
+    assert (reply.text, reply.reasoning, reply.finish, reply.finish_reason) == (text, reasoning, ends, finish)
+    assert len(sent) == 1, "it is bought once, whatever it is"
+
+
+def test_a_raw_completion_keeps_its_tags_since_it_may_be_gone_on_with():
+    (reply,), _ = ask(lambda *_: completion("<think>2 + 3</think>5"))
+    assert (reply.text, reply.reasoning) == ("<think>2 + 3</think>5", "")
+
+
+def test_a_prompt_that_the_content_filter_holds_back_is_a_refusal_and_no_error():
+    said = {"error": {"code": "content_filter", "message": "flagged"}}
+    (reply,), sent = ask(lambda *_: web.json_response(said, status=400))
+    assert (reply.text, reply.finish, json.loads(reply.raw)) == ("", "refused", said)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("field", ["logprobs", "seed", "temperature"])
+def test_what_a_server_does_not_know_and_can_be_spared_is_left_out_from_then_on(field):
+    def script(_path, body, _n):
+        if field in body:
+            return web.json_response({"error": {"message": f"Unsupported parameter: '{field}'"}}, status=400)
+        return completion("ok")
+
+    replies, sent = ask(script, n=3)
+    assert [reply.text for reply in replies] == ["ok"] * 3
+    assert [field in body for body in sent] == [True, False, False, False]
+
+
+def test_the_limit_goes_under_the_name_that_a_server_wants():
+    def script(_path, body, _n):
+        if "max_tokens" in body:
+            return web.Response(status=400, text="'max_tokens' is not supported, use 'max_completion_tokens' instead")
+        return chat({"content": "ok"})
+
+    replies, sent = ask(script, n=2, api="chat")
+    assert [reply.text for reply in replies] == ["ok", "ok"]
+    assert [body.get("max_completion_tokens") for body in sent] == [None, 256, 256]
+
+
+def test_what_decides_the_reply_is_never_left_out():
+    said = {"error": {"message": "'stop' is not supported"}}
+    with pytest.raises(EngineError, match=r"HTTP 400.*'stop' is not supported"):
+        ask(lambda *_: web.json_response(said, status=400), stop=("\n\n",))
+
+
+@pytest.mark.parametrize("answer", [completion("ok"), web.Response(status=400, text="logprobs: not here")])
+def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
+    with pytest.raises(StudyError, match=r"teacher\.logprobs = true"):
+        ask(lambda *_: answer, logprobs=True)
+
+
+def test_an_answer_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr("understudy.engines.wire.LARGEST", 1 << 20)
+    with pytest.raises(EngineError, match="an answer of more than 1 MiB"):
+        ask(lambda *_: web.Response(body=b" " * (2 << 20)))
+
+
+def test_only_the_first_choice_is_read_and_all_are_kept():
+    two = completion("one")
+    two["choices"].append({"text": "two", "finish_reason": "length"})
+    (reply,), _ = ask(lambda *_: two)
+    assert (reply.text, reply.finish) == ("one", "stop")
+    assert json.loads(reply.raw) == two
+
+
+FIELDS = st.sampled_from(
+    "text message content reasoning_content reasoning refusal finish_reason logprobs token_logprobs usage model system_fingerprint "
+    "completion_tokens prompt_tokens logprob index delta".split()
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=8),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(FIELDS, inside, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=6), st.dictionaries(FIELDS, JSON, max_size=4), st.booleans())
+def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_error(choice, more, chat):
+    try:
+        reply = read(more | {"choices": [choice]}, ("\n\n",), chat=chat)
+    except EngineError as error:
+        assert "a choice without text" in str(error)
+        return
+    for text in (reply.text, reply.reasoning, reply.raw, reply.model, reply.finish_reason):
+        text.encode()
+    assert all(isinstance(value, float) for value in reply.logprobs)
+
+
+@given(st.lists(st.dictionaries(FIELDS | st.sampled_from(["choices", "error"]), JSON | st.lists(st.dictionaries(FIELDS, JSON)))))
+def test_whatever_chunks_come_they_make_an_answer_or_are_a_broken_stream(chunks):
+    try:
+        answer = merged("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
+    except ValueError:
+        return
+    assert "error" in answer or answer["choices"]
+
+
+def test_a_stream_is_read_as_the_answer_that_it_would_have_been_in_one_piece():
+    whole = completion("fünf Äpfel", index=0, logprobs={"token_logprobs": [-0.5, -0.25]})
+    whole |= {"id": "c", "object": "text_completion", "model": "m", "system_fingerprint": "f"}
+    (reply,), (sent,) = ask(lambda *_: web.Response(body=b"".join(streamed(whole)), content_type="text/event-stream"), stream=True)
+    assert (sent["stream"], sent["stream_options"]) == (True, {"include_usage": True})
+    assert json.loads(reply.raw) == {name: value for name, value in whole.items() if name != "object"}
+
+
+def test_a_chat_comes_in_chunks_too_and_a_server_without_done_is_understood():
+    parts = ({"role": "assistant", "reasoning_content": "2 "}, {"reasoning_content": "+ 3"}, {"content": "fi"}, {"content": "ve"})
+    chunks = [{"choices": [{"delta": part, "finish_reason": None}]} for part in parts]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "length"}]})
+    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+    (reply,), _ = ask(lambda *_: web.Response(text=text, content_type="text/event-stream"), api="chat", stream=True)
+    assert (reply.text, reply.reasoning, reply.finish, reply.tokens) == ("five", "2 + 3", "length", None)
