@@ -49,8 +49,8 @@ class Teacher:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """transformers: what its weights are loaded as."""
     url: str | tuple[str, ...] = ""
-    """endpoint: its address with ``/v1``; or several that serve one model, which ``identity`` then names: where one is down the others
-    go on."""
+    """endpoint: its address with ``/v1``; or several that serve one model, which ``identity`` then names: where one is down the
+    others go on."""
     model: str = ""
     """endpoint: the model's name there."""
     api: Literal["completions", "chat"] = "completions"
