@@ -1,5 +1,7 @@
 """Whether an answer is right: one function for chains, checkpoints and students, and who decides what."""
 
+from dataclasses import replace
+
 import pytest
 
 from understudy.checks.answer import check, outcome, same
@@ -39,6 +41,15 @@ def test_without_gold_without_answer_and_cut_off_no_check_is_asked():
     assert check(PROBLEM, chain("24", "length"), never).outcome is Outcome.TRUNCATED
     assert check(PROBLEM, chain("24", "refused"), never).outcome is Outcome.REFUSED
     assert outcome_of(PROBLEM, solution("24", finish="length"), never) is Outcome.TRUNCATED
+
+
+@pytest.mark.parametrize("text", ["<think>2 + 3", "<think>2 + 3</think>", "2 + 3\n</think>\n\n"])
+def test_a_chain_that_thinks_and_does_not_answer_is_neither_cut_off_nor_unparsed(text):
+    for finish in ("stop", "length"):
+        silent = Chain("p", 0, text, "r", None, "", "teacher", finish=finish)
+        assert check(PROBLEM, silent).outcome is Outcome.ONLY_THOUGHT
+        assert check(PROBLEM, replace(silent, text=text + "</think> five")).outcome is not Outcome.ONLY_THOUGHT
+    assert check(PROBLEM, replace(silent, finish="refused")).outcome is Outcome.REFUSED
 
 
 @pytest.mark.parametrize("said", [True, "correct", None, Outcome.TRUNCATED])

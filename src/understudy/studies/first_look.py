@@ -40,10 +40,23 @@ def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping
             + "Look at them with `understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, "
             "exemplars), is teacher.options.max_tokens large enough, is task.kind right? teacher.first_look = 0 goes on anyway"
         )
+    if copies := _copies(chains):
+        report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
     split = _disagreement(chains)
     if split is None:
         return report
     return f"{report}; where a question has several answers, {split:.0%} of them are not its most frequent one"
+
+
+def _copies(chains: Sequence[Chain]) -> int:
+    """How many replies came to prompts that have several, where those of each are all alike and there are enough; else 0. Some
+    servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
+    texts: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for chain in chains:
+        texts[chain.problem, chain.prompt].append(chain.text)
+    several = [found for found in texts.values() if len(found) > 1]
+    total = sum(map(len, several))
+    return total if total >= ENOUGH and all(len(set(found)) == 1 for found in several) else 0
 
 
 def _disagreement(chains: Sequence[Chain]) -> float | None:
