@@ -94,6 +94,21 @@ def test_whoever_comes_first_goes_first_and_nobody_is_forgotten(cancelled, bears
     assert order == sorted(order)
 
 
+def test_a_place_goes_back_when_whoever_was_just_given_it_is_gone():
+    async def story():
+        pace = Pace()
+        pace.limit = 1
+        await pace.enter(1)
+        next_one = asyncio.ensure_future(pace.enter(1))
+        await asyncio.sleep(0)
+        pace.leave(1, 1)
+        next_one.cancel()
+        await asyncio.gather(next_one, return_exceptions=True)
+        assert pace.active == 0
+
+    hours.run(story())
+
+
 @pytest.mark.parametrize(("limits", "each"), [((30, None), 1), ((None, 3000), 100), ((60, 3000), 100), ((30, 10**6), 100)])
 def test_no_minute_has_more_requests_or_tokens_than_are_allowed(limits, each):
     async def all_of_them():
