@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from understudy.core.errors import AccountError, EngineError
+from understudy.core.errors import AccountError, EngineError, UnpaidError
 from understudy.engines.sse import merged
 
 LARGEST = 32 << 20
@@ -46,7 +46,7 @@ class ThrottledError(AgainError):
     """Too many requests."""
 
 
-class DeniedError(EngineError):
+class DeniedError(UnpaidError):
     """A request that is refused as it is; ``said`` is the server's answer, ``named`` what it calls that."""
 
     def __init__(self, what: str, said: str) -> None:
