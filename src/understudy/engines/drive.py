@@ -11,12 +11,13 @@ promised of the store and of errors, is in `board`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from understudy.core.asks import Decoding, Reply
-from understudy.core.errors import BudgetError, EngineError
+from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
 from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
@@ -81,11 +82,11 @@ async def adrive(
     """
     board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, None)
     arrived: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-    asking, threads = _Requests(board, arrived), _Threads(board, arrived)
+    asking, threads = _Requests(board, arrived, concurrency), _Threads(board, arrived)
     try:
         while True:
             board.fill(lambda: asking.waiting() >= concurrency)
-            asking.start(concurrency)
+            asking.start()
             threads.start()
             for done in board.take_done():
                 yield done
@@ -106,13 +107,15 @@ async def adrive(
 class _Requests:
     """Requests over the network. What is to be done when one is answered is put into ``arrived``.
 
-    ``reserved``: those of the next commit; ``under_way``: how many are reserved or sent, and not answered.
+    ``reserved``: those of the next commit; ``durable``: those that may be sent; ``tasks``: those that are, at most ``concurrency``;
+    ``under_way``: how many are one of these.
     """
 
-    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]]) -> None:
-        self.board, self.arrived = board, arrived
+    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]], concurrency: int) -> None:
+        self.board, self.arrived, self.concurrency = board, arrived, concurrency
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.reserved: list[Order] = []
+        self.durable: deque[Order] = deque()
         self.under_way = 0
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
@@ -121,42 +124,44 @@ class _Requests:
         """How many orders are put to network engines and not sent yet."""
         return sum(len(queue) for at, queue in self.board.queues.items() if self.board.remote(at))
 
-    def start(self, concurrency: int) -> None:
-        while self.under_way < concurrency and self.waiting():
+    def start(self) -> None:
+        """Reserve as many as may be sent at once and as many again, so that none waits for a commit; send what is durable."""
+        while self.under_way < 2 * self.concurrency and self.waiting():
             queue = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len)
             order, store = queue[0], self.board.store
-            fits = store is None or store.reserve(order.key, engine=order.engine.identity, request=order.request)
-            if not fits and self.under_way and not self.spent:
+            fits = store is None or (
+                not self.spent and store.reserve(order.key, engine=order.engine.identity, request=order.request)
+            )
+            if not fits and self.under_way:
                 break  # one that ends may take less than was set aside for it
             queue.popleft()
-            if not fits or self.spent:
+            if not fits:
                 self.spent = True
                 self.board.answered(order, BudgetError("the budget has no room for it: it was not asked"))
                 continue
             self.under_way += 1
-            if store is None:
-                self._send(order)
-            else:
-                self.reserved.append(order)
+            (self.durable if store is None else self.reserved).append(order)
         if self.reserved and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _when_done(self.committing, self.arrived, self.committing.result)
+        self._send()
 
     async def _commit(self) -> None:
-        """Send what is reserved as soon as that is durable. What comes meanwhile is the next group: a commit takes as long as it
-        takes, so the slower it is, the more it holds."""
+        """Have what is reserved committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
         assert self.board.store is not None
         while self.reserved:
             group, self.reserved = self.reserved, []
             await asyncio.to_thread(self.board.store.flush)
-            for order in group:
-                self._send(order)
+            self.durable.extend(group)
+            self._send()
 
-    def _send(self, order: Order) -> None:
-        assert isinstance(order.engine, AsyncEngine)
-        task = asyncio.ensure_future(order.engine.reply(order.request))
-        self.tasks.add(task)
-        _when_done(task, self.arrived, partial(self._answered, order, task))
+    def _send(self) -> None:
+        while self.durable and len(self.tasks) < self.concurrency:
+            order = self.durable.popleft()
+            assert isinstance(order.engine, AsyncEngine)
+            task = asyncio.ensure_future(order.engine.reply(order.request))
+            self.tasks.add(task)
+            _when_done(task, self.arrived, partial(self._answered, order, task))
 
     def _answered(self, order: Order, task: asyncio.Task[Reply]) -> None:
         self.tasks.discard(task)
@@ -170,6 +175,9 @@ class _Requests:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.board.store is not None:
+            for order in (*self.reserved, *self.durable):
+                self.board.store.fail(order.key, UnpaidError("it was not sent"))
 
 
 class _Threads:

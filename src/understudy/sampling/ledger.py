@@ -43,6 +43,7 @@ class _Group:
     settled: list[tuple[Any, ...]] = field(default_factory=list)
     rows: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     replies: dict[str, Reply] = field(default_factory=dict)
+    since: float = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.intents or self.settled or self.rows)
@@ -54,6 +55,7 @@ class _Group:
             self.settled + later.settled,
             later.rows | self.rows,  # the first reply of a key stays
             later.replies | self.replies,
+            self.since or later.since,
         )
 
 
@@ -84,7 +86,7 @@ class Ledger:
         self._group, self._committing = _Group(), _Group()
         self._open: dict[str, tuple[int, Spend]] = {}
         self._guard, self._writing = threading.Lock(), threading.Lock()
-        self._filled = threading.Event()
+        self._filled, self._hurry = threading.Event(), threading.Event()
         self._closed = False
         self._failed: OSError | None = None
         self.spent, self._aside, self._number = Spend(), Spend(), 0
@@ -150,10 +152,7 @@ class Ledger:
                 self._group.rows.setdefault(key, row)
                 self._group.replies.setdefault(key, reply)
             self._settle(key, "reply", reply.prompt_tokens, reply.tokens)
-            full = len(self._group.rows) >= GROUP
-        if full:
-            self.flush()
-        self._filled.set()
+            self._told()
 
     def fail(self, key: str, error: EngineError) -> None:
         """The request under ``key`` got no reply: it counts as what was set aside, or as nothing where the endpoint refused it."""
@@ -162,7 +161,14 @@ class Ledger:
                 self._settle(key, "refused", 0, 0, str(error))
             else:
                 self._settle(key, "failed", None, None, str(error))
+            self._told()
+
+    def _told(self) -> None:
+        """Something waits for its commit: within the window, or now where a group is full."""
+        self._group.since = self._group.since or time.monotonic()
         self._filled.set()
+        if len(self._group.rows) >= GROUP:
+            self._hurry.set()
 
     def _settle(self, key: str, outcome: str, read: int | None, written: int | None, error: str | None = None) -> None:
         """What became of a request that was reserved; where a count is not known, it stays what was set aside."""
@@ -204,11 +210,20 @@ class Ledger:
             self._filled.clear()
             if self._closed:
                 return
-            time.sleep(WINDOW)
+            while (rest := self._rest()) > 0:  # a `flush` meanwhile takes the group, and the next has its own window
+                self._hurry.wait(rest)
+                self._hurry.clear()
             try:
                 self.flush()
             except OSError as error:  # the next `put` or `flush` says so, the group is kept
                 self._failed = error
+
+    def _rest(self) -> float:
+        """Seconds until the group must be committed."""
+        with self._guard:
+            if len(self._group.rows) >= GROUP or not self._group.since:
+                return 0.0
+            return self._group.since + WINDOW - time.monotonic()
 
     @property
     def settled(self) -> Spend:
@@ -240,6 +255,7 @@ class Ledger:
         finally:
             self._closed = True
             self._filled.set()
+            self._hurry.set()
             # The reader goes first: the last one to leave tidies up, and may write.
             if not self._readonly:
                 self._committer.join()
