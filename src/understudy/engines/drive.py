@@ -108,7 +108,8 @@ class _Requests:
     """Requests over the network. What is to be done when one is answered is put into ``arrived``.
 
     ``reserved``: those of the next commit; ``durable``: those that may be sent; ``tasks``: those that are, at most ``concurrency``;
-    ``under_way``: how many are one of these.
+    ``unkept``: how many were answered, and the reply is not durable yet; ``under_way``: how many are one of these. So what could
+    be lost with this process is never more than twice ``concurrency``.
     """
 
     def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]], concurrency: int) -> None:
@@ -116,7 +117,7 @@ class _Requests:
         self.tasks: set[asyncio.Task[Reply]] = set()
         self.reserved: list[Order] = []
         self.durable: deque[Order] = deque()
-        self.under_way = 0
+        self.under_way = self.unkept = 0
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
@@ -141,17 +142,23 @@ class _Requests:
                 continue
             self.under_way += 1
             (self.durable if store is None else self.reserved).append(order)
-        if self.reserved and (self.committing is None or self.committing.done()):
+        if self._uncommitted() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _when_done(self.committing, self.arrived, self.committing.result)
         self._send()
 
+    def _uncommitted(self) -> bool:
+        """Whether a commit would let something be sent."""
+        return bool(self.reserved or (self.unkept and self.waiting()))
+
     async def _commit(self) -> None:
-        """Have what is reserved committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
+        """Have it committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
         assert self.board.store is not None
-        while self.reserved:
-            group, self.reserved = self.reserved, []
+        while self._uncommitted():
+            group, self.reserved, kept = self.reserved, [], self.unkept
             await asyncio.to_thread(self.board.store.flush)
+            self.under_way -= kept
+            self.unkept -= kept
             self.durable.extend(group)
             self._send()
 
@@ -165,7 +172,10 @@ class _Requests:
 
     def _answered(self, order: Order, task: asyncio.Task[Reply]) -> None:
         self.tasks.discard(task)
-        self.under_way -= 1
+        if self.board.store is None:
+            self.under_way -= 1
+        else:
+            self.unkept += 1
         self.board.answered(order, _outcome(task))
 
     async def close(self) -> None:
