@@ -115,7 +115,7 @@ class Address:
     """Since when it has done nothing but refuse."""
 
     def answered(self) -> None:
-        self.faults, self.mute = 0, math.inf
+        self.faults, self.mute, self.rests = 0, math.inf, 0.0
         self.pace.answered()
 
     def silent(self, wait: float) -> float:
