@@ -146,10 +146,10 @@ JSON = INSIDE | st.lists(INSIDE, max_size=2) | st.dictionaries(FIELDS, INSIDE, m
 CHUNK = st.fixed_dictionaries({}, optional={"choices": JSON | st.lists(st.dictionaries(FIELDS, INSIDE, max_size=3), max_size=2)})
 
 
-@given(st.dictionaries(FIELDS, JSON, max_size=6), st.dictionaries(FIELDS, JSON, max_size=4), st.booleans())
-def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_error(choice, more, chat):
+@given(st.dictionaries(FIELDS, JSON, max_size=6), st.dictionaries(FIELDS, JSON, max_size=4), st.booleans(), st.integers(1, 2))
+def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_error(choice, more, chat, n):
     try:
-        reply = read(more | {"choices": [choice]}, ("\n\n",), chat=chat)
+        reply, *_ = read(more | {"choices": [choice] * n}, ("\n\n",), chat=chat, n=n)
     except EngineError as error:
         assert "a choice without text" in str(error)
         return

@@ -109,7 +109,7 @@ def test_how_a_teacher_is_reached_buys_nothing_anew(lab, change):
 
 def test_asks_that_failed_are_asked_again_and_no_others(lab):
     good, lab.server.script = lab.server.script, lambda p, b, n: good(p, b, n) if n % 4 else web.Response(status=500)
-    asked, says = lab.sample()
+    asked, says = lab.sample("teacher.n=1")
     assert (asked, says["chains"], says["errors"]) == (40, 30, 10)
     plan = lab.plan()
     assert not plan.stages[plan.chains].done(lab.where / "run"), "a stage with errors is not final"

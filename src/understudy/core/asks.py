@@ -132,6 +132,36 @@ class Reply:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a reply of an endpoint took, or an ask that got none: ``requests`` that were sent for it, tokens ``read`` and
+    ``written``, None where nobody says; ``lost``: how many of the requests got no answer and may have been paid for all the same.
+    """
+
+    requests: int = 1
+    read: int | None = None
+    written: int | None = None
+    lost: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        read = None if self.read is None or other.read is None else self.read + other.read
+        written = None if self.written is None or other.written is None else self.written + other.written
+        return Usage(self.requests + other.requests, read, written, self.lost + other.lost)
+
+    @property
+    def along(self) -> Usage:
+        """Of a reply that came along with one of this usage, in the same answer."""
+        return Usage(0, 0, 0, self.lost)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``replies`` to requests that differ in their path only, in one answer: as many as came, at least one."""
+
+    replies: tuple[Reply, ...]
+    usage: Usage
+
+
 T = TypeVar("T")
 Flow = Generator[Ask | Sequence[Ask], Any, T]
 """Yields one ask or a list; receives one Reply or a list; returns a T."""
@@ -164,6 +194,10 @@ class Request:
     decoding: Decoding
     path: int
     attempt: int = 0
+
+    def differs_in_path(self, other: Request) -> bool:
+        """Whether both want draws from the same distribution: replies to both may come in one answer."""
+        return (self.ask, self.decoding, self.attempt) == (other.ask, other.decoding, other.attempt)
 
     @property
     def canonical(self) -> str:

@@ -17,6 +17,11 @@ A message names the file, line, field or option, shows the value, and says what 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from understudy.core.asks import Usage
+
 
 class UnderstudyError(Exception):
     """Root of the tree."""
@@ -48,7 +53,11 @@ class AccountError(UnderstudyError):
 
 
 class EngineError(UnderstudyError):
-    """A model could not be asked, or what came back is unusable."""
+    """A model could not be asked, or what came back is unusable. ``usage``: what it took, where that is known."""
+
+    def __init__(self, message: str, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class TooLongError(EngineError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Protocol, runtime_checkable
 
-from understudy.core.asks import Call, Flow, Path, Reply, Request
+from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
@@ -145,6 +145,19 @@ class AsyncEngine(Protocol):
         """Answer one request, or raise EngineError."""
 
 
+@runtime_checkable
+class ManyEngine(AsyncEngine, Protocol):
+    """A network engine that draws several replies for one reading of a prompt."""
+
+    @property
+    def n(self) -> int:
+        """Replies it may be asked for at once; it may become 1."""
+
+    async def replies(self, requests: Sequence[Request]) -> Answer:
+        """Answer requests that differ in their path only, or raise EngineError. Those that it gives no reply, the last ones,
+        are to be asked again."""
+
+
 Engine = LocalEngine | AsyncEngine
 Tool = Callable[[str], str]
 
@@ -158,11 +171,13 @@ class ReplyStore(Protocol):
         """Note that the request is about to go out over a network; it is sent when `flush` has returned. False where a budget has
         no room for it. `put` or `fail` says what became of it."""
 
-    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
-        """Accept the reply; it is durable at the latest when `flush` returns (group commit)."""
+    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
+        """Accept the reply; it is durable at the latest when `flush` returns (group commit). ``usage``: what a request that was
+        reserved took; None: one request, and the tokens that the reply says."""
 
-    def fail(self, key: str, error: EngineError) -> None:
-        """A request that was reserved got no reply."""
+    def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
+        """A request that was reserved got no reply, and took ``usage``; None: what was set aside for it, or nothing where ``error``
+        is an UnpaidError."""
 
     def flush(self) -> None:
         """All that the store was told is durable when this returns. Called from a thread beside that of the other calls, too."""

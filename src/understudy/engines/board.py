@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run
+from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run, Usage
 from understudy.core.errors import BudgetError, EngineError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
 from understudy.core.values import digest
 
 T = TypeVar("T")
@@ -86,6 +86,7 @@ class Board(Generic[T]):
         self.queues: dict[int, deque[Order]] = {}
         self.by_id: dict[int, Engine] = {}
         self._remote: dict[int, bool] = {}
+        self._many: dict[int, ManyEngine | None] = {}
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, or it is ``enough``, or there are no more."""
@@ -115,14 +116,15 @@ class Board(Generic[T]):
         if self.store is not None:
             self.store.flush()
 
-    def answered(self, order: Order, reply: Reply | EngineError) -> None:
-        """Keep the reply, and let those go on who waited for it."""
+    def answered(self, order: Order, reply: Reply | EngineError, usage: Usage | None = None) -> None:
+        """Keep the reply, and let those go on who waited for it. ``usage``: what a request over a network took."""
         del self.orders[order.key]
         if self.store is not None:
             if isinstance(reply, Reply):
-                self.store.put(order.key, reply, engine=order.engine.identity, request=order.request, seed=self.seed)
+                at = order.engine.identity
+                self.store.put(order.key, reply, engine=at, request=order.request, seed=self.seed, usage=usage)
             else:
-                self.store.fail(order.key, reply)
+                self.store.fail(order.key, reply, usage)
         for live, place in order.waiters:
             live.replies[place] = reply
             live.missing -= 1
@@ -138,6 +140,14 @@ class Board(Generic[T]):
         if at not in self._remote:
             self._remote[at] = isinstance(self.by_id[at], AsyncEngine)
         return self._remote[at]
+
+    def n(self, at: int) -> int:
+        """How many replies a request may ask the engine of the queue ``at`` for."""
+        if at not in self._many:
+            engine = self.by_id[at]
+            self._many[at] = engine if isinstance(engine, ManyEngine) else None
+        many = self._many[at]
+        return 1 if many is None else many.n
 
     def _advance(self, live: Live[T]) -> None:
         """Run the flow until it waits for something that is not there, or ends."""

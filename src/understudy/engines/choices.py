@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from understudy.core.asks import Finish, Reply
+from understudy.core.asks import Finish, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
 from understudy.engines.stops import cut
@@ -16,14 +17,43 @@ from understudy.engines.wire import short
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read(answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool) -> Reply:
-    """The first choice of ``answer``, cut at the first of ``stop``. In a chat a thought in tags, or before a lone ``</think>``, is
-    taken out of the text as if it had come in a field of its own; a raw completion stays as it is.
+def read(answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool, n: int = 1) -> list[Reply]:
+    """The first ``n`` choices of ``answer``, by index, without those that cannot be read; an EngineError where none can.
+
+    Each keeps its own part of the answer. How many tokens each of several has is known by its log-probabilities, None without.
+    """
+    choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
+    choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
+    if n == 1:
+        return [_read(choices[0], answer, stop, chat=chat)]
+    each = [len(_logprobs(choice.get("logprobs"))) for choice in choices]
+    told = sum(each) == usage(answer).written
+    found: list[Reply] = []
+    for choice, tokens in zip(choices[:n], each, strict=False):
+        try:
+            reply = _read(choice, {**answer, "choices": [choice]}, stop, chat=chat)
+        except EngineError as error:
+            why = error
+        else:
+            found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if told else None))
+    if not found:
+        raise why
+    return found
+
+
+def usage(answer: Mapping[str, Any]) -> Usage:
+    """The tokens that ``answer`` took, all choices together."""
+    given = answer.get("usage")
+    given = given if isinstance(given, dict) else {}
+    return Usage(1, _count(given.get("prompt_tokens")), _count(given.get("completion_tokens")))
+
+
+def _read(choice: Mapping[str, Any], answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool) -> Reply:
+    """One choice, cut at the first of ``stop``. In a chat a thought in tags, or before a lone ``</think>``, is taken out of the
+    text as if it had come in a field of its own; a raw completion stays as it is.
 
     A choice that thinks and says nothing is a reply with an empty text. Raises EngineError where there is neither.
     """
-    choice = answer["choices"][0]
-    choice = choice if isinstance(choice, dict) else {}
     said = choice.get("finish_reason")
     finish = _FINISH.get(said, "stop") if isinstance(said, str) else "stop"
     message = choice.get("message")
@@ -42,14 +72,13 @@ def read(answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool) -> Reply
         reasoning, begin = thought_of(text)
         text = "" if begin is None else text[begin:].lstrip()
         finish = "length" if begin is None else finish
-    usage = answer.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
+    took, logprobs = usage(answer), _logprobs(choice.get("logprobs"))
     return Reply(
         text=_encodable(text),
         finish=finish,
-        tokens=_count(usage.get("completion_tokens")),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        logprobs=_logprobs(choice.get("logprobs")) if at is None else (),
+        tokens=took.written,
+        prompt_tokens=took.read,
+        logprobs=logprobs if at is None else (),
         reasoning=_encodable(reasoning),
         raw=_json(answer),
         finish_reason=_encodable(said) if isinstance(said, str) else "",

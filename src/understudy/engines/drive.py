@@ -11,14 +11,15 @@ promised of the store and of errors, is in `board`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from understudy.core.asks import Decoding, Reply
+from understudy.core.asks import Answer, Decoding, Reply, Request, Usage
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
 from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ async def adrive(
     asking, threads = _Requests(board, arrived, concurrency), _Threads(board, arrived)
     try:
         while True:
-            board.fill(lambda: asking.waiting() >= concurrency)
+            board.fill(asking.enough)
             asking.start()
             threads.start()
             for done in board.take_done():
@@ -107,19 +108,24 @@ async def adrive(
 class _Requests:
     """Requests over the network. What is to be done when one is answered is put into ``arrived``.
 
-    ``reserved``: those of the next commit; ``durable``: those that may be sent; ``tasks``: those that are, at most ``concurrency``;
-    ``unkept``: how many were answered, and the reply is not durable yet; ``under_way``: how many are one of these. So what could
-    be lost with this process is never more than twice ``concurrency``.
+    A request is a list of orders: those that differ in their path only are put to an engine that draws several replies at once as
+    one. ``reserved``: those of the next commit; ``durable``: those that may be sent; ``tasks``: those that are, at most
+    ``concurrency``; ``unkept``: how many were answered, and the reply is not durable yet; ``under_way``: how many are one of
+    these. So what could be lost with this process is never more than twice ``concurrency``.
     """
 
     def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]], concurrency: int) -> None:
         self.board, self.arrived, self.concurrency = board, arrived, concurrency
-        self.tasks: set[asyncio.Task[Reply]] = set()
-        self.reserved: list[Order] = []
-        self.durable: deque[Order] = deque()
+        self.tasks: set[asyncio.Task[Answer]] = set()
+        self.reserved: list[list[Order]] = []
+        self.durable: deque[list[Order]] = deque()
         self.under_way = self.unkept = 0
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
+
+    def enough(self) -> bool:
+        """Whether so many orders are put to network engines and not sent that what `start` takes is whole requests."""
+        return self.waiting() >= (2 * self.concurrency + 1) * max((self.board.n(at) for at in self.board.queues), default=1)
 
     def waiting(self) -> int:
         """How many orders are put to network engines and not sent yet."""
@@ -129,23 +135,30 @@ class _Requests:
         """Reserve as many as may be sent at once and as many again, so that none waits for a commit; send what is durable."""
         while self.under_way < 2 * self.concurrency and self.waiting():
             queue = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len)
-            order, store = queue[0], self.board.store
-            fits = store is None or (
-                not self.spent and store.reserve(order.key, engine=order.engine.identity, request=order.request)
-            )
-            if not fits and self.under_way:
+            group = self._reserved(queue)
+            if group:
+                self.under_way += 1
+                (self.durable if self.board.store is None else self.reserved).append(group)
+            elif self.under_way:
                 break  # one that ends may take less than was set aside for it
-            queue.popleft()
-            if not fits:
+            else:
                 self.spent = True
-                self.board.answered(order, BudgetError("the budget has no room for it: it was not asked"))
-                continue
-            self.under_way += 1
-            (self.durable if store is None else self.reserved).append(order)
+                self.board.answered(queue.popleft(), BudgetError("the budget has no room for it: it was not asked"))
         if self._uncommitted() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _when_done(self.committing, self.arrived, self.committing.result)
         self._send()
+
+    def _reserved(self, queue: deque[Order]) -> list[Order]:
+        """Take the orders of the next request off ``queue``: as many as the budget has room for."""
+        store, group, first = self.board.store, list[Order](), queue[0]
+        n = self.board.n(id(first.engine))
+        while queue and len(group) < n and (not group or queue[0].request.differs_in_path(first.request)):
+            order = queue[0]
+            if self.spent or not (store is None or store.reserve(order.key, engine=order.engine.identity, request=order.request)):
+                break
+            group.append(queue.popleft())
+        return group
 
     def _uncommitted(self) -> bool:
         """Whether a commit would let something be sent."""
@@ -155,28 +168,36 @@ class _Requests:
         """Have it committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
         assert self.board.store is not None
         while self._uncommitted():
-            group, self.reserved, kept = self.reserved, [], self.unkept
+            groups, self.reserved, kept = self.reserved, [], self.unkept
             await asyncio.to_thread(self.board.store.flush)
             self.under_way -= kept
             self.unkept -= kept
-            self.durable.extend(group)
+            self.durable.extend(groups)
             self._send()
 
     def _send(self) -> None:
         while self.durable and len(self.tasks) < self.concurrency:
-            order = self.durable.popleft()
-            assert isinstance(order.engine, AsyncEngine)
-            task = asyncio.ensure_future(order.engine.reply(order.request))
+            group = self.durable.popleft()
+            task = asyncio.ensure_future(_asked(group[0].engine, [order.request for order in group]))
             self.tasks.add(task)
-            _when_done(task, self.arrived, partial(self._answered, order, task))
+            _when_done(task, self.arrived, partial(self._answered, group, task))
 
-    def _answered(self, order: Order, task: asyncio.Task[Reply]) -> None:
+    def _answered(self, group: list[Order], task: asyncio.Task[Answer]) -> None:
         self.tasks.discard(task)
         if self.board.store is None:
             self.under_way -= 1
         else:
             self.unkept += 1
-        self.board.answered(order, _outcome(task))
+        outcome = _outcome(task)
+        replies: tuple[Reply | EngineError, ...] = (outcome,) * len(group) if isinstance(outcome, EngineError) else outcome.replies
+        usage = outcome.usage
+        for order, reply in zip(group, replies, strict=False):
+            self.board.answered(order, reply, usage)
+            usage = usage and usage.along
+        # What got none was paid with the others, or not at all, and is reserved: it goes out by itself.
+        alone = group[len(replies) :]
+        self.durable.extendleft([order] for order in reversed(alone))
+        self.under_way += len(alone)
 
     async def close(self) -> None:
         if self.committing is not None:
@@ -186,8 +207,16 @@ class _Requests:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.board.store is not None:
-            for order in (*self.reserved, *self.durable):
+            for order in itertools.chain(*self.reserved, *self.durable):
                 self.board.store.fail(order.key, UnpaidError("it was not sent"))
+
+
+async def _asked(engine: Engine, requests: list[Request]) -> Answer:
+    if isinstance(engine, ManyEngine):
+        return await engine.replies(requests)
+    assert isinstance(engine, AsyncEngine)
+    reply = await engine.reply(requests[0])
+    return Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
 
 
 class _Threads:
@@ -239,8 +268,8 @@ def _when_done(task: asyncio.Task[Any], arrived: asyncio.Queue[Callable[[], None
     task.add_done_callback(lambda _: arrived.put_nowait(what))
 
 
-def _outcome(task: asyncio.Task[Reply]) -> Reply | EngineError:
-    """The reply, or the EngineError of this ask; anything else is a bug and is raised."""
+def _outcome(task: asyncio.Task[Answer]) -> Answer | EngineError:
+    """The answer, or the EngineError of this ask; anything else is a bug and is raised."""
     error = task.exception()
     if error is None or not isinstance(error, EngineError):
         return task.result()

@@ -15,16 +15,16 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from understudy.core.asks import Call, Finish, Reply, Request
-from understudy.core.errors import AccountError, EngineError, StudyError
+from understudy.core.asks import Answer, Call, Finish, Reply, Request, Usage
+from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.calculator import corrected
-from understudy.engines.choices import gives_logprobs, read, refused
+from understudy.engines.choices import gives_logprobs, read, refused, usage
 from understudy.engines.pace import Address, Pace, choose
 from understudy.engines.stops import cut
 from understudy.engines.wire import AgainError, DeniedError, ThrottledError, post
@@ -49,7 +49,8 @@ class EndpointEngine:
     ``retries``: further tries after a refused connection, a timeout of ``timeout`` seconds for the whole answer, a broken answer or
     5xx, each after twice the wait of the one before; a 429 takes none. ``requests_per_minute``, ``tokens_per_minute``: of each
     address. ``stream``: answers come in chunks. ``logprobs``: an answer without log-probabilities is an error. ``identity``: names
-    the model in the ledger; endpoint and model name by default.
+    the model in the ledger; endpoint and model name by default. ``n``: choices of a request at most: draws from one prompt that is
+    read, and paid for, once.
 
     With a calculator (completions only) a reply takes one request more for each wrong value in a mark; its ``tokens`` are those
     of all of them, what is left of ``max_tokens`` for the next is reckoned by the length of the text, ``logprobs`` are ().
@@ -73,6 +74,7 @@ class EndpointEngine:
         stream: bool = False,
         logprobs: bool = False,
         identity: str | None = None,
+        n: int = 1,
     ) -> None:
         urls = [_address(one) for one in ([url] if isinstance(url, str) else url)]
         assert urls, "an endpoint has an address"
@@ -83,6 +85,7 @@ class EndpointEngine:
         self.identity = identity or f"endpoint {urls[0]} {api} {model}"
         self.addresses = [Address(one, Pace(requests_per_minute, tokens_per_minute)) for one in urls]
         self.capabilities = frozenset({"stop"})
+        self._n = n
         self._key = os.environ.get(key_env, "") if key_env else ""
         if key_env and not self._key:
             raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
@@ -101,11 +104,20 @@ class EndpointEngine:
         if self._session is not None:
             await self._session.close()
 
+    @property
+    def n(self) -> int:
+        """Replies it is asked for at once: as many as it was made for, until an address gives one only."""
+        return 1 if any(address.takes_n is False for address in self.addresses) else self._n
+
     async def reply(self, request: Request) -> Reply:
         """Answer one request, trying again where that can help."""
-        return await (self._calculated(request) if request.decoding.calculator else self._reply(request))
+        return (await self.replies([request])).replies[0]
 
-    async def _calculated(self, request: Request) -> Reply:
+    async def replies(self, requests: Sequence[Request]) -> Answer:
+        """Answer requests that differ in their path only, in one; the first one alone where the endpoint gives one choice."""
+        return await (self._calculated(requests[0]) if requests[0].decoding.calculator else self._answer(requests))
+
+    async def _calculated(self, request: Request) -> Answer:
         """Let the model write; where a marked value is wrong, cut there, write the right one and ask for what follows."""
         ask, text, where = request.ask, "", self.addresses[0].url
         if self.api != "completions" or not isinstance(ask, Call) or not isinstance(ask.prompt, str):
@@ -113,15 +125,22 @@ class EndpointEngine:
                 f"{where}: calculator: a chat cannot be gone on with in mid-reply; this needs raw prompts and api = 'completions'"
             )
         parts: list[Reply] = []
+        took = Usage(0, 0, 0)
         left = ask.max_tokens
         while True:
-            part = await self._reply(replace(request, ask=replace(ask, prompt=ask.prompt + text, max_tokens=left)))
+            try:
+                answer = await self._answer([replace(request, ask=replace(ask, prompt=ask.prompt + text, max_tokens=left))])
+            except EngineError as error:
+                error.usage = took + (error.usage or Usage())
+                raise
+            took += answer.usage
+            part = answer.replies[0]
             parts.append(part)
             whole = corrected(text + part.text, len(text))
             if whole is not None:
                 if part.tokens is None:
                     raise EngineError(
-                        f"{where}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown"
+                        f"{where}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown", took
                     )
                 left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
             text = text + part.text if whole is None else whole
@@ -129,75 +148,93 @@ class EndpointEngine:
             if whole is None or at is not None or left < 1:
                 break
         finish: Finish = "stop" if at is not None else part.finish if whole is None else "length"
-        return _joined(parts, text[:at], finish)
+        return Answer((_joined(parts, text[:at], finish),), took)
 
-    async def _reply(self, request: Request) -> Reply:
-        path, body = self._body(request)
+    async def _answer(self, requests: Sequence[Request]) -> Answer:
+        path, body = self._body(requests[0])
         # Four characters a token is the usual measure of English text; what it was is set right when the answer is there.
-        expected = len(str(body.get("prompt") or body["messages"])) // 4 + body["max_tokens"]
-        without: dict[str, str] = {}
-        tries = throttled = 0
-        address: Address | None = None
+        prompt = len(str(body.get("prompt") or body["messages"])) // 4
+        so_far = _SoFar(min(self.n, len(requests)))
         while True:
-            address = choose(self.addresses, avoid=address)
-            number = await address.pace.enter(expected, again=tries + throttled > 0)
+            address = so_far.address = choose(self.addresses, avoid=so_far.address)
+            expected = prompt + so_far.n * body["max_tokens"]
+            number = await address.pace.enter(expected, again=so_far.tries + so_far.throttled > 0)
             taken, pause = expected, 0.0
             try:
                 if self._stopped is not None:
                     raise self._stopped
-                reply = await self._ask(f"{address.url}/{path}", _fitted(body, self._without | without), request)
+                fitted = _fitted(body | ({"n": so_far.n} if so_far.n > 1 else {}), self._without | so_far.without)
+                answer = await self._ask(f"{address.url}/{path}", fitted, requests[: so_far.n])
             except AccountError as error:
                 self._stopped = error
                 raise
-            except ThrottledError as error:
-                if address.silent(error.wait) > PATIENCE:
-                    self._stopped = _shut(f"{address.url}/{path}", error)
-                    raise self._stopped from error
-                address.pace.throttled(number, error.wait)
-                pause, throttled = 0.0 if error.wait else self._back_off(throttled), throttled + 1
             except AgainError as error:
-                address.failed()
-                if tries == self.retries:
-                    raise EngineError(f"{address.url}/{path}: {error} ({self.retries + 1} tries)") from error
-                tries += 1
-                # Where there are others they are asked first, at once.
-                if tries >= len(self.addresses):
-                    pause = min(error.wait, PATIENCE) or self._back_off(tries - 1)
+                pause = self._again(error, f"{address.url}/{path}", address, number, so_far)
             except DeniedError as error:
                 if error.named & _FILTERED:
-                    return refused(error.said)
-                without |= self._spared(error, body, without)
+                    return Answer((refused(error.said),) * so_far.n, so_far.took(Usage(1, 0, 0)))
+                self._denied(error, body, so_far)
             else:
-                self._without |= without
-                taken = (reply.prompt_tokens or 0) + (reply.tokens or 0) or expected
+                self._without |= so_far.without
+                if len(requests) > 1 and address.takes_n is None:
+                    address.takes_n = len(answer.replies) > 1
+                taken = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
                 address.answered()
-                return reply
+                return replace(answer, usage=so_far.took(answer.usage))
             finally:
                 address.pace.leave(expected, taken)
             await asyncio.sleep(pause)
+
+    def _again(self, error: AgainError, url: str, address: Address, number: int, so_far: _SoFar) -> float:
+        """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
+        if isinstance(error, ThrottledError):
+            if address.silent(error.wait) > PATIENCE:
+                self._stopped = _shut(url, error)
+                raise self._stopped from error
+            address.pace.throttled(number, error.wait)
+            so_far.throttled += 1
+            return 0.0 if error.wait else self._back_off(so_far.throttled - 1)
+        address.failed()
+        so_far.lost += error.paid
+        so_far.tries += 1
+        if so_far.tries > self.retries:
+            kind = EngineError if so_far.lost else UnpaidError
+            raise kind(f"{url}: {error} ({so_far.tries} tries)", so_far.took(Usage(0, 0, 0))) from error
+        # Where there are others they are asked first, at once.
+        return min(error.wait, PATIENCE) or self._back_off(so_far.tries - 1) if so_far.tries >= len(self.addresses) else 0.0
+
+    def _denied(self, error: DeniedError, body: Mapping[str, Any], so_far: _SoFar) -> None:
+        """What to ask without from now on, or one choice of; raises ``error`` where there is nothing that may help."""
+        so_far.address = None
+        spared = self._spared(error, body, so_far.without)
+        if not spared and so_far.n == 1:
+            raise error
+        so_far.without |= spared
+        so_far.n = so_far.n if spared else 1
 
     def _back_off(self, times: int) -> float:
         # Jitter decides nothing but when: it is drawn without a seed on purpose.
         return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
 
-    async def _ask(self, url: str, body: Mapping[str, Any], request: Request) -> Reply:
+    async def _ask(self, url: str, body: Mapping[str, Any], requests: Sequence[Request]) -> Answer:
+        """One request: a reply for each choice that can be read, at least one."""
         assert self._session is not None, "use the engine as an async context"
         began = time.monotonic()
         answer = await post(self._session, url, body)
-        latency = time.monotonic() - began
-        assert isinstance(request.ask, Call)
+        latency = round(time.monotonic() - began, 4)
+        assert isinstance(requests[0].ask, Call)
         try:
-            reply = read(answer, request.ask.stop, chat=self.api == "chat")
+            replies = read(answer, requests[0].ask.stop, chat=self.api == "chat", n=len(requests))
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
-        if self.logprobs and reply.finish != "refused" and not gives_logprobs(answer):
+        if self.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(
                 f"teacher.logprobs = true: {url} gives none; leave it out, or serve the model with something that does"
             )
-        return replace(reply, latency=round(latency, 4))
+        return Answer(tuple(replace(reply, latency=latency) for reply in replies), usage(answer))
 
     def _spared(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
-        """What to leave out (or to call otherwise) of a request that was denied for it; raises ``error`` where there is nothing."""
+        """What to leave out (or to call otherwise) of a request that was denied for it; {} where there is nothing."""
         known = {**self._without, **without}
         if "max_completion_tokens" in error.said and "max_tokens" not in known:
             return {"max_tokens": "max_completion_tokens"}
@@ -207,7 +244,7 @@ class EndpointEngine:
                 if name == "logprobs" and self.logprobs:
                     raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or serve the model with something that does")
                 return {name: ""}
-        raise error
+        return {}
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         ask = request.ask
@@ -234,6 +271,23 @@ class EndpointEngine:
         if not isinstance(ask.prompt, str):
             turns = [{"role": m.role, "content": m.content} for m in ask.prompt]
         return "chat/completions", body | {"messages": turns, "logprobs": True}
+
+
+@dataclass
+class _SoFar:
+    """What became of a request so far: the choices that it asks for, the address that it went to last, the fields that it leaves
+    out, how often it failed, of that how often it may have been paid for, and how often it was too fast."""
+
+    n: int
+    address: Address | None = None
+    without: dict[str, str] = field(default_factory=dict)
+    tries: int = 0
+    lost: int = 0
+    throttled: int = 0
+
+    def took(self, last: Usage) -> Usage:
+        """What all of it took, with ``last``."""
+        return Usage(self.tries, 0, 0, self.lost) + last
 
 
 def _joined(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:

@@ -113,6 +113,8 @@ class Address:
     rests: float = 0.0
     mute: float = math.inf
     """Since when it has done nothing but refuse."""
+    takes_n: bool | None = None
+    """Whether it gives several choices in one answer; None where that is not known."""
 
     def answered(self) -> None:
         self.faults, self.mute, self.rests = 0, math.inf, 0.0

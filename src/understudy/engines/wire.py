@@ -35,11 +35,12 @@ _ACCOUNT = {
 
 
 class AgainError(Exception):
-    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say."""
+    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say. ``paid``: a model may have
+    been at work on it."""
 
-    def __init__(self, what: str, wait: float = 0.0) -> None:
+    def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False) -> None:
         super().__init__(what)
-        self.wait = wait
+        self.wait, self.paid = wait, paid
 
 
 class ThrottledError(AgainError):
@@ -61,11 +62,11 @@ async def post(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any]
             status, headers, kind = answer.status, answer.headers, answer.content_type
             text = await _text(answer, url)
     except TimeoutError:
-        raise AgainError(f"no answer within {session.timeout.total:g} s") from None
+        raise AgainError(f"no answer within {session.timeout.total:g} s", paid=True) from None
     except aiohttp.ClientConnectorError as error:
         raise AgainError(f"no connection ({error.os_error.strerror or error.os_error}); is the server running?") from error
     except (aiohttp.ClientError, ConnectionError) as error:
-        raise AgainError(f"the connection broke ({type(error).__name__}: {error})") from error
+        raise AgainError(f"the connection broke ({type(error).__name__}: {error})", paid=True) from error
     if status != 200:
         raise _refusal(url, status, text, _asked_wait(headers))
     try:
@@ -78,7 +79,7 @@ async def post(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any]
         code = inside.get("code") if isinstance(inside, dict) else None
         raise _refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, _asked_wait(headers))
     if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
-        raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}")
+        raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
     return found
 
 

@@ -41,10 +41,16 @@ def _second(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS = (_first, _second)
+def _third(connection: sqlite3.Connection) -> None:
+    """``requests``: how many were sent for it, none where its reply came with another in one answer."""
+    connection.execute("ALTER TABLE intents ADD COLUMN requests INTEGER NOT NULL DEFAULT 1")
+    connection.execute("UPDATE intents SET requests = 0, read = 0, written = 0, money = 0 WHERE outcome = 'refused'")
+
+
+MIGRATIONS = (_first, _second, _third)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
-INTENTS = 2
-"""The version that first had intents."""
+INTENTS = 3
+"""The version that first says of all requests what they took."""
 
 
 def lock(path: Path) -> IO[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from understudy.core.asks import Reply, Request
+from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import Budget, Price, Spend, worst
 from understudy.sampling.database import INTENTS, connect, lock, prepare, unlock, version_of
@@ -30,9 +30,9 @@ GROUP = 256
 WINDOW = 0.010
 """Seconds from the first reply of a group to its commit at most."""
 
-_INTENT = "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)"
+_INTENT = "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, 1)"
 _REPLY = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SETTLE = "UPDATE intents SET read = ?, written = ?, money = ?, outcome = ?, error = ?, ended = ? WHERE number = ?"
+_SETTLE = "UPDATE intents SET requests = ?, read = ?, written = ?, money = ?, outcome = ?, error = ?, ended = ? WHERE number = ?"
 
 
 @dataclass
@@ -139,8 +139,9 @@ class Ledger:
             self._aside += most
         return True
 
-    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
-        """Accept ``reply``; committed with its group. A key that is there already keeps its first reply."""
+    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
+        """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
+        None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
         about = request.ask.about.problem if request.ask.about else None
         body = json.dumps(asdict(reply), ensure_ascii=False, separators=(",", ":"))
@@ -151,16 +152,15 @@ class Ledger:
             if key not in self._committing.rows:
                 self._group.rows.setdefault(key, row)
                 self._group.replies.setdefault(key, reply)
-            self._settle(key, "reply", reply.prompt_tokens, reply.tokens)
+            self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
             self._told()
 
-    def fail(self, key: str, error: EngineError) -> None:
-        """The request under ``key`` got no reply: it counts as what was set aside, or as nothing where the endpoint refused it."""
+    def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
+        """The request under ``key`` got no reply and took ``usage``; None: nothing if the endpoint refused it, else what was set
+        aside."""
         with self._guard:
-            if isinstance(error, UnpaidError):
-                self._settle(key, "refused", 0, 0, str(error))
-            else:
-                self._settle(key, "failed", None, None, str(error))
+            unpaid = isinstance(error, UnpaidError)
+            self._settle(key, "refused" if unpaid else "failed", usage or (Usage(0, 0, 0) if unpaid else Usage()), str(error))
             self._told()
 
     def _told(self) -> None:
@@ -170,16 +170,17 @@ class Ledger:
         if len(self._group.rows) >= GROUP:
             self._hurry.set()
 
-    def _settle(self, key: str, outcome: str, read: int | None, written: int | None, error: str | None = None) -> None:
+    def _settle(self, key: str, outcome: str, usage: Usage, error: str | None = None) -> None:
         """What became of a request that was reserved; where a count is not known, it stays what was set aside."""
         if key not in self._open:
             return
         number, most = self._open.pop(key)
-        read, written = most.read if read is None else read, most.written if written is None else written
+        read = (most.read if usage.read is None else usage.read) + usage.lost * most.read
+        written = (most.written if usage.written is None else usage.written) + usage.lost * most.written
         money = self.price.of(read, written) if self.price else None
-        self._group.settled.append((read, written, money, outcome, error, time.time(), number))
+        self._group.settled.append((usage.requests, read, written, money, outcome, error, time.time(), number))
         self._aside -= most
-        self.spent += Spend(int(outcome != "refused"), read, written, money or 0.0) - most
+        self.spent += Spend(usage.requests, read, written, money or 0.0) - most
 
     def flush(self) -> None:
         """Commit all that was noted: when this returns, it survives kill -9 and power loss. OSError where the disk is full."""
@@ -276,8 +277,8 @@ def spent(reader: sqlite3.Connection, price: Price | None) -> Spend:
     """What all requests of a ledger count as; those that had no price are counted at ``price``."""
     per = price or Price(0, 0)
     found = reader.execute(
-        """SELECT count(*), coalesce(sum(read), 0), coalesce(sum(written), 0),
-            coalesce(sum(coalesce(money, (read * ? + written * ?) / 1e6)), 0.0) FROM intents WHERE outcome IS NOT 'refused'""",
+        """SELECT coalesce(sum(requests), 0), coalesce(sum(read), 0), coalesce(sum(written), 0),
+            coalesce(sum(coalesce(money, (read * ? + written * ?) / 1e6)), 0.0) FROM intents""",
         (per.input, per.output),
     ).fetchone()
     return Spend(*found)

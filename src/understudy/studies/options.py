@@ -57,14 +57,17 @@ class Teacher:
     """endpoint: raw prompts, or messages (a raw prompt becomes one user message)."""
     key_env: str | None = None
     """endpoint: the environment variable that holds the key; the key itself is never written."""
-    concurrency: int = 16
+    concurrency: int = 64
     """endpoint: requests at once, at most; it is asked less where it refuses (HTTP 429)."""
+    n: int = 8
+    """endpoint: chains of one question that are asked for in one request, at most: its prompt is read and paid for once. A server
+    that gives one choice all the same is asked for one at a time from then on."""
     requests_per_minute: int | None = None
     """endpoint: what each address may be sent, spread evenly; nobody counts where it is not given."""
     tokens_per_minute: int | None = None
     """endpoint: what each address may read and write, spread evenly."""
-    timeout: float = 120.0
-    """endpoint: seconds for one answer, from the sending to its end."""
+    timeout: float = 600.0
+    """endpoint: seconds for one answer, from the sending to its end (the default of OpenAI's own client)."""
     stream: bool = False
     """endpoint: answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
     logprobs: bool = False
@@ -91,7 +94,7 @@ class Teacher:
     """recorded: which answer counts where the text states another than the row does."""
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("concurrency", 1), ("retries", 0), ("first_look", 0)):
+        for name, least in (("samples", 1), ("concurrency", 1), ("n", 1), ("retries", 0), ("first_look", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         for name in ("requests_per_minute", "tokens_per_minute"):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Decoding, Reply, Request
+from understudy.core.asks import Decoding, Reply, Request, Usage
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Choosy, Engine, Method, Progress, ReplyStore
 from understudy.core.registry import find
@@ -141,12 +141,13 @@ class _Parted:
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         return (self.ledger if engine in self.paid else self.own).reserve(key, engine=engine, request=request)
 
-    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int) -> None:
-        (self.ledger if engine in self.paid else self.own).put(key, reply, engine=engine, request=request, seed=seed)
+    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
+        store = self.ledger if engine in self.paid else self.own
+        store.put(key, reply, engine=engine, request=request, seed=seed, usage=usage)
 
-    def fail(self, key: str, error: EngineError) -> None:
-        self.ledger.fail(key, error)
-        self.own.fail(key, error)
+    def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
+        self.ledger.fail(key, error, usage)
+        self.own.fail(key, error, usage)
 
     def flush(self) -> None:
         self.own.flush()

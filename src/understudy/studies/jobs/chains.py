@@ -183,6 +183,7 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
             stream=teacher.stream,
             logprobs=teacher.logprobs,
             identity=teacher.identity,
+            n=teacher.n,
         )
     from understudy.engines.procedural import ProceduralEngine
 
