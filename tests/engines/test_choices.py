@@ -118,13 +118,13 @@ def test_a_choice_that_cannot_be_read_is_asked_for_again_alone(tmp_path):
 
 def test_choices_come_in_the_order_of_their_indices():
     body = {"seed": 0}
-    found = read(several(body | {"n": 3}, [choice(body, i) for i in (2, 0, 1)]), (), chat=False, n=3)
+    found = read(several(body | {"n": 3}, [choice(body, i) for i in (2, 0, 1)]), "", (), chat=False, n=3)
     assert [reply.text for reply in found] == ["0 0", "0 1", "0 2"]
 
 
 def test_tokens_of_each_of_several_choices_are_not_made_up():
     body = {"seed": 0, "n": 2}
-    found = read(several(body, [{"index": i, "text": "so"} for i in range(2)]), (), chat=False, n=2)
+    found = read(several(body, [{"index": i, "text": "so"} for i in range(2)]), "", (), chat=False, n=2)
     assert [reply.tokens for reply in found] == [None, None]
 
 
@@ -175,4 +175,4 @@ def test_a_server_that_is_not_there_has_taken_nothing(tmp_path):
 
 def test_a_reply_that_nobody_can_read_is_an_error():
     with pytest.raises(EngineError, match="a choice without text"):
-        read(several({"n": 2}, [{}, {}]), (), chat=False, n=2)
+        read(several({"n": 2}, [{}, {}]), "", (), chat=False, n=2)

@@ -123,7 +123,7 @@ def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
-    monkeypatch.setattr("understudy.engines.wire.LARGEST", 1 << 20)
+    monkeypatch.setattr("understudy.engines.endpoint.LARGEST", 1 << 20)
     with pytest.raises(EngineError, match="an answer of more than 1 MiB"):
         ask(lambda *_: web.Response(body=b" " * (2 << 20)))
 
@@ -149,7 +149,8 @@ CHUNK = st.fixed_dictionaries({}, optional={"choices": JSON | st.lists(st.dictio
 @given(st.dictionaries(FIELDS, JSON, max_size=6), st.dictionaries(FIELDS, JSON, max_size=4), st.booleans(), st.integers(1, 2))
 def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_error(choice, more, chat, n):
     try:
-        reply, *_ = read(more | {"choices": [choice] * n}, ("\n\n",), chat=chat, n=n)
+        answer = more | {"choices": [choice] * n}
+        reply, *_ = read(answer, json.dumps(answer), ("\n\n",), chat=chat, n=n)
     except EngineError as error:
         assert "a choice without text" in str(error)
         return

@@ -33,6 +33,12 @@ Prompt = str | tuple[Message, ...]
 """A string is a raw completion prompt; messages go through the engine's chat template."""
 
 
+def prompt_bytes(prompt: Prompt) -> int:
+    """How long a prompt is, in bytes."""
+    texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+    return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How text is drawn: ``temperature`` 0 is greedy; ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets
@@ -162,6 +168,8 @@ class Answer:
     usage: Usage
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
 T = TypeVar("T")
 Flow = Generator[Ask | Sequence[Ask], Any, T]
 """Yields one ask or a list; receives one Reply or a list; returns a T."""
@@ -202,6 +210,12 @@ class Request:
     @property
     def canonical(self) -> str:
         """Canonical JSON of the request, without role, lineage, seed, n and whatever else does not decide the reply."""
+        found: str | None = self.__dict__.get("_canonical")
+        if found is None:
+            found = self.__dict__["_canonical"] = _CANONICAL.encode(self._body())
+        return found
+
+    def _body(self) -> dict[str, Any]:
         prompt = self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt]
         body: dict[str, Any] = {"prompt": prompt}
         if isinstance(self.ask, Score):
@@ -218,7 +232,7 @@ class Request:
                 body["beams"] = self.decoding.beams
             if self.decoding.calculator:
                 body["calculator"] = True
-        return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return body
 
     def key(self, identity: str) -> str:
         """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3)."""

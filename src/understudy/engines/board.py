@@ -85,6 +85,7 @@ class Board(Generic[T]):
         self.orders: dict[str, Order] = {}
         self.queues: dict[int, deque[Order]] = {}
         self.by_id: dict[int, Engine] = {}
+        self.unsent = 0  # how many orders are put to network engines and not taken off their queues
         self._remote: dict[int, bool] = {}
         self._many: dict[int, ManyEngine | None] = {}
 
@@ -141,12 +142,16 @@ class Board(Generic[T]):
             self._remote[at] = isinstance(self.by_id[at], AsyncEngine)
         return self._remote[at]
 
-    def n(self, at: int) -> int:
-        """How many replies a request may ask the engine of the queue ``at`` for."""
+    def many(self, at: int) -> ManyEngine | None:
+        """The engine of the queue ``at``, where it gives several replies at once."""
         if at not in self._many:
             engine = self.by_id[at]
             self._many[at] = engine if isinstance(engine, ManyEngine) else None
-        many = self._many[at]
+        return self._many[at]
+
+    def n(self, at: int) -> int:
+        """How many replies a request may ask the engine of the queue ``at`` for."""
+        many = self.many(at)
         return 1 if many is None else many.n
 
     def _advance(self, live: Live[T]) -> None:
@@ -205,6 +210,7 @@ class Board(Generic[T]):
         order = self.orders[key] = Order(key, request, engine, [(live, place)])
         self.by_id[id(engine)] = engine
         self.queues.setdefault(id(engine), deque()).append(order)
+        self.unsent += self.remote(id(engine))
 
     def _engine(self, live: Live[T], role: str, *, out_of_fold: bool) -> Engine:
         if out_of_fold:
@@ -219,10 +225,11 @@ class Board(Generic[T]):
     def _request(self, live: Live[T], ask: Any) -> Request:
         if not isinstance(ask, Call):
             return Request(ask, GREEDY, 0)
-        settled = ask.decoding or self.decoding.get(ask.role, GREEDY)
+        if ask.decoding is None:
+            ask = replace(ask, decoding=self.decoding.get(ask.role, GREEDY))
         # A greedy reply is the same on every path, so it is asked once, as path 0.
-        path = live.path.index if settled.temperature else 0
-        return Request(replace(ask, decoding=settled), settled, path, ask.attempt)
+        path = live.path.index if ask.decoding.temperature else 0
+        return Request(ask, ask.decoding, path, ask.attempt)
 
 
 class Queue:

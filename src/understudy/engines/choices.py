@@ -17,21 +17,25 @@ from understudy.engines.wire import short
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read(answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool, n: int = 1) -> list[Reply]:
+def read(
+    answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
+) -> list[Reply]:
     """The first ``n`` choices of ``answer``, by index, without those that cannot be read; an EngineError where none can.
 
-    Each keeps its own part of the answer. How many tokens each of several has is known by its log-probabilities, None without.
+    ``raw``: the answer as it came; where several were asked for, each keeps its own part of it. How many tokens each of several has
+    is known by its log-probabilities, None without.
     """
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read(choices[0], answer, stop, chat=chat)]
+        return [_read(choices[0], answer, raw, stop, chat=chat, latency=latency)]
     each = [len(_logprobs(choice.get("logprobs"))) for choice in choices]
     told = sum(each) == usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         try:
-            reply = _read(choice, {**answer, "choices": [choice]}, stop, chat=chat)
+            part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
+            reply = _read(choice, answer, part, stop, chat=chat, latency=latency)
         except EngineError as error:
             why = error
         else:
@@ -48,7 +52,9 @@ def usage(answer: Mapping[str, Any]) -> Usage:
     return Usage(1, _count(given.get("prompt_tokens")), _count(given.get("completion_tokens")))
 
 
-def _read(choice: Mapping[str, Any], answer: Mapping[str, Any], stop: Sequence[str], *, chat: bool) -> Reply:
+def _read(
+    choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
+) -> Reply:
     """One choice, cut at the first of ``stop``. In a chat a thought in tags, or before a lone ``</think>``, is taken out of the
     text as if it had come in a field of its own; a raw completion stays as it is.
 
@@ -80,9 +86,10 @@ def _read(choice: Mapping[str, Any], answer: Mapping[str, Any], stop: Sequence[s
         prompt_tokens=took.read,
         logprobs=logprobs if at is None else (),
         reasoning=_encodable(reasoning),
-        raw=_json(answer),
+        raw=_encodable(raw),
         finish_reason=_encodable(said) if isinstance(said, str) else "",
         model=_encodable(_version(answer)),
+        latency=latency,
     )
 
 
@@ -123,11 +130,6 @@ def _version(answer: Mapping[str, Any]) -> str:
     model, print_ = answer.get("model"), answer.get("system_fingerprint")
     known = model if isinstance(model, str) else ""
     return f"{known} ({print_})".strip() if isinstance(print_, str) and print_ else known
-
-
-def _json(answer: Mapping[str, Any]) -> str:
-    whole = json.dumps(answer, ensure_ascii=False)
-    return whole if whole == _encodable(whole) else json.dumps(answer)
 
 
 def _encodable(text: str) -> str:

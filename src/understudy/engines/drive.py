@@ -17,9 +17,9 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from understudy.core.asks import Answer, Decoding, Reply, Request, Usage
+from understudy.core.asks import Answer, Decoding, Reply, Usage
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
 from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class _Requests:
 
     def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]], concurrency: int) -> None:
         self.board, self.arrived, self.concurrency = board, arrived, concurrency
-        self.tasks: set[asyncio.Task[Answer]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.reserved: list[list[Order]] = []
         self.durable: deque[list[Order]] = deque()
         self.under_way = self.unkept = 0
@@ -125,15 +125,11 @@ class _Requests:
 
     def enough(self) -> bool:
         """Whether so many orders are put to network engines and not sent that what `start` takes is whole requests."""
-        return self.waiting() >= (2 * self.concurrency + 1) * max((self.board.n(at) for at in self.board.queues), default=1)
-
-    def waiting(self) -> int:
-        """How many orders are put to network engines and not sent yet."""
-        return sum(len(queue) for at, queue in self.board.queues.items() if self.board.remote(at))
+        return self.board.unsent >= (2 * self.concurrency + 1) * max((self.board.n(at) for at in self.board.queues), default=1)
 
     def start(self) -> None:
         """Reserve as many as may be sent at once and as many again, so that none waits for a commit; send what is durable."""
-        while self.under_way < 2 * self.concurrency and self.waiting():
+        while self.under_way < 2 * self.concurrency and self.board.unsent:
             queue = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len)
             group = self._reserved(queue)
             if group:
@@ -143,6 +139,7 @@ class _Requests:
                 break  # one that ends may take less than was set aside for it
             else:
                 self.spent = True
+                self.board.unsent -= 1
                 self.board.answered(queue.popleft(), BudgetError("the budget has no room for it: it was not asked"))
         if self._uncommitted() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
@@ -158,11 +155,12 @@ class _Requests:
             if self.spent or not (store is None or store.reserve(order.key, engine=order.engine.identity, request=order.request)):
                 break
             group.append(queue.popleft())
+        self.board.unsent -= len(group)
         return group
 
     def _uncommitted(self) -> bool:
         """Whether a commit would let something be sent."""
-        return bool(self.reserved or (self.unkept and self.waiting()))
+        return bool(self.reserved or (self.unkept and self.board.unsent))
 
     async def _commit(self) -> None:
         """Have it committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
@@ -177,18 +175,33 @@ class _Requests:
 
     def _send(self) -> None:
         while self.durable and len(self.tasks) < self.concurrency:
-            group = self.durable.popleft()
-            task = asyncio.ensure_future(_asked(group[0].engine, [order.request for order in group]))
+            task = asyncio.ensure_future(self._ask(self.durable.popleft()))
             self.tasks.add(task)
-            _when_done(task, self.arrived, partial(self._answered, group, task))
 
-    def _answered(self, group: list[Order], task: asyncio.Task[Answer]) -> None:
+    async def _ask(self, group: list[Order]) -> None:
+        outcome: Answer | Exception
+        engine, many = group[0].engine, self.board.many(id(group[0].engine))
+        try:
+            if many is not None:
+                outcome = await many.replies([order.request for order in group])
+            else:
+                assert isinstance(engine, AsyncEngine)
+                reply = await engine.reply(group[0].request)
+                outcome = Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
+        except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
+            outcome = error
+        task = asyncio.current_task()
+        assert task is not None
         self.tasks.discard(task)
+        self.arrived.put_nowait(partial(self._answered, group, outcome))
+
+    def _answered(self, group: list[Order], outcome: Answer | Exception) -> None:
+        if isinstance(outcome, Exception) and not isinstance(outcome, EngineError):
+            raise outcome
         if self.board.store is None:
             self.under_way -= 1
         else:
             self.unkept += 1
-        outcome = _outcome(task)
         replies: tuple[Reply | EngineError, ...] = (outcome,) * len(group) if isinstance(outcome, EngineError) else outcome.replies
         usage = outcome.usage
         for order, reply in zip(group, replies, strict=False):
@@ -209,14 +222,6 @@ class _Requests:
         if self.board.store is not None:
             for order in itertools.chain(*self.reserved, *self.durable):
                 self.board.store.fail(order.key, UnpaidError("it was not sent"))
-
-
-async def _asked(engine: Engine, requests: list[Request]) -> Answer:
-    if isinstance(engine, ManyEngine):
-        return await engine.replies(requests)
-    assert isinstance(engine, AsyncEngine)
-    reply = await engine.reply(requests[0])
-    return Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
 
 
 class _Threads:
@@ -266,11 +271,3 @@ class _ClosedError(Exception):
 
 def _when_done(task: asyncio.Task[Any], arrived: asyncio.Queue[Callable[[], None]], what: Callable[[], None]) -> None:
     task.add_done_callback(lambda _: arrived.put_nowait(what))
-
-
-def _outcome(task: asyncio.Task[Answer]) -> Answer | EngineError:
-    """The answer, or the EngineError of this ask; anything else is a bug and is raised."""
-    error = task.exception()
-    if error is None or not isinstance(error, EngineError):
-        return task.result()
-    return error

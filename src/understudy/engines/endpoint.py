@@ -19,15 +19,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import aiohttp
-
-from understudy.core.asks import Answer, Call, Finish, Reply, Request, Usage
+from understudy.core.asks import Answer, Call, Finish, Reply, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.calculator import corrected
 from understudy.engines.choices import gives_logprobs, read, refused, usage
+from understudy.engines.http import Client
 from understudy.engines.pace import Address, Pace, choose
 from understudy.engines.stops import cut
-from understudy.engines.wire import AgainError, DeniedError, ThrottledError, post
+from understudy.engines.wire import LARGEST, AgainError, DeniedError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
@@ -86,23 +85,23 @@ class EndpointEngine:
         self.addresses = [Address(one, Pace(requests_per_minute, tokens_per_minute)) for one in urls]
         self.capabilities = frozenset({"stop"})
         self._n = n
-        self._key = os.environ.get(key_env, "") if key_env else ""
+        self._key = os.environ.get(key_env, "").strip() if key_env else ""
         if key_env and not self._key:
             raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
-        self._session: aiohttp.ClientSession | None = None
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise StudyError(f"teacher.key_env = {key_env!r}: the variable holds characters that a key cannot have (a line break?)")
+        self._client: Client | None = None
         self._without: dict[str, str] = {}
         self._stopped: AccountError | None = None
 
     async def __aenter__(self) -> EndpointEngine:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = aiohttp.ClientTimeout(total=self.timeout)
-        # How many requests there are at once is decided by the driver and by each address's pace.
-        self._session = aiohttp.ClientSession(headers=headers, timeout=limits, connector=aiohttp.TCPConnector(limit=0))
+        self._client = Client(headers=headers, timeout=self.timeout, largest=LARGEST)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
 
     @property
     def n(self) -> int:
@@ -152,8 +151,8 @@ class EndpointEngine:
 
     async def _answer(self, requests: Sequence[Request]) -> Answer:
         path, body = self._body(requests[0])
-        # Four characters a token is the usual measure of English text; what it was is set right when the answer is there.
-        prompt = len(str(body.get("prompt") or body["messages"])) // 4
+        # Four bytes a token is the usual measure of English text; what it was is set right when the answer is there.
+        prompt = prompt_bytes(requests[0].ask.prompt) // 4
         so_far = _SoFar(min(self.n, len(requests)))
         while True:
             address = so_far.address = choose(self.addresses, avoid=so_far.address)
@@ -163,7 +162,7 @@ class EndpointEngine:
             try:
                 if self._stopped is not None:
                     raise self._stopped
-                fitted = _fitted(body | ({"n": so_far.n} if so_far.n > 1 else {}), self._without | so_far.without)
+                fitted = self._fitted(body, so_far)
                 answer = await self._ask(f"{address.url}/{path}", fitted, requests[: so_far.n])
             except AccountError as error:
                 self._stopped = error
@@ -180,10 +179,16 @@ class EndpointEngine:
                     address.takes_n = len(answer.replies) > 1
                 taken = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
                 address.answered()
-                return replace(answer, usage=so_far.took(answer.usage))
+                return replace(answer, usage=so_far.took(answer.usage)) if so_far.tries else answer
             finally:
                 address.pace.leave(expected, taken)
             await asyncio.sleep(pause)
+
+    def _fitted(self, body: dict[str, Any], so_far: _SoFar) -> dict[str, Any]:
+        """``body`` as it goes out: with ``n``, without the fields that the endpoint does not take, others under another name."""
+        without = self._without | so_far.without
+        body = body | {"n": so_far.n} if so_far.n > 1 else body
+        return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
 
     def _again(self, error: AgainError, url: str, address: Address, number: int, so_far: _SoFar) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
@@ -218,20 +223,20 @@ class EndpointEngine:
 
     async def _ask(self, url: str, body: Mapping[str, Any], requests: Sequence[Request]) -> Answer:
         """One request: a reply for each choice that can be read, at least one."""
-        assert self._session is not None, "use the engine as an async context"
+        assert self._client is not None, "use the engine as an async context"
         began = time.monotonic()
-        answer = await post(self._session, url, body)
+        answer, raw = await post(self._client, url, body)
         latency = round(time.monotonic() - began, 4)
         assert isinstance(requests[0].ask, Call)
         try:
-            replies = read(answer, requests[0].ask.stop, chat=self.api == "chat", n=len(requests))
+            replies = read(answer, raw, requests[0].ask.stop, chat=self.api == "chat", n=len(requests), latency=latency)
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
         if self.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(
                 f"teacher.logprobs = true: {url} gives none; leave it out, or serve the model with something that does"
             )
-        return Answer(tuple(replace(reply, latency=latency) for reply in replies), usage(answer))
+        return Answer(tuple(replies), usage(answer))
 
     def _spared(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """What to leave out (or to call otherwise) of a request that was denied for it; {} where there is nothing."""
@@ -314,11 +319,6 @@ def _address(url: str) -> str:
     if parts.username or parts.password or parts.query:
         raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
     return url.rstrip("/")
-
-
-def _fitted(body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, Any]:
-    """``body`` without the fields ``without``; those that have another name there go under it."""
-    return {without.get(name, name): value for name, value in body.items() if without.get(name, name)}
 
 
 def _shut(url: str, error: ThrottledError) -> AccountError:

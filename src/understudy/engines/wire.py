@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
+import orjson
 
 from understudy.core.errors import AccountError, EngineError, UnpaidError
+from understudy.engines.http import BrokenError, Client, ConnectError, TooLargeError
 from understudy.engines.sse import merged
 
 LARGEST = 32 << 20
@@ -55,48 +56,59 @@ class DeniedError(UnpaidError):
         self.said, self.named = said, _names(said)
 
 
-async def post(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON object that answers ``body``, with choices in it; a stream of chunks is put together. Raises as said above."""
+async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The JSON object that answers ``body``, with choices in it, and the text that it came as; a stream of chunks is put together.
+    Raises as said above."""
     try:
-        async with session.post(url, json=body, allow_redirects=False) as answer:
-            status, headers, kind = answer.status, answer.headers, answer.content_type
-            text = await _text(answer, url)
+        answer = await client.request("POST", url, _json(body))
     except TimeoutError:
-        raise AgainError(f"no answer within {session.timeout.total:g} s", paid=True) from None
-    except aiohttp.ClientConnectorError as error:
-        raise AgainError(f"no connection ({error.os_error.strerror or error.os_error}); is the server running?") from error
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise AgainError(f"the connection broke ({type(error).__name__}: {error})", paid=True) from error
-    if status != 200:
-        raise _refusal(url, status, text, _asked_wait(headers))
+        raise AgainError(f"no answer within {client.timeout:g} s", paid=True) from None
+    except ConnectError as error:
+        raise AgainError(f"no connection ({error}); is the server running?") from error
+    except BrokenError as error:
+        raise AgainError(f"the connection broke ({error})", paid=True) from error
+    except TooLargeError:
+        largest = f"{client.largest >> 20} MiB"
+        raise EngineError(f"{url}: an answer of more than {largest}; is this a language model's address?") from None
+    text = answer.body.decode("utf-8", "replace")
+    if answer.status != 200:
+        raise _refusal(url, answer.status, text, _asked_wait(answer.headers))
     try:
-        found = merged(text) if kind == "text/event-stream" else json.loads(text)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            found = merged(text)
+            text = json.dumps(found, ensure_ascii=False)
+        else:
+            found = _loads(answer.body, text)
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
         code = inside.get("code") if isinstance(inside, dict) else None
-        raise _refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, _asked_wait(headers))
+        raise _refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, _asked_wait(answer.headers))
     if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
         raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
-    return found
+    return found, text
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # half characters, which orjson does not spell
+        return json.dumps(body).encode()
+
+
+def _loads(body: bytes, text: str) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
+        return json.loads(text)
 
 
 def short(text: str) -> str:
     """The beginning of a text, on one line."""
     text = " ".join(text[:2000].split())
     return text if len(text) <= 300 else text[:297] + "..."
-
-
-async def _text(answer: aiohttp.ClientResponse, url: str) -> str:
-    parts, size = [], 0
-    async for part in answer.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST:
-            raise EngineError(f"{url}: an answer of more than {LARGEST >> 20} MiB; is this a language model's address?")
-    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _refusal(url: str, status: int, text: str, wait: float) -> Exception:
@@ -123,15 +135,15 @@ def _names(text: str) -> set[str]:
 def _asked_wait(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the
     server's own clock where it shows it; 0 where it says nothing that can be read."""
-    after = headers.get("Retry-After", "")
-    for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (after, 1.0)):
+    after = headers.get("retry-after", "")
+    for value, unit in ((headers.get("retry-after-ms", ""), 1000.0), (after, 1.0)):
         try:
             seconds = float(value) / unit
         except ValueError:
             continue
         return max(0.0, seconds) if math.isfinite(seconds) else 0.0
     then = _date(after)
-    return max(0.0, (then - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()) if then else 0.0
+    return max(0.0, (then - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds()) if then else 0.0
 
 
 def _date(text: str) -> datetime | None:

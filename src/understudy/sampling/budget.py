@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from understudy.core.asks import Call, Prompt, Request
+from understudy.core.asks import Call, Request, prompt_bytes
 
 TEMPLATE = 64
 """Tokens that a server's chat template may put around a prompt (a default system message, the date); of our own choice."""
@@ -53,6 +53,25 @@ class Spend:
 NOTHING = Spend()
 
 
+@dataclass(slots=True)
+class Tally:
+    """A `Spend` that changes with every request."""
+
+    requests: int = 0
+    read: int = 0
+    written: int = 0
+    money: float = 0.0
+
+    def add(self, requests: int, read: int, written: int, money: float, sign: int = 1) -> None:
+        self.requests += sign * requests
+        self.read += sign * read
+        self.written += sign * written
+        self.money += sign * money
+
+    def now(self) -> Spend:
+        return Spend(self.requests, self.read, self.written, self.money)
+
+
 @dataclass(frozen=True)
 class Budget:
     """A cap on what a run's ledger may ever hold, over all runs of the command; whatever is not given is not capped.
@@ -99,9 +118,3 @@ def worst(request: Request, price: Price | None) -> Spend:
     read = prompt_bytes(request.ask.prompt) + TEMPLATE
     written = request.ask.max_tokens if isinstance(request.ask, Call) else 0
     return Spend(1, read, written, price.of(read, written) if price else 0.0)
-
-
-def prompt_bytes(prompt: Prompt) -> int:
-    """How long a prompt is, in bytes."""
-    texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
-    return sum(len(text.encode(errors="surrogatepass")) for text in texts)

@@ -47,7 +47,31 @@ def _third(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE intents SET requests = 0, read = 0, written = 0, money = 0 WHERE outcome = 'refused'")
 
 
-MIGRATIONS = (_first, _second, _third)
+def _fourth(connection: sqlite3.Connection) -> None:
+    """A prompt is kept once for the replies to it that come one after another, and rows are appended: keys are hashes, so a table
+    in their order is written all over. Who opens a ledger looks through all intents once, so they need no index."""
+    connection.execute("CREATE TABLE requests (number INTEGER PRIMARY KEY, request TEXT NOT NULL)")
+    connection.execute("INSERT INTO requests (request) SELECT DISTINCT request FROM replies")
+    connection.execute("CREATE TEMP TABLE numbers AS SELECT request, number FROM requests")
+    connection.execute("CREATE INDEX temp.by_request ON numbers (request)")
+    connection.execute("ALTER TABLE replies RENAME TO old_replies")
+    connection.execute(
+        """CREATE TABLE replies (
+            key TEXT PRIMARY KEY, engine TEXT NOT NULL, request INTEGER NOT NULL REFERENCES requests (number),
+            path INTEGER NOT NULL, attempt INTEGER NOT NULL, seed INTEGER NOT NULL, problem TEXT, role TEXT NOT NULL,
+            reply TEXT NOT NULL, at REAL NOT NULL
+        )"""
+    )
+    connection.execute(
+        """INSERT INTO replies SELECT key, engine, number, path, attempt, seed, problem, role, reply, at
+            FROM old_replies JOIN numbers USING (request)"""
+    )
+    connection.execute("DROP TABLE old_replies")
+    connection.execute("DROP TABLE numbers")
+    connection.execute("DROP INDEX under_way")
+
+
+MIGRATIONS = (_first, _second, _third, _fourth)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
 INTENTS = 3
 """The version that first says of all requests what they took."""
@@ -115,6 +139,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make it durable at every commit, and bring it to the newest version: one transaction for each."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
     for version in range(version_of(connection, path), len(MIGRATIONS)):
         connection.execute("BEGIN IMMEDIATE")
         MIGRATIONS[version](connection)

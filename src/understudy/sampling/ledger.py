@@ -10,27 +10,31 @@ One writer: a lock on the file beside it tells a second one so. Readers need no 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import orjson
+
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
-from understudy.sampling.budget import Budget, Price, Spend, worst
+from understudy.sampling.budget import Budget, Price, Spend, Tally, worst
 from understudy.sampling.database import INTENTS, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
+RECENT = 1024
+"""Requests whose number is remembered: paths of one problem are asked for one after another."""
 WINDOW = 0.010
 """Seconds from the first reply of a group to its commit at most."""
 
 _INTENT = "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, 1)"
+_REQUEST = "INSERT INTO requests VALUES (?, ?)"
 _REPLY = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SETTLE = "UPDATE intents SET requests = ?, read = ?, written = ?, money = ?, outcome = ?, error = ?, ended = ? WHERE number = ?"
 
@@ -41,6 +45,7 @@ class _Group:
 
     intents: list[tuple[Any, ...]] = field(default_factory=list)
     settled: list[tuple[Any, ...]] = field(default_factory=list)
+    requests: list[tuple[int, str]] = field(default_factory=list)
     rows: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     replies: dict[str, Reply] = field(default_factory=dict)
     since: float = 0.0
@@ -53,6 +58,7 @@ class _Group:
         return _Group(
             self.intents + later.intents,
             self.settled + later.settled,
+            self.requests + later.requests,
             later.rows | self.rows,  # the first reply of a key stays
             later.replies | self.replies,
             self.since or later.since,
@@ -89,10 +95,13 @@ class Ledger:
         self._filled, self._hurry = threading.Event(), threading.Event()
         self._closed = False
         self._failed: OSError | None = None
-        self.spent, self._aside, self._number = Spend(), Spend(), 0
+        self._settled, self._aside, self._number = Tally(), Tally(), 0
+        self._requests: dict[str, int] = {}
+        self._last_request = 0
         if not readonly:
-            self.spent = spent(reader, self.price)
+            self._settled.add(*spent(reader, self.price))
             self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
+            self._last_request = reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
 
     @classmethod
     def open(cls, path: str | Path, *, readonly: bool, price: Price | None = None) -> Ledger:
@@ -108,7 +117,7 @@ class Ledger:
         old = version_of(reader, self.path) < INTENTS
         self._begin(reader, readonly=True)
         if not old:
-            self.spent = spent(reader, price)
+            self._settled.add(*spent(reader, price))
         return self
 
     def get(self, key: str) -> Reply | None:
@@ -129,14 +138,13 @@ class Ledger:
         money = most.money if self.price else None
         about = request.ask.about.problem if request.ask.about else None
         with self._guard:
-            if self.budget is not None and not self.budget.holds(self.spent + most):
+            if self.budget is not None and not self.budget.holds(self._settled.now() + self._aside.now() + most):
                 return False
             self._number += 1
             said = (self._number, key, engine, about, request.ask.role, request.path, request.attempt, time.time())
             self._group.intents.append((*said, most.read, most.written, money))
             self._open[key] = self._number, most
-            self.spent += most
-            self._aside += most
+            self._aside.add(most.requests, most.read, most.written, most.money)
         return True
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
@@ -144,16 +152,28 @@ class Ledger:
         None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
         about = request.ask.about.problem if request.ask.about else None
-        body = json.dumps(asdict(reply), ensure_ascii=False, separators=(",", ":"))
-        row = (key, engine, request.canonical, request.path, request.attempt, seed, about, request.ask.role, body, time.time())
+        body = orjson.dumps(vars(reply)).decode()
         with self._guard:
             if self._failed is not None:
                 raise self._failed
-            if key not in self._committing.rows:
-                self._group.rows.setdefault(key, row)
-                self._group.replies.setdefault(key, reply)
+            if key not in self._committing.rows and key not in self._group.rows:
+                asked = self._numbered(request.canonical)
+                role = request.ask.role
+                row = (key, engine, asked, request.path, request.attempt, seed, about, role, body, time.time())
+                self._group.rows[key], self._group.replies[key] = row, reply
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
             self._told()
+
+    def _numbered(self, request: str) -> int:
+        """The number of a canonical request; one that was not met of late is kept (again)."""
+        number = self._requests.get(request)
+        if number is None:
+            self._last_request += 1
+            number = self._requests[request] = self._last_request
+            self._group.requests.append((number, request))
+            if len(self._requests) > RECENT:
+                del self._requests[next(iter(self._requests))]
+        return number
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
         """The request under ``key`` got no reply and took ``usage``; None: nothing if the endpoint refused it, else what was set
@@ -179,8 +199,8 @@ class Ledger:
         written = (most.written if usage.written is None else usage.written) + usage.lost * most.written
         money = self.price.of(read, written) if self.price else None
         self._group.settled.append((usage.requests, read, written, money, outcome, error, time.time(), number))
-        self._aside -= most
-        self.spent += Spend(usage.requests, read, written, money or 0.0) - most
+        self._aside.add(most.requests, most.read, most.written, most.money, -1)
+        self._settled.add(usage.requests, read, written, money or 0.0)
 
     def flush(self) -> None:
         """Commit all that was noted: when this returns, it survives kill -9 and power loss. OSError where the disk is full."""
@@ -195,6 +215,7 @@ class Ledger:
                         self._connection.execute("BEGIN IMMEDIATE")
                         self._connection.executemany(_INTENT, group.intents)
                         self._connection.executemany(_SETTLE, group.settled)
+                        self._connection.executemany(_REQUEST, group.requests)
                         self._connection.executemany(_REPLY, group.rows.values())
                 kept = True
             except sqlite3.OperationalError as error:
@@ -230,7 +251,13 @@ class Ledger:
     def settled(self) -> Spend:
         """What was spent on requests that are not under way any more."""
         with self._guard:
-            return self.spent - self._aside
+            return self._settled.now()
+
+    @property
+    def spent(self) -> Spend:
+        """What all requests count as, those under way at the most that they may take."""
+        with self._guard:
+            return self._settled.now() + self._aside.now()
 
     def count(self) -> int:
         """Replies that are committed."""
@@ -273,17 +300,17 @@ class Ledger:
         self.close()
 
 
-def spent(reader: sqlite3.Connection, price: Price | None) -> Spend:
+def spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, int, float]:
     """What all requests of a ledger count as; those that had no price are counted at ``price``."""
     per = price or Price(0, 0)
-    found = reader.execute(
+    requests, read, written, money = reader.execute(
         """SELECT coalesce(sum(requests), 0), coalesce(sum(read), 0), coalesce(sum(written), 0),
             coalesce(sum(coalesce(money, (read * ? + written * ?) / 1e6)), 0.0) FROM intents""",
         (per.input, per.output),
     ).fetchone()
-    return Spend(*found)
+    return requests, read, written, money
 
 
 def _reply(body: str) -> Reply:
-    fields = json.loads(body)
+    fields = orjson.loads(body)
     return Reply(**fields | {"logprobs": tuple(fields["logprobs"])})

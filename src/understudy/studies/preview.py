@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Call, Decoding, Request
+from understudy.core.asks import Call, Decoding, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
 from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
 from understudy.engines.checkpoint import read_config
-from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Spend, prompt_bytes, worst
+from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
