@@ -1,6 +1,7 @@
 """Requests over a network are noted before they are sent, and a budget holds them: a real server counts."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -16,6 +17,7 @@ from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.engines.endpoint import EndpointEngine
 from understudy.engines.together import ended
 from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, worst
+from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status
 
@@ -150,11 +152,12 @@ def test_whatever_is_in_the_ledger_comes_though_the_budget_is_spent(tmp_path):
 
 def test_an_old_ledger_opens_and_its_replies_of_endpoints_count(tmp_path):
     path = tmp_path / "l.sqlite"
-    with Ledger(path) as ledger:
-        ledger.put("k", Reply("x", tokens=5, prompt_tokens=3, raw="{}"), engine="e", request=ASK, seed=0)
-        ledger.put("local", Reply("x", tokens=5, prompt_tokens=3), engine="e", request=ASK, seed=0)
     with closing(sqlite3.connect(path)) as old:
-        old.execute("DROP TABLE intents")
+        MIGRATIONS[0](old)
+        for key, raw in (("k", "{}"), ("k2", "{}"), ("local", None)):
+            reply = json.dumps({"text": "x", "finish": "stop", "tokens": 5, "prompt_tokens": 3, "logprobs": [-1.5], "raw": raw})
+            row = (key, "e", ASK.canonical, 0, 0, 7, "p", "teacher", reply, 1.0)
+            old.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         old.execute("PRAGMA user_version = 1")
         old.commit()
     with pytest.raises(DataError, match="an earlier Understudy"):
@@ -163,8 +166,12 @@ def test_an_old_ledger_opens_and_its_replies_of_endpoints_count(tmp_path):
     with Ledger.open(path, readonly=True) as ledger:
         assert ledger.get("k").text == "x"
     with Ledger(path, price=Price(1e6, 1e6)) as ledger:
-        assert ledger.get("k").text == "x"
-        assert ledger.spent == Spend(1, 3, 5, 8.0)
+        assert ledger.get("k").text == ledger.get("local").text == "x"
+        assert ledger.spent == Spend(2, 6, 10, 16.0)
+    with closing(sqlite3.connect(path)) as new:
+        assert new.execute("SELECT request FROM requests").fetchall() == [(ASK.canonical,)], "kept once"
+        kept = new.execute("SELECT key, engine, path, seed, problem, at FROM replies ORDER BY key").fetchall()
+    assert kept[0] == ("k", "e", 0, 7, "p", 1.0)
 
 
 def test_status_sees_what_is_under_way_from_outside(tmp_path):

@@ -167,6 +167,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._headers, self._body, self._size = {}, [], 0
+        if self.answer is None:  # nothing was asked, and it may go on in the answer to what will be
+            self.fail(BrokenError("it speaks unasked"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 HOPELESS = 20
 """So many flows over an endpoint that fail before any succeeds end it all: it cannot be asked."""
+BATCH = 1024
+"""Flows that ended are handed on in groups of so many: whoever takes them need not hold all of them."""
 
 
 def ended(
@@ -36,24 +38,40 @@ def ended(
     if len(local) == len(engines):
         yield from drive(flows, local, store=store, decoding=decoding, seed=seed, on_end=on_end)
         return
-    found: list[Done[T]] = []
 
-    async def ask() -> None:
+    async def asked() -> AsyncGenerator[Done[T], None]:
         async with AsyncExitStack() as stack:
             for engine in {id(e): e for e in engines.values()}.values():
                 if isinstance(engine, AbstractAsyncContextManager):
                     await stack.enter_async_context(engine)
-            asked = adrive(flows, engines, store=store, decoding=decoding, seed=seed, concurrency=concurrency)
-            await stack.enter_async_context(aclosing(asked))
-            async for done in asked:
-                found.append(done)
+            flowing = adrive(flows, engines, store=store, decoding=decoding, seed=seed, concurrency=concurrency)
+            await stack.enter_async_context(aclosing(flowing))
+            ended = failed = 0
+            async for done in flowing:
                 on_end(done)
-                if len(found) == HOPELESS and all(d.value is None and not d.unasked for d in found):
+                yield done
+                ended += 1
+                failed += done.value is None and not done.unasked
+                if ended == failed == HOPELESS:
                     return
 
-    with _fewer_collections():
-        asyncio.run(ask())
-    yield from found
+    with _fewer_collections(), asyncio.Runner() as runner:
+        all_of_them = asked()
+        try:
+            while some := runner.run(_some(all_of_them)):
+                yield from some
+        finally:
+            runner.run(all_of_them.aclose())
+
+
+async def _some(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
+    """The next ones; [] at the end."""
+    found: list[Done[T]] = []
+    async for done in flowing:
+        found.append(done)
+        if len(found) == BATCH:
+            break
+    return found
 
 
 @contextmanager
