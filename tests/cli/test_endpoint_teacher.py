@@ -23,6 +23,7 @@ url = "URL"
 model = "tiny"
 samples = 3
 concurrency = 8
+n = 1  # some tests fail every tenth request
 retries = 0
 [[arms]]
 name = "a"
