@@ -114,10 +114,9 @@ def slow(directory, prompt, *, most=80):
             if not whole or text(ids).startswith(whole):
                 continue
             added = again(tokenizer, text, ids, whole, mark[0])
-            if added is None:
-                added, said = again(tokenizer, text, before, whole, mark[0]), said - 1
-                ids = before
-            ids = ids + added
+            if added is None and (instead := again(tokenizer, text, before, whole, mark[0])) is not None:
+                ids, added, said = before, instead, said - 1
+            ids = ids + (added or [])  # a value that the tokenizer cannot write is left to the model
             break
     return text(ids[:most]), said
 
