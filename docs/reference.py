@@ -17,6 +17,7 @@ from typing import Any
 
 from understudy.core.prompting import Format
 from understudy.core.registry import METHODS, TASKS, find
+from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Role, Teacher
@@ -46,6 +47,7 @@ TABLES = {
     **{name: find("task", name) for name in [*OURS, *sorted(set(TASKS) - set(OURS))]},
     "[exemplars]": Exemplars,
     "[teacher]": Teacher,
+    "allocation": Allocation,
     "price": Price,
     "budget": Budget,
     "[corpus]": Corpus,

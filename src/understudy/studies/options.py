@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from understudy.core.asks import Decoding
 from understudy.corpus.formats import check_name
+from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 
@@ -28,6 +29,9 @@ class Teacher:
     machine; ``endpoint``: an OpenAI-compatible server."""
     samples: int = 30
     """Chains per problem; 30 is SCoTD's N (arXiv 2306.14050, README of the authors' code)."""
+    allocation: Allocation | None = None
+    """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or no
+    right one came, ``{ first = 4 }``. None: ``samples`` for every problem."""
     temperature: float = 1.0
     """Of the sampling; 1.0 is the SCoTD preset, unverified (their code takes it from a configuration; second-hand notes say
     1.0)."""
@@ -97,6 +101,12 @@ class Teacher:
         for name, least in (("samples", 1), ("concurrency", 1), ("n", 1), ("retries", 0), ("first_look", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+        if self.allocation is not None:
+            first, most = self.allocation.first, self.allocation.most
+            if not first <= self.samples <= most:
+                raise ValueError(f"samples = {self.samples}: from allocation.first = {first} to allocation.most = {most}")
+            if self.engine == "recorded":
+                raise ValueError("allocation: recorded chains are not sampled; leave it away, or choose another engine")
         for name in ("requests_per_minute", "tokens_per_minute"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")

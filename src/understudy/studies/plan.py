@@ -143,14 +143,21 @@ def make_plan(study: Study) -> Plan:
         checkpoint = checkpoint_of(study, study.teacher.checkpoint, "teacher.checkpoint", chats=chats)
         teacher["checkpoint"] = str(checkpoint)
         recorded += deciding_files(checkpoint)
+    # By which check chains are right decides what is asked for, where an allocation looks at it.
+    by_right = study.teacher.allocation is not None and study.teacher.allocation.right > 0
     chains = add(
         "chains",
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
         | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
-        | {"corpus": plain(study.corpus), "prompts": prompts},
-        [*_teacher_code(study), module_of("method", study.teacher.method)],
+        | {"corpus": plain(study.corpus), "prompts": prompts}
+        | ({"right_by": study.check} if by_right else {}),
+        [
+            *_teacher_code(study),
+            module_of("method", study.teacher.method),
+            *([module_of("check", study.check)] if by_right else []),
+        ],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",
     )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Call, Decoding, Request, prompt_bytes
+from understudy.core.asks import Call, Decoding, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
+from understudy.core.errors import BudgetError
 from understudy.core.prompting import prompt_text
 from understudy.core.values import Problem
 from understudy.engines.checkpoint import read_config
+from understudy.engines.scripted import ScriptedEngine
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
-from understudy.studies.jobs.chains import make_teacher, teacher_flows
+from understudy.studies.jobs.chains import make_teacher, sampled, teacher_flows
 from understudy.studies.options import Exemplars
 from understudy.studies.plan import Plan, Stage
 from understudy.studies.schema import build
@@ -92,7 +96,10 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
-        for path, flow in teacher_flows(train, pool_of(plan, problems), teacher, plan.study.seed):
+        pool = pool_of(plan, problems)
+        by_id = {problem.id: problem for problem in train}
+        asked = _asked(plan, train, pool, identity, store)
+        for path, flow in teacher_flows(by_id, asked, pool, teacher, plan.study.seed):
             ask = _first_call(flow)
             if ask is None:
                 continue
@@ -107,6 +114,28 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         if store is None:
             return TeacherRequests(total, bought, most, prompts)
         return TeacherRequests(total, bought, most if paid else None, prompts, store.means(identity), store.spent)
+
+
+def _asked(plan: Plan, train: list[Problem], pool: StudyPool, identity: str, store: Ledger | None) -> Mapping[str, range]:
+    """The teacher's paths: as many of each problem, or as an allocation goes by the replies that are in ``store``. What it will do
+    with the rest nobody knows: that goes to the problems that have the fewest, to estimate what it takes."""
+    teacher = plan.study.teacher
+    paths = Counter({problem.id: 0 for problem in train})
+    if teacher.allocation is not None and store is not None:
+
+        def nobody(_: Request) -> Reply:
+            raise BudgetError("it was not asked yet")
+
+        known = ScriptedEngine(nobody, identity=identity)
+        arguments = plan.stages[plan.chains].arguments
+        for done in sampled(train, teacher, arguments, pool=pool, engine=known, store=store, on_end=lambda _: None):
+            paths[done.path.problem] += 1
+    fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
+    heapify(fewest)
+    for _ in range(len(train) * teacher.samples - paths.total()):
+        n, at, name = fewest[0]
+        heapreplace(fewest, (n + 1, at, name))
+    return {name: range(n) for n, _, name in sorted(fewest, key=lambda entry: entry[1])}
 
 
 def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:
@@ -140,7 +169,9 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     pool = pool_of(plan, problems)
     if study.teacher.engine != "recorded":
         train = [problem for problem in problems if problem.split == "train"]
-        first = next(teacher_flows(train, pool, study.teacher, study.seed), None)
+        first = next(
+            teacher_flows({p.id: p for p in train}, {p.id: range(1) for p in train}, pool, study.teacher, study.seed), None
+        )
         ask = _first_call(first[1]) if first else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)

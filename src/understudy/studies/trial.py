@@ -79,7 +79,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     make_directory(directory)
     arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
-        teacher = replace(study.teacher, samples=1, first_look=0)
+        teacher = replace(study.teacher, samples=1, allocation=None, first_look=0)
         pool = pool_of(plan, problems)
         sampled = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in sampled.chains}

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.checks.answer import check
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import DataError, EngineError, StudyError
-from understudy.core.protocols import Engine, Progress
+from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.registry import find
-from understudy.core.values import Chain, Problem, digest
+from understudy.core.values import Chain, Outcome, Problem, digest
 from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.board import Done
 from understudy.engines.together import ended
 from understudy.sampling.account import Account
+from understudy.sampling.allocation import Allocation, Given, Rounds, rounds
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import write_json
@@ -27,7 +29,7 @@ from understudy.studies.first_look import first_look
 from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.schema import build
 
-SAMPLING = ("engine", "samples", "temperature", "top_p", "method", "options", "model", "api")
+SAMPLING = ("engine", "samples", "allocation", "temperature", "top_p", "method", "options", "model", "api")
 """What a corpus's card says of how a teacher was asked: never where, or with whose key."""
 
 
@@ -61,7 +63,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
 @dataclasses.dataclass(frozen=True)
 class Sampled:
     """What a teacher gave: ``chains`` by problem and path, ``errors`` of asks that failed, and how many were not asked since the
-    budget had no room (``stopped`` says what is spent, and how to go on)."""
+    budget had no room or the teacher gave nothing any more (``stopped`` says which, and how to go on)."""
 
     chains: list[Chain]
     errors: list[dict[str, Any]]
@@ -91,12 +93,12 @@ def sample(
     ledger: Path,
     progress: Progress,
 ) -> Sampled:
-    """Ask the teacher for ``teacher.samples`` chains per problem; replies that the ledger has are not asked again.
+    """Ask the teacher for ``teacher.samples`` chains per problem, or as many in all, shared out as its ``allocation`` says; replies
+    that the ledger has are not asked again.
 
     Raises StudyError where the budget has no room for a single chain, EngineError where none comes.
     """
     engine = make_teacher(teacher, arguments)
-    flows = teacher_flows(problems, pool, teacher, arguments["seed"])
     by_id = {problem.id: problem for problem in problems}
     total = len(problems) * teacher.samples
     first: list[Done[Chain]] = []
@@ -114,32 +116,24 @@ def sample(
             if len(first) == teacher.first_look:
                 look()
 
-    chains, errors, unasked = [], [], 0
-    decoding = {"teacher": Decoding(teacher.temperature, teacher.top_p)}
+    chains, errors, poor = [], [], False
     with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
-        asked = ended(
-            flows,
-            {"teacher": engine},
-            store=store,
-            decoding=decoding,
-            seed=arguments["seed"],
-            on_end=on_end,
-            concurrency=teacher.concurrency,
-        )
-        for done in asked:
+        for done in sampled(problems, teacher, arguments, pool=pool, engine=engine, store=store, on_end=on_end):
             if done.unasked:
-                unasked += 1
+                poor = True
             elif done.value is None:
                 errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
             else:
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
         spent = store.spent
-    stopped = ""
-    if unasked and teacher.budget is not None:
+    unasked = total - len(chains) - len(errors)
+    stopped, missing = "", f"{unasked:,} of {total:,} chains are missing, the others are the corpus; to go on,"
+    if poor and teacher.budget is not None:
         stopped = (
-            f"the budget is spent ({teacher.budget.told(spent)}): {unasked:,} of {total:,} chains are missing, the others are the "
-            "corpus; to go on, raise teacher.budget and run the same command again"
+            f"the budget is spent ({teacher.budget.told(spent)}): {missing} raise teacher.budget and run the same command again"
         )
+    elif unasked and chains:
+        stopped = f"the teacher gives nothing any more ({errors[-1]['error']}): {missing} run the same command again"
     if stopped and not chains:
         raise StudyError(stopped)
     if not chains:
@@ -150,15 +144,67 @@ def sample(
     return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped)
 
 
+def sampled(
+    problems: list[Problem],
+    teacher: Teacher,
+    arguments: Mapping[str, Any],
+    *,
+    pool: StudyPool,
+    engine: Engine,
+    store: ReplyStore,
+    on_end: Callable[[Done[Chain]], None],
+) -> Iterator[Done[Chain]]:
+    """Every chain as it ends, in one round or in those of an allocation; a round that was not asked for whole is the last."""
+    by_id = {problem.id: problem for problem in problems}
+    asking = teacher_rounds(list(by_id), teacher)
+    asked = next(asking, None)
+    while asked:
+        came: dict[str, dict[int, Given]] = {name: {} for name in asked}
+        whole = True
+        for done in ended(
+            teacher_flows(by_id, asked, pool, teacher, arguments["seed"]),
+            {"teacher": engine},
+            store=store,
+            decoding={"teacher": Decoding(teacher.temperature, teacher.top_p)},
+            seed=arguments["seed"],
+            on_end=on_end,
+            concurrency=teacher.concurrency,
+        ):
+            whole &= not done.unasked
+            came[done.path.problem][done.path.index] = given(done.value, by_id[done.path.problem], teacher, arguments)
+            yield done
+        if not whole or any(len(came[name]) < len(paths) for name, paths in asked.items()):
+            return
+        try:
+            asked = asking.send({name: [came[name][index] for index in paths] for name, paths in asked.items()})
+        except StopIteration:
+            return
+
+
+def teacher_rounds(problems: list[str], teacher: Teacher) -> Rounds:
+    """Which paths of which problems the teacher is asked for, round by round."""
+    alike = Allocation(first=teacher.samples, most=teacher.samples)
+    return rounds(problems, len(problems) * teacher.samples, teacher.allocation or alike)
+
+
+def given(chain: Chain | None, problem: Problem, teacher: Teacher, arguments: Mapping[str, Any]) -> Given:
+    """What an allocation looks at of a chain, None where its ask failed."""
+    if chain is None or chain.finish != "stop":
+        return Given(None)
+    if teacher.allocation is None or not teacher.allocation.right:
+        return Given(chain.answer)
+    return Given(chain.answer, check(problem, chain, find("check", arguments["judged_by"])).outcome is Outcome.CORRECT)
+
+
 def teacher_flows(
-    problems: list[Problem], pool: StudyPool, teacher: Teacher, seed: int
+    problems: Mapping[str, Problem], asked: Mapping[str, range], pool: StudyPool, teacher: Teacher, seed: int
 ) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
-    """One flow per problem and sample path, made when asked for."""
+    """One flow for each sample path that is ``asked`` for, made when asked for."""
     method = build(find("method", teacher.method), dict(teacher.options), "teacher.options")
-    for problem in problems:
-        for index in range(teacher.samples):
-            path = SamplePath(problem.id, index, seed)
-            yield path, method.sample(problem, path, pool)
+    for name, paths in asked.items():
+        for index in paths:
+            path = SamplePath(name, index, seed)
+            yield path, method.sample(problems[name], path, pool)
 
 
 def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:

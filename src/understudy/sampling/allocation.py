@@ -1,0 +1,118 @@
+"""Where a fixed number of chains helps: a few for each question, then more where the answers disagree, or no right one came.
+
+    asking = rounds(["p1", "p2"], total=20, options=Allocation(first=4))
+    next(asking)                                          # {"p1": range(0, 4), "p2": range(0, 4)}
+    asking.send({"p1": [...], "p2": [...]})               # what came of these; {"p2": range(4, 8)}, and so on
+
+Chains are asked for in blocks of ``first``. Each block has a place in one order of all blocks: the more doubtful question first,
+then the one with fewer chains, then by a hash of its id. The place depends on the question's own earlier chains alone, and
+``total`` says where the order ends. So the same replies give the same allocation, in whatever order they come; a larger total
+asks for the same chains and more; and one more question takes no more than its own chains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import NamedTuple
+
+from understudy.core.values import digest
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """More chains where they help, as many in all as ``samples`` for each question would be (docs/allocation.md)."""
+
+    first: int = 4
+    """Chains of every question before any gets more, and of every further block. Four are the fewest of which it can be said, if
+    they agree, that another answer leads with a chance of at most .05, the threshold of Adaptive-Consistency (arXiv 2305.11860)."""
+    most: int = 120
+    """Chains of one question at the most: four times SCoTD's 30, so that a question that nobody can answer does not take it all.
+    Ours: in the replays of docs/allocation.md it matters little."""
+    right: int = 0
+    """Questions are asked on until they have so many right chains by the study's check, those with fewest chains first, then the
+    others, as DART does (arXiv 2407.13690). 0: gold answers are not looked at, and disagreement decides."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("first", 1), ("most", self.first), ("right", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+
+
+class Given(NamedTuple):
+    """What a path gave: its ``answer``, None where it has none, was cut off or failed; and whether the check found it ``right``."""
+
+    answer: str | None
+    right: bool = False
+
+
+Rounds = Generator[Mapping[str, range], Mapping[str, Sequence[Given]], None]
+
+
+@dataclass
+class _Question:
+    given: list[Given] = field(default_factory=list)
+    level: int = 1
+    """The lowest that its chains have shown; a question is not asked before those of a higher level. 1: there are none yet."""
+
+
+def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
+    """Yield which paths of which questions to ask for, and receive what each gave, until ``total`` are asked for or every question
+    has ``options.most``."""
+    questions = {name: _Question() for name in problems}
+    hashes = {name: digest(["allocation", name]) for name in problems}
+    left = min(total, options.most * len(questions))
+    while left:
+        waiting = [name for name, question in questions.items() if len(question.given) < options.most]
+        top = max(questions[name].level for name in waiting)
+        doubtful = [name for name in waiting if questions[name].level == top]
+        doubtful.sort(key=lambda name: (len(questions[name].given), hashes[name]))
+        asked: dict[str, range] = {}
+        for name in doubtful[: _certain([len(questions[n].given) for n in doubtful], left, options)]:
+            start = len(questions[name].given)
+            asked[name] = range(start, min(start + options.first, options.most, start + left))
+            left -= len(asked[name])
+        came = yield {name: asked[name] for name in problems if name in asked}
+        for name in asked:
+            question = questions[name]
+            question.given.extend(came[name])
+            question.level = min(question.level, _level(question.given, options.right))
+
+
+def _certain(counts: Sequence[int], left: int, options: Allocation) -> int:
+    """How many of the next blocks, of questions with these ``counts`` of chains, will be asked for whatever comes of the others
+    among them: all that have the fewest chains, as far as ``left`` goes, and more where ``left`` is enough for all that may come
+    before. They are one round, since a round takes as long as its slowest reply."""
+    certain = counts.count(counts[0])
+    if certain * options.first >= left:
+        return min(certain, math.ceil(left / options.first))
+    before = 0  # chains of those up to here
+    for at, count in enumerate(counts):
+        before += count
+        ends = at + 1 == len(counts) or counts[at + 1] > count
+        if ends and (at + 1) * (count + options.first) - before <= left:
+            certain = max(certain, at + 1)
+    return certain
+
+
+def _level(given: Sequence[Given], right: int) -> int:
+    """How much a question wants more chains: the power of two below its doubt, or 0 until it has as many ``right`` ones as are
+    wanted and -1 then."""
+    if right:
+        return 0 if sum(one.right for one in given) < right else -1
+    votes = Counter(one.answer for one in given if one.answer is not None)
+    # A teacher that never answers a question is taken to agree with itself: it is not asked for ever.
+    ranked = [*sorted(votes.values(), reverse=True), 0, 0] if votes else [len(given), 0]
+    return _halvings(ranked[0], ranked[1])
+
+
+@cache
+def _halvings(leading: int, second: int) -> int:
+    """floor(log2(doubt)), exactly. The doubt: the chance that of the two most frequent answers the ``second`` is the more probable
+    one, under a uniform prior, I(1/2; leading + 1, second + 1) (Adaptive-Consistency, arXiv 2305.11860, its Beta criterion); for
+    whole numbers that is a binomial tail."""
+    tosses = leading + second + 1
+    return sum(math.comb(tosses, heads) for heads in range(leading + 1, tosses + 1)).bit_length() - 1 - tosses
