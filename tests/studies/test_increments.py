@@ -8,6 +8,9 @@ from loopback import Server, completion
 
 from understudy.core.errors import StudyError
 from understudy.core.protocols import silent
+from understudy.core.values import Chain
+from understudy.corpus.store import read_rows
+from understudy.engines.together import HOPELESS
 from understudy.studies.cache import finish
 from understudy.studies.jobs import chains, problems
 from understudy.studies.plan import make_plan
@@ -153,3 +156,106 @@ def test_what_is_left_is_estimated_before_it_is_asked(lab):
     assert (after.total, after.left, after.expected) == (48, 8, (8 * 3, 8 * 5))
     assert after.spent.money == pytest.approx(40 * (3 * 1 + 5 * 2) / 1e6)
     assert sum(len(body["prompt"]) for _, body in lab.server.got) == before.prompts
+
+
+def scattered(_path, body, _n):
+    """Questions with an even number are always answered alike, the others as the seed of the path says."""
+    number = int(body["prompt"].rsplit(" + 1?", 1)[0].rsplit(" ", 1)[1])
+    return completion(f" So the answer is: {number + 1 if number % 2 == 0 else body['seed'] % 5}")
+
+
+@pytest.fixture
+def divided(lab):
+    lab.server.script = scattered
+    return lab
+
+
+ALLOCATED = ("teacher.allocation.first=4", "teacher.allocation.most=40")
+
+
+def paths_of(lab, *sets):
+    """Problem -> the paths of its chains."""
+    where = lab.plan(*sets).stages[lab.plan(*sets).chains].directory(lab.where / "run")
+    paths = {}
+    for chain in read_rows(where / "chains.parquet", Chain):
+        paths.setdefault(chain.problem, []).append(chain.path)
+    return paths
+
+
+def test_an_allocation_asks_for_as_many_chains_and_for_more_where_answers_differ(divided):
+    assert divided.sample(*ALLOCATED)[0] == 40
+    paths = paths_of(divided, *ALLOCATED)
+    assert {name: len(found) for name, found in paths.items() if name in ("q0", "q2")} == {"q0": 4, "q2": 4}
+    assert len(paths["q1"]) + len(paths["q3"]) == 32
+    assert all(found == list(range(len(found))) for found in paths.values())
+    assert divided.sample(*ALLOCATED)[0] == 0
+
+
+def test_an_allocation_takes_what_is_there_already_and_more_chains_buy_the_difference(divided):
+    assert divided.sample(*ALLOCATED)[0] == 40
+    assert divided.sample(*ALLOCATED, "teacher.samples=14")[0] == 16
+    assert divided.sample(*ALLOCATED)[0] == 0, "what was bought before is still there"
+    assert divided.sample()[0] == 2 * 6, "ten of each: two have four"
+    divided.questions("q", 0, 5)
+    assert divided.sample(*ALLOCATED)[0] in range(4, 11), "one more question"
+
+
+def test_an_allocation_that_is_killed_or_short_of_money_goes_on_as_if_it_had_not_been(divided):
+    whole = {name: len(found) for name, found in (divided.sample(*ALLOCATED), paths_of(divided, *ALLOCATED))[1].items()}
+    (divided.where / "run" / "ledger.sqlite").unlink()
+    for budget, asked in ((3, 3), (19, 16), (30, 11), (100, 10)):
+        got, says = divided.sample(*ALLOCATED, f"teacher.budget.requests={budget}")
+        assert (got, says["chains"], says.get("not asked", 0)) == (asked, min(budget, 40), max(0, 40 - budget))
+    assert {name: len(found) for name, found in paths_of(divided, *ALLOCATED).items()} == whole
+
+
+def test_an_endpoint_that_dies_between_rounds_leaves_a_corpus_and_the_rest_for_later(divided):
+    divided.questions("q", 0, 24)
+    divided.server.script = lambda *a: scattered(*a) if a[2] <= 96 else web.Response(status=500)
+    _, says = divided.sample(*ALLOCATED)
+    assert (says["chains"], says["errors"], says["not asked"]) == (96, 144, 144 - HOPELESS)
+    assert says["stopped"].startswith("the teacher gives nothing any more (")
+    divided.server.script = scattered
+    asked, says = divided.sample(*ALLOCATED)
+    assert (asked, says["chains"], says["errors"]) == (144, 240, 0)
+
+
+def test_an_allocation_by_right_chains_follows_the_check_of_the_study(divided):
+    sets = (*ALLOCATED, "teacher.allocation.right=1")
+    divided.server.script = lambda _path, body, _n: completion(f" So the answer is: {3 if '2 + 1?' in body['prompt'] else 99}")
+    assert divided.sample(*sets)[0] == 40
+    assert {name: len(found) for name, found in paths_of(divided, *sets).items()} == {"q0": 12, "q1": 12, "q2": 4, "q3": 12}
+    plan = divided.plan(*sets)
+    assert plan.stages[plan.chains].arguments["right_by"] == "answer", "the check is in the key of the chains"
+    assert "right_by" not in divided.plan(*ALLOCATED).stages[divided.plan(*ALLOCATED).chains].arguments
+
+
+def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
+    run = divided.where / "run"
+    before = teacher_requests(divided.plan(*ALLOCATED), run)
+    assert (before.total, before.left) == (40, 40)
+    divided.sample(*ALLOCATED, "teacher.budget.requests=20")
+    during = teacher_requests(divided.plan(*ALLOCATED), run)
+    assert (during.total, during.left) == (40, 20)
+    divided.sample(*ALLOCATED)
+    asked = len(divided.server.got)
+    after = teacher_requests(divided.plan(*ALLOCATED), run)
+    assert (after.total, after.left, len(divided.server.got)) == (40, 0, asked)
+    assert teacher_requests(divided.plan(*ALLOCATED, "teacher.samples=12"), run).left == 8
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (("teacher.allocation.first=11",), "samples = 10: from allocation.first = 11"),
+        (("teacher.allocation.most=9",), r"samples = 10: from allocation.first = 4 to allocation.most = 9"),
+        (("teacher.allocation.first=0",), "first = 0: at least 1"),
+        (
+            ("teacher.engine=recorded", "teacher.chains=['c.jsonl']", "teacher.allocation.first=4"),
+            "recorded chains are not sampled",
+        ),
+    ],
+)
+def test_an_allocation_that_cannot_be_is_refused(lab, sets, message):
+    with pytest.raises(StudyError, match=message):
+        lab.plan(*sets)
