@@ -58,6 +58,10 @@ class _Question:
     level: int = 1
     """The lowest that its chains have shown; a question is not asked before those of a higher level. 1: there are none yet."""
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        return -self.level, len(self.given)
+
 
 def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     """Yield which paths of which questions to ask for, and receive what each gave, until ``total`` are asked for or every question
@@ -67,11 +71,10 @@ def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
     left = min(total, options.most * len(questions))
     while left:
         waiting = [name for name, question in questions.items() if len(question.given) < options.most]
-        top = max(questions[name].level for name in waiting)
-        doubtful = [name for name in waiting if questions[name].level == top]
-        doubtful.sort(key=lambda name: (len(questions[name].given), hashes[name]))
+        next_in_order = min(questions[name].rank for name in waiting)
+        equal = sorted((name for name in waiting if questions[name].rank == next_in_order), key=hashes.__getitem__)
         asked: dict[str, range] = {}
-        for name in doubtful[: _certain([len(questions[n].given) for n in doubtful], left, options)]:
+        for name in equal[: math.ceil(left / options.first)]:
             start = len(questions[name].given)
             asked[name] = range(start, min(start + options.first, options.most, start + left))
             left -= len(asked[name])
@@ -80,22 +83,6 @@ def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
             question = questions[name]
             question.given.extend(came[name])
             question.level = min(question.level, _level(question.given, options.right))
-
-
-def _certain(counts: Sequence[int], left: int, options: Allocation) -> int:
-    """How many of the next blocks, of questions with these ``counts`` of chains, will be asked for whatever comes of the others
-    among them: all that have the fewest chains, as far as ``left`` goes, and more where ``left`` is enough for all that may come
-    before. They are one round, since a round takes as long as its slowest reply."""
-    certain = counts.count(counts[0])
-    if certain * options.first >= left:
-        return min(certain, math.ceil(left / options.first))
-    before = 0  # chains of those up to here
-    for at, count in enumerate(counts):
-        before += count
-        ends = at + 1 == len(counts) or counts[at + 1] > count
-        if ends and (at + 1) * (count + options.first) - before <= left:
-            certain = max(certain, at + 1)
-    return certain
 
 
 def _level(given: Sequence[Given], right: int) -> int:
