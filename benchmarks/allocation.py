@@ -187,8 +187,8 @@ default.
 - It is **no way to more right chains**: it takes them from easy questions for the sake of hard ones. Questions with a right chain
   become more on ASDiv, fewer on Game of 24 and StrategyQA, and hardly change on QuaRel. It is for whoever has no gold answers and
   learns from the vote.
-- **`right = 1`** brings more questions with a right chain, on every set, if a question gets more than four on Game of 24. Where
-  five chains are recorded, two a question find all the questions that five find. It pays with fewer right chains in all, since it
+- **`right = 1`** brings more questions with a right chain, on every set (on Game of 24 from eight a question on). Where five
+  chains are recorded, two a question find all the questions that five find. It pays with fewer right chains in all, since it
   spends on questions that the teacher never gets right. `right = 2` is between the two.
 - A corpus that was drawn so is no measure of its teacher: hard questions have more chains, and with `right` gold decides when a
   question stops, which alone makes votes right more often (ASDiv, `right = 2`). Compare teachers on chains without an allocation.

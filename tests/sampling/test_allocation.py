@@ -1,8 +1,12 @@
 """A fixed number of chains: which question gets the next one is a rule over what its own chains gave."""
 
 import heapq
+import re
+import subprocess
+import sys
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -138,3 +142,14 @@ def test_four_alike_are_the_fewest_whose_doubt_is_below_its_threshold():
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(ValueError, match="at least"):
         Allocation(**wrong)
+
+
+def test_real_chains_replayed_find_more_questions_with_a_right_chain_in_the_same_total(real_data):
+    """Two chains a question for QuaRel: what docs/allocation.md says of `right = 1`, in two of its random orders."""
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "allocation.py"
+    command = [sys.executable, str(script), "--data", str(real_data), "--set", "QuaRel", "--seeds", "2"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (uniform,) = re.findall(r"^\| 2 \| uniform \| ([\d.]+)", page, re.M)
+    (more,) = re.findall(r"^\| 2 \| right = 1, first = 1 \| \*\*\+([\d.]+) ±", page, re.M)
+    (all_of_them,) = re.findall(r"All of them: questions with a right chain, % ([\d.]+)", page)
+    assert float(uniform) + float(more) == pytest.approx(float(all_of_them), abs=0.11)

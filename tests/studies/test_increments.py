@@ -226,8 +226,8 @@ def test_an_allocation_by_right_chains_follows_the_check_of_the_study(divided):
     assert divided.sample(*sets)[0] == 40
     assert {name: len(found) for name, found in paths_of(divided, *sets).items()} == {"q0": 12, "q1": 12, "q2": 4, "q3": 12}
     plan = divided.plan(*sets)
-    assert plan.stages[plan.chains].arguments["right_by"] == "answer", "the check is in the key of the chains"
-    assert "right_by" not in divided.plan(*ALLOCATED).stages[divided.plan(*ALLOCATED).chains].arguments
+    assert plan.stages[plan.chains].arguments["right_by"] == ["answer"], "the check is in the key of the chains"
+    assert not divided.plan(*ALLOCATED).stages[divided.plan(*ALLOCATED).chains].arguments["right_by"]
 
 
 def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):

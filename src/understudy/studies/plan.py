@@ -143,21 +143,15 @@ def make_plan(study: Study) -> Plan:
         checkpoint = checkpoint_of(study, study.teacher.checkpoint, "teacher.checkpoint", chats=chats)
         teacher["checkpoint"] = str(checkpoint)
         recorded += deciding_files(checkpoint)
-    # By which check chains are right decides what is asked for, where an allocation looks at it.
-    by_right = study.teacher.allocation is not None and study.teacher.allocation.right > 0
+    right_by = _right_by(study)
     chains = add(
         "chains",
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
         | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
-        | {"corpus": plain(study.corpus), "prompts": prompts}
-        | ({"right_by": study.check} if by_right else {}),
-        [
-            *_teacher_code(study),
-            module_of("method", study.teacher.method),
-            *([module_of("check", study.check)] if by_right else []),
-        ],
+        | {"corpus": plain(study.corpus), "prompts": prompts, "right_by": list(right_by)},
+        [*_teacher_code(study), module_of("method", study.teacher.method), *right_by.values()],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",
     )
@@ -177,6 +171,12 @@ def _teacher_code(study: Study) -> list[str]:
         "transformers": ["understudy.engines.local"],
         "endpoint": ["understudy.engines.endpoint"],
     }[study.teacher.engine]
+
+
+def _right_by(study: Study) -> dict[str, str]:
+    """The check, and its module, that decides what is asked for: where an allocation wants right chains."""
+    allocation = study.teacher.allocation
+    return {study.check: module_of("check", study.check)} if allocation is not None and allocation.right else {}
 
 
 def _digests(paths: list[Path], where: str = "checkpoint") -> dict[str, str]:
