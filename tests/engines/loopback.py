@@ -9,7 +9,8 @@ from aiohttp import web
 class Server:
     """An OpenAI-compatible server: ``script(path, body, count)`` gives each answer; ``got`` lists what came."""
 
-    def __init__(self, script):
+    def __init__(self, script, *, method="POST"):
+        self.method = method
         self.script, self.got, self.headers = script, [], []
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
 
@@ -31,7 +32,7 @@ class Server:
     async def _serve(self):
         self._stop = asyncio.Event()
         app = web.Application()
-        app.router.add_post("/v1/{path:.*}", self._answer)
+        app.router.add_route(self.method, "/v1/{path:.*}", self._answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -42,7 +43,7 @@ class Server:
         await runner.cleanup()
 
     async def _answer(self, request):
-        body = await request.json()
+        body = await request.json() if request.can_read_body else None
         self.got.append((request.match_info["path"], body))
         self.headers.append(dict(request.headers))
         answer = self.script(request.match_info["path"], body, len(self.got))

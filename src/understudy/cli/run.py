@@ -76,7 +76,11 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
         return DONE
     console.print(f"[bold]{study.title or study.name}[/bold]  ->  {directory}")
     with Live(console) as live:
-        plan = run_study(study, directory, until=UNTIL[verb], watcher=live, workers=arguments.workers)
+        try:
+            plan = run_study(study, directory, until=UNTIL[verb], watcher=live, workers=arguments.workers)
+        except KeyboardInterrupt:
+            tell_of_batches(verb, directory)
+            raise
     if UNTIL[verb] != "answers":
         from understudy.cli.stage_table import show_stages
 
@@ -88,6 +92,18 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
         print(f"understudy {verb}: {stopped}", file=sys.stderr)
         return WITH_ERRORS
     return code
+
+
+def tell_of_batches(verb: str, directory: Path) -> None:
+    """What goes on though nobody waits for it."""
+    from understudy.sampling.status import status
+
+    if (directory / "ledger.sqlite").is_file() and (held := status(directory).in_batches):
+        print(
+            f"understudy {verb}: {held:,} requests are in batches that go on at the server; the same command takes what comes of "
+            f"them, `understudy status {directory}` names them",
+            file=sys.stderr,
+        )
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE
+from understudy.reports.words import printable
 from understudy.sampling.status import Status, status
 
 
@@ -31,11 +32,19 @@ def _shown(found: Status) -> dict[str, object]:
         "chains": f"{found.chains:,} of {found.total:,}",
     }
     if found.asked:
-        became = {"in flight": found.in_flight, "failed": found.failed, "refused": found.refused, "lost": found.lost}
+        became = {
+            "in flight": found.in_flight,
+            "in batches": found.in_batches,
+            "failed": found.failed,
+            "refused": found.refused,
+            "lost": found.lost,
+        }
         others = "".join(f", {count:,} {name}" for name, count in became.items() if count)
         says["requests"] = f"{found.asked:,} asked, {found.received:,} received{others}"
         says["tokens"] = f"{found.read:,} read, {found.written:,} written"
         says["money"] = found.money
+    for batch in found.batches:
+        says[f"batch {printable(batch['id']) or '(being made)'}"] = f"{batch['requests']:,} requests at {batch['url']}"
     says["replies"] = found.replies
     if found.left is not None:
         says["rate"] = f"{found.rate:,.1f} chains a second, {_time(found.left)} left"

@@ -24,6 +24,9 @@ from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
 
+WINDOW = 4096
+"""Flows that are begun and not ended, at the most."""
+
 
 def drive(
     flows: Flows[T],
@@ -34,7 +37,7 @@ def drive(
     decoding: Mapping[str, Decoding] | None = None,
     folds: Folds | None = None,
     seed: int = 0,
-    window: int = 4096,
+    window: int = WINDOW,
     on_end: Callable[[Done[T]], None] | None = None,
 ) -> Iterator[Done[T]]:
     """Run ``flows`` over local ``engines`` (role -> engine), at most ``window`` of them begun and not ended.
@@ -68,7 +71,7 @@ async def adrive(
     decoding: Mapping[str, Decoding] | None = None,
     folds: Folds | None = None,
     seed: int = 0,
-    window: int = 4096,
+    window: int = WINDOW,
     concurrency: int = 64,
 ) -> AsyncGenerator[Done[T], None]:
     """`drive` over network engines: at most ``concurrency`` requests at once, no barrier between them. Local engines among them

@@ -35,7 +35,7 @@ PATIENCE = 600.0
 _SPARE = ("logprobs", "seed", "stream_options")
 """Fields that can be left out where a server does not know them: then no log-probabilities come, and its own draw decides."""
 
-_FILTERED = frozenset({"content_filter", "content_policy_violation"})
+FILTERED = frozenset({"content_filter", "content_policy_violation"})
 """What a prompt is called that a content filter does not let in (HTTP 400)."""
 
 
@@ -90,18 +90,25 @@ class EndpointEngine:
             raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
         if not (self._key.isascii() and self._key.isprintable()):
             raise StudyError(f"teacher.key_env = {key_env!r}: the variable holds characters that a key cannot have (a line break?)")
+        self.headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        """What shows who asks."""
         self._client: Client | None = None
-        self._without: dict[str, str] = {}
+        self.without: dict[str, str] = {}
         self._stopped: AccountError | None = None
 
     async def __aenter__(self) -> EndpointEngine:
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = Client(headers=headers, timeout=self.timeout, largest=LARGEST)
+        self._client = Client(headers=self.headers, timeout=self.timeout, largest=LARGEST)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._client is not None:
             await self._client.close()
+
+    @property
+    def client(self) -> Client:
+        """What requests go through."""
+        assert self._client is not None, "use the engine as an async context"
+        return self._client
 
     @property
     def n(self) -> int:
@@ -150,7 +157,7 @@ class EndpointEngine:
         return Answer((_joined(parts, text[:at], finish),), took)
 
     async def _answer(self, requests: Sequence[Request]) -> Answer:
-        path, body = self._body(requests[0])
+        path, body = self.body(requests[0])
         # Four bytes a token is the usual measure of English text; what it was is set right when the answer is there.
         prompt = prompt_bytes(requests[0].ask.prompt) // 4
         so_far = _SoFar(min(self.n, len(requests)))
@@ -162,19 +169,19 @@ class EndpointEngine:
             try:
                 if self._stopped is not None:
                     raise self._stopped
-                fitted = self._fitted(body, so_far)
-                answer = await self._ask(f"{address.url}/{path}", fitted, requests[: so_far.n])
+                sent = fitted(body, so_far.n, self.without | so_far.without)
+                answer = await self._ask(f"{address.url}/{path}", sent, requests[: so_far.n])
             except AccountError as error:
                 self._stopped = error
                 raise
             except AgainError as error:
                 pause = self._again(error, f"{address.url}/{path}", address, number, so_far)
             except DeniedError as error:
-                if error.named & _FILTERED:
+                if error.named & FILTERED:
                     return Answer((refused(error.said),) * so_far.n, so_far.took(Usage(1, 0, 0)))
                 self._denied(error, body, so_far)
             else:
-                self._without |= so_far.without
+                self.without |= so_far.without
                 if len(requests) > 1 and address.takes_n is None:
                     address.takes_n = len(answer.replies) > 1
                 taken = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
@@ -184,12 +191,6 @@ class EndpointEngine:
                 address.pace.leave(expected, taken)
             await asyncio.sleep(pause)
 
-    def _fitted(self, body: dict[str, Any], so_far: _SoFar) -> dict[str, Any]:
-        """``body`` as it goes out: with ``n``, without the fields that the endpoint does not take, others under another name."""
-        without = self._without | so_far.without
-        body = body | {"n": so_far.n} if so_far.n > 1 else body
-        return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
-
     def _again(self, error: AgainError, url: str, address: Address, number: int, so_far: _SoFar) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
         if isinstance(error, ThrottledError):
@@ -198,7 +199,7 @@ class EndpointEngine:
                 raise self._stopped from error
             address.pace.throttled(number, error.wait)
             so_far.throttled += 1
-            return 0.0 if error.wait else self._back_off(so_far.throttled - 1)
+            return 0.0 if error.wait else self.back_off(so_far.throttled - 1)
         address.failed()
         so_far.lost += error.paid
         so_far.tries += 1
@@ -206,27 +207,33 @@ class EndpointEngine:
             kind = EngineError if so_far.lost else UnpaidError
             raise kind(f"{url}: {error} ({so_far.tries} tries)", so_far.took(Usage(0, 0, 0))) from error
         # Where there are others they are asked first, at once.
-        return min(error.wait, PATIENCE) or self._back_off(so_far.tries - 1) if so_far.tries >= len(self.addresses) else 0.0
+        return min(error.wait, PATIENCE) or self.back_off(so_far.tries - 1) if so_far.tries >= len(self.addresses) else 0.0
 
     def _denied(self, error: DeniedError, body: Mapping[str, Any], so_far: _SoFar) -> None:
         """What to ask without from now on, or one choice of; raises ``error`` where there is nothing that may help."""
         so_far.address = None
-        spared = self._spared(error, body, so_far.without)
+        spared = self.spared(error, body, so_far.without)
         if not spared and so_far.n == 1:
             raise error
         so_far.without |= spared
         so_far.n = so_far.n if spared else 1
 
-    def _back_off(self, times: int) -> float:
+    def back_off(self, times: int) -> float:
+        """Seconds to wait after so many tries."""
         # Jitter decides nothing but when: it is drawn without a seed on purpose.
         return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
 
     async def _ask(self, url: str, body: Mapping[str, Any], requests: Sequence[Request]) -> Answer:
         """One request: a reply for each choice that can be read, at least one."""
-        assert self._client is not None, "use the engine as an async context"
         began = time.monotonic()
-        answer, raw = await post(self._client, url, body)
-        latency = round(time.monotonic() - began, 4)
+        answer, raw = await post(self.client, url, body)
+        return self.taken(url, answer, raw, requests, round(time.monotonic() - began, 4))
+
+    def taken(
+        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], latency: float | None = None
+    ) -> Answer:
+        """The replies in ``answer``, which has choices and came as ``raw``. Raises EngineError where there is none, StudyError
+        where more is wanted."""
         assert isinstance(requests[0].ask, Call)
         try:
             replies = read(answer, raw, requests[0].ask.stop, chat=self.api == "chat", n=len(requests), latency=latency)
@@ -238,9 +245,9 @@ class EndpointEngine:
             )
         return Answer(tuple(replies), usage(answer))
 
-    def _spared(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
+    def spared(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """What to leave out (or to call otherwise) of a request that was denied for it; {} where there is nothing."""
-        known = {**self._without, **without}
+        known = {**self.without, **without}
         if "max_completion_tokens" in error.said and "max_tokens" not in known:
             return {"max_tokens": "max_completion_tokens"}
         spare = [*_SPARE, *(name for name in ("temperature", "top_p") if body[name] == 1.0)]  # 1 is what is meant without them
@@ -251,7 +258,8 @@ class EndpointEngine:
                 return {name: ""}
         return {}
 
-    def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
+    def body(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """The path below the address, and what is sent there. Raises EngineError for what cannot be asked of an endpoint."""
         ask = request.ask
         if not isinstance(ask, Call):
             raise EngineError(f"{self.addresses[0].url}: an endpoint does not score texts")
@@ -319,6 +327,12 @@ def _address(url: str) -> str:
     if parts.username or parts.password or parts.query:
         raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
     return url.rstrip("/")
+
+
+def fitted(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[str, Any]:
+    """``body`` as it goes out: with ``n``, without the fields that the endpoint does not take, others under another name."""
+    body = body | {"n": n} if n > 1 else body
+    return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
 
 
 def _shut(url: str, error: ThrottledError) -> AccountError:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 import httptools
@@ -50,13 +50,22 @@ class Client:
         self._places: dict[str, _Place] = {}
         self._tls: ssl.SSLContext | None = None
 
-    async def request(self, method: str, url: str, body: bytes = b"", kind: str = "application/json") -> Response:
-        """The answer to ``body`` of the media type ``kind``. Raises TimeoutError, ConnectError, BrokenError, TooLargeError."""
+    async def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        kind: str = "application/json",
+        into: Callable[[bytes], Any] | None = None,
+    ) -> Response:
+        """The answer to ``body`` of the media type ``kind``; what comes under a 200 is given to ``into`` as it comes, however
+        large, where that is given. Raises TimeoutError, ConnectError, BrokenError, TooLargeError."""
         place = self._places.get(url) or self._places.setdefault(url, _Place(url, self._headers))
         loop = asyncio.get_running_loop()
         until = loop.time() + self.timeout
         connection = place.take() or await self._connect(place)
         answer = connection.answer = loop.create_future()
+        connection.into = into
         timer = loop.call_at(until, connection.fail, TimeoutError())
         connection.transport.write(place.head(method, kind, len(body)) + body)
         try:
@@ -133,6 +142,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, place: _Place, largest: int) -> None:
         self.place, self.largest = place, largest
         self.answer: asyncio.Future[Response] | None = None
+        self.into: Callable[[bytes], Any] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -178,6 +188,9 @@ class _Connection(asyncio.Protocol):
         self._to_the_end = "content-length" not in self._headers and "transfer-encoding" not in self._headers
 
     def on_body(self, part: bytes) -> None:
+        if self.into is not None and self._parser.get_status_code() == 200:
+            self.into(part)
+            return
         self._size += len(part)
         if self._size > self.largest:
             self.fail(TooLargeError())

@@ -12,7 +12,7 @@ from typing import TypeVar
 from understudy.core.asks import Decoding
 from understudy.core.protocols import Engine, LocalEngine, ReplyStore
 from understudy.engines.board import Done, Flows
-from understudy.engines.drive import adrive, drive
+from understudy.engines.drive import WINDOW, adrive, drive
 
 T = TypeVar("T")
 
@@ -44,7 +44,8 @@ def ended(
             for engine in {id(e): e for e in engines.values()}.values():
                 if isinstance(engine, AbstractAsyncContextManager):
                     await stack.enter_async_context(engine)
-            flowing = adrive(flows, engines, store=store, decoding=decoding, seed=seed, concurrency=concurrency)
+            window = max(WINDOW, concurrency)
+            flowing = adrive(flows, engines, store=store, decoding=decoding, seed=seed, window=window, concurrency=concurrency)
             await stack.enter_async_context(aclosing(flowing))
             ended = failed = 0
             async for done in flowing:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,13 +19,13 @@ from typing import Any
 import orjson
 
 from understudy.core.errors import AccountError, EngineError, UnpaidError
-from understudy.engines.http import BrokenError, Client, ConnectError, TooLargeError
+from understudy.engines.http import BrokenError, Client, ConnectError, Response, TooLargeError
 from understudy.engines.sse import merged
 
 LARGEST = 32 << 20
 """Bytes of an answer at most."""
 _PASSING = frozenset({408, 409, 425})
-_NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
 _ACCOUNT = {
     401: "is the key right (teacher.key_env)?",
@@ -56,11 +56,41 @@ class DeniedError(UnpaidError):
         self.said, self.named = said, _names(said)
 
 
+class MovedError(DeniedError):
+    """What was asked for is elsewhere, at ``to``."""
+
+    def __init__(self, what: str, said: str, to: str) -> None:
+        super().__init__(what, said)
+        self.to = to
+
+
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The JSON object that answers ``body``, with choices in it, and the text that it came as; a stream of chunks is put together.
     Raises as said above."""
+    answer = await sent(client, "POST", url, _json(body))
+    text = answer.body.decode("utf-8", "replace")
     try:
-        answer = await client.request("POST", url, _json(body))
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            found = merged(text)
+            text = json.dumps(found, ensure_ascii=False)
+        else:
+            found = loads(answer.body, text)
+    except (ValueError, RecursionError):
+        found = None
+    return with_choices(url, found, text, _asked_wait(answer.headers)), text
+
+
+async def sent(  # noqa: PLR0917 - as `Client.request`
+    client: Client,
+    method: str,
+    url: str,
+    body: bytes = b"",
+    kind: str = "application/json",
+    into: Callable[[bytes], Any] | None = None,
+) -> Response:
+    """The answer to ``body``, a 200. Raises as said above; ``into`` as in `Client.request`."""
+    try:
+        answer = await client.request(method, url, body, kind, into)
     except TimeoutError:
         raise AgainError(f"no answer within {client.timeout:g} s", paid=True) from None
     except ConnectError as error:
@@ -70,25 +100,23 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     except TooLargeError:
         largest = f"{client.largest >> 20} MiB"
         raise EngineError(f"{url}: an answer of more than {largest}; is this a language model's address?") from None
-    text = answer.body.decode("utf-8", "replace")
     if answer.status != 200:
-        raise _refusal(url, answer.status, text, _asked_wait(answer.headers))
-    try:
-        if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            found = merged(text)
-            text = json.dumps(found, ensure_ascii=False)
-        else:
-            found = _loads(answer.body, text)
-    except (ValueError, RecursionError):
-        found = None
+        text, to = answer.body.decode("utf-8", "replace"), answer.headers.get("location", "")
+        refused = refusal(url, answer.status, text, _asked_wait(answer.headers))
+        raise MovedError(str(refused), text, to) if 300 <= answer.status < 400 and to else refused
+    return answer
+
+
+def with_choices(url: str, found: Any, text: str, wait: float = 0.0) -> dict[str, Any]:
+    """``found``, what came as ``text`` under a 200, where it is an object with choices. Raises as said above."""
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
         code = inside.get("code") if isinstance(inside, dict) else None
-        raise _refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, _asked_wait(answer.headers))
+        raise refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, wait)
     if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
         raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
-    return found, text
+    return found
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
@@ -98,7 +126,8 @@ def _json(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body).encode()
 
 
-def _loads(body: bytes, text: str) -> Any:
+def loads(body: bytes, text: str) -> Any:
+    """The JSON value that came, as ``body`` and as ``text``."""
     try:
         return orjson.loads(body)
     except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
@@ -111,9 +140,10 @@ def short(text: str) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _refusal(url: str, status: int, text: str, wait: float) -> Exception:
+def refusal(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
+    """What an answer ``text`` that is not a 200 comes to: one of the errors above."""
     said = f"HTTP {status}: {short(text)}"
-    if status in (401, 402, 403) or (status == 429 and _NO_CREDIT & _names(text)):
+    if status in (401, 402, 403) or (status == 429 and NO_CREDIT & _names(text)):
         return AccountError(f"{url}: {said}; {_ACCOUNT[status]}. What came is kept: run the same command again to go on")
     if status == 429:
         return ThrottledError(said, wait)

@@ -71,10 +71,31 @@ def _fourth(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX under_way")
 
 
-MIGRATIONS = (_first, _second, _third, _fourth)
+def _batches(connection: sqlite3.Connection) -> None:
+    """Batches, each by the ``tag`` that we gave it, with the ids of its ``file`` and its own ("" until the server said them), and
+    the requests ``batched`` in those that have not ended. ``collecting``: an engine whose intents with a number above ``since`` go
+    out in batches only, so that those in none of them were not sent."""
+    connection.execute(
+        """CREATE TABLE batches (
+            tag TEXT PRIMARY KEY, engine TEXT NOT NULL, url TEXT NOT NULL, file TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
+            ended REAL
+        )"""
+    )
+    connection.execute(
+        """CREATE TABLE batched (
+            batch TEXT NOT NULL, key TEXT NOT NULL, line TEXT NOT NULL, request TEXT NOT NULL, path INTEGER NOT NULL,
+            attempt INTEGER NOT NULL, problem TEXT, role TEXT NOT NULL, PRIMARY KEY (batch, key)
+        ) WITHOUT ROWID"""
+    )
+    connection.execute("CREATE TABLE collecting (engine TEXT PRIMARY KEY, since INTEGER NOT NULL)")
+
+
+MIGRATIONS = (_first, _second, _third, _fourth, _batches)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
 INTENTS = 3
 """The version that first says of all requests what they took."""
+BATCHES = MIGRATIONS.index(_batches) + 1
+"""The version that first had batches."""
 
 
 def lock(path: Path) -> IO[str]:
@@ -123,6 +144,22 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         connection.close()
         raise DataError(f"{path}: not a ledger ({error}); move it away, or give another run directory") from None
     return connection
+
+
+def close_intents(connection: sqlite3.Connection, at: float) -> None:
+    """Say what became of the requests that were under way when their process ended: those in batches still are, those that were to
+    go into one were not sent, all others are lost."""
+    connection.execute("BEGIN IMMEDIATE")
+    held = "outcome IS NULL AND key NOT IN (SELECT key FROM batched)"
+    if connection.execute("SELECT count(*) FROM collecting").fetchone()[0]:
+        connection.execute(
+            f"""UPDATE intents SET requests = 0, read = 0, written = 0, money = 0, outcome = 'refused', error = 'it was not sent',
+                ended = ? WHERE {held} AND number > (SELECT since FROM collecting WHERE collecting.engine = intents.engine)""",  # noqa: S608
+            (at,),
+        )
+    connection.execute(f"UPDATE intents SET outcome = 'lost', ended = ? WHERE {held}", (at,))  # noqa: S608
+    connection.execute("DELETE FROM collecting")
+    connection.execute("COMMIT")
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import Budget, Price, Spend, Tally, worst
-from understudy.sampling.database import INTENTS, connect, lock, prepare, unlock, version_of
+from understudy.sampling.database import INTENTS, close_intents, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
@@ -78,7 +79,7 @@ class Ledger:
         try:
             self._connection = connect(self.path)
             prepare(self._connection, self.path)
-            self._connection.execute("UPDATE intents SET outcome = 'lost', ended = ? WHERE outcome IS NULL", (time.time(),))
+            close_intents(self._connection, time.time())
             # A reader of its own: what is asked for does not wait for a commit.
             self._begin(connect(self.path, readonly=True), readonly=False)
         except BaseException:
@@ -91,6 +92,8 @@ class Ledger:
         self._reader, self._readonly = reader, readonly
         self._group, self._committing = _Group(), _Group()
         self._open: dict[str, tuple[int, Spend]] = {}
+        self.came: set[str] = set()
+        """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._filled, self._hurry = threading.Event(), threading.Event()
         self._closed = False
@@ -131,9 +134,12 @@ class Ledger:
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
+        One that is noted already, or has its reply, stays as it is.
 
         Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
         """
+        if key in self._open or key in self.came:
+            return True
         most = worst(request, self.price)
         money = most.money if self.price else None
         about = request.ask.about.problem if request.ask.about else None
@@ -151,6 +157,8 @@ class Ledger:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
         None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
+        if key in self.came:
+            return
         about = request.ask.about.problem if request.ask.about else None
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
@@ -183,6 +191,31 @@ class Ledger:
             self._settle(key, "refused" if unpaid else "failed", usage or (Usage(0, 0, 0) if unpaid else Usage()), str(error))
             self._told()
 
+    def go_on_with(self, keys: Iterable[str]) -> None:
+        """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
+        held = set(keys)
+        with self._guard:
+            found = self._reader.execute(
+                "SELECT key, number, read, written, coalesce(money, 0.0) FROM intents WHERE outcome IS NULL"
+            )
+            for key, number, *most in found:
+                if key in held and key not in self._open:
+                    self._open[key] = number, Spend(1, *most)
+                    self._aside.add(1, *most)
+                    self._settled.add(1, *most, -1)  # where they were counted when it was opened
+
+    def lost(self, keys: Iterable[str]) -> None:
+        """Requests of which nobody knows what became: they count as what was set aside."""
+        with self._guard:
+            for key in keys:
+                self._settle(key, "lost", Usage())
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """What is committed."""
+        with self._guard:
+            yield self._reader
+
     def _told(self) -> None:
         """Something waits for its commit: within the window, or now where a group is full."""
         self._group.since = self._group.since or time.monotonic()
@@ -202,21 +235,24 @@ class Ledger:
         self._aside.add(most.requests, most.read, most.written, most.money, -1)
         self._settled.add(usage.requests, read, written, money or 0.0)
 
-    def flush(self) -> None:
-        """Commit all that was noted: when this returns, it survives kill -9 and power loss. OSError where the disk is full."""
+    def flush(self, also: Callable[[sqlite3.Connection], object] | None = None) -> None:
+        """Commit all that was noted, and what ``also`` does, in one transaction: when this returns, it survives kill -9 and power
+        loss. OSError where the disk is full."""
         with self._writing:
             with self._guard:
                 group = self._committing = self._group
                 self._group = _Group()
             kept = False
             try:
-                if group:
+                if group or also:
                     with self._connection:
                         self._connection.execute("BEGIN IMMEDIATE")
                         self._connection.executemany(_INTENT, group.intents)
                         self._connection.executemany(_SETTLE, group.settled)
                         self._connection.executemany(_REQUEST, group.requests)
                         self._connection.executemany(_REPLY, group.rows.values())
+                        if also is not None:
+                            also(self._connection)
                 kept = True
             except sqlite3.OperationalError as error:
                 raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error

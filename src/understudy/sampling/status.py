@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import INTENTS, connect, version_of, writer
+from understudy.sampling.database import BATCHES, INTENTS, connect, version_of, writer
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Status:
     """``writer``: the process that samples now, None where none does. ``chains`` of ``total`` have come or failed in the sampling
     that is going on, or was the last. All else is of the whole ledger: ``replies`` it holds; requests ``asked`` of endpoints, and
     what became of them; what they count as, tokens ``read`` and ``written`` and ``money``, with what is set aside for those in
-    flight. ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing moves."""
+    flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is known), ``url`` and the
+    ``requests`` that it holds; ``in_batches`` are all of them, none of which is ``in_flight``. ``rate``: chains a second in the
+    last minute; ``left``: seconds to the end at that rate, None where nothing moves."""
 
     writer: int | None
     chains: int
@@ -28,6 +31,7 @@ class Status:
     asked: int
     received: int
     in_flight: int
+    in_batches: int
     failed: int
     refused: int
     lost: int
@@ -36,6 +40,7 @@ class Status:
     money: float
     rate: float
     left: float | None
+    batches: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,9 +61,11 @@ def status(run: Path) -> Status:
         (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
         found = reader.execute("SELECT outcome, count(*), sum(read), sum(written), total(money) FROM intents GROUP BY outcome")
         by_outcome = {outcome: row for outcome, *row in found}
+        batches = _batches(reader) if version_of(reader, path) >= BATCHES else []
     paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
     counts = {outcome: row[0] for outcome, row in by_outcome.items()}
-    under_way = counts.get(None, 0)
+    in_batches = sum(batch["requests"] for batch in batches)
+    under_way = counts.get(None, 0) - in_batches
     chains, total, rate = _progress(run / FILE)
     moving = at_work is not None and rate > 0
     return Status(
@@ -69,6 +76,7 @@ def status(run: Path) -> Status:
         asked=sum(counts.values()),
         received=counts.get("reply", 0),
         in_flight=under_way if at_work else 0,
+        in_batches=in_batches,
         failed=counts.get("failed", 0),
         refused=counts.get("refused", 0),
         lost=counts.get("lost", 0) + (0 if at_work else under_way),
@@ -77,7 +85,16 @@ def status(run: Path) -> Status:
         money=sum(row[3] for row in paid),
         rate=rate if at_work else 0.0,
         left=(total - chains) / rate if moving else None,
+        batches=batches,
     )
+
+
+def _batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+    found = reader.execute(
+        """SELECT id, url, count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
+            WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
+    )
+    return [{"id": batch, "url": url, "requests": requests} for batch, url, requests in found]
 
 
 def _progress(path: Path) -> tuple[int, int, float]:

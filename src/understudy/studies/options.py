@@ -72,6 +72,11 @@ class Teacher:
     """endpoint: what each address may read and write, spread evenly."""
     timeout: float = 600.0
     """endpoint: seconds for one answer, from the sending to its end (the default of OpenAI's own client)."""
+    batch: bool = False
+    """endpoint: requests are collected, uploaded as a file and answered within a day, at a lower price (the OpenAI batch protocol;
+    docs/sampling.md). It asks nothing anew: what was bought one by one stays, and the other way round."""
+    poll: float = 60.0
+    """endpoint: seconds between two looks at a batch (60: the default of bespokelabs-curator)."""
     stream: bool = False
     """endpoint: answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
     logprobs: bool = False
@@ -110,6 +115,8 @@ class Teacher:
         for name in ("requests_per_minute", "tokens_per_minute"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+        if self.poll <= 0:
+            raise ValueError(f"poll = {self.poll}: above 0")
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
         if self.format:

@@ -28,7 +28,7 @@ KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "stude
 
 TRANSPORT = (
     *("key_env", "concurrency", "timeout", "retries", "first_look", "price", "budget"),
-    *("requests_per_minute", "tokens_per_minute", "stream", "logprobs", "n"),
+    *("requests_per_minute", "tokens_per_minute", "stream", "logprobs", "n", "batch", "poll"),
 )
 """How a teacher is reached, which does not decide what it says: not in the key of its chains."""
 

@@ -79,7 +79,8 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     make_directory(directory)
     arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
-        teacher = replace(study.teacher, samples=1, allocation=None, first_look=0)
+        # Whoever tries does not wait a day.
+        teacher = replace(study.teacher, samples=1, allocation=None, first_look=0, batch=False)
         pool = pool_of(plan, problems)
         sampled = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
     by_problem = {chain.problem: chain for chain in sampled.chains}

@@ -20,7 +20,7 @@ from understudy.evaluation.run import answer
 from understudy.sampling.ledger import Ledger
 from understudy.studies.cache import write_json
 from understudy.studies.exemplars import exemplar_pool
-from understudy.studies.jobs.chains import make_teacher
+from understudy.studies.jobs.chains import make_teacher, over
 from understudy.studies.jobs.selection import why_unfit
 from understudy.studies.jobs.student import chosen_chains, learned_problems, open_student
 from understudy.studies.options import Exemplars, Teacher
@@ -54,7 +54,12 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         store: ReplyStore = stack.enter_context(Ledger(own))
         if "teacher" in arguments:  # what a teacher says is paid for: it goes to the run's ledger, and stays there
             paid = {engines[part].identity for part, player in arguments["cast"].items() if player["model"] == "teacher"}
-            store = _Parted(stack.enter_context(_paid_for(directory, arguments)), store, paid)
+            teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
+            ledger = stack.enter_context(Ledger(directory.parents[1] / "ledger.sqlite", price=teacher.price, budget=teacher.budget))
+            store = _Parted(ledger, store, paid)
+            for engine in {id(e): e for e in engines.values() if e.identity in paid}.values():
+                player, concurrency = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
+                engines |= {part: player for part, plays in engines.items() if plays is engine}
         found = answer(
             asked,
             method,
@@ -82,11 +87,6 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         "seconds": round(time.perf_counter() - started, 3),
         "role_models": {role: engine.identity for role, engine in engines.items()},
     }
-
-
-def _paid_for(directory: Path, arguments: Mapping[str, Any]) -> Ledger:
-    teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
-    return Ledger(directory.parents[1] / "ledger.sqlite", price=teacher.price, budget=teacher.budget)
 
 
 def _engines(

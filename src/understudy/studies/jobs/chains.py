@@ -19,6 +19,7 @@ from understudy.corpus.importing import import_chains
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.board import Done
 from understudy.engines.together import ended
+from understudy.reports.words import printable
 from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Given, Rounds, rounds
 from understudy.sampling.ledger import Ledger
@@ -98,7 +99,7 @@ def sample(
 
     Raises StudyError where the budget has no room for a single chain, EngineError where none comes.
     """
-    engine = make_teacher(teacher, arguments)
+    made = make_teacher(teacher, arguments)
     by_id = {problem.id: problem for problem in problems}
     total = len(problems) * teacher.samples
     first: list[Done[Chain]] = []
@@ -118,7 +119,11 @@ def sample(
 
     chains, errors, poor = [], [], False
     with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
-        for done in sampled(problems, teacher, arguments, pool=pool, engine=engine, store=store, on_end=on_end):
+        engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
+        asked = sampled(
+            problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end
+        )
+        for done in asked:
             if done.unasked:
                 poor = True
             elif done.value is None:
@@ -151,6 +156,7 @@ def sampled(
     *,
     pool: StudyPool,
     engine: Engine,
+    concurrency: int,
     store: ReplyStore,
     on_end: Callable[[Done[Chain]], None],
 ) -> Iterator[Done[Chain]]:
@@ -168,7 +174,7 @@ def sampled(
             decoding={"teacher": Decoding(teacher.temperature, teacher.top_p)},
             seed=arguments["seed"],
             on_end=on_end,
-            concurrency=teacher.concurrency,
+            concurrency=concurrency,
         ):
             whole &= not done.unasked
             came[done.path.problem][done.path.index] = given(done.value, by_id[done.path.problem], teacher, arguments)
@@ -205,6 +211,26 @@ def teacher_flows(
         for index in paths:
             path = SamplePath(name, index, seed)
             yield path, method.sample(problems[name], path, pool)
+
+
+def over(store: Ledger, engine: Engine, teacher: Teacher, *, seed: int, progress: Progress) -> tuple[Engine, int]:
+    """``engine`` as the teacher is to be asked, and how many requests at once: in batches where the study says so. Those in
+    ``store`` that have not ended are gone on with.
+    """
+    if teacher.engine != "endpoint":
+        return engine, teacher.concurrency
+    from understudy.engines.batches import AT_ONCE, BatchEngine
+    from understudy.engines.endpoint import EndpointEngine
+    from understudy.sampling.jobs import LedgerJobs
+
+    assert isinstance(engine, EndpointEngine)
+    jobs = LedgerJobs(store, engine.identity, seed)
+    if not teacher.batch and not jobs.any():
+        return engine, teacher.concurrency
+    asked = BatchEngine(
+        engine, jobs, batch=teacher.batch, poll=teacher.poll, tell=lambda line: progress("teacher", 0, 0, printable(line))
+    )
+    return asked, AT_ONCE if teacher.batch else teacher.concurrency
 
 
 def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:

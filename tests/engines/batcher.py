@@ -1,0 +1,42 @@
+"""The process that `test_batches` kills: asks the endpoint at ``url`` for ``n`` flows in batches, over a ledger."""
+
+import sys
+from pathlib import Path as FilePath
+
+from understudy.core.asks import Call, Path
+from understudy.engines.batches import BatchEngine
+from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.together import ended
+from understudy.sampling.budget import Budget, Price
+from understudy.sampling.jobs import LedgerJobs
+from understudy.sampling.ledger import Ledger
+
+
+def turns(index):
+    """One or two requests, as the flow's number says."""
+    said = ""
+    for turn in range(1 + index % 2):
+        said = (yield Call("teacher", f"flow {index} turn {turn} after {said}", max_tokens=20)).text
+    return said
+
+
+def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, tell=lambda _: None, **options):
+    """The values (or errors) of so many flows by number."""
+    endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
+    with Ledger(FilePath(ledger), price=price, budget=budget) as store:
+        engine = EndpointEngine(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
+        batched = BatchEngine(engine, LedgerJobs(store, "e", 0), tell=tell, **({"poll": 0.01, "quiet": 0.05} | options))
+        asking = ((Path(f"p-{i}", i), flow(i)) for i in range(flows))
+        done = ended(asking, {"teacher": batched}, store=store, decoding={}, seed=0, on_end=lambda _: None, concurrency=100_000)
+        return {d.path.index: d.value if d.error is None else d.error for d in done}
+
+
+def main(ledger: str, url: str, n: str, tokens: str) -> None:
+    print("begins", flush=True)
+    budget = Budget(tokens=int(tokens)) if int(tokens) else None
+    done = sampled(ledger, url, int(n), price=Price(1, 1), budget=budget, most=40, tell=lambda line: print(line, flush=True))
+    print(sum(value is not None for value in done.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
