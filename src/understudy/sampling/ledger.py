@@ -193,16 +193,16 @@ class Ledger:
 
     def go_on_with(self, keys: Iterable[str]) -> None:
         """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
-        held = set(keys)
+        held, price = set(keys), self.price or Price(0, 0)
         with self._guard:
-            found = self._reader.execute(
-                "SELECT key, number, read, written, coalesce(money, 0.0) FROM intents WHERE outcome IS NULL"
-            )
-            for key, number, *most in found:
+            for key, number, read, written, money in self._reader.execute(
+                "SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL"
+            ):
                 if key in held and key not in self._open:
-                    self._open[key] = number, Spend(1, *most)
-                    self._aside.add(1, *most)
-                    self._settled.add(1, *most, -1)  # where they were counted when it was opened
+                    most = Spend(1, read, written, price.of(read, written) if money is None else money)
+                    self._open[key] = number, most
+                    self._aside.add(1, read, written, most.money)
+                    self._settled.add(1, read, written, most.money, -1)  # as which it was counted when the ledger was opened
 
     def lost(self, keys: Iterable[str]) -> None:
         """Requests of which nobody knows what became: they count as what was set aside."""
