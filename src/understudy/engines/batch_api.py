@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
@@ -45,14 +45,14 @@ class BatchApi:
     def __init__(self, lines: Lines, url: str) -> None:
         self.lines, self.url = lines, url
 
-    async def upload(self, content: bytes, name: str) -> str:
+    async def upload(self, lines: Sequence[bytes], name: str) -> str:
         """The id under which the server keeps a file of requests; it is called ``name`` there."""
         mark = uuid.uuid4().hex
         disposition = "Content-Disposition: form-data; name="
         head = f'--{mark}\r\n{disposition}"purpose"\r\n\r\nbatch\r\n--{mark}\r\n{disposition}"file"; filename="{name}"\r\n'
         head += "Content-Type: application/jsonl\r\n\r\n"
-        parts = (head.encode(), content, f"\r\n--{mark}--\r\n".encode())
-        answer = await sent(self.lines.files, "POST", f"{self.url}/files", b"".join(parts), f"multipart/form-data; boundary={mark}")
+        body = b"".join((head.encode(), *lines, f"\r\n--{mark}--\r\n".encode()))
+        answer = await sent(self.lines.files, "POST", f"{self.url}/files", body, f"multipart/form-data; boundary={mark}")
         return _id(self.url, _answered(self.url, answer))
 
     async def create(self, file: str, path: str, tag: str) -> str:

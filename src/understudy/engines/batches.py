@@ -203,9 +203,8 @@ class BatchEngine:
         for key in job.requests:
             self._wanted.collected.pop(key, None)
         try:
-            content = b"".join(new.lines)
+            job.file = await self._patient(job, lambda api: api.upload(new.lines, f"{job.tag}.jsonl"), tries=self.endpoint.retries)
             new.lines.clear()
-            job.file = await self._patient(job, lambda api: api.upload(content, f"{job.tag}.jsonl"), tries=self.endpoint.retries)
             await asyncio.to_thread(self.store.note, job)
             job.id = await self._made(job, path)
         except DeniedError as error:

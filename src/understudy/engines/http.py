@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import httptools
 
+_LARGE = 1 << 20
+"""Bytes of a body that are not copied to be sent in one go with its head."""
 _AS_IT_IS = "/%:@!$&'()*+,;=?-._~"
 
 
@@ -67,7 +69,12 @@ class Client:
         answer = connection.answer = loop.create_future()
         connection.into = into
         timer = loop.call_at(until, connection.fail, TimeoutError())
-        connection.transport.write(place.head(method, kind, len(body)) + body)
+        head = place.head(method, kind, len(body))
+        if len(body) < _LARGE:
+            connection.transport.write(head + body)
+        else:
+            connection.transport.write(head)
+            connection.transport.write(body)
         try:
             found: Response = await answer
         finally:
