@@ -103,7 +103,7 @@ class Teacher:
     """recorded: which answer counts where the text states another than the row does."""
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("concurrency", 1), ("n", 1), ("retries", 0), ("first_look", 0)):
+        for name, least in (("samples", 1), ("concurrency", 1), ("n", 1), ("retries", 0), ("first_look", 0), ("poll", 0.01)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         if self.allocation is not None:
@@ -115,8 +115,6 @@ class Teacher:
         for name in ("requests_per_minute", "tokens_per_minute"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
-        if self.poll <= 0:
-            raise ValueError(f"poll = {self.poll}: above 0")
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
         if self.format:

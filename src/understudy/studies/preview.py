@@ -128,7 +128,7 @@ def _asked(plan: Plan, train: list[Problem], pool: StudyPool, identity: str, sto
 
         known = ScriptedEngine(nobody, identity=identity)
         arguments = plan.stages[plan.chains].arguments
-        for done in sampled(train, teacher, arguments, pool=pool, engine=known, store=store, on_end=lambda _: None):
+        for done in sampled(train, teacher, arguments, pool=pool, engine=known, concurrency=64, store=store, on_end=lambda _: None):
             paths[done.path.problem] += 1
     fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
     heapify(fewest)

@@ -120,9 +120,7 @@ def sample(
     chains, errors, poor = [], [], False
     with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
         engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
-        asked = sampled(
-            problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end
-        )
+        asked = sampled(problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end)
         for done in asked:
             if done.unasked:
                 poor = True
