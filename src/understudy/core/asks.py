@@ -196,12 +196,18 @@ class Request:
     """An ask with everything that decides its reply: what drivers hand to engines and stores.
 
     ``path`` and ``attempt`` tell apart the replies to equal asks. ``decoding`` is settled. Engines answer with one `Reply`.
+    ``known``: what was found out of all but the path, once for all requests that differ in nothing else (`on`).
     """
 
     ask: Call | Score
     decoding: Decoding
     path: int
     attempt: int = 0
+    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def on(self, path: int) -> Request:
+        """The same on another path."""
+        return Request(self.ask, self.decoding, path, self.attempt, self.known)
 
     def differs_in_path(self, other: Request) -> bool:
         """Whether both want draws from the same distribution: replies to both may come in one answer."""
@@ -210,9 +216,9 @@ class Request:
     @property
     def canonical(self) -> str:
         """Canonical JSON of the request, without role, lineage, seed, n and whatever else does not decide the reply."""
-        found: str | None = self.__dict__.get("_canonical")
+        found: str | None = self.known.get("canonical")
         if found is None:
-            found = self.__dict__["_canonical"] = _CANONICAL.encode(self._body())
+            found = self.known["canonical"] = _CANONICAL.encode(self._body())
         return found
 
     def _body(self) -> dict[str, Any]:
@@ -236,8 +242,13 @@ class Request:
 
     def key(self, identity: str) -> str:
         """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3)."""
-        text = "\x1f".join([identity, self.canonical, str(self.path), str(self.attempt)])
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        begun = self.known.get(f"key {identity}")
+        if begun is None:
+            text = "\x1f".join([identity, self.canonical, ""])
+            begun = self.known[f"key {identity}"] = hashlib.blake2b(text.encode(), digest_size=16)
+        whole = begun.copy()
+        whole.update(f"{self.path}\x1f{self.attempt}".encode())
+        return str(whole.hexdigest())
 
     def noise(self, seed: int) -> int:
         """64 bits from which a local engine draws this row's noise, position by position.

@@ -85,6 +85,8 @@ class Board(Generic[T]):
         self.orders: dict[str, Order] = {}
         self.queues: dict[int, deque[Order]] = {}
         self.by_id: dict[int, Engine] = {}
+        self._asked: Any = None
+        self._last = Request(Call("", ""), GREEDY, 0)
         self.unsent = 0  # how many orders are put to network engines and not taken off their queues
         self._remote: dict[int, bool] = {}
         self._many: dict[int, ManyEngine | None] = {}
@@ -180,9 +182,9 @@ class Board(Generic[T]):
     def _resume(self, live: Live[T]) -> Any:
         if not live.replies and live.single:
             return next(live.flow)
-        failed = next((r for r in live.replies if isinstance(r, EngineError)), None)
-        if failed is not None:
-            return live.flow.throw(failed)
+        for reply in live.replies:
+            if isinstance(reply, EngineError):
+                return live.flow.throw(reply)
         return live.flow.send(live.replies[0] if live.single else list(live.replies))
 
     def _ask(self, live: Live[T], place: int, ask: Ask) -> None:
@@ -225,11 +227,13 @@ class Board(Generic[T]):
     def _request(self, live: Live[T], ask: Any) -> Request:
         if not isinstance(ask, Call):
             return Request(ask, GREEDY, 0)
-        if ask.decoding is None:
-            ask = replace(ask, decoding=self.decoding.get(ask.role, GREEDY))
+        # Paths of a problem come one after another and mostly ask the same.
+        same = ask == self._asked and ask.about == self._asked.about
+        if not same:
+            settled = ask.decoding or self.decoding.get(ask.role, GREEDY)
+            self._asked, self._last = ask, Request(replace(ask, decoding=settled), settled, 0, ask.attempt)
         # A greedy reply is the same on every path, so it is asked once, as path 0.
-        path = live.path.index if ask.decoding.temperature else 0
-        return Request(ask, ask.decoding, path, ask.attempt)
+        return self._last.on(live.path.index if self._last.decoding.temperature else 0)
 
 
 class Queue:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from understudy.core.asks import Answer, Decoding, Reply, Usage
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
 from understudy.engines.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ async def adrive(
     asking, threads = _Requests(board, arrived, concurrency), _Threads(board, arrived)
     try:
         while True:
-            board.fill(asking.enough)
+            board.fill(asking.enough())
             asking.start()
             threads.start()
             for done in board.take_done():
@@ -122,13 +122,16 @@ class _Requests:
         self.tasks: set[asyncio.Task[None]] = set()
         self.reserved: list[list[Order]] = []
         self.durable: deque[list[Order]] = deque()
+        self.many = [engine for engine in board.engines.values() if isinstance(engine, ManyEngine)]
         self.under_way = self.unkept = 0
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
-    def enough(self) -> bool:
+    def enough(self) -> Callable[[], bool]:
         """Whether so many orders are put to network engines and not sent that what `start` takes is whole requests."""
-        return self.board.unsent >= (2 * self.concurrency + 1) * max((self.board.n(at) for at in self.board.queues), default=1)
+        board = self.board
+        enough = (2 * self.concurrency + 1) * max((engine.n for engine in self.many), default=1)
+        return lambda: board.unsent >= enough
 
     def start(self) -> None:
         """Reserve as many as may be sent at once and as many again, so that none waits for a commit; send what is durable."""

@@ -31,6 +31,8 @@ GROUP = 256
 """Replies per commit at most."""
 RECENT = 1024
 """Requests whose number is remembered: paths of one problem are asked for one after another."""
+AHEAD = 255
+"""Replies that are read along with one at most."""
 WINDOW = 0.010
 """Seconds from the first reply of a group to its commit at most."""
 
@@ -91,6 +93,8 @@ class Ledger:
     def _begin(self, reader: sqlite3.Connection, *, readonly: bool) -> None:
         self._reader, self._readonly = reader, readonly
         self._group, self._committing = _Group(), _Group()
+        self._ahead: dict[str, str] = {}
+        self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
         self.came: set[str] = set()
         """Keys whose replies came without a driver, out of a batch: it may put them once more."""
@@ -129,8 +133,19 @@ class Ledger:
             for group in (self._committing, self._group):
                 if key in group.replies:
                     return group.replies[key]
-            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _reply(row[0])
+            body = self._ahead.pop(key, None) or self._found(key)
+        return None if body is None else _reply(body)
+
+    def _found(self, key: str) -> str | None:
+        """A committed reply. Whoever asks for what was once asked for mostly does so in the same order: the more often that turns
+        out to be so, the more of what follows is read along."""
+        row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        self._reach = 0 if self._ahead else min(AHEAD, 2 * self._reach + 1)
+        following = "SELECT key, reply FROM replies WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        self._ahead = dict(self._reader.execute(following, (row[0], self._reach)))
+        return str(row[1])
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
@@ -349,4 +364,5 @@ def spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, in
 
 def _reply(body: str) -> Reply:
     fields = orjson.loads(body)
-    return Reply(**fields | {"logprobs": tuple(fields["logprobs"])})
+    fields["logprobs"] = tuple(fields["logprobs"])
+    return Reply(**fields)
