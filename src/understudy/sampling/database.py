@@ -92,6 +92,8 @@ def _batches(connection: sqlite3.Connection) -> None:
 
 MIGRATIONS = (_first, _second, _third, _fourth, _batches)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
+APPENDED = MIGRATIONS.index(_fourth) + 1
+"""The version that first had replies in the order in which they came."""
 INTENTS = 3
 """The version that first says of all requests what they took."""
 BATCHES = MIGRATIONS.index(_batches) + 1

@@ -25,7 +25,7 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import Budget, Price, Spend, Tally, worst
-from understudy.sampling.database import INTENTS, close_intents, connect, lock, prepare, unlock, version_of
+from understudy.sampling.database import APPENDED, INTENTS, close_intents, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
@@ -93,6 +93,7 @@ class Ledger:
     def _begin(self, reader: sqlite3.Connection, *, readonly: bool) -> None:
         self._reader, self._readonly = reader, readonly
         self._group, self._committing = _Group(), _Group()
+        self._appended = version_of(reader, self.path) >= APPENDED
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
@@ -139,6 +140,9 @@ class Ledger:
     def _found(self, key: str) -> str | None:
         """A committed reply. Whoever asks for what was once asked for mostly does so in the same order: the more often that turns
         out to be so, the more of what follows is read along."""
+        if not self._appended:
+            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row[0])
         row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
