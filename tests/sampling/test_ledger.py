@@ -145,3 +145,17 @@ def test_the_key_is_what_decides_the_reply_and_nothing_else():
         key(decoding=Decoding(0.5, 0.9)),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_whoever_asks_in_whatever_order_gets_the_reply_of_the_key(tmp_path):
+    keys = [f"{i:032x}" for i in range(1000)]
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for i, key in enumerate(keys):
+            put(ledger, key, f"reply {i}")
+    shuffled = random.Random(0).sample(keys, 1000)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for order in (keys, shuffled, keys[::-1], keys[500:] + shuffled + keys, [keys[0]] * 5):
+            assert [ledger.get(key).text for key in order] == [f"reply {int(key, 16)}" for key in order]
+        assert ledger.get("none") is None
+        put(ledger, "new", "of now")
+        assert [ledger.get(key).text for key in (keys[-1], "new", keys[0])] == ["reply 999", "of now", "reply 0"]
