@@ -97,6 +97,7 @@ def test_try_shows_prompt_reply_answer_and_verdict_and_the_run_does_not_ask_agai
         for shown in seen:
             assert shown in ran.out, shown
         assert len(server.got) == 2
+        assert f"{server.url}/completions: logprobs given" in " ".join(ran.out.split())
         understudy("sample", "s.toml", cwd=tmp_path)
         assert len(server.got) == 90
     assert understudy("try", "s.toml", "-n", "0", cwd=tmp_path).code == 2
@@ -202,19 +203,22 @@ def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and
     sets = ["--set", "teacher.price.input=1000", "--set", "teacher.price.output=20000", "--set", "teacher.first_look=0"]
     with Server(answer) as server:
         study(server.url)
-        dry = understudy("sample", "s.toml", "--dry-run", *sets, "--set", "teacher.budget.requests=40", cwd=tmp_path)
+        dry = understudy("sample", "s.toml", "--dry-run", *sets, "--set", "teacher.budget.requests=45", cwd=tmp_path)
         assert "90 requests, 0 already in the ledger, 90 to ask" in dry.out, dry.err
         assert "at most 23,040 to write (max_tokens)" in dry.out
         assert re.search(r"money: at most \d+\.\d\d\n", dry.out)
-        assert "budget: 0 of 40 requests are spent" in dry.out
-        ran = understudy("sample", "s.toml", *sets, "--set", "teacher.budget.requests=40", cwd=tmp_path)
+        assert "budget: 0 of 45 requests are spent" in dry.out
+        ran = understudy("sample", "s.toml", *sets, "--set", "teacher.budget.requests=45", cwd=tmp_path)
         assert (ran.code, len(server.got)) == (3, 40), ran.out + ran.err
-        assert "40 of 40 requests): 50 of 90 chains are missing" in ran.err
+        assert "45 of 45 requests): 50 of 90 chains are missing" in ran.err
         assert "raise teacher.budget and run the same command again" in ran.err
         told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
-        assert (told["writer"], told["chains"], told["total"], told["received"], told["in_flight"]) == (None, 90, 90, 40, 0)
-        assert told["money"] == pytest.approx(40 * (3 * 1000 + 5 * 20_000) / 1e6)
-        assert "40 asked, 40 received" in understudy("status", "runs/s", cwd=tmp_path).out
+        assert (told["writer"], told["chains"], told["total"], told["received"], told["in_flight"]) == (None, 90, 90, 45, 0)
+        assert told["money"] == pytest.approx(45 * (3 * 1000 + 5 * 20_000) / 1e6)
+        assert "45 asked, 45 received" in (shown := understudy("status", "runs/s", cwd=tmp_path).out)
+        assert f"{server.url}/completions" in shown
+        assert "n one, seed honoured, stop removed, temperature draws, usage given" in " ".join(shown.split())
+        assert told["capabilities"][f"endpoint {server.url} completions tiny"][f"{server.url}/completions"]["n"] == "one"
         dry = understudy("sample", "s.toml", "--dry-run", *sets, cwd=tmp_path)
         assert "about 150 to read (as its replies so far), about 250 to write" in " ".join(dry.out.split())
         assert "money: about 5.15, at most" in dry.out

@@ -1,17 +1,38 @@
 """A real HTTP server on loopback that answers as its script says."""
 
 import asyncio
+import random
 import threading
 
 from aiohttp import web
 
+from understudy.engines.probe import PROMPT
+
+USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 5}}
+
+
+def plain(_path, body, _n):
+    """The answer to a request of a probe: one choice of digits, drawn by the seed."""
+    chance = random.Random(body["seed"])
+    text = " ".join(chance.choice("0123456789") for _ in range(12))
+    text = text.partition(body["stop"][0])[0] if "stop" in body else text
+    return {"choices": [{"text": text, "message": {"content": text}, "finish_reason": "stop", "logprobs": {}}]} | USAGE
+
+
+def _of_a_probe(body):
+    body = body if isinstance(body, dict) else {}
+    return PROMPT in (body.get("prompt"), *(message["content"] for message in body.get("messages", ())))
+
 
 class Server:
-    """An OpenAI-compatible server: ``script(path, body, count)`` gives each answer; ``got`` lists what came."""
+    """An OpenAI-compatible server: ``script(path, body, count)`` gives each answer; ``got`` lists what came.
 
-    def __init__(self, script, *, method="POST"):
+    Requests of a probe are apart: ``probed`` answers them, ``probes`` lists them."""
+
+    def __init__(self, script, *, method="POST", probed=plain):
         self.method = method
         self.script, self.got, self.headers = script, [], []
+        self.probed, self.probes = probed, []
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
 
     def __enter__(self):
@@ -44,9 +65,10 @@ class Server:
 
     async def _answer(self, request):
         body = await request.json() if request.can_read_body else None
-        self.got.append((request.match_info["path"], body))
+        script, came = (self.probed, self.probes) if _of_a_probe(body) else (self.script, self.got)
+        came.append((request.match_info["path"], body))
         self.headers.append(dict(request.headers))
-        answer = self.script(request.match_info["path"], body, len(self.got))
+        answer = script(request.match_info["path"], body, len(came))
         if asyncio.iscoroutine(answer):
             answer = await answer
         if isinstance(answer, web.Response):
@@ -55,4 +77,4 @@ class Server:
 
 
 def completion(text, **more):
-    return {"choices": [{"text": text, "finish_reason": "stop", **more}], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}
+    return {"choices": [{"text": text, "finish_reason": "stop", **more}]} | USAGE

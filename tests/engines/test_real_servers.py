@@ -21,6 +21,8 @@ from transformers import GenerationConfig
 
 from understudy.core.asks import Call, Decoding, Message, Request
 from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.probe import at, probe
+from understudy.sampling.ledger import Ledger
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -111,6 +113,34 @@ def test_transformers_serve_leaves_the_stop_string_and_it_is_cut_here(transforme
     stop = whole.text.strip()[2:4]
     (cut,) = ask(EndpointEngine(url, model), call("Q: How many?\nA:", stop=(stop,)))
     assert (cut.text, cut.finish) == (whole.text[: whole.text.index(stop)], "stop")
+
+
+def probed(url, model, api, tmp_path):
+    """What a probe finds, without which model it was; a second one asks nothing."""
+    found = []
+    for _ in range(2):
+        engine = EndpointEngine(url, model, api=api, timeout=60, identity=api)
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            found.append(probe(engine, engine.addresses, ledger)[at(engine, engine.addresses[0])])
+            assert ledger.spent.requests == ledger.count() == 5
+    assert found[0] == found[1]
+    assert found[0].pop("model") != "unknown"
+    return found[0]
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_what_transformers_serve_does_is_found_by_a_probe(transformers_serve, tmp_path, api):
+    found = probed(*transformers_serve, api, tmp_path)
+    expected = {"n": "one", "logprobs": "none", "stop": "kept", "temperature": "draws", "seed": "honoured", "usage": "given"}
+    assert found == expected
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_what_llama_cpp_does_is_found_by_a_probe(llama_cpp, tmp_path, api):
+    found = probed(*llama_cpp, api, tmp_path)
+    logprobs = "given" if api == "completions" else "none"  # in a chat it wants to be told how many alternatives
+    expected = {"n": "one", "logprobs": logprobs, "stop": "removed", "temperature": "draws", "seed": "honoured", "usage": "given"}
+    assert found == expected
 
 
 STUDY = """

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from aiohttp import web
+from endpoints import Program
 from loopback import Server, completion
 
 from understudy.core.errors import StudyError
@@ -88,6 +89,7 @@ def test_one_more_question_and_more_chains_and_another_teacher_and_another_promp
     lab.questions("q", 0, 5)
     assert lab.sample()[0] == 10, "one more question"
     assert lab.sample("teacher.samples=30")[0] == 5 * 20, "from 10 chains to 30"
+    assert len(lab.server.probes) == 5, "an endpoint is probed once"
     assert lab.sample("teacher.model=other")[0] == 50, "a second teacher"
     assert lab.sample("teacher.model=other", "teacher.samples=30")[0] == 100
     lab.shown("8 + 8?")
@@ -124,13 +126,14 @@ def test_asks_that_failed_are_asked_again_and_no_others(lab):
 
 
 def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
-    asked, says = lab.sample("teacher.budget.requests=17")
+    asked, says = lab.sample("teacher.budget.requests=22")
+    assert len(lab.server.probes) == 5
     assert (asked, says["chains"], says["not asked"], says["errors"]) == (17, 17, 23, 23)
-    assert says["stopped"].startswith("the budget is spent (17 of 17 requests): 23 of 40 chains are missing")
-    assert lab.sample("teacher.budget.requests=17")[0] == 0
-    asked, says = lab.sample("teacher.budget.requests=40")
+    assert says["stopped"].startswith("the budget is spent (22 of 22 requests): 23 of 40 chains are missing")
+    assert lab.sample("teacher.budget.requests=22")[0] == 0
+    asked, says = lab.sample("teacher.budget.requests=45")
     assert (asked, says["chains"], says["errors"]) == (23, 40, 0)
-    plan = lab.plan("teacher.budget.requests=40")
+    plan = lab.plan("teacher.budget.requests=45")
     assert plan.chains == lab.plan().chains, "a budget is not in the key"
 
 
@@ -154,7 +157,7 @@ def test_what_is_left_is_estimated_before_it_is_asked(lab):
     assert lab.server.got[0][1]["max_tokens"] == 256
     after = teacher_requests(lab.plan(price, "teacher.samples=12"), run)
     assert (after.total, after.left, after.expected) == (48, 8, (8 * 3, 8 * 5))
-    assert after.spent.money == pytest.approx(40 * (3 * 1 + 5 * 2) / 1e6)
+    assert after.spent.money == pytest.approx((40 + len(lab.server.probes)) * (3 * 1 + 5 * 2) / 1e6)
     assert sum(len(body["prompt"]) for _, body in lab.server.got) == before.prompts
 
 
@@ -204,7 +207,7 @@ def test_an_allocation_that_is_killed_or_short_of_money_goes_on_as_if_it_had_not
     whole = {name: len(found) for name, found in (divided.sample(*ALLOCATED), paths_of(divided, *ALLOCATED))[1].items()}
     (divided.where / "run" / "ledger.sqlite").unlink()
     for budget, asked in ((3, 3), (19, 16), (30, 11), (100, 10)):
-        got, says = divided.sample(*ALLOCATED, f"teacher.budget.requests={budget}")
+        got, says = divided.sample(*ALLOCATED, f"teacher.budget.requests={5 + budget}")  # five of the probe
         assert (got, says["chains"], says.get("not asked", 0)) == (asked, min(budget, 40), max(0, 40 - budget))
     assert {name: len(found) for name, found in paths_of(divided, *ALLOCATED).items()} == whole
 
@@ -234,7 +237,7 @@ def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
     run = divided.where / "run"
     before = teacher_requests(divided.plan(*ALLOCATED), run)
     assert (before.total, before.left) == (40, 40)
-    divided.sample(*ALLOCATED, "teacher.budget.requests=20")
+    divided.sample(*ALLOCATED, "teacher.budget.requests=25")  # five of the probe
     during = teacher_requests(divided.plan(*ALLOCATED), run)
     assert (during.total, during.left) == (40, 20)
     divided.sample(*ALLOCATED)
@@ -259,3 +262,15 @@ def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
 def test_an_allocation_that_cannot_be_is_refused(lab, sets, message):
     with pytest.raises(StudyError, match=message):
         lab.plan(*sets)
+
+
+@pytest.mark.parametrize(("n", "requests"), [("honoured", 4 * 2), ("one", 40), ("copies", 40), ("refused", 40)])
+def test_several_chains_are_asked_for_in_one_request_only_where_the_probe_found_that_they_come(tmp_path, n, requests):
+    program = Program(n=n)
+    with Server(program.answer, probed=program.answer) as server:
+        lab = Lab(tmp_path, server)
+        asked, says = lab.sample("teacher.n=8")
+        assert (asked, says["chains"], len(server.probes)) == (requests, 40, 5 + (n == "refused"))
+        assert all(("n" in body) == (n == "honoured") for _, body in server.got)
+        assert lab.sample("teacher.n=8", "teacher.samples=11")[0] == 4
+        assert len(server.probes) == 5 + (n == "refused")

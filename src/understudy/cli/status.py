@@ -48,6 +48,10 @@ def _shown(found: Status) -> dict[str, object]:
     says["replies"] = found.replies
     if found.left is not None:
         says["rate"] = f"{found.rate:,.1f} chains a second, {_time(found.left)} left"
+    for engine, addresses in found.capabilities.items():
+        for url, facts in addresses.items():
+            named = url if len(found.capabilities) == 1 else f"{url} ({engine})"
+            says[printable(named)] = {name: printable(value) for name, value in facts.items()}
     return says
 
 

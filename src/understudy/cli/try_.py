@@ -68,6 +68,8 @@ def _summary(trial: Trial, console: Console) -> None:
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
     spent = "" if trial.spent is None else f"; cost {_money(trial.spent)}"
     console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{spent}")
+    for url, facts in trial.endpoints.items():
+        console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
     if not trial.requests:
         return
     says = f"the run asks for {trial.requests:,} chains"

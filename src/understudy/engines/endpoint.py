@@ -191,6 +191,24 @@ class EndpointEngine:
                 address.pace.leave(expected, taken)
             await asyncio.sleep(pause)
 
+    async def once(self, address: Address, request: Request, more: Mapping[str, Any]) -> Reply:
+        """One try at ``address``, with the fields ``more`` besides; what it does not know and can be spared is left out. Of several
+        choices the first is read, and all are in ``raw``. Raises what `engines.wire` raises."""
+        path, body = self.body(request)
+        body |= more
+        without: dict[str, str] = {}
+        while True:
+            try:
+                answer = await self._ask(f"{address.url}/{path}", fitted(body, 1, self.without | without), [request])
+            except DeniedError as error:
+                spared = self.spared(error, body, without)
+                if not spared:
+                    raise
+                without |= spared
+            else:
+                self.without |= without
+                return answer.replies[0]
+
     def _again(self, error: AgainError, url: str, address: Address, number: int, so_far: _SoFar) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
         if isinstance(error, ThrottledError):

@@ -120,7 +120,7 @@ class Address:
     mute: float = math.inf
     """Since when it has done nothing but refuse."""
     takes_n: bool | None = None
-    """Whether it gives several choices in one answer; None where that is not known."""
+    """Whether it gives several choices in one answer, as a probe found or the first of them shows; None where that is not known."""
 
     def answered(self) -> None:
         self.faults, self.mute, self.rests = 0, math.inf, 0.0

@@ -90,7 +90,17 @@ def _batches(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE collecting (engine TEXT PRIMARY KEY, since INTEGER NOT NULL)")
 
 
-MIGRATIONS = (_first, _second, _third, _fourth, _batches)
+def _capabilities(connection: sqlite3.Connection) -> None:
+    """What an endpoint was found to do with what it is sent (`engines.probe`): ``url`` is the address of ``engine``."""
+    connection.execute(
+        """CREATE TABLE capabilities (
+            engine TEXT NOT NULL, url TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,
+            PRIMARY KEY (engine, url, name)
+        ) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS = (_first, _second, _third, _fourth, _batches, _capabilities)
 """Schema history: the n-th brings a ledger of version n to version n + 1."""
 APPENDED = MIGRATIONS.index(_fourth) + 1
 """The version that first had replies in the order in which they came."""
@@ -184,3 +194,14 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         MIGRATIONS[version](connection)
         connection.execute(f"PRAGMA user_version = {version + 1}")
         connection.execute("COMMIT")
+
+
+def capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
+    """What was found of endpoints: engine -> url -> name -> value, each by name; {} in an older ledger."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    if reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'capabilities'").fetchone():
+        for engine, url, name, value in reader.execute(
+            "SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name"
+        ):
+            found.setdefault(engine, {}).setdefault(url, {})[name] = value
+    return found

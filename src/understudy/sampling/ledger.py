@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import Budget, Price, Spend, Tally, worst
-from understudy.sampling.database import APPENDED, INTENTS, close_intents, connect, lock, prepare, unlock, version_of
+from understudy.sampling.database import APPENDED, INTENTS, capabilities, close_intents, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
 """Replies per commit at most."""
@@ -324,13 +324,23 @@ class Ledger:
             yield key, _reply(body)
 
     def means(self, engine: str) -> tuple[float, float] | None:
-        """Tokens (read, written) of a reply of ``engine``, on average; None where it gave none that says."""
+        """Tokens (read, written) of a reply of ``engine`` to a study, on average; None where it gave none that says."""
         read, written = self._reader.execute(
             """SELECT avg(json_extract(reply, '$.prompt_tokens')), avg(json_extract(reply, '$.tokens')) FROM replies
-                WHERE engine = ?""",
+                WHERE engine = ? AND role <> 'probe'""",
             (engine,),
         ).fetchone()
         return None if read is None or written is None else (read, written)
+
+    def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
+        """What each address of ``engine`` was found to do: url -> name -> value, {} where none was probed."""
+        with self.reading() as reader:
+            return capabilities(reader).get(engine, {})
+
+    def learned(self, engine: str, url: str, found: Mapping[str, str]) -> None:
+        """Record what the address was ``found`` to do; durable when this returns. OSError where the disk is full."""
+        rows = [(engine, url, name, value, time.time()) for name, value in found.items()]
+        self.flush(lambda writer: writer.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?)", rows))
 
     def close(self) -> None:
         try:

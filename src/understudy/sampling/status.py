@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import BATCHES, INTENTS, connect, version_of, writer
+from understudy.sampling.database import BATCHES, INTENTS, capabilities, connect, version_of, writer
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Status:
     what became of them; what they count as, tokens ``read`` and ``written`` and ``money``, with what is set aside for those in
     flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is known), ``url`` and the
     ``requests`` that it holds; ``in_batches`` are all of them, none of which is ``in_flight``. ``rate``: chains a second in the
-    last minute; ``left``: seconds to the end at that rate, None where nothing moves."""
+    last minute; ``left``: seconds to the end at that rate, None where nothing moves. ``capabilities``: engine -> url -> name ->
+    value, what was found of each endpoint (`engines.probe`)."""
 
     writer: int | None
     chains: int
@@ -41,6 +43,7 @@ class Status:
     rate: float
     left: float | None
     batches: list[dict[str, Any]]
+    capabilities: Mapping[str, Mapping[str, Mapping[str, str]]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,6 +63,7 @@ def status(run: Path) -> Status:
         reader.execute("BEGIN")  # all figures are of one moment
         (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
         found = reader.execute("SELECT outcome, count(*), sum(read), sum(written), total(money) FROM intents GROUP BY outcome")
+        endpoints = capabilities(reader)
         by_outcome = {outcome: row for outcome, *row in found}
         batches = _batches(reader) if version_of(reader, path) >= BATCHES else []
     paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
@@ -86,6 +90,7 @@ def status(run: Path) -> Status:
         rate=rate if at_work else 0.0,
         left=(total - chains) / rate if moving else None,
         batches=batches,
+        capabilities=endpoints,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from understudy.checks.answer import check
@@ -32,11 +33,13 @@ class Tried:
 @dataclass(frozen=True)
 class Trial:
     """What was ``tried``, and what it says of the whole run: ``requests`` to come, and tokens and money of them all at the mean
-    of the chains that were tried; None where the engine does not count tokens, or has no price."""
+    of the chains that were tried; None where the engine does not count tokens, or has no price. ``endpoints``: what each address
+    was found to do (`engines.probe`)."""
 
     tried: list[Tried]
     requests: int
     price: Price | None = None
+    endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def spent(self) -> float | None:
@@ -86,7 +89,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     by_problem = {chain.problem: chain for chain in sampled.chains}
     failed = {error["problem"]: error["error"] for error in sampled.errors}
     tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, sampled.stopped)) for problem in learn[:n]]
-    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price)
+    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, sampled.endpoints)
 
 
 def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:

@@ -24,6 +24,7 @@ from understudy.studies.jobs.chains import make_teacher, over
 from understudy.studies.jobs.selection import why_unfit
 from understudy.studies.jobs.student import chosen_chains, learned_problems, open_student
 from understudy.studies.options import Exemplars, Teacher
+from understudy.studies.probing import probed
 from understudy.studies.schema import build
 
 
@@ -57,7 +58,10 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
             ledger = stack.enter_context(Ledger(directory.parents[1] / "ledger.sqlite", price=teacher.price, budget=teacher.budget))
             store = _Parted(ledger, store, paid)
+            paths = arguments["votes"] if arguments["decoding"]["temperature"] else 1
             for engine in {id(e): e for e in engines.values() if e.identity in paid}.values():
+                if not teacher.batch:
+                    probed(engine, ledger, paths=paths, tell=lambda line: progress("answers", 0, 0, line))
                 player, concurrency = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
                 engines |= {part: player for part, plays in engines.items() if plays is engine}
         found = answer(

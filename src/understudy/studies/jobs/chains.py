@@ -28,6 +28,7 @@ from understudy.studies.cache import write_json
 from understudy.studies.exemplars import exemplar_pool
 from understudy.studies.first_look import first_look
 from understudy.studies.options import Exemplars, Teacher
+from understudy.studies.probing import probed
 from understudy.studies.schema import build
 
 SAMPLING = ("engine", "samples", "allocation", "temperature", "top_p", "method", "options", "model", "api")
@@ -64,12 +65,14 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
 @dataclasses.dataclass(frozen=True)
 class Sampled:
     """What a teacher gave: ``chains`` by problem and path, ``errors`` of asks that failed, and how many were not asked since the
-    budget had no room or the teacher gave nothing any more (``stopped`` says which, and how to go on)."""
+    budget had no room or the teacher gave nothing any more (``stopped`` says which, and how to go on).
+    ``endpoints``: what each was found to do."""
 
     chains: list[Chain]
     errors: list[dict[str, Any]]
     unasked: int = 0
     stopped: str = ""
+    endpoints: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
 def import_recorded(teacher: Teacher, problems: Path) -> tuple[list[Chain], Mapping[str, Any]]:
@@ -118,7 +121,11 @@ def sample(
                 look()
 
     chains, errors, poor = [], [], False
+    endpoints: Mapping[str, Mapping[str, str]] = {}
     with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
+        paths = teacher.samples if teacher.temperature else 1
+        if not teacher.batch:
+            endpoints = probed(made, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
         engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
         asked = sampled(problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end)
         for done in asked:
@@ -144,7 +151,7 @@ def sample(
     if first and len(first) < teacher.first_look:
         look()
     order = {problem.id: i for i, problem in enumerate(problems)}
-    return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped)
+    return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped, endpoints)
 
 
 def sampled(
