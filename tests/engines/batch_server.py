@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 
 from aiohttp import web
-from loopback import completion
+from loopback import completion, of_a_probe, plain
 
 
 class BatchServer:
@@ -82,8 +82,8 @@ class BatchServer:
                 return web.Response(body=self.files[file], content_type="application/octet-stream")
             case _:
                 body = await request.json()
-                self.single[json.dumps(body, sort_keys=True)] += 1
-                answer = self.script("/".join(parts), body, 1)
+                self.single[json.dumps(body, sort_keys=True)] += not of_a_probe(body)
+                answer = (plain if of_a_probe(body) else self.script)("/".join(parts), body, 1)
         if fault == "hangs":
             await self._stop.wait()
         if fault in ("lost", "hangs"):

@@ -19,7 +19,8 @@ def plain(_path, body, _n):
     return {"choices": [{"text": text, "message": {"content": text}, "finish_reason": "stop", "logprobs": {}}]} | USAGE
 
 
-def _of_a_probe(body):
+def of_a_probe(body):
+    """Whether a request is of a probe."""
     body = body if isinstance(body, dict) else {}
     return PROMPT in (body.get("prompt"), *(message["content"] for message in body.get("messages", ())))
 
@@ -65,7 +66,7 @@ class Server:
 
     async def _answer(self, request):
         body = await request.json() if request.can_read_body else None
-        script, came = (self.probed, self.probes) if _of_a_probe(body) else (self.script, self.got)
+        script, came = (self.probed, self.probes) if of_a_probe(body) else (self.script, self.got)
         came.append((request.match_info["path"], body))
         self.headers.append(dict(request.headers))
         answer = script(request.match_info["path"], body, len(came))

@@ -17,8 +17,8 @@ TOLD = {
 
 
 def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], None]) -> Mapping[str, Mapping[str, str]]:
-    """What each address of an endpoint does, as `engines.probe` says it; {} of other engines. Those that ``ledger`` has no record
-    of are probed, and those that do not answer now are left out, for the next time.
+    """What each address of an endpoint does, as `engines.probe` says it; {} of other engines, and of one that is asked in batches.
+    Those that ``ledger`` has no record of are probed, and those that do not answer now are left out, for the next time.
 
     ``engine`` knows it from then on. ``tell`` hears what ``paths`` draws to a prompt (1: a single one, or greedy) suffer from.
     Raises AccountError, and StudyError where the endpoint does not give what the study needs.

@@ -60,9 +60,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             store = _Parted(ledger, store, paid)
             paths = arguments["votes"] if arguments["decoding"]["temperature"] else 1
             for engine in {id(e): e for e in engines.values() if e.identity in paid}.values():
-                if not teacher.batch:
-                    probed(engine, ledger, paths=paths, tell=lambda line: progress("answers", 0, 0, line))
                 player, concurrency = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
+                probed(player, ledger, paths=paths, tell=lambda line: progress("answers", 0, 0, line))
                 engines |= {part: player for part, plays in engines.items() if plays is engine}
         found = answer(
             asked,

@@ -121,12 +121,10 @@ def sample(
                 look()
 
     chains, errors, poor = [], [], False
-    endpoints: Mapping[str, Mapping[str, str]] = {}
     with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
-        paths = teacher.samples if teacher.temperature else 1
-        if not teacher.batch:
-            endpoints = probed(made, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
         engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
+        paths = teacher.samples if teacher.temperature else 1
+        endpoints = probed(engine, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
         asked = sampled(problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end)
         for done in asked:
             if done.unasked:
