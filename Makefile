@@ -3,6 +3,8 @@
 #   make test        lint, types and the test suite (offline, under 10 minutes on 2 cores)
 #   make test-slow   the tests that take minutes of CPU
 #   make test-hostile  10,000 calls to a server at its worst
+#   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
+#                    over 200,000 replies, a ledger of a million
 #
 # TORCH_INDEX=URL    another package index for torch, e.g. one that has CPU builds (the default one may bring gigabytes of
 #                    CUDA libraries); everything else still comes from the default index
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-kill test-hostile lint bench clean
+.PHONY: demo test test-slow test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -39,6 +41,12 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/decoding.py runs/demo/students/N-chains-correct
+
+bench-sampling: $(STAMP)
+	$(BIN)/python benchmarks/sampling.py
+
+bench-sampling-large: $(STAMP)
+	$(BIN)/python benchmarks/sampling.py --memory --ledger
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,0 +1,195 @@
+"""docs/sampling-speed.md, from the rows that `sampling.py` measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from workload import hashed, prompt
+
+Row = dict[str, Any]
+PEERS = Path(__file__).resolve().parent / "peers"
+
+NAMES = {
+    "bare": "bare loop: aiohttp, workers, JSON, nothing kept",
+    "understudy": "**Understudy**: driver, endpoint, ledger",
+    "understudy chains": "Understudy: the chains stage, replies made into chains",
+    "bare uvloop": "bare loop on uvloop",
+    "openai": "openai SDK",
+    "curator": "curator",
+    "distilabel": "distilabel",
+    "inspect": "inspect_ai",
+}
+PACKAGES = {
+    "bare": "aiohttp",
+    "openai": "openai",
+    "curator": "bespokelabs-curator",
+    "distilabel": "distilabel",
+    "inspect": "inspect_ai",
+}
+
+TEMPLATE = """# How fast a teacher is sampled
+
+Written by `make bench-sampling` (and `make bench-sampling-large`) from
+[benchmarks/results/sampling.json](../benchmarks/results/sampling.json); do not edit.
+
+A server on loopback answers each chat completion 50 ms after it came, with about 100 tokens (400 characters) and its usage; prompts
+are about 300 tokens, all of them different. It is pinned to core 0 of a machine with two; each subject runs alone on core 1, in an
+environment of its own with pinned versions (`benchmarks/peers/`), set up for throughput as its documentation says. Subjects take
+turns. Values are medians of the rounds, with the lowest and the highest in brackets; bold is the ratio to the bare loop, the median
+of those of each round. Each reply is checked to be the one to its prompt. Time runs from the first request that the server sees to
+the last reply in hand, so start and imports are not in it; of CPU they are subtracted by a run of few calls.
+
+Understudy is what a study runs: each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9
+and power loss ([sampling.md](sampling.md)). The bare loop keeps nothing.
+
+{aims}
+
+## Replies a second
+
+At most concurrency / 50 ms: 320, 2,560, 10,240.
+
+{throughput}
+
+## CPU and tail
+
+CPU: of the client, in ms a reply, at concurrency 128. Tail: seconds for 1,000 calls at concurrency 64, of which {slow} take 3 s:
+those with a certain hash of their prompts, the last of them number {last}.
+
+{more}
+
+## Memory, and a large ledger
+
+{large}
+
+The ledger is one of 40,000 questions with 25 paths each, in the page cache. Planned against: each chain's request is made, looked
+up and its flow ended, as it is when a study is run again and nothing is missing.
+
+## The server, and the machine
+
+The server alone, asked over raw sockets with requests made beforehand and no JSON; ratios are to the bare loop at concurrency 512:
+
+{server}
+
+How long after its request an answer left, in ms, over all runs:
+
+{delays}
+
+What else ran on the machine meanwhile, in cores: {others}.
+
+## The others
+
+{versions}.
+
+- openai: AsyncOpenAI and a semaphore, with its aiohttp client (about twice as fast as its default here). It keeps nothing.
+- curator: its OpenAI backend, its limits far away. It counts tokens with tables that it fetches at run time, and ends without
+  internet: it is given a counter that costs nothing. Replies are appended to a file and not synced.
+- distilabel: one `TextGeneration` over `OpenAILLM`, in batches of the concurrency; a batch waits for its slowest call.
+- inspect_ai: `generate` without a scorer, log of samples on, live view off.
+
+The last three are given fewer calls, for some seconds each: their rates do not change with more.
+"""
+
+
+class Rows:
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.by = {(row["benchmark"], row["subject"], row["concurrency"]): row for row in rows}
+
+    def get(self, benchmark: str, subject: str, concurrency: int | None = None) -> Row | None:
+        return self.by.get((benchmark, subject, concurrency))
+
+    def shown(self, benchmark: str, subject: str, concurrency: int | None, digits: Callable[[float], str]) -> str:
+        """Median, range and ratio; "–" where it was not measured."""
+        row = self.get(benchmark, subject, concurrency)
+        if row is None:
+            return "–"
+        ends = [self.get(f"{benchmark}, {which}", subject, concurrency) for which in ("lowest", "highest")]
+        text = digits(row["value"])
+        if ends[0] and ends[1]:
+            text += f" ({digits(ends[0]['value'])}–{digits(ends[1]['value'])})"
+        return text + (f", **{row['ratio']:.2f}**" if row["ratio"] is not None and subject != "bare" else "")
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def targets(rows: Rows) -> list[str]:
+    """Whether each aim is met."""
+    lines = ["| aim | measured | |", "|---|---|---|"]
+
+    def add(aim: str, row: Row | None, at: str, limit: float, *, least: bool = False, digits: Callable[[float], str] = two) -> None:
+        value = None if row is None else row[at]
+        met = "" if value is None else "met" if (value >= limit if least else value <= limit) else "**missed**"
+        lines.append(f"| {aim} | {'not measured' if value is None else digits(value)} | {met} |")
+
+    add(
+        "the server sustains at least 1.5 times the bare loop's rate",
+        rows.get("server", "raw sockets", 512),
+        "ratio",
+        1.5,
+        least=True,
+    )
+    for c in (128, 512):
+        row = rows.get("throughput", "understudy", c)
+        add(f"at least 0.90 of the bare loop's replies a second, concurrency {c}", row, "ratio", 0.9, least=True)
+    row = rows.get("client CPU", "understudy", 128)
+    add("client CPU at most 0.30 ms a reply", row, "value", 0.30, digits=three)
+    add("tail: at most 1.05 times the bare loop's time", rows.get("tail", "understudy", 64), "ratio", 1.05)
+    row = rows.get("memory growth", "understudy", 512)
+    add("memory flat: at most 5 MB more after 200,000 replies than after 20,000", row, "value", 5.0, digits=whole)
+    row = rows.get("ledger", "opened and planned")
+    add("a ledger of a million replies opened and planned against in under 10 s", row, "value", 10.0)
+    return lines
+
+
+def table(rows: Rows, head: Sequence[str], columns: Sequence[tuple[str, int, Callable[[float], str]]]) -> list[str]:
+    lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
+    for subject, name in NAMES.items():
+        cells = [rows.shown(benchmark, subject, c, digits) for benchmark, c, digits in columns]
+        if set(cells) != {"–"}:
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def versions() -> str:
+    found = []
+    for name, package in PACKAGES.items():
+        pinned = dict(line.split("==") for line in (PEERS / f"{name}.txt").read_text().split())
+        found.append(f"{package} {pinned[package]}")
+    return ", ".join(found)
+
+
+def delays(rows: Rows) -> list[str]:
+    names = ("lowest", "median", "99 %", "highest")
+    lines = [f"| concurrency | {' | '.join(names)} |", "|---|---|---|---|---|"]
+    return lines + [f"| {c} | {' | '.join(rows.shown('answered after', name, c, two) for name in names)} |" for c in (16, 128, 512)]
+
+
+def write_page(given: Sequence[Row], path: Path) -> None:
+    """Write the page."""
+    rows = Rows(given)
+    slow = [i for i in range(1000) if int(hashed(prompt(i))[:8], 16) % 50 == 0]
+    large = [row for row in given if row["benchmark"] in ("memory", "memory growth", "ledger")]
+    parts = {
+        "aims": targets(rows),
+        "throughput": table(rows, ["concurrency 16", "128", "512"], [("throughput", c, whole) for c in (16, 128, 512)]),
+        "slow": [str(len(slow))],
+        "last": [str(slow[-1])],
+        "more": table(rows, ["CPU, ms a reply", "tail, s"], [("client CPU", 128, three), ("tail", 64, two)]),
+        "large": [f"- {row['benchmark']}, {row['subject']}: {row['value']:,} {row['unit']}" for row in large] or ["Not measured."],
+        "server": [f"- concurrency {c}: {rows.shown('server', 'raw sockets', c, whole)} replies a second" for c in (512, 1024)],
+        "delays": delays(rows),
+        "others": [", ".join(f"{row['subject']} {row['value']:.2f}" for row in given if row["benchmark"] == "work of others")],
+        "versions": [versions()],
+    }
+    path.write_text(TEMPLATE.format(**{name: "\n".join(lines) for name, lines in parts.items()}), encoding="utf-8")
