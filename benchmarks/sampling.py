@@ -37,13 +37,22 @@ from workload import Spec, hashed, prompt  # noqa: E402
 PEERS, BUILD = HERE / "peers", HERE.parent / "build" / "bench-sampling"
 RESULTS, PAGE = HERE / "results" / "sampling.json", HERE.parent / "docs" / "sampling-speed.md"
 CONCURRENCY, CPU_AT, TAIL_AT, TAIL_CALLS = (16, 128, 512), 128, 64, 1000
-RATES = {"bare": 5000, "bare uvloop": 5000, "understudy": 5000, "understudy chains": 3500, "openai": 1000, "curator": 1100}
-RATES |= {"distilabel": 300, "inspect": 110}
+RATES = {
+    "bare": 5000,
+    "bare uvloop": 5000,
+    "understudy": 5000,
+    "understudy chains": 3500,
+    "understudy command": 2500,
+    "openai": 1000,
+    "curator": 1100,
+    "distilabel": 300,
+    "inspect": 110,
+}
 """Replies a second, about: it only decides how many calls a subject is given."""
 BRIEF = 0.6
-"""Peers that are several times slower are given this part of the seconds."""
-SHOWN = ("bare uvloop", "understudy chains")
-"""Not asked for everything: to see what remains."""
+"""Part of the seconds that slower subjects are given."""
+SHOWN = ("bare uvloop", "understudy chains", "understudy command")
+"""Beside the subjects that are compared; not at the lowest concurrency."""
 Row = dict[str, Any]
 
 

@@ -3,7 +3,7 @@
     python benchmarks/sampling_ledger.py memory URL DIR
     python benchmarks/sampling_ledger.py ledger URL DIR
 
-The ledger (3.5 GB) is made in DIR where it is not there, which takes minutes.
+The ledger (5 GB) is made in DIR where it is not there, which takes minutes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
@@ -47,33 +47,36 @@ def tell(benchmark: str, subject: str, concurrency: int | None, value: float, un
     )
 
 
-def flows(problems: int, paths: int) -> Iterator[tuple[SamplePath, Flow[str]]]:
-    for i in range(problems):
-        text = prompt(i)
+def flows(texts: Iterable[str], paths: int) -> Iterator[tuple[SamplePath, Flow[str]]]:
+    for i, text in enumerate(texts):
         for index in range(paths):
             yield SamplePath(str(i), index), flow(text)
 
 
-async def sampled(engine: EndpointEngine, ledger: Path, problems: int, paths: int) -> list[float]:
+async def sampled(engine: EndpointEngine, ledger: Path, calls: int) -> list[float]:
     """Memory after each `WARM` replies, none of which is kept here."""
     seen, n = [], 0
     with Ledger(ledger) as store:
         async with engine:
             asked = adrive(
-                flows(problems, paths), {"teacher": engine}, store=store, decoding={"teacher": DECODING}, concurrency=CONCURRENCY
+                flows(map(prompt, range(calls)), 1),
+                {"teacher": engine},
+                store=store,
+                decoding={"teacher": DECODING},
+                concurrency=CONCURRENCY,
             )
             async for done in asked:
                 assert done.error is None, done.error
                 n += 1
                 if n % WARM == 0:
                     seen.append(resident())
-    assert n == problems * paths
+    assert n == calls
     return seen
 
 
 def memory(url: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place) as work:
-        seen = asyncio.run(sampled(EndpointEngine(url, "loopback", api="chat"), Path(work) / "ledger.sqlite", CALLS, 1))
+        seen = asyncio.run(sampled(EndpointEngine(url, "loopback", api="chat"), Path(work) / "ledger.sqlite", CALLS))
     tell("memory", "understudy", CONCURRENCY, seen[0], f"MB after {WARM:,} replies")
     tell("memory growth", "understudy", CONCURRENCY, seen[-1] - seen[0], f"MB more after {CALLS:,}")
     # The chains stage holds its chains until it writes them.
@@ -123,14 +126,14 @@ def million(url: str, place: Path) -> None:
         making.rename(ledger)
     n = PROBLEMS * PATHS
     tell("ledger", "size", None, ledger.stat().st_size / 1e9, "GB")
-    ready = list(flows(PROBLEMS, PATHS))  # the prompts are not what is measured
+    texts = list(map(prompt, range(PROBLEMS)))
     began = time.monotonic()
     with Ledger(ledger) as store:
         opened = time.monotonic()
 
         async def again() -> int:
             came = 0
-            async for done in adrive(iter(ready), {"teacher": engine}, store=store, decoding={"teacher": DECODING}):
+            async for done in adrive(flows(texts, PATHS), {"teacher": engine}, store=store, decoding={"teacher": DECODING}):
                 assert done.value is not None and not done.bought, "it was asked again"
                 came += 1
             return came

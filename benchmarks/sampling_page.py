@@ -15,6 +15,7 @@ NAMES = {
     "bare": "bare loop: aiohttp, workers, JSON, nothing kept",
     "understudy": "**Understudy**: driver, endpoint, ledger",
     "understudy chains": "Understudy: the chains stage, replies made into chains",
+    "understudy command": "Understudy: `understudy sample`, from a file of questions to a file of chains",
     "bare uvloop": "bare loop on uvloop",
     "openai": "openai SDK",
     "curator": "curator",

@@ -1,8 +1,10 @@
 """Understudy: the driver, an endpoint and the ledger, each request and each reply durable, as the chains of a study are sampled.
 
-``chains``: `sample` of the chains stage itself, which makes problems into prompts and replies into chains as well.
+``chains``: `sample` of the chains stage itself, which makes problems into prompts and replies into chains as well. ``command``:
+`understudy sample STUDY.toml` itself, from a file of questions to a file of chains.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -65,5 +67,36 @@ def chains(spec: Spec, prompts: list[str]) -> list[str]:
     return [chain.text for chain in made.chains]
 
 
+def command(spec: Spec, prompts: list[str]) -> list[str]:
+    from understudy.cli import main as understudy
+    from understudy.core.values import Chain
+    from understudy.corpus.store import read_rows
+
+    work = Path(spec.work)
+    for split, questions in (("train", prompts), ("dev", ["Who?"]), ("test", ["What?"])):
+        rows = ({"id": f"{split}-{i}", "question": question, "answer": 42} for i, question in enumerate(questions))
+        (work / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (work / "study.toml").write_text(f"""
+        study.name = "sampling"
+        task = {{ name = "files", train = "train.jsonl", dev = "dev.jsonl", test = "test.jsonl", kind = "number" }}
+        [teacher]
+        engine = "endpoint"
+        url = "{spec.url}"
+        model = "{spec.model}"
+        api = "chat"
+        samples = 1
+        temperature = {TEMPERATURE}
+        concurrency = {spec.concurrency}
+        options.format.style = "messages"
+        [[arms]]
+        name = "all"
+        method = "scotd"
+    """)
+    assert understudy(["sample", str(work / "study.toml")]) == 0
+    (found,) = work.glob("runs/sampling/stages/chains-*/chains.parquet")
+    by_problem = {chain.problem: chain.text for chain in read_rows(found, Chain)}
+    return [by_problem[f"train-{i}"] for i in range(len(prompts))]
+
+
 if __name__ == "__main__":
-    main(chains if "chains" in sys.argv else requests)
+    main({"chains": chains, "command": command}.get(sys.argv[-1], requests))
