@@ -34,6 +34,7 @@ sys.path.insert(0, str(HERE / "peers"))
 from sampling_page import write_page  # noqa: E402
 from workload import Spec, hashed, prompt  # noqa: E402
 
+OURS = str(HERE.parent / "src")
 PEERS, BUILD = HERE / "peers", HERE.parent / "build" / "bench-sampling"
 RESULTS, PAGE = HERE / "results" / "sampling.json", HERE.parent / "docs" / "sampling-speed.md"
 CONCURRENCY, CPU_AT, TAIL_AT, TAIL_CALLS = (16, 128, 512), 128, 64, 1000
@@ -131,7 +132,7 @@ def run(subject: str, url: str, calls: int, concurrency: int, model: str = "loop
             json.dumps(asdict(spec)),
             *options,
         ]
-        shown = {**os.environ, "PYTHONPATH": str(HERE.parent / "src") if name == "understudy" else "", "HOME": work}
+        shown = {**os.environ, "PYTHONPATH": OURS if name == "understudy" else "", "HOME": work}
         stats(url)
         with (BUILD / "said.txt").open("w+") as said:
             process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=work, env=shown)
@@ -256,7 +257,8 @@ def separate(results: Results, what: str) -> None:
     """A measurement of `sampling_ledger.py`, in a process of its own."""
     with served() as url:
         command = [sys.executable, HERE / "sampling_ledger.py", what, url, BUILD]
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        shown = {**os.environ, "PYTHONPATH": OURS}
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=shown).stdout
     for line in said.splitlines():
         results.add(**json.loads(line))
 
