@@ -20,11 +20,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,7 +39,7 @@ from workload import Spec, hashed, prompt  # noqa: E402
 OURS = str(HERE.parent / "src")
 PEERS, BUILD = HERE / "peers", HERE.parent / "build" / "bench-sampling"
 RESULTS, PAGE = HERE / "results" / "sampling.json", HERE.parent / "docs" / "sampling-speed.md"
-CONCURRENCY, CPU_AT, TAIL_AT, TAIL_CALLS = (16, 128, 512), 128, 64, 1000
+CONCURRENCY, CPU_AT, FEW, TAIL_AT, TAIL_CALLS = (16, 128, 512), 128, 200, 64, 1000
 RATES = {
     "bare": 5000,
     "bare uvloop": 5000,
@@ -50,10 +52,12 @@ RATES = {
     "inspect": 110,
 }
 """Replies a second, about: it only decides how many calls a subject is given."""
-BRIEF = 0.6
+BRIEF = 0.4
 """Part of the seconds that slower subjects are given."""
-SHOWN = ("bare uvloop", "understudy chains", "understudy command")
-"""Beside the subjects that are compared; not at the lowest concurrency."""
+HUNG = 300.0
+"""Seconds after which a run is given up."""
+ASIDE = {"bare uvloop": (512,), "understudy chains": (128, 512), "understudy command": (512,)}
+"""Beside the subjects that are compared: their throughput at these concurrencies only, and no tail."""
 Row = dict[str, Any]
 
 
@@ -136,18 +140,23 @@ def run(subject: str, url: str, calls: int, concurrency: int, model: str = "loop
         stats(url)
         with (BUILD / "said.txt").open("w+") as said:
             process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=work, env=shown)
+            hung = threading.Timer(HUNG, process.kill)
+            hung.start()
             _, status, used = os.wait4(process.pid, 0)
+            hung.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
             said.seek(0)
             lines = said.read().strip().splitlines()
     if process.returncode:
         raise RuntimeError(f"{subject}: {process.returncode}\n" + "\n".join(lines[-30:]))
     found, server = json.loads(next(line for line in reversed(lines) if line.startswith('{"began"'))), stats(url)
+    if server["calls"] != calls or server["most"] > concurrency:
+        raise RuntimeError(f"{subject}: {calls} calls, {concurrency} at once, were {server}")
     return Run(calls, found["ended"] - server["first"], used.ru_utime + used.ru_stime, server)
 
 
 class Results:
-    """Rows, those of a file but for the benchmarks that are measured anew."""
+    """The rows that were measured, told as they come."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -171,61 +180,58 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, url: str, results: Results) -> None:
         self.given, self.url, self.results = arguments, url, results
         self.subjects: list[str] = arguments.subjects or list(RATES)
+        self.many: dict[str, list[Run]] = {}
 
-    def rounds(self, subjects: list[str], *of: tuple[Any, ...]) -> dict[tuple[str, ...], list[Run]]:
-        """Subject after subject, all of it several times: runs by (subject, what of it)."""
-        found: dict[Any, list[Run]] = {}
+    def rounds(
+        self, subjects: list[str], calls: Callable[[str], int], concurrency: int, model: str = "loopback"
+    ) -> dict[str, list[Run]]:
+        """Subject after subject, all of it several times."""
+        found: dict[str, list[Run]] = {subject: [] for subject in subjects}
         for turn in range(self.given.repeats):
-            for name, calls_of, *how in of:
-                for subject in subjects:
-                    runs = found.setdefault((subject, name), [])
-                    runs.append(run(subject, self.url, calls_of(subject), *how))
-                    print(f"  {turn + 1}: {subject} {name}: {runs[-1]} load {os.getloadavg()[0]:.1f}", flush=True)
+            for subject, runs in found.items():
+                runs.append(run(subject, self.url, calls(subject), concurrency, model))
+                print(f"  {turn + 1}: {subject} at {concurrency}: {runs[-1]}, load {os.getloadavg()[0]:.1f}", flush=True)
         return found
 
-    def calls(self, subject: str, concurrency: int) -> int:
+    def calls(self, concurrency: int, subject: str) -> int:
         fast = RATES[subject] > 2000
         most = min(RATES[subject], concurrency * 20)
         return max(int(most * self.given.seconds * (1 if fast else BRIEF)), 2 * concurrency)
 
     def throughput(self) -> None:
         for c in self.given.concurrency:
-            subjects = [s for s in self.subjects if s not in SHOWN or c != min(CONCURRENCY)]
-            found = self.rounds(subjects, (f"throughput at {c}", lambda s, c=c: self.calls(s, c), c))
-            by_subject = {subject: [r.rate for r in runs] for (subject, _), runs in found.items()}
+            subjects = [s for s in self.subjects if c in ASIDE.get(s, (c,))]
+            found = self.rounds(subjects, partial(self.calls, c), c)
+            if c == CPU_AT:
+                self.many = found
+            rates = {subject: [r.rate for r in runs] for subject, runs in found.items()}
             for subject in subjects:
-                self.results.add_all(
-                    "throughput", subject, c, by_subject[subject], unit="replies/s", bare=by_subject.get("bare", [])
-                )
-                asked = found[subject, f"throughput at {c}"][-1]
-                if asked.server["calls"] != asked.calls or asked.server["most"] > c:
-                    raise RuntimeError(f"{subject}: {asked.calls} calls at {c} were {asked.server}")
+                self.results.add_all("throughput", subject, c, rates[subject], unit="replies/s", bare=rates.get("bare", []))
             delays = [r.server["took"] for runs in found.values() for r in runs]
             for at, which in enumerate(("lowest", "median", "99 %", "highest")):
                 self.results.add("answered after", which, c, 1000 * median(d[at] for d in delays), unit="ms")
 
     def cpu(self) -> None:
-        """From two sizes: start, imports and whatever is done once are in both."""
-        few = max(CPU_AT, 200)
-        found = self.rounds(
-            self.subjects,
-            ("few", lambda _: few, CPU_AT),
-            ("many", lambda s: self.calls(s, CPU_AT) // (2 if RATES[s] > 2000 else 1) + few, CPU_AT),
-        )
+        """From two sizes: start, imports and whatever is done once are in both. The runs for throughput are the larger one."""
+        subjects = [s for s in self.subjects if CPU_AT in ASIDE.get(s, (CPU_AT,))]
+        if not self.many:
+            self.many = self.rounds(subjects, partial(self.calls, CPU_AT), CPU_AT)
+        few = self.rounds(subjects, lambda _: FEW, CPU_AT)
         each = {
             subject: [
                 1000 * (many.cpu - once.cpu) / (many.calls - once.calls)
-                for once, many in zip(found[subject, "few"], found[subject, "many"], strict=True)
+                for once, many in zip(few[subject], self.many[subject], strict=True)
             ]
-            for subject in self.subjects
+            for subject in subjects
         }
-        for subject in self.subjects:
+        for subject in subjects:
             self.results.add_all("client CPU", subject, CPU_AT, each[subject], unit="ms/reply", bare=each.get("bare", []))
 
     def tail(self) -> None:
-        found = self.rounds(self.subjects, ("tail", lambda _: TAIL_CALLS, TAIL_AT, "tail"))
-        took = {subject: [r.seconds for r in runs] for (subject, _), runs in found.items()}
-        for subject in self.subjects:
+        subjects = [s for s in self.subjects if s not in ASIDE]
+        found = self.rounds(subjects, lambda _: TAIL_CALLS, TAIL_AT, "tail")
+        took = {subject: [r.seconds for r in runs] for subject, runs in found.items()}
+        for subject in subjects:
             self.results.add_all("tail", subject, TAIL_AT, took[subject], unit="s", bare=took.get("bare", []))
 
     def server(self) -> None:
@@ -237,7 +243,7 @@ class Bench:
                 command = [environment("bare"), HERE / "sampling_server.py", "--drive", self.url, str(c), "3", "1"]
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 driven.setdefault(c, []).append(json.loads(said)["rate"])
-            bare.append(run("bare", self.url, self.calls("bare", 512) // 3, 512).rate)
+            bare.append(run("bare", self.url, self.calls(512, "bare") // 3, 512).rate)
         for c, rates in driven.items():
             self.results.add_all("server", "raw sockets", c, rates, unit="replies/s", bare=bare)
 
@@ -287,25 +293,33 @@ def main() -> None:
     chosen = given.parts or ([] if extra else list(parts))
     for subject in given.subjects or RATES if chosen else ():
         environment(subject.split()[0])
-    results, began, others = Results(), time.monotonic(), busy() - used()
+    results, began = Results(), time.monotonic()
+
+    def measure(part: str, what: Callable[[], None]) -> None:
+        since, others = time.monotonic(), busy() - used()
+        what()
+        results.add("work of others", part, None, (busy() - used() - others) / (time.monotonic() - since), unit="cores")
+        if not given.dry:
+            save(results.rows)
+
     if chosen:
         with served() as url:
             bench = Bench(given, url, results)
             for part in chosen:
-                getattr(bench, part)()
-    for what in extra:
-        separate(results, what)
-    wall = time.monotonic() - began
-    for part in (*chosen, *extra):
-        results.add("work of others", part, None, (busy() - used() - others) / wall, unit="cores")
-    print(f"{wall:.0f} s")
-    if not given.dry:
-        fresh = {(row["benchmark"], row["subject"], row["concurrency"]) for row in results.rows}
-        kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
-        rows = [row for row in kept if (row["benchmark"], row["subject"], row["concurrency"]) not in fresh] + results.rows
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-        write_page(rows, PAGE)
+                measure(part, getattr(bench, part))
+    for part in extra:
+        measure(part, partial(separate, results, part))
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+def save(rows: list[Row]) -> None:
+    """Put ``rows`` in the place of earlier ones of the same things, and write the page."""
+    kept = {(row["benchmark"], row["subject"], row["concurrency"]): row for row in rows}
+    for row in json.loads(RESULTS.read_text()) if RESULTS.is_file() else []:
+        kept.setdefault((row["benchmark"], row["subject"], row["concurrency"]), row)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, kept.values())) + "\n]\n")
+    write_page(list(kept.values()), PAGE)
 
 
 if __name__ == "__main__":
