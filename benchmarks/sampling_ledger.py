@@ -3,7 +3,7 @@
     python benchmarks/sampling_ledger.py memory URL DIR
     python benchmarks/sampling_ledger.py ledger URL DIR
 
-The ledger (5 GB) is made in DIR where it is not there, which takes minutes.
+The ledger (1.6 GB) is made in DIR where it is not there, which takes minutes.
 """
 
 from __future__ import annotations
