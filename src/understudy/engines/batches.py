@@ -281,12 +281,13 @@ class BatchEngine:
         taken.again |= {key: said for name, keys in job.keys.items() if name not in taken.seen for key in keys}
         again = [key for key, error in taken.again.items() if self._wanted.may_try(key, error)] + taken.otherwise
         answered = len(job.requests) - len(taken.again) - len(taken.otherwise)
-        await self._forget(job, again)
+        # Said before anything is waited for: who got the last reply may leave meanwhile.
         self.tell(
             f"batch {job.id}: {short(str(batch.get('status')))}, {answered:,} of {len(job.requests):,} requests answered"
             + (f", {len(again):,} go into the next" if again else "")
             + (f"; {taken.unknown:,} lines of none of them are left alone" if taken.unknown else "")
         )
+        await self._forget(job, again)
         if taken.stop is not None:
             raise taken.stop
 
