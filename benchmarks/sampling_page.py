@@ -135,8 +135,8 @@ def targets(rows: Rows) -> list[str]:
         lines.append(f"| {aim} | {'not measured' if value is None else digits(value)} | {met} |")
 
     add(
-        "the server sustains at least 1.5 times the bare loop's rate",
-        rows.get("server", "raw sockets", 512),
+        "the server sustains at least 1.5 times the bare loop's rate at 512 (asked at 1,024, where its core is the limit)",
+        rows.get("server", "raw sockets", 1024),
         "ratio",
         1.5,
         least=True,
