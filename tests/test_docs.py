@@ -38,6 +38,16 @@ def test_the_reference_of_keys_is_what_the_code_says():
     assert text == REFERENCE["page"](), "docs/reference.md is not what the code says: python docs/reference.py > docs/reference.md"
 
 
+def test_the_page_of_sampling_speed_is_what_its_results_say(tmp_path, monkeypatch):
+    benchmarks = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(benchmarks / "peers")
+    rows = json.loads((benchmarks / "results" / "sampling.json").read_text(encoding="utf-8"))
+    assert all(list(row) == ["benchmark", "subject", "concurrency", "value", "unit", "ratio"] for row in rows)
+    runpy.run_path(str(benchmarks / "sampling_page.py"))["write_page"](rows, tmp_path / "page.md")
+    text = (ROOT / "docs" / "sampling-speed.md").read_text(encoding="utf-8")
+    assert text == (tmp_path / "page.md").read_text(encoding="utf-8"), "python benchmarks/sampling.py --page"
+
+
 @pytest.mark.parametrize("title", TABLES)
 def test_every_key_says_what_it_means_and_every_table_what_it_is_for(title):
     options = TABLES[title]
