@@ -297,7 +297,7 @@ def test_a_full_disk_in_sampling_is_said_and_no_reply_that_was_kept_is_bought_ag
     with Server(lambda *_: slowly()) as server:
         more = {"samples": 8, "first_look": 0, "concurrency": 2}
         sets = [*endpoint(server.url), *(word for key, value in more.items() for word in ("--set", f"teacher.{key}={value}"))]
-        ran = with_files_up_to(200_000, world, "sample", "s.toml", *sets)
+        ran = with_files_up_to(400_000, world, "sample", "s.toml", *sets)
         assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
         assert "is the disk full?" in ran.stderr
         before = len(server.got)

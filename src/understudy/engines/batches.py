@@ -73,6 +73,7 @@ class BatchEngine:
         self._wanted = Wanted(self.endpoint, self.store)
         self._held: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._room.set()
         self._stopped: Exception | None = None
@@ -95,6 +96,7 @@ class BatchEngine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._ending)
         await self._close()
 
     async def _close(self) -> None:
@@ -300,7 +302,10 @@ class BatchEngine:
                 self._wanted.collect(key, job.requests[key])
             else:  # nobody wants it any more
                 self.store.fail(key, UnpaidError("it was not sent again"))
-        await asyncio.to_thread(self.store.end, job)
+        # Whoever got the last reply may leave meanwhile: it is not cut off by that.
+        ending = asyncio.ensure_future(asyncio.to_thread(self.store.end, job))
+        self._ending.add(ending)
+        await asyncio.shield(ending)
         self._room.set()
 
     async def _read(self, api: BatchApi, job: Job, batch: Mapping[str, Any]) -> Taken:

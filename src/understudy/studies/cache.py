@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ MANIFEST = "manifest.json"
 @functools.cache
 def _imports(module: str) -> tuple[str, frozenset[str]]:
     """Digest of the source of ``module`` and the modules of ours, or of its own package, that it imports, late imports included."""
-    spec = importlib.util.find_spec(module)
+    spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return "", frozenset()
     source = Path(spec.origin).read_text(encoding="utf-8")
@@ -38,15 +39,21 @@ def _imports(module: str) -> tuple[str, frozenset[str]]:
         elif isinstance(node, ast.ImportFrom):
             source_module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             found |= {source_module} | {f"{source_module}.{alias.name}" for alias in node.names}
-    ours = {name for name in found if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _exists(name)}
+    ours = {name for name in found if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _spec(name)}
     return digest(source, size=32), frozenset(ours)
 
 
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # `from package.module import object`: the object is no module
-        return False
+@functools.cache
+def _spec(module: str) -> ModuleSpec | None:
+    """Where ``module`` is, None where there is none (`from package.module import object`: the object is no module). Nothing is
+    imported for it, as `importlib.util.find_spec` does with what a name stands in: torch takes seconds."""
+    package = module.rpartition(".")[0]
+    if not package:
+        return importlib.util.find_spec(module)
+    within = _spec(package)
+    if within is None or within.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(module, within.submodule_search_locations)
 
 
 def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
