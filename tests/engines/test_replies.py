@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Reply, Request
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import AccountError, EngineError, StudyError, UnderstudyError
 from understudy.engines.choices import read
 from understudy.engines.endpoint import EndpointEngine
 from understudy.engines.sse import merged
@@ -73,6 +73,72 @@ def test_reasoning_and_answer_are_told_apart_however_a_server_writes_them(messag
     (reply,), sent = ask(lambda *_: chat(message, finish), api="chat")
     assert (reply.text, reply.reasoning, reply.finish, reply.finish_reason) == (text, reasoning, ends, finish)
     assert len(sent) == 1, "it is bought once, whatever it is"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "<think>\nhm\n\nhm\n</think>\n\n5\n\nQ: next"},
+        {"content": "hm\n\n</think>\n\n5\n\nQ: next"},
+        {"content": "\n\n5\n\nQ: next", "reasoning_content": "hm"},
+    ],
+)
+def test_empty_lines_in_a_thought_and_behind_it_end_no_answer(message):
+    (reply,), _ = ask(lambda *_: chat(message), api="chat", stop=("\n\n",))
+    assert (reply.text, reply.finish) == ("5", "stop")
+    assert "hm" in reply.reasoning
+
+
+KEY = "zq-SECRET-1234567890"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_key_that_a_server_repeats_is_not_seen(monkeypatch, stream):
+    monkeypatch.setenv("TEACHER", KEY)
+    whole = completion(f"your key is {KEY}!") | {"id": "c", "object": "o", "model": KEY, "system_fingerprint": "f"}
+    pieces = b"".join(streamed(whole))  # the key is in two of them
+    answer = web.Response(body=pieces, content_type="text/event-stream") if stream else web.json_response(whole)
+    (reply,), _ = ask(lambda *_: answer, key_env="TEACHER", stream=stream)
+    assert reply.text == "your key is [the key]!"
+    assert KEY not in repr(reply)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+def test_no_error_shows_the_key(monkeypatch, status):
+    monkeypatch.setenv("TEACHER", KEY)
+    monkeypatch.setattr("understudy.engines.endpoint.PATIENCE", 0.0)
+    with pytest.raises(UnderstudyError, match=r"bad key \[the key\]") as raised:
+        ask(lambda *_: web.Response(status=status, text=f"bad key {KEY}"), key_env="TEACHER", retries=0)
+    assert KEY not in str(raised.value)
+
+
+def test_the_key_of_a_server_that_wants_none_is_a_word_like_any_other(monkeypatch):
+    monkeypatch.setenv("TEACHER", "EMPTY")
+    (reply,), _ = ask(lambda *_: completion("the box is EMPTY"), key_env="TEACHER")
+    assert reply.text == "the box is EMPTY"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [("insufficient_quota", "no credit left: top it up."), ("invalid_api_key", "the key right")]
+)
+def test_an_account_that_is_refused_under_a_200_ends_it_all(code, says):
+    error = {"error": {"message": "no", "type": code, "code": code}}
+    with pytest.raises(AccountError, match=says):
+        ask(lambda *_: web.json_response(error))
+
+
+def test_a_403_of_an_address_that_answers_is_of_its_own_prompt_and_one_of_a_moderation_is_a_refusal():
+    def answer(error):
+        return lambda _p, body, _n: web.json_response(error, status=403) if body["seed"] >> 16 == 1 else completion("ok")
+
+    flagged = {"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"]}}}
+    (first, reply, last), _ = ask(answer(flagged), n=3)
+    assert (first.text, reply.finish, last.text) == ("ok", "refused", "ok")
+    error = {"error": {"code": 403, "message": "not you"}}
+    with pytest.raises(EngineError, match=r"HTTP 403: .*not you"):
+        ask(answer(error), n=2)
+    with pytest.raises(AccountError, match="may this key use this model"):
+        ask(lambda *_: web.json_response(error, status=403))
 
 
 def test_a_raw_completion_keeps_its_tags_since_it_may_be_gone_on_with():

@@ -25,6 +25,17 @@ def test_exemplars_are_training_problems_with_a_rationale_chosen_by_seed():
     assert chosen != [p.id for p in mark_exemplars(PROBLEMS, Exemplars(n=4), seed=1) if p.split == SPLIT]
 
 
+def test_one_more_question_changes_no_exemplar_but_where_it_is_one_itself():
+    def chosen(problems):
+        return {p.id for p in mark_exemplars(problems, Exemplars(n=4), seed=0) if p.split == SPLIT}
+
+    before = chosen(PROBLEMS)
+    for i in range(100, 160):
+        more = Problem(f"p{i}", f"{i}?", "number", str(i), split="train", meta={"rationale": "r"})
+        after = chosen([*PROBLEMS[::-1], more])
+        assert after == before or (more.id in after and len(after - before) == 1)
+
+
 def test_too_few_rationales_are_an_error_that_says_what_to_do():
     with pytest.raises(StudyError, match=r"only 10 training problems.*exemplars.file"):
         mark_exemplars(PROBLEMS, Exemplars(n=11), seed=0)

@@ -42,5 +42,6 @@ def test_the_first_look_notices_a_server_that_draws_nothing():
     problem = Problem("p", "?", "number", "4")
     alike = [Chain("p", i, "same", "r", "4", "marker", "t", prompt="Q") for i in range(10)]
     assert "all 10 replies to the same prompt are word for word alike" in first_look(alike, [], {"p": problem})
+    assert "alike" not in first_look(alike, [], {"p": problem}, drawn=False), "a greedy reply is bought once for all"
     for others in (alike[:9], [*alike, replace(alike[0], text="other")], [replace(c, prompt=str(c.path)) for c in alike]):
         assert "alike" not in first_look(others, [], {"p": problem})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
-from understudy.engines.http import Client, Response
+from understudy.engines.http import Client, Response, hidden
 from understudy.engines.wire import LARGEST, AgainError, MovedError, sent, short
 
 TAG = "understudy"
@@ -31,7 +31,7 @@ class Lines:
 
     def __init__(self, client: Client, headers: Mapping[str, str]) -> None:
         self.client = client
-        self.files = Client(headers=headers, timeout=SLOW, largest=LARGEST)
+        self.files = Client(headers=headers, timeout=SLOW, largest=LARGEST, secret=client.secret)
         self.elsewhere = Client(headers={}, timeout=SLOW, largest=LARGEST)
 
     async def close(self) -> None:
@@ -97,11 +97,11 @@ class BatchApi:
         return _answered(url, await sent(self.lines.client, method, url, b"" if body is None else json.dumps(body).encode()))
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of results; what is no object is left out."""
+def read_lines(path: Path, secret: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of results, ``secret`` out of sight; what is no object is left out."""
     with path.open("rb") as file:
         for line in file:
-            if (found := _object(line)) is not None:
+            if (found := _object(hidden(line, secret))) is not None:
                 yield found
 
 

@@ -316,7 +316,7 @@ class BatchEngine:
                 with tempfile.TemporaryDirectory(prefix="understudy-") as directory:
                     path = Path(directory) / "results.jsonl"
                     await api.fetch(file, path)
-                    for number, line in enumerate(read_lines(path)):
+                    for number, line in enumerate(read_lines(path, self.endpoint.client.secret)):
                         self._wanted.take(job, line, taken)
                         if number % 100 == 0:
                             await asyncio.sleep(0)

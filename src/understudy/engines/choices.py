@@ -71,13 +71,17 @@ def _read(
     if text is None and not reasoning and finish == "stop":
         raise EngineError(f"a choice without text: {short(json.dumps(choice))}")
     text = text or ""
+    # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
+    ended = True
+    if chat and not reasoning and has_tags(text):
+        reasoning, begin = thought_of(text)
+        ended, text = begin is not None, "" if begin is None else text[begin:].lstrip()
+    elif reasoning:
+        text = text.lstrip()
     at = cut(text, stop)
     if at is not None:
         text, finish = text[:at], "stop"
-    if chat and not reasoning and has_tags(text):
-        reasoning, begin = thought_of(text)
-        text = "" if begin is None else text[begin:].lstrip()
-        finish = "length" if begin is None else finish
+    finish = finish if ended else "length"
     took, logprobs = usage(answer), _logprobs(choice.get("logprobs"))
     return Reply(
         text=_encodable(text),

@@ -26,7 +26,7 @@ from understudy.engines.choices import gives_logprobs, read, refused, usage
 from understudy.engines.http import Client
 from understudy.engines.pace import Address, Pace, choose
 from understudy.engines.stops import cut
-from understudy.engines.wire import LARGEST, AgainError, DeniedError, ThrottledError, post
+from understudy.engines.wire import LARGEST, AgainError, DeniedError, ForbiddenError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
@@ -97,7 +97,7 @@ class EndpointEngine:
         self._stopped: AccountError | None = None
 
     async def __aenter__(self) -> EndpointEngine:
-        self._client = Client(headers=self.headers, timeout=self.timeout, largest=LARGEST)
+        self._client = Client(headers=self.headers, timeout=self.timeout, largest=LARGEST, secret=self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -179,6 +179,9 @@ class EndpointEngine:
             except DeniedError as error:
                 if error.named & FILTERED:
                     return Answer((refused(error.said),) * so_far.n, so_far.took(Usage(1, 0, 0)))
+                if isinstance(error, ForbiddenError) and not address.well:
+                    self._stopped = _forbidden(error)
+                    raise self._stopped from error
                 self._denied(error, body, so_far)
             else:
                 self.without |= so_far.without
@@ -207,6 +210,7 @@ class EndpointEngine:
                 without |= spared
             else:
                 self.without |= without
+                address.well = True
                 return answer.replies[0]
 
     def _again(self, error: AgainError, url: str, address: Address, number: int, so_far: _SoFar) -> float:
@@ -223,7 +227,9 @@ class EndpointEngine:
         so_far.tries += 1
         if so_far.tries > self.retries:
             kind = EngineError if so_far.lost else UnpaidError
-            raise kind(f"{url}: {error} ({so_far.tries} tries)", so_far.took(Usage(0, 0, 0))) from error
+            raise kind(
+                f"{url}: {error} ({so_far.tries} {'try' if so_far.tries == 1 else 'tries'})", so_far.took(Usage(0, 0, 0))
+            ) from error
         # Where there are others they are asked first, at once.
         return min(error.wait, PATIENCE) or self.back_off(so_far.tries - 1) if so_far.tries >= len(self.addresses) else 0.0
 
@@ -351,6 +357,13 @@ def fitted(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[str
     """``body`` as it goes out: with ``n``, without the fields that the endpoint does not take, others under another name."""
     body = body | {"n": n} if n > 1 else body
     return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
+
+
+def _forbidden(error: ForbiddenError) -> AccountError:
+    return AccountError(
+        f"{error}; may this key use this model (teacher.key_env, teacher.model)? What came is kept: run the same command again to "
+        "go on"
+    )
 
 
 def _shut(url: str, error: ThrottledError) -> AccountError:

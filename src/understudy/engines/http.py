@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -33,6 +33,10 @@ class TooLargeError(Exception):
     """The answer is larger than it may be."""
 
 
+SECRET = 12
+"""Characters from which on a key is a secret, and no word that may be in any text."""
+
+
 @dataclass(frozen=True)
 class Response:
     """``headers``: by name in lower case; of one that comes several times, the last."""
@@ -42,12 +46,20 @@ class Response:
     body: bytes
 
 
+def hidden(body: bytes, secret: str) -> bytes:
+    """``body`` with ``secret`` out of sight. Keys of no secrecy, which local servers are content with, are shorter than others."""
+    if len(secret) < SECRET or secret.encode() not in body:
+        return body
+    return body.replace(secret.encode(), b"[the key]")
+
+
 class Client:
     """Sends requests with ``headers`` and gives up after ``timeout`` seconds, from the beginning of a request to the end of its
-    answer, which has ``largest`` bytes at most. Use it as an async context, or `close` it."""
+    answer, which has ``largest`` bytes at most. Where an answer repeats ``secret``, it is not seen. Use it as an async context, or
+    `close` it."""
 
-    def __init__(self, *, headers: Mapping[str, str], timeout: float, largest: int) -> None:
-        self.timeout, self.largest = timeout, largest
+    def __init__(self, *, headers: Mapping[str, str], timeout: float, largest: int, secret: str = "") -> None:
+        self.timeout, self.largest, self.secret = timeout, largest, secret
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._places: dict[str, _Place] = {}
         self._tls: ssl.SSLContext | None = None
@@ -81,7 +93,7 @@ class Client:
             timer.cancel()
             if connection.answer is answer:  # nobody waits for it any more
                 connection.fail(BrokenError("given up"))
-        return found
+        return replace(found, body=hidden(found.body, self.secret))
 
     async def _connect(self, place: _Place) -> _Connection:
         at = place.parts

@@ -119,11 +119,13 @@ class Address:
     rests: float = 0.0
     mute: float = math.inf
     """Since when it has done nothing but refuse."""
+    well: bool = False
+    """Whether it ever answered."""
     takes_n: bool | None = None
     """Whether it gives several choices in one answer, as a probe found or the first of them shows; None where that is not known."""
 
     def answered(self) -> None:
-        self.faults, self.mute, self.rests = 0, math.inf, 0.0
+        self.faults, self.mute, self.rests, self.well = 0, math.inf, 0.0, True
         self.pace.answered()
 
     def silent(self, wait: float) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from understudy.core.errors import AccountError, EngineError, UnpaidError
-from understudy.engines.http import BrokenError, Client, ConnectError, Response, TooLargeError
+from understudy.engines.http import BrokenError, Client, ConnectError, Response, TooLargeError, hidden
 from understudy.engines.sse import merged
 
 LARGEST = 32 << 20
@@ -27,11 +27,12 @@ LARGEST = 32 << 20
 _PASSING = frozenset({408, 409, 425})
 NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
+_NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication"})
+"""What they call a key that they do not know."""
 _ACCOUNT = {
     401: "is the key right (teacher.key_env)?",
-    403: "may this key use this model (teacher.key_env, teacher.model)?",
-    402: "the account has no credit left: top it up",
-    429: "the account has no credit left: top it up",
+    402: "the account has no credit left: top it up.",
+    429: "the account has no credit left: top it up.",
 }
 
 
@@ -56,6 +57,10 @@ class DeniedError(UnpaidError):
         self.said, self.named = said, _names(said)
 
 
+class ForbiddenError(DeniedError):
+    """HTTP 403: the key may not do this, or this prompt is not let in."""
+
+
 class MovedError(DeniedError):
     """What was asked for is elsewhere, at ``to``."""
 
@@ -71,7 +76,8 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     text = answer.body.decode("utf-8", "replace")
     try:
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            found = merged(text)
+            text = json.dumps(merged(text), ensure_ascii=False)  # what came in pieces is whole
+            found = json.loads(hidden(text.encode("utf-8", "surrogatepass"), client.secret))
             text = json.dumps(found, ensure_ascii=False)
         else:
             found = loads(answer.body, text)
@@ -112,11 +118,20 @@ def with_choices(url: str, found: Any, text: str, wait: float = 0.0) -> dict[str
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
-        code = inside.get("code") if isinstance(inside, dict) else None
-        raise refusal(url, code if type(code) is int and 400 <= code < 600 else 500, text, wait)
+        raise refusal(url, _status(inside.get("code") if isinstance(inside, dict) else None, _names(text)), text, wait)
     if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
         raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
     return found
+
+
+def _status(code: Any, names: set[str]) -> int:
+    """What the status of an error under a 200 would have been."""
+    if names & NO_CREDIT:
+        return 429
+    if names & _NO_KEY:
+        return 401
+    code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
+    return code if type(code) is int and 400 <= code < 600 else 500
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
@@ -143,8 +158,10 @@ def short(text: str) -> str:
 def refusal(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     """What an answer ``text`` that is not a 200 comes to: one of the errors above."""
     said = f"HTTP {status}: {short(text)}"
-    if status in (401, 402, 403) or (status == 429 and NO_CREDIT & _names(text)):
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]}. What came is kept: run the same command again to go on")
+    if status == 403:
+        return ForbiddenError(f"{url}: {said}", text)
+    if status in (401, 402) or (status == 429 and NO_CREDIT & _names(text)):
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} What came is kept: run the same command again to go on")
     if status == 429:
         return ThrottledError(said, wait)
     if status in _PASSING or (status >= 500 and status != 501):
@@ -157,7 +174,8 @@ def _names(text: str) -> set[str]:
     """What the error that a server sent calls itself."""
     try:
         error = json.loads(text)["error"]
-        return {str(error.get("code")), str(error.get("type"))}
+        flagged = {"content_filter"} if (error.get("metadata") or {}).get("reasons") else set()  # OpenRouter's moderation
+        return {str(error.get("code")), str(error.get("type"))} | flagged
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return set()
 

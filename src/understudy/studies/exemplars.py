@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError, StudyError
-from understudy.core.values import Problem
+from understudy.core.values import Problem, digest
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
@@ -34,13 +33,14 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
         return [*(p for p in problems if p.split != "train" or exact(p) not in questions), *shown]
     if not options.n:
         return list(problems)
-    able = sorted(p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale"))
+    able = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
     if len(able) < options.n:
         raise StudyError(
             f"exemplars.n = {options.n}: only {len(able)} training problems have a rationale; map the field that holds it "
             "(task.fields.rationale), or write some by hand: exemplars.file"
         )
-    chosen = set(random.Random(f"exemplars\x1f{seed}").sample(able, options.n))
+    # By a hash of each: one more question changes them only where it is chosen itself, and with them every prompt.
+    chosen = set(sorted(able, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 

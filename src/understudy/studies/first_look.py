@@ -16,8 +16,11 @@ ENOUGH = 10
 """So many asks say something of the others."""
 
 
-def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], by: Check = same) -> str:
-    """One line on the first asks: the ``chains`` they gave, by the check ``by``, and the errors of those that ``failed``.
+def first_look(
+    chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], by: Check = same, *, drawn: bool = True
+) -> str:
+    """One line on the first asks: the ``chains`` they gave, by the check ``by``, and the errors of those that ``failed``;
+    ``drawn``: at a temperature, so that equal prompts may get different replies.
 
     Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
     all of at least `ENOUGH` are useless, EngineError where all failed.
@@ -38,9 +41,15 @@ def first_look(chains: Sequence[Chain], failed: Sequence[str], problems: Mapping
             f"{report}: hardly any can be used, so the sampling was stopped; what came is in the ledger. "
             + (f"The first error: {failed[0]} " if failed else "")
             + "Look at them with `understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, "
-            "exemplars), is teacher.options.max_tokens large enough, is task.kind right? teacher.first_look = 0 goes on anyway"
+            "exemplars), is teacher.options.max_tokens large enough, is task.kind right? "
+            + (
+                'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
+                if thought
+                else ""
+            )
+            + "teacher.first_look = 0 goes on anyway"
         )
-    if copies := _copies(chains):
+    if drawn and (copies := _copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
     split = _disagreement(chains)
     if split is None:

@@ -64,8 +64,8 @@ class Teacher:
     concurrency: int = 64
     """endpoint: requests at once, at most; it is asked less where it refuses (HTTP 429)."""
     n: int = 8
-    """endpoint: chains of one question that are asked for in one request, at most: its prompt is read and paid for once. A server
-    that gives one choice all the same is asked for one at a time from then on."""
+    """endpoint: chains of one question that are asked for in one request, at most: a prompt that they share (no shuffled
+    exemplars) is read and paid for once. A server that gives one choice all the same is asked for one at a time from then on."""
     requests_per_minute: int | None = None
     """endpoint: what each address may be sent, spread evenly; nobody counts where it is not given."""
     tokens_per_minute: int | None = None

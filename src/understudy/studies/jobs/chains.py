@@ -110,7 +110,8 @@ def sample(
     def look() -> None:
         got = [done.value for done in first if done.value is not None]
         failed = [str(done.error) for done in first if done.value is None]
-        progress("chains", 0, 0, first_look(got, failed, by_id, find("check", arguments["judged_by"])))
+        by = find("check", arguments["judged_by"])
+        progress("chains", 0, 0, first_look(got, failed, by_id, by, drawn=teacher.temperature > 0))
 
     def on_end(done: Done[Chain]) -> None:
         account.ended(bought=done.bought)
