@@ -52,7 +52,11 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
     if counted is None:
         console.print("teacher: recorded chains, nothing is asked")
         return
-    console.print(f"teacher: {counted.total:,} requests, {counted.bought:,} already in the ledger, {counted.left:,} to ask")
+    left = f"{counted.left:,} to ask for"
+    if counted.most is not None or counted.requests != counted.left:
+        shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
+        left += f" in {counted.requests:,} requests{shared}"
+    console.print(f"teacher: {counted.total:,} chains, {counted.bought:,} already in the ledger, {left}")
     if counted.most is None:
         return
     teacher, (read, written) = plan.study.teacher, counted.expected
@@ -62,5 +66,11 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
     if teacher.price is not None:
         likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
         console.print(f"  money: {likely}at most {amount(counted.most.money)}")
+    if not counted.known and counted.requests < counted.replies:
+        money = f", {amount(counted.alone.money)}" if teacher.price else ""
+        console.print(
+            f"  if the endpoint gives one reply to a request (it was not probed yet): {counted.replies:,} requests, at most "
+            f"{counted.alone.tokens:,} tokens{money}"
+        )
     if teacher.budget is not None:
         console.print(f"  budget: {teacher.budget.told(counted.spent)} are spent")

@@ -97,8 +97,8 @@ def summary(kind: str, says: Mapping[str, Any]) -> str:
     """One line of what a finished stage says of itself."""
     if kind == "chains":
         unasked = says.get("not asked", 0)
-        failed = f", {says['errors'] - unasked:,} asks FAILED" if says.get("errors", 0) > unasked else ""
-        failed += f", {unasked:,} NOT ASKED: the budget is spent" if unasked else ""
+        failed = f", {says['errors']:,} asks FAILED" if says.get("errors") else ""
+        failed += f", {unasked:,} NOT ASKED" if unasked else ""
         return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}{failed}"
     if kind == "problems":
         return ", ".join(f"{name.removeprefix('in ')} {n:,}" for name, n in says.items() if name.startswith("in "))

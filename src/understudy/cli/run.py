@@ -98,7 +98,7 @@ def tell_of_batches(verb: str, directory: Path) -> None:
     """What goes on though nobody waits for it."""
     from understudy.sampling.status import status
 
-    if (directory / "ledger.sqlite").is_file() and (held := status(directory).in_batches):
+    if (directory / "ledger.sqlite").is_file() and (held := sum(batch["requests"] for batch in status(directory).batches)):
         print(
             f"understudy {verb}: {held:,} requests are in batches that go on at the server; the same command takes what comes of "
             f"them, `understudy status {directory}` names them",

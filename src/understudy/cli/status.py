@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from understudy.cli import VERBS
@@ -29,7 +29,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
 def _shown(found: Status) -> dict[str, object]:
     says: dict[str, object] = {
         "sampling": f"by process {found.writer}" if found.writer else "nobody is at it",
-        "chains": f"{found.chains:,} of {found.total:,}",
+        "chains": f"{found.chains:,} of {found.total:,}{_also({'failed': found.chains_failed, 'not asked': found.chains_unasked})}",
     }
     if found.asked:
         became = {
@@ -39,13 +39,15 @@ def _shown(found: Status) -> dict[str, object]:
             "refused": found.refused,
             "lost": found.lost,
         }
-        others = "".join(f", {count:,} {name}" for name, count in became.items() if count)
-        says["requests"] = f"{found.asked:,} asked, {found.received:,} received{others}"
+        says["requests"] = f"{found.requests:,} sent"
+        says["replies"] = f"{found.asked:,} asked for, {found.received:,} received{_also(became)}"
         says["tokens"] = f"{found.read:,} read, {found.written:,} written"
         says["money"] = found.money
     for batch in found.batches:
-        says[f"batch {printable(batch['id']) or '(being made)'}"] = f"{batch['requests']:,} requests at {batch['url']}"
-    says["replies"] = found.replies
+        says[f"batch {printable(batch['id']) or '(being made)'}"] = (
+            f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
+        )
+    says["in the ledger"] = f"{found.replies:,} replies"
     if found.left is not None:
         says["rate"] = f"{found.rate:,.1f} chains a second, {_time(found.left)} left"
     for engine, addresses in found.capabilities.items():
@@ -53,6 +55,10 @@ def _shown(found: Status) -> dict[str, object]:
             named = url if len(found.capabilities) == 1 else f"{url} ({engine})"
             says[printable(named)] = {name: printable(value) for name, value in facts.items()}
     return says
+
+
+def _also(counts: Mapping[str, int]) -> str:
+    return "".join(f", {count:,} {name}" for name, count in counts.items() if count)
 
 
 def _time(seconds: float) -> str:

@@ -6,8 +6,10 @@ import json
 import time
 from collections import deque
 from types import TracebackType
+from typing import Any
 
-from understudy.sampling.budget import amount
+from understudy.engines.board import Done
+from understudy.sampling.budget import NOTHING, Spend, amount
 from understudy.sampling.ledger import Ledger
 
 RECENT = 60.0
@@ -16,39 +18,68 @@ EVERY = 0.5
 """Seconds between two writings of the file."""
 FILE = "sampling.json"
 """Beside the ledger."""
+SOME = 20
+"""Chains that are bought before it is said what all will take."""
 
 
 class Account:
-    """Counts the chains of one sampling, ``total`` of them, that end over ``store``; use it as a context."""
+    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those whose asks ``failed``
+    and those that were ``unasked``, since the budget had no room or the teacher gave nothing any more. Use it as a context."""
 
     def __init__(self, store: Ledger, total: int) -> None:
         self.store, self.total = store, total
-        self.done = self.bought = 0
-        self._before = store.spent
+        self.came = self.failed = self.unasked = self.bought = 0
+        self._before = self._now = NOTHING
+        self._each: tuple[float, float] | None = None
         self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._written = 0.0
 
-    def ended(self, *, bought: bool) -> None:
-        """One more chain has come, or failed; ``bought``: not out of the ledger alone."""
-        self.done += 1
-        self.bought += bought
+    @property
+    def done(self) -> int:
+        """Chains that were asked for and have ended."""
+        return self.came + self.failed
+
+    def begin(self) -> None:
+        """What the store has spent so far, on a probe too, is not of the chains."""
+        self._before = self._now = self.store.settled
+
+    def ended(self, done: Done[Any]) -> None:
+        """One more chain has come or failed, or was not asked for."""
+        self._look()
+        self.came += done.value is not None
+        self.unasked += done.unasked
+        self.failed += done.value is None and not done.unasked
+        self.bought += done.bought and not done.unasked
         if time.monotonic() - self._written > EVERY:
             self._write()
 
+    def _look(self) -> None:
+        """Keep what a chain took. Replies come many at once, and their chains end one by one after all of them are paid: what was
+        spent and what was bought belong together only just before the next are paid."""
+        settled = self.store.settled
+        if settled.requests < self._now.requests:  # a batch of an earlier process is gone on with: under way again
+            self._before += settled - self._now
+            self._now = settled
+        if settled != self._now:
+            if self.bought >= SOME:
+                so_far = self._now - self._before
+                self._each = so_far.tokens / self.bought, so_far.money / self.bought
+            self._now = settled
+
     def told(self) -> str:
-        """What is spent, and what all will take at the mean of what was bought now; "" where nothing was paid for."""
-        spent = self.store.settled
-        if not spent.requests:
-            return ""
-        now = spent - self._before
-        left = (self.total - self.done) / max(self.bought, 1)
+        """What is spent; once some were bought, what all will take at the mean of theirs; how many failed or were not asked for."""
+        said = [self._spent(self.store.settled)] if self.store.settled.requests else []
+        said += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
+        return ", ".join(said)
+
+    def _spent(self, spent: Spend) -> str:
+        tokens, money = self._each or (0.0, 0.0)
+        left = self.total - self.done - self.unasked
         if self.store.price is None:
-            so_far, in_all = amount(spent.tokens), amount(round(spent.tokens + left * now.tokens))
-            unit = "tokens"
+            so_far, in_all, unit = amount(spent.tokens), amount(round(spent.tokens + left * tokens)), "tokens"
         else:
-            so_far, in_all = amount(spent.money), amount(spent.money + left * now.money)
-            unit = "money"
-        return f"{so_far} {unit}, about {in_all} in all" if self.bought else f"{so_far} {unit}"
+            so_far, in_all, unit = amount(spent.money), amount(spent.money + left * money), "money"
+        return f"{so_far} {unit}, about {in_all} in all" if self._each and left else f"{so_far} {unit}"
 
     def _write(self) -> None:
         now = self._written = time.monotonic()
@@ -58,8 +89,9 @@ class Account:
         since, before = self._recent[0]
         rate = (self.done - before) / (now - since) if now > since else 0.0
         path = self.store.path.with_name(FILE)
+        told = {"chains": self.came, "failed": self.failed, "unasked": self.unasked, "total": self.total, "rate": rate}
         temporary = path.with_name(f".{FILE}.tmp")
-        temporary.write_text(json.dumps({"chains": self.done, "total": self.total, "rate": rate}), encoding="utf-8")
+        temporary.write_text(json.dumps(told), encoding="utf-8")
         temporary.replace(path)
 
     def __enter__(self) -> Account:
@@ -67,5 +99,7 @@ class Account:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None) -> None:
+        if error is None:
+            self.unasked = self.total - self.done
         if not isinstance(error, OSError):
             self._write()

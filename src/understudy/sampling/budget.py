@@ -93,14 +93,26 @@ class Budget:
 
     def holds(self, spend: Spend) -> bool:
         """Whether ``spend`` is within every cap."""
-        return all(getattr(spend, name) <= given * (1 + 1e-9) for name, given in self._caps())
+        return all(_within(getattr(spend, name), given) for name, given in self._caps())
 
     def told(self, spend: Spend) -> str:
         """What of each cap is spent, in words."""
         return ", ".join(f"{amount(getattr(spend, name))} of {amount(given)} {name}" for name, given in self._caps())
 
+    def short(self, spend: Spend, most: Spend) -> str:
+        """In words, of each cap that has no room for ``most`` besides ``spend``."""
+        return "; ".join(
+            f"{name}: it may take {amount(getattr(most, name))}, and {amount(getattr(spend, name))} of {amount(given)} are spent"
+            for name, given in self._caps()
+            if not _within(getattr(spend + most, name), given)
+        )
+
     def _caps(self) -> list[tuple[str, float]]:
         return [(name, given) for name in ("money", "tokens", "requests") if (given := getattr(self, name)) is not None]
+
+
+def _within(spent: float, cap: float) -> bool:
+    return spent <= cap * (1 + 1e-9)
 
 
 def amount(given: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import multiprocessing
 import os
 import sqlite3
 from pathlib import Path
@@ -111,17 +112,20 @@ BATCHES = MIGRATIONS.index(_batches) + 1
 
 
 def lock(path: Path) -> IO[str]:
-    """Hold the ledger ``path`` for writing, with this process's number in the file beside it. Raises BusyError where one does."""
+    """Hold the ledger ``path`` for writing, with the number of the process to interrupt and of this one in the file beside it.
+    Raises BusyError where one does."""
     file = _lock_of(path).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        holder = file.read().strip() or "?"
+        holder = (file.read().split() or ["?"])[0]
         file.close()
         raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
     file.truncate(0)
-    file.write(str(os.getpid()))
+    # Where a stage runs in a process of its own, the one to interrupt is its parent, which holds the run directory.
+    parent = multiprocessing.parent_process()
+    file.write(f"{parent.pid if parent else os.getpid()} {os.getpid()}")
     file.flush()
     return file
 
@@ -133,13 +137,13 @@ def unlock(file: IO[str] | None) -> None:
 
 
 def writer(path: Path) -> int | None:
-    """The process that writes to the ledger ``path``; None where none does."""
+    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`); None where nobody does."""
     try:
-        process = int(_lock_of(path).read_text())
-        os.kill(process, 0)
-    except (OSError, ValueError):
+        found = list(map(int, _lock_of(path).read_text().split()))
+        os.kill(found[-1], 0)
+    except (OSError, ValueError, IndexError):
         return None
-    return process
+    return found[0]
 
 
 def _lock_of(path: Path) -> Path:

@@ -24,7 +24,7 @@ import orjson
 
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
-from understudy.sampling.budget import Budget, Price, Spend, Tally, worst
+from understudy.sampling.budget import NOTHING, Budget, Price, Spend, Tally, worst
 from understudy.sampling.database import APPENDED, INTENTS, capabilities, close_intents, connect, lock, prepare, unlock, version_of
 
 GROUP = 256
@@ -97,6 +97,8 @@ class Ledger:
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
+        self.refused = NOTHING
+        """What the request may take that `reserve` had no room for last."""
         self.came: set[str] = set()
         """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
@@ -164,6 +166,7 @@ class Ledger:
         about = request.ask.about.problem if request.ask.about else None
         with self._guard:
             if self.budget is not None and not self.budget.holds(self._settled.now() + self._aside.now() + most):
+                self.refused = most
                 return False
             self._number += 1
             said = (self._number, key, engine, about, request.ask.role, request.path, request.attempt, time.time())
@@ -324,10 +327,12 @@ class Ledger:
             yield key, _reply(body)
 
     def means(self, engine: str) -> tuple[float, float] | None:
-        """Tokens (read, written) of a reply of ``engine`` to a study, on average; None where it gave none that says."""
+        """Tokens that a request of a study to ``engine`` read and that a reply wrote, on average: replies of one request share its
+        prompt. None where there is no reply that says."""
         read, written = self._reader.execute(
-            """SELECT avg(json_extract(reply, '$.prompt_tokens')), avg(json_extract(reply, '$.tokens')) FROM replies
-                WHERE engine = ? AND role <> 'probe'""",
+            """SELECT sum(read) * 1.0 / nullif(sum(requests), 0), avg(written) FROM intents
+                WHERE engine = ? AND role <> 'probe' AND outcome = 'reply'
+                AND (SELECT json_extract(reply, '$.prompt_tokens') FROM replies WHERE replies.key = intents.key) IS NOT NULL""",
             (engine,),
         ).fetchone()
         return None if read is None or written is None else (read, written)

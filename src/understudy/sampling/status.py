@@ -18,18 +18,23 @@ from understudy.sampling.database import BATCHES, INTENTS, capabilities, connect
 
 @dataclass(frozen=True)
 class Status:
-    """``writer``: the process that samples now, None where none does. ``chains`` of ``total`` have come or failed in the sampling
-    that is going on, or was the last. All else is of the whole ledger: ``replies`` it holds; requests ``asked`` of endpoints, and
-    what became of them; what they count as, tokens ``read`` and ``written`` and ``money``, with what is set aside for those in
-    flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is known), ``url`` and the
-    ``requests`` that it holds; ``in_batches`` are all of them, none of which is ``in_flight``. ``rate``: chains a second in the
-    last minute; ``left``: seconds to the end at that rate, None where nothing moves. ``capabilities``: engine -> url -> name ->
-    value, what was found of each endpoint (`engines.probe`)."""
+    """``writer``: the process to interrupt so that nobody samples, None where nobody does. ``chains`` of ``total`` have come in the
+    sampling that is going on, or was the last; the asks of ``chains_failed`` failed, and ``chains_unasked`` were not asked for,
+    since the budget had no room or the teacher gave nothing any more. All else is of the whole ledger: ``replies`` it holds;
+    ``requests`` that were sent to endpoints, each for one reply or several, those that are under way not among them; replies
+    ``asked`` of endpoints, and what became of them; what all that counts as, tokens ``read`` and ``written`` and ``money``, with
+    what is set aside for those in flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is
+    known), ``url`` and the ``requests`` that it holds for so many ``replies``; ``in_batches`` are all of these, none of which is
+    ``in_flight``. ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing
+    moves. ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.probe`)."""
 
     writer: int | None
     chains: int
+    chains_failed: int
+    chains_unasked: int
     total: int
     replies: int
+    requests: int
     asked: int
     received: int
     in_flight: int
@@ -62,21 +67,26 @@ def status(run: Path) -> Status:
             raise DataError(f"{path}: written by an earlier Understudy; the next `understudy run` brings it up to date")
         reader.execute("BEGIN")  # all figures are of one moment
         (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
-        found = reader.execute("SELECT outcome, count(*), sum(read), sum(written), total(money) FROM intents GROUP BY outcome")
+        found = reader.execute(
+            "SELECT outcome, count(*), sum(read), sum(written), total(money), sum(requests) FROM intents GROUP BY outcome"
+        )
         endpoints = capabilities(reader)
         by_outcome = {outcome: row for outcome, *row in found}
         batches = _batches(reader) if version_of(reader, path) >= BATCHES else []
     paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
     counts = {outcome: row[0] for outcome, row in by_outcome.items()}
-    in_batches = sum(batch["requests"] for batch in batches)
+    in_batches = sum(batch["replies"] for batch in batches)
     under_way = counts.get(None, 0) - in_batches
-    chains, total, rate = _progress(run / FILE)
+    came, failed, unasked, total, rate = _progress(run / FILE)
     moving = at_work is not None and rate > 0
     return Status(
         writer=at_work,
-        chains=chains,
+        chains=came,
+        chains_failed=failed,
+        chains_unasked=unasked,
         total=total,
         replies=replies,
+        requests=sum(row[4] for outcome, row in by_outcome.items() if outcome is not None),
         asked=sum(counts.values()),
         received=counts.get("reply", 0),
         in_flight=under_way if at_work else 0,
@@ -88,7 +98,7 @@ def status(run: Path) -> Status:
         written=sum(row[2] for row in paid),
         money=sum(row[3] for row in paid),
         rate=rate if at_work else 0.0,
-        left=(total - chains) / rate if moving else None,
+        left=(total - came - failed - unasked) / rate if moving else None,
         batches=batches,
         capabilities=endpoints,
     )
@@ -96,17 +106,18 @@ def status(run: Path) -> Status:
 
 def _batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
     found = reader.execute(
-        """SELECT id, url, count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
+        """SELECT id, url, count(DISTINCT line), count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
             WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
     )
-    return [{"id": batch, "url": url, "requests": requests} for batch, url, requests in found]
+    return [{"id": batch, "url": url, "requests": requests, "replies": replies} for batch, url, requests, replies in found]
 
 
-def _progress(path: Path) -> tuple[int, int, float]:
-    """(chains, total, rate) as the process that samples wrote them last; the rate of an old file is nothing."""
+def _progress(path: Path) -> tuple[int, int, int, int, float]:
+    """(came, failed, not asked, total, rate) as the process that samples wrote them last; the rate of an old file is nothing."""
     try:
         age = time.time() - path.stat().st_mtime
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return 0, 0, 0.0
-    return told["chains"], told["total"], told["rate"] if age < RECENT else 0.0
+        return 0, 0, 0, 0, 0.0
+    rate = told["rate"] if age < RECENT else 0.0
+    return told["chains"], told.get("failed", 0), told.get("unasked", 0), told["total"], rate

@@ -14,16 +14,18 @@ from understudy.core.asks import Call, Decoding, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import BudgetError
 from understudy.core.prompting import prompt_text
+from understudy.core.protocols import Engine, ManyEngine
 from understudy.core.values import Problem
 from understudy.engines.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
-from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Spend, worst
+from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.exemplars import exemplar_pool, mark_exemplars
 from understudy.studies.jobs.chains import make_teacher, sampled, teacher_flows
 from understudy.studies.options import Exemplars
 from understudy.studies.plan import Plan, Stage
+from understudy.studies.probing import remember
 from understudy.studies.schema import build
 from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -34,15 +36,22 @@ LETTERS = 258
 
 @dataclass(frozen=True)
 class TeacherRequests:
-    """Requests of the whole corpus, and how many of them the ledger has answers to. Later turns of a flow do not count.
+    """Chains of the whole corpus, how many of them the ledger has replies to, how many ``replies`` are to be asked for and in how
+    many ``requests``: equal asks share one, up to ``n``. Later turns of a flow do not count.
 
-    Of an endpoint: ``most``, what those that are left take at the most; ``prompts``, the bytes of theirs; ``means``, the tokens
-    (read, written) of the replies that the ledger has of it, on average; ``spent``, what the ledger has been charged with.
+    Of an endpoint: ``most``, what those requests take at the most, and ``alone``, what they do if each gives one reply only, which
+    is not ``known`` before the endpoint was probed; ``prompts``, the bytes of theirs; ``means``, the tokens that a request read and
+    a reply wrote by what the ledger has of it, on average; ``spent``, what the ledger has been charged with.
     """
 
     total: int
     bought: int
+    replies: int = 0
+    requests: int = 0
+    n: int = 1
+    known: bool = True
     most: Spend | None = None
+    alone: Spend = NOTHING
     prompts: int = 0
     means: tuple[float, float] | None = None
     spent: Spend = NOTHING
@@ -53,11 +62,11 @@ class TeacherRequests:
 
     @property
     def expected(self) -> tuple[float, float | None]:
-        """Tokens (read, written) of those that are left: as the ledger's replies on average; without any, `BYTES_PER_TOKEN`, and
+        """Tokens (read, written) of what is to be asked: as the ledger's replies on average; without any, `BYTES_PER_TOKEN`, and
         nobody knows how long replies will be."""
         if self.means is None:
             return self.prompts / BYTES_PER_TOKEN, None
-        return self.left * self.means[0], self.left * self.means[1]
+        return self.requests * self.means[0], self.replies * self.means[1]
 
 
 def load_problems(plan: Plan) -> list[Problem]:
@@ -86,34 +95,79 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     problems = load_problems(plan)
     train = [problem for problem in problems if problem.split == "train"]
     ledger, paid = run / "ledger.sqlite", teacher.engine == "endpoint"
+    chains = len(train) * teacher.samples
     if not ledger.is_file() and not paid:
-        return TeacherRequests(len(train) * teacher.samples, 0)
-    identity = make_teacher(teacher, plan.stages[plan.chains].arguments).identity
-    settled = Decoding(teacher.temperature, teacher.top_p)
-    total = bought = prompts = 0
-    most = Spend()
+        return TeacherRequests(chains, 0, chains, chains)
+    engine = make_teacher(teacher, plan.stages[plan.chains].arguments)
     with ExitStack() as stack:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
+        known = _remembered(engine, store)
+        n = engine.n if isinstance(engine, ManyEngine) else 1
+        counted = _Counted(teacher.price, n, engine.identity, store)
         pool = pool_of(plan, problems)
         by_id = {problem.id: problem for problem in train}
-        asked = _asked(plan, train, pool, identity, store)
+        asked = _asked(plan, train, pool, engine.identity, store)
+        settled, block = Decoding(teacher.temperature, teacher.top_p), teacher.allocation.first if teacher.allocation else None
         for path, flow in teacher_flows(by_id, asked, pool, teacher, plan.study.seed):
             ask = _first_call(flow)
-            if ask is None:
-                continue
-            total += 1
-            decoding = ask.decoding or settled
-            request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
-            if store is not None and store.get(request.key(identity)) is not None:
-                bought += 1
-            elif paid:
-                most += worst(request, teacher.price)
-                prompts += prompt_bytes(ask.prompt)
-        if store is None:
-            return TeacherRequests(total, bought, most, prompts)
-        return TeacherRequests(total, bought, most if paid else None, prompts, store.means(identity), store.spent)
+            if ask is not None:
+                decoding = ask.decoding or settled
+                request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
+                counted.add(request, path.index // block if block else 0)
+        total, bought, replies, requests = counted.total, counted.bought, len(counted.asked), counted.requests
+        if not paid:
+            return TeacherRequests(total, bought, replies, requests)
+        means, spent = (store.means(engine.identity), store.spent) if store is not None else (None, NOTHING)
+        most, alone = counted.most, counted.alone
+        return TeacherRequests(total, bought, replies, requests, n, known, most, alone, counted.prompts, means, spent)
+
+
+def _remembered(engine: Engine, store: Ledger | None) -> bool:
+    """Let an endpoint know what ``store`` does of it; whether that says how many replies a request gets."""
+    if not isinstance(engine, ManyEngine):
+        return True
+    from understudy.engines.endpoint import EndpointEngine
+
+    if store is not None and isinstance(engine, EndpointEngine):
+        remember(engine, store.capabilities(engine.identity))
+        return engine.n == 1 or all(address.takes_n for address in engine.addresses)
+    return engine.n == 1
+
+
+class _Counted:
+    """First asks, as the driver puts them into requests: those that follow one another and differ in their path only share one, up
+    to ``n``, if they are of one round of an allocation."""
+
+    def __init__(self, price: Price | None, n: int, identity: str, store: Ledger | None) -> None:
+        self.price, self.n, self.identity, self.store = price, n, identity, store
+        self.total = self.bought = self.requests = self.prompts = 0
+        self.most = self.alone = NOTHING
+        self.asked: set[str] = set()
+        self._last: tuple[Request, int] | None = None
+        self._room = 0
+
+    def add(self, request: Request, round_: int) -> None:
+        self.total += 1
+        key = request.key(self.identity)
+        if self.store is not None and self.store.get(key) is not None:
+            self.bought += 1
+            return
+        if key in self.asked:  # greedy: one reply for all paths
+            return
+        self.asked.add(key)
+        most = worst(request, self.price)
+        self.alone += most
+        last, self._last = self._last, (request, round_)
+        if self._room and last is not None and last[1] == round_ and last[0].differs_in_path(request):
+            self._room -= 1
+            self.most += Spend(0, 0, most.written, self.price.of(0, most.written) if self.price else 0.0)
+            return
+        self._room = self.n - 1
+        self.requests += 1
+        self.prompts += prompt_bytes(request.ask.prompt)
+        self.most += most
 
 
 def _asked(plan: Plan, train: list[Problem], pool: StudyPool, identity: str, store: Ledger | None) -> Mapping[str, range]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from understudy.core.protocols import AsyncEngine, Engine
 from understudy.sampling.ledger import Ledger
+
+if TYPE_CHECKING:
+    from understudy.engines.endpoint import EndpointEngine
 
 TOLD = {
     "temperature": "{url} seems to draw nothing: at temperature 1 it answered three times word for word alike, so the {paths} "
@@ -26,7 +30,7 @@ def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], 
     if not isinstance(engine, AsyncEngine):
         return {}
     from understudy.engines.endpoint import EndpointEngine
-    from understudy.engines.probe import TAKES_N, at, probe
+    from understudy.engines.probe import at, probe
 
     if not isinstance(engine, EndpointEngine):
         return {}
@@ -36,11 +40,19 @@ def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], 
         ledger.learned(engine.identity, url, facts)
         known[url] = facts
     found = {}
+    remember(engine, known)
     for address in engine.addresses:
         url = at(engine, address)
         facts = found[url] = known.get(url, {})
-        address.takes_n = TAKES_N.get(facts.get("n", ""))
         for name, says in TOLD.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 tell(says.format(url=address.url, paths=paths))
     return {url: facts for url, facts in found.items() if facts}
+
+
+def remember(engine: EndpointEngine, known: Mapping[str, Mapping[str, str]]) -> None:
+    """Let ``engine`` know which of its addresses take ``n``: ``known`` is what was found of each."""
+    from understudy.engines.probe import TAKES_N, at
+
+    for address in engine.addresses:
+        address.takes_n = TAKES_N.get(known.get(at(engine, address), {}).get("n", ""))

@@ -303,7 +303,7 @@ def _teacher(run: Run) -> dict[str, Any]:
         "problems": says["problems"],
         "outcomes": dict(outcomes.most_common()),
         "seconds": read_manifest(run.shared("chains"))["seconds"],
-        "errors": says.get("errors", 0),
+        "errors": says.get("errors", 0) + says.get("not asked", 0),
     }
 
 
@@ -353,12 +353,18 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     errors = sum(scored.errors for found in everything.values() for scored in found)
     if errors:
         yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
-    asked = read_manifest(run.shared("chains"))["says"].get("errors", 0)
-    if asked:
-        yield f"{asked} asks to the teacher failed; there is no chain for them."
+    yield from _missing(read_manifest(run.shared("chains"))["says"])
     too_long = sum(read_manifest(s)["says"]["too_long"] for arm in run.arms for r in run.students(arm).values() for s in r.values())
     if too_long:
         yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
+
+
+def _missing(says: Mapping[str, Any]) -> Iterator[str]:
+    """Chains that did not come."""
+    if failed := says.get("errors", 0):
+        yield f"{failed} asks to the teacher failed; there is no chain for them."
+    if unasked := says.get("not asked", 0):
+        yield f"{unasked} chains of the teacher were not asked for: {says['stopped']}."
 
 
 def _command(run: Run) -> str:

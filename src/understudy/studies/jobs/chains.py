@@ -22,6 +22,7 @@ from understudy.engines.together import ended
 from understudy.reports.words import printable
 from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Given, Rounds, rounds
+from understudy.sampling.budget import Budget, Spend
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cache import write_json
@@ -50,7 +51,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         sampled = sample(problems, teacher, arguments, pool=pool, ledger=directory.parents[1] / "ledger.sqlite", progress=progress)
         chains = sampled.chains
         write_json(directory / "errors.json", sampled.errors)
-        says = {"errors": len(sampled.errors) + sampled.unasked}
+        says = {"errors": len(sampled.errors)}
         if sampled.unasked:
             says |= {"not asked": sampled.unasked, "stopped": sampled.stopped}
         sampling = {name: arguments["teacher"][name] for name in SAMPLING}
@@ -100,7 +101,7 @@ def sample(
     """Ask the teacher for ``teacher.samples`` chains per problem, or as many in all, shared out as its ``allocation`` says; replies
     that the ledger has are not asked again.
 
-    Raises StudyError where the budget has no room for a single chain, EngineError where none comes.
+    Raises StudyError where the budget ends before a single chain has come, EngineError where none comes.
     """
     made = make_teacher(teacher, arguments)
     by_id = {problem.id: problem for problem in problems}
@@ -114,7 +115,7 @@ def sample(
         progress("chains", 0, 0, first_look(got, failed, by_id, by, drawn=teacher.temperature > 0))
 
     def on_end(done: Done[Chain]) -> None:
-        account.ended(bought=done.bought)
+        account.ended(done)
         progress("chains", account.done, total, account.told())
         if len(first) < teacher.first_look and not done.unasked:
             first.append(done)
@@ -126,6 +127,8 @@ def sample(
         engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
         paths = teacher.samples if teacher.temperature else 1
         endpoints = probed(engine, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
+        account.begin()
+        before = store.spent
         asked = sampled(problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end)
         for done in asked:
             if done.unasked:
@@ -136,21 +139,33 @@ def sample(
                 chains.append(dataclasses.replace(done.value, teacher=engine.identity))
         spent = store.spent
     unasked = total - len(chains) - len(errors)
-    stopped, missing = "", f"{unasked:,} of {total:,} chains are missing, the others are the corpus; to go on,"
+    stopped, missing = "", f"{total - len(chains):,} of {total:,} chains are missing, the others are the corpus; to go on,"
     if poor and teacher.budget is not None:
+        if not chains:
+            raise StudyError(_too_little(teacher.budget, before, spent, store.refused, errors))
         stopped = (
             f"the budget is spent ({teacher.budget.told(spent)}): {missing} raise teacher.budget and run the same command again"
         )
     elif unasked and chains:
         stopped = f"the teacher gives nothing any more ({errors[-1]['error']}): {missing} run the same command again"
-    if stopped and not chains:
-        raise StudyError(stopped)
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
     if first and len(first) < teacher.first_look:
         look()
     order = {problem.id: i for i, problem in enumerate(problems)}
     return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped, endpoints)
+
+
+def _too_little(budget: Budget, before: Spend, spent: Spend, refused: Spend, errors: list[dict[str, Any]]) -> str:
+    """Why no chain came: ``spent`` is what all requests took, ``before`` what those before the first chain did, ``refused`` what the
+    one that found no room may take."""
+    if spent == before and not errors:
+        return (
+            f"teacher.budget has no room for a single request, so no chain was asked for ({budget.short(spent, refused)}); "
+            "raise it and run the same command again"
+        )
+    failed = f"; the first error: {errors[0]['error']}" if errors else ""
+    return f"the budget is spent ({budget.told(spent)}) and no chain has come{failed}; raise teacher.budget, or see what is asked"
 
 
 def sampled(
