@@ -1,12 +1,20 @@
 """A study whose teacher is an endpoint: sampled through the ledger, resumed without asking twice, stopped where nothing comes."""
 
+import asyncio
 import json
 import re
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 from aiohttp import web
 from command import understudy
 from loopback import Server, completion
+
+from understudy.core.errors import BusyError
+from understudy.sampling.ledger import Ledger
 
 STUDY = """
 [study]
@@ -204,7 +212,7 @@ def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and
     with Server(answer) as server:
         study(server.url)
         dry = understudy("sample", "s.toml", "--dry-run", *sets, "--set", "teacher.budget.requests=45", cwd=tmp_path)
-        assert "90 requests, 0 already in the ledger, 90 to ask" in dry.out, dry.err
+        assert "90 chains, 0 already in the ledger, 90 to ask for in 90 requests" in dry.out, dry.err
         assert "at most 23,040 to write (max_tokens)" in dry.out
         assert re.search(r"money: at most \d+\.\d\d\n", dry.out)
         assert "budget: 0 of 45 requests are spent" in dry.out
@@ -213,9 +221,13 @@ def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and
         assert "45 of 45 requests): 50 of 90 chains are missing" in ran.err
         assert "raise teacher.budget and run the same command again" in ran.err
         told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
-        assert (told["writer"], told["chains"], told["total"], told["received"], told["in_flight"]) == (None, 90, 90, 45, 0)
+        assert (told["writer"], told["chains"], told["total"], told["received"], told["in_flight"]) == (None, 40, 90, 45, 0)
+        assert (told["chains_failed"], told["chains_unasked"], told["requests"], told["asked"]) == (0, 50, 45, 45)
+        assert "40 of 90, 50 not asked" in (shown := understudy("status", "runs/s", cwd=tmp_path).out)
         assert told["money"] == pytest.approx(45 * (3 * 1000 + 5 * 20_000) / 1e6)
-        assert "45 asked, 45 received" in (shown := understudy("status", "runs/s", cwd=tmp_path).out)
+        assert re.search(r"requests +45 sent *\n", shown)
+        assert re.search(r"replies +45 asked for, 45 received *\n", shown)
+        assert re.search(r"errors +0 *\n not asked +50 *\n", ran.out), "none of the 50 is an error besides"
         assert f"{server.url}/completions" in shown
         assert "n one, seed honoured, stop removed, temperature draws, usage given" in " ".join(shown.split())
         assert told["capabilities"][f"endpoint {server.url} completions tiny"][f"{server.url}/completions"]["n"] == "one"
@@ -225,3 +237,37 @@ def test_a_budget_ends_the_sampling_with_exit_code_3_and_is_shown_beforehand_and
         on = understudy("sample", "s.toml", *sets, cwd=tmp_path)
         assert (on.code, len(server.got)) == (0, 90), on.err
     assert understudy("status", "runs/none", cwd=tmp_path).code == 2
+
+
+def test_a_budget_without_room_for_one_request_says_what_one_takes_with_exit_code_2(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", "--set", "teacher.budget.tokens=100", cwd=tmp_path)
+        assert (ran.code, len(server.got), len(server.probes)) == (2, 0, 0), ran.out
+    assert re.search(r"no room for a single request.*tokens: it may take \d,?\d+, and 0 of 100 are spent\); raise it", ran.err), (
+        ran.err
+    )
+
+
+def test_status_and_whoever_comes_second_name_the_process_to_interrupt(tmp_path, study):
+    asked, over = threading.Event(), threading.Event()
+
+    async def slow(path, body, n):
+        asked.set()
+        await asyncio.to_thread(over.wait, 60)
+        return answer(path, body, n)
+
+    with Server(slow) as server:
+        study(server.url)
+        with subprocess.Popen([sys.executable, "-m", "understudy", "sample", "s.toml"], cwd=tmp_path) as process:
+            assert asked.wait(60)
+            told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
+            second = understudy("sample", "s.toml", cwd=tmp_path)
+            with pytest.raises(BusyError, match=rf"process {process.pid} is writing to this ledger"):
+                Ledger(tmp_path / "runs" / "s" / "ledger.sqlite")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+            over.set()
+        assert told["writer"] == process.pid
+        assert (second.code, f"process {process.pid} is running a study there" in second.err) == (2, True), second.err
+        assert json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)["writer"] is None

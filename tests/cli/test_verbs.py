@@ -66,7 +66,7 @@ def test_students_that_are_there_answer_by_beam_search_and_with_a_calculator(tin
 def test_a_dry_run_shows_plan_prompts_and_requests_and_writes_nothing(tmp_path):
     ran = understudy("demo", *SETS, "--dry-run", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "144 requests, 0 already in the ledger, 144 to ask" in ran.out
+    assert "144 chains, 0 already in the ledger, 144 to ask for\n" in ran.out
     assert "first prompt: student (scotd)" in ran.out
     assert "first prompt: teacher (scotd)" in ran.out
     assert not list(tmp_path.iterdir())
@@ -74,7 +74,7 @@ def test_a_dry_run_shows_plan_prompts_and_requests_and_writes_nothing(tmp_path):
 
 def test_a_dry_run_beside_a_finished_run_finds_everything_there(tiny):
     ran = understudy("demo", *SETS, "--dry-run", cwd=tiny)
-    assert "144 requests, 144 already in the ledger, 0 to ask" in ran.out
+    assert "144 chains, 144 already in the ledger, 0 to ask for\n" in ran.out
     assert re.search(r"^0 of \d+ stages to do", ran.out, re.M)
 
 

@@ -176,7 +176,7 @@ def sample_twice(url, model, tmp_path, api):
     ran = understudy("sample", "s.toml", cwd=tmp_path)
     assert (ran.code, "8 chains for 4 problems" in ran.out) == (0, True), ran.out + ran.err
     dry = understudy("sample", "s.toml", "--dry-run", "--set", "teacher.samples=3", cwd=tmp_path)
-    assert "12 requests, 8 already in the ledger, 4 to ask" in dry.out, dry.out
+    assert "12 chains, 8 already in the ledger, 4 to ask for" in dry.out, dry.out
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])

@@ -128,7 +128,9 @@ def test_asks_that_failed_are_asked_again_and_no_others(lab):
 def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
     asked, says = lab.sample("teacher.budget.requests=22")
     assert len(lab.server.probes) == 5
-    assert (asked, says["chains"], says["not asked"], says["errors"]) == (17, 17, 23, 23)
+    assert (asked, says["chains"], says["not asked"], says["errors"]) == (17, 17, 23, 0)
+    plan = lab.plan()
+    assert not plan.stages[plan.chains].done(lab.where / "run"), "a stage with chains that were not asked for is not final"
     assert says["stopped"].startswith("the budget is spent (22 of 22 requests): 23 of 40 chains are missing")
     assert lab.sample("teacher.budget.requests=22")[0] == 0
     asked, says = lab.sample("teacher.budget.requests=45")
@@ -138,8 +140,22 @@ def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
 
 
 def test_a_budget_without_room_for_one_chain_says_so(lab):
-    with pytest.raises(StudyError, match=r"the budget is spent \(0 of 5 tokens\): 40 of 40"):
+    with pytest.raises(
+        StudyError, match=r"no room for a single request, so no chain was asked for \(tokens: it may take 373, and 0 "
+    ):
         lab.sample("teacher.budget.tokens=5")
+    with pytest.raises(StudyError, match=r"tokens: it may take 373, and 40 of 412 are spent"):
+        lab.sample("teacher.budget.tokens=412")
+    assert not lab.server.got
+    assert lab.sample("teacher.budget.tokens=413")[0] >= 1, "it says what it takes to go on"
+
+
+def test_a_budget_that_ends_before_a_chain_came_says_what_the_asks_came_to(lab):
+    lab.server.script = lambda *_: web.json_response({"choices": [{"finish_reason": "stop"}]})
+    with pytest.raises(
+        StudyError, match=r"the budget is spent \(7 of 7 requests\) and no chain has come; the first error: .*choice"
+    ):
+        lab.sample("teacher.budget.requests=7")
 
 
 def test_money_needs_a_price(lab):
@@ -149,14 +165,15 @@ def test_money_needs_a_price(lab):
 
 def test_what_is_left_is_estimated_before_it_is_asked(lab):
     run, price = lab.where / "run", "teacher.price={input=1.0,output=2.0}"
-    before = teacher_requests(lab.plan(price), run)
-    assert (before.total, before.bought, before.means) == (40, 0, None)
+    before = teacher_requests(lab.plan(price, "teacher.n=1"), run)
+    assert (before.total, before.bought, before.requests, before.means) == (40, 0, 40, None)
+    assert (before.most, before.known) == (before.alone, True)
     assert before.most.written == 40 * 256
     assert before.most.read > before.prompts > 4 * before.expected[0] - 1
     lab.sample(price)
     assert lab.server.got[0][1]["max_tokens"] == 256
     after = teacher_requests(lab.plan(price, "teacher.samples=12"), run)
-    assert (after.total, after.left, after.expected) == (48, 8, (8 * 3, 8 * 5))
+    assert (after.total, after.left, after.requests, after.expected) == (48, 8, 8, (8 * 3, 8 * 5)), "the probe found that n is not"
     assert after.spent.money == pytest.approx((40 + len(lab.server.probes)) * (3 * 1 + 5 * 2) / 1e6)
     assert sum(len(body["prompt"]) for _, body in lab.server.got) == before.prompts
 
@@ -216,7 +233,7 @@ def test_an_endpoint_that_dies_between_rounds_leaves_a_corpus_and_the_rest_for_l
     divided.questions("q", 0, 24)
     divided.server.script = lambda *a: scattered(*a) if a[2] <= 96 else web.Response(status=500)
     _, says = divided.sample(*ALLOCATED)
-    assert (says["chains"], says["errors"], says["not asked"]) == (96, 144, 144 - HOPELESS)
+    assert (says["chains"], says["errors"], says["not asked"]) == (96, HOPELESS, 144 - HOPELESS)
     assert says["stopped"].startswith("the teacher gives nothing any more (")
     divided.server.script = scattered
     asked, says = divided.sample(*ALLOCATED)
@@ -274,3 +291,47 @@ def test_several_chains_are_asked_for_in_one_request_only_where_the_probe_found_
         assert all(("n" in body) == (n == "honoured") for _, body in server.got)
         assert lab.sample("teacher.n=8", "teacher.samples=11")[0] == 4
         assert len(server.probes) == 5 + (n == "refused")
+
+
+@pytest.mark.parametrize(("n", "shared"), [("honoured", 4 * 2), ("one", 40)])
+def test_a_dry_run_counts_the_requests_that_would_be_sent(tmp_path, n, shared):
+    program = Program(n=n)
+    with Server(program.answer, probed=program.answer) as server:
+        lab = Lab(tmp_path, server)
+        run, sets = tmp_path / "run", ("teacher.n=8", "teacher.price={input=1.0,output=2.0}")
+        before = teacher_requests(lab.plan(*sets), run)
+        assert (before.replies, before.requests, before.known) == (40, 8, False)
+        assert (before.most.written, before.most.requests) == (40 * 256, 8)
+        assert (before.alone.requests, before.alone.read) == (40, 5 * before.most.read), "read once for each request"
+        assert before.most.money == pytest.approx((before.most.read + 2 * before.most.written) / 1e6)
+        assert lab.sample(*sets, "teacher.samples=1")[0] == 4
+        probed = teacher_requests(lab.plan(*sets), run)
+        assert (probed.bought, probed.replies, probed.requests) == (4, 36, 4 * 2 if shared == 8 else 36)
+        assert probed.known
+        assert lab.sample(*sets)[0] == probed.requests
+        greedy = teacher_requests(lab.plan(*sets, "teacher.temperature=0.0"), run)
+        assert (greedy.total, greedy.bought, greedy.replies, greedy.requests) == (40, 0, 4, 4), "one reply for all paths"
+        assert lab.sample(*sets, "teacher.temperature=0.0")[0] == 4
+
+
+def test_a_dry_run_shares_nothing_between_prompts_that_differ_and_only_within_a_round_of_an_allocation(tmp_path):
+    program = Program()
+    with Server(program.answer, probed=program.answer) as server:
+        lab, run = Lab(tmp_path, server), tmp_path / "run"
+        assert teacher_requests(lab.plan("teacher.n=8", *ALLOCATED), run).requests == 4 * 3, "blocks of four, ten of each"
+        rows = [json.dumps({"question": f"{i} + 7?", "answer": i + 7, "rationale": "Both."}) + "\n" for i in range(6)]
+        (tmp_path / "shown.jsonl").write_text("".join(rows))
+        counted = teacher_requests(lab.plan("teacher.n=8"), run)
+        assert 35 <= counted.requests == lab.sample("teacher.n=8")[0]
+
+
+def test_what_replies_that_share_a_request_took_is_known_though_none_says_its_own_tokens(lab):
+    def two(_path, body, _n):
+        choices = [{"index": i, "text": " So the answer is: 2"} for i in range(body.get("n", 1))]
+        return completion("") | {"choices": choices}
+
+    lab.server.script, lab.server.probed = two, Program().answer
+    assert lab.sample("teacher.n=10")[0] == 4
+    after = teacher_requests(lab.plan("teacher.n=10", "teacher.samples=20"), lab.where / "run")
+    assert after.means == (3, 5 / 10), "a request reads its prompt once, and its replies write together"
+    assert (after.replies, after.requests, after.expected) == (40, 4, (4 * 3, 4 * 5))

@@ -23,14 +23,15 @@ SOME = 20
 
 
 class Account:
-    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those whose asks ``failed``
-    and those that were ``unasked``, since the budget had no room or the teacher gave nothing any more. Use it as a context."""
+    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those whose asks
+    ``failed``, and those that were ``unasked``, since the budget had no room or the teacher gave nothing any more. Use it as a
+    context."""
 
     def __init__(self, store: Ledger, total: int) -> None:
         self.store, self.total = store, total
         self.came = self.failed = self.unasked = self.bought = 0
         self._before = self._now = NOTHING
-        self._each: tuple[float, float] | None = None
+        self._in_all: tuple[float, float] | None = None
         self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._written = 0.0
 
@@ -38,6 +39,10 @@ class Account:
     def done(self) -> int:
         """Chains that were asked for and have ended."""
         return self.came + self.failed
+
+    @property
+    def _left(self) -> int:
+        return self.total - self.done - self.unasked
 
     def begin(self) -> None:
         """What the store has spent so far, on a probe too, is not of the chains."""
@@ -54,16 +59,16 @@ class Account:
             self._write()
 
     def _look(self) -> None:
-        """Keep what a chain took. Replies come many at once, and their chains end one by one after all of them are paid: what was
-        spent and what was bought belong together only just before the next are paid."""
+        """Estimate what all will take. Replies come many at once, and their chains end one by one after all of them are paid: what
+        was spent and what was bought belong together only just before the next are paid."""
         settled = self.store.settled
         if settled.requests < self._now.requests:  # a batch of an earlier process is gone on with: under way again
             self._before += settled - self._now
             self._now = settled
         if settled != self._now:
             if self.bought >= SOME:
-                so_far = self._now - self._before
-                self._each = so_far.tokens / self.bought, so_far.money / self.bought
+                so_far, more = self._now - self._before, self._left / self.bought
+                self._in_all = self._now.tokens + more * so_far.tokens, self._now.money + more * so_far.money
             self._now = settled
 
     def told(self) -> str:
@@ -73,13 +78,12 @@ class Account:
         return ", ".join(said)
 
     def _spent(self, spent: Spend) -> str:
-        tokens, money = self._each or (0.0, 0.0)
-        left = self.total - self.done - self.unasked
+        tokens, money = self._in_all or (0.0, 0.0)
         if self.store.price is None:
-            so_far, in_all, unit = amount(spent.tokens), amount(round(spent.tokens + left * tokens)), "tokens"
+            so_far, in_all, unit = amount(spent.tokens), amount(round(tokens)), "tokens"
         else:
-            so_far, in_all, unit = amount(spent.money), amount(spent.money + left * money), "money"
-        return f"{so_far} {unit}, about {in_all} in all" if self._each and left else f"{so_far} {unit}"
+            so_far, in_all, unit = amount(spent.money), amount(money), "money"
+        return f"{so_far} {unit}, about {in_all} in all" if self._in_all and self._left else f"{so_far} {unit}"
 
     def _write(self) -> None:
         now = self._written = time.monotonic()

@@ -157,8 +157,8 @@ def sample(
 
 
 def _too_little(budget: Budget, before: Spend, spent: Spend, refused: Spend, errors: list[dict[str, Any]]) -> str:
-    """Why no chain came: ``spent`` is what all requests took, ``before`` what those before the first chain did, ``refused`` what the
-    one that found no room may take."""
+    """Why no chain came: ``spent`` is what all requests took, ``before`` what those before the first chain did, ``refused`` what
+    the one that found no room may take."""
     if spent == before and not errors:
         return (
             f"teacher.budget has no room for a single request, so no chain was asked for ({budget.short(spent, refused)}); "
