@@ -260,14 +260,16 @@ def test_status_and_whoever_comes_second_name_the_process_to_interrupt(tmp_path,
     with Server(slow) as server:
         study(server.url)
         with subprocess.Popen([sys.executable, "-m", "understudy", "sample", "s.toml"], cwd=tmp_path) as process:
-            assert asked.wait(60)
-            told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
-            second = understudy("sample", "s.toml", cwd=tmp_path)
-            with pytest.raises(BusyError, match=rf"process {process.pid} is writing to this ledger"):
-                Ledger(tmp_path / "runs" / "s" / "ledger.sqlite")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
-            over.set()
+            try:
+                assert asked.wait(60)
+                told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
+                second = understudy("sample", "s.toml", cwd=tmp_path)
+                with pytest.raises(BusyError, match=rf"process {process.pid} is writing to this ledger"):
+                    Ledger(tmp_path / "runs" / "s" / "ledger.sqlite")
+            finally:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 130
+                over.set()
         assert told["writer"] == process.pid
         assert (second.code, f"process {process.pid} is running a study there" in second.err) == (2, True), second.err
         assert json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)["writer"] is None

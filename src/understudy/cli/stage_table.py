@@ -16,14 +16,14 @@ from understudy.studies.plan import Kind, Plan
 
 
 def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
-    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors, or was not asked for whole."""
+    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
     errors = 0
     for stage in plan.until(kind):
         if stage.kind != kind:
             continue
         where = stage.directory(run)
         says = read_manifest(where)["says"]
-        errors += int(says.get("errors", 0)) + int(says.get("not asked", 0))
+        errors += int(says.get("errors", 0))
         show_table(f"{kind}: {stage.label}", {**says, "in": str(where)}, console)
     return WITH_ERRORS if errors else DONE
 
