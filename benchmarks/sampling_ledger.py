@@ -25,6 +25,7 @@ from understudy.core.asks import Call, Decoding, Flow, Reply, Request
 from understudy.core.asks import Path as SamplePath
 from understudy.engines.drive import adrive
 from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.together import ended
 from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
 
@@ -124,25 +125,21 @@ def million(url: str, place: Path) -> None:
             left.unlink()
         build(making, engine)
         making.rename(ledger)
-    n = PROBLEMS * PATHS
     tell("ledger", "size", None, ledger.stat().st_size / 1e9, "GB")
     texts = list(map(prompt, range(PROBLEMS)))
     began = time.monotonic()
     with Ledger(ledger) as store:
         opened = time.monotonic()
 
-        async def again() -> int:
-            came = 0
-            async for done in adrive(flows(texts, PATHS), {"teacher": engine}, store=store, decoding={"teacher": DECODING}):
-                assert done.value is not None and not done.bought, "it was asked again"
-                came += 1
-            return came
-
-        assert asyncio.run(again()) == n
-        ended = time.monotonic()
+        made, n = {"teacher": engine}, 0
+        for done in ended(flows(texts, PATHS), made, store=store, decoding={"teacher": DECODING}, seed=0, on_end=lambda _: None):
+            assert done.value is not None and not done.bought, "it was asked again"
+            n += 1
+        assert n == PROBLEMS * PATHS
+        finished = time.monotonic()
     tell("ledger", "opened", None, opened - began, "s")
-    tell("ledger", "planned", None, ended - opened, "s")
-    tell("ledger", "opened and planned", None, ended - began, "s")
+    tell("ledger", "planned", None, finished - opened, "s")
+    tell("ledger", "opened and planned", None, finished - began, "s")
     tell("ledger", "memory", None, resident(), "MB")
 
 

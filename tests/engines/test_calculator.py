@@ -87,7 +87,8 @@ def teach(kind, directory):
 
 
 def slow(directory, prompt, *, most=80):
-    """Text, and how many tokens the model said itself: greedily, one whole forward pass per token, without a cache."""
+    """Text, and how many tokens the model said itself: greedily, one whole forward pass per token, without a cache. None where it
+    does not know how the tokenizer, which is trained anew each time, writes a value."""
     model, tokenizer = plain(directory)
     seq2seq = model.config.is_encoder_decoder
     source, ids, said = encode_source(tokenizer, prompt, seq2seq=seq2seq), [], 0
@@ -114,9 +115,12 @@ def slow(directory, prompt, *, most=80):
             if not whole or text(ids).startswith(whole):
                 continue
             added = again(tokenizer, text, ids, whole, mark[0])
-            if added is None and (instead := again(tokenizer, text, before, whole, mark[0])) is not None:
-                ids, added, said = before, instead, said - 1
-            ids = ids + (added or [])  # a value that the tokenizer cannot write is left to the model
+            if added is None:
+                added, said = again(tokenizer, text, before, whole, mark[0]), said - 1
+                ids = before
+            if added is None:
+                return None
+            ids = ids + added
             break
     return text(ids[:most]), said
 
@@ -137,8 +141,9 @@ def again(tokenizer, text, ids, whole, mark):
 def test_values_come_into_the_text_as_a_slow_decoding_puts_them_there(taught, kind):
     directory = taught(kind)
     replies = serve(TransformersEngine(directory, batch_size=4), [call(p, decoding=CALCULATOR, max_tokens=80) for p in PROMPTS])
-    for prompt, reply in zip(PROMPTS, replies, strict=True):
-        text, said = slow(directory, prompt)
+    known = [(reply, *said) for prompt, reply in zip(PROMPTS, replies, strict=True) if (said := slow(directory, prompt))]
+    assert len(known) > len(PROMPTS) / 2
+    for reply, text, said in known:
         assert reply.text == text
         assert reply.tokens == len(reply.logprobs) == said
     assert "48/2 = <<48/2=24>>" in replies[0].text

@@ -196,7 +196,8 @@ class Request:
     """An ask with everything that decides its reply: what drivers hand to engines and stores.
 
     ``path`` and ``attempt`` tell apart the replies to equal asks. ``decoding`` is settled. Engines answer with one `Reply`.
-    ``known``: what was found out of all but the path, once for all requests that differ in nothing else (`on`).
+    ``known``: what was found out of all but the path, once for all requests that differ in nothing else (`on`): the canonical JSON
+    under "", the key's beginning under the identity of its engine.
     """
 
     ask: Call | Score
@@ -216,9 +217,9 @@ class Request:
     @property
     def canonical(self) -> str:
         """Canonical JSON of the request, without role, lineage, seed, n and whatever else does not decide the reply."""
-        found: str | None = self.known.get("canonical")
+        found: str | None = self.known.get("")
         if found is None:
-            found = self.known["canonical"] = _CANONICAL.encode(self._body())
+            found = self.known[""] = _CANONICAL.encode(self._body())
         return found
 
     def _body(self) -> dict[str, Any]:
@@ -242,13 +243,13 @@ class Request:
 
     def key(self, identity: str) -> str:
         """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3)."""
-        begun = self.known.get(f"key {identity}")
+        begun = self.known.get(identity)
         if begun is None:
             text = "\x1f".join([identity, self.canonical, ""])
-            begun = self.known[f"key {identity}"] = hashlib.blake2b(text.encode(), digest_size=16)
-        whole = begun.copy()
+            begun = self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
+        whole: hashlib.blake2b = begun.copy()
         whole.update(f"{self.path}\x1f{self.attempt}".encode())
-        return str(whole.hexdigest())
+        return whole.hexdigest()
 
     def noise(self, seed: int) -> int:
         """64 bits from which a local engine draws this row's noise, position by position.

@@ -370,6 +370,10 @@ class Ledger:
         self.close()
 
 
+_EMPTY = vars(Reply(""))
+"""What an old row does not say."""
+
+
 def spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, int, float]:
     """What all requests of a ledger count as; those that had no price are counted at ``price``."""
     per = price or Price(0, 0)
@@ -384,4 +388,6 @@ def spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, in
 def _reply(body: str) -> Reply:
     fields = orjson.loads(body)
     fields["logprobs"] = tuple(fields["logprobs"])
-    return Reply(**fields)
+    reply = object.__new__(Reply)  # a frozen dataclass sets each field by a call: of a million replies, seconds
+    reply.__dict__.update(_EMPTY, **fields)
+    return reply
