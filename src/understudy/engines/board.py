@@ -38,7 +38,7 @@ def fold_of(problem: str, folds: int) -> int:
     return int(digest(["fold", problem]), 16) % folds
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Live(Generic[T]):
     """A flow under way and what it waits for: ``replies`` by place, ``missing`` of them not there yet."""
 

@@ -132,11 +132,13 @@ class Ledger:
 
     def get(self, key: str) -> Reply | None:
         """The reply under ``key``, None where there is none."""
-        with self._guard:
-            for group in (self._committing, self._group):
-                if key in group.replies:
-                    return group.replies[key]
-            body = self._ahead.pop(key, None) or self._found(key)
+        body = self._ahead.pop(key, None)
+        if body is None:
+            with self._guard:
+                for group in (self._committing, self._group):
+                    if key in group.replies:
+                        return group.replies[key]
+                body = self._found(key)
         return None if body is None else _reply(body)
 
     def _found(self, key: str) -> str | None:
