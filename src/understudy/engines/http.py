@@ -1,6 +1,6 @@
 """An HTTP/1.1 client for many small requests to few servers: connections that stay open, one request on each at a time.
 
-A general client spends several times on each request what sampling spends on it in all (docs/sampling-speed.md). This one follows
+A general client spends more on each request than sampling may in all; docs/design.md has what was measured. This one follows
 no redirection, keeps no cookies, asks for no compression, and knows no proxy. httptools reads what comes (llhttp, the parser of
 Node.js).
 """

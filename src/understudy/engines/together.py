@@ -78,7 +78,7 @@ async def _some(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
     """Thousands of flows wait at once, and the collector would look through them every 700 new objects: a seventh of the work of
-    sampling (docs/sampling-speed.md)."""
+    sampling (docs/design.md)."""
     before = gc.get_threshold()
     gc.set_threshold(20_000, 20, 20)
     try:
