@@ -93,7 +93,8 @@ class Client:
             timer.cancel()
             if connection.answer is answer:  # nobody waits for it any more
                 connection.fail(BrokenError("given up"))
-        return replace(found, body=hidden(found.body, self.secret))
+        body = hidden(found.body, self.secret)
+        return found if body is found.body else replace(found, body=body)
 
     async def _connect(self, place: _Place) -> _Connection:
         at = place.parts
