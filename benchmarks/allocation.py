@@ -25,7 +25,7 @@ from understudy.checks.answer import check, outcome
 from understudy.core.answers import normalise
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.core.vote import vote
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 from understudy.evaluation.statistics import estimate
 from understudy.sampling.allocation import Allocation, Given, rounds
 

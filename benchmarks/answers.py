@@ -3,7 +3,7 @@
     python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown]
     python benchmarks/answers.py --strict --set gsm8k-fewshot      # what a reader of "The answer is" alone would see, by teacher
 
-For each chain with a recorded label: its answer is settled as an import does (`corpus.importing.settle`), the verdict is
+For each chain with a recorded label: its answer is settled as an import does (`corpus.import_.settle`), the verdict is
 ``compare(answer, gold)``, and it agrees when "correct" is what the label says. ``from text``: the same for the chains whose
 text states an answer outright, by the text alone; the rest of the verdicts follow the recorded answer, where there is one.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from understudy.core.answers import compare, extract, normalise
 from understudy.core.values import AnswerKind, Outcome, Problem
-from understudy.corpus.importing import STATED, settle
+from understudy.corpus.import_ import STATED, settle
 
 DATA = Path(os.environ.get("UNDERSTUDY_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Row = dict[str, Any]

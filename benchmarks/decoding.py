@@ -20,9 +20,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 
 from understudy.core.asks import Decoding
-from understudy.core.prompting import END, asking
+from understudy.core.prompt_format import END, asking
 from understudy.core.tokens import encode_source
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
 from understudy.tasks.worlds.diary import Diary

@@ -23,10 +23,10 @@ from answers import DATA, sets
 
 from understudy.core.asks import Call, Reply
 from understudy.core.asks import Path as SamplePath
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Choosy, Method, Parted
 from understudy.core.values import Chain, Example, Problem, Solution
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 from understudy.methods.answer_first import AnswerFirst
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.reasoning_teacher import ReasoningTeacher
@@ -156,7 +156,7 @@ def jobs(data: Path, only: str, most: int | None, style: str) -> Iterator[Job]:
 def run(job: Job) -> tuple[str, dict[str, Tally]]:
     """What became of the chains of one file, evenly taken from it."""
     name, path, problems, most, style = job
-    methods = {name: replace(method, format=Format(style)) for name, method in METHODS.items()}
+    methods = {name: replace(method, format=PromptFormat(style)) for name, method in METHODS.items()}
     with TemporaryDirectory() as folder:
         part = path if most is None else sample(path, most, Path(folder))
         chains, _ = import_chains([part], problems=problems, fields={}, prefer="text")

@@ -23,9 +23,9 @@ from workload import MAX_TOKENS, TEMPERATURE, Spec, hashed, prompt
 
 from understudy.core.asks import Call, Decoding, Flow, Reply, Request
 from understudy.core.asks import Path as SamplePath
-from understudy.engines.drive import adrive
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.drive import adrive
+from understudy.flows.run import ended
 from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
 

@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import METHODS, TASKS, find
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
@@ -60,7 +60,7 @@ TABLES = {
     "decode": Decode,
     "roles": Role,
     **{name: find("method", name) for name in sorted(METHODS)},
-    "format": Format,
+    "format": PromptFormat,
 }
 BEFORE = {"files": TASK, min(METHODS): OPTIONS}
 INTRO = {Study: "The study as a whole."}

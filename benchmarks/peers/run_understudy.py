@@ -15,8 +15,8 @@ from workload import MAX_TOKENS, TEMPERATURE, Spec, main
 from understudy.core.asks import Call, Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.values import Problem
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 from understudy.sampling.ledger import Ledger
 
 
@@ -50,8 +50,8 @@ def requests(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 def chains(spec: Spec, prompts: list[str]) -> list[str]:
+    from understudy.pipeline.stages.chains import sample
     from understudy.sampling.pool import StudyPool
-    from understudy.studies.jobs.chains import sample
     from understudy.studies.options import Teacher
 
     problems = [Problem(id=str(i), question=prompt, kind="number", answer="42", split="train") for i, prompt in enumerate(prompts)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -23,7 +23,7 @@ class Retry:
     tries: int = 3
     temperature: float = 0.7
     max_tokens: int = 64
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
 
     name: ClassVar[str] = "retry"
     paper: ClassVar[str] = ""

@@ -15,22 +15,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from understudy.studies.exporting import export_corpus
-    from understudy.studies.importing import import_corpus
-    from understudy.studies.reporting import open_run
-    from understudy.studies.run import run_study
-    from understudy.studies.serving import ask_student
+    from understudy.pipeline.run import run_study
+    from understudy.pipeline.student import ask_student
+    from understudy.runs.export import export_corpus
+    from understudy.runs.import_ import import_corpus
+    from understudy.runs.report import open_run
     from understudy.studies.study import load_study
 
 __all__ = ["ask_student", "export_corpus", "import_corpus", "load_study", "open_run", "run_study"]
 
 _WHERE = {
-    "ask_student": "understudy.studies.serving",
-    "export_corpus": "understudy.studies.exporting",
-    "import_corpus": "understudy.studies.importing",
+    "ask_student": "understudy.pipeline.student",
+    "export_corpus": "understudy.runs.export",
+    "import_corpus": "understudy.runs.import_",
     "load_study": "understudy.studies.study",
-    "open_run": "understudy.studies.reporting",
-    "run_study": "understudy.studies.run",
+    "open_run": "understudy.runs.report",
+    "run_study": "understudy.pipeline.run",
 }
 
 

@@ -23,7 +23,7 @@ from loopback import Server, completion
 
 from understudy.cli import main
 from understudy.core.errors import UserError
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 from understudy.studies.guess import guess
 from understudy.studies.study import load_study
 from understudy.tasks.files import Files

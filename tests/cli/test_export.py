@@ -13,7 +13,7 @@ from understudy.core.errors import StudyError
 from understudy.core.values import Chain
 from understudy.corpus.card import read_card
 from understudy.corpus.store import read_rows
-from understudy.studies.plan import make_plan
+from understudy.pipeline.plan import make_plan
 from understudy.studies.study import load_study
 
 QUESTION = {"id": "p", "question": "What is 2 + 3?", "answer": "5"}

@@ -11,9 +11,9 @@ from understudy.core import registry
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Verdict
 from understudy.corpus.store import read_rows
-from understudy.studies.plan import make_plan
-from understudy.studies.reporting import open_run
-from understudy.studies.serving import ask_student
+from understudy.pipeline.plan import make_plan
+from understudy.pipeline.student import ask_student
+from understudy.runs.report import open_run
 from understudy.studies.study import load_study
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "game24"

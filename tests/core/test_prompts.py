@@ -7,7 +7,7 @@ import pytest
 from understudy.core.answers import extract
 from understudy.core.answers.equations import equations
 from understudy.core.errors import StudyError
-from understudy.core.prompting import question_text
+from understudy.core.prompt_format import question_text
 from understudy.core.prompts import SUBJECTS, fill, load_prompts, subject_of
 from understudy.core.subquestions import answers_for, questions_for, read, useful
 from understudy.core.values import Problem

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Problem
 from understudy.corpus.card import CorpusCard, beside, card_of, inherited, named, read_card, write_card
-from understudy.corpus.exporting import export_chains
+from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import read_rows, write_rows

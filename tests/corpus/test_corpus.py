@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem, Solution, Step, Verdict
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_rows, write_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

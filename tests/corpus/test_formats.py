@@ -11,9 +11,9 @@ from understudy.core.asks import Message
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Example, Problem, Segment, Step
 from understudy.corpus.card import CorpusCard
-from understudy.corpus.exporting import export_chains, export_examples
+from understudy.corpus.export import export_chains, export_examples
 from understudy.corpus.formats import FORMATS, NAMES
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 
 PROBLEMS = {
     p.id: p

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from understudy.corpus.card import CorpusCard
-from understudy.corpus.exporting import export_chains
+from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
-from understudy.corpus.importing import import_chains
+from understudy.corpus.import_ import import_chains
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 

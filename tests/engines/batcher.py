@@ -4,9 +4,9 @@ import sys
 from pathlib import Path as FilePath
 
 from understudy.core.asks import Call, Path
-from understudy.engines.batches import BatchEngine
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.batch.engine import BatchEngine
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 from understudy.sampling.budget import Budget, Price
 from understudy.sampling.jobs import LedgerJobs
 from understudy.sampling.ledger import Ledger

@@ -5,8 +5,8 @@ import time
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Path, Reply
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 
 
 class Slow:

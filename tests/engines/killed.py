@@ -8,8 +8,8 @@ from pathlib import Path as FilePath
 from toy import PLANNER, SOLVER, TOOLS, plan_reply, solve_reply, toy
 
 from understudy.core.asks import Path
-from understudy.engines.drive import adrive, drive
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.drive import adrive, drive
 from understudy.sampling.ledger import Ledger
 
 

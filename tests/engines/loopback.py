@@ -6,7 +6,7 @@ import threading
 
 from aiohttp import web
 
-from understudy.engines.probe import PROMPT
+from understudy.engines.remote.probe import PROMPT
 
 USAGE = {"usage": {"prompt_tokens": 3, "completion_tokens": 5}}
 

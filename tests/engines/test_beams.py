@@ -11,7 +11,7 @@ from test_local import PROMPTS, Queue, call, plain, serve
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.errors import EngineError
 from understudy.core.tokens import encode_source
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
 
 BEAMS = Decoding(beams=4)
 

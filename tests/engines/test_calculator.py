@@ -20,7 +20,7 @@ from understudy.core.answers.arithmetic import plain as written
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.tokens import encode_source, encode_text
 from understudy.engines.calculator import corrected, filled
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
 from understudy.training.words import train_words
 
 CALCULATOR = Decoding(calculator=True)

@@ -12,7 +12,7 @@ from checkpoints import make
 from hub import serving
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.checkpoint import DECIDES, find_checkpoint, identity, look_at, tensors
+from understudy.engines.local.checkpoint import DECIDES, find_checkpoint, identity, look_at, tensors
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -77,7 +77,8 @@ def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, s
 
 
 def test_looking_imports_no_model_library(good):
-    code = f"import sys; from understudy.engines.checkpoint import look_at; from pathlib import Path; look_at(Path({str(good)!r}))"
+    code = "import sys; from pathlib import Path; from understudy.engines.local.checkpoint import look_at; "
+    code += f"look_at(Path({str(good)!r}))"
     code += "; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(SOURCE)})
 
@@ -123,7 +124,7 @@ def test_a_model_is_fetched_once_and_never_its_pickles_or_code(good, tmp_path):
     shutil.copytree(good, tmp_path / "model")
     for name in ("pytorch_model.bin", "modeling_x.py", "training_args.bin"):
         (tmp_path / "model" / name).write_text("never")
-    code = "from understudy.engines.checkpoint import find_checkpoint, look_at; from pathlib import Path"
+    code = "from understudy.engines.local.checkpoint import find_checkpoint, look_at; from pathlib import Path"
     code += "; d = find_checkpoint('acme/tiny', Path()); look_at(d); print(*sorted(p.name for p in d.iterdir()))"
     with serving("acme/tiny", tmp_path / "model") as (address, asked):
         environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "hub"), "PYTHONPATH": str(SOURCE)}

@@ -11,10 +11,10 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Path
 from understudy.core.errors import EngineError
-from understudy.engines.board import Done
-from understudy.engines.choices import read
-from understudy.engines.drive import adrive
-from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.remote.choices import read
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.board import Done
+from understudy.flows.drive import adrive
 from understudy.sampling.budget import Budget, Price, Spend
 from understudy.sampling.ledger import Ledger
 

@@ -9,7 +9,7 @@ from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
 from understudy.core.errors import EngineError, StudyError
-from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.remote.endpoint import EndpointEngine
 
 
 def ask(server, request, **options):

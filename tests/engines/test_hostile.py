@@ -7,8 +7,8 @@ import pytest
 from hostile import FAULTS, REFUSALS, Hostile, text_of
 
 from understudy.core.asks import Call, Decoding, Path
-from understudy.engines.drive import adrive
-from understudy.engines.endpoint import EndpointEngine
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.drive import adrive
 from understudy.sampling.ledger import Ledger
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from understudy.engines.http import BrokenError, Client, ConnectError, TooLargeError
+from understudy.engines.remote.http import BrokenError, Client, ConnectError, TooLargeError
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Said: A\r\n\r\nhi"
 

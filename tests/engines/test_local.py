@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
-from understudy.engines.forward import Network
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
+from understudy.engines.local.forward import Network
 
 PROMPTS = [
     "Q: How many coins has Ana?\nA:",

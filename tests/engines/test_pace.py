@@ -16,8 +16,8 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Request
 from understudy.core.errors import AccountError, StudyError
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.pace import DEAD, REST, START, Address, Pace, choose
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.pace import DEAD, REST, START, Address, Pace, choose
 
 
 def now():
@@ -266,14 +266,14 @@ def test_where_key_or_account_are_refused_nothing_more_is_sent(answer, says):
 
 
 def test_a_server_that_does_nothing_but_refuse_is_given_up_after_a_while(monkeypatch):
-    monkeypatch.setattr("understudy.engines.endpoint.PATIENCE", 0.3)
+    monkeypatch.setattr("understudy.engines.remote.endpoint.PATIENCE", 0.3)
     with Server(lambda *_: web.Response(status=429, text="no")) as server:
         replies = ask_all(server, 30)
     assert all(isinstance(reply, AccountError) for reply in replies)
 
 
 def test_where_one_address_is_down_the_others_answer_and_it_is_asked_again_when_it_is_back(monkeypatch):
-    monkeypatch.setattr("understudy.engines.pace.REST", 0.05)
+    monkeypatch.setattr("understudy.engines.remote.pace.REST", 0.05)
     down = True
 
     def shaky(_path, body, _n):

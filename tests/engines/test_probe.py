@@ -11,11 +11,11 @@ from loopback import Server, completion
 
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.probe import PROMPT, Answers, at, facts, probe
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.probe import PROMPT, Answers, at, facts, probe
+from understudy.pipeline.capabilities import probed
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
-from understudy.studies.probing import probed
 
 FOUND = {
     "vllm": ("honoured", "given", "removed", "draws", "honoured", "given"),
@@ -123,7 +123,7 @@ def test_of_two_addresses_one_may_be_down(tmp_path):
 
 
 def test_a_server_that_does_not_answer_soon_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("understudy.engines.probe.PATIENCE", 0.2)
+    monkeypatch.setattr("understudy.engines.remote.probe.PATIENCE", 0.2)
 
     with Server(None, probed=lambda *_: asyncio.sleep(5)) as server:
         began = time.monotonic()

@@ -6,10 +6,10 @@ import pytest
 
 from understudy.core.asks import Call, Decoding, Path, Request, Score
 from understudy.core.errors import EngineError
-from understudy.core.prompting import answer_text, question_text
+from understudy.core.prompt_format import answer_text, question_text
 from understudy.core.prompts import load_prompts
-from understudy.engines.drive import drive
 from understudy.engines.procedural import ProceduralEngine
+from understudy.flows.drive import drive
 from understudy.methods.decompose import Decompose
 from understudy.methods.rationalise import Rationalise
 from understudy.methods.scotd import SCoTD

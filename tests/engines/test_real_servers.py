@@ -20,8 +20,8 @@ from command import understudy
 from transformers import GenerationConfig
 
 from understudy.core.asks import Call, Decoding, Message, Request
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.probe import at, probe
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.probe import at, probe
 from understudy.sampling.ledger import Ledger
 
 CHATML = (

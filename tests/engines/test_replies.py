@@ -12,9 +12,9 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, EngineError, StudyError, UnderstudyError
-from understudy.engines.choices import read
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.sse import merged
+from understudy.engines.remote.choices import read
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.sse import merged
 from understudy.sampling.ledger import Ledger
 
 
@@ -106,7 +106,7 @@ def test_a_key_that_a_server_repeats_is_not_seen(monkeypatch, stream):
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 def test_no_error_shows_the_key(monkeypatch, status):
     monkeypatch.setenv("TEACHER", KEY)
-    monkeypatch.setattr("understudy.engines.endpoint.PATIENCE", 0.0)
+    monkeypatch.setattr("understudy.engines.remote.endpoint.PATIENCE", 0.0)
     with pytest.raises(UnderstudyError, match=r"bad key \[the key\]") as raised:
         ask(lambda *_: web.Response(status=status, text=f"bad key {KEY}"), key_env="TEACHER", retries=0)
     assert KEY not in str(raised.value)
@@ -189,7 +189,7 @@ def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
-    monkeypatch.setattr("understudy.engines.endpoint.LARGEST", 1 << 20)
+    monkeypatch.setattr("understudy.engines.remote.endpoint.LARGEST", 1 << 20)
     with pytest.raises(EngineError, match="an answer of more than 1 MiB"):
         ask(lambda *_: web.Response(body=b" " * (2 << 20)))
 

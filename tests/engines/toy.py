@@ -3,7 +3,7 @@
 from understudy.core.asks import Call, Decoding, Reply, Run, Score
 from understudy.core.values import Solution
 from understudy.core.vote import vote
-from understudy.engines.board import fold_of
+from understudy.flows.board import fold_of
 
 PLANNER, SOLVER = ("planner-0", "planner-1"), "solver"
 

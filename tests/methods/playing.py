@@ -2,8 +2,8 @@
 
 from understudy.core.asks import Path, Reply
 from understudy.core.values import Chain, Problem, Step
-from understudy.engines.drive import drive
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.drive import drive
 from understudy.sampling.pool import StudyPool
 
 EMPTY = StudyPool()

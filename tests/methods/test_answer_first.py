@@ -4,7 +4,7 @@ import pytest
 from playing import CHOICE, SUM, asked, chain, made, solved, texts
 
 from understudy.core.asks import Reply
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome
 from understudy.evaluation.outcomes import outcome_of
 from understudy.methods.answer_first import AnswerFirst
@@ -17,7 +17,7 @@ def test_the_answer_stands_before_its_rationale():
         ("Q: What is 2 + 3?\nA:", " So the answer is: 5\n2 + 3\n= 5.\n\n"),
         ("Q: What is 2 + 3?\nA:", " So the answer is: 6\nSix.\n\n"),
     ]
-    messages = AnswerFirst(format=Format("messages"))
+    messages = AnswerFirst(format=PromptFormat("messages"))
     assert texts(made(messages, SUM, TWO[1:])) == [("What is 2 + 3?", "So the answer is: 6\nSix.")]
     (example,) = made(AnswerFirst(), CHOICE, [chain(CHOICE, "Water.", "B")])
     assert example.target[0].text == " So the answer is: (b)\nWater.\n\n"
@@ -25,7 +25,7 @@ def test_the_answer_stands_before_its_rationale():
 
 @pytest.mark.parametrize("style", ["raw", "messages"])
 def test_asked_the_student_is_stopped_before_the_rationale_in_both_styles(style):
-    method = AnswerFirst(format=Format(style))
+    method = AnswerFirst(format=PromptFormat(style))
     (example, _) = made(method, SUM, TWO)
     solution, (call,) = solved(method, SUM, " So the answer is: 5\n2 + 3\n= 5.")
     assert (call.prompt, call.stop, call.max_tokens) == (example.messages or example.source, ("\n",), 32)
@@ -45,4 +45,4 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
 
 def test_there_is_nothing_to_point_at():
     with pytest.raises(ValueError, match="pointers"):
-        AnswerFirst(format=Format(numbers="pointers"))
+        AnswerFirst(format=PromptFormat(numbers="pointers"))

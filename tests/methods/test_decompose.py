@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format, prompt_text
+from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.prompts import load_prompts
 from understudy.core.subquestions import one_line, read, steps_of
 from understudy.core.values import Problem, Step
-from understudy.engines.drive import drive
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.drive import drive
 from understudy.methods.decompose import Decompose
 from understudy.methods.rationalise import Rationalise
 from understudy.methods.socratic import Socratic
@@ -48,7 +48,7 @@ def tail(call, n):
 
 @STYLES
 def test_a_problem_is_decomposed_in_one_reply(style):
-    chain, (call,) = ask(Decompose(format=Format(style)), SAID)
+    chain, (call,) = ask(Decompose(format=PromptFormat(style)), SAID)
     assert tail(call, 2) == [f"Q: {COINS.question}", "Q1:"]
     assert (call.role, call.stop, isinstance(call.prompt, str)) == (
         *(("teacher", ("\nQ:",), True) if style == "raw" else ("teacher", (), False)),
@@ -59,7 +59,7 @@ def test_a_problem_is_decomposed_in_one_reply(style):
 
 
 def test_in_a_chat_the_prompt_is_one_turn_after_the_system_message():
-    _, (call,) = ask(Decompose(format=Format("messages", system="Be brief.")), SAID)
+    _, (call,) = ask(Decompose(format=PromptFormat("messages", system="Be brief.")), SAID)
     assert [m.role for m in call.prompt] == ["system", "user"]
 
 
@@ -75,7 +75,7 @@ def test_in_a_chat_the_prompt_is_one_turn_after_the_system_message():
     ],
 )
 def test_a_reply_may_begin_again_or_think_first(reply):
-    chain, _ = ask(Decompose(format=Format("messages")), reply)
+    chain, _ = ask(Decompose(format=PromptFormat("messages")), reply)
     assert (chain.steps, chain.answer) == (STEPS, "5")
 
 
@@ -87,7 +87,7 @@ def test_the_last_pair_counts_where_no_line_of_its_own_states_the_answer():
 @pytest.mark.parametrize("reply", ["", " \n", "I cannot help with that.", "A1: 5\nA2: 6"])
 @STYLES
 def test_a_reply_without_pairs_gives_a_chain_without_steps(reply, style):
-    chain, _ = ask(Decompose(format=Format(style)), reply)
+    chain, _ = ask(Decompose(format=PromptFormat(style)), reply)
     assert (chain.steps, steps_of(chain)) == ((), ())
     assert chain.text == "" or reply.strip() in chain.text
 
@@ -98,7 +98,9 @@ def test_a_reply_without_pairs_gives_a_chain_without_steps(reply, style):
 )
 def test_whatever_the_teacher_says_no_word_of_a_step_is_made_up(reply):
     for mode in ("decompose", "answer", "backfill"):
-        chain, _ = ask(Decompose(mode=mode, of="human" if mode == "backfill" else "teacher", format=Format("messages")), reply)
+        chain, _ = ask(
+            Decompose(mode=mode, of="human" if mode == "backfill" else "teacher", format=PromptFormat("messages")), reply
+        )
         questions = one_line(reply) if mode != "answer" else " ".join(q for q, _ in PAIRS)
         assert all(step.question in questions for step in steps_of(chain))
         assert mode != "answer" or len(steps_of(chain)) in (0, 2)
@@ -123,7 +125,7 @@ def test_the_subject_is_that_of_the_problem_or_the_one_that_is_named():
 @STYLES
 def test_given_sub_questions_are_answered(style):
     chain, (call,) = ask(
-        Decompose(mode="answer", format=Format(style)), " She has 4 + 3 = 7.\nA2: She has 7 - 2 = 5.\nThe answer is: 5"
+        Decompose(mode="answer", format=PromptFormat(style)), " She has 4 + 3 = 7.\nA2: She has 7 - 2 = 5.\nThe answer is: 5"
     )
     assert tail(call, 4) == [f"Q: {COINS.question}", f"Q1: {PAIRS[0][0]}", f"Q2: {PAIRS[1][0]}", "A1:"]
     assert (chain.steps, chain.answer, chain.rationale) == (STEPS, "5", "She has 4 + 3 = 7. She has 7 - 2 = 5.")
@@ -143,7 +145,7 @@ def test_without_sub_questions_there_is_nothing_to_answer():
 
 @STYLES
 def test_a_human_chain_gets_a_question_for_each_step(style):
-    method = Decompose(mode="backfill", of="human", format=Format(style))
+    method = Decompose(mode="backfill", of="human", format=PromptFormat(style))
     chain, (call,) = ask(method, Reply(" How many now?\nQ2: How many in the end?", tokens=9, prompt_tokens=40))
     assert tail(call, 4) == [f"Q: {COINS.question}", "A1: 4 + 3 = 7 coins.", "A2: 7 - 2 = 5 coins.", "Q1:"]
     assert chain.steps == (Step("4 + 3 = 7 coins.", "How many now?"), Step("7 - 2 = 5 coins.", "How many in the end?"))
@@ -176,7 +178,7 @@ def test_a_chain_without_a_rationale_or_a_whole_one_gets_no_questions():
 
 @STYLES
 def test_a_step_that_most_opinions_find_useless_is_left_out(style):
-    method = Decompose(feedback=3, format=Format(style))
+    method = Decompose(feedback=3, format=PromptFormat(style))
     votes = [" Yes\nUseful 2: No", "Useful 1: no\nUseful 2: no", Reply("Q2: Yes", tokens=3)]
     chain, calls = ask(method, SAID, *votes)
     assert tail(calls[1], 4) == [f"Q: {COINS.question}", f"Q1: {PAIRS[0][0]}", f"Q2: {PAIRS[1][0]}", "Useful 1:"]
@@ -194,14 +196,14 @@ def test_without_steps_no_opinion_is_asked_for_and_with_none_left_none_come_back
 @STYLES
 def test_as_a_baseline_it_answers_by_asking_itself(style):
     engine = ScriptedEngine(lambda request: SAID, identity="e")
-    flow = Decompose(format=Format(style)).solve(COINS.blind(), Path("p"), POOL)
+    flow = Decompose(format=PromptFormat(style)).solve(COINS.blind(), Path("p"), POOL)
     (done,) = drive([(Path("p"), flow)], {"student": engine})
     assert (done.value.answer, read(done.value.text)) == ("5", STEPS)
 
 
 @STYLES
 def test_a_rationale_for_the_right_answer_is_conditioned_on_it(style):
-    chain, (call,) = ask(Rationalise(format=Format(style)), " Water freezes to ice. So the answer is: (b)", problem=ICE)
+    chain, (call,) = ask(Rationalise(format=PromptFormat(style)), " Water freezes to ice. So the answer is: (b)", problem=ICE)
     assert tail(call, 2) == ["The right answer is: (b)", "A:"]
     assert (chain.rationale, chain.answer, chain.layer) == ("Water freezes to ice.", "B", "marker")
     assert chain.answer_conditioned
@@ -209,7 +211,7 @@ def test_a_rationale_for_the_right_answer_is_conditioned_on_it(style):
 
 @pytest.mark.parametrize("reply", [" Water freezes to ice.", "<think>\nIt says ice.\n</think>\nWater freezes to ice."])
 def test_a_rationale_that_states_no_answer_has_the_given_one(reply):
-    chain, _ = ask(Rationalise(format=Format("messages")), reply, problem=ICE)
+    chain, _ = ask(Rationalise(format=PromptFormat("messages")), reply, problem=ICE)
     assert (chain.rationale, chain.answer, chain.layer) == ("Water freezes to ice.", "B", "given")
 
 
@@ -229,7 +231,7 @@ def test_a_rationale_that_argues_for_another_answer_keeps_that(problem, reply, a
 
 @pytest.mark.parametrize("reply", ["", " \n", "<think>\nIt says (b)."])
 def test_a_reply_that_explains_nothing_has_no_answer(reply):
-    chain, _ = ask(Rationalise(format=Format("messages")), reply, problem=ICE)
+    chain, _ = ask(Rationalise(format=PromptFormat("messages")), reply, problem=ICE)
     assert chain.answer is None
 
 
@@ -249,4 +251,4 @@ def test_prompts_name_no_answer_but_where_it_is_asked_to_be_explained():
     for method, n in ((Decompose(), 1), (Decompose(mode="answer"), 1)):
         _, calls = ask(method, *[""] * n, problem=replace(COINS, answer="73021"))
         assert not any("73021" in prompt_text(call.prompt) for call in calls)
-    assert isinstance(ask(Rationalise(format=Format("messages")), "")[1][0].prompt[0], Message)
+    assert isinstance(ask(Rationalise(format=PromptFormat("messages")), "")[1][0].prompt[0], Message)

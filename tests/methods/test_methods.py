@@ -7,10 +7,10 @@ import pytest
 from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Chain, Problem
-from understudy.engines.drive import drive
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.drive import drive
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.few_shot import FewShot
 from understudy.methods.scotd import SCoTD
@@ -81,16 +81,16 @@ def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
 
 def test_options_and_context_are_written_once():
     choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"), context="It is night.")
-    assert Format().asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
+    assert PromptFormat().asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
     inside = Problem("c", "Which? (A) sun (B) moon", "option", "B", choices=("sun", "moon"))
-    assert Format().asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
+    assert PromptFormat().asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
     named = Problem("c", "Is the sun or the moon hot?", "option", "A", choices=("sun", "moon"))
-    assert Format().asking(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", "which is (a)?"
-    assert Format().telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
+    assert PromptFormat().asking(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", "which is (a)?"
+    assert PromptFormat().telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
 
 
 def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
-    method = SCoTD(format=Format("messages", system="Be brief."))
+    method = SCoTD(format=PromptFormat("messages", system="Be brief."))
     reply = Reply("Two and three.\n\nThat is 5. So the answer is: 5")
     chain, (request,) = run(method.sample(PROBLEM, Path("p"), StudyPool([OTHER])), reply)
     assert request.ask.prompt == (
@@ -107,7 +107,7 @@ def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_t
 
 
 COINS = Problem("p", "Ana has 16 coins and finds three.", "number", "19")
-POINTED = Format(numbers="pointers")
+POINTED = PromptFormat(numbers="pointers")
 
 
 def test_in_pointers_a_chain_is_its_equations_and_one_that_cannot_be_written_gives_no_example():
@@ -115,7 +115,7 @@ def test_in_pointers_a_chain_is_its_equations_and_one_that_cannot_be_written_giv
     examples, _ = run(SCoTD(format=POINTED).examples(COINS, chains, EMPTY))
     assert texts(examples) == [("Q: Ana has 16 @0 coins and finds three @1.\nA:", " @0 + @1 = #0. So the answer is: #0\n\n")]
     assert [POINTED.unfit(COINS, c.rationale, "19") for c in chains] == ["", "no equation", "an equation does not hold"]
-    assert not Format().unfit(COINS, "Nineteen.", "19")
+    assert not PromptFormat().unfit(COINS, "Nineteen.", "19")
 
 
 def test_in_pointers_the_baseline_reads_named_numbers_and_answers_with_a_plain_one():
@@ -156,16 +156,16 @@ def test_pointers_are_for_answers_that_are_numbers():
 
 @pytest.mark.parametrize("style", ["raw", "messages"])
 def test_a_line_of_a_rationale_that_looks_like_another_problem_does_not_end_the_reply(style):
-    told = Format(style).telling("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
+    told = PromptFormat(style).telling("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
     assert told.strip() == "Given: 2. Problem: add 3. Question：\nHow many?\n2 + 3 = 5. So the answer is: 5"
     assert extract(told, "number").value == "5"
-    assert Format(style).block("Plan:\nQ: why?").strip() == "Plan: Q: why?"
-    assert Format(style).block("Q: a\nQ2: b").strip() == "Q: a\nQ2: b"
+    assert PromptFormat(style).block("Plan:\nQ: why?").strip() == "Plan: Q: why?"
+    assert PromptFormat(style).block("Q: a\nQ2: b").strip() == "Q: a\nQ2: b"
 
 
 def test_a_raw_prompt_has_no_system_message():
     with pytest.raises(ValueError, match="style"):
-        Format(system="Be brief.")
+        PromptFormat(system="Be brief.")
 
 
 def test_exemplars_are_shuffled_and_dropped_by_seed_problem_and_path():
@@ -212,7 +212,7 @@ def test_zero_shot_without_a_chain_asks_for_the_answer_alone():
 
 def test_zero_shot_in_a_chat_thinks_in_one_turn_and_answers_in_the_next():
     engine = ScriptedEngine(thinking, identity="e")
-    flow = ZeroShot(format=Format("messages")).sample(PROBLEM, Path("p"), EMPTY)
+    flow = ZeroShot(format=PromptFormat("messages")).sample(PROBLEM, Path("p"), EMPTY)
     (done,) = drive([(Path("p"), flow)], {"teacher": engine})
     assert [m.role for m in engine.asked[1].ask.prompt] == ["user", "assistant", "user"]
     assert engine.asked[0].ask.prompt[0].content == "What is 2 + 3?\nLet's think step by step."
@@ -239,7 +239,7 @@ def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain(
     ],
 )
 def test_what_a_reasoning_teacher_thought_is_the_rationale(reply):
-    method = SCoTD(format=Format("messages"))
+    method = SCoTD(format=PromptFormat("messages"))
     chain, _ = run(method.sample(PROBLEM, Path("p"), EMPTY), reply)
     assert (chain.rationale, chain.answer, chain.finish) == ("2 and 3.\n\nSo 5.", "5", "stop")
     (example,), _ = run(method.examples(PROBLEM, [chain], EMPTY))
@@ -247,5 +247,5 @@ def test_what_a_reasoning_teacher_thought_is_the_rationale(reply):
 
 
 def test_a_thought_that_never_ends_is_a_reply_that_was_cut_off():
-    chain, _ = run(SCoTD(format=Format("messages")).sample(PROBLEM, Path("p"), EMPTY), Reply("<think>\nThe answer is 5."))
+    chain, _ = run(SCoTD(format=PromptFormat("messages")).sample(PROBLEM, Path("p"), EMPTY), Reply("<think>\nThe answer is 5."))
     assert (chain.answer, chain.finish) == (None, "length")

@@ -7,7 +7,7 @@ from playing import CHOICE, CLAIM, COINS, EMPTY, SOCRATIC, SUM, asked, chain, ma
 
 from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import METHODS, find
 from understudy.core.values import Outcome, Problem
 from understudy.evaluation.outcomes import outcome_of
@@ -181,7 +181,7 @@ def test_the_subject_is_taken_from_the_kind_of_answer_or_given(method):
     assert other == replace(own, prompt=own.prompt.replace("maths", "science"))
 
 
-@pytest.mark.parametrize("options", [{"feedback": -1}, {"max_tokens": 0}, {"format": Format(numbers="pointers")}])
+@pytest.mark.parametrize("options", [{"feedback": -1}, {"max_tokens": 0}, {"format": PromptFormat(numbers="pointers")}])
 def test_options_of_decompose_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=r"feedback = -1|max_tokens = 0|pointers"):
         Decompose(**options)
@@ -227,13 +227,13 @@ def test_without_a_gold_answer_there_is_nothing_to_explain():
 @pytest.mark.parametrize("method", [Decompose, Rationalise])
 def test_in_messages_the_house_prompts_are_one_turn_of_the_user(method):
     _, (raw,) = sampled(method(), SUM, " r")
-    _, (chat,) = sampled(method(format=Format("messages", system="Brief.")), SUM, " r")
+    _, (chat,) = sampled(method(format=PromptFormat("messages", system="Brief.")), SUM, " r")
     assert (chat.prompt, chat.stop) == ((Message("system", "Brief."), Message("user", raw.prompt)), ())
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_system_message_stands_before_every_prompt_and_changes_nothing_else(name):
-    plain, told = (find("method", name)(format=Format("messages", system=text)) for text in ("", "Brief."))
+    plain, told = (find("method", name)(format=PromptFormat("messages", system=text)) for text in ("", "Brief."))
     first = Message("system", "Brief.")
     if name == "rationalise":  # a teacher's method only
         (_, calls), (_, others) = (sampled(m, COINS, " 2") for m in (told, plain))

@@ -4,7 +4,7 @@ import pytest
 from playing import CHOICE, SUM, asked, chain, made, play, solved, texts
 
 from understudy.core.asks import Path
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.methods.reasoning_teacher import ReasoningTeacher
 from understudy.methods.zero_shot import ZeroShot
 from understudy.sampling.pool import StudyPool
@@ -22,7 +22,9 @@ def test_an_arrow_parts_the_rationale_from_the_answer_and_no_other_arrow_is_left
 def test_the_delimiter_ends_the_question_in_raw_text_only():
     assert texts(made(ReasoningTeacher(delimiter=""), SUM, TWO)) == [(s.removesuffix(" ###"), t) for s, t in LEARNED]
     assert solved(ReasoningTeacher(delimiter=""), SUM, " --> 5")[1][0].prompt == "What is 2 + 3?"
-    assert texts(made(ReasoningTeacher(format=Format("messages")), SUM, TWO[1:])) == [("What is 2 + 3?", "2 -> 3 -> 6. --> 6")]
+    assert texts(made(ReasoningTeacher(format=PromptFormat("messages")), SUM, TWO[1:])) == [
+        ("What is 2 + 3?", "2 -> 3 -> 6. --> 6")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,4 +53,4 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
 
 def test_it_has_a_format_of_its_own():
     with pytest.raises(ValueError, match="pointers"):
-        ReasoningTeacher(format=Format(numbers="pointers"))
+        ReasoningTeacher(format=PromptFormat(numbers="pointers"))

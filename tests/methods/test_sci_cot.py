@@ -7,10 +7,10 @@ from playing import CHOICE, CLAIM, SUM, asked, chain, made, play, solved, taught
 
 from understudy.core.asks import Path, Reply
 from understudy.core.errors import StudyError, TooLongError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
-from understudy.engines.board import fold_of
 from understudy.evaluation.outcomes import outcome_of
+from understudy.flows.board import fold_of
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
 from understudy.sampling.pool import StudyPool
@@ -42,7 +42,7 @@ def test_two_students_learn_the_rationale_and_the_answer_to_it():
 
 
 def test_in_messages_each_stage_is_a_chat_of_one_turn():
-    examples = made(SciCoT(format=Format("messages", system="Brief.")), SUM, TWO[:1])
+    examples = made(SciCoT(format=PromptFormat("messages", system="Brief.")), SUM, TWO[:1])
     assert texts(examples) == [
         (f"Brief.|{Q}\nRationale:", "2 + 3 = 5."),
         (f"Brief.|{Q}\nRationale: 2 + 3 = 5.\nA:", "So the answer is: 5"),
@@ -289,7 +289,7 @@ def test_gold_in_the_place_of_a_stage_says_what_the_chain_says():
     [
         ({"folds": 1}, "folds = 1"),
         ({"rationales": 0}, "rationales = 0"),
-        ({"format": Format(numbers="pointers")}, "pointers"),
+        ({"format": PromptFormat(numbers="pointers")}, "pointers"),
         ({"source": "none", "answer_sees": "rationale"}, "would see nothing"),
     ],
 )

@@ -5,7 +5,7 @@ from playing import EMPTY, SUM, asked, chain, made, play, solved, texts
 
 from understudy.core.asks import Path
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
 from understudy.methods.scotd import SCoTD
 from understudy.sampling.pool import StudyPool
@@ -118,5 +118,5 @@ def test_options_that_make_no_sense_are_refused(options, says):
 
 
 def test_the_style_changes_how_prompts_are_written_and_no_word_of_them():
-    examples = made(SCoTD(format=Format("messages")), SUM, CHAINS, pool())
+    examples = made(SCoTD(format=PromptFormat("messages")), SUM, CHAINS, pool())
     assert texts(examples) == [(s.removeprefix("Q: ").removesuffix("\nA:"), t.strip()) for s, t, _ in PLAIN]

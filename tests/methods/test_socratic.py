@@ -9,7 +9,7 @@ from playing import COINS, SOCRATIC, STEPS, asked, made, solved, taught, texts
 
 from understudy.core.asks import Reply
 from understudy.core.errors import TooLongError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import worked
 from understudy.core.values import Outcome, Problem, Step
 from understudy.evaluation.outcomes import outcome_of
@@ -49,7 +49,7 @@ def test_a_decomposer_learns_the_questions_and_a_solver_their_answers():
 
 
 def test_in_messages_every_turn_is_a_chat_of_its_own():
-    method = Socratic(format=Format("messages", system="Brief."))
+    method = Socratic(format=PromptFormat("messages", system="Brief."))
     assert texts(made(method, COINS, [SOCRATIC]), "decomposer") == [(f"Brief.|{s}", t.strip()) for s, t in ASKS]
     _, calls = solved(method, COINS, taught(method, made(method, COINS, [SOCRATIC])))
     assert {c.stop for c in calls} == {()}
@@ -331,7 +331,7 @@ def test_a_student_from_scratch_knows_every_mark_it_may_have_to_write():
         ({"max_steps": 0}, "max_steps = 0"),
         ({"retries": -1}, "retries = -1"),
         ({"max_tokens": 0}, "max_tokens = 0"),
-        ({"format": Format(numbers="pointers")}, "pointers"),
+        ({"format": PromptFormat(numbers="pointers")}, "pointers"),
         ({"models": "unified", "guidance": "number"}, "unified"),
         ({"models": "unified", "questions": "plan_first"}, "unified"),
         ({"models": "unified", "context": "last"}, "unified"),

@@ -3,7 +3,7 @@
 import pytest
 from playing import SUM, asked, chain, made, solved, texts
 
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.methods.step_by_step import StepByStep
 
 TWO = [chain(SUM, "2 + 3\n\n= 5.", "5"), chain(SUM, "Six.", "6", path=1)]
@@ -15,7 +15,7 @@ def test_the_answer_is_one_task_and_every_rationale_another():
     examples = made(StepByStep(), SUM, TWO)
     assert texts(examples) == [LABEL, *RATIONALES]
     assert [(e.group, e.weight) for e in examples] == [("label", 0.5), ("rationale", 0.5), ("rationale", 0.5)]
-    messages = made(StepByStep(format=Format("messages")), SUM, TWO[1:])
+    messages = made(StepByStep(format=PromptFormat("messages")), SUM, TWO[1:])
     assert texts(messages) == [("What is 2 + 3?", "So the answer is: 5"), ("Q: What is 2 + 3?\nRationale:", "Six.")]
 
 
@@ -45,7 +45,7 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
     assert made(StepByStep(max_tokens=7), SUM, TWO) == made(StepByStep(), SUM, TWO)
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.0}, {"format": Format(numbers="pointers")}])
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.0}, {"format": PromptFormat(numbers="pointers")}])
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=r"alpha = [01]\.0|pointers"):
         StepByStep(**options)

@@ -9,7 +9,7 @@ from playing import made, solved, taught
 
 from understudy.core.answers import normalise
 from understudy.core.asks import Path, Reply
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import written
 from understudy.core.values import Outcome, Problem, Step
 from understudy.methods.answer_first import AnswerFirst
@@ -55,13 +55,13 @@ def chains(draw):
     problem = Problem("p", "Which is it?", kind, choices=CHOICES if kind == "option" else ())
     answer = normalise(draw(ANSWERS[kind]), kind, problem.choices)
     assume(answer is not None)
-    told = Format("messages").telling(draw(RATIONALES), answer, kind)
-    chain = Format().read_chain(problem, Path("p"), Reply(told), prompt="")
+    told = PromptFormat("messages").telling(draw(RATIONALES), answer, kind)
+    chain = PromptFormat().read_chain(problem, Path("p"), Reply(told), prompt="")
     assume(chain.answer is not None)
     return problem, chain
 
 
-STYLES = [Format(), Format("messages")]
+STYLES = [PromptFormat(), PromptFormat("messages")]
 PLAIN = [
     (AnswerOnly, {"label": "teacher"}),
     (AnswerOnly, {"label": "teacher", "dummies": 2}),

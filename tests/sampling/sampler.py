@@ -5,8 +5,8 @@ import sys
 from pathlib import Path as FilePath
 
 from understudy.core.asks import Call, Path
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 from understudy.sampling.ledger import Ledger
 
 

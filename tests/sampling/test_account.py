@@ -5,7 +5,7 @@ import json
 import pytest
 
 from understudy.core.asks import GREEDY, Call, Path, Reply, Request, Usage
-from understudy.engines.board import Done
+from understudy.flows.board import Done
 from understudy.sampling.account import FILE, SOME, Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status

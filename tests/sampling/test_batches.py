@@ -22,11 +22,11 @@ from loopback import Server, completion
 from understudy.core.asks import GREEDY, About, Call, Decoding, Message, Reply, Request, Usage
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import AccountError, StudyError
-from understudy.engines import batches
-from understudy.engines.batch_jobs import Job
-from understudy.engines.batches import BatchEngine
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.batch import engine as batches
+from understudy.engines.remote.batch.engine import BatchEngine
+from understudy.engines.remote.batch.jobs import Job
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 from understudy.sampling.budget import Budget, Price
 from understudy.sampling.jobs import LedgerJobs
 from understudy.sampling.ledger import Ledger

@@ -14,8 +14,8 @@ from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Path, Reply, Request
 from understudy.core.errors import DataError, EngineError, UnpaidError
-from understudy.engines.endpoint import EndpointEngine
-from understudy.engines.together import ended
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.run import ended
 from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, worst
 from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger

@@ -3,7 +3,7 @@
 import pytest
 
 from understudy.core.errors import StudyError
-from understudy.studies.plan import make_plan
+from understudy.pipeline.plan import make_plan
 from understudy.studies.study import load_study
 
 STUDY = """

@@ -7,7 +7,7 @@ import pytest
 
 from understudy.core.answers import extract
 from understudy.core.errors import StudyError
-from understudy.core.prompting import question_text
+from understudy.core.prompt_format import question_text
 from understudy.core.subquestions import sentences
 from understudy.core.values import Problem
 from understudy.tasks.worlds.diary import Diary

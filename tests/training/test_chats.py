@@ -8,11 +8,11 @@ from transformers import GenerationConfig, Qwen2Tokenizer
 
 from understudy.core.asks import Message
 from understudy.core.errors import CheckpointError, EngineError
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.tokens import assistant_turn, encode_messages, encode_reply, encode_text
 from understudy.core.values import Problem
-from understudy.engines import loading
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local import load as loading
+from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
 from understudy.training.batches import collate, encode
@@ -133,7 +133,7 @@ def test_a_template_without_a_system_role_refuses_one_in_one_message():
 
 SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
 PROBLEMS = [Problem(f"p{i}", f"What is {a} plus {b}?", "number", str(a + b)) for i, (a, b) in enumerate(SUMS)]
-CHAT = Format("messages")
+CHAT = PromptFormat("messages")
 
 
 def examples(written=CHAT):
@@ -179,7 +179,7 @@ def test_a_system_message_that_the_template_refuses_ends_the_training_before_it_
     start = make("qwen2", tmp_path / "start", tokenizer=tokenizer_of("gemma"), context=256)
     with pytest.raises(CheckpointError, match="start: the chat template of this checkpoint refuses messages of system, user"):
         train(
-            examples(Format("messages", "Be short.")),
+            examples(PromptFormat("messages", "Be short.")),
             student=StudentOptions(checkpoint=str(start)),
             options=TrainingOptions(),
             out=tmp_path,

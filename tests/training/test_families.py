@@ -11,9 +11,9 @@ import torch
 from checkpoints import FAMILIES, make, real_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Problem
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
 from understudy.training.batches import collate, encode, loss, scales
@@ -23,12 +23,12 @@ from understudy.training.options import StudentOptions, TrainingOptions
 SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
 PROBLEMS = [Problem(f"p{i}", f"What is {a} plus {b}?", "number", str(a + b)) for i, (a, b) in enumerate(SUMS)]
 RATIONALES = [f"Count up from {p.question.split()[2]}." for p in PROBLEMS]
-TARGETS = [Format().telling(r, p.answer, "number") for r, p in zip(RATIONALES, PROBLEMS, strict=True)]
+TARGETS = [PromptFormat().telling(r, p.answer, "number") for r, p in zip(RATIONALES, PROBLEMS, strict=True)]
 TEXTS = [f"Q: What is {a} plus {b}?\nA: Count up from {a}. So the answer is: {a + b}\n\n" for a in range(12) for b in range(12)]
 
 
 def examples():
-    return [Format().example("student", p, r, p.answer) for p, r in zip(PROBLEMS, RATIONALES, strict=True)]
+    return [PromptFormat().example("student", p, r, p.answer) for p, r in zip(PROBLEMS, RATIONALES, strict=True)]
 
 
 @pytest.fixture(scope="module", params=(*FAMILIES, "t5-flan"))

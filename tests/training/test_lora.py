@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.values import Example
-from understudy.engines import loading
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local import load as loading
+from understudy.engines.local.engine import TransformersEngine
 from understudy.training.loop import train
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 

@@ -11,14 +11,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from understudy.core.asks import Decoding, Path
 from understudy.core.tokens import encode_source
 from understudy.core.values import Outcome
-from understudy.engines.drive import drive
-from understudy.engines.local import TransformersEngine
+from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.procedural import ProceduralEngine
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
+from understudy.flows.drive import drive
 from understudy.methods.scotd import SCoTD
+from understudy.pipeline.stages.student import make_examples
 from understudy.sampling.pool import StudyPool
-from understudy.studies.jobs.student import make_examples
 from understudy.tasks.worlds.diary import Diary
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from understudy.core.values import Chain, Problem, Step
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.socratic import Socratic
+from understudy.pipeline.stages.student import make_examples
 from understudy.sampling.pool import StudyPool
-from understudy.studies.jobs.student import make_examples
 from understudy.training.batches import Tokens, collate, encode, join_turns, loss
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions

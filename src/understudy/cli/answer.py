@@ -32,8 +32,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
+    from understudy.pipeline.student import ask_student
     from understudy.reports.words import printable
-    from understudy.studies.serving import ask_student
 
     answered = ask_student(
         arguments.student,

@@ -9,10 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from understudy.pipeline.plan import Kind, Plan, Stage, make_plan
+from understudy.pipeline.preview import first_prompts, student_memory, teacher_requests
 from understudy.reports.words import printable
 from understudy.sampling.budget import BYTES_PER_TOKEN, amount
-from understudy.studies.plan import Kind, Plan, Stage, make_plan
-from understudy.studies.preview import first_prompts, student_memory, teacher_requests
 from understudy.studies.study import Study
 from understudy.training.memory import size
 

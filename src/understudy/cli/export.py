@@ -32,7 +32,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.exporting import export_corpus
+    from understudy.runs.export import export_corpus
 
     report = export_corpus(
         arguments.source,

@@ -17,7 +17,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.holdings import collect_garbage
+    from understudy.runs.holdings import collect_garbage
 
     removed = collect_garbage(arguments.run, dry_run=arguments.dry_run)
     word = "would remove" if arguments.dry_run else "removed"

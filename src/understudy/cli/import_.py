@@ -46,7 +46,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.importing import import_corpus
+    from understudy.runs.import_ import import_corpus
 
     report = import_corpus(
         arguments.chains,

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from understudy.studies.executor import Event
-from understudy.studies.plan import Stage
-from understudy.studies.run import Watcher
+from understudy.pipeline.executor import Event
+from understudy.pipeline.plan import Stage
+from understudy.pipeline.run import Watcher
 
 _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 

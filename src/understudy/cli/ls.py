@@ -21,7 +21,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.holdings import find_runs, holdings
+    from understudy.runs.holdings import find_runs, holdings
 
     console = Console(highlight=False)
     if arguments.run is None:

@@ -25,7 +25,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     from understudy.reports.markdown import markdown
     from understudy.reports.table import show
-    from understudy.studies.reporting import open_run, write_page, write_pictures
+    from understudy.runs.report import open_run, write_page, write_pictures
 
     data = open_run(arguments.run, arguments.plugin)
     console = Console(highlight=False)

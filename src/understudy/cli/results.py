@@ -23,7 +23,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.reporting import open_run
+    from understudy.runs.report import open_run
 
     data = open_run(arguments.run, arguments.plugin)
     if arguments.json:

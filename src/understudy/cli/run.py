@@ -14,9 +14,9 @@ from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.core.errors import StudyError
-from understudy.studies.cache import read_manifest
-from understudy.studies.plan import Kind
-from understudy.studies.run import run_study
+from understudy.pipeline.cache import read_manifest
+from understudy.pipeline.plan import Kind
+from understudy.pipeline.run import run_study
 from understudy.studies.study import Study, load_study
 
 UNTIL: dict[str, Kind] = {
@@ -109,7 +109,7 @@ def tell_of_batches(verb: str, directory: Path) -> None:
 def finish(directory: Path, console: Console, *, page: bool) -> int:
     """Score, show the table, link the students and (``page``) write the report; exit code 3 where an arm has errors."""
     from understudy.reports.table import show
-    from understudy.studies.reporting import link_students, open_run, write_page
+    from understudy.runs.report import link_students, open_run, write_page
 
     link_students(directory)
     data = open_run(directory)

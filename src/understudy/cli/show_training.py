@@ -25,7 +25,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
     arguments = made.parse_args(argv)
 
-    from understudy.studies.scores import Run, read_seen
+    from understudy.runs.scores import Run, read_seen
 
     run = Run(arguments.run)
     if arguments.arm is not None and arguments.arm not in run.arms:

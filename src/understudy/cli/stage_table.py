@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.studies.cache import read_manifest
-from understudy.studies.plan import Kind, Plan
+from understudy.pipeline.cache import read_manifest
+from understudy.pipeline.plan import Kind, Plan
 
 
 def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:

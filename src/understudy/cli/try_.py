@@ -14,10 +14,10 @@ from rich.text import Text
 from understudy.cli import VERBS
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.core.errors import StudyError
+from understudy.pipeline.trial import Trial, Tried, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price
 from understudy.studies.study import load_study
-from understudy.studies.trial import Trial, Tried, try_teacher
 
 
 def main(verb: str, argv: Sequence[str]) -> int:

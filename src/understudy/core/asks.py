@@ -5,7 +5,7 @@ A flow is a generator written from the point of view of one problem on one sampl
     reply = yield Call("student", prompt, stop=("\\n\\n",))          # one ask, one Reply
     first, second = yield [Call("student", a), Call("student", b)]   # a list of asks, a list of Replies in that order
 
-It does no I/O; a driver (`engines.drive`) runs thousands of them together. A flow that asks the same thing twice (a retry)
+It does no I/O; a driver (`flows.drive`) runs thousands of them together. A flow that asks the same thing twice (a retry)
 must use the next ``attempt``: the same request on the same path and attempt is the same reply, bought once.
 """
 

@@ -44,7 +44,7 @@ class World(Protocol):
     """A task with a teacher of its own; frozen, so that its repr names it."""
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
-        """A working of ``question``, which is written as `core.prompting.question_text` writes it.
+        """A working of ``question``, which is written as `core.prompt_format.question_text` writes it.
 
         ``slip``: chance of a wrong result in a step; what follows goes on from it. ``misread``: chance that the working reads the
         world's treacherous word the wrong way. Raises ValueError where ``question`` is not of this world.

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
-from understudy.core.prompting import ANSWER, answer_text
+from understudy.core.prompt_format import ANSWER, answer_text
 from understudy.core.worlds import Worked
 
 RETRIES = 8

@@ -9,7 +9,7 @@ from typing import Any
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import Problem, Solution
-from understudy.engines.together import ended
+from understudy.flows.run import ended
 from understudy.sampling.pool import StudyPool
 
 

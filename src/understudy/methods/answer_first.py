@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -25,7 +25,7 @@ class AnswerFirst:
 
     max_tokens: int = 32
     """Limit of an answer (32 is ours: as answer_only's)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written; an answer that comes first has nothing to point at, so numbers stay plain."""
 
     name: ClassVar[str] = "answer_first"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -26,7 +26,7 @@ class AnswerOnly:
     helps (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
     max_tokens: int = 32
     """Limit of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     name: ClassVar[str] = "answer_only"

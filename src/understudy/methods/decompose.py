@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import Format, answer_text, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import (
@@ -53,7 +53,7 @@ class Decompose:
     """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
     max_tokens: int = 512
     """Limit of a reply (512 is ours: twice scotd's, since questions are written too)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     name: ClassVar[str] = "decompose"

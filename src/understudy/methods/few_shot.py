@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -24,7 +24,7 @@ class FewShot:
     """Exemplars with their rationales (the paper's chain-of-thought prompting)."""
     max_tokens: int = 256
     """Limit of a reply (256 is ours: as scotd's)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     name: ClassVar[str] = "few_shot"

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.prompting import ANSWER, Format, answer_text, question_text
+from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import one_line
@@ -36,7 +36,7 @@ class Rationalise:
     """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
     max_tokens: int = 256
     """Limit of a reply (256 is ours: as scotd's)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     name: ClassVar[str] = "rationalise"

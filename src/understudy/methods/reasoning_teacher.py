@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
-from understudy.core.prompting import ANSWER, Format, answer_text, question_text, solution_of
+from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -30,7 +30,7 @@ class ReasoningTeacher:
     """Ends the question in raw text, for decoders; encoder-decoders take "" (src/data/format.py of the authors' code)."""
     max_tokens: int = 256
     """Limit of a reply (256 is ours: as scotd's; the paper's teacher 128, students up to 512 and 1024)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """Raw text or messages; numbers stay plain."""
 
     name: ClassVar[str] = "reasoning_teacher"

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
 from understudy.core.errors import StudyError, TooLongError
-from understudy.core.prompting import Format, outgrown, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, outgrown, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
@@ -55,7 +55,7 @@ class SciCoT:
     """Limit of a rationale (256 is ours: as scotd's; MM-CoT 512)."""
     answer_tokens: int = 32
     """Limit of an answer (32 is ours: as answer_only's; MM-CoT 64)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written; rationales are words, so numbers stay plain."""
 
     name: ClassVar[str] = "sci_cot"

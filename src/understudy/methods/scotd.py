@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
-from understudy.core.prompting import Format, question_text
+from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
@@ -43,7 +43,7 @@ class SCoTD:
     ours: which examples a teacher sees is for the study to say."""
     max_tokens: int = 256
     """Limit of a reply (256: configs/train.yaml of the authors' code)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     name: ClassVar[str] = "scotd"

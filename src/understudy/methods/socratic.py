@@ -19,7 +19,7 @@ from typing import ClassVar, Literal, TypeVar
 from understudy.core.answers.equations import equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
-from understudy.core.prompting import Format, outgrown, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, outgrown, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import one_line, questions, steps_of, written
 from understudy.core.values import Chain, Example, Problem, Solution, Step
@@ -58,7 +58,7 @@ class Socratic:
     max_tokens: int = 96
     """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much (96: the longest answer to a
     sub-question that was counted in GSM8K's Socratic test set has 88 words and signs)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written; sub-questions need plain numbers."""
 
     name: ClassVar[str] = "socratic"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.prompting import Format, question_text
+from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -30,7 +30,7 @@ class StepByStep:
     """Which answer is taught (``gt``, the default, and ``llm`` in the authors' run.py)."""
     max_tokens: int = 32
     """Limit of an answer (32 is ours: as answer_only's; 64 in the authors' run.py)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written; a rationale of its own has no answer to point at, so numbers stay plain."""
 
     name: ClassVar[str] = "step_by_step"

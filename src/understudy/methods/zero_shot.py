@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply
-from understudy.core.prompting import Format
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
@@ -35,7 +35,7 @@ class ZeroShot:
     """Limit of a rationale (256 is ours: as scotd's; max_length_cot 128 in main.py of the authors' code)."""
     answer_tokens: int = 32
     """Limit of an answer (32: max_length_direct in main.py of the authors' code)."""
-    format: Format = field(default_factory=Format)
+    format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written; in messages the triggers are part of the user's turns."""
 
     name: ClassVar[str] = "zero_shot"

@@ -1,6 +1,6 @@
 """What a report is made of: plain values that a page, a terminal table and a plot are drawn from, and that JSON keeps.
 
-`studies.reporting` fills it from a run's stages; nothing in this room computes a number.
+`runs.report` fills it from a run's stages; nothing in this room computes a number.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Curve:
     seconds: float
     parameters: int
     saw: Mapping[str, Any]
-    """What training saw, in tokens: see `understudy.training.seen.describe`."""
+    """What training saw, in tokens: see `understudy.training.record.describe`."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any
 
-from understudy.engines.board import Done
+from understudy.flows.board import Done
 from understudy.sampling.budget import NOTHING, Spend, amount
 from understudy.sampling.ledger import Ledger
 

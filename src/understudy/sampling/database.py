@@ -92,7 +92,7 @@ def _batches(connection: sqlite3.Connection) -> None:
 
 
 def _capabilities(connection: sqlite3.Connection) -> None:
-    """What an endpoint was found to do with what it is sent (`engines.probe`): ``url`` is the address of ``engine``."""
+    """What an endpoint was found to do with what it is sent (`engines.remote.probe`): ``url`` is the address of ``engine``."""
     connection.execute(
         """CREATE TABLE capabilities (
             engine TEXT NOT NULL, url TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,

@@ -10,7 +10,7 @@ from typing import Any
 
 from understudy.core.asks import About, Call, Decoding, Message, Prompt, Reply, Request, Usage
 from understudy.core.errors import EngineError
-from understudy.engines.batch_jobs import Job
+from understudy.engines.remote.batch.jobs import Job
 from understudy.sampling.ledger import Ledger
 
 

@@ -26,7 +26,7 @@ class Status:
     what is set aside for those in flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is
     known), ``url`` and the ``requests`` that it holds for so many ``replies``; ``in_batches`` are all of these, none of which is
     ``in_flight``. ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing
-    moves. ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.probe`)."""
+    moves. ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.remote.probe`)."""
 
     writer: int | None
     chains: int

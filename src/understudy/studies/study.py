@@ -23,7 +23,7 @@ from typing import Any, Literal
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
 from understudy.core.registry import METHODS, find
-from understudy.studies.casting import check_roles, models_of, parts_of, student_of_role, training_of_role
+from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build
 from understudy.training.options import StudentOptions, TrainingOptions

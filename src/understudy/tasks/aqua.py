@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.published import Row, all_files, find, hub, read
+from understudy.tasks.data_sets import Row, all_files, find, hub, read
 
 _OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, hold_out, hub, number, rows
+from understudy.tasks.data_sets import ALL, Row, all_files, at_least_one, find, hold_out, hub, number, rows
 
 _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.published import Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import Row, all_files, at_least_one, find, hold_out, hub, read
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.published import Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import Row, all_files, at_least_one, find, hold_out, hub, read
 
 _MARK = re.compile(r"<<[^<>\n]*>>")
 

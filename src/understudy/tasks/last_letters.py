@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, hold_out, read
+from understudy.tasks.data_sets import ALL, Row, all_files, at_least_one, find, hold_out, read
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.published import Row, all_files, find, hub, read
+from understudy.tasks.data_sets import Row, all_files, find, hub, read
 
 
 @dataclass(frozen=True)

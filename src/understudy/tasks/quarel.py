@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.published import Row, all_files, find, hub, letter, read
+from understudy.tasks.data_sets import Row, all_files, find, hub, letter, read
 
 _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.S)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
-from understudy.tasks.published import ALL, Row, all_files, find, hub, letter, number, rows
+from understudy.tasks.data_sets import ALL, Row, all_files, find, hub, letter, number, rows
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from understudy.core.answers import numbers_used
 from understudy.core.values import Problem
-from understudy.tasks.published import ALL, Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import ALL, Row, all_files, at_least_one, find, hold_out, hub, read
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from understudy.training.batches import Order, Tokens, collate, encode, join_tur
 from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
-from understudy.training.seen import describe
+from understudy.training.record import describe
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import spelled

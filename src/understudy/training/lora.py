@@ -11,7 +11,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from understudy.core.errors import CheckpointError, StudyError
-from understudy.engines.checkpoint import base_of
+from understudy.engines.local.checkpoint import base_of
 from understudy.training.options import Lora
 
 

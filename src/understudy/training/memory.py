@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import UnderstudyError
-from understudy.engines.checkpoint import read_config, tensors
+from understudy.engines.local.checkpoint import read_config, tensors
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8

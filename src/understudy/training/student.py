@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
 
-from understudy.engines import loading
-from understudy.engines.checkpoint import look_at
+from understudy.engines.local import load as loading
+from understudy.engines.local.checkpoint import look_at
 from understudy.training.lora import adapt, save_adapted
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import saving

@@ -7,7 +7,7 @@
 under `VERSION`, which changes whenever a reply may be read differently.
 """
 
-from understudy.core.answers.compared import compare, normalise
+from understudy.core.answers.compare import compare, normalise
 from understudy.core.answers.expression import numbers_used
 from understudy.core.answers.layers import Found, extract
 

@@ -10,20 +10,20 @@ from understudy.core.errors import DataError, nearest
 from understudy.corpus.formats.batch import BATCH
 from understudy.corpus.formats.chat import MESSAGES, SHAREGPT
 from understudy.corpus.formats.flat import ALPACA, JSONL, PROMPT_COMPLETION
-from understudy.corpus.formats.record import FIELDS, Format, Row
+from understudy.corpus.formats.record import FIELDS, FileFormat, Row
 from understudy.corpus.formats.think import THINK
 from understudy.corpus.tables import read_objects
 
 UNDERSTUDY = "understudy"
 """Our Parquet: no format of rows, every chain comes back exactly."""
 
-FORMATS: Mapping[str, Format] = {f.name: f for f in (JSONL, PROMPT_COMPLETION, MESSAGES, SHAREGPT, ALPACA, THINK, BATCH)}
+FORMATS: Mapping[str, FileFormat] = {f.name: f for f in (JSONL, PROMPT_COMPLETION, MESSAGES, SHAREGPT, ALPACA, THINK, BATCH)}
 NAMES = (UNDERSTUDY, *FORMATS)
 LOOKED_AT = 20
 """So many rows decide what a file is."""
 
 
-def names_of(found: Format, given: Mapping[str, str]) -> Mapping[str, str]:
+def names_of(found: FileFormat, given: Mapping[str, str]) -> Mapping[str, str]:
     """Our field -> the row's: what was ``given``, else what the format calls it, else our own name."""
     return {**FIELDS, **found.names, **given}
 
@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"format = {name!r}: there is no such format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
-def format_of(path: Path, name: str, given: Mapping[str, str]) -> Format:
+def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
     """The format called ``name``, or the one that the first rows of ``path`` are in where ``name`` is "".
 
     Raises DataError where the rows are not of that format, of none that is known, or of several.
@@ -43,7 +43,7 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> Format:
     if not rows:
         raise DataError(f"{path}: there is no row in it")
 
-    def fits(found: Format, some: list[Row]) -> bool:
+    def fits(found: FileFormat, some: list[Row]) -> bool:
         return found.fits(some, names_of(found, given))
 
     # Texts with thoughts are read as such in every format: `think` is what has no other form.

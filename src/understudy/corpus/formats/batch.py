@@ -19,7 +19,7 @@ from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, Asked, Format, Lost, Read, Record, Row, finish_of, hints
+from understudy.corpus.formats.record import NO_RECORD, Asked, FileFormat, Lost, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
@@ -106,7 +106,7 @@ def _write(problem: Problem, chain: Chain) -> Row:
     return {"id": chain.id, "custom_id": problem.id, "response": {"status_code": 200, "body": body}, "error": None}
 
 
-BATCH = Format(
+BATCH = FileFormat(
     name="openai-batch",
     needs="the fields 'custom_id' and 'response' (output) or 'body' (input)",
     fits=lambda rows, _names: all("custom_id" in row and ({"response", "error", "body"} & set(row)) for row in rows),

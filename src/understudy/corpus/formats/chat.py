@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from understudy.core.asks import Message, Prompt
 from understudy.core.errors import DataError, nearest
-from understudy.core.prompting import question_text
+from understudy.core.prompt_format import question_text
 from understudy.core.thoughts import with_thought
-from understudy.corpus.formats.record import NO_RECORD, Format, Lost, Read, Record, Row, hints
+from understudy.corpus.formats.record import NO_RECORD, FileFormat, Lost, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
@@ -119,7 +119,7 @@ def _sharegpt(prompt: Prompt, completion: str) -> Row:
     return {"conversations": [{"from": said_by[turn.role], "value": turn.content} for turn in _turns(prompt, completion)]}
 
 
-MESSAGES = Format(
+MESSAGES = FileFormat(
     name="messages",
     needs="a list 'messages' of {role, content}",
     fits=_fits(OPENAI),
@@ -129,7 +129,7 @@ MESSAGES = Format(
     names=NO_RECORD,
     mapped=False,
 )
-SHAREGPT = Format(
+SHAREGPT = FileFormat(
     name="sharegpt",
     needs="a list 'conversations' of {from, value}",
     fits=_fits(HUMAN_GPT),

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
-from understudy.core import prompting
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError
-from understudy.core.prompting import question_text
+from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, digest, to_json
-from understudy.corpus.formats.record import NO_RECORD, Format, Read, Record, Row, hints, in_one, text_of
+from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, in_one, text_of
 
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
@@ -65,23 +64,23 @@ def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Rea
     yield Record(text=text, question=asked, prompt=prompt, **hints(row, names, where))
 
 
-JSONL = Format(
+JSONL = FileFormat(
     name="jsonl",
     needs="the fields 'text' and 'problem_id' or 'question', or what they are mapped to",
     fits=lambda rows, names: _has(rows, names["text"]) and (_has(rows, names["problem"]) or _has(rows, names["question"])),
     read=_read_jsonl,
     write=lambda _problem, chain: chain_row(chain),
 )
-PROMPT_COMPLETION = Format(
+PROMPT_COMPLETION = FileFormat(
     name="prompt-completion",
     needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
     read=_read,
-    write=lambda problem, chain: _prompt_completion(prompting.Format().asking(problem), chain.text),
+    write=lambda problem, chain: _prompt_completion(PromptFormat().asking(problem), chain.text),
     pair=_prompt_completion,
     names={**NO_RECORD, "question": "prompt", "text": "completion"},
 )
-ALPACA = Format(
+ALPACA = FileFormat(
     name="alpaca",
     needs="the fields 'instruction' and 'output' ('input', 'system')",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),

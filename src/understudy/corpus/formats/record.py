@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError, nearest
-from understudy.core.prompting import prompt_text
+from understudy.core.prompt_format import prompt_text
 from understudy.core.values import Chain, Problem
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ Read = Record | Lost | Asked
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """One layout of rows. ``needs`` says in a message what its rows must have.
 
     ``fits(rows, names)``: whether these rows can be of this format. ``read(row, names, where)``: what a row holds; DataError

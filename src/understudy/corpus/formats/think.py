@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from understudy.core.prompting import ANSWER, answer_text, question_text
+from understudy.core.prompt_format import ANSWER, answer_text, question_text
 from understudy.core.thoughts import has_tags, thought_of, with_thought
 from understudy.core.values import Chain, Problem
-from understudy.corpus.formats.record import FIELDS, NO_RECORD, Format, Read, Record, Row, hints, text_of
+from understudy.corpus.formats.record import FIELDS, NO_RECORD, FileFormat, Read, Record, Row, hints, text_of
 
 _USUAL = {
     "text": ("text", "response", "output", "completion", "generation", "content"),
@@ -63,7 +63,7 @@ def _thinking(problem: Problem, chain: Chain) -> str:
     return f"<think>\n{chain.rationale}\n</think>\n\n{rest}"
 
 
-THINK = Format(
+THINK = FileFormat(
     name="think",
     needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
     fits=_fits,

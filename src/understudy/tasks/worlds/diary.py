@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from understudy.core.values import Problem
 from understudy.core.worlds import Worked
-from understudy.tasks.worlds.drawing import draw_splits
+from understudy.tasks.worlds.draw import draw_splits
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June", "Kim", "Leo")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from understudy.core.values import Problem
 from understudy.core.worlds import Worked
-from understudy.tasks.worlds.drawing import draw_splits
+from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = (
     "lamp hen kite vase mug",

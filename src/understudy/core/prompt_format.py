@@ -1,0 +1,230 @@
+"""How a question and a chain are written: one truth for teacher prompts, training examples and asking students.
+
+    Q: {question}
+    A: {rationale} So the answer is: {answer}⏎⏎
+
+The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts
+"A: " before the reply. Here the blank belongs to the reply, so that a tokenizer that joins blanks to words sees the same
+tokens in training and when asked; students that were trained elsewhere with the blank in the prompt are another format.
+
+In the style of messages a question is a user's turn and a reply the assistant's; the model's chat template renders them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from understudy.core.answers import extract
+from understudy.core.answers.spans import in_one
+from understudy.core.asks import Message, Path, Prompt, Reply
+from understudy.core.errors import StudyError
+from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
+from understudy.core.thoughts import thought_of, with_thought
+from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
+
+ANSWER = " So the answer is: "
+END = "\n\n"
+"""Ends a raw reply, and parts the exemplars of a raw prompt."""
+
+NEWLINE = "\n"
+_LINES = re.compile(r"\s*\n\s*")
+
+Exemplars = Sequence[tuple[Problem, Chain]]
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a method writes its prompts: the ``format`` table of its options, for an arm and for the teacher."""
+
+    style: Literal["raw", "messages"] = "raw"
+    """``raw`` text, ``Q: ...`` and ``A:``, as a model without instruction tuning wants it; or ``messages``, turns that the chat
+    template of the model renders. ``raw`` is SCoTD's."""
+    system: str = ""
+    """The first message, where the style is ``messages``. None is ours: templates differ in what they make of one."""
+    numbers: Literal["plain", "pointers"] = "plain"
+    """``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is reduced to equations
+    between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``, docs/training.md). A
+    chain that cannot be written so is not taught, and counted. A reply without rationale states its plain number. ``plain``: all
+    the papers."""
+
+    def __post_init__(self) -> None:
+        if self.system and self.style == "raw":
+            raise ValueError(f'system = {self.system!r}: a raw prompt has no system message; set style = "messages"')
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """What ends a reply: an empty line in raw text, the end of the turn (a token) in a chat."""
+        return (END,) if self.style == "raw" else ()
+
+    def asking(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
+        """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer or is unfit are left out.
+        ``before`` and ``after`` stand around its question.
+
+        Raises StudyError where ``numbers`` are pointers and the answer is no number.
+        """
+        solved = [
+            (self._question(p), self.reply(p, c.rationale, c.answer))
+            for p, c in exemplars
+            if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
+        ]
+        asked = f"{before}{self._question(problem)}{after}"
+        if self.style == "raw":
+            return "".join(f"Q: {shown}\nA:{reply}" for shown, reply in solved) + f"Q: {asked}\nA:"
+        turns = [Message("system", self.system)] if self.system else []
+        for shown, reply in solved:
+            turns += [Message("user", shown), Message("assistant", reply)]
+        return (*turns, Message("user", asked))
+
+    def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
+        """Why a chain cannot be written in this format, "" where it can. In plain numbers every chain can."""
+        return self._written(problem, rationale, answer).reason
+
+    def telling(self, rationale: str, answer: str, kind: AnswerKind) -> str:
+        """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply; a line that
+        would be read as the beginning of another problem goes on in the line before it."""
+        said, stated = in_one(rationale.strip()), answer_text(answer, kind)
+        if self.style == "messages":
+            return f"{said}{ANSWER}{stated}".strip()
+        joined = _LINES.sub(NEWLINE, said)
+        return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
+
+    def reply(self, problem: Problem, rationale: str, answer: str) -> str:
+        """A whole reply to ``problem``, as it is taught. Beware: the chain must not be `unfit`."""
+        written = self._written(problem, rationale, answer)
+        assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
+        return self.telling(written.rationale, written.answer, problem.kind)
+
+    def example(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
+        """The training example that teaches ``role`` to answer ``problem`` so. Beware: the chain must not be `unfit`."""
+        return self.teaching(role, self.asking(problem), self.reply(problem, rationale, answer), problem=problem.id, chain=chain)
+
+    def prompt(self, text: str) -> Prompt:
+        """A prompt of a method's own: ``text`` as it is, or as one turn of the user."""
+        if self.style == "raw":
+            return text
+        return (*([Message("system", self.system)] if self.system else []), Message("user", text))
+
+    def line(self, text: str) -> str:
+        """A reply of one line, as it is taught; in raw text it ends with its line (`line_stop`)."""
+        return f" {' '.join(text.split())}\n" if self.style == "raw" else " ".join(text.split())
+
+    @property
+    def line_stop(self) -> tuple[str, ...]:
+        """What ends a reply of one line."""
+        return ("\n",) if self.style == "raw" else ()
+
+    def block(self, text: str) -> str:
+        """A reply of several lines, as it is taught; in raw text an empty line ends it (`stop`), so it has none inside."""
+        said = in_one(text.strip())
+        return f" {_LINES.sub(NEWLINE, said)}{END}" if self.style == "raw" else said
+
+    def teaching(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
+        """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
+        if isinstance(prompt, str):
+            return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
+        return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
+
+    def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
+        """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later.
+
+        A reply in pointers that cannot be evaluated keeps its text and has no answer; its layer says why.
+        """
+        filled = self._filled(problem, reply)
+        solution = solution_of(problem, path, [(role, reply)], filled.text)
+        return replace(solution, answer=None, layer=filled.reason) if filled.reason else solution
+
+    def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
+        """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine.
+
+        Where it thought, the inside of the thought is the rationale; a thought that never ends is a reply that was cut off.
+        """
+        filled = self._filled(problem, reply)
+        text = with_thought(reply.reasoning, filled.text)
+        found = extract(text, problem.kind, problem.choices, problem.question)
+        thought, begin = thought_of(text)
+        return Chain(
+            problem=problem.id,
+            path=path.index,
+            text=text,
+            rationale=thought or text[begin or 0 : found.start].strip(),
+            answer=None if filled.reason else found.value,
+            layer=filled.reason or found.layer,
+            teacher="",
+            finish="length" if begin is None else reply.finish,
+            tokens=reply.tokens,
+            logprob=reply.mean_logprob,
+            prompt=prompt_text(prompt),
+            prompt_tokens=reply.prompt_tokens,
+            sampling={"version": reply.model} if reply.model else {},
+        )
+
+    def _question(self, problem: Problem) -> str:
+        if self.numbers == "plain":
+            return question_text(problem)
+        if problem.kind != "number":
+            raise StudyError(f'format.numbers = "pointers" is for answers that are numbers; those of the task are {problem.kind!r}')
+        return number(question_text(problem))
+
+    def _written(self, problem: Problem, rationale: str, answer: str) -> Pointed:
+        if self.numbers == "plain" or not rationale.strip():
+            return Pointed(rationale, answer)
+        return to_pointers(question_text(problem), rationale, answer)
+
+    def _filled(self, problem: Problem, reply: Reply) -> Filled:
+        return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
+
+
+def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
+    """The solution that several ``turns`` (who was asked, the reply) give, whose answer ``text`` states. It ends as its last turn
+    did: where that was cut off, so is the solution. An earlier turn that was cut off is a bad one and no more: the last was asked
+    after it, as it would be for a user, and states a whole answer."""
+    found = extract(text, problem.kind, problem.choices, problem.question)
+    replies = [reply for _, reply in turns]
+    logprobs = [value for reply in replies for value in reply.logprobs]
+    return Solution(
+        problem=problem.id,
+        path=path.index,
+        text=text,
+        answer=found.value,
+        layer=found.layer,
+        finish=replies[-1].finish,
+        tokens=sum(reply.tokens or 0 for reply in replies),
+        logprob=sum(logprobs) / len(logprobs) if logprobs else None,
+        turns=tuple((role, reply.text) for role, reply in turns),
+        prompt_tokens=sum(reply.prompt_tokens or 0 for reply in replies),
+    )
+
+
+def outgrown(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
+    """The solution of ``turns`` that have left no room in the context of the model that was to go on: cut off, as one reply is."""
+    whole = "\n".join(reply.text.strip() for _, reply in turns)
+    return replace(solution_of(problem, path, turns, ""), text=whole, finish="length")
+
+
+def question_text(problem: Problem) -> str:
+    """Context, question and options, as both teacher and student see them.
+
+    Options go on lines of their own as in SCoTD's CommonsenseQA prompts, unless the question has them, with their letters, in its
+    text (QuaRel: "... (A) ice (B) grass").
+    """
+    lines = [problem.context, problem.question]
+    if problem.choices and not all(_labelled(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
+        lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
+    return "\n".join(line for line in lines if line)
+
+
+def _labelled(question: str, i: int, choice: str) -> bool:
+    return re.search(rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}", question, re.I) is not None
+
+
+def answer_text(answer: str, kind: AnswerKind) -> str:
+    """A canonical answer as it is written in a chain: an option letter in brackets, all else as it is."""
+    return f"({answer.lower()})" if kind == "option" else answer
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt for people to read: messages one after the other, each under its role."""
+    return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)

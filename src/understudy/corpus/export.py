@@ -1,0 +1,115 @@
+"""Chains and training examples for other people's tools, with what a format cannot hold kept in metadata, or named as lost."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import DataError
+from understudy.core.values import Chain, Example, Problem, digest, to_json
+from understudy.corpus.card import CorpusCard, write_card
+from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
+from understudy.corpus.formats.flat import JSONL, chain_row
+from understudy.corpus.formats.record import FileFormat, Record, Row
+from understudy.corpus.import_ import chain_of
+from understudy.corpus.match import Questions
+from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.store import whole, write_rows
+
+EXACT = (UNDERSTUDY, JSONL.name)
+"""Formats that hold a chain whole and need no question."""
+_FIELDS = tuple(f.name for f in fields(Chain))
+
+
+def export_chains(
+    chains: Sequence[Chain], problems: Mapping[str, Problem], *, format: str, to: Path, card: CorpusCard, bare: bool = False
+) -> dict[str, Any]:
+    """Write ``chains`` to ``to`` in ``format`` with their ``card``, and say how many and what was lost.
+
+    What reading the row alone would not give back (teacher, path, tokens, an answer that the text does not state, ...) goes
+    into the row's ``metadata``; ``bare`` rows have none, and what they lose is counted by field. Chains of problems that are
+    not in ``problems`` are left out of the formats that ask a question, and counted.
+    """
+    clean = [replace(c, sampling=without_secrets(c.sampling), teacher=text_without_secrets(c.teacher)) for c in chains]
+    if format == UNDERSTUDY:
+        write_rows(to, Chain, clean, card=card.to_json())
+        return {"chains": len(clean), "lost": {}}
+    lost: Counter[str] = Counter()
+    if format == JSONL.name:
+        rows = [chain_row(chain) for chain in clean]
+    else:
+        known = [chain for chain in clean if chain.problem in problems]
+        if len(known) < len(clean):
+            lost["chains whose question is not given (--problems)"] = len(clean) - len(known)
+        writer = _Writer(FORMATS[format], problems, bare, lost)
+        rows = [writer.row(chain) for chain in known]
+    if not rows:
+        raise DataError(f"{to}: nothing to export: no chain has its question ({len(clean):,} chains, {len(problems):,} questions)")
+    _write_lines(to, rows)
+    write_card(to, card)
+    return {"chains": len(rows), "lost": dict(lost.most_common())}
+
+
+@dataclass
+class _Writer:
+    """Chains into rows of one format; ``lost`` counts what bare rows cannot say."""
+
+    chosen: FileFormat
+    problems: Mapping[str, Problem]
+    bare: bool
+    lost: Counter[str]
+
+    def __post_init__(self) -> None:
+        self._questions, self._names = Questions(self.problems), names_of(self.chosen, {})
+
+    def row(self, chain: Chain) -> Row:
+        problem = self.problems[chain.problem]
+        row = self.chosen.write(problem, chain)
+        (record,) = self.chosen.read(row, self._names, "the row")
+        assert isinstance(record, Record)
+        alone, cells = chain_of(record, problem), to_json(chain)
+        differing = [name for name in _FIELDS if getattr(alone, name) != getattr(chain, name)]
+        if self.bare:
+            self.lost.update([*differing, *([] if self._questions.find(record) is problem else ["problem"])])
+            return row
+        kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
+        kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
+        return {**row, "metadata": {"problem_id": problem.id, "understudy": digest(record.text), **kept}}
+
+
+def export_examples(examples: Sequence[Example], *, format: str, to: Path, card: CorpusCard, bare: bool = False) -> dict[str, Any]:
+    """Write training ``examples`` as pairs of what is read and what is learned; what a pair cannot say is counted as lost.
+
+    Raises DataError for a format that holds no pairs.
+    """
+    pair = FORMATS[format].pair if format in FORMATS else None
+    if format != JSONL.name and pair is None:
+        able = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
+        raise DataError(f"format = {format!r}: examples have no such form; take one of {able}")
+    lost: Counter[str] = Counter()
+    rows: list[Row] = []
+    for example in examples:
+        if pair is None:
+            rows.append(to_json(example))
+            continue
+        row = pair(example.messages or example.source, "".join(segment.text for segment in example.target))
+        lost["weights of parts of the target"] += any(segment.weight != 1 for segment in example.target)
+        about = {"problem_id": example.problem, "chain": example.chain, "role": example.role, "group": example.group}
+        about["weight"] = example.weight  # type: ignore[assignment]
+        if bare:
+            lost.update(["problem", "chain", "role"])
+            lost["weight"] += example.weight != 1
+        rows.append(row if bare else {**row, "metadata": about})
+    _write_lines(to, rows)
+    write_card(to, card)
+    return {"examples": len(rows), "lost": dict((+lost).most_common())}
+
+
+def _write_lines(path: Path, rows: Iterable[Row]) -> None:
+    with whole(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")

@@ -1,0 +1,299 @@
+"""Chains that somebody already has, in any of the formats, with every row that is left out counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.core.answers import Found, extract, normalise
+from understudy.core.errors import DataError, nearest
+from understudy.core.thoughts import thought_of
+from understudy.core.values import Chain, Problem, digest, from_json
+from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
+from understudy.corpus.formats.record import FIELDS, Asked, Lost, Record
+from understudy.corpus.match import UNKNOWN, Questions
+from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.store import is_ours, read_rows
+from understudy.corpus.tables import read_objects
+
+RECORDED = "recorded"
+"""The layer of an answer that came with its row and not from its text."""
+
+STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
+"""Layers in which a text says outright that this is its answer."""
+
+CHANGED = "changed since their export: read anew"
+_OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
+_ALL = frozenset(f.name for f in dataclasses.fields(Chain))
+_NESTED = ("steps", "sampling")
+
+
+@dataclasses.dataclass
+class Report:
+    """What an import did: counts of ``rows``, of ``chains`` made of them, and of what was left out or differs."""
+
+    rows: int = 0
+    chains: int = 0
+    formats: dict[str, str] = dataclasses.field(default_factory=dict)
+    """File -> what it was read as."""
+    lost: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Rows (and choices of a batch's row) that are left out, by reason."""
+    notes: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Chains that are kept and have something unusual, by what it is."""
+    duplicates: int = 0
+    """Rows with problem, teacher and text of an earlier one: kept, each on a path of its own."""
+    no_answer: int = 0
+    recorded_only: int = 0
+    """The text does not state the answer outright; the row's recorded one is used (layer ``recorded``)."""
+    differs: int = 0
+    """The text states another answer than the row records."""
+    layers: Counter[str] = dataclasses.field(default_factory=Counter)
+    teachers: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts in words; what is only sometimes there is left out where it did not occur."""
+        left_out = {UNKNOWN: self.lost[UNKNOWN], **+self.lost}
+        return {
+            "rows": self.rows,
+            "chains": self.chains,
+            "read as": self.formats,
+            **left_out,
+            "equal to an earlier one": self.duplicates,
+            "without an answer": self.no_answer,
+            "with the recorded answer": self.recorded_only,
+            "whose text states another answer than recorded": self.differs,
+            **+self.notes,
+            "answers found by layer": dict(self.layers.most_common()),
+            "teachers": dict(self.teachers.most_common()),
+        }
+
+
+def import_chains(
+    paths: Sequence[Path],
+    *,
+    problems: Mapping[str, Problem],
+    fields: Mapping[str, str],
+    prefer: Literal["text", "recorded"],
+    format: str = "",
+) -> tuple[list[Chain], Report]:
+    """The chains in ``paths`` that belong to ``problems`` (id -> problem).
+
+    ``format`` is one of `understudy.corpus.formats.NAMES`, "" reads it off each file. ``fields`` maps our field names to theirs.
+    For how a chain finds its problem see `Questions.find`, for its answer `settle`. Each chain of a problem has a path of its
+    own: the one its row gives where that is free, else the first that is.
+    Raises DataError naming file, line and field.
+    """
+    for name in fields:
+        if name not in FIELDS:
+            raise DataError(f"fields: unknown field {name!r}{nearest(name, list(FIELDS))} (known: {', '.join(FIELDS)})")
+    if format:
+        try:
+            check_name(format)
+        except ValueError as error:
+            raise DataError(str(error)) from None
+    report, questions = Report(), Questions(problems)
+    found: list[tuple[Chain, bool]] = []
+    records: list[Record] = []
+    asked: dict[str, Asked] = {}
+    for path in paths:
+        if format == UNDERSTUDY or (not format and is_ours(path)):
+            report.formats[path.name] = UNDERSTUDY
+            found += [(chain, True) for chain in _from_corpus(path, problems, report)]
+        else:
+            records += _from_rows(path, format, fields, asked, report)
+    for record in records:
+        made = _placed(record, asked, questions, prefer, report)
+        if made is not None:
+            found.append(made)
+    numbered = _number(found, report)
+    if not numbered:
+        lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
+        raise DataError(
+            f"{', '.join(map(str, paths))}: no chain for any of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
+            "do the chains name the problems by their ids, or ask their questions?"
+        )
+    return numbered, report
+
+
+def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> list[Chain]:
+    chains = list(read_rows(path, Chain))
+    known = [chain for chain in chains if chain.problem in problems]
+    report.rows += len(chains)
+    report.lost[UNKNOWN] += len(chains) - len(known)
+    return known
+
+
+def _from_rows(path: Path, name: str, fields: Mapping[str, str], asked: dict[str, Asked], report: Report) -> Iterator[Record]:
+    """The records of a file; what is none is counted, requests go to ``asked`` by their id."""
+    chosen = format_of(path, name, fields)
+    names = names_of(chosen, fields)
+    if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
+        raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {chosen.name!r}, which has {chosen.needs}")
+    report.formats[path.name] = chosen.name if name else f"{chosen.name} (by its first rows)"
+    for where, row in read_objects(path):
+        report.rows += 1
+        for read in chosen.read(row, names, where):
+            if isinstance(read, Lost):
+                report.lost[read.why] += 1
+            elif isinstance(read, Asked):
+                before = asked.setdefault(read.id, read)
+                if before.question != read.question:
+                    raise DataError(f"{where}: {read.id!r} asked something else in {before.where}; import batch by batch")
+                report.notes["requests of a batch"] += 1
+            elif not read.text.strip():
+                report.lost["without text"] += 1
+            elif not _encodable(read):
+                report.lost["with characters that are none (half of a surrogate pair)"] += 1
+            else:
+                yield read
+
+
+def _encodable(record: Record) -> bool:
+    beside = [record.text, record.prompt, record.teacher, record.answer, record.sampling, record.ours]
+    try:
+        json.dumps(beside, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _placed(
+    record: Record, asked: Mapping[str, Asked], questions: Questions, prefer: str, report: Report
+) -> tuple[Chain, bool] | None:
+    """The chain of ``record`` and whether its path is the row's own; None, and counted, where its problem is not found."""
+    request = next((asked[name] for name in record.named if name in asked), None)
+    if request is not None:
+        record = dataclasses.replace(
+            record,
+            named=(request.problem,) if request.problem else (),
+            question=request.question,
+            prompt=request.prompt or None,
+            sampling={**request.sampling, **record.sampling},
+        )
+    if not (record.named or record.bare or record.question.strip() or request is not None):
+        raise DataError(
+            f"{record.where}: names no problem: it has no id (problem_id, id) and no question; map problem=FIELD or question=FIELD"
+        )
+    problem = questions.find(record)
+    if request is not None and problem == UNKNOWN:  # asked in other words: then its own name may be the problem's
+        problem = questions.find(dataclasses.replace(record, named=(request.id,)))
+    if isinstance(problem, str):
+        report.lost[problem] += 1
+        return None
+    report.notes[record.note] += bool(record.note)
+    noted = _noted(record, report)
+    if not noted:
+        chain = _read(record, problem, prefer, report)
+    else:
+        whole = all(name in noted for name in _ALL if name not in ("problem", "text"))
+        beside = {"problem": problem.id, "text": record.text} if whole else vars(_read(record, problem, prefer, report))
+        try:
+            chain = _checked({**beside, **noted})
+        except (ValueError, TypeError, RecursionError) as error:
+            said = str(error).splitlines()[0]
+            raise DataError(f"{record.where}: what the export noted is damaged ({said}); remove its metadata") from None
+    return chain, record.path is not None or "path" in noted
+
+
+def chain_of(record: Record, problem: Problem) -> Chain:
+    """The chain that a row alone is, without what an export of ours noted beside it."""
+    return _read(record, problem, "text", Report())
+
+
+def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
+    text = record.text
+    found = extract(text, problem.kind, problem.choices, problem.question)
+    thought, begin = thought_of(text)
+    recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices)
+    answer, layer = settle(found, recorded, prefer=prefer)
+    report.differs += None not in (found.value, recorded) and found.value != recorded
+    return Chain(
+        problem=problem.id,
+        path=record.path or 0,
+        text=text,
+        # A recorded answer is not in the text, so nothing of the text is its statement.
+        rationale=thought or text[(begin or 0) : len(text) if layer == RECORDED else found.start].strip(),
+        answer=answer,
+        layer=layer,
+        teacher=text_without_secrets(record.teacher) or "unknown",
+        finish="length" if begin is None else record.finish,
+        tokens=record.tokens,
+        logprob=record.logprob,
+        prompt=record.prompt,
+        sampling=without_secrets(record.sampling),
+    )
+
+
+def _noted(record: Record, report: Report) -> dict[str, Any]:
+    """What an export of ours noted beside the text; of a text that was changed since, nothing that was read from it."""
+    noted = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
+    if noted and record.ours["understudy"] != digest(record.text):
+        report.notes[CHANGED] += 1
+        noted = {name: value for name, value in noted.items() if name not in _OF_THE_TEXT}
+    return noted
+
+
+def _checked(row: dict[str, Any]) -> Chain:
+    """The chain of a JSON object, every field of its type. Raises ValueError or TypeError."""
+    row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
+    _adapter(Chain).validate_json(json.dumps(row, allow_nan=False), strict=True)
+    if row["finish"] not in ("stop", "length", "refused"):
+        raise ValueError(f"finish = {row['finish']!r}")
+    return from_json(Chain, {**row, "sampling": without_secrets(row["sampling"])})
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]:
+    """Each chain on a path of its problem that no earlier one has, its own where it has one, and the counts of the whole."""
+    taken: set[tuple[str, int]] = set()
+    free: Counter[str] = Counter()
+    seen: set[tuple[str, str, str]] = set()
+    numbered = []
+    for chain, own in chains:
+        same = (chain.problem, chain.teacher, chain.text)
+        report.duplicates += same in seen
+        seen.add(same)
+        path = chain.path
+        if not own or (chain.problem, path) in taken:
+            while (chain.problem, free[chain.problem]) in taken:
+                free[chain.problem] += 1
+            path = free[chain.problem]
+        taken.add((chain.problem, path))
+        numbered.append(dataclasses.replace(chain, path=path))
+        _count(chain, report)
+    return numbered
+
+
+def _count(chain: Chain, report: Report) -> None:
+    report.chains += 1
+    report.teachers[chain.teacher] += 1
+    report.layers[chain.layer or ("truncated" if chain.finish == "length" else "no_marker")] += 1
+    report.recorded_only += chain.layer == RECORDED
+    report.no_answer += chain.answer is None
+    report.notes["cut off"] += chain.finish == "length"
+    report.notes["refused"] += chain.finish == "refused"
+    report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
+
+
+def settle(found: Found, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
+    """(answer, layer) of a chain from what was ``found`` in its text and what its row ``recorded``.
+
+    What the text states outright comes before the record, and the record before what is only concluded from the last
+    sentences: many corpora publish a rationale without its answer, in which any option may be named. A text that states
+    several answers at once has none. ``prefer`` "recorded" puts the record first.
+    """
+    stated = found.layer in STATED
+    if recorded is None or (stated and prefer == "text") or found.value == recorded:
+        return found.value, found.layer
+    return recorded, RECORDED

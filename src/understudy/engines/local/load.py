@@ -1,0 +1,141 @@
+"""A checkpoint directory on this machine: what is in it, whether it can be trusted, and how it is loaded.
+
+Local files only, safetensors only, no code from the directory ever; whatever is missing is said before a model runs, since
+`transformers` fills missing weights with random numbers and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from understudy.core.errors import CheckpointError
+from understudy.engines.local.checkpoint import base_of
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_config(directory: FilePath) -> Any:
+    """The config; an adapter has that of its base. Raises CheckpointError where `transformers` does not know the class."""
+    directory = base_of(directory) or directory
+    try:
+        return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers' own checks of a config raise whatever they like
+        try:
+            kind = json.loads((directory / "config.json").read_text("utf-8")).get("model_type")
+        except (ValueError, AttributeError, OSError):
+            raise CheckpointError(f"{directory / 'config.json'}: not a JSON object that describes a model") from error
+        wrong = (
+            "cannot be used: its values do not fit together"
+            if kind in CONFIG_MAPPING
+            else f"model_type {kind!r} is not one that the installed transformers can load, and no code of a checkpoint is run"
+        )
+        raise CheckpointError(f"{directory / 'config.json'}: {wrong} ({' '.join(str(error).split())[:300]})") from error
+
+
+def load_tokenizer(directory: FilePath) -> Any:
+    """The tokenizer, which must have an end token. Raises CheckpointError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises bare Exception for a broken file
+        raise CheckpointError(
+            f"{directory}: no tokenizer can be loaded from here; save it beside the model (tokenizer.save_pretrained): "
+            f"{_first_line(error)}"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise CheckpointError(
+            f"{directory}: the tokenizer has no end token (eos_token), so no reply would ever end; set one and save it"
+        )
+    return tokenizer
+
+
+def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, device: str) -> Any:
+    """The model, in inference mode, an adapter merged into its base. Raises CheckpointError where weights are missing or do not
+    fit config or tokenizer.
+
+    Attention is "eager": on one core a decoding step of 256 rows takes 9.3 ms against 12.3 with "sdpa" at 60 columns (15.0
+    against 17.3 at 120) for a 0.6M Llama, is equal within 3 % for GPT-2, and so is reading prompts up to 256 columns.
+    """
+    maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model, info = maker.from_pretrained(
+            base_of(directory) or directory,
+            config=config,
+            dtype=DTYPES[dtype],
+            attn_implementation="eager",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{directory}: the {config.model_type!r} weights cannot be loaded: {_first_line(error)}") from error
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()
+    for what in ("missing_keys", "mismatched_keys"):
+        if info.get(what):
+            names = sorted(str(key) for key in info[what])
+            raise CheckpointError(
+                f"{directory}: {len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do "
+                "not belong together: save them together again (model.save_pretrained)"
+            )
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise CheckpointError(
+            f"{directory}: the tokenizer has {len(tokenizer)} tokens and the model only {rows} embeddings; they do not belong "
+            "together, or tokens were added without model.resize_token_embeddings"
+        )
+    if base_of(directory) is not None:
+        model = _with_adapter(model, directory)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _with_adapter(model: Any, directory: FilePath) -> Any:
+    from peft import PeftModel
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
+        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{directory}: the adapter cannot be put on its model: {_first_line(error)}") from error
+    missing = [w for w in said if "missing adapter keys" in str(w.message)]
+    if (directory / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
+    if missing:
+        raise CheckpointError(f"{directory}: the adapter lacks weights ({_first_line(missing[0].message)}); save it again")
+    return model
+
+
+def context_length(config: Any) -> int | None:
+    """Positions that the decoder has, None where it has no limit (T5). Sliding windows count as the limit: inside it they change
+    nothing, and beyond it the decoding loop would see more than the model was trained to see."""
+    if config.is_encoder_decoder and not hasattr(config, "max_position_embeddings"):
+        return None
+    text = config.get_text_config(decoder=True)
+    limits = [getattr(text, "max_position_embeddings", None), getattr(text, "attention_chunk_size", None)]
+    kinds = getattr(text, "layer_types", None)
+    if kinds is None or "sliding_attention" in kinds:
+        limits.append(getattr(text, "sliding_window", None))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end a reply: the tokenizer's, and those of the generation config (chat models have several)."""
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    more = declared if isinstance(declared, list) else [] if declared is None else [declared]
+    return frozenset([tokenizer.eos_token_id, *more])
+
+
+def _first_line(error: BaseException | Warning | str) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

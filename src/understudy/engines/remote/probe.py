@@ -1,0 +1,211 @@
+"""What an endpoint does with what it is sent, found by five or six tiny requests: a 200 does not mean that a field was honoured.
+
+Of ``n``, log-probabilities, stop strings, temperature, seed and usage it is seen in the answers what became of them, and
+``unknown`` is said where the answers do not decide: a model may say nothing, or one thing only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request
+from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
+from understudy.core.protocols import ReplyStore
+from understudy.engines.remote.choices import gives_logprobs, read
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.pace import Address
+from understudy.engines.remote.wire import AgainError
+
+PROMPT = "Go on with these random digits, and write nothing else: 7 1 4 0 9 2 8 5 3 6 1 8"
+"""Every request of a probe has this prompt: something that hardly any two draws go on with alike."""
+ROLE = "probe"
+"""Of its requests in the ledger."""
+TOKENS = 24
+"""``max_tokens`` of a request; the random digits that come tell draws apart."""
+PATIENCE = 60.0
+"""Seconds that it waits for an answer; a server that needs longer for so little may be loading its model."""
+LONG = 6
+"""Characters from which on it says something that two texts are alike: three digits and blanks."""
+CHANCE = 0.01
+"""A text that is likelier than that, where log-probabilities say so, may well be drawn twice."""
+TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
+"""What was found of ``n`` -> whether several choices may be asked for in one request."""
+
+_DRAWN = Decoding(1.0)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came to each request, None where it was refused: ``first`` and ``again`` with one seed; ``other`` with another one, and
+    n = 2 where ``several``; ``greedy``, and ``stopped`` at the string ``stop`` that is in it."""
+
+    first: Reply
+    again: Reply | None
+    other: Reply | None
+    several: bool
+    greedy: Reply | None
+    stopped: Reply | None = None
+    stop: str = ""
+
+
+def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStore) -> dict[str, dict[str, str]]:
+    """What each of ``addresses`` does, by where it is asked (`at`): ``n`` (honoured, one, copies, refused), ``logprobs`` and
+    ``usage`` (given, none), ``stop`` (removed, kept, ignored), ``temperature`` (draws, ignored), ``seed`` (honoured, ignored), each
+    perhaps unknown, and the ``model`` that answers. One that cannot be asked now (no answer, no room in the budget) is left out.
+
+    Requests are reserved in ``store``, and not sent again where it has their replies. Raises AccountError, and StudyError where the
+    endpoint does not give what the study needs.
+    """
+
+    async def all_of_them() -> list[dict[str, str]]:
+        async with engine:
+            return await asyncio.gather(*(_probe(engine, address, store) for address in addresses))
+
+    found = zip(addresses, asyncio.run(all_of_them()), strict=True)
+    return {at(engine, address): facts for address, facts in found if facts}
+
+
+def at(engine: EndpointEngine, address: Address) -> str:
+    """Where ``address`` is asked: what it does may differ between its APIs."""
+    return f"{address.url}/{'chat/completions' if engine.api == 'chat' else 'completions'}"
+
+
+async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:
+    """What ``address`` of the opened ``engine`` does; {} where it cannot be asked now."""
+
+    async def asked(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
+        call = Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt)
+        return await _asked(engine, address, store, Request(call, decoding, 0, attempt), more)
+
+    try:
+        first = await asked(0, _DRAWN, seed=1)
+        if first is None:
+            return {}
+        other = several = await asked(1, _DRAWN, seed=2, n=2)
+        if several is None:
+            other = await asked(2, _DRAWN, seed=2)
+        again = await asked(3, _DRAWN, seed=1)
+        greedy, stop, stopped = await asked(4, GREEDY, seed=1), "", None
+        if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.api == "chat")[0])):
+            stopped = await asked(5, GREEDY, (stop,), seed=1)
+    except (AgainError, BudgetError):
+        return {}
+    return facts(Answers(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
+
+
+async def _asked(
+    engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: Mapping[str, Any]
+) -> Reply | None:
+    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises AgainError or BudgetError where
+    it cannot be asked now."""
+    key = request.key(f"{engine.identity} at {at(engine, address)}")
+    kept = store.get(key)
+    if kept is not None:
+        return kept
+    most = replace(request, ask=replace(request.ask, max_tokens=TOKENS * more.get("n", 1)))
+    if not store.reserve(key, engine=engine.identity, request=most):
+        raise BudgetError("the budget has no room for it")
+    store.flush()
+    expected = len(PROMPT) // 4 + TOKENS
+    await address.pace.enter(expected)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reply = await engine.once(address, request, more)
+    except TimeoutError:
+        store.fail(key, EngineError(f"no answer within {PATIENCE:g} s"))
+        raise AgainError("it is slow") from None
+    except (AccountError, AgainError) as error:
+        paid = isinstance(error, AgainError) and error.paid
+        store.fail(key, (EngineError if paid else UnpaidError)(str(error)))
+        raise
+    except EngineError as error:
+        store.fail(key, error)
+        return None
+    finally:
+        address.pace.leave(expected, expected)
+    store.put(key, reply, engine=engine.identity, request=request, seed=0)
+    store.flush()
+    return reply
+
+
+def facts(answers: Answers, *, chat: bool) -> dict[str, str]:
+    """What ``answers`` say of the endpoint; see `probe`."""
+    first, *_ = _texts(answers.first, chat=chat)
+    again = _texts(answers.again, chat=chat)[0] if answers.again else None
+    other = _texts(answers.other, chat=chat) if answers.other else []
+    drawn = [first, *([] if again is None else [again]), *other]
+
+    temperature = seed = "unknown"
+    if len(set(drawn)) > 1:
+        temperature = "draws"
+        if again is not None and (first != again or len(first.strip()) >= LONG):
+            seed = "honoured" if first == again else "ignored"
+    elif len(drawn) > 2 and len(first.strip()) >= LONG and not _likely(answers.first):
+        temperature = "ignored"
+
+    several = "unknown"
+    if answers.other and not answers.several:
+        several = "refused"
+    elif len(other) == 1:
+        several = "one"
+    elif len(other) == 2:
+        alike = other[0] == other[1] and len(other[0].strip()) >= LONG
+        several = "copies" if alike and temperature == "draws" else "honoured"
+
+    return {
+        "logprobs": "given" if gives_logprobs(_answer(answers.first)) else "none",
+        "model": answers.first.model or "unknown",
+        "n": several,
+        "seed": seed,
+        "stop": _stop(answers, chat=chat),
+        "temperature": temperature,
+        "usage": "none" if None in (answers.first.tokens, answers.first.prompt_tokens) else "given",
+    }
+
+
+def _stop(answers: Answers, *, chat: bool) -> str:
+    if answers.greedy is None or answers.stopped is None:
+        return "unknown"
+    (whole, *_), (text, *_) = _texts(answers.greedy, chat=chat), _texts(answers.stopped, chat=chat)
+    before, _, _ = whole.partition(answers.stop)
+    if text == whole:
+        return "ignored"
+    if text.strip() == before.strip():
+        return "removed"
+    # The token that completes it may say more.
+    return "kept" if text.lstrip().startswith((before + answers.stop).lstrip()) and len(text) < len(whole) else "unknown"
+
+
+def _piece(text: str) -> str:
+    """A letter or digit that comes first in the first half of ``text``, behind something; "" where there is none. A single one:
+    where a server drops broken characters, what stands side by side in its text may have had something in between."""
+    half = text.strip()[: len(text.strip()) // 2]
+    return next((c for c in half[1:] if c.isascii() and c.isalnum() and c != half[0]), "")
+
+
+def _likely(reply: Reply) -> bool:
+    """Whether it may well be drawn twice."""
+    return bool(reply.logprobs) and sum(reply.logprobs) > math.log(CHANCE)
+
+
+def _texts(reply: Reply, *, chat: bool) -> list[str]:
+    """What each choice that has a text says, thoughts first, with nothing cut off."""
+    answer = _answer(reply)
+    texts = []
+    for choice in answer["choices"]:
+        with suppress(EngineError):  # the first has one, or it would be no reply
+            (alone,) = read({**answer, "choices": [choice]}, "", (), chat=chat)
+            texts.append(alone.reasoning + alone.text)
+    return texts
+
+
+def _answer(reply: Reply) -> dict[str, Any]:
+    assert reply.raw is not None
+    found: dict[str, Any] = json.loads(reply.raw)
+    return found

@@ -1,0 +1,83 @@
+"""The card of a student: what lies beside its weights, so that serving is evaluation exactly.
+
+Only registered names, never modules: a card cannot make anything be imported that a study could not name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.core.errors import CheckpointError
+from understudy.core.protocols import Method
+from understudy.core.registry import find
+from understudy.core.values import AnswerKind
+from understudy.pipeline.cache import write_json
+from understudy.studies.schema import build
+
+CARD = "understudy.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage."""
+
+    method: str
+    options: Mapping[str, Any]
+    role: str
+    kind: AnswerKind
+    precision: Literal["float32", "bfloat16"]
+    seed: int
+    extractor: str = EXTRACTOR
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any], *, kind: AnswerKind, lineage: Mapping[str, str]) -> Card:
+        """The card of a student that the plan trains."""
+        names = ("method", "options", "role", "precision", "seed")
+        return cls(**{name: arguments[name] for name in names}, kind=kind, lineage=lineage)
+
+    def make_method(self) -> Method:
+        method: Method = build(find("method", self.method), dict(self.options), f"{CARD}: options")
+        return method
+
+
+def write_card(checkpoint: Path, card: Card) -> None:
+    """Put ``card`` beside the weights in ``checkpoint``."""
+    write_json(checkpoint / CARD, asdict(card))
+
+
+def read_card(checkpoint: Path) -> Card:
+    """The card in ``checkpoint``. Raises CheckpointError where there is none or it cannot be read."""
+    path = checkpoint / CARD
+    if not path.is_file():
+        raise CheckpointError(f"{checkpoint}: no student with a card is here ({CARD} is missing); give the directory of a student")
+    try:
+        card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not a card: {error}") from None
+    if card.version != 1 or card.kind not in get_args(AnswerKind):
+        raise CheckpointError(f"{path}: version {card.version}, kind {card.kind!r}: written by another version of Understudy")
+    if card.extractor != EXTRACTOR:
+        raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this is {EXTRACTOR}; evaluate it again")
+    return card
+
+
+def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) -> str | None:
+    """What is worth knowing where a student goes on from an earlier one that was trained otherwise."""
+    if not (directory / CARD).is_file():
+        return None
+    try:
+        card = read_card(directory)
+    except CheckpointError as error:
+        return f"goes on from an earlier student whose card cannot be read: {error}"
+    if card.method != method:
+        return f"goes on from a student that was trained by {card.method}, by {method} now"
+    if dict(card.options) != dict(options):
+        return f"goes on from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
+    return None

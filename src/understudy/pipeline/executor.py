@@ -1,0 +1,156 @@
+"""Where stages run: processes of this machine, one per core, each with one thread for its arithmetic.
+
+`LocalProcesses` is a `concurrent.futures.Executor`, so that another one (a cluster's) can take its place.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.queues import Queue
+from typing import Any
+
+Event = tuple[str, int, int, str]
+"""label, done, total, note"""
+
+_events: Queue[Event] | None = None
+_busy = False
+_at_once = 1
+_TERMINATED = 143
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalProcesses(ProcessPoolExecutor):
+    """At most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
+
+    ``on_event`` receives the progress of every stage, from a thread of this process.
+    """
+
+    def __init__(self, workers: int, on_event: Callable[[Event], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue: Queue[Event] = context.Queue()
+        self._pids: Queue[int] = context.Queue()
+        self._closed = threading.Event()
+        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers))
+        self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, on_event: Callable[[Event], None]) -> None:
+        while not self._closed.is_set():
+            try:
+                on_event(self._queue.get(timeout=0.2))
+            except queue.Empty:
+                continue
+            except (EOFError, OSError):
+                return
+
+    def stop(self) -> None:
+        """Tell the running stages to save what they have and end; wait for them, ten seconds at most."""
+        pids = []
+        while not self._pids.empty():
+            pids.append(self._pids.get())
+        for pid in pids:
+            _signal(pid, signal.SIGTERM)
+        self.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and any(_signal(pid, 0) for pid in pids):
+            time.sleep(0.05)
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        self._closed.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True)
+        self._closed.set()
+        self._listener.join()
+
+
+def at_once() -> int:
+    """How many stages share this machine's memory."""
+    return _at_once
+
+
+def _signal(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _start(events: Queue[Event], pids: Queue[int], workers: int) -> None:
+    """In the worker: one thread for arithmetic, Ctrl-C is the parent's business, and no life without the parent."""
+    global _events, _at_once
+    _events, _at_once = events, workers
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _terminated)
+    pids.put(os.getpid())
+    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    if not _busy:
+        os._exit(_TERMINATED)
+    raise KeyboardInterrupt
+
+
+def _die_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+class Reporter:
+    """A `Progress` inside a worker: sends at most ten events a second, the last one always."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._last = label, 0.0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:  # noqa: ARG002
+        now = time.monotonic()
+        if _events is not None and (done >= total or now - self._last > 0.1):
+            self._last = now
+            _events.put((self._label, done, total, note))
+
+
+def perform(  # noqa: PLR0917
+    kind: str, directory: str, needs: dict[str, str], arguments: dict[str, Any], label: str, plugins: dict[str, str]
+) -> tuple[Any, float]:
+    """Run one stage's job in this process; returns what it says and its seconds. Module-level, so any executor can ship it.
+
+    ``plugins``: file -> digest; they are loaded first, and must be as they were when the run was planned.
+    """
+    import importlib
+    from pathlib import Path
+
+    from understudy.core.plugins import load
+
+    for plugin, text in plugins.items():
+        load(Path(plugin), digest=text)
+
+    module = importlib.import_module(f"understudy.pipeline.stages.{kind}")
+    where = Path(directory)
+    where.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    global _busy  # noqa: PLW0603 - one per process: whether a stage has to be unwound before the process may end
+    _busy = True
+    try:
+        says = module.run(where, {name: Path(path) for name, path in needs.items()}, arguments, Reporter(label))
+    except KeyboardInterrupt:
+        os._exit(_TERMINATED)  # unwound: what was received is stored
+    finally:
+        _busy = False
+    return says, time.perf_counter() - started

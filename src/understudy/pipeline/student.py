@@ -1,0 +1,89 @@
+"""Ask a trained student as evaluation does: by its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import EngineError, StudyError
+from understudy.core.plugins import load
+from understudy.core.protocols import Method
+from understudy.core.values import Problem, Solution, to_json
+from understudy.core.vote import vote
+from understudy.evaluation.run import answer
+from understudy.pipeline.card import Card, read_card
+from understudy.studies.cast import parts_of
+from understudy.studies.options import Decode
+
+
+@dataclass(frozen=True)
+class Answered:
+    """``answer`` (None where none was found), the ``share`` of votes it got, and the solutions with their chains."""
+
+    answer: str | None
+    share: float
+    solutions: list[Solution]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"answer": self.answer, "share": self.share, "solutions": [to_json(s) for s in self.solutions]}
+
+
+def ask_student(
+    student: str | Path,
+    question: str,
+    *,
+    partners: Sequence[str | Path] = (),
+    choices: Sequence[str] = (),
+    votes: int = 1,
+    temperature: float | None = None,
+    beams: int = 1,
+    calculator: bool = False,
+    seed: int = 0,
+    plugins: Sequence[str | Path] = (),
+) -> Answered:
+    """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
+
+    ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its
+    card names, where it is not built in. Raises CheckpointError where there is no student, EngineError where it cannot answer.
+    """
+    from understudy.engines.local.engine import TransformersEngine
+
+    for plugin in plugins:
+        load(Path(plugin))
+    card = read_card(Path(student))
+    method = card.make_method()
+    if getattr(method, "in_context", 0):
+        raise StudyError(f"{student}: before each question it is shown training chains (in_context), which are not with it")
+    cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
+    try:
+        decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+    problem = Problem("question", question, card.kind, choices=tuple(choices))
+    engines = {role: TransformersEngine(path, dtype=card.precision, seed=seed) for role, path in cast.items()}
+    playing = {part: engines[role] for part, role in parts_of(method).items()}
+    found = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
+    if found.errors:
+        raise EngineError(found.errors[0]["error"])
+    counted = vote(found.solutions)
+    return Answered(counted.answer, counted.share, found.solutions)
+
+
+def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:
+    """role -> the student that plays it. Raises StudyError where one is missing, twice there, or of another method."""
+    found: dict[str, Path] = {}
+    for path, card in cards.items():
+        if (card.method, dict(card.options)) != (first.method, dict(first.options)):
+            raise StudyError(f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student")
+        if card.role in found:
+            raise StudyError(f"{path}: plays the role {card.role!r}, as {found[card.role]} does; give one student for each role")
+        found[card.role] = path
+    missing = [role for role in method.roles if role not in found]
+    if missing:
+        raise StudyError(
+            f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}; give the student of "
+            f"{', '.join(missing)} too (--with)"
+        )
+    return found

@@ -1,0 +1,105 @@
+"""A few questions to the teacher before many: what the verb `try` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from understudy.checks.answer import check
+from understudy.core.errors import DataError
+from understudy.core.protocols import silent
+from understudy.core.registry import find
+from understudy.core.values import Chain, Problem, Verdict
+from understudy.corpus.import_ import import_chains
+from understudy.pipeline.plan import make_plan
+from understudy.pipeline.preview import load_problems, pool_of
+from understudy.pipeline.run import make_directory, only_runner
+from understudy.pipeline.stages.chains import sample
+from understudy.sampling.budget import Price
+from understudy.studies.study import Study
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One question with the chain it got and its verdict; where the ask failed, the ``error`` and neither."""
+
+    problem: Problem
+    chain: Chain | None
+    verdict: Verdict | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was ``tried``, and what it says of the whole run: ``requests`` to come, and tokens and money of them all at the mean
+    of the chains that were tried; None where the engine does not count tokens, or has no price. ``endpoints``: what each address
+    was found to do (`engines.remote.probe`)."""
+
+    tried: list[Tried]
+    requests: int
+    price: Price | None = None
+    endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> float | None:
+        """What the tried chains cost."""
+        if self.price is None or self.tokens is None:
+            return None
+        return len(self._counted()) * self.price.of(*self.tokens)
+
+    @property
+    def tokens(self) -> tuple[float, float] | None:
+        """(read, written) per chain."""
+        chains = self._counted()
+        if not chains:
+            return None
+        return sum(c.prompt_tokens or 0 for c in chains) / len(chains), sum(c.tokens or 0 for c in chains) / len(chains)
+
+    @property
+    def projected(self) -> float | None:
+        """What the run will cost."""
+        return None if self.price is None or self.tokens is None else self.requests * self.price.of(*self.tokens)
+
+    def _counted(self) -> list[Chain]:
+        chains = [one.chain for one in self.tried if one.chain]
+        return [chain for chain in chains if chain.tokens is not None and chain.prompt_tokens is not None]
+
+
+def try_teacher(study: Study, directory: Path, n: int) -> Trial:
+    """The teacher's first chain for each of the first ``n`` training questions.
+
+    Replies go into the ledger of ``directory``, where the run finds them: what is tried is not bought twice. Raises what a run
+    raises: StudyError, DataError, EngineError where no ask succeeds.
+    """
+    plan = make_plan(study)
+    problems = load_problems(plan)
+    learn = [problem for problem in problems if problem.split == "train"]
+    if not learn:
+        raise DataError("the task has no training question to try")
+    if study.teacher.engine == "recorded":
+        return Trial(_recorded(study, learn, n), 0)
+    make_directory(directory)
+    arguments = plan.stages[plan.chains].arguments
+    with only_runner(directory):
+        # Whoever tries does not wait a day.
+        teacher = replace(study.teacher, samples=1, allocation=None, first_look=0, batch=False)
+        pool = pool_of(plan, problems)
+        sampled = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
+    by_problem = {chain.problem: chain for chain in sampled.chains}
+    failed = {error["problem"]: error["error"] for error in sampled.errors}
+    tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, sampled.stopped)) for problem in learn[:n]]
+    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, sampled.endpoints)
+
+
+def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
+    known = {problem.id: problem for problem in learn}
+    paths = [study.path_of(name) for name in study.teacher.chains]
+    teacher = study.teacher
+    chains, _ = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer, format=teacher.format)
+    return [_tried(study, known[chain.problem], chain, "") for chain in chains[:n]]
+
+
+def _tried(study: Study, problem: Problem, chain: Chain | None, error: str) -> Tried:
+    verdict = check(problem, chain, find("check", study.check), study.check) if chain else None
+    return Tried(problem, chain, verdict, error)

@@ -1,0 +1,69 @@
+"""What a run directory holds, which of it the run's study still needs, and how the rest is removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import DataError
+from understudy.pipeline.cache import is_done, read_manifest, remove, size_of
+from understudy.pipeline.run import only_runner
+
+
+@dataclass(frozen=True)
+class Holding:
+    """One stage at rest. ``needed``: the plan that ran last in this directory uses it."""
+
+    kind: str
+    label: str
+    key: str
+    made: str
+    seconds: float
+    bytes: int
+    needed: bool
+    complete: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_runs(where: Path) -> list[Path]:
+    """The run directories directly under ``where``."""
+    return sorted(path.parent for path in where.glob("*/plan.json"))
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """The plan that ran last in ``run``. Raises DataError where ``run`` is no run directory."""
+    path = run / "plan.json"
+    if not path.is_file():
+        raise DataError(f"{run}: no run is here (plan.json is missing); give a directory that `understudy run` wrote")
+    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return plan
+
+
+def holdings(run: Path) -> list[Holding]:
+    """Every stage in ``run``, oldest first."""
+    needed = {stage["key"] for stage in read_plan(run)["stages"]}
+    return sorted(_holdings(run, needed), key=lambda h: (h.made or "~", h.kind, h.label))
+
+
+def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
+    for path in (run / "stages").iterdir():
+        kind, _, key = path.name.partition("-")
+        complete = is_done(path)
+        says: dict[str, Any] = read_manifest(path) if complete else {"label": "", "made": "", "seconds": 0.0}
+        yield Holding(kind, says["label"], key, says["made"], says["seconds"], size_of(path), key in needed, complete)
+
+
+def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:
+    """Remove what the last plan of ``run`` does not need, and return it. Unfinished stages that it needs are kept."""
+    read_plan(run)
+    with only_runner(run):
+        garbage = [held for held in holdings(run) if not held.needed]
+        if not dry_run:
+            for held in garbage:
+                remove(run / "stages" / f"{held.kind}-{held.key}")
+    return garbage

@@ -1,0 +1,52 @@
+"""The problems of a procedural world: fresh questions for every split, each with its exact working."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from understudy.core.errors import StudyError
+from understudy.core.prompt_format import question_text
+from understudy.core.values import Problem
+from understudy.core.worlds import World
+
+TRIES = 2000
+"""So many draws in a row of what was there already, and the world has no more of it (all but surely)."""
+
+Draw = Callable[[random.Random, int, int], Problem]
+"""(rng, steps, turn) -> a problem without id, split and meta; ``turn`` counts the problems of so many steps in the split, for
+worlds that let answers take turns."""
+
+
+def draw_splits(
+    world: World, wanted: Sequence[tuple[str, int, Sequence[int]]], draw: Draw, *, name: str, seed: int
+) -> list[Problem]:
+    """The problems of all splits, ``wanted`` being (split, problems, numbers of steps, which take turns).
+
+    No question comes twice, nor do the same options, in whatever order. ``meta`` is the exact working: ``steps``, how many;
+    ``rationale``; ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.
+    """
+    seen: set[frozenset[str]] = set()
+    problems = []
+    for split, n, steps in wanted:
+        rng = random.Random(f"{name}\x1f{seed}\x1f{split}")
+        for i in range(n):
+            k, turn = steps[i % len(steps)], i // len(steps)
+            drawn = (draw(rng, k, turn) for _ in range(TRIES))
+            problem = next((p for p in drawn if _key(p) not in seen), None)
+            if problem is None:
+                raise StudyError(f"task: {split} = {n}: {name} has no more problems of {k} steps after {i}; ask for fewer")
+            seen.add(_key(problem))
+            problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=_working(world, problem)))
+    return problems
+
+
+def _key(problem: Problem) -> frozenset[str]:
+    return frozenset(problem.choices or [problem.question])
+
+
+def _working(world: World, problem: Problem) -> dict[str, object]:
+    worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
+    asked = [{"question": step.question, "answer": step.text} for step in worked.steps]
+    return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": asked}

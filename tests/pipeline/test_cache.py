@@ -1,0 +1,65 @@
+"""Stages at rest: named by inputs and code, complete or not there."""
+
+import json
+
+import pytest
+
+from understudy.pipeline import cache
+
+
+def test_the_version_of_a_module_covers_everything_of_ours_that_it_imports():
+    assert cache.code_version(["understudy.core.asks"]) == cache.code_version(["understudy.core.asks"])
+    assert cache.code_version(["understudy.core.asks"]) != cache.code_version(["understudy.core.values"])
+    _, imports = cache._imports("understudy.flows.drive")
+    assert "understudy.core.asks" in imports
+
+
+def test_changed_source_changes_the_version_of_whatever_imports_it(tmp_path, monkeypatch):
+    package = tmp_path / "understudy_fake"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("import understudy.core.errors\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = cache.code_version(["understudy_fake.a"])
+    (package / "a.py").write_text("import understudy.core.errors\nx = 1\n")
+    cache._imports.cache_clear()
+    assert cache.code_version(["understudy_fake.a"]) != before
+
+
+def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, monkeypatch):
+    package = tmp_path / "some_methods"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "method.py").write_text("from . import inner\nfrom .inner import x\nimport json\n")
+    (package / "inner.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _, imports = cache._imports("some_methods.method")
+    assert imports == {"some_methods", "some_methods.inner"}
+    before = cache.code_version(["some_methods.method"])
+    (package / "inner.py").write_text("x = 2\n")
+    cache._imports.cache_clear()
+    assert cache.code_version(["some_methods.method"]) != before
+
+
+def test_a_stage_is_done_only_when_its_manifest_is_there(tmp_path):
+    (tmp_path / "half.parquet").write_text("x")
+    assert not cache.is_done(tmp_path)
+    cache.finish(tmp_path, kind="chains", label="x", inputs={}, seconds=1.0, says={"chains": 3})
+    assert cache.is_done(tmp_path)
+    assert cache.read_manifest(tmp_path)["says"] == {"chains": 3}
+
+
+def test_a_json_file_is_whole_or_the_old_one(tmp_path):
+    path = tmp_path / "x.json"
+    cache.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        cache.write_json(path, {"a": object()})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_removal_takes_the_manifest_first(tmp_path):
+    stage = tmp_path / "stage"
+    stage.mkdir()
+    cache.finish(stage, kind="chains", label="x", inputs={}, seconds=1.0, says={})
+    cache.remove(stage)
+    assert not stage.exists()

@@ -1,0 +1,192 @@
+"""What depends on what, and what a student's card may say."""
+
+import dataclasses
+import json
+
+import pytest
+
+from understudy.core import registry
+from understudy.core.errors import CheckpointError, StudyError
+from understudy.pipeline.card import CARD, Card, read_card, write_card
+from understudy.pipeline.plan import make_plan
+from understudy.studies.cast import training_of_role
+from understudy.studies.study import load_study
+
+STUDY = """
+[study]
+name = "s"
+seeds = 2
+[task]
+name = "diary"
+[teacher]
+samples = 4
+[evaluation]
+splits = ["test", "test-longer"]
+[[arms]]
+name = "a"
+method = "scotd"
+[[arms]]
+name = "b"
+method = "scotd"
+decode = { votes = 4 }
+[[arms]]
+name = "c"
+method = "answer_only"
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY)
+
+    def of(*overrides):
+        return make_plan(load_study(tmp_path / "s.toml", overrides))
+
+    return of
+
+
+def kinds(keys, *plans):
+    return sorted({p.stages[key].kind for key in keys for p in plans if key in p.stages})
+
+
+def test_an_arm_that_writes_in_another_format_selects_for_itself(plan):
+    same, other = plan(), plan("arms.1.options.format.numbers=pointers")
+    assert same.arms[0].selection == same.arms[1].selection == other.arms[0].selection != other.arms[1].selection
+
+
+def test_arms_that_agree_share_their_stages(plan):
+    a, b, c = plan().arms
+    assert a.students == b.students
+    assert a.selection == b.selection == c.selection
+    assert a.answers != b.answers
+    assert len(plan().stages) == 3 + 1 + 2 * 2 + 3 * 2 * 2  # shared, selection, students, answers
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("evaluation.resamples=500", []),
+        ("study.title=x", []),
+        ("arms.1.decode.votes=5", ["answers"]),
+        ("arms.0.decode.temperature=0.3", ["answers"]),
+        ("arms.0.decode.top_p=0.9", ["answers"]),
+        ("arms.0.decode.beams=2", ["answers"]),
+        ("arms.0.decode.calculator=true", ["answers"]),
+        ("arms.1.decode.weighted=true", []),
+        ("evaluation.compare=[['a','c']]", []),
+        ("arms.0.fraction=0.5", ["answers", "selection", "student"]),
+        ("arms.0.training.steps=7", ["answers", "student"]),
+        ("training.steps=7", ["answers", "student"]),
+        ("arms.0.select.keep=all", ["answers", "selection", "student"]),
+        ("teacher.concurrency=3", []),
+        ("teacher.samples=5", ["answers", "chains", "selection", "student", "verdicts"]),
+        ("study.seed=1", ["answers", "chains", "problems", "selection", "student", "verdicts"]),
+    ],
+)
+def test_a_change_changes_what_depends_on_it_and_nothing_else(plan, override, changed):
+    before, after = plan(), plan(override)
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
+
+
+@pytest.mark.parametrize("keys", ["per_problem=2", "dedup=true", "per_problem=2 choose=random"])
+def test_how_chains_are_selected_changes_the_selection_and_what_learns_from_it(plan, keys):
+    before, after = plan(), plan(*(f"arms.0.select.{key}" for key in keys.split()))
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == ["answers", "selection", "student"]
+
+
+def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
+    assert set(plan().stages) < set(plan("study.seeds=3").stages)
+
+
+@pytest.mark.parametrize(("budget", "tokens"), [("role", [900, 900, 900, 900]), ("total", [900, 450, 450, 900])])
+def test_a_budget_is_that_of_each_student_or_is_shared_by_those_of_an_arm(tmp_path, budget, tokens):
+    two = '[[arms]]\nname = "two"\nmethod = "sci_cot"\n'
+    (tmp_path / "s.toml").write_text(f'{STUDY}{two}{two.replace("two", "gold")}roles.rationale.model = "gold"\n')
+    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}"])
+    asked = [(0, "student"), (3, "rationale"), (3, "answer"), (4, "answer")]
+    found = [training_of_role(study, study.arms[i], role) for i, role in asked]
+    assert [one.tokens for one in found] == tokens
+    assert {dataclasses.replace(one, tokens=1) for one in found} == {dataclasses.replace(study.training, tokens=1)}
+    unbound = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}", "arms.3.training.steps=7"])
+    assert training_of_role(unbound, unbound.arms[3], "answer").steps == 7
+
+
+def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_path):
+    def options(training, arm):
+        text = STUDY.replace("[evaluation]", f"[training]\n{training}\n[evaluation]") + f"training = {{ {arm} }}\n"
+        (tmp_path / "s.toml").write_text(text)
+        study = load_study(tmp_path / "s.toml")
+        made = [training_of_role(study, one, "student") for one in (study.arms[0], study.arms[-1])]
+        return [(one.steps, one.tokens, one.batch_size) for one in made]
+
+    assert options("steps = 7\nbatch_size = 3", "tokens = 900") == [(7, 0, 3), (None, 900, 3)]
+    assert options("tokens = 900", "steps = 7") == [(None, 900, 32), (7, 0, 32)]
+    assert options("tokens = 900", "batch_size = 4") == [(None, 900, 32), (None, 900, 4)]
+    with pytest.raises(StudyError, match="training: steps = 7 and tokens = 900"):
+        options("steps = 7\ntokens = 900", "batch_size = 4")
+
+
+CARD_OF = Card("scotd", {"max_tokens": 64}, "student", "number", "float32", 0)
+
+
+def test_a_card_comes_back_and_makes_its_method(tmp_path):
+    write_card(tmp_path, CARD_OF)
+    assert read_card(tmp_path) == CARD_OF
+    assert read_card(tmp_path).make_method().max_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": 2}, "written by another version"),
+        ({"kind": "colour"}, "not a card"),
+        ({"extractor": "answers-0"}, "evaluate it again"),
+        ({"metod": "x"}, "did you mean 'method'"),
+    ],
+)
+def test_a_card_that_cannot_be_trusted_is_refused(tmp_path, change, says):
+    (tmp_path / CARD).write_text(json.dumps(dataclasses.asdict(CARD_OF) | change))
+    with pytest.raises(CheckpointError, match=says):
+        read_card(tmp_path)
+
+
+def test_a_card_can_name_registered_methods_only(tmp_path):
+    write_card(tmp_path, dataclasses.replace(CARD_OF, method="os:system"))
+    with pytest.raises(ValueError, match="unknown method 'os:system'"):
+        read_card(tmp_path).make_method()
+    with pytest.raises(CheckpointError, match="no student with a card"):
+        read_card(tmp_path / "none")
+
+
+PLUGIN = """
+from understudy.core.values import Outcome
+from understudy.methods.scotd import SCoTD
+
+def check(problem, answer):
+    return Outcome.WRONG
+
+UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"mine": SCoTD}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "changed"),
+    [
+        ("check", ("study.check=mine",), ["answers", "selection", "student", "verdicts"]),
+        ("method", ("arms.2.method=mine",), ["answers", "student"]),
+        ("method", (), []),
+    ],
+)
+def test_a_changed_plug_in_changes_the_stages_that_use_it_and_no_others(tmp_path, monkeypatch, plan, kind, names, changed):
+    monkeypatch.setattr(registry, "_added", {})
+    file = tmp_path / "mine.py"
+    file.write_text(f"KIND = {kind!r}\n{PLUGIN}")
+    sets = ("study.plugins=['mine.py']", *names)
+    before = plan(*sets)
+    assert plan(*sets).stages == before.stages
+    file.write_text(f"KIND = {kind!r}\n{PLUGIN}# changed")
+    after = plan(*sets)
+    assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
+    if kind == "method" and names:
+        assert after.arms[0] == before.arms[0]
+        assert after.arms[2].students != before.arms[2].students

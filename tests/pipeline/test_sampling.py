@@ -1,0 +1,47 @@
+"""Sampling goes on past asks that fail, however many of them come first."""
+
+from dataclasses import replace
+
+from understudy.core.asks import Reply
+from understudy.core.errors import EngineError
+from understudy.core.values import Chain, Outcome, Problem
+from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.run import HOPELESS
+from understudy.pipeline.stages import chains
+from understudy.sampling.first_look import first_look
+from understudy.sampling.pool import StudyPool
+from understudy.studies.options import Teacher
+from understudy.tasks.worlds.diary import Diary
+
+
+def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_path, monkeypatch):
+    learn = list(Diary(train=40, dev=0, test=0, longer_test=0).problems(seed=0))
+    bad = {p.question for p in learn[: HOPELESS + 5]}
+
+    def say(request):
+        if any(question in request.ask.prompt for question in bad):
+            raise EngineError("too long")
+        return Reply("So the answer is: 3", tokens=5)
+
+    monkeypatch.setattr(chains, "make_teacher", lambda *_: ScriptedEngine(say, identity="e"))
+    told = []
+    teacher, progress = Teacher(samples=1, first_look=0), lambda *a: told.append(a[1:3])
+    ledger = tmp_path / "l.sqlite"
+    made = chains.sample(learn, teacher, {"seed": 0}, pool=StudyPool(), ledger=ledger, progress=progress)
+    assert (len(made.chains), len(made.errors)) == (40 - len(bad), len(bad))
+    assert told[-1] == (40, 40)
+
+
+def test_the_first_look_judges_by_the_check_of_the_study():
+    problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
+    assert first_look([chain], [], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, lambda *_: Outcome.CORRECT).startswith("first 1 replies: 1 of 1 agree")
+
+
+def test_the_first_look_notices_a_server_that_draws_nothing():
+    problem = Problem("p", "?", "number", "4")
+    alike = [Chain("p", i, "same", "r", "4", "marker", "t", prompt="Q") for i in range(10)]
+    assert "all 10 replies to the same prompt are word for word alike" in first_look(alike, [], {"p": problem})
+    assert "alike" not in first_look(alike, [], {"p": problem}, drawn=False), "a greedy reply is bought once for all"
+    for others in (alike[:9], [*alike, replace(alike[0], text="other")], [replace(c, prompt=str(c.path)) for c in alike]):
+        assert "alike" not in first_look(others, [], {"p": problem})

@@ -1,0 +1,132 @@
+"""What a study's checkpoints are is found out when it is planned: before a teacher is asked or a student trained."""
+
+import json
+import shutil
+
+import pytest
+from checkpoints import make
+from safetensors.torch import load_file, save_file
+
+from understudy.core.errors import StudyError
+from understudy.pipeline.card import Card, remark_on_start, write_card
+from understudy.pipeline.plan import make_plan
+from understudy.studies.study import load_study
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "diary"
+[student]
+checkpoint = "models/start"
+[[arms]]
+name = "a"
+method = "scotd"
+"""
+CHAT = 'arms.0.options.format={ style = "messages" }'
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make("llama", tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    shutil.copytree(made, tmp_path / "models" / "start")
+    (tmp_path / "s.toml").write_text(STUDY)
+    return tmp_path
+
+
+def plan(root, *overrides):
+    return make_plan(load_study(root / "s.toml", overrides))
+
+
+def student_key(root, *overrides):
+    (stage,) = [s for s in plan(root, *overrides).stages.values() if s.kind == "student"]
+    return stage.key
+
+
+def test_a_checkpoint_is_a_path_from_the_study_file_and_its_files_decide_the_key(root):
+    before = student_key(root)
+    (root / "models" / "start" / "README.md").write_text("says nothing")
+    assert student_key(root) == before
+    path = root / "models" / "start" / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, path, metadata={"format": "pt"})
+    assert student_key(root) != before
+
+
+def spoil_config(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"model_type": "colour"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (shutil.rmtree, "there is no directory"),
+        (lambda d: (d / "model.safetensors").rename(d / "model.bin"), "only safetensors are read"),
+        (spoil_config, "model_type 'colour'"),
+        (lambda d: [p.unlink() for p in d.glob("tokenizer*")], "no tokenizer is here"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_named_when_the_study_is_planned(root, spoil, says):
+    spoil(root / "models" / "start")
+    with pytest.raises(StudyError, match=rf"arms\['a'\]\.student\.checkpoint = 'models/start': .*{says}"):
+        plan(root)
+    teacher = ("teacher.engine=transformers", "teacher.checkpoint=models/start", "arms.0.student.checkpoint=other")
+    with pytest.raises(StudyError, match=rf"teacher\.checkpoint = 'models/start': .*{says}"):
+        plan(root, *teacher)
+
+
+def test_messages_need_a_chat_template_and_a_student_from_scratch_has_none(root):
+    with pytest.raises(StudyError, match=r"models/start has no chat template .* style = \"raw\""):
+        plan(root, CHAT)
+    (root / "models" / "start" / "chat_template.jinja").write_text("{{ messages }}")
+    assert plan(root, CHAT).arms
+    (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', ""))
+    with pytest.raises(StudyError, match="a student from scratch has no chat template"):
+        plan(root, CHAT)
+
+
+def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypatch):
+    assert student_key(root, "student.lora.rank=4") != student_key(root)
+    assert student_key(root, "student.lora.rank=4") != student_key(root, "student.lora.rank=8")
+    monkeypatch.setattr("understudy.pipeline.checkpoints.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StudyError, match=r"arms\['a'\]\.student\.lora needs peft"):
+        plan(root, "student.lora.rank=4")
+    (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', "lora = {}"))
+    with pytest.raises(StudyError, match="lora changes a model that is there already"):
+        plan(root)
+
+
+def test_a_model_of_the_hub_is_found_in_the_local_cache(root, made, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    model = tmp_path / "hub" / "models--acme--tiny"
+    shutil.copytree(made, model / "snapshots" / ("1" * 40))
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("1" * 40)
+    (stage,) = [s for s in plan(root, "student.checkpoint=acme/tiny").stages.values() if s.kind == "student"]
+    assert stage.arguments["student"]["checkpoint"].endswith("1" * 40)
+    assert any(path.endswith("model.safetensors") for path in stage.arguments["files"])
+    with pytest.raises(StudyError, match="'acme/none': there is no directory"):
+        plan(root, "student.checkpoint=acme/none")
+
+
+def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):
+    def card(**options):
+        write_card(tmp_path, Card("scotd", options, "student", "number", "float32", 0))
+
+    assert remark_on_start(tmp_path, "scotd", {}) is None, "no card, no student of ours"
+    card(max_tokens=64)
+    assert remark_on_start(tmp_path, "scotd", {"max_tokens": 64}) is None
+    assert "trained by scotd, by answer_only now" in remark_on_start(tmp_path, "answer_only", {})
+    assert "{'max_tokens': 64}, with {'max_tokens': 32} now" in remark_on_start(tmp_path, "scotd", {"max_tokens": 32})
+    (tmp_path / "understudy.json").write_text("[]")
+    assert "card cannot be read" in remark_on_start(tmp_path, "scotd", {})
