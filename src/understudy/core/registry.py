@@ -1,8 +1,8 @@
 """Everything that a study may name: name -> "module:object", imported when it is asked for.
 
 A name is built in, or an installed package brings it by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
-``understudy.checks``), or a Python file adds it that the user names himself (`core.plugins`). Nothing else is ever imported: a
-card or a study can not name a module.
+``understudy.checks``, ``understudy.engines``), or a Python file that the user names adds it (`core.plugins`). Nothing else is ever
+imported: a card or a study cannot name a module.
 """
 
 from __future__ import annotations
@@ -54,11 +54,19 @@ CHECKS: Mapping[str, str] = {
     "answer": "understudy.checks.answer:same",
 }
 
-BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS}
+ENGINES: Mapping[str, str] = {
+    "endpoint": "understudy.engines.remote.options:Endpoint",
+    "procedural": "understudy.engines.procedural:Procedural",
+    "recorded": "understudy.engines.recorded:Recorded",
+    "transformers": "understudy.engines.local.options:Transformers",
+}
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS, "engine": ENGINES}
 _MUST_HAVE = {
     "method": ("name", "paper", "roles", "needs", "format"),
     "task": ("problems",),
     "check": ("__call__",),
+    "engine": ("open",),
 }
 
 
@@ -76,7 +84,7 @@ _added: dict[tuple[str, str], Added] = {}
 
 
 def find(what: str, name: str) -> Any:
-    """The object registered as ``name`` in the table of ``what`` (method, task, check).
+    """The object registered as ``name`` in the table of ``what`` (method, task, check, engine).
 
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """

@@ -186,6 +186,15 @@ class Solution:
     prompt_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class FailedAsk:
+    """A sample path of a problem on which a model could not be asked, and why: never a wrong answer, never a chain."""
+
+    problem: str
+    path: int
+    error: str
+
+
 V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)
 
 

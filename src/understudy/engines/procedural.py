@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from understudy.core.asks import Call, Reply, Request
 from understudy.core.errors import EngineError
@@ -13,6 +17,28 @@ from understudy.core.worlds import Worked, World
 from understudy.engines.each import serve_each
 from understudy.engines.layouts import Teacher, reply
 from understudy.engines.stops import cut
+
+
+@dataclass(frozen=True)
+class Procedural:
+    """The teacher that comes with a procedural world (the keys of [teacher] for ``engine = "procedural"``)."""
+
+    slip: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Chance of a wrong result in a step."""
+    misread: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Chance that a chain reads the world's treacherous word the wrong way."""
+
+    def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
+        """Raise ValueError where the task is no world."""
+        if not hasattr(task, "work"):
+            raise ValueError(
+                f"engine = 'procedural': the task {type(task).__name__} is no world, so it has no teacher of its own; take recorded "
+                "chains, an endpoint or a transformers model"
+            )
+
+    def open(self, *, task: Any, seed: int) -> ProceduralEngine:
+        """The engine of the world ``task``."""
+        return ProceduralEngine(task, slip=self.slip, misread=self.misread, seed=seed)
 
 
 class ProceduralEngine:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
-from understudy.core.values import Problem, Solution
+from understudy.core.values import FailedAsk, Problem, Solution
 from understudy.flows.run import ended
 from understudy.sampling.pool import StudyPool
 
@@ -18,7 +17,7 @@ class Answers:
     """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason."""
 
     solutions: list[Solution]
-    errors: list[dict[str, Any]]
+    errors: list[FailedAsk]
 
 
 def answer(
@@ -54,9 +53,9 @@ def answer(
     asked = ended(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end, concurrency=concurrency)
     for done in asked:
         if done.value is None:
-            errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
+            errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))
         else:
             solutions.append(done.value)
     order = {problem.id: i for i, problem in enumerate(problems)}
     solutions.sort(key=lambda s: (order[s.problem], s.path))
-    return Answers(solutions, sorted(errors, key=lambda e: (order[e["problem"]], e["path"])))
+    return Answers(solutions, sorted(errors, key=lambda error: (order[error.problem], error.path)))

@@ -2,212 +2,205 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from understudy.core.errors import StudyError
+from understudy.core.errors import CheckpointError, StudyError
+from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import Choosy, Parted, Wordy
-from understudy.core.registry import module_of
 from understudy.core.values import digest
-from understudy.pipeline.cache import file_digest
-from understudy.pipeline.checkpoints import deciding_files, started
+from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.pipeline.cache import digest_files
+from understudy.pipeline.card import CARD
+from understudy.pipeline.stages.answers import AnswersStage, GoldPlayer, Player, TeacherPlayer, TrainedPlayer, UntrainedPlayer
+from understudy.pipeline.stages.chains import ChainsStage
+from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.selection import SelectionStage
+from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
+from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.cast import models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
-from understudy.studies.options import Arm
-from understudy.studies.schema import plain
+from understudy.studies.options import Arm, Exemplars
 from understudy.studies.study import Study
-
-
-class Add(Protocol):
-    """Adds a stage to the plan, or finds the equal one that is there; its key."""
-
-    def __call__(  # noqa: PLR0917
-        self,
-        kind: Any,
-        label: str,
-        needs: Mapping[str, str],
-        arguments: Mapping[str, Any],
-        code: list[str],
-        libraries: bool = False,
-        pays: bool = False,
-    ) -> str: ...
+from understudy.training.options import StudentOptions
 
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """Where an arm's results are: selection key, and per seed the student keys by role and the answer keys by split. An arm
-    that trains nothing has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in
-    that part's place."""
+    """Where an arm's results are: its selection, per seed the students by role and the answers by split. An arm that trains nothing
+    has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in that part's place."""
 
     arm: Arm
-    selection: str | None
-    students: Mapping[int, Mapping[str, str]]
-    answers: Mapping[int, Mapping[str, str]]
-    gold: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    selection: SelectionStage | None
+    students: Mapping[int, Mapping[str, StudentStage]]
+    answers: Mapping[int, Mapping[str, AnswersStage]]
+    gold: Mapping[int, Mapping[str, AnswersStage]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What every arm builds on."""
+class Ground:
+    """What every arm builds on. ``teacher``: who plays where an arm asks the teacher; None for recorded chains."""
 
     study: Study
-    problems: str
-    chains: str
-    verdicts: str
-    exemplars: Mapping[str, Any]
-    asking: Mapping[str, Any]
-    """What it takes to ask the teacher."""
-    teacher_code: list[str]
+    problems: ProblemsStage
+    chains: ChainsStage
+    verdicts: VerdictsStage
+    exemplars: Exemplars
+    teacher: TeacherPlayer | None
 
-
-def plan_arm(shared: Shared, arm: Arm, add: Add) -> ArmPlan:
-    """Plan ``arm`` on what is ``shared``."""
-    study, method = shared.study, shared.study.method(arm)
-    trains = trained_roles(arm, method)
-    selection = None
-    if trains:
-        needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
-        chosen = {"select": plain(arm.select), "seed": study.seed, "format": plain(method.format)}
-        chosen |= {"fraction": arm.fraction}
-        choosy = isinstance(method, Choosy)
-        chosen |= {"method": arm.method, "options": plain(method)} if choosy else {}
-        selection = add("selection", arm.name, needs, chosen, [module_of("method", arm.method)] if choosy else [])
-    students: dict[int, dict[str, str]] = {}
-    answers: dict[int, dict[str, str]] = {}
-    gold: dict[int, dict[str, str]] = {}
-    for seed in range(study.seed, study.seed + study.seeds) if trains else (study.seed,):
-        suffix = f", seed {seed}" if study.seeds > 1 and trains else ""
-        made = _Students(shared, arm, method, selection, seed, suffix, add)
-        own = {role: made.student(role) for role in _in_order(method, trains)}
-        if trains:
-            students[seed] = own
-        cast = models_of(arm, method)
-        answers[seed] = {
-            split: _answers(shared, arm, method, own, seed, f"{arm.name}{suffix}, {split}", split, cast, selection, add)
-            for split in study.evaluation.splits
+    def vocabulary(self) -> Vocabulary:
+        """What students from scratch have words for: the raw formats and the words of all arms that train."""
+        methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
+        formats = {
+            digest(describe(method.format)): method.format
+            for arm, method in methods
+            if trained_roles(arm, method) and method.format.style == "raw"
         }
-        if study.evaluation.attribution and isinstance(method, Parted):
-            split = study.evaluation.splits[0]
-            gold[seed] = {}
-            for part in (part for part in method.swaps if cast[part] != "gold"):
-                label = f"{arm.name}{suffix}, {split}, gold {part}"
-                swapped = {**cast, part: "gold"}
-                if set(swapped.values()) != {"gold"}:
-                    gold[seed][part] = _answers(shared, arm, method, own, seed, label, split, swapped, selection, add, swapped=True)
-    return ArmPlan(arm, selection, students, answers, gold)
+        words = {text for _, method in methods if isinstance(method, Wordy) for text in method.words}
+        return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
 
-@dataclass
-class _Students:
-    """The students of one arm and seed."""
+def plan_arm(ground: Ground, arm: Arm) -> ArmPlan:
+    """The stages of ``arm``. Raises StudyError where a checkpoint that it names cannot be used."""
+    return _ArmPlanner(ground, arm).plan()
 
-    shared: Shared
-    arm: Arm
-    method: Any
-    selection: str | None
-    seed: int
-    suffix: str
-    add: Add
 
-    def student(self, role: str, fold: int | None = None) -> str:
+class _ArmPlanner:
+    def __init__(self, ground: Ground, arm: Arm) -> None:
+        self.ground, self.arm, self.study = ground, arm, ground.study
+        self.method = ground.study.method(arm)
+        self.trains = trained_roles(arm, self.method)
+        self.selection = self._selection() if self.trains else None
+
+    def plan(self) -> ArmPlan:
+        study, arm = self.study, self.arm
+        students, answers, gold = {}, {}, {}
+        for seed in range(study.seed, study.seed + study.seeds) if self.trains else (study.seed,):
+            suffix = f", seed {seed}" if study.seeds > 1 and self.trains else ""
+            own = {role: self._student(role, seed, suffix) for role in _in_order(self.method, self.trains)}
+            if self.trains:
+                students[seed] = own
+            cast = self._cast(own)
+            label = f"{arm.name}{suffix}"
+            answers[seed] = {split: self._answers(f"{label}, {split}", split, seed, cast) for split in study.evaluation.splits}
+            if study.evaluation.attribution and isinstance(self.method, Parted):
+                gold[seed] = self._with_gold(label, seed, cast)
+        return ArmPlan(arm, self.selection, students, answers, gold)
+
+    def _selection(self) -> SelectionStage:
+        ground, choosy = self.ground, isinstance(self.method, Choosy)
+        return SelectionStage(
+            label=self.arm.name,
+            problems=ground.problems,
+            chains=ground.chains,
+            verdicts=ground.verdicts,
+            select=self.arm.select,
+            fraction=self.arm.fraction,
+            writer=self.method if choosy else self.method.format,
+            method=self.arm.method if choosy else None,
+            seed=self.study.seed,
+        )
+
+    def _student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:
         """The student of ``role``, trained on all problems or on those outside ``fold``; those it needs come before."""
-        shared, arm, method, study = self.shared, self.arm, self.method, self.shared.study
         assert self.selection is not None, "only arms that train have students"
-        needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts, "selection": self.selection}
-        for need in method.needs.get(role, ()):
-            needs |= {f"fold:{need}:{i}": self.student(need, i) for i in range(method.folds)}
-        student = started(study, arm, student_of_role(study, arm, role), where_student(arm, role))
-        start = student.checkpoint
-        label = f"{arm.name}{self.suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
-        arguments = _asked(study, arm, method) | {
-            "role": role,
-            "fold": None if fold is None else [fold, method.folds],
-            "student": plain(student),
-            "training": plain(training_of_role(study, arm, role)),
-            "files": _digests(deciding_files(Path(start))) if start else {},
-            "seed": self.seed,
-            "dev": study.evaluation.dev,
-            "dev_problems": study.evaluation.dev_problems,
-            "check": study.check,
-            "vocabulary": _formats(study),
-            "words": _words(study),
-        }
-        if fold is not None:
-            label += f", without fold {fold + 1} of {method.folds}"
-        return self.add("student", label, needs, arguments, [module_of("method", arm.method)], True)
+        ground, arm, method, study = self.ground, self.arm, self.method, self.study
+        student, files = self._start(role)
+        label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
+        return StudentStage(
+            label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
+            problems=ground.problems,
+            chains=ground.chains,
+            verdicts=ground.verdicts,
+            selection=self.selection,
+            folds={
+                need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds)) for need in method.needs.get(role, ())
+            },
+            name=arm.method,
+            method=method,
+            role=role,
+            fold=None if fold is None else (fold, method.folds),
+            student=student,
+            training=training_of_role(study, arm, role),
+            files=files,
+            seed=seed,
+            study_seed=study.seed,
+            dev=Dev(split=study.evaluation.dev, problems=study.evaluation.dev_problems, check=study.checks[0]),
+            vocabulary=ground.vocabulary(),
+            answering=study.evaluation.answering,
+        )
 
+    def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
+        """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""
+        student, where = student_of_role(self.study, self.arm, role), where_student(self.arm, role)
+        if student.checkpoint is None:
+            return student, {}
+        if student.lora is not None and importlib.util.find_spec("peft") is None:
+            raise StudyError(f"{where}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
+        try:
+            directory = open_checkpoint(student.checkpoint, self.study.root, chats=self.method.format.style == "messages")
+        except CheckpointError as error:
+            raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
+        card = [path for path in [directory / CARD] if path.is_file()]
+        return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")
 
-def _answers(  # noqa: PLR0917
-    shared: Shared,
-    arm: Arm,
-    method: Any,
-    students: Mapping[str, str],
-    seed: int,
-    label: str,
-    split: str,
-    cast: Mapping[str, str],
-    selection: str | None,
-    add: Add,
-    *,
-    swapped: bool = False,
-) -> str:
-    """The answers of the arm to ``split``, its parts played as ``cast`` says. ``swapped``: gold is the report's question, not the
-    arm's."""
-    study, parts = shared.study, parts_of(method)
-    arguments: dict[str, Any] = _asked(study, arm, method) | {
-        "split": split,
-        "votes": arm.decode.votes,
-        "seed": seed,
-        "decoding": plain(arm.decode.decoding),
-        "exemplars": shared.exemplars,
-        "swapped": swapped,
-        "cast": {part: {"model": model, "role": parts[part]} for part, model in cast.items()},
-    }
-    needs: dict[str, str] = {"problems": shared.problems}
-    code, pays, local = [module_of("method", arm.method)], False, False
-    for part, model in cast.items():
-        if model == "trained":
-            needs |= {f"student:{parts[part]}": students[parts[part]], "chains": shared.chains}
-            needs |= {"selection": selection} if selection else {}
-            local = True
-        elif model == "untrained":
-            start = started(study, arm, student_of_role(study, arm, parts[part]), where_student(arm, parts[part])).checkpoint
-            assert start is not None, "the study was validated"
-            arguments["cast"][part] |= {"checkpoint": start, "files": _digests(deciding_files(Path(start)))}
-            local = True
-        elif model == "teacher":
-            own = study.teacher.prompts and study.path_of(study.teacher.prompts)
-            arguments |= {**shared.asking, "prompts": load_prompts(arm.method, own or None)}
-            code, pays = [*shared.teacher_code, *code], True
-            local = local or study.teacher.engine == "transformers"
-        else:
-            code = ["understudy.engines.gold", *code]
-    if "prompts" not in arguments and not method.roles:
-        arguments |= {"prompts": load_prompts(arm.method)}
-    return add("answers", label, needs, arguments, code, local, pays)
+    def _cast(self, students: Mapping[str, StudentStage]) -> dict[str, Player]:
+        """Who plays each part."""
+        parts = parts_of(self.method)
+        cast: dict[str, Player] = {}
+        for part, model in models_of(self.arm, self.method).items():
+            if model == "trained":
+                cast[part] = TrainedPlayer(students[parts[part]])
+            elif model == "untrained":
+                student, files = self._start(parts[part])
+                assert student.checkpoint is not None, "the study was validated"
+                cast[part] = UntrainedPlayer(student.checkpoint, files)
+            elif model == "teacher":
+                assert self.ground.teacher is not None, "the study was validated"
+                cast[part] = self.ground.teacher
+            else:
+                cast[part] = GoldPlayer()
+        return cast
 
+    def _with_gold(self, label: str, seed: int, cast: Mapping[str, Player]) -> dict[str, AnswersStage]:
+        """The answers to the first split with gold in the place of each part in turn, where that leaves something to go wrong."""
+        split = self.study.evaluation.splits[0]
+        stages = {}
+        for part in self.method.swaps:
+            swapped = {**cast, part: GoldPlayer()}
+            if cast[part] != GoldPlayer() and set(map(type, swapped.values())) != {GoldPlayer}:
+                stages[part] = self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
+        return stages
 
-def _asked(study: Study, arm: Arm, method: Any) -> dict[str, Any]:
-    limits = {name: plain(study.evaluation)[name] for name in ("batch_size", "precision")}
-    return {"method": arm.method, "options": plain(method), "study_seed": study.seed} | limits
-
-
-def _formats(study: Study) -> list[Any]:
-    """The raw formats of the arms' methods: what students from scratch have words for, the same ones in every arm."""
-    found: dict[str, Any] = {}
-    for arm in study.arms:
-        method = study.method(arm)
-        if trained_roles(arm, method) and method.format.style == "raw":
-            found[digest(plain(method.format))] = plain(method.format)
-    return [found[key] for key in sorted(found)]
-
-
-def _words(study: Study) -> list[str]:
-    """The words that the arms' methods have of their own, likewise."""
-    methods = [study.method(arm) for arm in study.arms]
-    return sorted({text for method in methods if isinstance(method, Wordy) for text in method.words})
+    def _answers(self, label: str, split: str, seed: int, cast: Mapping[str, Player], *, swapped: bool = False) -> AnswersStage:
+        """The answers of the arm to ``split``, its parts played as ``cast`` says."""
+        study, decode = self.study, self.arm.decode
+        asks_teacher = any(isinstance(player, TeacherPlayer) for player in cast.values())
+        trained = any(isinstance(player, TrainedPlayer) for player in cast.values())
+        prompts: dict[str, str] = {}
+        if asks_teacher or not self.method.roles:
+            own = study.path_of(study.teacher.prompts) if asks_teacher and study.teacher.prompts else None
+            prompts = load_prompts(self.arm.method, own)
+        return AnswersStage(
+            label=label,
+            problems=self.ground.problems,
+            selection=self.selection if trained else None,
+            name=self.arm.method,
+            method=self.method,
+            split=split,
+            cast=cast,
+            votes=decode.votes,
+            decoding=decode.decoding,
+            seed=seed,
+            study_seed=study.seed,
+            exemplars=self.ground.exemplars,
+            prompts=prompts,
+            answering=study.evaluation.answering,
+            swapped=swapped,
+            teacher=study.teacher if asks_teacher else None,
+        )
 
 
 def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
@@ -220,8 +213,3 @@ def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
     return ordered
 
 
-def _digests(paths: list[Path]) -> dict[str, str]:
-    for path in paths:
-        if not path.is_file():
-            raise StudyError(f"checkpoint: there is no file {path}")
-    return {str(path): file_digest(path) for path in paths}

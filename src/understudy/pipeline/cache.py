@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -15,13 +16,25 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.core.errors import DataError, StudyError
 from understudy.core.values import digest
 
 MANIFEST = "manifest.json"
+VERSION = 2
+"""Of what a run directory holds besides its ledger."""
+OLD_RUN = (
+    "made by an earlier Understudy, whose stages this one cannot read; run the study again: what was paid for is in the ledger and "
+    "is not asked again"
+)
+
+T = TypeVar("T")
 
 
 @functools.cache
@@ -69,21 +82,48 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
     return digest([sorted(seen.items()), [[name, importlib.metadata.version(name)] for name in sorted(libraries)]])
 
 
-def file_digest(path: Path) -> str:
-    """Hash of a file's bytes: how a stage that reads a file of the user's depends on it."""
-    import hashlib
+def digest_files(paths: Iterable[Path], where: str) -> dict[str, str]:
+    """path -> hash of its bytes: how a stage depends on files of the user. Raises StudyError, naming the option ``where``."""
+    digests = {}
+    for path in paths:
+        if not path.is_file():
+            raise StudyError(f"{where}: there is no file {path}")
+        with path.open("rb") as file:
+            digests[str(path)] = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    return digests
 
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+
+@dataclass(frozen=True)
+class Manifest:
+    """What lies beside the files of a finished stage. ``needs``: keys of the stages it was made from. ``inputs``: for people, what
+    decided it. ``summary``: what it says of itself (`pipeline.summaries`)."""
+
+    kind: str
+    label: str
+    made: str
+    seconds: float
+    needs: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    version: int = VERSION
+
+    def read_summary(self, kind: type[T]) -> T:
+        """The summary as the dataclass that wrote it."""
+        return TypeAdapter(kind).validate_python(self.summary)
 
 
 def is_done(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    return loaded
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a finished stage. Raises DataError for one of an earlier Understudy."""
+    path = directory / MANIFEST
+    text = path.read_bytes()
+    try:
+        return TypeAdapter(Manifest).validate_json(text)
+    except ValidationError:
+        raise DataError(f"{path}: {OLD_RUN}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -101,17 +141,20 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def finish(directory: Path, *, kind: str, label: str, inputs: Any, seconds: float, says: Mapping[str, Any]) -> None:
-    """Mark the stage complete; ``says`` is the summary that `understudy ls` and the report read."""
-    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    body = {"kind": kind, "label": label, "made": made, "seconds": round(seconds, 2), "inputs": inputs, "says": dict(says)}
-    write_json(directory / MANIFEST, body)
+def finish(directory: Path, manifest: Manifest) -> None:
+    """Mark the stage complete."""
+    write_json(directory / MANIFEST, asdict(manifest))
 
 
-def forget_what_needs(run: Path, key: str) -> None:
+def now() -> str:
+    """The time of a manifest."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def remove_dependents(run: Path, key: str) -> None:
     """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
     this, the others are found again."""
-    needs = {path: set(read_manifest(path)["inputs"]["needs"].values()) for path in (run / "stages").iterdir() if is_done(path)}
+    needs = {path: set(read_manifest(path).needs) for path in (run / "stages").iterdir() if is_done(path)}
     stale, keys = [], {key}
     while more := [path for path in needs if path not in stale and needs[path] & keys]:
         stale += more

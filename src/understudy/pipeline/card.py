@@ -24,7 +24,8 @@ CARD = "understudy.json"
 
 @dataclass(frozen=True)
 class Card:
-    """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage."""
+    """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage. ``precision``: of
+    answering; ``training_precision``: of the training."""
 
     method: str
     options: Mapping[str, Any]
@@ -32,15 +33,10 @@ class Card:
     kind: AnswerKind
     precision: Literal["float32", "bfloat16"]
     seed: int
+    training_precision: str = "unknown"
     extractor: str = EXTRACTOR
     lineage: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any], *, kind: AnswerKind, lineage: Mapping[str, str]) -> Card:
-        """The card of a student that the plan trains."""
-        names = ("method", "options", "role", "precision", "seed")
-        return cls(**{name: arguments[name] for name in names}, kind=kind, lineage=lineage)
 
     def make_method(self) -> Method:
         method: Method = build(find("method", self.method), dict(self.options), f"{CARD}: options")
@@ -75,9 +71,9 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
     try:
         card = read_card(directory)
     except CheckpointError as error:
-        return f"goes on from an earlier student whose card cannot be read: {error}"
+        return f"starts from an earlier student whose card cannot be read: {error}"
     if card.method != method:
-        return f"goes on from a student that was trained by {card.method}, by {method} now"
+        return f"starts from a student that was trained by {card.method}, by {method} now"
     if dict(card.options) != dict(options):
-        return f"goes on from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
+        return f"starts from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
     return None

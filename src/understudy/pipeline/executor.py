@@ -11,10 +11,14 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
+
+from understudy.core.plugins import load
+from understudy.pipeline.stage import Context, Stage, Summary
 
 Event = tuple[str, int, int, str]
 """label, done, total, note"""
@@ -33,15 +37,16 @@ def cores() -> int:
 class LocalProcesses(ProcessPoolExecutor):
     """At most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
 
-    ``on_event`` receives the progress of every stage, from a thread of this process.
+    ``on_event`` receives the progress of every stage, from a thread of this process. ``plugins`` (file -> digest) are loaded in each
+    process before any stage is: stages hold values of their classes.
     """
 
-    def __init__(self, workers: int, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
         self._pids: Queue[int] = context.Queue()
         self._closed = threading.Event()
-        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers))
+        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers, dict(plugins)))
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -75,11 +80,6 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def at_once() -> int:
-    """How many stages share this machine's memory."""
-    return _at_once
-
-
 def _signal(pid: int, number: int) -> bool:
     try:
         os.kill(pid, number)
@@ -88,7 +88,7 @@ def _signal(pid: int, number: int) -> bool:
     return True
 
 
-def _start(events: Queue[Event], pids: Queue[int], workers: int) -> None:
+def _start(events: Queue[Event], pids: Queue[int], workers: int, plugins: Mapping[str, str]) -> None:
     """In the worker: one thread for arithmetic, Ctrl-C is the parent's business, and no life without the parent."""
     global _events, _at_once
     _events, _at_once = events, workers
@@ -99,6 +99,8 @@ def _start(events: Queue[Event], pids: Queue[int], workers: int) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     pids.put(os.getpid())
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    for plugin, digest in plugins.items():
+        load(Path(plugin), digest=digest)
 
 
 def _terminated(_number: int, _frame: object) -> None:
@@ -126,31 +128,18 @@ class Reporter:
             _events.put((self._label, done, total, note))
 
 
-def perform(  # noqa: PLR0917
-    kind: str, directory: str, needs: dict[str, str], arguments: dict[str, Any], label: str, plugins: dict[str, str]
-) -> tuple[Any, float]:
-    """Run one stage's job in this process; returns what it says and its seconds. Module-level, so any executor can ship it.
-
-    ``plugins``: file -> digest; they are loaded first, and must be as they were when the run was planned.
-    """
-    import importlib
-    from pathlib import Path
-
-    from understudy.core.plugins import load
-
-    for plugin, text in plugins.items():
-        load(Path(plugin), digest=text)
-
-    module = importlib.import_module(f"understudy.pipeline.stages.{kind}")
-    where = Path(directory)
-    where.mkdir(parents=True, exist_ok=True)
+def perform(stage: Stage[Any], run: str) -> tuple[Summary, float]:
+    """Run ``stage`` in this process, for the run directory ``run``: what it says and its seconds. Module-level, so any executor can
+    ship it."""
+    context = Context(Path(run), Reporter(stage.label), share=1 / _at_once)
+    stage.directory(context.run).mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     global _busy  # noqa: PLW0603 - one per process: whether a stage has to be unwound before the process may end
     _busy = True
     try:
-        says = module.run(where, {name: Path(path) for name, path in needs.items()}, arguments, Reporter(label))
+        summary = stage.run(context)
     except KeyboardInterrupt:
         os._exit(_TERMINATED)  # unwound: what was received is stored
     finally:
         _busy = False
-    return says, time.perf_counter() - started
+    return summary, time.perf_counter() - started

@@ -1,88 +1,48 @@
-"""From a study to its stages: what depends on what, and the key under which each result is kept.
-
-    problems -> chains -> verdicts -> selection -> student (per role, per seed) -> answers (per split)
-
-Equal inputs give equal keys, so arms that share a stage compute it once.
-"""
+"""From a study to its stages: what depends on what, and the key under which each result is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from understudy.core.errors import StudyError
+from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.prompts import load_prompts
-from understudy.core.registry import find, module_of
-from understudy.core.values import digest
-from understudy.corpus.directories import files_of
-from understudy.pipeline.arms import ArmPlan, Shared, plan_arm
-from understudy.pipeline.cache import code_version, file_digest, is_done, read_manifest
-from understudy.pipeline.checkpoints import checkpoint_of, deciding_files
-from understudy.studies.schema import build, plain
+from understudy.core.registry import module_of
+from understudy.engines.recorded import Recorded
+from understudy.pipeline.arms import ArmPlan, Ground, plan_arm
+from understudy.pipeline.cache import digest_files
+from understudy.pipeline.stage import KINDS, Kind, Stage
+from understudy.pipeline.stages.answers import TeacherPlayer
+from understudy.pipeline.stages.chains import ChainsStage, RecordedChainsStage, SampledChainsStage
+from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.verdicts import VerdictsStage
+from understudy.studies.options import Exemplars
 from understudy.studies.study import Study
-
-Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
-KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
-
-TRANSPORT = (
-    *("key_env", "concurrency", "timeout", "retries", "first_look", "price", "budget"),
-    *("requests_per_minute", "tokens_per_minute", "stream", "logprobs", "n", "batch", "poll"),
-)
-"""How a teacher is reached, which does not decide what it says: not in the key of its chains."""
-
-NOT_IN_KEYS = ("transport", "judged_by", "corpus")
-"""Arguments of a stage that do not decide what it makes: the check by which a teacher's first replies are counted, the terms that
-go along with its chains."""
-
-SPEAKER = ("engine", "checkpoint", "precision", "url", "model", "api", "identity", "slip", "misread")
-"""Who a teacher is, whatever is asked of it: in the key of its own answers."""
-
-_JOBS = {kind: f"understudy.pipeline.stages.{kind}" for kind in KINDS}
-_MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One cached step. ``needs`` names the stages before it (role in this stage -> key); ``arguments`` are plain values."""
-
-    kind: Kind
-    label: str
-    key: str
-    needs: Mapping[str, str]
-    arguments: Mapping[str, Any]
-    pays: bool = False
-    """Asks the teacher through the run's ledger, which has one writer at a time."""
-
-    def directory(self, run: Path) -> Path:
-        return run / "stages" / f"{self.kind}-{self.key}"
-
-    def done(self, run: Path) -> bool:
-        """It is there, and running it again would bring nothing: one that asks an endpoint and has errors would ask for those."""
-        where = self.directory(run)
-        if not is_done(where):
-            return False
-        if not (self.pays and self.arguments["teacher"]["engine"] == "endpoint"):
-            return True
-        says = read_manifest(where)["says"]
-        return not (says.get("errors") or says.get("not asked"))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every stage of a study in an order in which they can run, and the map from arms to stages."""
+    """Every stage of a study. ``plugins``: plug-in file -> digest of the text that the keys stand for."""
 
     study: Study
-    stages: Mapping[str, Stage] = field(default_factory=dict)
-    arms: tuple[ArmPlan, ...] = ()
-    problems: str = ""
-    chains: str = ""
-    verdicts: str = ""
+    problems: ProblemsStage
+    chains: ChainsStage
+    verdicts: VerdictsStage
+    arms: tuple[ArmPlan, ...]
     plugins: Mapping[str, str] = field(default_factory=dict)
-    """Plug-in file -> digest of the text that the keys stand for."""
 
-    def until(self, kind: Kind) -> list[Stage]:
+    @cached_property
+    def stages(self) -> Mapping[str, Stage[Any]]:
+        """key -> stage, in an order in which they can run."""
+        ordered: dict[str, Stage[Any]] = {}
+        for stage in (self.problems, self.chains, self.verdicts, *(stage for arm in self.arms for stage in _stages_of(arm))):
+            _add(stage, ordered)
+        return ordered
+
+    def until(self, kind: Kind) -> list[Stage[Any]]:
         """The stages up to and including ``kind``."""
         kinds = KINDS[: KINDS.index(kind) + 1]
         return [stage for stage in self.stages.values() if stage.kind in kinds]
@@ -90,103 +50,87 @@ class Plan:
 
 def make_plan(study: Study) -> Plan:
     """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
-    stages: dict[str, Stage] = {}
     plugins = study.load_plugins()
+    exemplars = study.exemplars
+    if exemplars.file is not None:
+        exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
+    problems = _plan_problems(study, exemplars)
+    chats = study.teacher_method().format.style == "messages"
+    engine = _prepare_engine(study, chats=chats)
+    files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
+    chains = _plan_chains(study, problems, exemplars, engine, files)
+    verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
+    teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
+    ground = Ground(study, problems, chains, verdicts, exemplars, teacher)
+    return Plan(study, problems, chains, verdicts, tuple(plan_arm(ground, arm) for arm in study.arms), plugins)
 
-    def add(  # noqa: PLR0917
-        kind: Kind,
-        label: str,
-        needs: Mapping[str, str],
-        arguments: Mapping[str, Any],
-        code: list[str],
-        libraries: bool = False,
-        pays: bool = False,
-    ) -> str:
-        lora = ("peft",) if (arguments.get("student") or {}).get("lora") else ()
-        version = code_version([_JOBS[kind], *code], (*_MODEL_LIBRARIES, *lora) if libraries else ())
-        decides = {name: value for name, value in arguments.items() if name not in NOT_IN_KEYS}
-        key = digest([kind, dict(needs), plain(decides), version])
-        stages.setdefault(key, Stage(kind, label, key, dict(needs), arguments, pays))
-        return key
 
-    seed = study.seed
+def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     task = study.make_task()
-    files = {str(path): _digest_of(path, "task") for path in getattr(task, "files", lambda: [])()}
-    exemplars = plain(study.exemplars)
-    if study.exemplars.file is not None:
-        exemplars["file"] = str(study.path_of(study.exemplars.file))
-        files |= _digests([Path(exemplars["file"])], "exemplars.file")
-    problems = add(
-        "problems",
-        study.task,
-        {},
-        {
-            "task": study.task,
-            "options": plain(task),
-            "files": files,
-            "exemplars": {"n": exemplars["n"], "file": exemplars["file"]},
-            "seed": seed,
-            "overlap": study.overlap,
-            "held_out": list(study.evaluation.splits),
-            "used": [study.evaluation.dev],
-        },
-        [module_of("task", study.task)],
+    files = digest_files(task.files(), "task") if hasattr(task, "files") else {}
+    if exemplars.file is not None:
+        files |= digest_files([Path(exemplars.file)], "exemplars.file")
+    return ProblemsStage(
+        label=study.task,
+        name=study.task,
+        task=task,
+        files=files,
+        exemplars=Exemplars(n=exemplars.n, file=exemplars.file),  # how they are shown changes no problem
+        seed=study.seed,
+        overlap=study.overlap,
+        held_out=study.evaluation.splits,
+        used=(study.evaluation.dev,),
+        module=module_of("task", study.task),
     )
-    teacher = plain(study.teacher)
-    transport = {name: teacher.pop(name) for name in TRANSPORT}
-    recorded = [study.path_of(name) for name in study.teacher.chains]
-    teacher["chains"] = [str(path) for path in recorded]
-    own = teacher.pop("prompts")
-    prompts = load_prompts(study.teacher.method, study.path_of(own) if own else None)
-    recorded = [file for path in recorded for file in files_of(path)]
-    if study.teacher.checkpoint is not None:
-        chats = (
-            build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options").format.style == "messages"
-        )
-        checkpoint = checkpoint_of(study, study.teacher.checkpoint, "teacher.checkpoint", chats=chats)
-        teacher["checkpoint"] = str(checkpoint)
-        recorded += deciding_files(checkpoint)
-    right_by = _right_by(study)
-    chains = add(
-        "chains",
-        study.teacher.engine,
-        {"problems": problems},
-        {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
-        | {"corpus": plain(study.corpus), "prompts": prompts, "right_by": list(right_by)},
-        [*_teacher_code(study), module_of("method", study.teacher.method), *right_by.values()],
-        study.teacher.engine == "transformers",
-        study.teacher.engine != "recorded",
+
+
+def _prepare_engine(study: Study, *, chats: bool) -> Any:
+    """The options of the teacher's engine, with paths that can be opened."""
+    engine = study.make_engine()
+    if not hasattr(engine, "prepare"):
+        return engine
+    try:
+        return engine.prepare(study.root, chats=chats)
+    except CheckpointError as error:
+        raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
+
+
+def _plan_chains(
+    study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str]
+) -> ChainsStage:
+    teacher = study.teacher
+    if isinstance(engine, Recorded):
+        return RecordedChainsStage(label=teacher.engine, problems=problems, files=files, terms=study.corpus, engine=engine)
+    wants_right = teacher.allocation is not None and teacher.allocation.right > 0
+    return SampledChainsStage(
+        label=teacher.engine,
+        problems=problems,
+        files=files,
+        terms=study.corpus,
+        teacher=teacher,
+        engine=engine,
+        method=study.teacher_method(),
+        prompts=load_prompts(teacher.method, study.path_of(teacher.prompts) if teacher.prompts else None),
+        exemplars=exemplars,
+        seed=study.seed,
+        right_by=study.checks[0] if wants_right else None,
+        check=study.checks[0],
     )
-    judged = {"problems": problems, "chains": chains}
-    verdicts = add("verdicts", study.check, judged, {"check": study.check}, [module_of("check", study.check)])
-    speaker = {name: teacher[name] for name in SPEAKER}
-    asking = {"teacher": speaker, "transport": transport, "task": study.task, "task_options": plain(task)}
-    shared = Shared(study, problems, chains, verdicts, exemplars, asking, _teacher_code(study))
-    arms = tuple(plan_arm(shared, arm, add) for arm in study.arms)
-    return Plan(study, stages, arms, problems, chains, verdicts, plugins)
 
 
-def _teacher_code(study: Study) -> list[str]:
-    return {
-        "procedural": ["understudy.engines.procedural", module_of("task", study.task)],
-        "recorded": ["understudy.corpus.import_"],
-        "transformers": ["understudy.engines.local.engine"],
-        "endpoint": ["understudy.engines.remote.endpoint"],
-    }[study.teacher.engine]
+def _stages_of(arm: ArmPlan) -> Iterator[Stage[Any]]:
+    if arm.selection is not None:
+        yield arm.selection
+    for seed, answers in arm.answers.items():
+        yield from arm.students.get(seed, {}).values()
+        yield from answers.values()
+        yield from arm.gold.get(seed, {}).values()
 
 
-def _right_by(study: Study) -> dict[str, str]:
-    """The check, and its module, that decides what is asked for: where an allocation wants right chains."""
-    allocation = study.teacher.allocation
-    return {study.check: module_of("check", study.check)} if allocation is not None and allocation.right else {}
-
-
-def _digests(paths: list[Path], where: str = "checkpoint") -> dict[str, str]:
-    return {str(path): _digest_of(path, where) for path in paths}
-
-
-def _digest_of(path: Path, where: str) -> str:
-    if not path.is_file():
-        raise StudyError(f"{where}: there is no file {path}")
-    return file_digest(path)
+def _add(stage: Stage[Any], ordered: dict[str, Stage[Any]]) -> None:
+    """Put ``stage`` behind the stages that it needs."""
+    if stage.key in ordered:
+        return
+    for need in stage.needs():
+        _add(need, ordered)
+    ordered[stage.key] = stage

@@ -10,7 +10,7 @@ from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Call, Decoding, Reply, Request, prompt_bytes
+from understudy.core.asks import Call, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import BudgetError
 from understudy.core.prompt_format import prompt_text
@@ -18,17 +18,16 @@ from understudy.core.protocols import Engine, ManyEngine
 from understudy.core.values import Problem
 from understudy.engines.local.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
-from understudy.pipeline.capabilities import remember
+from understudy.pipeline.connect import remember
 from understudy.pipeline.exemplars import exemplar_pool, mark_exemplars
-from understudy.pipeline.plan import Plan, Stage
-from understudy.pipeline.stages.chains import make_teacher, sampled, teacher_flows
+from understudy.pipeline.plan import Plan
+from understudy.pipeline.stages.chains import SampledChainsStage
+from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.studies.options import Exemplars
-from understudy.studies.schema import build
+from understudy.sampling.sample import Sampling, ask_for_chains
 from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
-from understudy.training.options import StudentOptions, TrainingOptions
 
 LETTERS = 258
 """Tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -71,61 +70,46 @@ class TeacherRequests:
 
 def load_problems(plan: Plan) -> list[Problem]:
     """The study's problems, made anew (cheap, and nothing has to be there), its exemplars among them."""
-    study = plan.study
-    options = exemplars_of(plan)
-    return mark_exemplars(study.make_task().problems(seed=study.seed), options, seed=study.seed)
+    stage = plan.problems
+    return mark_exemplars(stage.task.problems(seed=stage.seed), stage.exemplars, seed=stage.seed)
 
 
-def pool_of(plan: Plan, problems: list[Problem]) -> StudyPool:
-    """What the teacher's method sees besides a problem."""
-    return exemplar_pool(problems, plan.study.exemplars, prompts=plan.stages[plan.chains].arguments["prompts"])
-
-
-def exemplars_of(plan: Plan) -> Exemplars:
-    """The study's exemplars, their file as a path that can be opened."""
-    options = plan.study.exemplars
-    return options if options.file is None else replace(options, file=str(plan.study.path_of(options.file)))
-
-
-def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
+def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     """Count the teacher's first asks and those already in the ledger of ``run``; None for recorded chains."""
-    teacher = plan.study.teacher
-    if teacher.engine == "recorded":
+    stage = plan.chains
+    if not isinstance(stage, SampledChainsStage):
         return None
-    problems = load_problems(plan)
-    train = [problem for problem in problems if problem.split == "train"]
-    ledger, paid = run / "ledger.sqlite", teacher.engine == "endpoint"
-    chains = len(train) * teacher.samples
+    teacher = stage.teacher
+    sampling = stage.sampling(load_problems(plan))
+    ledger, paid = run / "ledger.sqlite", getattr(stage.engine, "paid", False)
     if not ledger.is_file() and not paid:
-        return TeacherRequests(chains, 0, chains, chains)
-    engine = make_teacher(teacher, plan.stages[plan.chains].arguments)
+        return TeacherRequests(sampling.total, 0, sampling.total, sampling.total)
+    engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
     with ExitStack() as stack:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
-        known = _remembered(engine, store)
+        known = _recall_capabilities(engine, store)
         n = engine.n if isinstance(engine, ManyEngine) else 1
-        counted = _Counted(teacher.price, n, engine.identity, store)
-        pool = pool_of(plan, problems)
-        by_id = {problem.id: problem for problem in train}
-        asked = _asked(plan, train, pool, engine.identity, store)
-        settled, block = Decoding(teacher.temperature, teacher.top_p), teacher.allocation.first if teacher.allocation else None
-        for path, flow in teacher_flows(by_id, asked, pool, teacher, plan.study.seed):
+        counted = _Counter(teacher.price, n, engine.identity, store)
+        block = teacher.allocation.first if teacher.allocation else None
+        for path, flow in sampling.flows(_paths(sampling, engine.identity, store)):
             ask = _first_call(flow)
             if ask is not None:
-                decoding = ask.decoding or settled
+                decoding = ask.decoding or sampling.decoding
                 request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
                 counted.add(request, path.index // block if block else 0)
-        total, bought, replies, requests = counted.total, counted.bought, len(counted.asked), counted.requests
+        found = TeacherRequests(counted.total, counted.bought, len(counted.asked), counted.requests)
         if not paid:
-            return TeacherRequests(total, bought, replies, requests)
+            return found
         means, spent = (store.means(engine.identity), store.spent) if store is not None else (None, NOTHING)
-        most, alone = counted.most, counted.alone
-        return TeacherRequests(total, bought, replies, requests, n, known, most, alone, counted.prompts, means, spent)
+        return replace(
+            found, n=n, known=known, most=counted.most, alone=counted.alone, prompts=counted.prompts, means=means, spent=spent
+        )
 
 
-def _remembered(engine: Engine, store: Ledger | None) -> bool:
-    """Let an endpoint know what ``store`` does of it; whether that says how many replies a request gets."""
+def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
+    """Let an endpoint know what ``store`` recorded of it; whether that says how many replies a request gets."""
     if not isinstance(engine, ManyEngine):
         return True
     from understudy.engines.remote.endpoint import EndpointEngine
@@ -136,7 +120,7 @@ def _remembered(engine: Engine, store: Ledger | None) -> bool:
     return engine.n == 1
 
 
-class _Counted:
+class _Counter:
     """First asks, as the driver puts them into requests: those that follow one another and differ in their path only share one, up
     to ``n``, if they are of one round of an allocation."""
 
@@ -170,42 +154,38 @@ class _Counted:
         self.most += most
 
 
-def _asked(plan: Plan, train: list[Problem], pool: StudyPool, identity: str, store: Ledger | None) -> Mapping[str, range]:
+def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:
     """The teacher's paths: as many of each problem, or as an allocation goes by the replies that are in ``store``. What it will do
-    with the rest nobody knows: that goes to the problems that have the fewest, to estimate what it takes."""
-    teacher = plan.study.teacher
-    paths = Counter({problem.id: 0 for problem in train})
-    if teacher.allocation is not None and store is not None:
+    with the rest nobody knows: the estimate gives that to the problems that have the fewest."""
+    paths = Counter({problem.id: 0 for problem in sampling.problems})
+    if sampling.allocation is not None and store is not None:
 
-        def nobody(_: Request) -> Reply:
+        def refuse(_: Request) -> Reply:
             raise BudgetError("it was not asked yet")
 
-        known = ScriptedEngine(nobody, identity=identity)
-        arguments = plan.stages[plan.chains].arguments
-        for done in sampled(train, teacher, arguments, pool=pool, engine=known, concurrency=64, store=store, on_end=lambda _: None):
+        known = ScriptedEngine(refuse, identity=identity)
+        for done in ask_for_chains(sampling, known, store, concurrency=64, on_end=lambda _: None):
             paths[done.path.problem] += 1
     fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
     heapify(fewest)
-    for _ in range(len(train) * teacher.samples - paths.total()):
+    for _ in range(sampling.total - paths.total()):
         n, at, name = fewest[0]
         heapreplace(fewest, (n + 1, at, name))
     return {name: range(n) for n, _, name in sorted(fewest, key=lambda entry: entry[1])}
 
 
-def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:
-    """What training a student stage takes at the most, its micro-batch, and the context: every example is as long as that.
+def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int]:
+    """What the training of ``stage`` takes at the most, its micro-batch, and the context: as if every example were that long.
 
     The vocabulary of a student from scratch is taken to be the words of the training questions; the chains' come on top.
     """
-    student = build(StudentOptions, stage.arguments["student"], "student")
-    options = build(TrainingOptions, stage.arguments["training"], "training")
-    words = 0
+    student, options, words = stage.student, stage.training, 0
+    context = student.context
     if student.checkpoint is None:
         words = len({word for p in load_problems(plan) if p.split == "train" for word in p.question.split()}) + LETTERS
-    shape = planned_shape(student, vocabulary=words)
-    context = student.context
-    if student.checkpoint is not None:
+    else:
         context = min(context, read_config(Path(student.checkpoint)).get("max_position_embeddings") or context)
+    shape = planned_shape(student, vocabulary=words)
     half = context // 2
     most = context if shape.encoder else context - half
     found = estimate(shape, options, source=context if shape.encoder else half, target=most)
@@ -218,14 +198,12 @@ def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
-    study = plan.study
-    problems = load_problems(plan)
-    pool = pool_of(plan, problems)
-    if study.teacher.engine != "recorded":
-        train = [problem for problem in problems if problem.split == "train"]
-        first = next(
-            teacher_flows({p.id: p for p in train}, {p.id: range(1) for p in train}, pool, study.teacher, study.seed), None
-        )
+    study, problems = plan.study, load_problems(plan)
+    pool: StudyPool = exemplar_pool(problems, study.exemplars)
+    if isinstance(plan.chains, SampledChainsStage):
+        sampling = plan.chains.sampling(problems)
+        pool = sampling.pool
+        first = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
         ask = _first_call(first[1]) if first else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)

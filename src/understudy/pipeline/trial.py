@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from understudy.checks.answer import check
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.protocols import silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
-from understudy.corpus.import_ import import_chains
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.preview import load_problems, pool_of
+from understudy.pipeline.preview import load_problems
 from understudy.pipeline.run import make_directory, only_runner
-from understudy.pipeline.stages.chains import sample
+from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
 from understudy.sampling.budget import Price
 from understudy.studies.study import Study
 
@@ -77,29 +77,34 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     learn = [problem for problem in problems if problem.split == "train"]
     if not learn:
         raise DataError("the task has no training question to try")
-    if study.teacher.engine == "recorded":
-        return Trial(_recorded(study, learn, n), 0)
+    stage = plan.chains
+    if isinstance(stage, RecordedChainsStage):
+        known = {problem.id: problem for problem in learn}
+        chains, _ = stage.engine.read(known)
+        return Trial([_judged(study, known[chain.problem], chain) for chain in chains[:n]], 0)
+    assert isinstance(stage, SampledChainsStage)
     make_directory(directory)
-    arguments = plan.stages[plan.chains].arguments
     with only_runner(directory):
-        # Whoever tries does not wait a day.
-        teacher = replace(study.teacher, samples=1, allocation=None, first_look=0, batch=False)
-        pool = pool_of(plan, problems)
-        sampled = sample(learn[:n], teacher, arguments, pool=pool, ledger=directory / "ledger.sqlite", progress=silent)
+        trial = replace(stage, **_for_a_trial(stage))
+        sampling = replace(trial.sampling(problems), problems=learn[:n])
+        sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     by_problem = {chain.problem: chain for chain in sampled.chains}
-    failed = {error["problem"]: error["error"] for error in sampled.errors}
-    tried = [_tried(study, problem, by_problem.get(problem.id), failed.get(problem.id, sampled.stopped)) for problem in learn[:n]]
-    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, sampled.endpoints)
+    failed = {error.problem: error.error for error in sampled.errors}
+    tried = [
+        _judged(study, problem, by_problem[problem.id])
+        if problem.id in by_problem
+        else Tried(problem, None, None, failed.get(problem.id, sampled.stopped))
+        for problem in learn[:n]
+    ]
+    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, endpoints)
 
 
-def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
-    known = {problem.id: problem for problem in learn}
-    paths = [study.path_of(name) for name in study.teacher.chains]
-    teacher = study.teacher
-    chains, _ = import_chains(paths, problems=known, fields=dict(teacher.fields), prefer=teacher.prefer, format=teacher.format)
-    return [_tried(study, known[chain.problem], chain, "") for chain in chains[:n]]
+def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
+    """One chain a question, asked for now: whoever tries does not wait a day for a batch."""
+    engine = replace(stage.engine, batch=False) if hasattr(stage.engine, "batch") else stage.engine
+    return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
 
 
-def _tried(study: Study, problem: Problem, chain: Chain | None, error: str) -> Tried:
-    verdict = check(problem, chain, find("check", study.check), study.check) if chain else None
-    return Tried(problem, chain, verdict, error)
+def _judged(study: Study, problem: Problem, chain: Chain) -> Tried:
+    name = study.checks[0]
+    return Tried(problem, chain, judge(problem, chain, find("check", name), name))

@@ -20,6 +20,8 @@ class Selection:
     keep: Literal["correct", "all", "wrong"] = "correct"
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
+    check: str = ""
+    """The check by whose verdicts chains are right or wrong; by default the study's first one."""
     per_problem: int | None = None
     """At most this many of each problem; all where it is not given (all_correct_paths)."""
     choose: Literal["first", "random", "likeliest"] = "first"

@@ -4,127 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from understudy.core.asks import Decoding
-from understudy.corpus.formats import check_name
+from understudy.core.options import unkeyed
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 
-_NEEDED = {
-    "chains": "files of chains",
-    "checkpoint": "the directory of a model",
-    "url": 'an address, e.g. "http://localhost:8000/v1"',
-    "model": "the model's name at its address",
-}
-
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who writes the chains. Keys that only one engine has begin with its name."""
+    """Who writes the chains. The keys below hold for every engine; each engine adds its own (the tables that follow)."""
 
-    engine: Literal["procedural", "recorded", "transformers", "endpoint"] = "procedural"
+    engine: str = "procedural"
     """``procedural``: the world's own teacher; ``recorded``: chains that somebody already has; ``transformers``: a model on this
-    machine; ``endpoint``: an OpenAI-compatible server."""
-    samples: int = 30
+    machine; ``endpoint``: an OpenAI-compatible server; or an engine of your own (docs/extending.md)."""
+    samples: Annotated[int, Field(ge=1)] = 30
     """Chains per problem; 30 is SCoTD's N (arXiv 2306.14050, README of the authors' code)."""
     allocation: Allocation | None = None
-    """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or no
-    right one came, ``{ first = 4 }``. None: ``samples`` for every problem."""
-    temperature: float = 1.0
+    """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or
+    where no right one came, ``{ first = 4 }``. By default ``samples`` for every problem."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
     """Of the sampling; 1.0 is the SCoTD preset, unverified (their code takes it from a configuration; second-hand notes say
     1.0)."""
-    top_p: float = 1.0
-    """Draws only among the likeliest tokens that together have this probability; 1.0: among all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Only the likeliest tokens that together have this probability are drawn from; 1.0: all."""
     method: str = "scotd"
     """The method whose prompt is put to the teacher."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = unkeyed(factory=dict)
     """Options of ``method``."""
-    prompts: str | None = None
-    """A directory with prompts of your own, which take the place of the house's of the same names (docs/prompts.md); relative to
-    the study file. None is ours: the house's are used."""
-    slip: float = 0.05
-    """procedural: chance of a wrong result in a step."""
-    misread: float = 0.5
-    """procedural: chance that a chain reads the world's treacherous word the wrong way."""
-    checkpoint: str | None = None
-    """transformers: the model's directory, or a model of the Hugging Face hub."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """transformers: what its weights are loaded as."""
-    url: str | tuple[str, ...] = ""
-    """endpoint: its address with ``/v1``; or several that serve one model, which ``identity`` then names: where one is down the
-    others go on."""
-    model: str = ""
-    """endpoint: the model's name there."""
-    api: Literal["completions", "chat"] = "completions"
-    """endpoint: raw prompts, or messages (a raw prompt becomes one user message)."""
-    key_env: str | None = None
-    """endpoint: the environment variable that holds the key; the key itself is never written."""
-    concurrency: int = 64
-    """endpoint: requests at once, at most; it is asked less where it refuses (HTTP 429)."""
-    n: int = 8
-    """endpoint: chains of one question that are asked for in one request, at most: a prompt that they share (no shuffled
-    exemplars) is read and paid for once. A server that gives one choice all the same is asked for one at a time from then on."""
-    requests_per_minute: int | None = None
-    """endpoint: what each address may be sent, spread evenly; nobody counts where it is not given."""
-    tokens_per_minute: int | None = None
-    """endpoint: what each address may read and write, spread evenly."""
-    timeout: float = 600.0
-    """endpoint: seconds for one answer, from the sending to its end (the default of OpenAI's own client)."""
-    batch: bool = False
-    """endpoint: requests are collected, uploaded as a file and answered within a day, at a lower price (the OpenAI batch protocol;
-    docs/sampling.md). It asks nothing anew: what was bought one by one stays, and the other way round."""
-    poll: float = 60.0
-    """endpoint: seconds between two looks at a batch (60: the default of bespokelabs-curator)."""
-    stream: bool = False
-    """endpoint: answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
-    logprobs: bool = False
-    """endpoint: log-probabilities must come, and the run ends where they do not; they are asked for in any case."""
-    first_look: int = 50
+    prompts: str | None = unkeyed(None)
+    """A directory with prompts of your own, which replace the built-in ones of the same names (docs/prompts.md); relative to the
+    study file. By default the built-in ones are used."""
+    first_look: Annotated[int, Field(ge=0)] = unkeyed(50)
     """After so many replies a quality report is printed, and the sampling stops where more than nine in ten have no answer, are
     cut off or refused; 0 never looks."""
-    retries: int = 4
-    """endpoint: further tries after a timeout, a broken connection or answer, or 5xx; being refused (429) takes none."""
-    price: Price | None = None
-    """endpoint: what tokens cost, ``{ input = 0.5, output = 1.5 }``; ``understudy try`` then says what the run will."""
-    budget: Budget | None = None
-    """endpoint: what the run may spend at the most, ``{ money = 5.0, tokens = 1_000_000, requests = 10_000 }``, over all times that
-    the command is run; the sampling then stops, and what came is the corpus."""
-    identity: str | None = None
-    """endpoint: what names the model in the ledger; its url and name where it is not given."""
-    chains: tuple[str, ...] = ()
-    """recorded: files of chains in any of the formats of docs/corpus.md; relative to the study file."""
-    format: str = ""
-    """recorded: the name of their format; read off each file where it is not given."""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    """recorded: our field -> the rows' field, where the names differ."""
-    prefer: Literal["text", "recorded"] = "text"
-    """recorded: which answer counts where the text states another than the row does."""
+    price: Price | None = unkeyed(None)
+    """What tokens cost, ``{ input = 0.5, output = 1.5 }``; ``understudy try`` then says what the run will cost."""
+    budget: Budget | None = unkeyed(None)
+    """What the run may spend at the most, ``{ money = 5.0, tokens = 1_000_000, requests = 10_000 }``, over all runs of the
+    command; the sampling then stops, and the chains that came are the corpus."""
+    engine_options: Mapping[str, Any] = unkeyed(factory=dict)
+    """The keys of [teacher] that belong to ``engine``."""
 
     def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("concurrency", 1), ("n", 1), ("retries", 0), ("first_look", 0), ("poll", 0.01)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         if self.allocation is not None:
             first, most = self.allocation.first, self.allocation.most
             if not first <= self.samples <= most:
                 raise ValueError(f"samples = {self.samples}: from allocation.first = {first} to allocation.most = {most}")
             if self.engine == "recorded":
-                raise ValueError("allocation: recorded chains are not sampled; leave it away, or choose another engine")
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
-        if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
-            raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
-        if self.format:
-            check_name(self.format)
+                raise ValueError("allocation: recorded chains are not sampled; leave it out, or choose another engine")
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError(f"budget.money = {self.budget.money}: price must be given, {{ input = 0.5, output = 1.5 }}")
-        needs = {"recorded": ("chains",), "transformers": ("checkpoint",), "endpoint": ("url", "model")}
-        for name in needs.get(self.engine, ()):
-            if not getattr(self, name):
-                raise ValueError(f'{name} must be given: an engine "{self.engine}" needs {_NEEDED[name]}')
+
+    @property
+    def paths(self) -> int:
+        """How many different replies a prompt can get: greedily one."""
+        return self.samples if self.temperature else 1
 
 
 @dataclass(frozen=True)
@@ -147,20 +86,18 @@ class Exemplars:
     They leave training and evaluation: their split is "exemplars".
     """
 
-    n: int = 0
+    n: Annotated[int, Field(ge=0)] = 0
     """So many are chosen by the study's seed among the training problems that have a rationale."""
     file: str | None = None
     """Or the rows of a file, written by hand perhaps: ``question``, ``answer``, ``rationale`` (``choices``, ``context``); relative
     to the study file."""
-    least: int | None = None
+    least: Annotated[int, Field(ge=0)] | None = None
     """Each prompt shows a random number from this to all (SCoTD drops down to 3: ``hf_datasets.__getitem__`` of the authors' code);
     all where it is not given."""
     shuffle: bool = True
     """Their order is drawn anew for each sample path (``SHUFFLE_COT_PROMPTS``: train.yaml of the authors' code)."""
 
     def __post_init__(self) -> None:
-        if self.n < 0 or (self.least is not None and self.least < 0):
-            raise ValueError(f"n = {self.n}, least = {self.least}: from 0 on")
         if self.n and self.file is not None:
             raise ValueError(f"n = {self.n} and file = {self.file!r}: choose them from training, or give them, not both")
 
@@ -193,7 +130,7 @@ class Decode:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
             raise ValueError(
-                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search draws nothing; leave the others away"
+                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search draws nothing; leave the others out"
             )
         if self.beams > 1 and self.calculator:
             raise ValueError(f"beams = {self.beams} with calculator = true: a beam cannot be given values; choose one of the two")
@@ -222,6 +159,14 @@ class Decode:
 
 
 @dataclass(frozen=True)
+class Answering:
+    """How students are run: so many requests at once (``batch_size``), in this ``precision``."""
+
+    batch_size: int = 256
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is asked of the students."""
 
@@ -229,9 +174,9 @@ class Evaluation:
     """What is answered; the first is the headline; never ``train``."""
     dev: str = "dev"
     """The split from which checkpoints are chosen; it may not be one of ``splits``."""
-    dev_problems: int = 200
+    dev_problems: Annotated[int, Field(ge=1)] = 200
     """At most so many problems of ``dev``."""
-    batch_size: int = 256
+    batch_size: Annotated[int, Field(ge=1)] = 256
     """Requests that are answered at once."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of answering; float32 replies do not depend on the batch."""
@@ -243,17 +188,19 @@ class Evaluation:
     them alone; every pair where it is not given (ours: the stricter correction)."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
-    resamples: int = 10_000
+    resamples: Annotated[int, Field(ge=100)] = 10_000
     """Of bootstrap and permutation tests."""
+
+    @property
+    def answering(self) -> Answering:
+        """How students are run."""
+        return Answering(self.batch_size, self.precision)
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
             raise ValueError(
                 f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; train is what students learn"
             )
-        for name, least in (("dev_problems", 1), ("batch_size", 1), ("resamples", 100)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
         if self.dev in self.splits:
             raise ValueError(
                 f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
@@ -291,7 +238,7 @@ class Arm:
     before and after (SCoTD's Table 2), without training anything."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``method``."""
-    fraction: float = 1.0
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training problems that its students learn from, at least one. What is in a fraction is in every larger one, for
     every arm and seed (SCoTD's code, arXiv 2306.14050, keeps such a list: ``LIMIT_WITH_JSON_FILE``, none in arguments.py)."""
     select: Selection = field(default_factory=Selection)
@@ -305,7 +252,3 @@ class Arm:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction = {self.fraction}: above 0, at most 1")

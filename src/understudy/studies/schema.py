@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from understudy.core.errors import StudyError, nearest
+from understudy.core.options import plain
+
+__all__ = ["build", "plain"]
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
     """
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
     for key in table:
         if key not in known:
@@ -71,8 +74,3 @@ def _dataclass_in(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple, Mapping):
         return next((a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)), None)
     return None
-
-
-def plain(options: Any) -> Any:
-    """The options as JSON-able values: what goes into stage keys, cards and the resolved study."""
-    return json.loads(json.dumps(dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """A study: one TOML file that says which problems, which teacher, which student, which arms.
 
-[study]       name, seed, seeds, check, plugins
+[study]       name, seed, seeds, checks, plugins
 [task]        name, and the options of that task
 [exemplars]   solved problems that prompts show
-[teacher]     engine, samples, ...
+[teacher]     engine, samples, ..., and the keys of that engine
 [corpus]      terms, licence
 [student]     what every arm trains          (understudy.training.options.StudentOptions)
 [training]    how every arm trains it        (understudy.training.options.TrainingOptions)
@@ -18,11 +18,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
-from understudy.core.registry import METHODS, find
+from understudy.core.registry import ENGINES, METHODS, find
 from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build
@@ -49,13 +51,14 @@ class Study:
     corpus: Corpus = field(default_factory=Corpus)
     seed: int = 0
     """Of everything that is drawn: problems, splits, sampling, the first training seed."""
-    seeds: int = 1
+    seeds: Annotated[int, Field(ge=1)] = 1
     """Training seeds per arm: ``seed``, ``seed`` + 1, ..."""
     overlap: Literal["error", "drop"] = "error"
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
     training and lists it."""
-    check: str = "answer"
-    """What judges chains, checkpoints and students: ``answer`` (equal to the gold), or one of your own."""
+    checks: tuple[str, ...] = ("answer",)
+    """What judges chains: ``answer`` (equal to the gold), or checks of your own. The first one also judges checkpoints, students
+    and votes; every verdict is kept under its check's name, and an arm selects by any of them (``select.check``)."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add tasks, methods and checks (docs/extending.md); relative to the study file."""
     title: str = ""
@@ -75,6 +78,14 @@ class Study:
         """The arm's method with its options."""
         return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
 
+    def teacher_method(self) -> Any:
+        """The method whose prompt is put to the teacher."""
+        return build(find("method", self.teacher.method), dict(self.teacher.options), "teacher.options")
+
+    def make_engine(self) -> Any:
+        """The options of the teacher's engine, as they stand in the study."""
+        return build(find("engine", self.teacher.engine), dict(self.teacher.engine_options), "teacher")
+
     def path_of(self, name: str) -> Path:
         """A path that the study names: relative to its file."""
         return (self.root / name).resolve()
@@ -92,7 +103,7 @@ class Study:
         return build(kind, options, "task")
 
 
-_HEAD = ("name", "seed", "seeds", "overlap", "check", "plugins", "title", "description")
+_HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 
@@ -138,6 +149,7 @@ def _study(tables: Mapping[str, Any]) -> Study:
         "task": task.pop("name"),
         "task_options": task,
         **{name: tables.get(name, {}) for name in _OPTIONS},
+        "teacher": _split_teacher(tables.get("teacher", {})),
         "arms": arms,
         **head,
     }
@@ -146,26 +158,44 @@ def _study(tables: Mapping[str, Any]) -> Study:
     return build(Study, body, "")
 
 
+def _split_teacher(table: Any) -> Any:
+    """The [teacher] table with the keys that only its engine has in a table of their own."""
+    if not isinstance(table, Mapping):
+        return table
+    common = {field.name for field in dataclasses.fields(Teacher)} - {"engine_options"}
+    own = {key: value for key, value in table.items() if key not in common}
+    return {key: value for key, value in table.items() if key in common} | {"engine_options": own}
+
+
+def _check_engine_keys(teacher: Teacher) -> None:
+    """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it."""
+    own = [field.name for field in dataclasses.fields(find("engine", teacher.engine)) if field.init]
+    known = [*(field.name for field in dataclasses.fields(Teacher) if field.name != "engine_options"), *own]
+    for key in teacher.engine_options:
+        if key not in own:
+            others = [name for name in ENGINES if key in {field.name for field in dataclasses.fields(find("engine", name))}]
+            belongs = f"; it is a key of engine {' and '.join(map(repr, others))}" if others else nearest(key, known)
+            raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{belongs} (known: {', '.join(known)})")
+
+
 def _validate(study: Study) -> None:
     study.load_plugins()
     _validate_names(study.arms)
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
-    find("check", study.check)
-    if study.seeds < 1:
-        raise StudyError(f"study.seeds = {study.seeds}: at least 1")
-    if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "work"):
-        raise StudyError(
-            f"teacher.engine = 'procedural': the task {study.task!r} is no world, it has no teacher of its own; take recorded "
-            "chains or a transformers model"
-        )
-    study.make_task()
-    asks = build(find("method", study.teacher.method), dict(study.teacher.options), "teacher.options")
-    if not hasattr(asks, "sample"):
+    for name in study.checks:
+        find("check", name)
+    task = study.make_task()
+    _check_engine_keys(study.teacher)
+    engine, method = study.make_engine(), study.teacher_method()
+    if not hasattr(method, "sample"):
         able = [name for name in METHODS if hasattr(find("method", name), "sample")]
         raise StudyError(f"teacher.method = {study.teacher.method!r}: it asks no teacher; take one of {', '.join(able)}")
-    if study.teacher.engine == "endpoint" and study.teacher.api == "completions" and asks.format.style == "messages":
-        raise StudyError('teacher.options.format.style = "messages": these need teacher.api = "chat"')
+    if hasattr(engine, "check"):
+        try:
+            engine.check(task, chats=method.format.style == "messages")
+        except ValueError as error:
+            raise StudyError(f"teacher.{error}") from None
     for arm in study.arms:
         _validate_arm(study, arm)
     names = [arm.name for arm in study.arms]
@@ -195,21 +225,25 @@ def _validate_arm(study: Study, arm: Arm) -> None:
                 raise StudyError(f'{where}: format.style = "messages": a student from scratch has no chat template; use "raw"')
         elif model == "untrained" and student.checkpoint is None:
             raise StudyError(f'{at}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
-        elif model == "teacher" and study.teacher.engine == "recorded":
-            raise StudyError(f'{at}.model = "teacher": recorded chains cannot be asked; take an endpoint or a checkpoint')
-        if model == "teacher" and study.teacher.engine != "transformers":
-            _validate_remote(study.teacher, arm, where)
+        elif model == "teacher":
+            _validate_asked_teacher(study, arm, where, at)
 
 
-def _validate_remote(teacher: Teacher, arm: Arm, where: str) -> None:
-    """Nothing is asked of a teacher that is no model on this machine which only such a model can do."""
-    asked = f'model = "teacher" asks teacher.engine = {teacher.engine!r}'
-    if arm.decode.beams > 1:
-        raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; {asked}")
-    if arm.decode.calculator and (teacher.engine, teacher.api) != ("endpoint", "completions"):
+def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:
+    """Nothing is asked of the teacher that its engine cannot do."""
+    engine, name = study.make_engine(), study.teacher.engine
+    can = getattr(engine, "can", frozenset())
+    if not hasattr(engine, "open"):
+        raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot be asked; take an endpoint or a checkpoint')
+    if arm.decode.beams > 1 and "beams" not in can:
+        raise StudyError(
+            f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; "
+            f'model = "teacher" asks teacher.engine = {name!r}'
+        )
+    if arm.decode.calculator and "calculator" not in can:
         raise StudyError(
             f"{where}.decode.calculator = true: only models on this machine and endpoints with teacher.api = 'completions' can be "
-            f"given values while they write; {asked}, teacher.api = {teacher.api!r}"
+            f"given values while they write; model = \"teacher\" asks teacher.engine = {name!r}"
         )
 
 

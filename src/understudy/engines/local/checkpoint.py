@@ -68,6 +68,21 @@ def find_checkpoint(name: str, root: Path) -> Path:
     ) from error
 
 
+def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
+    """The directory of the checkpoint that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages.
+
+    Raises CheckpointError where it cannot be used.
+    """
+    directory = find_checkpoint(name, root)
+    look_at(directory)
+    if chats and not has_chat_template(directory):
+        raise CheckpointError(
+            f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
+            'style = "messages"; use style = "raw", or take a model that was tuned for chats'
+        )
+    return directory
+
+
 def look_at(directory: Path) -> None:
     """Raise CheckpointError, saying what to do, where ``directory`` is plainly no checkpoint that can be loaded."""
     if not directory.is_dir():

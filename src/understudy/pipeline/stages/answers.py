@@ -1,138 +1,242 @@
-"""answers: what an arm's students answer to one split, through a ledger of its own, so that a killed one goes on."""
+"""answers: what an arm's students answer to one split, through a ledger of its own, so that one that was killed goes on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from understudy.core.asks import Decoding, Reply, Request, Usage
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.protocols import Choosy, Engine, Method, Progress, ReplyStore
-from understudy.core.registry import find
+from understudy.core.options import unkeyed
+from understudy.core.protocols import Choosy, Engine, ReplyStore
+from understudy.core.registry import module_of
 from understudy.core.subquestions import worked
 from understudy.core.values import Chain, Problem, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
-from understudy.pipeline.capabilities import probed
+from understudy.pipeline.connect import connect
 from understudy.pipeline.exemplars import exemplar_pool
-from understudy.pipeline.stages.chains import make_teacher, over
-from understudy.pipeline.stages.selection import why_unfit
-from understudy.pipeline.stages.student import chosen_chains, learned_problems, open_student
+from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.selection import SelectionStage, why_unfit
+from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
 from understudy.sampling.ledger import Ledger
-from understudy.studies.options import Exemplars, Teacher
-from understudy.studies.schema import build
+from understudy.sampling.pool import StudyPool
+from understudy.studies.options import Answering, Exemplars, Teacher
+
+FILE = "solutions.parquet"
+Workings = Mapping[str, tuple[Problem, Chain]]
+"""problem id -> the problem and the chain that its data set has for it"""
 
 
-def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``solutions.parquet`` and ``errors.json``; say seconds, tokens, and which checkpoint played which role."""
-    known = list(read_rows(needs["problems"] / "problems.parquet", Problem))
-    method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
-    problems = [p for p in known if p.split == arguments["split"]]
-    asked, workings = problems, dict[str, tuple[Problem, Chain]]()
-    if any(player["model"] == "gold" for player in arguments["cast"].values()):
-        workings = _workings(method, problems, asked_for=not arguments["swapped"])
-        asked = [p for p in problems if p.id in workings]
-    started = time.perf_counter()
-    engines = _engines(method, needs, arguments, workings)
-    concurrency = arguments.get("transport", {}).get("concurrency", 64)
-    pool = exemplar_pool(
-        known,
-        build(Exemplars, arguments["exemplars"], "exemplars"),
-        prompts=arguments.get("prompts", {}),
-        seed=arguments["study_seed"],
-        learn=learned_problems(known, needs["selection"]) if "selection" in needs else (),
-        chains=chosen_chains(read_rows(needs["chains"] / "chains.parquet", Chain), needs["selection"])
-        if "selection" in needs
-        else (),
-    )
-    own = directory / "answers.sqlite"
-    with ExitStack() as stack:
-        store: ReplyStore = stack.enter_context(Ledger(own))
-        if "teacher" in arguments:  # what a teacher says is paid for: it goes to the run's ledger, and stays there
-            paid = {engines[part].identity for part, player in arguments["cast"].items() if player["model"] == "teacher"}
-            teacher = build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher")
-            ledger = stack.enter_context(Ledger(directory.parents[1] / "ledger.sqlite", price=teacher.price, budget=teacher.budget))
-            store = _Parted(ledger, store, paid)
-            paths = arguments["votes"] if arguments["decoding"]["temperature"] else 1
-            for engine in {id(e): e for e in engines.values() if e.identity in paid}.values():
-                player, concurrency = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
-                probed(player, ledger, paths=paths, tell=lambda line: progress("answers", 0, 0, line))
-                engines |= {part: player for part, plays in engines.items() if plays is engine}
-        found = answer(
-            asked,
-            method,
-            engines,
-            pool=pool,
-            concurrency=concurrency,
-            votes=arguments["votes"],
-            decoding=build(Decoding, arguments["decoding"], "decoding"),
-            seed=arguments["seed"],
-            store=store,
-            progress=progress,
+class Player(Protocol):
+    """Who plays a part of a method."""
+
+    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:
+        """The engine that plays it."""
+
+
+@dataclass(frozen=True)
+class TrainedPlayer:
+    """The student of a trained role."""
+
+    student: StudentStage
+
+    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+        return open_student(self.student.directory(context.run) / "student", stage.answering, seed=stage.seed)
+
+
+@dataclass(frozen=True)
+class UntrainedPlayer:
+    """The ``checkpoint`` that the students start from. ``files``: those that decide its replies -> digests."""
+
+    checkpoint: str
+    files: Mapping[str, str]
+
+    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+        return open_student(Path(self.checkpoint), stage.answering, seed=stage.seed)
+
+
+@dataclass(frozen=True)
+class TeacherPlayer:
+    """The study's teacher; ``options``: those of its engine, registered as ``engine``. ``files`` decide its replies."""
+
+    engine: str
+    options: Any
+    files: Mapping[str, str]
+
+    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+        engine: Engine = self.options.open(task=stage.problems.task, seed=stage.seed)
+        return engine
+
+
+@dataclass(frozen=True)
+class GoldPlayer:
+    """What the data set's own working says in the part's place."""
+
+    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+        return GoldEngine(stage.method, workings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersSummary(Summary):
+    """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity."""
+
+    problems: int
+    asked: int
+    solutions: int
+    tokens: int
+    seconds: float
+    models: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AnswersStage(Stage[AnswersSummary]):
+    """``method`` (registered as ``name``) answers ``split``, each of its parts played as ``cast`` says, on ``votes`` sample paths.
+    ``selection``: of an arm that trains, what its prompts may show. ``teacher``: where the teacher plays, what asking it costs.
+    ``swapped``: gold in a part's place is the report's question and not the arm's, so data without workings is no error."""
+
+    kind = "answers"
+    summary = AnswersSummary
+
+    problems: ProblemsStage
+    selection: SelectionStage | None
+    name: str
+    method: Any
+    split: str
+    cast: Mapping[str, Player]
+    votes: int
+    decoding: Decoding
+    seed: int
+    study_seed: int
+    exemplars: Exemplars
+    prompts: Mapping[str, str]
+    answering: Answering
+    swapped: bool
+    teacher: Teacher | None = unkeyed(None)
+
+    def modules(self) -> list[str]:
+        teachers = [player.engine for player in self.cast.values() if isinstance(player, TeacherPlayer)]
+        return [module_of("method", self.name), *(module_of("engine", name) for name in teachers)]
+
+    def libraries(self) -> tuple[str, ...]:
+        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
+        options = [player.options for player in self.cast.values() if isinstance(player, TeacherPlayer)]
+        named = {name for each in options for name in getattr(each, "libraries", ())}
+        return tuple(sorted(named | set(LIBRARIES if local else ())))
+
+    @property
+    def pays(self) -> bool:
+        return self.teacher is not None
+
+    def is_final(self, summary: AnswersSummary) -> bool:
+        players = [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
+        return not (summary.errors and any(getattr(player.options, "paid", False) for player in players))
+
+    def read(self, context: Context) -> list[Solution]:
+        """What was answered, by problem and path."""
+        return read_solutions(self.directory(context.run))
+
+    def run(self, context: Context) -> AnswersSummary:
+        """Write ``solutions.parquet`` and ``errors.json``."""
+        known = self.problems.read(context)
+        problems = [problem for problem in known if problem.split == self.split]
+        asked, workings = problems, self._workings(problems)
+        if workings is not None:
+            asked = [problem for problem in problems if problem.id in workings]
+        started = time.perf_counter()
+        directory = self.directory(context.run)
+        own = directory / "answers.sqlite"
+        with ExitStack() as stack:
+            store: ReplyStore = stack.enter_context(Ledger(own))
+            engines, concurrency = self._open_engines(context, workings or {}), 64
+            if self.teacher is not None:
+                engines, store, concurrency = self._connect_teacher(engines, store, context, stack)
+            answers = answer(
+                asked,
+                self.method,
+                engines,
+                pool=self._pool(known, context),
+                concurrency=concurrency,
+                votes=self.votes,
+                decoding=self.decoding,
+                seed=self.seed,
+                store=store,
+                progress=context.progress,
+            )
+        if asked and not answers.solutions:
+            raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
+        write_rows(directory / FILE, Solution, answers.solutions)
+        write_json(directory / "errors.json", [asdict(error) for error in answers.errors])
+        for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
+            left.unlink()
+        return AnswersSummary(
+            errors=len(answers.errors),
+            problems=len(problems),
+            asked=len(asked),
+            solutions=len(answers.solutions),
+            tokens=sum(solution.tokens for solution in answers.solutions),
+            seconds=round(time.perf_counter() - started, 3),
+            models={part: engine.identity for part, engine in engines.items()},
         )
-    if asked and not found.solutions:
-        raise EngineError(f"none of {len(asked)} problems was answered; the first error: {found.errors[0]['error']}")
-    write_rows(directory / "solutions.parquet", Solution, found.solutions)
-    write_json(directory / "errors.json", found.errors)
-    for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
-        left.unlink()
-    return {
-        "problems": len(problems),
-        "asked": len(asked),
-        "solutions": len(found.solutions),
-        "errors": len(found.errors),
-        "tokens": sum(s.tokens for s in found.solutions),
-        "seconds": round(time.perf_counter() - started, 3),
-        "role_models": {role: engine.identity for role, engine in engines.items()},
-    }
 
+    def _open_engines(self, context: Context, workings: Workings) -> dict[str, Engine]:
+        """Who plays each part; parts with the same player share its engine."""
+        opened: list[tuple[Player, Engine]] = []
+        engines: dict[str, Engine] = {}
+        for part, player in self.cast.items():
+            engine = next((engine for other, engine in opened if other == player), None)
+            if engine is None:
+                engine = player.open(self, context, workings)
+                opened.append((player, engine))
+            engines[part] = engine
+        return engines
 
-def _engines(
-    method: Method, needs: Mapping[str, Path], arguments: Mapping[str, Any], workings: Mapping[str, tuple[Problem, Chain]]
-) -> dict[str, Engine]:
-    """Who plays each part: a trained student, an untrained checkpoint, the teacher, or gold. Parts that share one share it."""
-    made: dict[str, Engine] = {}
-
-    def engine(player: Mapping[str, Any]) -> Engine:
-        match player["model"]:
-            case "trained":
-                return open_student(needs[f"student:{player['role']}"] / "student", arguments)
-            case "untrained":
-                return open_student(Path(player["checkpoint"]), arguments)
-            case "teacher":
-                return make_teacher(build(Teacher, {**arguments["teacher"], **arguments["transport"]}, "teacher"), arguments)
-            case _:
-                return GoldEngine(method, workings)  # type: ignore[arg-type]
-
-    for player in arguments["cast"].values():
-        name = _name(player)
-        made[name] = made.get(name) or engine(player)
-    return {part: made[_name(player)] for part, player in arguments["cast"].items()}
-
-
-def _name(player: Mapping[str, Any]) -> str:
-    return f"{player['model']} {player['role'] if player['model'] == 'trained' else player.get('checkpoint', '')}"
-
-
-def _workings(method: Method, problems: Sequence[Problem], *, asked_for: bool) -> dict[str, tuple[Problem, Chain]]:
-    """The problems whose data set has a working that can take the place of a part. That there is none is an error only where the
-    arm ``asked_for`` gold: the report's attribution is left out then."""
-    written = method if isinstance(method, Choosy) else method.format  # type: ignore[attr-defined]
-    found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(written, p, chain)}
-    if problems and not found and asked_for:
-        raise StudyError(
-            f'model = "gold": none of the {len(problems)} problems of {problems[0].split!r} has a working of its own that the '
-            "method can take (meta.rationale; meta.subquestions with answers)"
+    def _connect_teacher(
+        self, engines: Mapping[str, Engine], own: ReplyStore, context: Context, stack: ExitStack
+    ) -> tuple[dict[str, Engine], ReplyStore, int]:
+        """The engines with the teacher's ready to be asked. What a teacher says is paid for: it goes to the run's ledger."""
+        assert self.teacher is not None
+        ledger = stack.enter_context(Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget))
+        played = {part: player for part, player in self.cast.items() if isinstance(player, TeacherPlayer)}
+        part, player = next(iter(played.items()))
+        connection = connect(
+            engines[part],
+            player.options,
+            ledger,
+            seed=self.seed,
+            paths=self.votes if self.decoding.temperature else 1,
+            tell=lambda line: context.progress("answers", 0, 0, line),
         )
-    return found
+        connected = {**engines, **dict.fromkeys(played, connection.engine)}
+        return connected, _SplitStore(ledger, own, {connection.engine.identity}), connection.concurrency
+
+    def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
+        learned = () if self.selection is None else self.selection.learned(context)
+        chosen = () if self.selection is None else self.selection.chosen(context)
+        return exemplar_pool(known, self.exemplars, prompts=self.prompts, seed=self.study_seed, learn=learned, chains=chosen)
+
+    def _workings(self, problems: Sequence[Problem]) -> Workings | None:
+        """The problems whose data set has a working that can take the place of a part; None where gold plays none."""
+        if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
+            return None
+        writer = self.method if isinstance(self.method, Choosy) else self.method.format
+        found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(writer, p, chain)}
+        if problems and not found and not self.swapped:
+            raise StudyError(
+                f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
+                "can take (meta.rationale; meta.subquestions with answers)"
+            )
+        return found
 
 
-class _Parted:
+class _SplitStore:
     """Two stores as one `ReplyStore`: what engines of the identities ``paid`` say is kept in ``ledger``, all else in ``own``."""
 
     def __init__(self, ledger: ReplyStore, own: ReplyStore, paid: set[str]) -> None:
@@ -142,11 +246,10 @@ class _Parted:
         return self.own.get(key) or self.ledger.get(key)
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
-        return (self.ledger if engine in self.paid else self.own).reserve(key, engine=engine, request=request)
+        return self._store(engine).reserve(key, engine=engine, request=request)
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
-        store = self.ledger if engine in self.paid else self.own
-        store.put(key, reply, engine=engine, request=request, seed=seed, usage=usage)
+        self._store(engine).put(key, reply, engine=engine, request=request, seed=seed, usage=usage)
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
         self.ledger.fail(key, error, usage)
@@ -155,3 +258,11 @@ class _Parted:
     def flush(self) -> None:
         self.own.flush()
         self.ledger.flush()
+
+    def _store(self, engine: str) -> ReplyStore:
+        return self.ledger if engine in self.paid else self.own
+
+
+def read_solutions(directory: Path) -> list[Solution]:
+    """The solutions that a finished stage left in ``directory``."""
+    return list(read_rows(directory / FILE, Solution))

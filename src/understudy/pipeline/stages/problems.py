@@ -1,56 +1,107 @@
-"""problems: the task's questions, split, with the overlap rule applied (DESIGN section 6)."""
+"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from understudy.core.errors import StudyError, nearest
-from understudy.core.protocols import Progress
-from understudy.core.registry import find
+from understudy.core.options import unkeyed
 from understudy.core.values import Problem
-from understudy.corpus.store import write_rows
+from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.exemplars import mark_exemplars
+from understudy.pipeline.stage import Context, Stage, Summary
 from understudy.studies.options import Exemplars
-from understudy.studies.schema import build
 from understudy.tasks.overlap import Overlap, check_overlap
 
+FILE = "problems.parquet"
 
-def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``overlap.json``.
 
-    Says how many problems each split has, and which of the splits that are scored have no gold answers: their teacher can be
-    sampled, nothing can be evaluated.
-    """
-    assert not needs
-    task = build(find("task", arguments["task"]), dict(arguments["options"]), "task")
-    exemplars = build(Exemplars, arguments["exemplars"], "exemplars")
-    given = task.problems(seed=arguments["seed"])
-    problems = mark_exemplars(given, exemplars, seed=arguments["seed"])
-    sizes = Counter(problem.split for problem in problems)
-    for split in ["train", *arguments["used"], *arguments["held_out"]]:
-        if not sizes[split]:
-            raise StudyError(
-                f"evaluation: the task {arguments['task']!r} has no problems in split {split!r}"
-                f"{nearest(split, list(sizes))} (it has: {', '.join(f'{s} {n}' for s, n in sizes.items())})"
-            )
-    problems, overlap = check_overlap(problems, held_out=arguments["held_out"], rule=arguments["overlap"])
-    # Training questions among those from which checkpoints are chosen: the held-out splits are not concerned.
-    others = [p for p in problems if p.split not in arguments["held_out"]]
-    _, on_dev = check_overlap(others, held_out=arguments["used"], rule=arguments["overlap"])
-    problems = [p for p in problems if p.id not in on_dev.dropped]
-    overlap = Overlap(overlap.dropped + on_dev.dropped, overlap.near)
-    write_rows(directory / "problems.parquet", Problem, problems)
-    write_json(directory / "overlap.json", overlap.to_json())
-    kept = {problem.id for problem in problems}
-    own = {split: [p.id for p in given if p.split == split and p.id in kept] for split in dict.fromkeys(p.split for p in given)}
-    write_json(directory / "splits.json", own)  # exemplars are of train, which a study that names this file draws them from again
-    scored = {split: [p for p in problems if p.split == split] for split in [*arguments["used"], *arguments["held_out"]]}
-    without = [split for split, those in scored.items() if all(p.answer is None for p in those)]
-    progress("problems", len(problems), len(problems))
-    sizes = Counter(problem.split for problem in problems)
-    says = {"problems": len(problems), **{f"in {split}": n for split, n in sizes.items()}, "overlap": overlap.to_json()}
-    return says | ({"without gold answers": without} if without else {})
+@dataclass(frozen=True, kw_only=True)
+class ProblemsSummary(Summary):
+    """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
+    question. ``near``: held-out questions that differ from one in training by numbers, case or punctuation only. ``without_gold``:
+    splits that are scored and have no gold answers: their teacher can be sampled, nothing can be evaluated."""
+
+    sizes: Mapping[str, int]
+    dropped: tuple[str, ...]
+    near: int
+    without_gold: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProblemsStage(Stage[ProblemsSummary]):
+    """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that are
+    evaluated; ``used``: others that must be there (dev)."""
+
+    kind = "problems"
+    summary = ProblemsSummary
+
+    name: str
+    task: Any
+    files: Mapping[str, str]
+    exemplars: Exemplars
+    seed: int
+    overlap: Literal["error", "drop"]
+    held_out: tuple[str, ...]
+    used: tuple[str, ...]
+    module: str = unkeyed()
+    """Where the task is from."""
+
+    def modules(self) -> list[str]:
+        return [self.module]
+
+    def read(self, context: Context) -> list[Problem]:
+        """The problems of all splits."""
+        return list(read_rows(self.directory(context.run) / FILE, Problem))
+
+    def run(self, context: Context) -> ProblemsSummary:
+        """Write ``problems.parquet`` and ``splits.json`` (split -> ids, which `tasks.files` reads)."""
+        from_task = list(self.task.problems(seed=self.seed))
+        problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
+        self._require_splits(problems)
+        problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
+        # Questions of dev in training: the held-out splits are not concerned.
+        others = [p for p in problems if p.split not in self.held_out]
+        _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
+        problems = [p for p in problems if p.id not in on_dev.dropped]
+        overlap = Overlap(on_held_out.dropped + on_dev.dropped, on_held_out.near)
+        directory = self.directory(context.run)
+        write_rows(directory / FILE, Problem, problems)
+        # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
+        write_json(directory / "splits.json", _ids_by_split(from_task, keep={problem.id for problem in problems}))
+        context.progress("problems", len(problems), len(problems))
+        scored = (*self.used, *self.held_out)
+        return ProblemsSummary(
+            sizes=Counter(problem.split for problem in problems),
+            dropped=overlap.dropped,
+            near=overlap.near,
+            without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
+        )
+
+    def _require_splits(self, problems: Iterable[Problem]) -> None:
+        sizes = Counter(problem.split for problem in problems)
+        for split in ("train", *self.used, *self.held_out):
+            if not sizes[split]:
+                raise StudyError(
+                    f"evaluation: the task {self.name!r} has no problems in split {split!r}{nearest(split, list(sizes))} "
+                    f"(it has: {', '.join(f'{name} {n}' for name, n in sizes.items())})"
+                )
+
+
+def _ids_by_split(problems: Iterable[Problem], *, keep: set[str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {}
+    for problem in problems:
+        ids.setdefault(problem.split, [])
+        if problem.id in keep:
+            ids[problem.split].append(problem.id)
+    return ids
+
+
+def read_problems(directory: Path) -> list[Problem]:
+    """The problems that a finished stage left in ``directory``."""
+    return list(read_rows(directory / FILE, Problem))

@@ -2,45 +2,108 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Choosy, Progress
-from understudy.core.registry import find
-from understudy.core.values import Chain, Problem, Verdict
-from understudy.corpus.store import read_rows
+from understudy.core.protocols import Choosy
+from understudy.core.registry import module_of
+from understudy.core.values import Chain, Problem
 from understudy.pipeline.cache import write_json
+from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stages.chains import ChainsStage
+from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.select import Selection, select
-from understudy.studies.schema import build
 from understudy.tasks.splits import part
 
 
-def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the chosen
-    chains; say kept, dropped by reason, coverage."""
-    chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    verdicts = list(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict))
-    problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
-    learned = [p.id for p in part(list(problems.values()), arguments["fraction"], seed=arguments["seed"]) if p.split == "train"]
-    written: Choosy | PromptFormat = build(PromptFormat, arguments["format"], "format")
-    if "method" in arguments:
-        written = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
-    why = {c.id: why_unfit(written, problems[c.problem], c) for c in chains}
-    unfit = {name: reason for name, reason in why.items() if reason}
-    options = build(Selection, arguments["select"], "select")
-    selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit, learned=frozenset(learned))
-    write_json(directory / "problems.json", learned)
-    write_json(directory / "selected.json", [chain.id for chain in selected.chains])
-    progress("selection", len(chains), len(chains))
-    return selected.to_json()
+@dataclass(frozen=True, kw_only=True)
+class SelectionSummary(Summary):
+    """``kept`` of ``chains``, the others ``dropped`` by reason; ``covered`` of ``problems`` have a chain left."""
+
+    chains: int
+    kept: int
+    dropped: Mapping[str, int]
+    problems: int
+    covered: int
 
 
-def why_unfit(written: Choosy | PromptFormat, problem: Problem, chain: Chain) -> str:
-    """Why ``chain`` gives no example to a method, or in a format; "" where it does, and without an answer, as its verdict says."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SelectionStage(Stage[SelectionSummary]):
+    """``writer``: what writes the chains down: the arm's format, or its method (``method`` names it) where that takes only some.
+    ``fraction``: share of the training problems that the arm learns from."""
+
+    kind = "selection"
+    summary = SelectionSummary
+
+    problems: ProblemsStage
+    chains: ChainsStage
+    verdicts: VerdictsStage
+    select: Selection
+    fraction: float
+    writer: Choosy | PromptFormat
+    method: str | None
+    seed: int
+
+    def modules(self) -> list[str]:
+        return [] if self.method is None else [module_of("method", self.method)]
+
+    def learned(self, context: Context) -> list[Problem]:
+        """The training problems that the arm learns from."""
+        return learned_problems(self.problems.read(context), self.directory(context.run))
+
+    def chosen(self, context: Context) -> list[Chain]:
+        """The chains that were chosen."""
+        return chosen_chains(self.chains.read(context), self.directory(context.run))
+
+    def run(self, context: Context) -> SelectionSummary:
+        """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
+        chosen chains."""
+        chains = self.chains.read(context)
+        problems = {problem.id: problem for problem in self.problems.read(context)}
+        learned = [p.id for p in part(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
+        why = {chain.id: why_unfit(self.writer, problems[chain.problem], chain) for chain in chains}
+        check = self.select.check or self.verdicts.checks[0]
+        selected = select(
+            chains,
+            [verdict for verdict in self.verdicts.read(context) if verdict.check == check],
+            self.select,
+            seed=self.seed,
+            unfit={name: reason for name, reason in why.items() if reason},
+            learned=frozenset(learned),
+        )
+        directory = self.directory(context.run)
+        write_json(directory / "problems.json", learned)
+        write_json(directory / "selected.json", [chain.id for chain in selected.chains])
+        context.progress("selection", len(chains), len(chains))
+        return SelectionSummary(
+            chains=selected.offered,
+            kept=len(selected.chains),
+            dropped=dict(selected.dropped),
+            problems=selected.problems,
+            covered=selected.covered,
+        )
+
+
+def why_unfit(writer: Choosy | PromptFormat, problem: Problem, chain: Chain) -> str:
+    """Why ``chain`` gives no example; "" where it does, and where it has no answer, which its verdict says."""
     if chain.answer is None:
         return ""
-    if isinstance(written, PromptFormat):
-        return written.unfit(problem, chain.rationale, chain.answer)
-    return written.unfit(problem, chain)
+    if isinstance(writer, PromptFormat):
+        return writer.unfit(problem, chain.rationale, chain.answer)
+    return writer.unfit(problem, chain)
+
+
+def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
+    """Those of ``problems`` that the selection in the directory ``selection`` learns from."""
+    ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
+    return [problem for problem in problems if problem.id in ids]
+
+
+def chosen_chains(chains: list[Chain], selection: Path) -> list[Chain]:
+    """Those of ``chains`` that the selection in the directory ``selection`` chose."""
+    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
+    return [chain for chain in chains if chain.id in ids]

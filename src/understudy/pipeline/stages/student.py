@@ -2,90 +2,211 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError, StudyError
+from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
-from understudy.core.protocols import LocalEngine, Progress
-from understudy.core.registry import find
-from understudy.core.subquestions import written as as_dialogue
-from understudy.core.values import Chain, Example, Outcome, Problem, Verdict
-from understudy.corpus.store import read_rows
+from understudy.core.protocols import Check, LocalEngine
+from understudy.core.registry import find, module_of
+from understudy.core.subquestions import written as write_dialogue
+from understudy.core.values import Chain, Example, Outcome, Problem
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.board import fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
-from understudy.pipeline.executor import at_once
+from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stages.chains import ChainsStage
+from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.selection import SelectionStage
+from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cast import parts_of
-from understudy.studies.schema import build
+from understudy.studies.options import Answering
 from understudy.training.options import StudentOptions, TrainingOptions
 
+LIBRARIES = ("torch", "transformers", "tokenizers")
+CHECKPOINT = "student"
+"""The directory of the checkpoint inside the stage's."""
 
-def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train into ``directory`` and put the card beside the weights; say what training saw."""
-    from understudy.training.loop import train
 
-    problems = list(read_rows(needs["problems"] / "problems.parquet", Problem))
-    chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    chosen = chosen_chains(chains, needs["selection"])
-    method = build(find("method", arguments["method"]), dict(arguments["options"]), "options")
-    training = [p for p in problems if p.split == "train"]
-    learn = learned_problems(training, needs["selection"])
-    if arguments["fold"] is not None:
-        fold, folds = arguments["fold"]
-        learn = [p for p in learn if fold_of(p.id, folds) != fold]
-    verdicts = {v.chain: v.outcome for v in read_rows(needs["verdicts"] / "verdicts.parquet", Verdict)}
-    pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts, seed=arguments["study_seed"])
-    examples = make_examples(method, arguments["role"], learn, chosen, pool, _folds(needs, arguments), seed=arguments["seed"])
-    if not examples:
-        raise StudyError(
-            f"arm with method {arguments['method']!r}: nothing is left to train role {arguments['role']!r} on: "
-            f"{len(chosen)} of {len(chains)} chains were selected; see `understudy select` for the reasons"
+@dataclass(frozen=True, kw_only=True)
+class StudentSummary(Summary):
+    """What training saw and left: counts as `training.loop.Trained` has them. ``scratch``: made without any pretraining. ``chosen``:
+    its checkpoint was chosen on the dev split. ``precision``: of the training."""
+
+    examples: int
+    problems: int
+    chains: int
+    steps: int
+    best: int
+    seen_tokens: int
+    tokens: int
+    too_long: int
+    parameters: int
+    trained: int
+    micro_batch: int
+    vocabulary: int
+    spelled: int | None
+    seconds: float
+    notes: tuple[str, ...]
+    scratch: bool
+    chosen: bool
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dev:
+    """From what checkpoints are chosen: at most ``problems`` of the split ``split``, judged by ``check``."""
+
+    split: str
+    problems: int
+    check: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """What a student from scratch has words for, besides the training questions and all chains: the ``formats`` of the arms that
+    train, and the ``words`` that their methods have of their own. It is the same for every arm."""
+
+    formats: tuple[PromptFormat, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StudentStage(Stage[StudentSummary]):
+    """``role`` of ``method`` (registered as ``name``), trained on all problems, or on those outside a fold (``fold``: its number, of
+    how many). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: the checkpoint's ->
+    their digests. ``answering``: how checkpoints are asked on dev."""
+
+    kind = "student"
+    summary = StudentSummary
+
+    problems: ProblemsStage
+    chains: ChainsStage
+    verdicts: VerdictsStage
+    selection: SelectionStage
+    folds: Mapping[str, tuple[StudentStage, ...]]
+    name: str
+    method: Any
+    role: str
+    fold: tuple[int, int] | None
+    student: StudentOptions
+    training: TrainingOptions
+    files: Mapping[str, str]
+    seed: int
+    study_seed: int
+    dev: Dev
+    vocabulary: Vocabulary
+    answering: Answering
+
+    def modules(self) -> list[str]:
+        return [module_of("method", self.name)]
+
+    def libraries(self) -> tuple[str, ...]:
+        return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
+
+    def open(self, context: Context) -> LocalEngine:
+        """The engine that answers as the trained student."""
+        return open_student(self.directory(context.run) / CHECKPOINT, self.answering, seed=self.seed)
+
+    def run(self, context: Context) -> StudentSummary:
+        """Train into the stage's directory and put the card beside the weights."""
+        from understudy.training.loop import train
+
+        problems, chains = self.problems.read(context), self.chains.read(context)
+        training = [problem for problem in problems if problem.split == "train"]
+        chosen, learn = self.selection.chosen(context), self._learned(context)
+        pool = StudyPool(learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context), seed=self.study_seed)
+        folds = {role: [student.open(context) for student in students] for role, students in self.folds.items()}
+        examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
+        if not examples:
+            raise StudyError(
+                f"arm with method {self.name!r}: nothing is left to train role {self.role!r} on: {len(chosen)} of {len(chains)} "
+                "chains were selected; see `understudy select` for the reasons"
+            )
+        trained = train(
+            examples,
+            student=self.student,
+            options=self.training,
+            out=self.directory(context.run),
+            seed=self.seed,
+            # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
+            # size, and a difference between fractions would not be one of the data alone.
+            vocabulary=vocabulary(self.vocabulary, training, chains),
+            score=self._score_on_dev(problems, pool) if len(self.method.roles) == 1 else None,
+            progress=context.progress,
+            share=context.share,
         )
-    dev = [p for p in problems if p.split == arguments["dev"]][: arguments["dev_problems"]]
-    check = find("check", arguments["check"])
+        write_card(trained.checkpoint, self._card(learn[0]))
+        start = self.student.checkpoint
+        remark = start and remark_on_start(Path(start), self.name, plain(self.method))
+        notes = (*([remark] if remark else []), *trained.notes)
+        for note in notes:
+            context.progress("student", 0, 0, note)
+        return StudentSummary(
+            examples=trained.examples,
+            problems=len({example.problem for example in examples}),
+            chains=len(chosen),
+            steps=trained.steps,
+            best=trained.best,
+            seen_tokens=trained.seen_tokens,
+            tokens=trained.tokens,
+            too_long=trained.too_long,
+            parameters=trained.parameters,
+            trained=trained.trained,
+            micro_batch=trained.micro_batch,
+            vocabulary=trained.vocabulary,
+            spelled=trained.spelled,
+            seconds=trained.seconds,
+            notes=notes,
+            scratch=start is None,
+            chosen=len(self.method.roles) == 1 and self.training.checks > 1,
+            precision=self.training.precision,
+        )
 
-    def score(checkpoint: Path) -> float:
-        engine = open_student(checkpoint, arguments)
-        found = answer(dev, method, dict.fromkeys(parts_of(method), engine), pool=pool, seed=arguments["seed"])
-        if found.errors:
-            raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0]['error']}")
-        by_id = {p.id: p for p in dev}
-        right = sum(outcome_of(by_id[s.problem], s, check) is Outcome.CORRECT for s in found.solutions)
-        return right / len(dev)
+    def _learned(self, context: Context) -> list[Problem]:
+        learned = self.selection.learned(context)
+        if self.fold is None:
+            return learned
+        fold, folds = self.fold
+        return [problem for problem in learned if fold_of(problem.id, folds) != fold]
 
-    student = build(StudentOptions, arguments["student"], "student")
-    remark = student.checkpoint and remark_on_start(Path(student.checkpoint), arguments["method"], arguments["options"])
-    trained = train(
-        examples,
-        student=student,
-        options=build(TrainingOptions, arguments["training"], "training"),
-        out=directory,
-        seed=arguments["seed"],
-        # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
-        # size, and a difference between fractions would not be one of the data alone.
-        vocabulary=vocabulary(
-            [build(PromptFormat, f, "format") for f in arguments["vocabulary"]], training, chains, words=arguments["words"]
-        ),
-        score=score if len(method.roles) == 1 else None,
-        progress=progress,
-        share=1 / at_once(),
-    )
-    card = Card.of(arguments, kind=learn[0].kind, lineage={name: path.name for name, path in needs.items()})
-    write_card(trained.checkpoint, card)
-    says = {"examples": len(examples), "problems": len({e.problem for e in examples}), "chains": len(chosen)}
-    notes = [*([remark] if remark else []), *trained.notes]
-    for note in notes:
-        progress("student", 0, 0, note)
-    return says | {k: v for k, v in dataclasses.asdict(trained).items() if isinstance(v, int | float)} | {"notes": notes}
+    def _score_on_dev(self, problems: Sequence[Problem], pool: StudyPool) -> Any:
+        """checkpoint directory -> accuracy of its answers on dev."""
+        dev = {p.id: p for p in [p for p in problems if p.split == self.dev.split][: self.dev.problems]}
+        check: Check = find("check", self.dev.check)
+
+        def score(checkpoint: Path) -> float:
+            engine = open_student(checkpoint, self.answering, seed=self.seed)
+            engines = dict.fromkeys(parts_of(self.method), engine)
+            answers = answer(list(dev.values()), self.method, engines, pool=pool, seed=self.seed)
+            if answers.errors:
+                raise EngineError(f"choosing checkpoints on {self.dev.split}: {answers.errors[0].error}")
+            right = sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions)
+            return right / len(dev)
+
+        return score
+
+    def _card(self, problem: Problem) -> Card:
+        needs = {"problems": self.problems, "chains": self.chains, "verdicts": self.verdicts, "selection": self.selection}
+        folds = {f"fold:{role}:{i}": student for role, students in self.folds.items() for i, student in enumerate(students)}
+        return Card(
+            method=self.name,
+            options=plain(self.method),
+            role=self.role,
+            kind=problem.kind,
+            precision=self.answering.precision,
+            training_precision=self.training.precision,
+            seed=self.seed,
+            lineage={name: f"{stage.kind}-{stage.key}" for name, stage in (needs | folds).items()},
+        )
 
 
 def make_examples(  # noqa: PLR0917
@@ -112,54 +233,26 @@ def make_examples(  # noqa: PLR0917
     return [example for problem in problems for example in made[problem.id] if example.role == role]
 
 
-def _folds(needs: Mapping[str, Path], arguments: Mapping[str, Any]) -> dict[str, list[LocalEngine]]:
-    """role -> the students of its folds, in order."""
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for name, path in needs.items():
-        kind, _, rest = name.partition(":")
-        if kind == "fold":
-            role, _, fold = rest.rpartition(":")
-            found[role][int(fold)] = path
-    return {role: [open_student(paths[i] / "student", arguments) for i in sorted(paths)] for role, paths in found.items()}
-
-
-def vocabulary(
-    formats: Sequence[PromptFormat], problems: Sequence[Problem], chains: Sequence[Chain], *, words: Sequence[str] = ()
-) -> Iterator[str]:
-    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format, the
-    chains' sub-questions, and the ``words`` that methods have of their own.
-
-    Not the arm's own selection: so all arms of a study read and write with the same words.
-    """
+def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
+    """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format, and
+    the chains' sub-questions. Not the arm's own selection: so all arms of a study read and write with the same words."""
     # As often as a tokenizer may ask for, since a word that every prompt has is not a rare one.
-    yield from (text for text in words for _ in range(100))
-    yield from (as_dialogue(chain.steps) for chain in chains if chain.steps)
+    yield from (text for text in known.words for _ in range(100))
+    yield from (write_dialogue(chain.steps) for chain in chains if chain.steps)
     by_id = {problem.id: problem for problem in problems}
-    for written in formats:
-        asked = dict(by_id)
+    for written in known.formats:
+        unseen = dict(by_id)
         for chain in chains:
             problem = by_id[chain.problem]
             if chain.answer is not None and not written.unfit(problem, chain.rationale, chain.answer):
-                asked.pop(problem.id, None)
+                unseen.pop(problem.id, None)
                 example = written.example("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
-        yield from (prompt_text(written.asking(problem)) for problem in asked.values())
+        yield from (prompt_text(written.asking(problem)) for problem in unseen.values())
 
 
-def learned_problems(problems: Iterable[Problem], selection: Path) -> list[Problem]:
-    """Those of ``problems`` that the arm of the stage ``selection`` learns from."""
-    ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
-    return [problem for problem in problems if problem.id in ids]
-
-
-def chosen_chains(chains: Iterable[Chain], selection: Path) -> list[Chain]:
-    """Those of ``chains`` that the stage ``selection`` chose."""
-    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
-    return [chain for chain in chains if chain.id in ids]
-
-
-def open_student(checkpoint: Path, arguments: Mapping[str, Any]) -> LocalEngine:
+def open_student(checkpoint: Path, answering: Answering, *, seed: int) -> LocalEngine:
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    return TransformersEngine(checkpoint, dtype=arguments["precision"], batch_size=arguments["batch_size"], seed=arguments["seed"])
+    return TransformersEngine(checkpoint, dtype=answering.precision, batch_size=answering.batch_size, seed=seed)

@@ -1,26 +1,59 @@
-"""verdicts: what the checks say of every chain; the chains themselves are never changed."""
+"""verdicts: what each check says of every chain; the chains themselves are never changed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from understudy.checks.answer import check
-from understudy.core.protocols import Progress
-from understudy.core.registry import find
-from understudy.core.values import Chain, Problem, Verdict
+from understudy.checks.judge import judge
+from understudy.core.registry import find, module_of
+from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
+from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stages.chains import ChainsStage
+from understudy.pipeline.stages.problems import ProblemsStage
+
+FILE = "verdicts.parquet"
 
 
-def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``verdicts.parquet``; say the counts by outcome."""
-    name = arguments["check"]
-    by = find("check", name)
-    problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
-    chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    verdicts = [check(problems[chain.problem], chain, by, name) for chain in chains]
-    write_rows(directory / "verdicts.parquet", Verdict, verdicts)
-    progress("verdicts", len(verdicts), len(chains))
-    return {"verdicts": len(verdicts), **Counter(verdict.outcome.value for verdict in verdicts)}
+@dataclass(frozen=True, kw_only=True)
+class VerdictsSummary(Summary):
+    """``outcomes``: check -> outcome -> how many chains have it."""
+
+    outcomes: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VerdictsStage(Stage[VerdictsSummary]):
+    """``checks``: registered names; the first one judges students, too."""
+
+    kind = "verdicts"
+    summary = VerdictsSummary
+
+    problems: ProblemsStage
+    chains: ChainsStage
+    checks: tuple[str, ...]
+
+    def modules(self) -> list[str]:
+        return [module_of("check", name) for name in self.checks]
+
+    def read(self, context: Context) -> list[Verdict]:
+        """Every verdict of every check."""
+        return list(read_rows(self.directory(context.run) / FILE, Verdict))
+
+    def outcomes(self, context: Context, check: str = "") -> dict[str, Outcome]:
+        """chain id -> what ``check`` (by default the first one) says of it."""
+        name = check or self.checks[0]
+        return {verdict.chain: verdict.outcome for verdict in self.read(context) if verdict.check == name}
+
+    def run(self, context: Context) -> VerdictsSummary:
+        """Write ``verdicts.parquet``."""
+        problems = {problem.id: problem for problem in self.problems.read(context)}
+        chains = self.chains.read(context)
+        checks = {name: find("check", name) for name in self.checks}
+        verdicts = [judge(problems[c.problem], c, check, name) for name, check in checks.items() for c in chains]
+        write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
+        context.progress("verdicts", len(verdicts), len(verdicts))
+        counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
+        return VerdictsSummary(outcomes={name: dict(found.most_common()) for name, found in counts.items()})

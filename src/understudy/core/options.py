@@ -1,0 +1,49 @@
+"""Options are frozen dataclasses: their fields are the keys of a table of the study, and most of them decide what a stage makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from understudy.core.values import JSON
+
+_UNKEYED = "unkeyed"
+
+
+def unkeyed(default: Any = dataclasses.MISSING, *, factory: Any = dataclasses.MISSING) -> Any:
+    """A field that does not decide what a stage makes (how a server is reached, a title): it stays out of the stage's key."""
+    return dataclasses.field(default=default, default_factory=factory, metadata={_UNKEYED: True})
+
+
+def keyed_fields(options: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass that decide what is made of it."""
+    return [field for field in dataclasses.fields(options) if not field.metadata.get(_UNKEYED)]
+
+
+def describe(value: Any) -> JSON:
+    """``value`` as JSON that names everything that it decides: what keys are digests of.
+
+    A value with a ``key`` of its own (a stage) is its key. A dataclass is named by its class, since two classes may have equal
+    fields.
+    """
+    if isinstance(getattr(value, "key", None), str):
+        return value.key
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: describe(getattr(value, field.name)) for field in keyed_fields(value)}
+        return {"class": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(name): describe(item) for name, item in value.items()}
+    if isinstance(value, Sequence | frozenset) and not isinstance(value, str):
+        return [describe(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
+
+
+def plain(options: Any) -> Any:
+    """Options as JSON values: what a card and a saved plan hold."""
+    return json.loads(json.dumps(dataclasses.asdict(options) if dataclasses.is_dataclass(options) else options, default=str))  # type: ignore[arg-type]

@@ -1,0 +1,46 @@
+"""The keys of [teacher] for ``engine = "recorded"``: chains that somebody already has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from understudy.core.values import Chain, Problem
+from understudy.corpus.directories import files_of
+from understudy.corpus.formats import check_name
+from understudy.corpus.import_ import Report, import_chains
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Files of chains; nothing is sampled, and nobody can be asked."""
+
+    chains: tuple[str, ...]
+    """The files, in any of the formats of docs/corpus.md; relative to the study file."""
+    format: str = ""
+    """The name of their format; by default it is read off each file."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Our field -> the rows' field, where the names differ."""
+    prefer: Literal["text", "recorded"] = "text"
+    """Which answer counts where the text states another than the row does."""
+
+    def __post_init__(self) -> None:
+        if not self.chains:
+            raise ValueError("chains must be given: files of chains")
+        if self.format:
+            check_name(self.format)
+
+    def prepare(self, root: Path, *, chats: bool) -> Recorded:  # noqa: ARG002 - as the protocol has it
+        """The same with paths that can be opened."""
+        return replace(self, chains=tuple(str((root / name).resolve()) for name in self.chains))
+
+    def files(self) -> list[Path]:
+        """What is read."""
+        return [file for name in self.chains for file in files_of(Path(name))]
+
+    def read(self, problems: Mapping[str, Problem]) -> tuple[list[Chain], Report]:
+        """The chains of ``problems`` (by id), and what became of the rows. Raises DataError naming file, line and field."""
+        paths = [Path(name) for name in self.chains]
+        return import_chains(paths, problems=problems, fields=dict(self.fields), prefer=self.prefer, format=self.format)

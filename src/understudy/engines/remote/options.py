@@ -1,0 +1,91 @@
+"""The keys of [teacher] for ``engine = "endpoint"``: any OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from understudy.core.options import unkeyed
+
+if TYPE_CHECKING:
+    from understudy.engines.remote.endpoint import EndpointEngine
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that speaks the OpenAI protocol: completions or chat, a local one or a provider's."""
+
+    url: str | tuple[str, ...]
+    """Its address with ``/v1``. Or several addresses that serve one model, which ``identity`` then names: when one is down, the
+    others are asked."""
+    model: Annotated[str, Field(min_length=1)]
+    """The model's name there."""
+    api: Literal["completions", "chat"] = "completions"
+    """Raw prompts, or messages (a raw prompt becomes one user message)."""
+    identity: str | None = None
+    """The name of the model in the ledger; by default its url and name."""
+    key_env: str | None = unkeyed(None)
+    """The environment variable that holds the key; the key itself is never written."""
+    concurrency: Annotated[int, Field(ge=1)] = unkeyed(64)
+    """Requests at once, at most; fewer where the server refuses (HTTP 429)."""
+    n: Annotated[int, Field(ge=1)] = unkeyed(8)
+    """Chains of one question that one request asks for, at most: a prompt that they share (no shuffled exemplars) is read and paid
+    for once. A server that gives one choice anyway is asked for one at a time from then on."""
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
+    """How many requests each address may get, spread evenly; by default nobody counts."""
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
+    """How many tokens each address may read and write, spread evenly."""
+    timeout: Annotated[float, Field(gt=0)] = unkeyed(600.0)
+    """Seconds for one answer, from sending to its end (the default of OpenAI's own client)."""
+    retries: Annotated[int, Field(ge=0)] = unkeyed(4)
+    """Further tries after a timeout, a broken connection or answer, or a 5xx; a refusal (429) uses none up."""
+    stream: bool = unkeyed(False)
+    """Answers come in chunks (server-sent events), for servers and proxies that cut a silent connection."""
+    logprobs: bool = unkeyed(False)
+    """Log-probabilities must come, and the run ends where they do not; they are requested in any case."""
+    batch: bool = unkeyed(False)
+    """Requests are collected, uploaded as a file and answered within a day, at a lower price (the OpenAI batch protocol;
+    docs/sampling.md). Nothing is bought twice: replies that were bought one by one stay, and the other way round."""
+    poll: Annotated[float, Field(ge=0.01)] = unkeyed(60.0)
+    """Seconds between two looks at a batch (60: the default of bespokelabs-curator)."""
+
+    paid: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            raise ValueError('url must be given: an address, e.g. "http://localhost:8000/v1"')
+        if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
+            raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
+
+    def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
+        """Raise ValueError where prompts are messages and the API takes raw text."""
+        if self.api == "completions" and chats:
+            raise ValueError('options.format.style = "messages": these need teacher.api = "chat"')
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What else it can do: ``calculator``, where a reply can be continued in its middle."""
+        return frozenset({"calculator"} if self.api == "completions" else ())
+
+    def open(self, *, task: Any, seed: int) -> EndpointEngine:  # noqa: ARG002 - as the protocol has it
+        """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""
+        from understudy.engines.remote.endpoint import EndpointEngine
+
+        return EndpointEngine(
+            self.url,
+            self.model,
+            api=self.api,
+            key_env=self.key_env,
+            timeout=self.timeout,
+            retries=self.retries,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            stream=self.stream,
+            logprobs=self.logprobs,
+            identity=self.identity,
+            n=self.n,
+        )
+
+

@@ -1,0 +1,123 @@
+"""A stage is a value: a frozen dataclass whose fields are its needs (the stages before it) and what decides its result.
+
+    problems -> chains -> verdicts -> selection -> student (per role, per seed) -> answers (per split)
+
+Equal fields give equal keys, so arms that share a stage compute it once, and the whole plan with all its keys is known before
+anything has run. Each kind of stage is one file in `pipeline.stages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from understudy.core.options import describe, keyed_fields, unkeyed
+from understudy.core.protocols import Progress, silent
+from understudy.core.values import digest
+from understudy.pipeline.cache import code_version, is_done, read_manifest
+
+Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
+KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a finished stage says of itself, kept in its manifest: one dataclass for each kind. ``errors``: asks that failed."""
+
+    errors: int = 0
+
+
+S = TypeVar("S", bound=Summary)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a stage runs: the ``run`` directory, where it tells how far it is, and its ``share`` of this machine's memory."""
+
+    run: Path
+    progress: Progress = field(default=silent)
+    share: float = 1.0
+
+    @property
+    def ledger(self) -> Path:
+        """Every reply of a teacher that was paid for."""
+        return self.run / "ledger.sqlite"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage(Generic[S]):
+    """One cached step. ``label`` names it for people; it decides nothing."""
+
+    label: str = unkeyed("")
+
+    kind: ClassVar[Kind]
+    summary: ClassVar[type[Summary]]
+
+    def run(self, context: Context) -> S:
+        """Make the stage's files in `directory` and say what they are. What it needs is done."""
+        raise NotImplementedError
+
+    def modules(self) -> list[str]:
+        """Modules whose source decides the result, besides the stage's own file and all that these import."""
+        return []
+
+    def libraries(self) -> tuple[str, ...]:
+        """Installed packages whose versions decide the result."""
+        return ()
+
+    @property
+    def pays(self) -> bool:
+        """Whether it asks a teacher through the run's ledger, which has one writer at a time."""
+        return False
+
+    def is_final(self, summary: S) -> bool:  # noqa: ARG002 - stages that ask endpoints look at it
+        """Whether running it again would bring nothing new."""
+        return True
+
+    @cached_property
+    def key(self) -> str:
+        """Names the result: a digest of all fields that decide it, the keys of its needs, and the code that makes it."""
+        version = code_version([type(self).__module__, *self.modules()], self.libraries())
+        fields = {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}
+        return digest([self.kind, fields, version])
+
+    def needs(self) -> Iterator[Stage[Any]]:
+        """The stages that must be done before."""
+        for each in keyed_fields(self):
+            yield from _stages_in(getattr(self, each.name))
+
+    def directory(self, run: Path) -> Path:
+        """Where its files are in the run directory ``run``."""
+        return run / "stages" / f"{self.kind}-{self.key}"
+
+    def read_summary(self, run: Path) -> S:
+        """What the finished stage said of itself."""
+        found: S = read_manifest(self.directory(run)).read_summary(self.summary)
+        return found
+
+    def done(self, run: Path) -> bool:
+        """Whether it is there and final."""
+        return is_done(self.directory(run)) and self.is_final(self.read_summary(run))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def _stages_in(value: Any) -> Iterator[Stage[Any]]:
+    if isinstance(value, Stage):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _stages_in(item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _stages_in(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in keyed_fields(value):
+            yield from _stages_in(getattr(value, each.name))
