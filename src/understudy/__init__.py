@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.pipeline.run import run_study
-    from understudy.pipeline.student import ask_student
-    from understudy.runs.export import export_corpus
-    from understudy.runs.import_ import import_corpus
+    from understudy.runs.ask import ask_student
+    from understudy.runs.corpora import export_corpus, import_corpus
     from understudy.runs.report import open_run
     from understudy.studies.study import load_study
 
 __all__ = ["ask_student", "export_corpus", "import_corpus", "load_study", "open_run", "run_study"]
 
 _WHERE = {
-    "ask_student": "understudy.pipeline.student",
-    "export_corpus": "understudy.runs.export",
-    "import_corpus": "understudy.runs.import_",
+    "ask_student": "understudy.runs.ask",
+    "export_corpus": "understudy.runs.corpora",
+    "import_corpus": "understudy.runs.corpora",
     "load_study": "understudy.studies.study",
     "open_run": "understudy.runs.report",
     "run_study": "understudy.pipeline.run",

@@ -12,7 +12,7 @@ from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Verdict
 from understudy.corpus.store import read_rows
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.student import ask_student
+from understudy.runs.ask import ask_student
 from understudy.runs.report import open_run
 from understudy.studies.study import load_study
 

@@ -9,8 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from understudy.pipeline.plan import Kind, Plan, Stage, make_plan
-from understudy.pipeline.preview import first_prompts, student_memory, teacher_requests
+from understudy.pipeline.plan import Plan, make_plan
+from understudy.pipeline.preview import count_requests, estimate_memory, first_prompts
+from understudy.pipeline.stage import Kind
+from understudy.pipeline.stages.student import StudentStage
 from understudy.reports.words import printable
 from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.study import Study
@@ -32,7 +34,7 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
         title_justify="left",
     )
     for stage in stages:
-        memory = _memory(plan, stage) if stage.kind == "student" else ""
+        memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
         table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do", memory)
     console.print(table)
     to_do = sum(not stage.done(directory) for stage in stages)
@@ -42,13 +44,13 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
         console.print(Panel(Text(printable(prompt)), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
-def _memory(plan: Plan, stage: Stage) -> str:
-    found, examples, context = student_memory(plan, stage)
+def _memory(plan: Plan, stage: StudentStage) -> str:
+    found, examples, context = estimate_memory(plan, stage)
     return f"{size(found.total(examples))} at {context} tokens, {examples} at once"
 
 
 def _requests(plan: Plan, directory: Path, console: Console) -> None:
-    counted = teacher_requests(plan, directory)
+    counted = count_requests(plan, directory)
     if counted is None:
         console.print("teacher: recorded chains, nothing is asked")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import make_parser
 from understudy.cli.guard import DONE
 from understudy.core.errors import UserError
 from understudy.reports.words import printable
@@ -21,28 +20,27 @@ from understudy.tasks.rows import fields_in
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
-    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument(
+    parser = make_parser(verb)
+    parser.add_argument(
         "file",
         metavar="FILE",
         type=Path,
         help="questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)",
     )
-    made.add_argument(
+    parser.add_argument(
         "--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, in this directory)"
     )
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-    arguments = made.parse_args(argv)
+    options = parser.parse_args(argv)
 
-    to = arguments.to or Path(f"{arguments.file.resolve().stem}.toml")
+    to = options.to or Path(f"{options.file.resolve().stem}.toml")
     if to.exists():
         raise UserError(f"{to}: is there already; give another name with --to")
-    found = guess(arguments.file)
+    found = guess(options.file)
     rows = found.rows.get("", found.rows.get("train", 0))
     if rows < 10:
-        raise UserError(f"{arguments.file}: {rows} rows are too few to split; at least 10")
-    relative = os.path.relpath(arguments.file.resolve(), to.resolve().parent)
-    to.write_text(study_text(arguments.file, found, to=to, relative=relative), encoding="utf-8")
+        raise UserError(f"{options.file}: {rows} rows are too few to split; at least 10")
+    relative = os.path.relpath(options.file.resolve(), to.resolve().parent)
+    to.write_text(study_text(options.file, found, to=to, relative=relative), encoding="utf-8")
     console = Console(highlight=False)
     _show(found, console)
     try:

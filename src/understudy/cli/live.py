@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -13,8 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from understudy.pipeline.executor import Event
-from understudy.pipeline.plan import Stage
 from understudy.pipeline.run import Watcher
+from understudy.pipeline.stage import Stage, Summary
+from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.pipeline.stages.chains import ChainsSummary
+from understudy.pipeline.stages.problems import ProblemsSummary
+from understudy.pipeline.stages.selection import SelectionSummary
+from understudy.pipeline.stages.student import StudentSummary
+from understudy.pipeline.stages.verdicts import VerdictsSummary
 
 _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 
@@ -49,12 +54,12 @@ class Live(Watcher):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def planned(self, stages: list[Stage], cached: int) -> None:
+    def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
         kept = f", {cached} already there" if cached else ""
         self._console.print(f"{len(stages)} stages to do{kept}", style="dim", highlight=False)
 
-    def started(self, stage: Stage) -> None:
+    def started(self, stage: Stage[Any]) -> None:
         with self._lock:
             self._kinds[stage.label] = stage.kind
             self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind, note="")
@@ -74,13 +79,13 @@ class Live(Watcher):
                 said = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
                 self._console.print(said, markup=False, highlight=False)
 
-    def finished(self, stage: Stage, says: Mapping[str, Any], seconds: float) -> None:
+    def finished(self, stage: Stage[Any], summary: Summary, seconds: float) -> None:
         with self._lock:
             self._finished += 1
             self._progress.remove_task(self._tasks.pop(stage.label))
             done = f"[{self._finished}/{self._planned}]"
             text = Text.assemble(
-                (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label, (f"  {summary(stage.kind, says)}", "cyan")
+                (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label, (f"  {line_of(summary)}", "cyan")
             )
             text.append(f"  {seconds:.0f} s" if seconds >= 1 else f"  {seconds:.1f} s", "dim")
             self._console.print(text)
@@ -93,20 +98,23 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="dim")
 
 
-def summary(kind: str, says: Mapping[str, Any]) -> str:
+def line_of(summary: Summary) -> str:
     """One line of what a finished stage says of itself."""
-    if kind == "chains":
-        unasked = says.get("not asked", 0)
-        failed = f", {says['errors']:,} asks FAILED" if says.get("errors") else ""
-        failed += f", {unasked:,} NOT ASKED" if unasked else ""
-        return f"{says['chains']:,} chains for {says['problems']:,} problems by {', '.join(says['teachers'])}{failed}"
-    if kind == "problems":
-        return ", ".join(f"{name.removeprefix('in ')} {n:,}" for name, n in says.items() if name.startswith("in "))
-    if kind == "verdicts":
-        return ", ".join(f"{name} {n:,}" for name, n in says.items() if name != "verdicts")
-    if kind == "selection":
-        return f"{says['kept']:,} chains kept"
-    if kind == "student":
-        return f"{says['examples']:,} examples of {says['problems']:,} problems"
-    flag = f", {says['errors']} errors" if says["errors"] else ""
-    return f"{says['solutions']:,} answers, {says['tokens'] / max(says['solutions'], 1):.0f} tokens each{flag}"
+    match summary:
+        case ProblemsSummary():
+            return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
+        case ChainsSummary():
+            failed = f", {summary.errors:,} asks FAILED" if summary.errors else ""
+            failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
+            return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
+        case VerdictsSummary():
+            lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
+            return lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
+        case SelectionSummary():
+            return f"{summary.kept:,} chains kept"
+        case StudentSummary():
+            return f"{summary.examples:,} examples of {summary.problems:,} problems"
+        case AnswersSummary():
+            flag = f", {summary.errors} errors" if summary.errors else ""
+            return f"{summary.solutions:,} answers, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
+    raise AssertionError(f"a summary of no stage: {summary}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,32 +9,31 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import add_json, make_parser
 from understudy.cli.guard import DONE
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
-    made = argparse.ArgumentParser(prog="understudy ls", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("run", metavar="RUN", type=Path, nargs="?", help="a run directory; without it, every run in runs/")
-    made.add_argument("--json", action="store_true", help="as JSON")
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-    arguments = made.parse_args(argv)
+    parser = make_parser(verb)
+    parser.add_argument("run", metavar="RUN", type=Path, nargs="?", help="a run directory; without it, every run in runs/")
+    add_json(parser)
+    options = parser.parse_args(argv)
 
     from understudy.runs.holdings import find_runs, holdings
 
     console = Console(highlight=False)
-    if arguments.run is None:
+    if options.run is None:
         table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
         rows = [(run, holdings(run)) for run in find_runs(Path("runs"))]
-        if arguments.json:
+        if options.json:
             print(json.dumps([{"run": str(run), "stages": [h.to_json() for h in held]} for run, held in rows], indent=1))
             return DONE
         for run, held in rows:
             table.add_row(str(run), str(len(held)), str(sum(h.needed for h in held)), _size(sum(h.bytes for h in held)))
         console.print(table if rows else "no runs in runs/")
         return DONE
-    held = holdings(arguments.run)
-    if arguments.json:
+    held = holdings(options.run)
+    if options.json:
         print(json.dumps([h.to_json() for h in held], indent=1))
         return DONE
     table = Table("stage", "of", "made", "seconds", "size", "", box=None, header_style="bold")

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import add_place, add_study, at_least_one, make_parser
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
-from understudy.core.errors import StudyError
-from understudy.pipeline.cache import read_manifest
-from understudy.pipeline.plan import Kind
 from understudy.pipeline.run import run_study
+from understudy.pipeline.stage import Kind
 from understudy.studies.study import Study, load_study
 
 UNTIL: dict[str, Kind] = {
@@ -29,47 +27,31 @@ UNTIL: dict[str, Kind] = {
 }
 
 
-def parser(verb: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("study", metavar="STUDY.toml", help="the study file")
-    add_options(made)
-    return made
-
-
-def add_options(made: argparse.ArgumentParser) -> None:
-    """The options of every verb that runs a study."""
-    made.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        dest="overrides",
-        help="set a key of the study, e.g. training.steps=200",
-    )
-    made.add_argument("--seeds", type=int, help="number of training seeds (study.seeds)")
-    made.add_argument("--workers", type=int, help="stages at once (default: one per core)")
-    made.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-
-
 def main(verb: str, argv: Sequence[str]) -> int:
-    arguments = parser(verb).parse_args(argv)
-    study = load_study(arguments.study, arguments.overrides)
-    return start(verb, study, arguments)
+    parser = make_parser(verb)
+    add_study(parser)
+    add_options(parser)
+    options = parser.parse_args(argv)
+    return start(verb, load_study(options.study, options.overrides), options)
 
 
-def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that runs a study."""
+    add_place(parser)
+    parser.add_argument("--seeds", type=int, help="number of training seeds (study.seeds)")
+    parser.add_argument("--workers", type=int, help="stages at once (default: one per core)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
+
+
+def start(verb: str, study: Study, options: argparse.Namespace) -> int:
     """Run ``study`` as the options say, show it, and return the exit code."""
-    if arguments.seeds is not None:
-        if arguments.seeds < 1:
-            raise StudyError(f"--seeds {arguments.seeds}: at least 1")
-        study = replace(study, seeds=arguments.seeds)
-    if arguments.workers is not None and arguments.workers < 1:
-        raise StudyError(f"--workers {arguments.workers}: at least 1")
-    directory = arguments.out or Path("runs") / study.name
+    at_least_one(options.seeds, "--seeds")
+    at_least_one(options.workers, "--workers")
+    if options.seeds is not None:
+        study = replace(study, seeds=options.seeds)
+    directory = options.out or Path("runs") / study.name
     console = Console(highlight=False)
-    if arguments.dry_run:
+    if options.dry_run:
         from understudy.cli.dry_run import show
 
         show(study, directory, UNTIL[verb], console)
@@ -77,7 +59,7 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
     console.print(f"[bold]{study.title or study.name}[/bold]  ->  {directory}")
     with Live(console) as live:
         try:
-            plan = run_study(study, directory, until=UNTIL[verb], watcher=live, workers=arguments.workers)
+            plan = run_study(study, directory, until=UNTIL[verb], watcher=live, workers=options.workers)
         except KeyboardInterrupt:
             tell_of_batches(verb, directory)
             raise
@@ -87,7 +69,7 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
         code = show_stages(plan, directory, UNTIL[verb], console)
     else:
         code = finish(directory, console, page=verb == "run")
-    stopped = read_manifest(plan.stages[plan.chains].directory(directory))["says"].get("stopped")
+    stopped = plan.chains.read_summary(directory).stopped
     if stopped:
         print(f"understudy {verb}: {stopped}", file=sys.stderr)
         return WITH_ERRORS
@@ -95,7 +77,7 @@ def start(verb: str, study: Study, arguments: argparse.Namespace) -> int:
 
 
 def tell_of_batches(verb: str, directory: Path) -> None:
-    """What goes on though nobody waits for it."""
+    """Say what goes on at the server though nobody waits for it."""
     from understudy.sampling.status import status
 
     if (directory / "ledger.sqlite").is_file() and (held := sum(batch["requests"] for batch in status(directory).batches)):

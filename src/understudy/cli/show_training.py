@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,40 +10,40 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.cli.guard import DONE
 from understudy.core.errors import UserError, nearest
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
-    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
-    made.add_argument("--arm", help="one arm of the study (default: all)")
-    made.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
-    made.add_argument("--json", action="store_true", help="everything that was kept, as JSON")
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-    arguments = made.parse_args(argv)
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--arm", help="one arm of the study (default: all)")
+    parser.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
+    add_json(parser, "everything that was kept, as JSON")
+    options = parser.parse_args(argv)
 
-    from understudy.runs.scores import Run, read_seen
+    from understudy.runs.run import Run
+    from understudy.runs.scores import read_seen
 
-    run = Run(arguments.run)
-    if arguments.arm is not None and arguments.arm not in run.arms:
-        raise UserError(f"{arguments.run}: there is no arm {arguments.arm!r}{nearest(arguments.arm, list(run.arms))}")
+    run = Run(options.run)
+    if options.arm is not None and options.arm not in run.arms:
+        raise UserError(f"{options.run}: there is no arm {options.arm!r}{nearest(options.arm, list(run.arms))}")
     names: dict[Path, list[str]] = {}
     trained = [arm for arm in run.arms if run.students(arm)]
-    if arguments.arm is not None and arguments.arm not in trained:
-        raise UserError(f"{arguments.run}: the arm {arguments.arm!r} trains nothing")
-    for arm in trained if arguments.arm is None else [arguments.arm]:
+    if options.arm is not None and options.arm not in trained:
+        raise UserError(f"{options.run}: the arm {options.arm!r} trains nothing")
+    for arm in trained if options.arm is None else [options.arm]:
         roles = next(iter(run.students(arm).values()))  # every seed sees the same examples
         for role, stage in roles.items():
             names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
     seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]
-    if arguments.json:
+    if options.json:
         print(json.dumps([{"arm": name, **says} for name, says in seen], indent=1, ensure_ascii=False))
         return DONE
     console = Console(highlight=False)
     for name, says in seen:
-        show(name, says, arguments.n, console)
+        show(name, says, options.n, console)
     return DONE
 
 

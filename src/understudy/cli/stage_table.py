@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -11,20 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.cache import read_manifest
-from understudy.pipeline.plan import Kind, Plan
+from understudy.pipeline.plan import Plan
+from understudy.pipeline.stage import Kind
 
 
 def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
     """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
     errors = 0
     for stage in plan.until(kind):
-        if stage.kind != kind:
-            continue
-        where = stage.directory(run)
-        says = read_manifest(where)["says"]
-        errors += int(says.get("errors", 0))
-        show_table(f"{kind}: {stage.label}", {**says, "in": str(where)}, console)
+        if stage.kind == kind:
+            summary = stage.read_summary(run)
+            errors += summary.errors
+            show_table(f"{kind}: {stage.label}", {**asdict(summary), "in": str(stage.directory(run))}, console)
     return WITH_ERRORS if errors else DONE
 
 
@@ -49,7 +48,7 @@ def show_table(title: str, says: Mapping[str, object], console: Console) -> None
 def _short(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items()) or "none"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         shown = ", ".join(_short(v) for v in value[:5])
         return f"{shown}, ... ({len(value)} in all)" if len(value) > 5 else shown or "none"
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

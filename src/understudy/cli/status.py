@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.cli.guard import DONE
 from understudy.reports.words import printable
 from understudy.sampling.status import Status, status
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
-    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("run", metavar="RUN", type=Path, help="a run directory")
-    made.add_argument("--json", action="store_true", help="as JSON")
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-    arguments = made.parse_args(argv)
+    parser = make_parser(verb)
+    add_run(parser)
+    add_json(parser)
+    options = parser.parse_args(argv)
 
     from understudy.cli.stage_table import tell
 
-    found = status(arguments.run)
-    tell(str(arguments.run), found.to_json() if arguments.json else _shown(found), as_json=arguments.json)
+    found = status(options.run)
+    tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)
     return DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from understudy.cli import VERBS
+from understudy.cli.arguments import add_place, add_study, at_least_one, make_parser
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.core.errors import StudyError
 from understudy.pipeline.trial import Trial, Tried, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price
@@ -21,18 +19,15 @@ from understudy.studies.study import load_study
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
-    made = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    made.add_argument("study", metavar="STUDY.toml", help="the study file")
-    made.add_argument("-n", type=int, default=3, metavar="N", help="questions to try (default 3)")
-    made.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
-    made.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="set a key of the study")
-    made.add_argument("--debug", action="store_true", help="add the traceback to an error message")
-    arguments = made.parse_args(argv)
-    if arguments.n < 1:
-        raise StudyError(f"-n {arguments.n}: at least 1")
+    parser = make_parser(verb)
+    add_study(parser)
+    parser.add_argument("-n", type=int, default=3, metavar="N", help="questions to try (default 3)")
+    add_place(parser)
+    options = parser.parse_args(argv)
+    at_least_one(options.n, "-n")
 
-    study = load_study(arguments.study, arguments.overrides)
-    trial = try_teacher(study, arguments.out or Path("runs") / study.name, arguments.n)
+    study = load_study(options.study, options.overrides)
+    trial = try_teacher(study, options.out or Path("runs") / study.name, options.n)
     console = Console(highlight=False)
     for i, one in enumerate(trial.tried, 1):
         _show(i, one, trial.price, console)

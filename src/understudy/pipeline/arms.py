@@ -30,7 +30,7 @@ from understudy.training.options import StudentOptions
 @dataclass(frozen=True)
 class ArmPlan:
     """Where an arm's results are: its selection, per seed the students by role and the answers by split. An arm that trains nothing
-    has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in that part's place."""
+    has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in its place."""
 
     arm: Arm
     selection: SelectionStage | None
@@ -116,7 +116,8 @@ class _ArmPlanner:
             verdicts=ground.verdicts,
             selection=self.selection,
             folds={
-                need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds)) for need in method.needs.get(role, ())
+                need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds))
+                for need in method.needs.get(role, ())
             },
             name=arm.method,
             method=method,
@@ -211,5 +212,3 @@ def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
         assert ready, f"{method.name}: roles {method.roles} need each other in a circle: {method.needs}"
         ordered.append(ready[0])
     return ordered
-
-

@@ -154,13 +154,20 @@ def now() -> str:
 def remove_dependents(run: Path, key: str) -> None:
     """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
     this, the others are found again."""
-    needs = {path: set(read_manifest(path).needs) for path in (run / "stages").iterdir() if is_done(path)}
+    needs = {path: set(_needs(path)) for path in (run / "stages").iterdir() if is_done(path)}
     stale, keys = [], {key}
     while more := [path for path in needs if path not in stale and needs[path] & keys]:
         stale += more
         keys |= {path.name.partition("-")[2] for path in more}
     for path in reversed(stale):
         remove(path)
+
+
+def _needs(directory: Path) -> tuple[str, ...]:
+    try:
+        return read_manifest(directory).needs
+    except DataError:  # of an earlier Understudy: nothing of today was made from it, and it from nothing of today
+        return ()
 
 
 def size_of(directory: Path) -> int:

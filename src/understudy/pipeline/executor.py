@@ -46,7 +46,9 @@ class LocalProcesses(ProcessPoolExecutor):
         self._queue: Queue[Event] = context.Queue()
         self._pids: Queue[int] = context.Queue()
         self._closed = threading.Event()
-        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers, dict(plugins)))
+        super().__init__(
+            workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers, dict(plugins))
+        )
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 

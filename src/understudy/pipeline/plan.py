@@ -95,9 +95,7 @@ def _prepare_engine(study: Study, *, chats: bool) -> Any:
         raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
 
 
-def _plan_chains(
-    study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str]
-) -> ChainsStage:
+def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str]) -> ChainsStage:
     teacher = study.teacher
     if isinstance(engine, Recorded):
         return RecordedChainsStage(label=teacher.engine, problems=problems, files=files, terms=study.corpus, engine=engine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.pipeline.cache import is_done, read_manifest, remove, size_of
 from understudy.pipeline.run import only_runner
+from understudy.pipeline.saved import PLAN, read_plan
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,12 @@ class Holding:
 
 def find_runs(where: Path) -> list[Path]:
     """The run directories directly under ``where``."""
-    return sorted(path.parent for path in where.glob("*/plan.json"))
-
-
-def read_plan(run: Path) -> dict[str, Any]:
-    """The plan that ran last in ``run``. Raises DataError where ``run`` is no run directory."""
-    path = run / "plan.json"
-    if not path.is_file():
-        raise DataError(f"{run}: no run is here (plan.json is missing); give a directory that `understudy run` wrote")
-    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return plan
+    return sorted(path.parent for path in where.glob(f"*/{PLAN}"))
 
 
 def holdings(run: Path) -> list[Holding]:
     """Every stage in ``run``, oldest first."""
-    needed = {stage["key"] for stage in read_plan(run)["stages"]}
+    needed = {stage.key for stage in read_plan(run).stages}
     return sorted(_holdings(run, needed), key=lambda h: (h.made or "~", h.kind, h.label))
 
 
@@ -54,8 +45,14 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
     for path in (run / "stages").iterdir():
         kind, _, key = path.name.partition("-")
         complete = is_done(path)
-        says: dict[str, Any] = read_manifest(path) if complete else {"label": "", "made": "", "seconds": 0.0}
-        yield Holding(kind, says["label"], key, says["made"], says["seconds"], size_of(path), key in needed, complete)
+        label, made, seconds = "", "", 0.0
+        if complete:
+            try:
+                manifest = read_manifest(path)
+                label, made, seconds = manifest.label, manifest.made, manifest.seconds
+            except DataError:  # of an earlier Understudy: no plan of today needs it
+                label = "(made by an earlier Understudy)"
+        yield Holding(kind, label, key, made, seconds, size_of(path), key in needed, complete)
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-
 from understudy.checks.judge import judge
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
@@ -174,5 +173,3 @@ def _too_little(budget: Budget, before: Spend, spent: Spend, refused: Spend, err
         )
     failed = f"; the first error: {errors[0].error}" if errors else ""
     return f"the budget is spent ({budget.told(spent)}) and no chain has come{failed}; raise teacher.budget, or see what is asked"
-
-

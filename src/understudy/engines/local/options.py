@@ -27,7 +27,7 @@ class Transformers:
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     def prepare(self, root: Path, *, chats: bool) -> Transformers:
-        """The same with the checkpoint as a directory, after a look at its files. Raises CheckpointError where it cannot be used."""
+        """The options with the checkpoint as a directory that was looked at. Raises CheckpointError where it cannot be used."""
         return replace(self, checkpoint=str(open_checkpoint(self.checkpoint, root, chats=chats)))
 
     def files(self) -> list[Path]:

@@ -87,5 +87,3 @@ class Endpoint:
             identity=self.identity,
             n=self.n,
         )
-
-

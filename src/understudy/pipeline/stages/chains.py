@@ -139,9 +139,7 @@ class SampledChainsStage(ChainsStage):
             budget=self.teacher.budget,
         )
 
-    def sample(
-        self, sampling: Sampling, ledger: Path, progress: Progress
-    ) -> tuple[SampledChains, Mapping[str, Mapping[str, str]]]:
+    def sample(self, sampling: Sampling, ledger: Path, progress: Progress) -> tuple[SampledChains, Mapping[str, Mapping[str, str]]]:
         """The chains, and what each address of an endpoint was found to do."""
         engine = self.engine.open(task=self.problems.task, seed=self.seed)
         with Ledger(ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
@@ -153,9 +151,7 @@ class SampledChainsStage(ChainsStage):
                 paths=self.teacher.paths,
                 tell=lambda line: progress("chains", 0, 0, line),
             )
-            sampled = sample_chains(
-                sampling, connection.engine, store, concurrency=connection.concurrency, progress=progress
-            )
+            sampled = sample_chains(sampling, connection.engine, store, concurrency=connection.concurrency, progress=progress)
         return sampled, connection.endpoints
 
     def _described(self) -> dict[str, JSON]:

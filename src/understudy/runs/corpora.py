@@ -1,4 +1,4 @@
-"""A corpus, or what a run made, for other people's tools: what the verb `export` does."""
+"""Chains in and out: recorded chains into a corpus, and a corpus or what a run made into other tools' formats (`import`, `export`)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,51 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError, StudyError, nearest
-from understudy.core.values import AnswerKind, Chain, Example, Problem, Verdict
-from understudy.corpus.card import CorpusCard, beside, card_of, read_card
+from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
+from understudy.corpus.card import CorpusCard, beside, card_of, inherited, named, read_card
+from understudy.corpus.directories import files_of
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
-from understudy.corpus.store import is_ours, read_rows
-from understudy.pipeline.cache import file_digest
-from understudy.pipeline.stages.student import chosen_chains, learned_problems, make_examples
-from understudy.runs.import_ import outcomes_of, read_questions
-from understudy.runs.scores import Run
+from understudy.corpus.import_ import import_chains
+from understudy.corpus.store import is_ours, read_rows, write_rows
+from understudy.pipeline.cache import digest_files
+from understudy.pipeline.stages.selection import chosen_chains, learned_problems
+from understudy.pipeline.stages.student import make_examples
+from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
+from understudy.tasks.files import read_problems
+
+
+def import_corpus(
+    chains: Sequence[Path],
+    *,
+    problems: Sequence[Path],
+    kind: AnswerKind,
+    to: Path,
+    format: str = "",
+    fields: Mapping[str, str] | None = None,
+    problem_fields: Mapping[str, str] | None = None,
+    prefer: Literal["text", "recorded"] = "text",
+    terms: str = "",
+    licence: str = "",
+) -> dict[str, Any]:
+    """Read ``chains`` (of ``format``; "" reads it off each file) against their ``problems``, write the corpus ``to`` (Parquet,
+    with its card), and return the import's report.
+
+    ``fields`` and ``problem_fields`` map our field names to theirs where they differ. The answer of a chain is read from its
+    text; ``prefer`` says whose counts where the row records another. ``terms`` and ``licence`` go into the card; "" takes those
+    of the files' own cards. Raises DataError naming file, line and field.
+    """
+    known = read_questions(problems, kind=kind, fields=problem_fields)
+    found, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
+    terms, licence = inherited(chains, terms, licence)
+    sources = named(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
+    card = card_of(found, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(found, known))
+    write_rows(to, Chain, found, card=card.to_json())
+    return dict(report.to_json())
 
 
 @dataclass(frozen=True)
@@ -85,25 +119,26 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
     problems, chains = {p.id: p for p in run.problems}, run.chains
     if arm is not None:
         chains = chosen_chains(chains, run.selection(arm))
-    base = read_card(run.shared("chains") / "chains.parquet") or CorpusCard()
-    outcome = {v.chain: v.outcome.value for v in _verdicts(run)}
+    base = read_card(run.chains_file) or CorpusCard()
+    outcome = _outcomes(run)
     card = card_of(
         chains,
         terms=run.study.corpus.terms or base.terms,
         licence=run.study.corpus.licence or base.licence,
         sources=base.sources,
         sampling=base.sampling,
-        outcomes=Counter(outcome[chain.id] for chain in chains if chain.id in outcome),
+        outcomes=Counter(outcome[chain.id].value for chain in chains if chain.id in outcome),
     )
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
     return _Source(chains, problems, card, examples)
 
 
-def _verdicts(run: Run) -> list[Verdict]:
+def _outcomes(run: Run) -> dict[str, Outcome]:
+    """chain id -> what the study's first check says of it; {} for a run that stopped after its chains."""
     try:
-        return list(read_rows(run.shared("verdicts") / "verdicts.parquet", Verdict))
-    except DataError:  # a run that stopped after its chains
-        return []
+        return {v.chain: v.outcome for v in run.verdicts if v.check == run.study.checks[0]}
+    except DataError:
+        return {}
 
 
 def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
@@ -111,7 +146,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
     learn = learned_problems(run.problems, run.selection(arm))
-    pool = StudyPool(learn=learn, chains=chains, outcomes={v.chain: v.outcome for v in _verdicts(run)}, seed=run.study.seed)
+    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
     made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
     return [example for examples in made for example in examples]
 
@@ -132,8 +167,19 @@ def _of_corpus(
         chains,
         terms=base.terms,
         licence=base.licence,
-        sources={**base.sources, source.name: file_digest(source)},
+        sources={**base.sources, source.name: digest_files([source], "export")[str(source)]},
         sampling=base.sampling,
         outcomes=outcomes_of(chains, known) if known else base.outcomes,
     )
     return _Source(chains, known, card)
+
+
+def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
+    """The questions in ``paths``, by id."""
+    return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}))}
+
+
+def outcomes_of(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
+    """How many of ``chains`` are correct, wrong, ..., as the stage of verdicts counts them."""
+    known = (judge(problems[chain.problem], chain, same_answer).outcome.value for chain in chains if chain.problem in problems)
+    return dict(Counter(known).most_common())

@@ -1,0 +1,128 @@
+"""A run directory by the plan that ran last in it. Only its own files are read, never the study's inputs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from understudy.core.errors import DataError, StudyError
+from understudy.core.protocols import Check
+from understudy.core.registry import added, find
+from understudy.core.values import Chain, Problem, Verdict
+from understudy.corpus.store import read_rows
+from understudy.pipeline.cache import Manifest, is_done, read_manifest
+from understudy.pipeline.saved import read_plan
+from understudy.pipeline.stages import chains, problems, verdicts
+from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.pipeline.stages.chains import ChainsSummary
+from understudy.pipeline.stages.problems import ProblemsSummary
+from understudy.pipeline.stages.selection import SelectionSummary
+from understudy.pipeline.stages.student import StudentSummary
+from understudy.studies.options import Arm
+
+
+class Run:
+    """The results of a study in ``directory``. Whatever reads a stage raises DataError where it has not run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.plan = read_plan(directory)
+        self.study = self.plan.study
+        self.arms: Mapping[str, Arm] = {arm.name: arm for arm in self.study.arms}
+        self._kinds = {stage.key: stage.kind for stage in self.plan.stages}
+        self._planned = {arm.name: arm for arm in self.plan.arms}
+
+    def stage(self, key: str) -> Path:
+        """The directory of a stage."""
+        path = self.directory / "stages" / f"{self._kinds[key]}-{key}"
+        if not is_done(path):
+            raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
+        return path
+
+    def selection(self, arm: str) -> Path:
+        """Of an arm that trains: `students` of the others is empty."""
+        key = self._planned[arm].selection
+        assert key is not None, f"arm {arm!r} trains nothing"
+        return self.stage(key)
+
+    def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
+        """seed -> role -> directory"""
+        found = self._planned[arm].students
+        return {int(seed): {role: self.stage(key) for role, key in roles.items()} for seed, roles in found.items()}
+
+    def answers(self, arm: str, split: str) -> Mapping[int, Path]:
+        """seed -> directory"""
+        return {int(seed): self.stage(splits[split]) for seed, splits in self._planned[arm].answers.items()}
+
+    def gold(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
+        """part -> seed -> directory of the answers to the first split with gold in that part's place"""
+        found: dict[str, dict[int, Path]] = defaultdict(dict)
+        for seed, parts in self._planned[arm].gold.items():
+            for part, key in parts.items():
+                found[part][int(seed)] = self.stage(key)
+        return found
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        return list(read_rows(self.stage(self.plan.problems) / problems.FILE, Problem))
+
+    @cached_property
+    def chains(self) -> list[Chain]:
+        return list(read_rows(self.chains_file, Chain))
+
+    @property
+    def chains_file(self) -> Path:
+        """The corpus, with its card."""
+        return self.stage(self.plan.chains) / chains.FILE
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """Those of every check."""
+        return list(read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict))
+
+    def problems_summary(self) -> ProblemsSummary:
+        return read_manifest(self.stage(self.plan.problems)).read_summary(ProblemsSummary)
+
+    def chains_manifest(self) -> Manifest:
+        return read_manifest(self.stage(self.plan.chains))
+
+    def chains_summary(self) -> ChainsSummary:
+        return self.chains_manifest().read_summary(ChainsSummary)
+
+    @cached_property
+    def check(self) -> Check:
+        """The check that judges the run's answers. A run makes no file be imported: one of a plug-in has to be loaded already.
+
+        Raises DataError where it is not, or is not the text that the run was made with.
+        """
+        made_with, name = self.plan.plugins, self.study.checks[0]
+        mine = added("check", name)
+        if mine is not None and mine.digest not in made_with.values():
+            raise DataError(f"{mine.path}: not as it was when {self.directory} was made; run the study again")
+        try:
+            found: Check = find("check", name)
+        except StudyError as error:
+            files = f"; the study had --plugin {' --plugin '.join(made_with)}" if made_with else ""
+            raise DataError(f"{self.directory}: {error}{files}") from None
+        return found
+
+    def of_split(self, split: str) -> dict[str, Problem]:
+        """The problems of ``split`` that have a gold answer, by id, in order."""
+        return {p.id: p for p in self.problems if p.split == split and p.answer is not None}
+
+
+def selection_summary(stage: Path) -> SelectionSummary:
+    """What the selection in the directory ``stage`` says of itself."""
+    return read_manifest(stage).read_summary(SelectionSummary)
+
+
+def student_summary(stage: Path) -> StudentSummary:
+    """What the student in the directory ``stage`` says of itself."""
+    return read_manifest(stage).read_summary(StudentSummary)
+
+
+def answers_summary(stage: Path) -> AnswersSummary:
+    """What the answers in the directory ``stage`` say of themselves."""
+    return read_manifest(stage).read_summary(AnswersSummary)
