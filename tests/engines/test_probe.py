@@ -8,12 +8,12 @@ import pytest
 from aiohttp import web
 from endpoints import PROGRAMS, Program, serving
 from loopback import Server, completion
+from understudy.pipeline.capabilities import probed
 
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.probe import PROMPT, Answers, at, facts, probe
-from understudy.pipeline.capabilities import probed
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
 

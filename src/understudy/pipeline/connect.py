@@ -56,7 +56,7 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
 def probe_endpoint(
     engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Callable[[str], None]
 ) -> Mapping[str, Mapping[str, str]]:
-    """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` has no record of are probed,
+    """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import at, probe
 

@@ -37,8 +37,8 @@ def cores() -> int:
 class LocalProcesses(ProcessPoolExecutor):
     """At most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
 
-    ``on_event`` receives the progress of every stage, from a thread of this process. ``plugins`` (file -> digest) are loaded in each
-    process before any stage is: stages hold values of their classes.
+    ``on_event`` receives the progress of every stage, from a thread of this process. ``plugins`` (file -> digest) are loaded in
+    each process before any stage is: stages hold values of their classes.
     """
 
     def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str]) -> None:

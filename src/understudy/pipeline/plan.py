@@ -38,7 +38,8 @@ class Plan:
     def stages(self) -> Mapping[str, Stage[Any]]:
         """key -> stage, in an order in which they can run."""
         ordered: dict[str, Stage[Any]] = {}
-        for stage in (self.problems, self.chains, self.verdicts, *(stage for arm in self.arms for stage in _stages_of(arm))):
+        stages: list[Stage[Any]] = [self.problems, self.chains, self.verdicts]
+        for stage in [*stages, *(stage for arm in self.arms for stage in _stages_of(arm))]:
             _add(stage, ordered)
         return ordered
 

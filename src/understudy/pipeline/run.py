@@ -156,8 +156,8 @@ def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[S
         return future.result()
     except BrokenProcessPool:
         raise UnderstudyError(
-            f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what was done "
-            "is kept: run the same command again to go on, with --workers 1 where memory is short"
+            f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what was "
+            "done is kept: run the same command again to go on, with --workers 1 where memory is short"
         ) from None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
@@ -95,8 +95,7 @@ class Stage(Generic[S]):
 
     def read_summary(self, run: Path) -> S:
         """What the finished stage said of itself."""
-        found: S = read_manifest(self.directory(run)).read_summary(self.summary)
-        return found
+        return cast(S, read_manifest(self.directory(run)).read_summary(self.summary))
 
     def done(self, run: Path) -> bool:
         """Whether it is there and final."""

@@ -1,4 +1,4 @@
-"""Chains in and out: recorded chains into a corpus, and a corpus or what a run made into other tools' formats (`import`, `export`)."""
+"""Chains in and out: recorded chains into a corpus (`import`), a corpus or what a run made into other formats (`export`)."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def sample_chains(sampling: Sampling, engine: Engine, ledger: Ledger, *, concurr
         chains = [done.value for done in first if done.value is not None]
         failed = [str(done.error) for done in first if done.value is None]
         drawn = sampling.decoding.temperature > 0
-        progress("chains", 0, 0, first_look(chains, failed, by_id, sampling.check, sampling.check_name, drawn=drawn))
+        progress("chains", 0, 0, first_look(chains, failed, by_id, sampling.check, drawn=drawn))
 
     def on_end(done: Done[Chain]) -> None:
         account.ended(done)

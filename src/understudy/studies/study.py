@@ -232,7 +232,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:
     """Nothing is asked of the teacher that its engine cannot do."""
     engine, name = study.make_engine(), study.teacher.engine
-    can = getattr(engine, "can", frozenset())
+    can: frozenset[str] = getattr(engine, "can", frozenset())
     if not hasattr(engine, "open"):
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot be asked; take an endpoint or a checkpoint')
     if arm.decode.beams > 1 and "beams" not in can:

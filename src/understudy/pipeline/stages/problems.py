@@ -35,8 +35,8 @@ class ProblemsSummary(Summary):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ProblemsStage(Stage[ProblemsSummary]):
-    """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that are
-    evaluated; ``used``: others that must be there (dev)."""
+    """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that
+    are evaluated; ``used``: others that must be there (dev)."""
 
     kind = "problems"
     summary = ProblemsSummary

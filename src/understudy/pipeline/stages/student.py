@@ -38,8 +38,8 @@ CHECKPOINT = "student"
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(Summary):
-    """What training saw and left: counts as `training.loop.Trained` has them. ``scratch``: made without any pretraining. ``chosen``:
-    its checkpoint was chosen on the dev split. ``precision``: of the training."""
+    """What training saw and left: counts as `training.loop.Trained` has them. ``scratch``: made without any pretraining.
+    ``chosen``: its checkpoint was chosen on the dev split. ``precision``: of the training."""
 
     examples: int
     problems: int
@@ -81,9 +81,9 @@ class Vocabulary:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StudentStage(Stage[StudentSummary]):
-    """``role`` of ``method`` (registered as ``name``), trained on all problems, or on those outside a fold (``fold``: its number, of
-    how many). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: the checkpoint's ->
-    their digests. ``answering``: how checkpoints are asked on dev."""
+    """``role`` of ``method`` (registered as ``name``), trained on all problems, or on those outside a fold (``fold``: its number,
+    of how many). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: the
+    checkpoint's -> their digests. ``answering``: how checkpoints are asked on dev."""
 
     kind = "student"
     summary = StudentSummary
@@ -195,7 +195,12 @@ class StudentStage(Stage[StudentSummary]):
         return score
 
     def _card(self, problem: Problem) -> Card:
-        needs = {"problems": self.problems, "chains": self.chains, "verdicts": self.verdicts, "selection": self.selection}
+        needs: dict[str, Stage[Any]] = {
+            "problems": self.problems,
+            "chains": self.chains,
+            "verdicts": self.verdicts,
+            "selection": self.selection,
+        }
         folds = {f"fold:{role}:{i}": student for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
