@@ -77,7 +77,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         context.progress("problems", len(problems), len(problems))
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
-            sizes=Counter(problem.split for problem in problems),
+            sizes=dict(Counter(problem.split for problem in problems)),
             dropped=overlap.dropped,
             near=overlap.near,
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
