@@ -1,9 +1,11 @@
 """Stages at rest: named by inputs and code, complete or not there."""
 
+import dataclasses
 import json
 
 import pytest
 
+from understudy.core.errors import DataError
 from understudy.pipeline import cache
 
 
@@ -41,12 +43,23 @@ def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, mon
     assert cache.code_version(["some_methods.method"]) != before
 
 
+def write_manifest(directory, **summary):
+    manifest = cache.Manifest("chains", "x", "2026-01-01T00:00:00Z", 1.0, (), {}, summary)
+    cache.write_json(directory / cache.MANIFEST, dataclasses.asdict(manifest))
+
+
 def test_a_stage_is_done_only_when_its_manifest_is_there(tmp_path):
     (tmp_path / "half.parquet").write_text("x")
     assert not cache.is_done(tmp_path)
-    cache.finish(tmp_path, kind="chains", label="x", inputs={}, seconds=1.0, says={"chains": 3})
+    write_manifest(tmp_path, chains=3)
     assert cache.is_done(tmp_path)
-    assert cache.read_manifest(tmp_path)["says"] == {"chains": 3}
+    assert cache.read_manifest(tmp_path).summary == {"chains": 3}
+
+
+def test_a_stage_of_an_earlier_understudy_is_said_to_be_old(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "chains", "label": "x", "inputs": {}, "says": {"chains": 3}}))
+    with pytest.raises(DataError, match=r"made by an earlier Understudy.*run the study again.*what was paid for is in the ledger"):
+        cache.read_manifest(tmp_path)
 
 
 def test_a_json_file_is_whole_or_the_old_one(tmp_path):
@@ -60,6 +73,6 @@ def test_a_json_file_is_whole_or_the_old_one(tmp_path):
 def test_removal_takes_the_manifest_first(tmp_path):
     stage = tmp_path / "stage"
     stage.mkdir()
-    cache.finish(stage, kind="chains", label="x", inputs={}, seconds=1.0, says={})
+    write_manifest(stage)
     cache.remove(stage)
     assert not stage.exists()

@@ -5,18 +5,15 @@ import json
 import pytest
 from aiohttp import web
 from endpoints import Program
+from here import perform
 from loopback import Server, completion
 
 from understudy.core.errors import StudyError
-from understudy.core.protocols import silent
 from understudy.core.values import Chain
 from understudy.corpus.store import read_rows
 from understudy.flows.run import HOPELESS
-from understudy.pipeline.cache import finish
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.preview import teacher_requests
-from understudy.pipeline.stages import chains, problems
-from understudy.studies.schema import plain
+from understudy.pipeline.preview import count_requests
 from understudy.studies.study import load_study
 
 STUDY = """
@@ -67,14 +64,9 @@ class Lab:
     def sample(self, *sets):
         """(requests that the server got for it, what the stage says of itself)"""
         plan, before, run = self.plan(*sets), len(self.server.got), self.where / "run"
-        for job, key in ((problems, plan.problems), (chains, plan.chains)):
-            stage = plan.stages[key]
-            where = stage.directory(run)
-            where.mkdir(parents=True, exist_ok=True)
-            needs = {name: plan.stages[key].directory(run) for name, key in stage.needs.items()}
-            says = job.run(where, needs, plain(dict(stage.arguments)), silent)
-            finish(where, kind=stage.kind, label="", inputs={"needs": {}}, seconds=0, says=says)
-        return len(self.server.got) - before, says
+        perform(plan.problems, run)
+        summary = perform(plan.chains, run)
+        return len(self.server.got) - before, summary
 
 
 @pytest.fixture
@@ -115,26 +107,26 @@ def test_how_a_teacher_is_reached_buys_nothing_anew(lab, change):
 def test_asks_that_failed_are_asked_again_and_no_others(lab):
     good, lab.server.script = lab.server.script, lambda p, b, n: good(p, b, n) if n % 4 else web.Response(status=500)
     asked, says = lab.sample("teacher.n=1")
-    assert (asked, says["chains"], says["errors"]) == (40, 30, 10)
+    assert (asked, says.chains, says.errors) == (40, 30, 10)
     plan = lab.plan()
-    assert not plan.stages[plan.chains].done(lab.where / "run"), "a stage with errors is not final"
+    assert not plan.chains.done(lab.where / "run"), "a stage with errors is not final"
     lab.server.script = good
     asked, again = lab.sample()
-    assert (asked, again["chains"], again["errors"]) == (10, 40, 0)
-    assert again["corpus"] != says["corpus"]
-    assert plan.stages[plan.chains].done(lab.where / "run")
+    assert (asked, again.chains, again.errors) == (10, 40, 0)
+    assert again.corpus != says.corpus
+    assert plan.chains.done(lab.where / "run")
 
 
 def test_a_budget_ends_the_sampling_with_a_corpus_and_a_larger_one_goes_on(lab):
     asked, says = lab.sample("teacher.budget.requests=22")
     assert len(lab.server.probes) == 5
-    assert (asked, says["chains"], says["not asked"], says["errors"]) == (17, 17, 23, 0)
+    assert (asked, says.chains, says.unasked, says.errors) == (17, 17, 23, 0)
     plan = lab.plan()
-    assert not plan.stages[plan.chains].done(lab.where / "run"), "a stage with chains that were not asked for is not final"
-    assert says["stopped"].startswith("the budget is spent (22 of 22 requests): 23 of 40 chains are missing")
+    assert not plan.chains.done(lab.where / "run"), "a stage with chains that were not asked for is not final"
+    assert says.stopped.startswith("the budget is spent (22 of 22 requests): 23 of 40 chains are missing")
     assert lab.sample("teacher.budget.requests=22")[0] == 0
     asked, says = lab.sample("teacher.budget.requests=45")
-    assert (asked, says["chains"], says["errors"]) == (23, 40, 0)
+    assert (asked, says.chains, says.errors) == (23, 40, 0)
     plan = lab.plan("teacher.budget.requests=45")
     assert plan.chains == lab.plan().chains, "a budget is not in the key"
 
@@ -165,14 +157,14 @@ def test_money_needs_a_price(lab):
 
 def test_what_is_left_is_estimated_before_it_is_asked(lab):
     run, price = lab.where / "run", "teacher.price={input=1.0,output=2.0}"
-    before = teacher_requests(lab.plan(price, "teacher.n=1"), run)
+    before = count_requests(lab.plan(price, "teacher.n=1"), run)
     assert (before.total, before.bought, before.requests, before.means) == (40, 0, 40, None)
     assert (before.most, before.known) == (before.alone, True)
     assert before.most.written == 40 * 256
     assert before.most.read > before.prompts > 4 * before.expected[0] - 1
     lab.sample(price)
     assert lab.server.got[0][1]["max_tokens"] == 256
-    after = teacher_requests(lab.plan(price, "teacher.samples=12"), run)
+    after = count_requests(lab.plan(price, "teacher.samples=12"), run)
     assert (after.total, after.left, after.requests, after.expected) == (48, 8, 8, (8 * 3, 8 * 5)), "the probe found that n is not"
     assert after.spent.money == pytest.approx((40 + len(lab.server.probes)) * (3 * 1 + 5 * 2) / 1e6)
     assert sum(len(body["prompt"]) for _, body in lab.server.got) == before.prompts
@@ -195,7 +187,7 @@ ALLOCATED = ("teacher.allocation.first=4", "teacher.allocation.most=40")
 
 def paths_of(lab, *sets):
     """Problem -> the paths of its chains."""
-    where = lab.plan(*sets).stages[lab.plan(*sets).chains].directory(lab.where / "run")
+    where = lab.plan(*sets).chains.directory(lab.where / "run")
     paths = {}
     for chain in read_rows(where / "chains.parquet", Chain):
         paths.setdefault(chain.problem, []).append(chain.path)
@@ -225,7 +217,7 @@ def test_an_allocation_that_is_killed_or_short_of_money_goes_on_as_if_it_had_not
     (divided.where / "run" / "ledger.sqlite").unlink()
     for budget, asked in ((3, 3), (19, 16), (30, 11), (100, 10)):
         got, says = divided.sample(*ALLOCATED, f"teacher.budget.requests={5 + budget}")  # five of the probe
-        assert (got, says["chains"], says.get("not asked", 0)) == (asked, min(budget, 40), max(0, 40 - budget))
+        assert (got, says.chains, says.unasked) == (asked, min(budget, 40), max(0, 40 - budget))
     assert {name: len(found) for name, found in paths_of(divided, *ALLOCATED).items()} == whole
 
 
@@ -233,11 +225,11 @@ def test_an_endpoint_that_dies_between_rounds_leaves_a_corpus_and_the_rest_for_l
     divided.questions("q", 0, 24)
     divided.server.script = lambda *a: scattered(*a) if a[2] <= 96 else web.Response(status=500)
     _, says = divided.sample(*ALLOCATED)
-    assert (says["chains"], says["errors"], says["not asked"]) == (96, HOPELESS, 144 - HOPELESS)
-    assert says["stopped"].startswith("the teacher gives nothing any more (")
+    assert (says.chains, says.errors, says.unasked) == (96, HOPELESS, 144 - HOPELESS)
+    assert says.stopped.startswith("the teacher stopped answering (")
     divided.server.script = scattered
     asked, says = divided.sample(*ALLOCATED)
-    assert (asked, says["chains"], says["errors"]) == (144, 240, 0)
+    assert (asked, says.chains, says.errors) == (144, 240, 0)
 
 
 def test_an_allocation_by_right_chains_follows_the_check_of_the_study(divided):
@@ -246,22 +238,22 @@ def test_an_allocation_by_right_chains_follows_the_check_of_the_study(divided):
     assert divided.sample(*sets)[0] == 40
     assert {name: len(found) for name, found in paths_of(divided, *sets).items()} == {"q0": 12, "q1": 12, "q2": 4, "q3": 12}
     plan = divided.plan(*sets)
-    assert plan.stages[plan.chains].arguments["right_by"] == ["answer"], "the check is in the key of the chains"
-    assert not divided.plan(*ALLOCATED).stages[divided.plan(*ALLOCATED).chains].arguments["right_by"]
+    assert plan.chains.right_by == "answer", "the check is in the key of the chains"
+    assert not divided.plan(*ALLOCATED).chains.right_by
 
 
 def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
     run = divided.where / "run"
-    before = teacher_requests(divided.plan(*ALLOCATED), run)
+    before = count_requests(divided.plan(*ALLOCATED), run)
     assert (before.total, before.left) == (40, 40)
     divided.sample(*ALLOCATED, "teacher.budget.requests=25")  # five of the probe
-    during = teacher_requests(divided.plan(*ALLOCATED), run)
+    during = count_requests(divided.plan(*ALLOCATED), run)
     assert (during.total, during.left) == (40, 20)
     divided.sample(*ALLOCATED)
     asked = len(divided.server.got)
-    after = teacher_requests(divided.plan(*ALLOCATED), run)
+    after = count_requests(divided.plan(*ALLOCATED), run)
     assert (after.total, after.left, len(divided.server.got)) == (40, 0, asked)
-    assert teacher_requests(divided.plan(*ALLOCATED, "teacher.samples=12"), run).left == 8
+    assert count_requests(divided.plan(*ALLOCATED, "teacher.samples=12"), run).left == 8
 
 
 @pytest.mark.parametrize(
@@ -287,7 +279,7 @@ def test_several_chains_are_asked_for_in_one_request_only_where_the_probe_found_
     with Server(program.answer, probed=program.answer) as server:
         lab = Lab(tmp_path, server)
         asked, says = lab.sample("teacher.n=8")
-        assert (asked, says["chains"], len(server.probes)) == (requests, 40, 5 + (n == "refused"))
+        assert (asked, says.chains, len(server.probes)) == (requests, 40, 5 + (n == "refused"))
         assert all(("n" in body) == (n == "honoured") for _, body in server.got)
         assert lab.sample("teacher.n=8", "teacher.samples=11")[0] == 4
         assert len(server.probes) == 5 + (n == "refused")
@@ -299,17 +291,17 @@ def test_a_dry_run_counts_the_requests_that_would_be_sent(tmp_path, n, shared):
     with Server(program.answer, probed=program.answer) as server:
         lab = Lab(tmp_path, server)
         run, sets = tmp_path / "run", ("teacher.n=8", "teacher.price={input=1.0,output=2.0}")
-        before = teacher_requests(lab.plan(*sets), run)
+        before = count_requests(lab.plan(*sets), run)
         assert (before.replies, before.requests, before.known) == (40, 8, False)
         assert (before.most.written, before.most.requests) == (40 * 256, 8)
         assert (before.alone.requests, before.alone.read) == (40, 5 * before.most.read), "read once for each request"
         assert before.most.money == pytest.approx((before.most.read + 2 * before.most.written) / 1e6)
         assert lab.sample(*sets, "teacher.samples=1")[0] == 4
-        probed = teacher_requests(lab.plan(*sets), run)
+        probed = count_requests(lab.plan(*sets), run)
         assert (probed.bought, probed.replies, probed.requests) == (4, 36, 4 * 2 if shared == 8 else 36)
         assert probed.known
         assert lab.sample(*sets)[0] == probed.requests
-        greedy = teacher_requests(lab.plan(*sets, "teacher.temperature=0.0"), run)
+        greedy = count_requests(lab.plan(*sets, "teacher.temperature=0.0"), run)
         assert (greedy.total, greedy.bought, greedy.replies, greedy.requests) == (40, 0, 4, 4), "one reply for all paths"
         assert lab.sample(*sets, "teacher.temperature=0.0")[0] == 4
 
@@ -318,10 +310,10 @@ def test_a_dry_run_shares_nothing_between_prompts_that_differ_and_only_within_a_
     program = Program()
     with Server(program.answer, probed=program.answer) as server:
         lab, run = Lab(tmp_path, server), tmp_path / "run"
-        assert teacher_requests(lab.plan("teacher.n=8", *ALLOCATED), run).requests == 4 * 3, "blocks of four, ten of each"
+        assert count_requests(lab.plan("teacher.n=8", *ALLOCATED), run).requests == 4 * 3, "blocks of four, ten of each"
         rows = [json.dumps({"question": f"{i} + 7?", "answer": i + 7, "rationale": "Both."}) + "\n" for i in range(6)]
         (tmp_path / "shown.jsonl").write_text("".join(rows))
-        counted = teacher_requests(lab.plan("teacher.n=8"), run)
+        counted = count_requests(lab.plan("teacher.n=8"), run)
         assert 35 <= counted.requests == lab.sample("teacher.n=8")[0]
 
 
@@ -332,6 +324,6 @@ def test_what_replies_that_share_a_request_took_is_known_though_none_says_its_ow
 
     lab.server.script, lab.server.probed = two, Program().answer
     assert lab.sample("teacher.n=10")[0] == 4
-    after = teacher_requests(lab.plan("teacher.n=10", "teacher.samples=20"), lab.where / "run")
+    after = count_requests(lab.plan("teacher.n=10", "teacher.samples=20"), lab.where / "run")
     assert after.means == (3, 5 / 10), "a request reads its prompt once, and its replies write together"
     assert (after.replies, after.requests, after.expected) == (40, 4, (4 * 3, 4 * 5))

@@ -78,7 +78,8 @@ def test_arms_that_agree_share_their_stages(plan):
         ("arms.0.training.steps=7", ["answers", "student"]),
         ("training.steps=7", ["answers", "student"]),
         ("arms.0.select.keep=all", ["answers", "selection", "student"]),
-        ("teacher.concurrency=3", []),
+        ("teacher.first_look=3", []),
+        ("teacher.slip=0.1", ["answers", "chains", "selection", "student", "verdicts"]),
         ("teacher.samples=5", ["answers", "chains", "selection", "student", "verdicts"]),
         ("study.seed=1", ["answers", "chains", "problems", "selection", "student", "verdicts"]),
     ],
@@ -159,11 +160,11 @@ def test_a_card_can_name_registered_methods_only(tmp_path):
 
 
 PLUGIN = """
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, Verdict
 from understudy.methods.scotd import SCoTD
 
-def check(problem, answer):
-    return Outcome.WRONG
+def check(problem, chain):
+    return Verdict(chain.id, Outcome.WRONG)
 
 UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"mine": SCoTD}}
 """
@@ -172,7 +173,7 @@ UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"min
 @pytest.mark.parametrize(
     ("kind", "names", "changed"),
     [
-        ("check", ("study.check=mine",), ["answers", "selection", "student", "verdicts"]),
+        ("check", ("study.checks=['mine']",), ["answers", "selection", "student", "verdicts"]),
         ("method", ("arms.2.method=mine",), ["answers", "student"]),
         ("method", (), []),
     ],

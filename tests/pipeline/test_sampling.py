@@ -2,19 +2,22 @@
 
 from dataclasses import replace
 
-from understudy.core.asks import Reply
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import by_answer
+from understudy.core.asks import Decoding, Reply
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.run import HOPELESS
-from understudy.pipeline.stages import chains
+from understudy.methods.scotd import SCoTD
 from understudy.sampling.first_look import first_look
+from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.studies.options import Teacher
+from understudy.sampling.sample import Sampling, sample_chains
 from understudy.tasks.worlds.diary import Diary
 
 
-def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_path, monkeypatch):
+def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_path):
     learn = list(Diary(train=40, dev=0, test=0, longer_test=0).problems(seed=0))
     bad = {p.question for p in learn[: HOPELESS + 5]}
 
@@ -23,19 +26,20 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
             raise EngineError("too long")
         return Reply("So the answer is: 3", tokens=5)
 
-    monkeypatch.setattr(chains, "make_teacher", lambda *_: ScriptedEngine(say, identity="e"))
     told = []
-    teacher, progress = Teacher(samples=1, first_look=0), lambda *a: told.append(a[1:3])
-    ledger = tmp_path / "l.sqlite"
-    made = chains.sample(learn, teacher, {"seed": 0}, pool=StudyPool(), ledger=ledger, progress=progress)
-    assert (len(made.chains), len(made.errors)) == (40 - len(bad), len(bad))
+    sampling = Sampling(learn, SCoTD(), StudyPool(), 1, None, Decoding(1.0), 0, same_answer, "answer", 0, None)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        engine = ScriptedEngine(say, identity="e")
+        sampled = sample_chains(sampling, engine, ledger, concurrency=4, progress=lambda *a: told.append(a[1:3]))
+    assert (len(sampled.chains), len(sampled.errors)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
 
 
 def test_the_first_look_judges_by_the_check_of_the_study():
     problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
     assert first_look([chain], [], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
-    assert first_look([chain], [], {"p": problem}, lambda *_: Outcome.CORRECT).startswith("first 1 replies: 1 of 1 agree")
+    pleased = by_answer(lambda *_: Outcome.CORRECT)
+    assert first_look([chain], [], {"p": problem}, pleased).startswith("first 1 replies: 1 of 1 agree")
 
 
 def test_the_first_look_notices_a_server_that_draws_nothing():

@@ -98,7 +98,7 @@ def test_messages_need_a_chat_template_and_a_student_from_scratch_has_none(root)
 def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypatch):
     assert student_key(root, "student.lora.rank=4") != student_key(root)
     assert student_key(root, "student.lora.rank=4") != student_key(root, "student.lora.rank=8")
-    monkeypatch.setattr("understudy.pipeline.checkpoints.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("understudy.pipeline.arms.importlib.util.find_spec", lambda name: None)
     with pytest.raises(StudyError, match=r"arms\['a'\]\.student\.lora needs peft"):
         plan(root, "student.lora.rank=4")
     (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', "lora = {}"))
@@ -113,8 +113,8 @@ def test_a_model_of_the_hub_is_found_in_the_local_cache(root, made, monkeypatch,
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("1" * 40)
     (stage,) = [s for s in plan(root, "student.checkpoint=acme/tiny").stages.values() if s.kind == "student"]
-    assert stage.arguments["student"]["checkpoint"].endswith("1" * 40)
-    assert any(path.endswith("model.safetensors") for path in stage.arguments["files"])
+    assert stage.student.checkpoint.endswith("1" * 40)
+    assert any(path.endswith("model.safetensors") for path in stage.files)
     with pytest.raises(StudyError, match="'acme/none': there is no directory"):
         plan(root, "student.checkpoint=acme/none")
 

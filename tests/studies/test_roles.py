@@ -4,6 +4,7 @@ import pytest
 
 from understudy.core.errors import StudyError
 from understudy.pipeline.plan import make_plan
+from understudy.pipeline.stages.answers import GoldPlayer, TeacherPlayer, TrainedPlayer
 from understudy.studies.study import load_study
 
 STUDY = """
@@ -56,34 +57,33 @@ def test_rationales_out_of_fold_need_a_stage_1_for_each_fold_which_never_saw_it(
         *(f"sci (rationale), without fold {i} of 3" for i in (1, 2, 3)),
         "sci (answer)",
     ]
-    answer = made.stages[made.arms[0].students[0]["answer"]]
-    folds = [made.stages[answer.needs[f"fold:rationale:{i}"]] for i in range(3)]
-    assert [stage.arguments["fold"] for stage in folds] == [[0, 3], [1, 3], [2, 3]]
-    assert "student:rationale" not in answer.needs, "what saw the problem never writes its rationale"
+    answer = made.arms[0].students[0]["answer"]
+    assert [stage.fold for stage in answer.folds["rationale"]] == [(0, 3), (1, 3), (2, 3)]
+    assert made.arms[0].students[0]["rationale"] not in list(answer.needs()), "what saw the problem never writes its rationale"
 
 
 def test_the_students_of_two_roles_may_differ_in_size_and_in_training(plan):
     made = plan("arms.0.roles.rationale.student.hidden=256", "arms.0.roles.answer.training.tokens=9000", "training.steps=7")
-    rationale, answer = (made.stages[made.arms[0].students[0][role]].arguments for role in ("rationale", "answer"))
-    assert (rationale["student"]["hidden"], answer["student"]["hidden"]) == (256, 128)
-    assert (rationale["training"]["steps"], answer["training"]["steps"]) == (7, None)
-    assert (rationale["training"]["tokens"], answer["training"]["tokens"]) == (0, 9000)
+    rationale, answer = (made.arms[0].students[0][role] for role in ("rationale", "answer"))
+    assert (rationale.student.hidden, answer.student.hidden) == (256, 128)
+    assert (rationale.training.steps, answer.training.steps) == (7, None)
+    assert (rationale.training.tokens, answer.training.tokens) == (0, 9000)
 
 
 @pytest.mark.parametrize(("part", "model"), [("decomposer", "teacher"), ("solver", "teacher"), ("solver", "gold")])
 def test_a_part_that_somebody_else_plays_is_not_trained(plan, part, model):
     made = plan(f"arms.1.roles.{part}.model={model}")
     assert labels(made, "student")[2:] == [f"socratic ({'solver' if part == 'decomposer' else 'decomposer'})"]
-    answers = made.stages[made.arms[1].answers[0]["test"]]
-    assert answers.arguments["cast"][part]["model"] == model
+    answers = made.arms[1].answers[0]["test"]
+    assert type(answers.cast[part]) is {"teacher": TeacherPlayer, "gold": GoldPlayer}[model]
     assert answers.pays == (model == "teacher"), "one writer of what is paid for"
 
 
 def test_a_shared_student_plays_both_parts_unless_one_is_given_to_somebody_else(plan):
     made = plan("arms.1.options.models=shared", "arms.1.roles.decomposer.model=gold")
     assert labels(made, "student")[2:] == ["socratic"]
-    cast = made.stages[made.arms[1].answers[0]["test"]].arguments["cast"]
-    assert cast == {"decomposer": {"model": "gold", "role": "student"}, "solver": {"model": "trained", "role": "student"}}
+    cast = made.arms[1].answers[0]["test"].cast
+    assert cast == {"decomposer": GoldPlayer(), "solver": TrainedPlayer(made.arms[1].students[0]["student"])}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_gold_in_every_part_or_in_a_part_with_settings_of_its_own_is_refused(pla
 def test_recorded_chains_cannot_play_a_part(plan, tmp_path):
     (tmp_path / "c.jsonl").write_text("{}\n")
     text = STUDY.replace('method = "decompose"\n', 'engine = "recorded"\nchains = ["c.jsonl"]\n', 1)
-    with pytest.raises(StudyError, match=r"roles.solver.model = \"teacher\": recorded chains cannot be asked"):
+    with pytest.raises(StudyError, match=r"roles.solver.model = \"teacher\": engine 'recorded' cannot be asked"):
         plan("arms.1.roles.solver.model=teacher", text=text)
 
 
@@ -134,7 +134,7 @@ def test_own_prompts_are_in_the_key_of_the_chains_and_a_wrong_name_is_refused(pl
     (mine / "decompose-questions-maths.txt").write_text("Ask!\nQ: {{question}}\nQ1:")
     after = plan("teacher.prompts=mine")
     assert after.chains != before
-    assert after.stages[after.chains].arguments["prompts"]["decompose-questions-maths"].startswith("Ask!")
+    assert after.chains.prompts["decompose-questions-maths"].startswith("Ask!")
     (mine / "decompose-question-maths.txt").write_text("")
     with pytest.raises(StudyError, match=r"no method has a prompt of that name; did you mean 'decompose-questions-maths'\?"):
         plan("teacher.prompts=mine")

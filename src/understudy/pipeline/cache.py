@@ -14,9 +14,8 @@ import importlib.util
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,16 +138,6 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def finish(directory: Path, manifest: Manifest) -> None:
-    """Mark the stage complete."""
-    write_json(directory / MANIFEST, asdict(manifest))
-
-
-def now() -> str:
-    """The time of a manifest."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def remove_dependents(run: Path, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,7 @@ from typing import Any
 from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
-from understudy.pipeline.cache import Manifest, finish, is_done, now, remove_dependents, write_text
+from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, cores, perform
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.saved import PLAN, save_plan
@@ -130,25 +131,27 @@ class _Run:
     def _finish(self, future: Future[tuple[Summary, float]]) -> None:
         stage = self.running.pop(future)
         summary, seconds = _result(future, stage)
-        where = stage.directory(self.directory)
-        if isinstance(summary, ChainsSummary) and is_done(where) and stage.read_summary(self.directory).corpus != summary.corpus:
-            remove_dependents(self.directory, stage.key)
-        finish(where, _manifest(stage, summary, seconds))
+        finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
             _require_gold(summary, self.todo)
 
 
-def _manifest(stage: Stage[Any], summary: Summary, seconds: float) -> Manifest:
-    return Manifest(
+def finish_stage(stage: Stage[Any], summary: Summary, seconds: float, run: Path) -> None:
+    """Mark ``stage`` as done in the directory ``run``. Where it was done before with other chains, what was made of those goes."""
+    where = stage.directory(run)
+    if isinstance(summary, ChainsSummary) and is_done(where) and stage.read_summary(run).corpus != summary.corpus:
+        remove_dependents(run, stage.key)
+    manifest = Manifest(
         kind=stage.kind,
         label=stage.label,
-        made=now(),
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(seconds, 2),
         needs=tuple(need.key for need in stage.needs()),
         inputs={field.name: describe(getattr(stage, field.name)) for field in keyed_fields(stage)},
         summary=asdict(summary),
     )
+    write_json(where / MANIFEST, asdict(manifest))
 
 
 def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[Summary, float]:

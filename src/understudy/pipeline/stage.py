@@ -47,7 +47,7 @@ class Context:
         return self.run / "ledger.sqlite"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Stage(Generic[S]):
     """One cached step. ``label`` names it for people; it decides nothing."""
 
@@ -106,6 +106,9 @@ class Stage(Generic[S]):
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.label!r} {self.key}>"
 
 
 def _stages_in(value: Any) -> Iterator[Stage[Any]]:

@@ -96,7 +96,7 @@ class AnswersSummary(Summary):
     models: Mapping[str, str]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class AnswersStage(Stage[AnswersSummary]):
     """``method`` (registered as ``name``) answers ``split``, each of its parts played as ``cast`` says, on ``votes`` sample paths.
     ``selection``: of an arm that trains, what its prompts may show. ``teacher``: where the teacher plays, what asking it costs.

@@ -44,7 +44,7 @@ class ChainsSummary(Summary):
     imported: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ChainsStage(Stage[ChainsSummary]):
     """What both kinds of chains have. ``files``: what decides them -> digests. ``terms`` go along with them in their card."""
 
@@ -66,7 +66,7 @@ class ChainsStage(Stage[ChainsSummary]):
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class RecordedChainsStage(ChainsStage):
     """Chains that somebody already has; those of other splits are left out and counted, never used."""
 
@@ -84,7 +84,7 @@ class RecordedChainsStage(ChainsStage):
         return summarise(train, imported=report.to_json() | {"of other splits": len(chains) - len(train)})
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SampledChainsStage(ChainsStage):
     """Chains that a teacher writes. ``engine``: the options of its engine; ``prompts``: name -> text of its method's prompts.
     ``right_by``: the check that an allocation asks for right chains; ``check``: the one that judges the first replies."""

@@ -33,7 +33,7 @@ class ProblemsSummary(Summary):
     without_gold: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ProblemsStage(Stage[ProblemsSummary]):
     """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that
     are evaluated; ``used``: others that must be there (dev)."""

@@ -31,7 +31,7 @@ class SelectionSummary(Summary):
     covered: int
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionStage(Stage[SelectionSummary]):
     """``writer``: what writes the chains down: the arm's format, or its method (``method`` names it) where that takes only some.
     ``fraction``: share of the training problems that the arm learns from."""

@@ -79,7 +79,7 @@ class Vocabulary:
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StudentStage(Stage[StudentSummary]):
     """``role`` of ``method`` (registered as ``name``), trained on all problems, or on those outside a fold (``fold``: its number,
     of how many). ``folds``: the students of the roles that its examples ask, in the order of the folds. ``files``: the

@@ -24,7 +24,7 @@ class VerdictsSummary(Summary):
     outcomes: Mapping[str, Mapping[str, int]]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
     """``checks``: registered names; the first one judges students, too."""
 
