@@ -159,11 +159,11 @@ def test_a_card_can_name_registered_methods_only(tmp_path):
 
 
 PLUGIN = """
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, Verdict
 from understudy.methods.scotd import SCoTD
 
-def check(problem, answer):
-    return Outcome.WRONG
+def check(problem, chain):
+    return Verdict(chain.id, Outcome.WRONG)
 
 UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"mine": SCoTD}}
 """
@@ -172,7 +172,7 @@ UNDERSTUDY = {"check": {"mine": check}} if KIND == "check" else {"method": {"min
 @pytest.mark.parametrize(
     ("kind", "names", "changed"),
     [
-        ("check", ("study.check=mine",), ["answers", "selection", "student", "verdicts"]),
+        ("check", ("study.checks=['mine']",), ["answers", "selection", "student", "verdicts"]),
         ("method", ("arms.2.method=mine",), ["answers", "student"]),
         ("method", (), []),
     ],

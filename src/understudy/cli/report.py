@@ -24,7 +24,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     arguments = made.parse_args(argv)
 
     from understudy.reports.markdown import markdown
-    from understudy.reports.table import show
+    from understudy.reports.terminal import show
     from understudy.runs.report import open_run, write_page, write_pictures
 
     data = open_run(arguments.run, arguments.plugin)
@@ -36,4 +36,4 @@ def main(verb: str, argv: Sequence[str]) -> int:
         console.print(f"\nreport: {write_page(data, arguments.run)}", soft_wrap=True)
     if arguments.pictures:
         write_pictures(data, arguments.pictures)
-    return WITH_ERRORS if any(row["errors"] for row in data.rows) else DONE
+    return WITH_ERRORS if any(row.errors for row in data.rows) else DONE

@@ -27,9 +27,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     data = open_run(arguments.run, arguments.plugin)
     if arguments.json:
-        print(json.dumps(list(data.rows), indent=1, ensure_ascii=False))
+        print(json.dumps([row.to_json() for row in data.rows], indent=1, ensure_ascii=False))
     else:
-        from understudy.reports.table import show
+        from understudy.reports.terminal import show
 
         show(data, Console(highlight=False))
     return DONE

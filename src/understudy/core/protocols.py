@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
-from understudy.core.values import Chain, Example, Outcome, Problem, Solution
+from understudy.core.values import Chain, Example, Outcome, Problem, Solution, Verdict
 
 
 class Method(Protocol):
@@ -77,9 +77,9 @@ class Wordy(Protocol):
     def words(self) -> tuple[str, ...]: ...
 
 
-Check = Callable[[Problem, str], Outcome]
-"""(problem with its gold, an answer in canonical form) -> CORRECT, WRONG or UNDECIDABLE. Problems without gold, replies without
-an answer and cut-off ones never get to it."""
+Check = Callable[[Problem, Chain], Verdict]
+"""(problem with its gold answer, chain) -> the verdict on the whole chain: its answer, its steps, whatever is in it.
+`checks.judge.judge` fills in the chain's id and the check's name; it asks no check about refused and cut-off chains."""
 
 
 class Pool(Protocol):

@@ -1,8 +1,8 @@
 """Everything that a study may name: name -> "module:object", imported when it is asked for.
 
 A name is built in, or an installed package brings it by an entry point (groups ``understudy.methods``, ``understudy.tasks``,
-``understudy.checks``), or a Python file adds it that the user names himself (`core.plugins`). Nothing else is ever imported: a
-card or a study can not name a module.
+``understudy.checks``, ``understudy.objectives``), or a Python file that the user names adds it (`core.plugins`). Nothing else is
+ever imported: a card or a study cannot name a module.
 """
 
 from __future__ import annotations
@@ -51,15 +51,17 @@ TASKS: Mapping[str, str] = {
 }
 
 CHECKS: Mapping[str, str] = {
-    "answer": "understudy.checks.answer:same",
+    "answer": "understudy.checks.answer:same_answer",
 }
 
-BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS}
-_MUST_HAVE = {
-    "method": ("name", "paper", "roles", "needs", "format"),
-    "task": ("problems",),
-    "check": ("__call__",),
+OBJECTIVES: Mapping[str, str] = {
+    "cross_entropy": "understudy.training.objectives:cross_entropy",
 }
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {"method": METHODS, "task": TASKS, "check": CHECKS, "objective": OBJECTIVES}
+_CLASSES = {"method": ("name", "paper", "roles", "needs", "format"), "task": ("problems",)}
+"""What is a dataclass of options, and the members that it must have."""
+_FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ _added: dict[tuple[str, str], Added] = {}
 
 
 def find(what: str, name: str) -> Any:
-    """The object registered as ``name`` in the table of ``what`` (method, task, check).
+    """The object registered as ``name`` in the table of ``what`` (method, task, check, objective).
 
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
@@ -128,17 +130,20 @@ def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
 
 def must_fit(what: str, found: object, by: str) -> None:
     """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
+    if what in _FUNCTIONS:
+        if not callable(found):
+            raise StudyError(f"{by}: cannot be called; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
+        return
     fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
-    lacks = [name for name in _MUST_HAVE[what] if not hasattr(found, name) and name not in fields]
+    lacks = [name for name in _CLASSES[what] if not hasattr(found, name) and name not in fields]
     if what == "method" and not hasattr(found, "sample"):
         lacks += [name for name in ("examples", "solve") if not hasattr(found, name)]
     if lacks:
-        shape = "a function (problem, answer) -> Outcome" if what == "check" else f"a class with {', '.join(_MUST_HAVE[what])}"
-        shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them" * (
-            what == "method"
-        )
+        shape = f"a class with {', '.join(_CLASSES[what])}"
+        if what == "method":
+            shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
         raise StudyError(f"{by}: {', '.join(lacks)} missing; a {what} is {shape}: docs/extending.md")
-    if what != "check" and not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
         raise StudyError(f"{by}: not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 

@@ -47,6 +47,11 @@ class Problem:
     split: str = ""
     meta: Mapping[str, JSON] = field(default_factory=dict)
 
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """Every right answer that is listed: ``answer`` and those ``accepted``; none without gold."""
+        return () if self.answer is None else (self.answer, *self.accepted)
+
     def blind(self) -> Problem:
         """The problem as a student may see it: gold is out of reach."""
         return replace(self, answer=None, accepted=(), meta={})

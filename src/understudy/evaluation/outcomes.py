@@ -5,32 +5,47 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from understudy.checks.answer import outcome, same
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.protocols import Check
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.core.vote import vote
 
 COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.TRUNCATED)
-"""The outcomes that an evaluation counts; a refused reply is one without an answer."""
+"""The outcomes that an evaluation counts; a reply that was refused, or only thought, is one without an answer."""
 
 
-def outcome_of(problem: Problem, solution: Solution, by: Check = same) -> Outcome:
-    """What one solution counts as, by the check ``by``. A cut-off reply is truncated, whatever is in it."""
+def outcome_of(problem: Problem, solution: Solution, check: Check = same_answer) -> Outcome:
+    """What one solution counts as, by ``check``. A cut-off reply is truncated, whatever is in it."""
     if solution.finish == "length":
         return Outcome.TRUNCATED
-    return outcome(problem, solution.answer if solution.finish == "stop" else None, by)
+    outcome = judge(problem, solution.as_chain(), check).outcome
+    return Outcome.UNPARSED if outcome in (Outcome.REFUSED, Outcome.ONLY_THOUGHT) else outcome
 
 
-def outcome_of_vote(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, by: Check = same) -> Outcome:
-    """What the vote of several solutions of one problem counts as: truncated or unparsed only where nobody could vote."""
-    counted = vote(solutions, weighted=weighted)
-    if counted.answer is None and any(s.finish == "length" for s in solutions):
-        return Outcome.TRUNCATED
-    return outcome(problem, counted.answer, by)
+def elect(solutions: Sequence[Solution], *, weighted: bool) -> Solution | None:
+    """The solution that stands for the vote: the first voter with the answer that won. None where nobody could vote."""
+    answer = vote(solutions, weighted=weighted).answer
+    return next((s for s in solutions if answer is not None and s.answer == answer and s.finish == "stop"), None)
+
+
+def outcome_of_vote(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
+    """What the vote of several solutions to one problem counts as: truncated or unparsed only where nobody could vote."""
+    elected = elect(solutions, weighted=weighted)
+    if elected is not None:
+        return outcome_of(problem, elected, check)
+    return Outcome.TRUNCATED if any(s.finish == "length" for s in solutions) else Outcome.UNPARSED
+
+
+def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
+    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several."""
+    if len(solutions) == 1:
+        return outcome_of(problem, solutions[0], check)
+    return outcome_of_vote(problem, solutions, weighted=weighted, check=check)
 
 
 def counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """How many of each counted outcome; their sum is n."""
-    found = Counter(outcomes)
-    assert set(found) <= set(COUNTED), f"outcomes that no evaluation has: {set(found) - set(COUNTED)}"
-    return {kind.value: found[kind] for kind in COUNTED}
+    tally = Counter(outcomes)
+    assert set(tally) <= set(COUNTED), f"outcomes that no evaluation has: {set(tally) - set(COUNTED)}"
+    return {outcome.value: tally[outcome] for outcome in COUNTED}

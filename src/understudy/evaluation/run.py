@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
@@ -14,11 +13,20 @@ from understudy.sampling.pool import StudyPool
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason."""
+class FailedAnswer:
+    """A problem on one sample path that got no solution, and why."""
+
+    problem: str
+    path: int
+    error: str
+
+
+@dataclass(frozen=True)
+class StudentAnswers:
+    """Solutions and ``errors`` in the order of the problems and paths asked."""
 
     solutions: list[Solution]
-    errors: list[dict[str, Any]]
+    errors: list[FailedAnswer]
 
 
 def answer(
@@ -34,7 +42,7 @@ def answer(
     store: ReplyStore | None = None,
     progress: Progress = silent,
     stage: str = "answers",
-) -> Answers:
+) -> StudentAnswers:
     """``votes`` solutions of every problem by ``method``, its roles played by ``engines``; ``pool``: exemplars for its prompts.
 
     Problems are blind. A failed flow is an error beside the solutions, never a wrong answer.
@@ -48,15 +56,16 @@ def answer(
                 path = Path(problem.id, index, seed)
                 yield path, method.solve(problem.blind(), path, shown)
 
-    solutions, errors, total = [], [], len(problems) * votes
+    solutions: list[Solution] = []
+    errors: list[FailedAnswer] = []
     settled = dict.fromkeys(engines, decoding)
-    on_end = counting(progress, stage, total)
+    on_end = counting(progress, stage, len(problems) * votes)
     asked = ended(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end, concurrency=concurrency)
     for done in asked:
         if done.value is None:
-            errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
+            errors.append(FailedAnswer(done.path.problem, done.path.index, done.error or ""))
         else:
             solutions.append(done.value)
     order = {problem.id: i for i, problem in enumerate(problems)}
     solutions.sort(key=lambda s: (order[s.problem], s.path))
-    return Answers(solutions, sorted(errors, key=lambda e: (order[e["problem"]], e["path"])))
+    return StudentAnswers(solutions, sorted(errors, key=lambda e: (order[e.problem], e.path)))

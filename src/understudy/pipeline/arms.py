@@ -69,7 +69,8 @@ def plan_arm(shared: Shared, arm: Arm, add: Add) -> ArmPlan:
     selection = None
     if trains:
         needs = {"problems": shared.problems, "chains": shared.chains, "verdicts": shared.verdicts}
-        chosen = {"select": plain(arm.select), "seed": study.seed, "format": plain(method.format)}
+        chosen = {"select": plain(arm.select), "check": arm.select.check or study.checks[0]}
+        chosen |= {"seed": study.seed, "format": plain(method.format)}
         chosen |= {"fraction": arm.fraction}
         choosy = isinstance(method, Choosy)
         chosen |= {"method": arm.method, "options": plain(method)} if choosy else {}
@@ -121,22 +122,25 @@ class _Students:
         student = started(study, arm, student_of_role(study, arm, role), where_student(arm, role))
         start = student.checkpoint
         label = f"{arm.name}{self.suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
+        training = training_of_role(study, arm, role)
         arguments = _asked(study, arm, method) | {
             "role": role,
             "fold": None if fold is None else [fold, method.folds],
             "student": plain(student),
-            "training": plain(training_of_role(study, arm, role)),
+            "training": plain(training),
             "files": _digests(deciding_files(Path(start))) if start else {},
             "seed": self.seed,
             "dev": study.evaluation.dev,
             "dev_problems": study.evaluation.dev_problems,
-            "check": study.check,
+            "check": study.checks[0],
+            "selected_by": arm.select.check or study.checks[0],
             "vocabulary": _formats(study),
             "words": _words(study),
         }
         if fold is not None:
             label += f", without fold {fold + 1} of {method.folds}"
-        return self.add("student", label, needs, arguments, [module_of("method", arm.method)], True)
+        code = [module_of("method", arm.method), module_of("objective", training.objective)]
+        return self.add("student", label, needs, arguments, code, True)
 
 
 def _answers(  # noqa: PLR0917

@@ -152,14 +152,15 @@ def make_plan(study: Study) -> Plan:
         study.teacher.engine,
         {"problems": problems},
         {"teacher": teacher, "transport": transport, "task": study.task, "task_options": plain(task), "seed": seed}
-        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.check}
+        | {"files": _digests(recorded, "teacher.chains"), "exemplars": exemplars, "judged_by": study.checks[0]}
         | {"corpus": plain(study.corpus), "prompts": prompts, "right_by": list(right_by)},
         [*_teacher_code(study), module_of("method", study.teacher.method), *right_by.values()],
         study.teacher.engine == "transformers",
         study.teacher.engine != "recorded",
     )
     judged = {"problems": problems, "chains": chains}
-    verdicts = add("verdicts", study.check, judged, {"check": study.check}, [module_of("check", study.check)])
+    modules = [module_of("check", name) for name in study.checks]
+    verdicts = add("verdicts", ", ".join(study.checks), judged, {"checks": list(study.checks)}, modules)
     speaker = {name: teacher[name] for name in SPEAKER}
     asking = {"teacher": speaker, "transport": transport, "task": study.task, "task_options": plain(task)}
     shared = Shared(study, problems, chains, verdicts, exemplars, asking, _teacher_code(study))
@@ -179,7 +180,8 @@ def _teacher_code(study: Study) -> list[str]:
 def _right_by(study: Study) -> dict[str, str]:
     """The check, and its module, that decides what is asked for: where an allocation wants right chains."""
     allocation = study.teacher.allocation
-    return {study.check: module_of("check", study.check)} if allocation is not None and allocation.right else {}
+    first = study.checks[0]
+    return {first: module_of("check", first)} if allocation is not None and allocation.right else {}
 
 
 def _digests(paths: list[Path], where: str = "checkpoint") -> dict[str, str]:

@@ -66,7 +66,7 @@ def ask_student(
     playing = {part: engines[role] for part, role in parts_of(method).items()}
     found = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
     if found.errors:
-        raise EngineError(found.errors[0]["error"])
+        raise EngineError(found.errors[0].error)
     counted = vote(found.solutions)
     return Answered(counted.answer, counted.share, found.solutions)
 

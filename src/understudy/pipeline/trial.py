@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from understudy.checks.answer import check
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.protocols import silent
 from understudy.core.registry import find
@@ -101,5 +101,6 @@ def _recorded(study: Study, learn: list[Problem], n: int) -> list[Tried]:
 
 
 def _tried(study: Study, problem: Problem, chain: Chain | None, error: str) -> Tried:
-    verdict = check(problem, chain, find("check", study.check), study.check) if chain else None
+    first = study.checks[0]
+    verdict = judge(problem, chain, find("check", first), first) if chain else None
     return Tried(problem, chain, verdict, error)

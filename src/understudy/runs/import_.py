@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.checks.answer import check
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.values import AnswerKind, Chain, Problem
 from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.directories import files_of
@@ -53,5 +54,5 @@ def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[s
 
 def outcomes_of(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
     """How many of ``chains`` are correct, wrong, ..., as the stage of verdicts counts them."""
-    known = (check(problems[chain.problem], chain).outcome.value for chain in chains if chain.problem in problems)
+    known = (judge(problems[chain.problem], chain, same_answer).outcome.value for chain in chains if chain.problem in problems)
     return dict(Counter(known).most_common())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from understudy.checks.answer import check, same
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem
@@ -17,9 +18,14 @@ ENOUGH = 10
 
 
 def first_look(
-    chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], by: Check = same, *, drawn: bool = True
+    chains: Sequence[Chain],
+    failed: Sequence[str],
+    problems: Mapping[str, Problem],
+    check: Check = same_answer,
+    *,
+    drawn: bool = True,
 ) -> str:
-    """One line on the first asks: the ``chains`` they gave, by the check ``by``, and the errors of those that ``failed``;
+    """One line on the first asks: the ``chains`` they gave, by ``check``, and the errors of those that ``failed``;
     ``drawn``: at a temperature, so that equal prompts may get different replies.
 
     Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
@@ -27,7 +33,7 @@ def first_look(
     """
     if not chains:
         raise EngineError(f"the teacher gave no chain at all; its first error: {failed[0]}")
-    counted = Counter(check(problems[chain.problem], chain, by).outcome for chain in chains)
+    counted = Counter(judge(problems[chain.problem], chain, check).outcome for chain in chains)
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""

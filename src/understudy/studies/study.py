@@ -1,6 +1,6 @@
 """A study: one TOML file that says which problems, which teacher, which student, which arms.
 
-[study]       name, seed, seeds, check, plugins
+[study]       name, seed, seeds, checks, plugins
 [task]        name, and the options of that task
 [exemplars]   solved problems that prompts show
 [teacher]     engine, samples, ...
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
-from understudy.core.registry import METHODS, find
+from understudy.core.registry import METHODS, find, module_of
 from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build
@@ -54,8 +54,9 @@ class Study:
     overlap: Literal["error", "drop"] = "error"
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
     training and lists it."""
-    check: str = "answer"
-    """What judges chains, checkpoints and students: ``answer`` (equal to the gold), or one of your own."""
+    checks: tuple[str, ...] = ("answer",)
+    """What judges the chains: ``answer`` (equal to the gold answer), checks of your own, or several. The first one also judges
+    checkpoints, students and votes, and selects the chains of an arm that names no other."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add tasks, methods and checks (docs/extending.md); relative to the study file."""
     title: str = ""
@@ -92,7 +93,7 @@ class Study:
         return build(kind, options, "task")
 
 
-_HEAD = ("name", "seed", "seeds", "overlap", "check", "plugins", "title", "description")
+_HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 
@@ -151,7 +152,10 @@ def _validate(study: Study) -> None:
     _validate_names(study.arms)
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
-    find("check", study.check)
+    if not study.checks or len(set(study.checks)) < len(study.checks):
+        raise StudyError(f"study.checks = {list(study.checks)}: name at least one check, and each once")
+    for name in study.checks:
+        find("check", name)
     if study.seeds < 1:
         raise StudyError(f"study.seeds = {study.seeds}: at least 1")
     if study.teacher.engine == "procedural" and not hasattr(find("task", study.task), "work"):
@@ -178,6 +182,9 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     """The arm's options are right, and there is a model that can answer by its method in every part."""
     where = f"arms[{arm.name!r}]"
     method = study.method(arm)
+    if (check := arm.select.check or study.checks[0]) not in study.checks:
+        known = f"{nearest(check, study.checks)} (study.checks: {', '.join(study.checks)})"
+        raise StudyError(f"{where}.select.check = {check!r}: the study has no such check{known}")
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     if method.format.numbers == "pointers" and (kind := getattr(study.make_task(), "kind", "number")) != "number":
@@ -186,7 +193,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     for part, model in models_of(arm, method).items():
         role = parts_of(method)[part]
         student = student_of_role(study, arm, role)
-        training_of_role(study, arm, role)
+        module_of("objective", training_of_role(study, arm, role).objective)  # known, though nothing is imported yet
         at = f"{where}.roles.{part}" if len(parts_of(method)) > 1 else where
         if model == "trained":
             if not method.roles:

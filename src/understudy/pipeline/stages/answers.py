@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,9 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             progress=progress,
         )
     if asked and not found.solutions:
-        raise EngineError(f"none of {len(asked)} problems was answered; the first error: {found.errors[0]['error']}")
+        raise EngineError(f"none of {len(asked)} problems was answered; the first error: {found.errors[0].error}")
     write_rows(directory / "solutions.parquet", Solution, found.solutions)
-    write_json(directory / "errors.json", found.errors)
+    write_json(directory / "errors.json", [asdict(error) for error in found.errors])
     for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
         left.unlink()
     return {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.checks.answer import check
+from understudy.checks.judge import judge
 from understudy.core.asks import Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import DataError, EngineError, StudyError
@@ -218,7 +218,7 @@ def given(chain: Chain | None, problem: Problem, teacher: Teacher, arguments: Ma
         return Given(None)
     if teacher.allocation is None or not teacher.allocation.right:
         return Given(chain.answer)
-    return Given(chain.answer, check(problem, chain, find("check", arguments["judged_by"])).outcome is Outcome.CORRECT)
+    return Given(chain.answer, judge(problem, chain, find("check", arguments["judged_by"])).outcome is Outcome.CORRECT)
 
 
 def teacher_flows(

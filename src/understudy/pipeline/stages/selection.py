@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from understudy.checks.judge import outcomes_of
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Choosy, Progress
 from understudy.core.registry import find
@@ -30,7 +31,9 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     why = {c.id: why_unfit(written, problems[c.problem], c) for c in chains}
     unfit = {name: reason for name, reason in why.items() if reason}
     options = build(Selection, arguments["select"], "select")
-    selected = select(chains, verdicts, options, seed=arguments["seed"], unfit=unfit, learned=frozenset(learned))
+    selected = select(
+        chains, outcomes_of(verdicts, arguments["check"]), options, seed=arguments["seed"], unfit=unfit, learned=frozenset(learned)
+    )
     write_json(directory / "problems.json", learned)
     write_json(directory / "selected.json", [chain.id for chain in selected.chains])
     progress("selection", len(chains), len(chains))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.checks.judge import outcomes_of
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompt_format import PromptFormat, prompt_text
@@ -42,7 +43,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     if arguments["fold"] is not None:
         fold, folds = arguments["fold"]
         learn = [p for p in learn if fold_of(p.id, folds) != fold]
-    verdicts = {v.chain: v.outcome for v in read_rows(needs["verdicts"] / "verdicts.parquet", Verdict)}
+    verdicts = outcomes_of(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict), arguments["selected_by"])
     pool = StudyPool(learn=learn, chains=chosen, outcomes=verdicts, seed=arguments["study_seed"])
     examples = make_examples(method, arguments["role"], learn, chosen, pool, _folds(needs, arguments), seed=arguments["seed"])
     if not examples:
@@ -57,7 +58,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         engine = open_student(checkpoint, arguments)
         found = answer(dev, method, dict.fromkeys(parts_of(method), engine), pool=pool, seed=arguments["seed"])
         if found.errors:
-            raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0]['error']}")
+            raise EngineError(f"choosing checkpoints on {arguments['dev']}: {found.errors[0].error}")
         by_id = {p.id: p for p in dev}
         right = sum(outcome_of(by_id[s.problem], s, check) is Outcome.CORRECT for s in found.solutions)
         return right / len(dev)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.checks.answer import check
+from understudy.checks.judge import judge
 from understudy.core.protocols import Progress
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
@@ -15,12 +15,13 @@ from understudy.corpus.store import read_rows, write_rows
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write ``verdicts.parquet``; say the counts by outcome."""
-    name = arguments["check"]
-    by = find("check", name)
+    """Write ``verdicts.parquet``: what every check says of every chain; say the counts by outcome."""
+    checks = {name: find("check", name) for name in arguments["checks"]}
     problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
-    verdicts = [check(problems[chain.problem], chain, by, name) for chain in chains]
+    verdicts = [judge(problems[chain.problem], chain, check, name) for name, check in checks.items() for chain in chains]
     write_rows(directory / "verdicts.parquet", Verdict, verdicts)
-    progress("verdicts", len(verdicts), len(chains))
-    return {"verdicts": len(verdicts), **Counter(verdict.outcome.value for verdict in verdicts)}
+    progress("verdicts", len(verdicts), len(verdicts))
+    several = len(checks) > 1
+    found = Counter(f"{v.check}: {v.outcome.value}" if several else v.outcome.value for v in verdicts)
+    return {"verdicts": len(verdicts), **found}

@@ -1,0 +1,82 @@
+"""Ask a check for its verdict. The teacher's chains, the checkpoints and the students' answers all come this way.
+
+judge(problem, chain, same_answer, "answer")       # Verdict(chain.id, Outcome.CORRECT, "answer '5' (marker), gold '5'", "answer")
+even = by_answer(lambda problem, answer: Outcome.CORRECT if answer[-1] in "02468" else Outcome.WRONG)       # a check
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from understudy.core.errors import StudyError
+from understudy.core.protocols import Check
+from understudy.core.thoughts import only_thought
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+
+_OF_AN_ANSWER = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE)
+_OF_A_CHAIN = (*_OF_AN_ANSWER, Outcome.UNPARSED)
+
+
+def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdict:
+    """The verdict of ``check``, registered as ``name``, on ``chain``.
+
+    A chain that was refused, cut off, or holds a thought and nothing else is never correct: the check is not asked. Raises
+    StudyError where the check returns anything but a Verdict whose outcome is CORRECT, WRONG, UNDECIDABLE or UNPARSED (or NO_GOLD,
+    for a problem without a gold answer).
+    """
+    if chain.finish == "refused":
+        return Verdict(chain.id, Outcome.REFUSED, _read(problem, chain), name)
+    if chain.answer is None and only_thought(chain.text):
+        return Verdict(chain.id, Outcome.ONLY_THOUGHT, _read(problem, chain), name)
+    if chain.finish == "length":
+        return Verdict(chain.id, Outcome.TRUNCATED, _read(problem, chain), name)
+    verdict = check(problem, chain)
+    if not isinstance(verdict, Verdict):
+        raise StudyError(
+            f"check {name or check!r}: it returned {verdict!r} for problem {problem.id!r}; a check takes (problem, chain) and "
+            "returns a Verdict; understudy.checks.judge.by_answer makes one of a function (problem, answer) -> Outcome"
+        )
+    may_say = _OF_A_CHAIN if problem.answer is not None else (*_OF_A_CHAIN, Outcome.NO_GOLD)
+    if verdict.outcome not in may_say:
+        raise StudyError(
+            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it may be {', '.join(may_say)}"
+        )
+    return replace(verdict, chain=chain.id, check=name)
+
+
+def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
+    """A check that looks at nothing but the answer, in canonical form.
+
+    ``compare`` says CORRECT, WRONG or UNDECIDABLE; anything else is a StudyError. It is not asked where the chain has no answer
+    (UNPARSED) or the problem no gold one (NO_GOLD).
+    """
+
+    @functools.wraps(compare)
+    def check(problem: Problem, chain: Chain) -> Verdict:
+        if chain.answer is None:
+            outcome = Outcome.UNPARSED
+        elif problem.answer is None:
+            outcome = Outcome.NO_GOLD
+        else:
+            outcome = compare(problem, chain.answer)
+            if outcome not in _OF_AN_ANSWER or not isinstance(outcome, Outcome):
+                raise StudyError(
+                    f"check {compare!r}: it returned {outcome!r} for the answer {chain.answer!r} to problem {problem.id!r}; "
+                    "it must return Outcome.CORRECT, WRONG or UNDECIDABLE"
+                )
+        return Verdict(chain.id, outcome, _read(problem, chain))
+
+    return check
+
+
+def outcomes_of(verdicts: Iterable[Verdict], check: str) -> dict[str, Outcome]:
+    """Chain id -> outcome, of the verdicts that ``check`` gave."""
+    return {verdict.chain: verdict.outcome for verdict in verdicts if verdict.check == check}
+
+
+def _read(problem: Problem, chain: Chain) -> str:
+    """What was read of the chain, beside what is right."""
+    stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"
+    return f"{stated}, gold {' or '.join(map(repr, problem.golds)) or 'unknown'}"
