@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from answers import DATA, golds_of, problem_of, rows
 
-from understudy.checks.answer import check, outcome
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.answers import normalise
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.core.vote import vote
@@ -74,7 +75,7 @@ def load(data: Path, wanted: Recorded) -> Replay:
     for chain in found:
         chains.setdefault(chain.problem, []).append(chain)
     kept = {name: of for name, of in chains.items() if len(of) >= wanted.most}
-    right = {c.id: check(problems[name], c).outcome is Outcome.CORRECT for name, of in kept.items() for c in of}
+    right = {c.id: judge(problems[name], c, same_answer).outcome is Outcome.CORRECT for name, of in kept.items() for c in of}
     return Replay(problems, kept, right, {name: modes(of) for name, of in kept.items()})
 
 
@@ -106,7 +107,7 @@ def measure(replay: Replay, chains: Mapping[str, Sequence[Chain]]) -> np.ndarray
     for name, of in chains.items():
         right = [chain.text for chain in of if replay.right[chain.id]]
         winner = vote(of).answer  # type: ignore[arg-type]
-        correct = outcome(replay.problems[name], winner) is Outcome.CORRECT
+        correct = any(replay.right[chain.id] for chain in of if chain.answer == winner)
         measured.append((bool(right), len(right), len(set(right)), correct, winner in replay.modes[name]))
     return np.array(measured, dtype=float)
 

@@ -23,8 +23,9 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
 
-    from understudy.training.batches import Tokens, collate, loss, scales
+    from understudy.training.batches import EncodedExample, collate, scale_losses
     from understudy.training.memory import estimate, shape_of
+    from understudy.training.objectives import cross_entropy
     from understudy.training.optimizer import Optimizer, matrices_of
     from understudy.training.options import TrainingOptions
 
@@ -57,12 +58,12 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
     options = TrainingOptions(precision=precision)  # type: ignore[arg-type]
     optimizer = Optimizer(model, options, steps=2)
-    rows = [Tokens(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
+    rows = [EncodedExample(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
     for step in range(2):
-        batch = collate(rows, scales(rows, reduction="token"), pad=0, start=0 if seq2seq else None)
+        batch = collate(rows, scale_losses(rows, reduction="token"), pad=0, start=0 if seq2seq else None)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = model(**batch.inputs, use_cache=False).logits
-        loss(logits, batch).backward()
+            loss = cross_entropy(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     numbers = sum(p.numel() for p in model.parameters())

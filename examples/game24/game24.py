@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from understudy.checks.judge import by_answer
 from understudy.core.answers import numbers_used
 from understudy.core.answers.arithmetic import evaluate
 from understudy.core.errors import DataError
@@ -57,6 +58,7 @@ class Game24:
         raise ValueError(f"there is no way to make {target}")
 
 
+@by_answer
 def check(problem: Problem, answer: str) -> Outcome:
     """Whether the expression uses every number of the question once and comes to the gold."""
     used = numbers_used(answer)

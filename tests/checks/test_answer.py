@@ -1,75 +1,127 @@
-"""Whether an answer is right: one function for chains, checkpoints and students, and who decides what."""
+"""What a check says of a chain: one function for chains, checkpoints and students, and who decides what."""
 
 from dataclasses import replace
 
 import pytest
 
-from understudy.checks.answer import check, outcome, same
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import by_answer, judge, outcomes_of
 from understudy.core.errors import StudyError
-from understudy.core.values import Chain, Outcome, Problem, Solution
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.evaluation.metrics import any_correct_by_k, majority_rate, votes_by_k
 from understudy.evaluation.outcomes import outcome_of, outcome_of_vote
 
 PROBLEM = Problem("p", "Make 24 from 4 6.", "expression", "24", accepted=("25",))
 
 
+@by_answer
 def even(problem, answer):
     """A check of one's own: any even number will do."""
     return Outcome.CORRECT if answer[-1] in "02468" else Outcome.WRONG
 
 
-def chain(answer, finish="stop"):
-    return Chain("p", 0, "t", "r", answer, "marker", "teacher", finish=finish)
+def short(problem, chain):
+    """A check that looks at more than the answer."""
+    return Verdict(chain.id, Outcome.CORRECT if len(chain.text) < 5 else Outcome.WRONG, f"{len(chain.text)} letters")
 
 
-def solution(answer, path=0, finish="stop"):
-    return Solution("p", path, "t", answer, "marker", finish=finish)
+def chain(answer, finish="stop", text="t"):
+    return Chain("p", 0, text, "r", answer, "marker", "teacher", finish=finish)
 
 
-@pytest.mark.parametrize("by", [same, even])
+def solution(answer, path=0, finish="stop", text="t"):
+    return Solution("p", path, text, answer, "marker", finish=finish)
+
+
+@pytest.mark.parametrize("check", [same_answer, even, short])
 @pytest.mark.parametrize(("answer", "finish"), [("24", "stop"), ("7", "stop"), ("24", "length"), (None, "stop"), ("25", "stop")])
-def test_a_chain_and_a_students_answer_are_judged_alike(by, answer, finish):
-    assert check(PROBLEM, chain(answer, finish), by).outcome is outcome_of(PROBLEM, solution(answer, finish=finish), by)
+def test_a_chain_and_a_students_answer_are_judged_alike(check, answer, finish):
+    verdict = judge(PROBLEM, chain(answer, finish), check, "mine")
+    assert verdict.outcome is outcome_of(PROBLEM, solution(answer, finish=finish), check)
 
 
-def test_without_gold_without_answer_and_cut_off_no_check_is_asked():
+def test_the_answer_check_takes_the_gold_answer_and_the_accepted_ones():
+    outcomes = {answer: judge(PROBLEM, chain(answer), same_answer, "answer").outcome for answer in ("24", "25", "7", None)}
+    assert outcomes == {"24": Outcome.CORRECT, "25": Outcome.CORRECT, "7": Outcome.WRONG, None: Outcome.UNPARSED}
+
+
+def test_a_refused_or_cut_off_chain_is_never_correct_whatever_a_check_would_say():
+    for finish, outcome in (("length", Outcome.TRUNCATED), ("refused", Outcome.REFUSED)):
+        assert judge(PROBLEM, chain("24", finish), short, "short").outcome is outcome
+    assert outcome_of(PROBLEM, solution("24", finish="length"), short) is Outcome.TRUNCATED
+    assert outcome_of(PROBLEM, solution("24", finish="refused"), short) is Outcome.UNPARSED
+
+
+def test_a_check_of_answers_is_asked_neither_without_gold_nor_without_an_answer():
+    @by_answer
     def never(problem, answer):
         raise AssertionError("asked")
 
-    assert outcome(Problem("p", "?", "number"), "4", never) is Outcome.NO_GOLD
-    assert outcome(PROBLEM, None, never) is Outcome.UNPARSED
-    assert check(PROBLEM, chain("24", "length"), never).outcome is Outcome.TRUNCATED
-    assert check(PROBLEM, chain("24", "refused"), never).outcome is Outcome.REFUSED
-    assert outcome_of(PROBLEM, solution("24", finish="length"), never) is Outcome.TRUNCATED
+    assert judge(Problem("p", "?", "number"), chain("4"), never, "never").outcome is Outcome.NO_GOLD
+    assert judge(PROBLEM, chain(None), never, "never").outcome is Outcome.UNPARSED
 
 
 @pytest.mark.parametrize("text", ["<think>2 + 3", "<think>2 + 3</think>", "2 + 3\n</think>\n\n"])
 def test_a_chain_that_thinks_and_does_not_answer_is_neither_cut_off_nor_unparsed(text):
     for finish in ("stop", "length"):
         silent = Chain("p", 0, text, "r", None, "", "teacher", finish=finish)
-        assert check(PROBLEM, silent).outcome is Outcome.ONLY_THOUGHT
-        assert check(PROBLEM, replace(silent, text=text + "</think> five")).outcome is not Outcome.ONLY_THOUGHT
-    assert check(PROBLEM, replace(silent, finish="refused")).outcome is Outcome.REFUSED
+        assert judge(PROBLEM, silent, short, "short").outcome is Outcome.ONLY_THOUGHT
+        assert judge(PROBLEM, replace(silent, text=text + "</think> five"), same_answer, "a").outcome is not Outcome.ONLY_THOUGHT
+    assert judge(PROBLEM, replace(silent, finish="refused"), same_answer, "a").outcome is Outcome.REFUSED
+    assert outcome_of(PROBLEM, solution(None, text=text)) is Outcome.UNPARSED
 
 
 @pytest.mark.parametrize("said", [True, "correct", None, Outcome.TRUNCATED])
-def test_a_check_that_says_anything_else_is_an_error_and_no_score(said):
-    with pytest.raises(StudyError, match=r"says .* of the answer '24' to problem 'p'"):
-        outcome(PROBLEM, "24", lambda problem, answer: said)
+def test_a_check_of_answers_that_says_anything_but_an_outcome_of_answers_is_an_error_and_no_score(said):
+    with pytest.raises(StudyError, match=r"returned .* for the answer '24' to problem 'p'"):
+        judge(PROBLEM, chain("24"), by_answer(lambda problem, answer: said), "mine")
 
 
-def test_a_verdict_names_its_check_and_says_what_it_saw():
-    verdict = check(PROBLEM, chain("7"), even, "even")
-    assert (verdict.check, verdict.outcome, verdict.detail) == ("even", Outcome.WRONG, "answer '7' (marker), gold '24' or '25'")
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (Outcome.CORRECT, "check 'mine': it returned .*; a check takes .problem, chain. and returns a Verdict"),
+        (None, "check 'mine': it returned None for problem 'p'"),
+        (Verdict("", Outcome.REFUSED), "check 'mine': its verdict on problem 'p' is .*REFUSED"),
+        (Verdict("", Outcome.NO_GOLD), "check 'mine': its verdict on problem 'p' is .*NO_GOLD"),
+    ],
+)
+def test_a_check_that_gives_no_verdict_or_one_that_is_not_its_to_give_is_an_error(said, message):
+    with pytest.raises(StudyError, match=message):
+        judge(PROBLEM, chain("24"), lambda problem, chain: said, "mine")
+
+
+def test_a_verdict_names_its_check_and_its_chain_and_says_what_it_saw():
+    one = chain("7")
+    verdict = judge(PROBLEM, one, even, "even")
+    assert verdict == Verdict(one.id, Outcome.WRONG, "answer '7' (marker), gold '24' or '25'", "even")
+    assert judge(PROBLEM, one, lambda problem, chain: Verdict("?", Outcome.CORRECT, "fine", "?"), "mine") == Verdict(
+        one.id, Outcome.CORRECT, "fine", "mine"
+    )
+
+
+def test_the_verdicts_of_several_checks_are_told_apart_by_their_names():
+    other = chain("7", text="longer")
+    both = [judge(PROBLEM, other, same_answer, "a"), judge(PROBLEM, other, short, "s"), judge(PROBLEM, chain("24"), short, "s")]
+    assert outcomes_of(both, "a") == {other.id: Outcome.WRONG}
+    assert outcomes_of(both, "s") == {other.id: Outcome.WRONG, chain("24").id: Outcome.CORRECT}
 
 
 def test_votes_and_constant_answers_are_judged_by_the_same_check():
     samples = [solution("8", 0), solution("8", 1), solution("7", 2)]
-    assert outcome_of_vote(PROBLEM, samples, weighted=False, by=even) is Outcome.CORRECT
+    assert outcome_of_vote(PROBLEM, samples, weighted=False, check=even) is Outcome.CORRECT
     assert outcome_of_vote(PROBLEM, samples, weighted=False) is Outcome.WRONG
-    assert votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0, by=even)[2] == 1.0
-    assert any_correct_by_k({"p": PROBLEM}, {"p": samples}, by=even)[2] == 1.0
+    assert votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0, check=even)[2] == 1.0
+    assert any_correct_by_k({"p": PROBLEM}, {"p": samples}, check=even)[2] == 1.0
     assert any_correct_by_k({"p": PROBLEM}, {"p": samples}) == [0.0, 0.0, 0.0]
     odd = Problem("q", "?", "expression", "23")
     assert majority_rate([odd, odd]) == 1.0
     assert majority_rate([odd, odd], even) == 0.0
+
+
+def test_a_vote_is_judged_as_the_first_of_its_voters_with_the_answer_that_won():
+    samples = [solution("7", 0), solution("8", 1, "length"), solution("8", 2, text="longer"), solution("8", 3)]
+    assert outcome_of_vote(PROBLEM, samples, weighted=False, check=short) is Outcome.WRONG
+    assert votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=False, seed=0, check=short)[3] == 0.0
+    first_is_short = [samples[0], replace(samples[2], text="t"), replace(samples[3], text="longer")]
+    assert outcome_of_vote(PROBLEM, first_is_short, weighted=False, check=short) is Outcome.CORRECT

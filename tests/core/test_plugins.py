@@ -10,10 +10,10 @@ from understudy.core.plugins import load
 from understudy.core.registry import find, module_of
 
 CHECK = """
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, Verdict
 
-def check(problem, answer):
-    return Outcome.CORRECT
+def check(problem, chain):
+    return Verdict(chain, Outcome.CORRECT)
 
 UNDERSTUDY = {"check": {"mine": check}}
 """
@@ -56,7 +56,7 @@ def test_a_file_adds_names_and_is_imported_once_under_a_private_name(plugin, tmp
     digest = load(path)
     assert load(path) == digest
     assert log.read_text() == "imported "
-    assert find("check", "mine")(None, "5").value == "correct"
+    assert find("check", "mine")(None, "5").outcome == "correct"
     assert module_of("check", "mine") == f"understudy_plugin_{digest}"
     assert "mine" not in sys.modules
 
@@ -74,7 +74,7 @@ def test_a_changed_file_takes_the_place_of_what_it_added_before(plugin):
     before = load(plugin(CHECK))
     after = load(plugin(CHECK.replace("mine", "other").replace("CORRECT", "WRONG")))
     assert before != after
-    assert find("check", "other")(None, "5").value == "wrong"
+    assert find("check", "other")(None, "5").outcome == "wrong"
     with pytest.raises(StudyError, match="unknown check 'mine'"):
         find("check", "mine")
 
@@ -84,7 +84,7 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
     load(plugin(CHECK, "copy.py"))
     with pytest.raises(StudyError, match=r"other\.py: check 'mine' is .*\.py's already; rename one"):
         load(plugin(CHECK + "# another", "other.py"))
-    assert find("check", "mine")(None, "5").value == "correct"
+    assert find("check", "mine")(None, "5").outcome == "correct"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
         ("x = 1\n", "it must say what it adds: UNDERSTUDY = "),
         ("UNDERSTUDY = {'metod': {}}", r"UNDERSTUDY has 'metod'; did you mean 'method'\?"),
         ("UNDERSTUDY = {'check': [1]}", r"UNDERSTUDY\['check'\] must be names with their objects, not \[1\]"),
-        ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': __call__ missing; a check is a function"),
+        ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': cannot be called; it must be a function"),
         ("UNDERSTUDY = {'task': {'t': int}}", "task 't': problems missing; a task is a class with problems"),
         ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': not a dataclass"),
         ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': name, paper, roles, needs, .*, solve missing"),
@@ -142,7 +142,7 @@ def test_an_installed_package_brings_names_by_its_entry_points(tmp_path, monkeyp
         tmp_path, "some_sums", [("understudy.checks", "sums = some_sums:check"), ("understudy.tasks", "broken = some_sums:Task")]
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert find("check", "sums")(None, "5").value == "correct"
+    assert find("check", "sums")(None, "5").outcome == "correct"
     assert module_of("check", "sums") == "some_sums"
     with pytest.raises(
         StudyError, match="task 'broken' of the installed package some_sums: some_sums:Task cannot be imported: AttributeError"

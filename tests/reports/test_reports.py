@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
+from understudy.reports.table import show
 
 from understudy.evaluation.metrics import by_perplexity
 from understudy.reports.data import (
@@ -26,7 +27,6 @@ from understudy.reports.data import (
 from understudy.reports.markdown import markdown
 from understudy.reports.page import page
 from understudy.reports.plots import pictures
-from understudy.reports.table import show
 from understudy.reports.words import printable
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.checks.answer import check
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Outcome, Problem, Verdict
+from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection.select import Selection, select
 
 
@@ -23,36 +24,35 @@ CORPUS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), OUTCOMES)
 @given(CORPUS, st.sampled_from(["correct", "all", "wrong"]), st.none() | st.integers(1, 3), st.sampled_from(["first", "random"]))
 def test_kept_and_dropped_add_up_and_limits_hold(corpus, keep, per_problem, choose):
     chains = [chain(p, path) for p, path, _ in corpus]
-    verdicts = [Verdict(c.id, outcome, check="answer") for c, (_, _, outcome) in zip(chains, corpus, strict=True)]
+    outcomes = {c.id: outcome for c, (_, _, outcome) in zip(chains, corpus, strict=True)}
     options = Selection(keep, per_problem=per_problem, choose=choose if per_problem else "first")
-    selected = select(chains, verdicts, options, seed=0)
+    selected = select(chains, outcomes, options, seed=0)
     assert len(selected.chains) + sum(selected.dropped.values()) == len(chains)
-    outcome = {v.chain: v.outcome for v in verdicts}
     if keep != "all":
-        assert all(outcome[c.id].value == keep for c in selected.chains)
-    assert not any(outcome[c.id] in (Outcome.UNPARSED, Outcome.TRUNCATED) for c in selected.chains)
+        assert all(outcomes[c.id].value == keep for c in selected.chains)
+    assert not any(outcomes[c.id] in (Outcome.UNPARSED, Outcome.TRUNCATED) for c in selected.chains)
     for name in "abc":
         kept = [c.path for c in selected.chains if c.problem == name]
         assert per_problem is None or len(kept) <= per_problem
         if per_problem and choose == "first":
-            free = select(chains, verdicts, Selection(keep), seed=0)
+            free = select(chains, outcomes, Selection(keep), seed=0)
             assert sorted(kept) == sorted(c.path for c in free.chains if c.problem == name)[:per_problem]
 
 
 def test_a_random_choice_depends_on_the_problem_and_not_on_the_others():
     chains = [chain(p, i) for p in "abc" for i in range(8)]
-    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
+    outcomes = {c.id: Outcome.CORRECT for c in chains}
     options = Selection(per_problem=2, choose="random")
-    whole = select(chains, verdicts, options, seed=1).chains
-    part = select(chains[8:], verdicts, options, seed=1).chains
+    whole = select(chains, outcomes, options, seed=1).chains
+    part = select(chains[8:], outcomes, options, seed=1).chains
     assert [c for c in whole if c.problem != "a"] == list(part)
 
 
 def test_equal_texts_are_dropped_on_request():
     chains = [Chain("p", i, "same", "r", "5", "marker", "t") for i in range(3)]
-    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
-    assert len(select(chains, verdicts, Selection(), seed=0).chains) == 3
-    assert select(chains, verdicts, Selection(dedup=True), seed=0).to_json()["dropped"] == {"duplicate": 2}
+    outcomes = {c.id: Outcome.CORRECT for c in chains}
+    assert len(select(chains, outcomes, Selection(), seed=0).chains) == 3
+    assert select(chains, outcomes, Selection(dedup=True), seed=0).to_json()["dropped"] == {"duplicate": 2}
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_equal_texts_are_dropped_on_request():
     ],
 )
 def test_the_answer_check(answer, finish, outcome):
-    verdict = check(Problem("p", "?", "number", "5"), Chain("p", 0, "t", "r", answer, "marker", "t", finish=finish))
+    verdict = judge(Problem("p", "?", "number", "5"), Chain("p", 0, "t", "r", answer, "marker", "t", finish=finish), same_answer)
     assert verdict.outcome.value == outcome
-    assert check(Problem("p", "?", "number"), Chain("p", 0, "t", "r", "5", "marker", "t")).outcome is Outcome.NO_GOLD
+    assert judge(Problem("p", "?", "number"), Chain("p", 0, "t", "r", "5", "marker", "t"), same_answer).outcome is Outcome.NO_GOLD
 
 
 def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_are_chosen():
     chains = [chain("a", path) for path in range(4)]
-    verdicts = [Verdict(c.id, Outcome.WRONG if i == 0 else Outcome.CORRECT, check="answer") for i, c in enumerate(chains)]
+    outcomes = {c.id: Outcome.WRONG if i == 0 else Outcome.CORRECT for i, c in enumerate(chains)}
     unfit = {chains[0].id: "no equation", chains[1].id: "no equation"}
-    selected = select(chains, verdicts, Selection(per_problem=1), seed=0, unfit=unfit)
+    selected = select(chains, outcomes, Selection(per_problem=1), seed=0, unfit=unfit)
     assert selected.chains == (chains[2],)
     assert selected.dropped == {"wrong": 1, "no equation": 1, "more than 1 per problem": 1}
 
 
 def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they_are_and_counted():
     chains = [chain(p, path) for p in "abc" for path in range(2)]
-    verdicts = [Verdict(c.id, Outcome.WRONG if c.path else Outcome.CORRECT, check="answer") for c in chains]
-    selected = select(chains, verdicts, Selection(), seed=0, learned={"a", "c"})
+    outcomes = {c.id: Outcome.WRONG if c.path else Outcome.CORRECT for c in chains}
+    selected = select(chains, outcomes, Selection(), seed=0, learned={"a", "c"})
     assert [c.problem for c in selected.chains] == ["a", "c"]
     assert selected.to_json() == {
         "chains": 6,
@@ -97,7 +97,7 @@ def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they
 def corpus(*outcomes):
     """Chains of problem p with these outcomes, on paths 0, 1, ..., given in another order."""
     pairs = [(chain("p", path), outcome) for path, outcome in enumerate(outcomes)][::-1]
-    return [c for c, _ in pairs], [Verdict(c.id, outcome, check="answer") for c, outcome in pairs]
+    return [c for c, _ in pairs], {c.id: outcome for c, outcome in pairs}
 
 
 @pytest.mark.parametrize(
@@ -110,26 +110,26 @@ def corpus(*outcomes):
     ],
 )
 def test_the_strategies_of_scotds_code(name, options, paths):
-    chains, verdicts = corpus(Outcome.WRONG, Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.UNPARSED)
-    assert sorted(c.path for c in select(chains, verdicts, options, seed=0).chains) == paths, name
+    chains, outcomes = corpus(Outcome.WRONG, Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT, Outcome.UNPARSED)
+    assert sorted(c.path for c in select(chains, outcomes, options, seed=0).chains) == paths, name
 
 
 @given(st.lists(st.sampled_from([-0.1, -0.5, -2.0]), min_size=1, max_size=8), st.integers(1, 8))
 def test_the_likeliest_chains_are_those_of_the_highest_mean_log_probability_and_of_equals_the_first(logprobs, k):
     chains = [replace(chain("p", path), logprob=logprob) for path, logprob in enumerate(logprobs)]
-    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
-    kept = select(chains, verdicts, Selection(per_problem=k, choose="likeliest"), seed=0).chains
+    outcomes = {c.id: Outcome.CORRECT for c in chains}
+    kept = select(chains, outcomes, Selection(per_problem=k, choose="likeliest"), seed=0).chains
     best = sorted(range(len(logprobs)), key=lambda path: (-logprobs[path], path))[:k]
     assert [c.path for c in kept] == sorted(best)
 
 
 def test_a_chain_without_log_probability_cannot_be_among_the_likeliest_but_one_that_is_dropped_anyway_may_be_so():
-    chains, verdicts = corpus(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT)
+    chains, outcomes = corpus(Outcome.CORRECT, Outcome.WRONG, Outcome.CORRECT)
     chains = [c if c.path == 1 else replace(c, logprob=-1.0) for c in chains]
     options = Selection(per_problem=1, choose="likeliest")
-    assert [c.path for c in select(chains, verdicts, options, seed=0).chains] == [0]
+    assert [c.path for c in select(chains, outcomes, options, seed=0).chains] == [0]
     with pytest.raises(DataError, match=r"""choose = "likeliest": the chain of problem 'p', path 1, by 'teacher' has no"""):
-        select(chains, verdicts, replace(options, keep="all"), seed=0)
+        select(chains, outcomes, replace(options, keep="all"), seed=0)
 
 
 def test_choosing_needs_a_number():

@@ -5,6 +5,7 @@ heart, its end token included.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from understudy.core.values import Problem
 from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
-from understudy.training.batches import collate, encode, loss, scales
+from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
+from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
 
 SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
@@ -43,12 +45,17 @@ def load(checkpoint):
     return model, AutoTokenizer.from_pretrained(checkpoint)
 
 
+def loss(logits, batch):
+    """The cross-entropy of a model that gives ``logits``."""
+    return cross_entropy(lambda **inputs: SimpleNamespace(logits=logits), batch)
+
+
 def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_the_source(checkpoint):
     model, tokenizer = load(checkpoint)
     seq2seq = model.config.is_encoder_decoder
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
     start = model.config.decoder_start_token_id if seq2seq else None
-    batch = collate(rows, scales(rows, reduction="token"), pad=tokenizer.eos_token_id, start=start)
+    batch = collate(rows, scale_losses(rows, reduction="token"), pad=tokenizer.eos_token_id, start=start)
     for i, (row, target) in enumerate(zip(rows, TARGETS, strict=True)):
         bears = batch.weights[i] != 0
         learned = batch.targets[i][bears].tolist()

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from understudy.core.values import Example, Segment
-from understudy.training.batches import Order, Tokens, collate, encode, loss, scales
+from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, scale_losses
 from understudy.training.loop import train
+from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
 
@@ -25,7 +27,12 @@ def rows_of(groups, weights):
     tokens = st.lists(st.sampled_from([1.0, 0.5, 0.0]), max_size=3).map(lambda seen: (*seen, 1.0))
     row = st.tuples(tokens, st.sampled_from(weights), st.sampled_from(groups))
     made = st.lists(row, min_size=1, max_size=6)
-    return made.map(lambda rows: [Tokens("p", None, (1,), (2,) * len(t), t, weight=w, group=g) for t, w, g in rows])
+    return made.map(lambda rows: [EncodedExample("p", None, (1,), (2,) * len(t), t, weight=w, group=g) for t, w, g in rows])
+
+
+def loss(logits, batch):
+    """The cross-entropy of a model that gives ``logits``."""
+    return cross_entropy(lambda **inputs: SimpleNamespace(logits=logits), batch)
 
 
 ANY_ROWS = rows_of(["label", "rationale"], [1.0, 0.5, -0.1, 0.0])
@@ -33,7 +40,7 @@ PLAIN_ROWS = rows_of(["main"], [1.0])
 
 
 def batch_of(rows, reduction):
-    return collate(rows, scales(rows, reduction=reduction), pad=0, start=0)
+    return collate(rows, scale_losses(rows, reduction=reduction), pad=0, start=0)
 
 
 def logits_of(rows):
@@ -72,7 +79,7 @@ def test_with_one_group_and_no_weights_it_is_the_mean_over_tokens_or_over_exampl
 
 @given(ANY_ROWS, st.sampled_from(["token", "example"]), st.integers(1, 6))
 def test_the_losses_of_the_parts_of_a_step_add_up_to_the_steps(rows, reduction, size):
-    logits, scale = logits_of(rows), scales(rows, reduction=reduction)
+    logits, scale = logits_of(rows), scale_losses(rows, reduction=reduction)
     parts = 0.0
     for i in range(0, len(rows), size):
         batch = collate(rows[i : i + size], scale[i : i + size], pad=0, start=0)
@@ -83,8 +90,8 @@ def test_the_losses_of_the_parts_of_a_step_add_up_to_the_steps(rows, reduction, 
 @REDUCTIONS
 def test_alpha_weighs_two_tasks_however_long_their_targets_are(reduction):
     """Distilling step-by-step: alpha x the labels' mean + (1 - alpha) x the rationales' mean."""
-    labels = [Tokens("p", None, (1,), (2,) * 2, (1.0,) * 2, weight=0.3, group="label") for _ in range(3)]
-    rationales = [Tokens("p", None, (1,), (2,) * 40, (1.0,) * 40, weight=0.7, group="rationale") for _ in range(3)]
+    labels = [EncodedExample("p", None, (1,), (2,) * 2, (1.0,) * 2, weight=0.3, group="label") for _ in range(3)]
+    rationales = [EncodedExample("p", None, (1,), (2,) * 40, (1.0,) * 40, weight=0.7, group="rationale") for _ in range(3)]
     rows = labels + rationales
     nll = losses_of(rows)
     mean = [sum(map(sum, part)) / sum(map(len, part)) for part in (nll[:3], nll[3:])]
@@ -95,25 +102,25 @@ def rows_with_groups(problems=7):
     """Problem i has i + 1 rationales and one label, but the first, which has no label."""
     made = []
     for p in range(problems):
-        made += [Tokens(f"p{p}", f"c{i}", (1,) * (i + 1), (2,), (1.0,), group="rationale") for i in range(p + 1)]
-        made += [Tokens(f"p{p}", None, (1,), (2,), (1.0,), group="label")] if p else []
+        made += [EncodedExample(f"p{p}", f"c{i}", (1,) * (i + 1), (2,), (1.0,), group="rationale") for i in range(p + 1)]
+        made += [EncodedExample(f"p{p}", None, (1,), (2,), (1.0,), group="label")] if p else []
     return made
 
 
 def test_a_visit_of_a_problem_takes_one_example_of_each_of_its_loss_groups():
     rows = rows_with_groups()
-    order = Order(rows, visits="problem", batch_size=7, seed=0)
+    order = VisitOrder(rows, visits="problem", batch_size=7, seed=0)
     drawn = [[(rows[i].problem, rows[i].group) for i in order.batch(step)] for step in range(30)]
     expected = {(r.problem, r.group): 1 for r in rows}
     assert all(Counter(batch) == expected for batch in drawn)
     assert (len(drawn[0]), order.most) == (13, 14)
-    every = Order(rows, visits="example", batch_size=len(rows), seed=0)
+    every = VisitOrder(rows, visits="example", batch_size=len(rows), seed=0)
     assert sorted(every.batch(3)) == list(range(len(rows)))
 
 
 def test_examples_of_two_groups_that_were_made_of_the_same_chains_come_of_one_chain():
-    rows = [Tokens("p", f"c{i}", (1,), (2,), (1.0,), group=group) for group in ("label", "rationale") for i in range(5)]
-    order = Order(rows, visits="problem", batch_size=1, seed=0)
+    rows = [EncodedExample("p", f"c{i}", (1,), (2,), (1.0,), group=group) for group in ("label", "rationale") for i in range(5)]
+    order = VisitOrder(rows, visits="problem", batch_size=1, seed=0)
     pairs = [[rows[i].chain for i in order.batch(step)] for step in range(40)]
     assert all(one == other for one, other in pairs)
     assert len({one for one, _ in pairs}) == 5
@@ -121,7 +128,7 @@ def test_examples_of_two_groups_that_were_made_of_the_same_chains_come_of_one_ch
 
 def test_with_one_group_the_draws_are_a_permutation_of_the_problems_and_then_a_number_for_each():
     rows = [r for r in rows_with_groups() if r.group == "rationale"]
-    order, at = Order(rows, visits="problem", batch_size=7, seed=3), {}
+    order, at = VisitOrder(rows, visits="problem", batch_size=7, seed=3), {}
     for i, row in enumerate(rows):
         at.setdefault(row.problem, []).append(i)
     for epoch in range(5):

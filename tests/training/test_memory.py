@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from understudy.core.errors import UnderstudyError
 from understudy.core.values import Example, Segment
 from understudy.training import loop
-from understudy.training.batches import collate, encode, loss, scales
+from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
 from understudy.training.memory import Estimate, advice, estimate, free_memory, planned_shape, ran_out, shape_of, size
+from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 from understudy.training.student import make_student
@@ -53,14 +54,14 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(family, reduction, 
     model.eval().double()  # without dropout, which GPT-2, OPT and T5 have
     seq2seq = model.config.is_encoder_decoder
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in examples()]
-    start, scale = model.config.decoder_start_token_id if seq2seq else None, scales(rows, reduction=reduction)
+    start, scale = model.config.decoder_start_token_id if seq2seq else None, scale_losses(rows, reduction=reduction)
     found = {}
     for n in (10, 3, 1):
         model.zero_grad()
         total = 0.0
         for begin in range(0, 10, n):
             batch = collate(rows[begin : begin + n], scale[begin : begin + n], pad=0, start=start)
-            value = loss(model(**batch.inputs, use_cache=False).logits, batch)
+            value = cross_entropy(model, batch)
             value.backward()
             total += float(value.detach())
         found[n] = total, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
@@ -108,14 +109,13 @@ def test_a_step_that_did_not_fit_is_done_again_in_smaller_parts_and_is_the_same_
         return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts())
 
     expected = run(tmp_path / "two", 2)
-    small = loop.loss
 
-    def full(logits, batch, **options):
+    def full(model, batch):
         if len(batch.targets) > 3:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes")
-        return small(logits, batch, **options)
+        return cross_entropy(model, batch)
 
-    monkeypatch.setattr(loop, "loss", full)
+    monkeypatch.setattr(loop, "find", lambda what, name: full)
     found = run(tmp_path / "found", 0)
     assert (found.micro_batch, found.tokens, found.losses) == (2, expected.tokens, expected.losses)
     with pytest.raises(UnderstudyError, match="out of memory: training with micro_batch = 4"):

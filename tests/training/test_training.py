@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from understudy.core.errors import CheckpointError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
-from understudy.training.batches import Order, Tokens, collate, encode, loss, scales
+from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, scale_losses
 from understudy.training.loop import train
+from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
 from understudy.training.words import spelled, train_words
@@ -75,10 +76,10 @@ def test_the_loss_is_that_of_transformers_on_target_tokens_only(student):
     model, tokenizer = make_student(student, words(made), seed=0)
     seq2seq = student.family == "t5"
     rows = [encode(e, tokenizer, seq2seq=seq2seq) for e in made]
-    scale = scales(rows, reduction="token")
+    scale = scale_losses(rows, reduction="token")
     batch = collate(rows, scale, pad=0, start=model.config.decoder_start_token_id if seq2seq else None)
     model.requires_grad_(False)
-    ours = loss(model(**batch.inputs, use_cache=False).logits, batch)
+    ours = cross_entropy(model, batch)
     if seq2seq:
         labels = batch.targets.masked_fill(batch.weights == 0, -100)
         theirs = model(input_ids=batch.inputs["input_ids"], attention_mask=batch.inputs["attention_mask"], labels=labels).loss
@@ -98,7 +99,7 @@ def test_first_target_token_last_one_and_end_token_bear_loss_and_the_source_does
     row = encode(made, tokenizer, seq2seq=False)
     assert tokenizer.convert_ids_to_tokens(row.target) == ["Ġtwo", "Ġthree", "<end>"]
     assert (row.weights, row.weight) == ((1.0, 0.25, 0.25), -0.5)
-    batch = collate([row], scales([row], reduction="token"), pad=0, start=None)
+    batch = collate([row], scale_losses([row], reduction="token"), pad=0, start=None)
     assert batch.weights[0][batch.weights[0] != 0].tolist() == pytest.approx([-0.5 / 1.5, -0.125 / 1.5, -0.125 / 1.5])
     bears = batch.weights[0] != 0
     assert batch.targets[0][bears].tolist() == list(row.target)
@@ -106,19 +107,19 @@ def test_first_target_token_last_one_and_end_token_bear_loss_and_the_source_does
 
 
 def test_an_epoch_visits_every_problem_once_with_a_uniform_draw_of_its_examples():
-    rows = [Tokens(f"p{i}", None, (1,), (2,), (1.0,)) for i in range(5) for _ in range(1 + 4 * (i == 0))]
-    order = Order(rows, visits="problem", batch_size=5, seed=0)
+    rows = [EncodedExample(f"p{i}", None, (1,), (2,), (1.0,)) for i in range(5) for _ in range(1 + 4 * (i == 0))]
+    order = VisitOrder(rows, visits="problem", batch_size=5, seed=0)
     drawn = [order.batch(step) for step in range(400)]
     assert all(sorted(rows[i].problem for i in batch) == [f"p{i}" for i in range(5)] for batch in drawn)
     first = [i for batch in drawn for i in batch if rows[i].problem == "p0"]
     assert len(first) == 400
     counts = [first.count(i) for i in range(5)]
     assert sum((c - 80) ** 2 / 80 for c in counts) < 18.5, counts  # chi-squared, 4 degrees of freedom, p = .001
-    again = Order(rows, visits="problem", batch_size=5, seed=0)
+    again = VisitOrder(rows, visits="problem", batch_size=5, seed=0)
     assert [again.batch(step) for step in (7, 3, 399)] == [drawn[7], drawn[3], drawn[399]]
-    other = Order(rows, visits="problem", batch_size=5, seed=1)
+    other = VisitOrder(rows, visits="problem", batch_size=5, seed=1)
     assert [other.batch(step) for step in range(5)] != drawn[:5]
-    every = Order(rows, visits="example", batch_size=9, seed=0)
+    every = VisitOrder(rows, visits="example", batch_size=9, seed=0)
     assert sorted(every.batch(4)) == list(range(9))
 
 
@@ -200,7 +201,7 @@ def test_a_training_that_diverges_says_so(tmp_path):
 
 def rows_of_lengths(lengths):
     """(problem, group, tokens read) -> rows that learn two tokens."""
-    return [Tokens(f"p{p}", None, (1,) * n, (2, 3), (1.0, 1.0), group=f"g{g}") for p, g, n in lengths]
+    return [EncodedExample(f"p{p}", None, (1,) * n, (2, 3), (1.0, 1.0), group=f"g{g}") for p, g, n in lengths]
 
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(1, 9)), min_size=1, max_size=12)
@@ -209,7 +210,7 @@ LENGTHS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(1
 @given(LENGTHS, st.integers(1, 5), st.sampled_from(["problem", "example"]))
 def test_the_tokens_of_a_step_are_the_mean_over_equally_likely_problems_and_examples(lengths, size, visits):
     rows = rows_of_lengths(lengths)
-    found = Order(rows, visits=visits, batch_size=size, seed=0).tokens
+    found = VisitOrder(rows, visits=visits, batch_size=size, seed=0).tokens
     if visits == "example":
         expected = sum(map(len, rows)) / len(rows)
     else:
@@ -220,7 +221,7 @@ def test_the_tokens_of_a_step_are_the_mean_over_equally_likely_problems_and_exam
 
 def test_the_tokens_of_many_steps_are_what_the_mean_says():
     rows = rows_of_lengths([(p, g, 1 + (7 * p + 3 * g + i) % 9) for p in range(4) for g in range(2) for i in range(p + 1)])
-    order = Order(rows, visits="problem", batch_size=4, seed=0)
+    order = VisitOrder(rows, visits="problem", batch_size=4, seed=0)
     seen = sum(len(rows[i]) for step in range(3000) for i in order.batch(step))
     assert seen / 3000 == pytest.approx(order.tokens, rel=0.01)
 

@@ -12,8 +12,9 @@ from understudy.methods.sci_cot import SciCoT
 from understudy.methods.socratic import Socratic
 from understudy.pipeline.stages.student import make_examples
 from understudy.sampling.pool import StudyPool
-from understudy.training.batches import Tokens, collate, encode, join_turns, loss
+from understudy.training.batches import EncodedExample, collate, encode, join_turns
 from understudy.training.loop import train
+from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
 
@@ -56,7 +57,7 @@ def test_every_reply_has_the_same_loss_in_the_joined_sequence_as_alone(student, 
             rows = [e.weights if e.target[-1] != end else (*e.weights[:-1], 0.0) for e in examples]
             bare = [replace(e, weights=row) for e, row in zip(examples, rows, strict=True)]
             batches = [collate([e], [1.0], pad=tokenizer.pad_token_id, start=None) for e in bare]
-            return sum(float(loss(model(**batch.inputs).logits, batch)) for batch in batches)
+            return sum(float(cross_entropy(model, batch)) for batch in batches)
 
         assert summed(joined) == pytest.approx(summed(alone), rel=1e-4)
     assert sum(w != 0 for e in joined for w in e.weights) == sum(w != 0 for e in alone for w in e.weights) - (
@@ -108,7 +109,7 @@ def test_what_would_not_fit_together_stays_apart(student):
     )
 )
 def test_only_what_goes_on_word_for_word_is_joined_and_nothing_learned_is_lost(rows):
-    examples = [Tokens(p, c, tuple(source), (3, 0), (1.0, 1.0)) for p, c, source in rows]
+    examples = [EncodedExample(p, c, tuple(source), (3, 0), (1.0, 1.0)) for p, c, source in rows]
     joined = join_turns(examples, 100)
     learned = sum(1 for e in joined for token, w in zip(e.target, e.weights, strict=True) if token == 3 and w)
     assert learned == len(examples)

@@ -20,7 +20,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
 
     from understudy.reports.markdown import markdown
-    from understudy.reports.table import show
+    from understudy.reports.terminal import show
     from understudy.runs.report import open_run, write_page, write_pictures
 
     data = open_run(options.run, options.plugin)
@@ -32,4 +32,4 @@ def main(verb: str, argv: Sequence[str]) -> int:
         console.print(f"\nreport: {write_page(data, options.run)}", soft_wrap=True)
     if options.pictures:
         write_pictures(data, options.pictures)
-    return WITH_ERRORS if any(row["errors"] for row in data.rows) else DONE
+    return WITH_ERRORS if any(row.errors for row in data.rows) else DONE

@@ -22,9 +22,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     data = open_run(options.run, options.plugin)
     if options.json:
-        print(json.dumps(list(data.rows), indent=1, ensure_ascii=False))
+        print(json.dumps([row.to_json() for row in data.rows], indent=1, ensure_ascii=False))
     else:
-        from understudy.reports.table import show
+        from understudy.reports.terminal import show
 
         show(data, Console(highlight=False))
     return DONE

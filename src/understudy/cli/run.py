@@ -90,7 +90,7 @@ def tell_of_batches(verb: str, directory: Path) -> None:
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:
     """Score, show the table, link the students and (``page``) write the report; exit code 3 where an arm has errors."""
-    from understudy.reports.table import show
+    from understudy.reports.terminal import show
     from understudy.runs.report import link_students, open_run, write_page
 
     link_students(directory)

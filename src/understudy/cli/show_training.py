@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +13,7 @@ from rich.text import Text
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.cli.guard import DONE
 from understudy.core.errors import UserError, nearest
+from understudy.training.record import Seen
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
@@ -24,7 +25,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
 
     from understudy.runs.run import Run
-    from understudy.runs.scores import read_seen
+    from understudy.training.record import read_seen
 
     run = Run(options.run)
     if options.arm is not None and options.arm not in run.arms:
@@ -39,37 +40,35 @@ def main(verb: str, argv: Sequence[str]) -> int:
             names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
     seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]
     if options.json:
-        print(json.dumps([{"arm": name, **says} for name, says in seen], indent=1, ensure_ascii=False))
+        print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
         return DONE
     console = Console(highlight=False)
-    for name, says in seen:
-        show(name, says, options.n, console)
+    for name, saw in seen:
+        show(name, saw, options.n, console)
     return DONE
 
 
-def show(name: str, says: Mapping[str, Any], n: int, console: Console) -> None:
+def show(name: str, saw: Seen, n: int, console: Console) -> None:
     """One student: counts, lengths, ``n`` examples."""
     from understudy.reports.words import printable
 
     console.print(Text(printable(name), style="bold"))
-    left_out = f", {says['too_long']:,} left out as too long" if says["too_long"] else ""
-    console.print(
-        f"{says['examples']:,} examples of {says['problems']:,} problems{left_out}; {says['duplicates']:,} equal to an earlier one"
-    )
-    console.print(f"{says['steps']:,} steps saw {says['seen_tokens']:,} tokens, of which {says['tokens']:,} bore loss")
-    if len(says["groups"]) > 1:
-        console.print(Text(f"loss groups: {', '.join(f'{printable(name)} {count:,}' for name, count in says['groups'].items())}"))
-    ends = f"{says['ended']:,} of {says['examples']:,} end with the end token {says['end_token']}"
-    weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in says["weights"].items())
+    left_out = f", {saw.too_long:,} left out as too long" if saw.too_long else ""
+    console.print(f"{saw.examples:,} examples of {saw.problems:,} problems{left_out}; {saw.duplicates:,} equal to an earlier one")
+    console.print(f"{saw.steps:,} steps saw {saw.seen_tokens:,} tokens, of which {saw.tokens:,} bore loss")
+    if len(saw.groups) > 1:
+        console.print(Text(f"loss groups: {', '.join(f'{printable(name)} {count:,}' for name, count in saw.groups.items())}"))
+    ends = f"{saw.ended:,} of {saw.examples:,} end with the end token {saw.end_token}"
+    weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in saw.weights.items())
     console.print(Text(f"{ends}; loss weights: {weights}"))
-    console.print(f"tokens per example, longest {says['longest']}, context {says['context']}:")
-    most = max(count for _, _, count in says["lengths"])
-    for low, high, count in says["lengths"]:
-        over = "  too long" if low > says["context"] else ""
+    console.print(f"tokens per example, longest {saw.longest}, context {saw.context}:")
+    most = max(count for _, _, count in saw.lengths)
+    for low, high, count in saw.lengths:
+        over = "  too long" if low > saw.context else ""
         console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
-    for example in says["shown"][:n]:
+    for example in saw.shown[:n]:
         line, bears = Text("\n"), False
-        for text, weight in example["tokens"]:
+        for text, weight in example.tokens:
             shown = printable(text).replace("\n", "⏎")
             if bears != (weight != 0):  # without colours the brackets say it
                 line.append("⟦" if weight else "⟧", style="bold")

@@ -1,4 +1,4 @@
-"""A Python file of the user's own that adds tasks, methods and checks; see docs/extending.md.
+"""A Python file of the user's own that adds tasks, methods, checks and objectives; see docs/extending.md.
 
 The file says at its end what it adds, under which names::
 

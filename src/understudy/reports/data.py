@@ -1,6 +1,6 @@
-"""What a report is made of: plain values that a page, a terminal table and a plot are drawn from, and that JSON keeps.
+"""What a report is made of: values that tables and pictures are drawn from, and that results.json keeps.
 
-`runs.report` fills it from a run's stages; nothing in this room computes a number.
+`runs.report` fills them from a run's stages; nothing in this room computes a number.
 """
 
 from __future__ import annotations
@@ -11,8 +11,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.evaluation.metrics import Bin
+from understudy.evaluation.statistics import Paired
+from understudy.training.record import Seen
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`.
+
+    n = correct + wrong + undecidable + unparsed + truncated; ``errors`` are asks that failed. ``low`` and ``high``: Wilson's 95 %
+    interval of the ``accuracy``. ``role_models``: who played each part, by engine identity.
+    """
+
+    arm: str
+    method: str
+    model: str
+    role_models: Mapping[str, str]
+    engine: str
+    precision: str
+    task: str
+    split: str
+    seed: int
+    decoding: str
+    extractor: str
+    n: int
+    correct: int
+    wrong: int
+    undecidable: int
+    unparsed: int
+    truncated: int
+    errors: int
+    accuracy: float
+    low: float
+    high: float
+    tokens_per_answer: float
+    read_per_answer: float
+    calls_per_answer: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -52,22 +90,16 @@ class Summary:
     """To answer everything, of all seeds together."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two arms on the same problems of one split: ``difference`` = accuracy of ``arm`` - accuracy of ``other``, its 95 %
-    interval, the paired test's p and p after Holm's correction over the split's comparisons, the smallest difference that
-    could have been detected (``detectable``, at power .8), and one sentence."""
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Paired):
+    """Two arms on the same problems of one split: accuracy of ``arm`` - accuracy of ``other``, p after Holm's correction over the
+    split's comparisons, and one sentence."""
 
     arm: str
     other: str
     split: str
     n: int
-    difference: float
-    low: float
-    high: float
-    p: float
     p_holm: float
-    detectable: float
     says: str
 
 
@@ -88,7 +120,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Selected:
+class ArmSelection:
     """What selection left an arm of the teacher's ``chains``: ``kept`` and ``dropped`` by reason add up to ``chains``.
 
     ``covered`` of the ``problems`` have a chain left. ``examples`` is what the student was trained on; ``used`` says whether
@@ -107,21 +139,17 @@ class Selected:
 
 @dataclass(frozen=True)
 class Curve:
-    """How one student learned: ``losses`` (step, training loss) and ``dev`` (step, dev accuracy of
-    generated answers); ``best`` is the step whose checkpoint was kept. ``seen_tokens`` were read and learned, ``tokens`` of them
-    carried loss; ``seconds``."""
+    """How one student learned: ``losses`` (step, training loss) and ``dev`` (step, dev accuracy of generated answers); ``best`` is
+    the step whose checkpoint was kept; ``saw``: what training showed it."""
 
     arm: str
     seed: int
     losses: tuple[tuple[int, float], ...]
     dev: tuple[tuple[int, float], ...]
     best: int
-    seen_tokens: int
-    tokens: int
     seconds: float
     parameters: int
-    saw: Mapping[str, Any]
-    """What training saw, in tokens: see `understudy.training.record.describe`."""
+    saw: Seen
 
 
 @dataclass(frozen=True)
@@ -149,11 +177,11 @@ class Perplexity:
     bins: tuple[Bin, ...]
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """One arm on one split with the data set's own working in the place of ``part``, beside its own answers to the same problems:
-    ``accuracy`` and ``with_gold``, their paired ``difference`` with its 95 % interval and p. Of its ``wrong`` answers (over all
-    seeds) ``mended`` become right: these were the part's errors."""
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Paired):
+    """One arm on one split with the data set's own working in the place of ``part``, compared with its own answers to the same
+    problems (``accuracy``, ``with_gold``). Of its ``wrong`` answers (over all seeds) ``mended`` become right: these were the part's
+    errors."""
 
     arm: str
     part: str
@@ -162,10 +190,6 @@ class Attribution:
     n: int
     accuracy: float
     with_gold: float
-    difference: float
-    low: float
-    high: float
-    p: float
     wrong: int
     mended: int
 
@@ -184,6 +208,16 @@ class FirstWrong:
 
 
 @dataclass(frozen=True)
+class StudentAnswer:
+    """What the students of ``arm`` say: the ``text``, the ``answer`` read from it ("" for none), its ``outcome``."""
+
+    arm: str
+    text: str
+    answer: str
+    outcome: str
+
+
+@dataclass(frozen=True)
 class Story:
     """One problem followed to the end. ``verdict`` and ``chain_*`` of one teacher's chain of a training problem; ``tokens``
     are what the student was trained on from it (text, loss weight); ``answers`` are what the students say of a test problem."""
@@ -199,13 +233,26 @@ class Story:
     tokens: tuple[tuple[str, float], ...]
     asked: str
     asked_gold: str
-    answers: tuple[tuple[str, str, str, str], ...]
-    """(arm, text, answer or "", outcome)"""
+    answers: tuple[StudentAnswer, ...]
+
+
+@dataclass(frozen=True)
+class TeacherSummary:
+    """``engine``, and the identities of the ``teachers`` that wrote so many ``chains`` for so many ``problems``; ``outcomes``:
+    check -> outcome -> chains; ``errors``: asks that failed, and chains that were not asked for."""
+
+    engine: str
+    teachers: tuple[str, ...]
+    chains: int
+    problems: int
+    outcomes: Mapping[str, Mapping[str, int]]
+    seconds: float
+    errors: int
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything of one run. ``rows`` are the results rows (`understudy results --json`)."""
+    """Everything of one run."""
 
     name: str
     title: str
@@ -215,17 +262,16 @@ class ReportData:
     notes: tuple[str, ...]
     """What has to be read with the numbers: from scratch, splits, overlap, errors."""
     task: str
-    teacher: Mapping[str, Any]
-    """engine, teachers, chains, problems, outcomes {name: count}, seconds, errors"""
+    teacher: TeacherSummary
     versions: Mapping[str, str]
     by: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...]
     chosen_pairs: bool
     """The study names the pairs that are compared."""
     groups: tuple[Group, ...]
-    selected: tuple[Selected, ...]
+    selected: tuple[ArmSelection, ...]
     curves: tuple[Curve, ...]
     votes: tuple[Votes, ...]
     perplexity: tuple[Perplexity, ...]
@@ -239,4 +285,4 @@ class ReportData:
     @property
     def errors(self) -> int:
         """Asks that failed, to students and to the teacher: a run with any ends with exit code 3."""
-        return sum(int(row["errors"]) for row in self.rows) + int(self.teacher["errors"])
+        return sum(row.errors for row in self.rows) + self.teacher.errors

@@ -17,7 +17,7 @@ mpl.use("agg")
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
-from understudy.reports.words import printable
+from understudy.reports.words import printable, slug
 
 INK, PALE = "#27313b", "#8795a1"
 COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
@@ -170,7 +170,7 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-        yield Picture(f"votes-{_slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+        yield Picture(f"votes-{slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
 
 
 def _perplexity(data: ReportData) -> Iterator[Picture]:
@@ -190,8 +190,8 @@ def _perplexity(data: ReportData) -> Iterator[Picture]:
 
 def _shares(data: ReportData, arm: str, other: str) -> bool:
     """Whether two arms have the same student: the one that has a curve of its own comes first."""
-    models = {row["arm"]: row["role_models"] for row in data.rows}
-    return bool(models[arm] == models[other])
+    models = {row.arm: row.role_models for row in data.rows}
+    return models[arm] == models[other]
 
 
 def _selection(data: ReportData) -> Iterator[Picture]:
@@ -253,7 +253,3 @@ def _smooth(losses: Sequence[tuple[int, float]], points: int = 60) -> tuple[list
     size = max(1, len(losses) // points)
     parts = [losses[i : i + size] for i in range(0, len(losses), size)]
     return [sum(s for s, _ in p) / len(p) for p in parts], [sum(v for _, v in p) / len(p) for p in parts]
-
-
-def _slug(text: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in text).split())

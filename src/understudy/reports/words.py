@@ -1,4 +1,4 @@
-"""How numbers are written in every report."""
+"""How numbers and texts are written in every report."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from __future__ import annotations
 def percent(share: float) -> str:
     """``0.9364`` -> ``93.6``: percent are written without their sign in tables."""
     return f"{100 * share:.1f}"
+
+
+def signed(difference: float) -> str:
+    """``-0.031`` -> ``-3.1``"""
+    return f"{100 * difference:+.1f}"
 
 
 def short_p(p: float) -> str:
@@ -17,7 +22,6 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() or c == "\u00ad" else "\ufffd" for c in text)
 
 
-def steps(by: str, value: str, *, untrained: bool) -> str:
-    """The head of a column of one group: ``4 steps``, ``5 steps (new)``."""
-    name = f"{value} {by[:-1] if value == '1' and by.endswith('s') else by}"
-    return f"{name} (new)" if untrained else name
+def slug(text: str) -> str:
+    """``text`` as part of a file's name: letters and digits, parted by hyphens."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text).split())

@@ -6,81 +6,65 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from understudy.core.answers.equations import equations, first_wrong
 from understudy.core.subquestions import read, sentences
-from understudy.core.values import Outcome, Solution
-from understudy.corpus.store import read_rows
-from understudy.evaluation.outcomes import outcome_of, outcome_of_vote
+from understudy.core.values import Outcome
+from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.statistics import paired
 from understudy.reports.data import Attribution, FirstWrong
-from understudy.runs.scores import Run, Scored, correctness
+from understudy.runs.run import Run
+from understudy.runs.scores import ScoredAnswers, correctness, outcomes_of_answers
 
-All = Mapping[tuple[str, str], list[Scored]]
 
-
-def attributions(run: Run, everything: All) -> Iterator[Attribution]:
+def attributions(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
-    split = run.study.evaluation.splits[0]
+    split, evaluation = run.study.evaluation.splits[0], run.study.evaluation
     for arm in run.arms:
-        as_is = {scored.seed: scored for scored in everything[arm, split]}
-        for part, seeds in run.gold(arm).items():
-            swapped = {seed: _outcomes(run, arm, split, stage) for seed, stage in seeds.items()}
-            names = [n for n in as_is[min(as_is)].outcomes if all(n in as_is[s].outcomes and n in swapped[s] for s in as_is)]
+        own = {one.seed: one for one in scored[arm, split]}
+        weighted = run.arms[arm].decode.weighted
+        for part, stages in run.gold(arm).items():
+            swapped = {
+                seed: outcomes_of_answers(run, split, run.solutions(stage, split), weighted=weighted)
+                for seed, stage in stages.items()
+            }
+            names = [n for n in own[min(own)].outcomes if all(n in own[s].outcomes and n in swapped[s] for s in own)]
             if not names:
                 continue
-            before_SN = correctness([as_is[seed] for seed in sorted(as_is)], names)
-            after_SN = [[swapped[seed][name] is Outcome.CORRECT for name in names] for seed in sorted(as_is)]
-            gold_SN = np.array(after_SN, dtype=np.float64)
-            found = paired(gold_SN, before_SN, resamples=run.study.evaluation.resamples, seed=run.study.seed)
+            before_SN = correctness([own[seed] for seed in sorted(own)], names)
+            after_SN = np.array([[swapped[seed][n] is Outcome.CORRECT for n in names] for seed in sorted(own)], dtype=np.float64)
             wrong = before_SN == 0
             yield Attribution(
+                **vars(paired(after_SN, before_SN, resamples=evaluation.resamples, seed=run.study.seed)),
                 arm=arm,
                 part=part,
                 split=split,
-                seeds=len(as_is),
+                seeds=len(own),
                 n=before_SN.size,
                 accuracy=float(before_SN.mean()),
-                with_gold=float(gold_SN.mean()),
-                difference=found.difference,
-                low=found.low,
-                high=found.high,
-                p=found.p,
+                with_gold=float(after_SN.mean()),
                 wrong=int(wrong.sum()),
-                mended=int((wrong & (gold_SN == 1)).sum()),
+                mended=int((wrong & (after_SN == 1)).sum()),
             )
 
 
-def _outcomes(run: Run, arm: str, split: str, stage: Path) -> dict[str, Outcome]:
-    problems, decode = run.of_split(split), run.arms[arm].decode
-    by_problem: dict[str, list[Solution]] = defaultdict(list)
-    for solution in read_rows(stage / "solutions.parquet", Solution):
-        if solution.problem in problems:
-            by_problem[solution.problem].append(solution)
-    if decode.votes == 1:
-        return {name: outcome_of(problems[name], found[0], run.check) for name, found in by_problem.items()}
-    return {name: outcome_of_vote(problems[name], s, weighted=decode.weighted, by=run.check) for name, s in by_problem.items()}
-
-
-def first_wrong_steps(run: Run, everything: All) -> Iterator[FirstWrong]:
+def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """For every arm whose students write equations: where those of the wrong answers to the first split first go wrong."""
     split = run.study.evaluation.splits[0]
+    problems = run.of_split(split)
     for arm in run.arms:
-        problems = run.of_split(split)
         at: Counter[int] = Counter()
         wrong = holds = without = 0
-        for scored in everything[arm, split]:
-            for name, solutions in scored.solutions.items():
-                if scored.outcomes.get(name) is not Outcome.WRONG:
-                    continue
+        for one in scored[arm, split]:
+            for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
+                solutions = one.solutions[name]
+                shown = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
+                steps = steps_written(shown.text)
                 wrong += 1
-                one = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                steps = steps_written(one.text)
                 if not any(True for step in steps for _ in equations(step)):
                     without += 1
                 elif (place := first_wrong(steps)) is None:

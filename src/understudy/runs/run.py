@@ -10,12 +10,12 @@ from pathlib import Path
 from understudy.core.errors import DataError, StudyError
 from understudy.core.protocols import Check
 from understudy.core.registry import added, find
-from understudy.core.values import Chain, Problem, Verdict
+from understudy.core.values import Chain, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.pipeline.cache import Manifest, is_done, read_manifest
 from understudy.pipeline.saved import read_plan
 from understudy.pipeline.stages import chains, problems, verdicts
-from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.pipeline.stages.answers import AnswersSummary, read_solutions
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.selection import SelectionSummary
@@ -64,6 +64,14 @@ class Run:
                 found[part][int(seed)] = self.stage(key)
         return found
 
+    def solutions(self, answers: Path, split: str) -> dict[str, list[Solution]]:
+        """Problem -> the solutions in the stage ``answers``, of the problems that have a gold answer."""
+        by_problem: dict[str, list[Solution]] = defaultdict(list)
+        for solution in read_solutions(answers):
+            if solution.problem in self.of_split(split):
+                by_problem[solution.problem].append(solution)
+        return by_problem
+
     @cached_property
     def problems(self) -> list[Problem]:
         return list(read_rows(self.stage(self.plan.problems) / problems.FILE, Problem))
@@ -108,9 +116,17 @@ class Run:
             raise DataError(f"{self.directory}: {error}{files}") from None
         return found
 
-    def of_split(self, split: str) -> dict[str, Problem]:
+    def of_split(self, split: str) -> Mapping[str, Problem]:
         """The problems of ``split`` that have a gold answer, by id, in order."""
-        return {p.id: p for p in self.problems if p.split == split and p.answer is not None}
+        return self._splits[split]
+
+    @cached_property
+    def _splits(self) -> Mapping[str, dict[str, Problem]]:
+        splits: dict[str, dict[str, Problem]] = defaultdict(dict)
+        for problem in self.problems:
+            if problem.answer is not None:
+                splits[problem.split][problem.id] = problem
+        return splits
 
 
 def selection_summary(stage: Path) -> SelectionSummary:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from understudy.core.values import Outcome, Verdict
+from understudy.core.values import Outcome
 from understudy.core.vote import vote
-from understudy.corpus.store import read_rows
-from understudy.reports.data import Story
-from understudy.runs.scores import Run, Scored, read_seen
+from understudy.reports.data import Story, StudentAnswer
+from understudy.runs.run import Run
+from understudy.runs.scores import Scored, ScoredAnswers
+from understudy.training.record import ShownExample, read_seen
 
 
-def tell_story(run: Run, everything: Mapping[tuple[str, str], list[Scored]]) -> Story | None:
+def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
     all, where they agree on everything). None where no arm was shown a chain."""
-    shown = _shown(run)
-    if shown is None:
+    example = _first_example(run)
+    if example is None:
         return None
-    chain_id, tokens = shown
-    chain = next(c for c in run.chains if c.id == chain_id)
+    chain = next(c for c in run.chains if c.id == example.chain)
     problem = next(p for p in run.problems if p.id == chain.problem)
-    verdicts = read_rows(run.shared("verdicts") / "verdicts.parquet", Verdict)
-    verdict = next(v for v in verdicts if v.chain == chain_id)
+    verdict = next(v for v in run.verdicts if v.chain == chain.id)
     split = run.study.evaluation.splits[0]
-    first = {arm: everything[arm, split][0] for arm in run.arms}
-    asked = run.of_split(split)[_interesting(first)]
+    first = {arm: scored[arm, split][0] for arm in run.arms}
+    asked = run.of_split(split)[_telling_problem(first)]
     return Story(
         question=problem.question,
         gold=problem.answer or "",
@@ -34,25 +33,21 @@ def tell_story(run: Run, everything: Mapping[tuple[str, str], list[Scored]]) -> 
         chain_teacher=chain.teacher,
         verdict=verdict.outcome.value,
         verdict_detail=verdict.detail,
-        tokens=tokens,
+        tokens=example.tokens,
         asked=asked.question,
         asked_gold=asked.answer or "",
-        answers=tuple(_answer(arm, scored, asked.id) for arm, scored in first.items() if asked.id in scored.outcomes),
+        answers=tuple(_answer(one, asked.id) for one in first.values() if asked.id in one.outcomes),
     )
 
 
-def _shown(run: Run) -> tuple[str, tuple[tuple[str, float], ...]] | None:
-    """(chain id, tokens with their loss weights) of the first training example that was made of a chain."""
-    for arm in run.arms:
-        for roles in run.students(arm).values():
-            for stage in roles.values():
-                for row in read_seen(stage)["shown"]:
-                    if row["chain"] is not None:
-                        return row["chain"], tuple((text, weight) for text, weight in row["tokens"])
-    return None
+def _first_example(run: Run) -> ShownExample | None:
+    """The first training example that was made of a chain."""
+    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
+    examples = (example for stage in students for example in read_seen(stage).shown)
+    return next((example for example in examples if example.chain is not None), None)
 
 
-def _interesting(first: Mapping[str, Scored]) -> str:
+def _telling_problem(first: Mapping[str, Scored]) -> str:
     one, *others = first.values()
     for name, outcome in one.outcomes.items():
         if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
@@ -60,13 +55,12 @@ def _interesting(first: Mapping[str, Scored]) -> str:
     return next(iter(one.outcomes))
 
 
-def _answer(arm: str, scored: Scored, problem: str) -> tuple[str, str, str, str]:
+def _answer(scored: Scored, problem: str) -> StudentAnswer:
     solutions = scored.solutions[problem]
-    if len(solutions) == 1:
-        text, answer = solutions[0].text.strip(), solutions[0].answer
-    else:
+    text, answer = solutions[0].text.strip(), solutions[0].answer
+    if len(solutions) > 1:
         counted = vote(solutions)
         answer = counted.answer
         tally = ", ".join(f"{value} x {n:g}" for value, n in counted.weights.items())
-        text = f"{solutions[0].text.strip()}\n... and {len(solutions) - 1} more; the votes: {tally or 'none'}"
-    return arm, text, answer or "", scored.outcomes[problem].value
+        text += f"\n... and {len(solutions) - 1} more; the votes: {tally or 'none'}"
+    return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)

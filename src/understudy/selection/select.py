@@ -1,4 +1,4 @@
-"""Which chains an arm's student is shown: verdicts stand beside chains, selection reads them, nothing is deleted."""
+"""Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Outcome, Verdict
+from understudy.core.values import Chain, Outcome
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class Selection:
     keep: Literal["correct", "all", "wrong"] = "correct"
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
-    check: str = ""
-    """The check by whose verdicts chains are right or wrong; by default the study's first one."""
-    per_problem: int | None = None
+    check: str | None = None
+    """The check that decides what is correct, one of ``study.checks``; the first of them where it is not given."""
+    per_problem: Annotated[int, Field(ge=1)] | None = None
     """At most this many of each problem; all where it is not given (all_correct_paths)."""
     choose: Literal["first", "random", "likeliest"] = "first"
     """Which these are: the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1), a seeded ``random`` draw, or the
@@ -32,16 +34,14 @@ class Selection:
     """Of equal texts for one problem only the first. Off, as in all strategies of that code."""
 
     def __post_init__(self) -> None:
-        if self.per_problem is not None and self.per_problem < 1:
-            raise ValueError(f"per_problem = {self.per_problem}: at least 1")
         if self.choose != "first" and self.per_problem is None:
             raise ValueError(f'choose = "{self.choose}": say how many of each problem with per_problem')
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. ``kept`` and
-    dropped add up to ``offered``; ``covered`` of ``problems``, those that had a chain and are learned from, have one left."""
+    """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. Kept and dropped chains
+    add up to ``offered``. Of the ``problems`` that had a chain and are learned from, ``covered`` have one left."""
 
     chains: tuple[Chain, ...]
     dropped: Mapping[str, int]
@@ -71,48 +71,57 @@ _KEPT = {
 
 def select(
     chains: Sequence[Chain],
-    verdicts: Sequence[Verdict],
+    outcomes: Mapping[str, Outcome],
     options: Selection,
     *,
     seed: int,
     unfit: Mapping[str, str] | None = None,
     learned: Set[str] | None = None,
 ) -> Selected:
-    """The chains of ``chains`` that ``options`` keep, by the ``verdicts`` of one check. Every chain needs a verdict.
+    """The chains of ``chains`` that ``options`` keep. ``outcomes``: chain id -> the outcome of its verdict by one check.
 
-    ``unfit``: chain id -> why it cannot be written in the arm's format; such chains are dropped for that reason before
-    ``per_problem`` chooses. ``learned``: the problems that students learn from, all where it is not given; chains of others are
-    dropped whatever they are. A random choice is a function of (seed, problem), never of the other problems. Raises DataError
-    where the likeliest are wanted and a chain among which they are chosen has no log-probability.
+    A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: chain id -> why it cannot be written in the
+    arm's format; such chains are dropped before ``per_problem`` chooses. ``learned``: the problems that students learn from, all
+    where it is not given; chains of others are dropped whatever they are. A random choice is a function of (seed, problem), never
+    of the other problems. Raises DataError where the likeliest are wanted and a chain among which they are chosen has no
+    log-probability.
     """
-    outcome = {verdict.chain: verdict.outcome for verdict in verdicts}
-    reason: dict[int, str] = {}
-    left: dict[str, list[int]] = defaultdict(list)
-    seen: set[tuple[str, str]] = set()
-    for place, chain in enumerate(chains):
-        found = outcome[chain.id]
+    dropped: Counter[str] = Counter()
+    left: dict[str, list[Chain]] = defaultdict(list)
+    texts: set[tuple[str, str]] = set()
+    for chain in chains:
+        outcome = outcomes[chain.id]
         if learned is not None and chain.problem not in learned:
-            reason[place] = "not in the fraction"
-        elif found not in _KEPT[options.keep]:
-            reason[place] = found.value
+            dropped["not in the fraction"] += 1
+        elif outcome not in _KEPT[options.keep]:
+            dropped[outcome.value] += 1
+        elif chain.answer is None:
+            dropped[Outcome.UNPARSED.value] += 1
         elif unfit and chain.id in unfit:
-            reason[place] = unfit[chain.id]
-        elif options.dedup and (chain.problem, chain.text) in seen:
-            reason[place] = "duplicate"
+            dropped[unfit[chain.id]] += 1
+        elif options.dedup and (chain.problem, chain.text) in texts:
+            dropped["duplicate"] += 1
         else:
-            left[chain.problem].append(place)
-        seen.add((chain.problem, chain.text))
-    for problem, places in left.items():
-        if options.per_problem is not None:
-            ordered = sorted(places, key=lambda place: chains[place].path)
-            if options.choose == "random":
-                random.Random(f"select\x1f{seed}\x1f{problem}").shuffle(ordered)
-            elif options.choose == "likeliest":
-                ordered.sort(key=lambda place: -_logprob(chains[place]))  # equal ones stay in the order of their paths
-            reason |= dict.fromkeys(ordered[options.per_problem :], f"more than {options.per_problem} per problem")
-    kept = tuple(chain for place, chain in enumerate(chains) if place not in reason)
+            left[chain.problem].append(chain)
+        texts.add((chain.problem, chain.text))
+    if options.per_problem is not None:
+        for problem, candidates in left.items():
+            left[problem] = _choose(candidates, options, options.per_problem, seed)
+            dropped[f"more than {options.per_problem} per problem"] += len(candidates) - len(left[problem])
+    chosen = {id(chain) for candidates in left.values() for chain in candidates}
+    kept = tuple(chain for chain in chains if id(chain) in chosen)
     problems = {chain.problem for chain in chains if learned is None or chain.problem in learned}
-    return Selected(kept, dict(Counter(reason.values()).most_common()), len(chains), len(problems))
+    return Selected(kept, dict((+dropped).most_common()), len(chains), len(problems))
+
+
+def _choose(candidates: Sequence[Chain], options: Selection, n: int, seed: int) -> list[Chain]:
+    """``n`` chains of one problem, or all where there are fewer."""
+    ordered = sorted(candidates, key=lambda chain: chain.path)
+    if options.choose == "random":
+        random.Random(f"select\x1f{seed}\x1f{candidates[0].problem}").shuffle(ordered)
+    elif options.choose == "likeliest":
+        ordered.sort(key=lambda chain: -_logprob(chain))  # equal ones stay in the order of their paths
+    return ordered[:n]
 
 
 def _logprob(chain: Chain) -> float:

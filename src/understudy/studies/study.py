@@ -24,7 +24,7 @@ from pydantic import Field
 
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.plugins import load
-from understudy.core.registry import ENGINES, METHODS, find
+from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
 from understudy.studies.schema import build
@@ -183,6 +183,8 @@ def _validate(study: Study) -> None:
     _validate_names(study.arms)
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
+    if not study.checks or len(set(study.checks)) < len(study.checks):
+        raise StudyError(f"study.checks = {list(study.checks)}: name at least one check, and each once")
     for name in study.checks:
         find("check", name)
     task = study.make_task()
@@ -208,6 +210,9 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     """The arm's options are right, and there is a model that can answer by its method in every part."""
     where = f"arms[{arm.name!r}]"
     method = study.method(arm)
+    if (check := arm.select.check or study.checks[0]) not in study.checks:
+        known = f"{nearest(check, study.checks)} (study.checks: {', '.join(study.checks)})"
+        raise StudyError(f"{where}.select.check = {check!r}: the study has no such check{known}")
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     if method.format.numbers == "pointers" and (kind := getattr(study.make_task(), "kind", "number")) != "number":
@@ -216,7 +221,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     for part, model in models_of(arm, method).items():
         role = parts_of(method)[part]
         student = student_of_role(study, arm, role)
-        training_of_role(study, arm, role)
+        module_of("objective", training_of_role(study, arm, role).objective)  # known, though nothing is imported yet
         at = f"{where}.roles.{part}" if len(parts_of(method)) > 1 else where
         if model == "trained":
             if not method.roles:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from understudy.core.values import Example
 
 
 @dataclass(frozen=True)
-class Tokens:
+class EncodedExample:
     """One example as the model sees it: ``source`` and ``target`` token ids, the loss weight of each target token (its
     segment's; the end token has that of the last segment), and ``weight`` and ``group`` of the `Example`."""
 
@@ -38,7 +37,7 @@ class Tokens:
         return len(self.source) + len(self.target)
 
 
-def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn | None = None) -> Tokens:
+def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn | None = None) -> EncodedExample:
     """The tokens of ``example``; segments are tokenised each on its own, and the end token comes last: the tokenizer's, or
     for messages the one that ends the assistant's ``turn``."""
     assert example.target, f"example of problem {example.problem!r} has nothing to learn"
@@ -55,19 +54,19 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
         source = encode_messages(tokenizer, example.messages)
     else:
         source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
-    return Tokens(
+    return EncodedExample(
         example.problem, example.chain, tuple(source), tuple(target), tuple(weights), weight=example.weight, group=example.group
     )
 
 
-def join_turns(examples: Sequence[Tokens], context: int) -> list[Tokens]:
+def join_turns(examples: Sequence[EncodedExample], context: int) -> list[EncodedExample]:
     """Turns of one conversation as one example: where the source of an example is the one before it, reply included, and more (the
     other's turns), what it learns is hung on that one, so that the question is read once and not again for every turn.
 
     For causal models: each reply is learned from the same tokens before it. The end token of a reply that goes on is left out: what
     ends such a turn is the stop string in it. Examples stay apart where they would be longer than ``context`` together.
     """
-    joined: list[Tokens] = []
+    joined: list[EncodedExample] = []
     for example in examples:
         before = joined[-1] if joined else None
         if before is None or not _goes_on(before, example) or len(example) > context:
@@ -80,20 +79,20 @@ def join_turns(examples: Sequence[Tokens], context: int) -> list[Tokens]:
     return joined
 
 
-def _goes_on(before: Tokens, after: Tokens) -> bool:
+def _goes_on(before: EncodedExample, after: EncodedExample) -> bool:
     told = before.source + before.target[:-1]
     same = (before.problem, before.chain, before.weight, before.group) == (after.problem, after.chain, after.weight, after.group)
     return same and before.chain is not None and len(after.source) > len(told) and after.source[: len(told)] == told
 
 
-class Order:
+class VisitOrder:
     """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` as in `TrainingOptions`.
 
     ``most``: examples that a step has at the most. ``tokens``: that it shows the student, read and learned, on the average: every
     visit equally likely, and every example of a loss group in it.
     """
 
-    def __init__(self, examples: Sequence[Tokens], *, visits: str, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int) -> None:
         groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, example in enumerate(examples):
             groups[example.problem if visits == "problem" else str(i)][example.group].append(i)
@@ -120,16 +119,25 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """``inputs`` for the model; ``targets`` [B, T] for its logits, and ``weights`` [B, T]: what the loss of each adds to the
-    step's (0: bears none)."""
+class TrainingBatch:
+    """A part of a training step, as an objective sees it. B examples, T positions of the longest one.
+
+    ``inputs``: what the model is called with. ``targets`` [B, T], integers: the token that the logits at each position should give.
+    ``weights`` [B, T], float32: how much the loss of each target adds to the loss of the whole step; 0 where there is nothing to
+    learn (the source, padding). They are divided by the size of the step already, so a sum over all parts is the step's loss.
+    """
 
     inputs: dict[str, torch.Tensor]
     targets: torch.Tensor
     weights: torch.Tensor
 
+    @property
+    def bearing(self) -> torch.Tensor:
+        """[B, T], booleans: the positions that bear loss."""
+        return self.weights != 0
 
-def scales(examples: Sequence[Tokens], *, reduction: str) -> list[float]:
+
+def scale_losses(examples: Sequence[EncodedExample], *, reduction: str) -> list[float]:
     """What a token of weight 1 of each of a step's ``examples`` adds to its loss, which is the sum over loss groups of
 
         ``token``:    sum over the group's tokens of nll x token's weight x example's weight / sum of the tokens' weights' sizes
@@ -144,7 +152,7 @@ def scales(examples: Sequence[Tokens], *, reduction: str) -> list[float]:
     return [e.weight / whole[e.group] / (1 if reduction == "token" else e.size) for e in examples]
 
 
-def collate(examples: Sequence[Tokens], scales: Sequence[float], *, pad: int, start: int | None) -> Batch:
+def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad: int, start: int | None) -> TrainingBatch:
     """Right-padded tensors. ``scales``: of these examples in the loss of their whole step. ``start``: the token that a
     sequence-to-sequence decoder begins with; None for a causal model."""
     bears = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
@@ -153,12 +161,12 @@ def collate(examples: Sequence[Tokens], scales: Sequence[float], *, pad: int, st
         ids, mask = _padded([row[:-1] for row in rows], pad)
         targets, _ = _padded([row[1:] for row in rows], pad)
         weights = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
-        return Batch({"input_ids": ids, "attention_mask": mask}, targets, _weights(weights, targets.shape[1]))
+        return TrainingBatch({"input_ids": ids, "attention_mask": mask}, targets, _weights(weights, targets.shape[1]))
     ids, mask = _padded([e.source for e in examples], pad)
     targets, _ = _padded([e.target for e in examples], pad)
     told, _ = _padded([(start, *e.target[:-1]) for e in examples], pad)
     inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": told}
-    return Batch(inputs, targets, _weights(bears, targets.shape[1]))
+    return TrainingBatch(inputs, targets, _weights(bears, targets.shape[1]))
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,16 +180,6 @@ def _weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
     return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows])
 
 
-def loss(logits_BTV: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """What ``batch`` adds to the loss of its step: cross-entropy of the target tokens in float32, by their weights. Only the
-    positions that bear loss are looked at. The losses of the parts of a step add up to the step's."""
-    bears = batch.weights != 0
-    nll = torch.nn.functional.cross_entropy(logits_BTV[bears].float(), batch.targets[bears], reduction="none")
-    return (nll * batch.weights[bears]).sum()
-
-
-def leave_out_too_long(examples: Sequence[Tokens], context: int | None, *, seq2seq: bool) -> list[Any]:
+def leave_out_too_long(examples: Sequence[EncodedExample], context: int, *, seq2seq: bool) -> list[EncodedExample]:
     """The examples that fit: a chain that is cut would teach never to end, and a question that is cut is another one."""
-    if context is None:
-        return list(examples)
     return [e for e in examples if (max(len(e.source), len(e.target)) if seq2seq else len(e)) <= context]

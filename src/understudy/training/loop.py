@@ -6,28 +6,29 @@ last saved step with the same losses as one that was not.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
 
-from understudy.core.errors import CheckpointError, EngineError, UnderstudyError, UserError
+from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
 from understudy.core.protocols import Progress, ScoreFunction, silent
+from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
-from understudy.training.batches import Order, Tokens, collate, encode, join_turns, leave_out_too_long, loss, scales
+from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
 from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
+from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
-from understudy.training.record import describe
+from understudy.training.record import LearningCurve, describe, write_record
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import spelled
@@ -126,6 +127,7 @@ class _Training:
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        self.objective: Objective = find("objective", options.objective)
         self.remarks: list[str] = []
         turn = self._chat(examples, student)
         encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
@@ -137,13 +139,13 @@ class _Training:
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
-        self.examples: list[Tokens] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
+        self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens")
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
-        self.order = Order(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
+        self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
         self.optimizer = Optimizer(self.model, options, self.steps)
         self.notes = self._resume()
@@ -233,23 +235,24 @@ class _Training:
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
 
-    def _gradients(self, examples: Sequence[Tokens], step: int) -> float:
+    def _gradients(self, examples: Sequence[EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        scale = scales(examples, reduction=self.options.reduction)
+        scale = scale_losses(examples, reduction=self.options.reduction)
         total = 0.0
         for begin in range(0, len(examples), self.micro_batch):
             part = slice(begin, begin + self.micro_batch)
             batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
             with self._autocast():
-                logits = self.model(**batch.inputs, use_cache=False).logits
-            value = loss(logits, batch)
-            total += float(value.detach())
+                loss = self.objective(self.model, batch)
+            if not isinstance(loss, torch.Tensor) or loss.ndim:
+                raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
+            total += float(loss.detach())
             if not math.isfinite(total):
                 raise UnderstudyError(
                     f"training diverged: the loss of step {step + 1} is {total}; lower learning_rate or muon_rate, or "
                     'use precision = "float32"'
                 )
-            value.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
         return total
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -299,8 +302,7 @@ class _Training:
             seconds=round(notes.seconds, 2),
             notes=tuple(self.remarks),
         )
-        (self.out / "curve.json").write_text(json.dumps({"losses": trained.losses, "dev": trained.dev, "best": trained.best}))
-        counted = {"steps": self.steps, "seen_tokens": notes.seen_tokens, "tokens": notes.tokens}
-        (self.out / "seen.json").write_text(json.dumps(self.seen | counted, ensure_ascii=False))
+        seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
+        write_record(self.out, seen, LearningCurve(trained.losses, trained.dev, trained.best))
         clear_state(self.out / "state")
         return trained

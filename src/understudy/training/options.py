@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, lt=10)]
+"""Of learning: above 0, and usually far below 1."""
 
 
 @dataclass(frozen=True)
@@ -14,12 +20,12 @@ class Lora:
     Needs ``pip install 'understudy[lora]'``.
     """
 
-    rank: int = 8
+    rank: Positive = 8
     """Of the change: 8, as in most of the paper's tables and peft's default."""
-    alpha: int = 16
+    alpha: Positive = 16
     """The change is scaled by ``alpha`` / ``rank`` (the paper fixes it and does not tune it; peft's own default is 8, twice the
     rank is the usual choice)."""
-    dropout: float = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """On what goes into the change; 0 is peft's default."""
     targets: str = "all-linear"
     """``all-linear``: every linear layer but the output (QLoRA, arXiv 2305.14314, found that needed to match full training); or
@@ -29,12 +35,6 @@ class Lora:
     started from."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank = {self.rank}: at least 1")
-        if self.alpha <= 0:
-            raise ValueError(f"alpha = {self.alpha}: above 0")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout = {self.dropout}: from 0 to below 1")
         if not self.targets.strip(" ,"):
             raise ValueError(f'targets = {self.targets!r}: "all-linear", or names of modules with commas between')
 
@@ -53,28 +53,25 @@ class StudentOptions:
     """Train an adapter of ``checkpoint``, not all its weights."""
     family: Literal["llama", "t5"] = "llama"
     """``llama``: a causal decoder; ``t5``: an encoder and a decoder."""
-    hidden: int = 128
+    hidden: Positive = 128
     """Its width, a multiple of twice ``heads``."""
-    layers: int = 3
+    layers: Positive = 3
     """Its depth; ``t5`` has so many in the encoder and so many in the decoder."""
-    heads: int = 8
+    heads: Positive = 8
     """Attention heads of each layer."""
     rope_theta: float = 10_000.0
     """Base of the rotary positions (10,000: Su et al. 2021, arXiv 2104.09864); the example studies set 100 (docs/training.md)."""
     tokenizer: Literal["words"] = "words"
     """Words that the training text has ``min_count`` times are tokens, all others are spelled in letters, so any text can be read
     and written."""
-    min_count: int = 1
+    min_count: Positive = 1
     """How often the training text must have a word that is a token."""
-    context: int = 512
+    context: Positive = 512
     """Most tokens of prompt and reply together; longer examples are left out and counted."""
 
     def __post_init__(self) -> None:
         if self.lora is not None and self.checkpoint is None:
             raise ValueError("lora changes a model that is there already: give checkpoint, or leave lora out")
-        for name in ("hidden", "layers", "heads", "min_count", "context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
         if self.hidden % (2 * self.heads):
             raise ValueError(f"hidden = {self.hidden}: must be a multiple of 2 x heads = {2 * self.heads}")
 
@@ -92,10 +89,10 @@ STEPS = 500
 class TrainingOptions:
     """How a student is trained: the same for every arm, unless an arm says otherwise."""
 
-    steps: int | None = None
+    steps: Positive | None = None
     """Steps of the optimizer; 500 where neither ``steps`` nor ``tokens`` is given. An arm that gives one of the two is not bound by
     the other of [training]."""
-    tokens: int = 0
+    tokens: Annotated[int, Field(ge=0)] = 0
     """Instead of ``steps``: as many steps as show each student this many tokens, read and learned. So methods with short and with
     long examples get equal budgets, and by ``budget`` those with one student and with two. 0: ``steps`` decides, as in
     SCoTD's train.yaml."""
@@ -106,7 +103,7 @@ class TrainingOptions:
     """Turns of one conversation, where each prompt goes on from the one before, go through a decoder as one sequence: the question
     is read once. Each reply is learned from the same tokens; the end token is learned after the last one. On is ours: the
     loss of the replies is equal and less is read."""
-    batch_size: int = 32
+    batch_size: Positive = 32
     """Visits of one step: an example each, or one of every loss group of the problem that is visited."""
     visits: Literal["problem", "example"] = "problem"
     """What an epoch goes through. ``problem``: every problem once, one of its examples drawn anew each time (of each loss group
@@ -115,45 +112,35 @@ class TrainingOptions:
     optimizer: Literal["muon", "adamw"] = "muon"
     """``muon``: Muon (Jordan 2024) for the matrices inside layers, AdamW for embeddings, norms and the rest; ``adamw``: AdamW for
     all."""
-    learning_rate: float = 3e-3
+    learning_rate: Rate = 3e-3
     """Of AdamW; a checkpoint wants ``adamw`` with 2e-5 or so (SCoTD's configs/train.yaml)."""
-    muon_rate: float = 0.02
+    muon_rate: Rate = 0.02
     """Of Muon."""
     weight_decay: float = 0.0
     """Of AdamW and of Muon."""
-    warmup: float = 0.05
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the steps in which the rates rise."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How they go down to 0 afterwards, or stay."""
     clip: float = 1.0
     """Largest norm of the gradient (SCoTD 0.5); 0: no limit."""
+    objective: str = "cross_entropy"
+    """What is minimised: ``cross_entropy`` of the target's tokens, or an objective of your own (docs/extending.md)."""
     reduction: Literal["token", "example"] = "token"
     """The loss is the mean over the target tokens of the step (SCoTD), or over its examples of their token means; where the method
     has several loss groups, the sum of such means of each."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """``bfloat16``: autocast; weights and optimizer stay in float32."""
-    micro_batch: int = 0
+    micro_batch: Annotated[int, Field(ge=0)] = 0
     """Examples that go through the model at once; a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
-    checks: int = 4
+    checks: Positive = 4
     """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept."""
-    save_every: int = 100
+    save_every: Positive = 100
     """Steps between saved states, from which an interrupted training goes on exactly."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checks", "save_every"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
-        if self.tokens < 0:
-            raise ValueError(f"tokens = {self.tokens}: 0 (steps decides) or more")
         if self.budget == "total" and not self.tokens:
             raise ValueError('budget = "total": it is of tokens; give tokens, and leave steps out')
         if self.steps is not None and self.tokens:
             raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: one of them decides how long; leave the other out")
-        if self.micro_batch < 0:
-            raise ValueError(f"micro_batch = {self.micro_batch}: 0 (found automatically) or more")
-        for name in ("learning_rate", "muon_rate"):
-            if not 0 < getattr(self, name) < 10:
-                raise ValueError(f"{name} = {getattr(self, name)}: above 0, and usually far below 1")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup = {self.warmup}: a share of the steps, from 0 to below 1")

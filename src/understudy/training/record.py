@@ -1,49 +1,117 @@
-"""What a training really saw, in tokens: the record that `understudy show-training` and the report show."""
+"""What a training really saw, in tokens, and how it went: the files beside a student that `understudy show-training` and the report
+read. Imports no model library."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from understudy.training.batches import Tokens
+if TYPE_CHECKING:
+    from understudy.training.batches import EncodedExample
 
 SHOWN = 5
 """Examples that are written down token by token."""
 BINS = 12
+SEEN, CURVE = "seen.json", "curve.json"
 
 
-def describe(kept: Sequence[Tokens], encoded: Sequence[Tokens], tokenizer: Any, *, context: int, end: int) -> dict[str, Any]:
-    """JSON-able: counts of the ``encoded`` examples and of the ``kept`` ones (the others do not fit into ``context``), how long
-    they are, how many each loss group has and how many are equal to an earlier one, the weights (a token's times its example's),
-    the ``end`` token, and the first few as tokens."""
+@dataclass(frozen=True)
+class ShownExample:
+    """One example as ``tokens``: (text, loss weight: the token's times its example's)."""
+
+    problem: str
+    chain: str | None
+    group: str
+    tokens: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a training saw: ``examples`` of so many ``problems``; ``too_long`` ones, which do not fit into the ``context``, were
+    left out; ``duplicates`` are equal to an earlier one; ``ended`` have the ``end_token`` last.
+
+    ``groups``: loss group -> its examples. ``lengths``: (from, to, how many), in tokens, the ``longest`` and those left out
+    included. ``weights``: loss weight -> the tokens that have it. ``shown``: the first few. ``steps`` showed ``seen_tokens``, of
+    which ``tokens`` bore loss.
+    """
+
+    examples: int
+    problems: int
+    too_long: int
+    groups: Mapping[str, int]
+    duplicates: int
+    context: int
+    longest: int
+    lengths: tuple[tuple[int, int, int], ...]
+    weights: Mapping[str, int]
+    end_token: str
+    ended: int
+    shown: tuple[ShownExample, ...]
+    steps: int = 0
+    seen_tokens: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
+    checkpoint is kept."""
+
+    losses: tuple[tuple[int, float], ...]
+    dev: tuple[tuple[int, float], ...]
+    best: int
+
+
+def write_record(directory: Path, seen: Seen, curve: LearningCurve) -> None:
+    """Write both files; `read_seen` and `read_curve` are the ways back."""
+    (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
+    (directory / CURVE).write_text(json.dumps(asdict(curve)), encoding="utf-8")
+
+
+def read_seen(directory: Path) -> Seen:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Seen).validate_json((directory / SEEN).read_bytes())
+
+
+def read_curve(directory: Path) -> LearningCurve:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(LearningCurve).validate_json((directory / CURVE).read_bytes())
+
+
+def describe(kept: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int) -> Seen:
+    """What training will see. ``encoded``: all examples; ``kept``: those that fit into ``context``; ``end``: the end token."""
     lengths = [len(e) for e in encoded]
-    return {
-        "examples": len(kept),
-        "problems": len({e.problem for e in kept}),
-        "too_long": len(encoded) - len(kept),
-        "groups": dict(Counter(e.group for e in kept)),
-        "duplicates": len(kept) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in kept}),
-        "context": context,
-        "longest": max(lengths),
-        "lengths": _histogram(lengths),
-        "weights": {f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in kept for w in e.weights).items())},
-        "end_token": tokenizer.decode([end]),
-        "ended": sum(e.target[-1] == end for e in kept),
-        "shown": [_show(e, tokenizer) for e in kept[:SHOWN]],
-    }
+    return Seen(
+        examples=len(kept),
+        problems=len({e.problem for e in kept}),
+        too_long=len(encoded) - len(kept),
+        groups=dict(Counter(e.group for e in kept)),
+        duplicates=len(kept) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in kept}),
+        context=context,
+        longest=max(lengths),
+        lengths=_histogram(lengths),
+        weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in kept for w in e.weights).items())},
+        end_token=tokenizer.decode([end]),
+        ended=sum(e.target[-1] == end for e in kept),
+        shown=tuple(_show(e, tokenizer) for e in kept[:SHOWN]),
+    )
 
 
-def _histogram(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+def _histogram(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
     """(from, to, how many) in at most `BINS` equal steps."""
     low, high = min(lengths), max(lengths)
     width = max(1, -(-(high - low + 1) // BINS))
     counts = Counter((n - low) // width for n in lengths)
-    return [(low + i * width, low + (i + 1) * width - 1, counts[i]) for i in range(max(counts) + 1)]
+    return tuple((low + i * width, low + (i + 1) * width - 1, counts[i]) for i in range(max(counts) + 1))
 
 
-def _show(example: Tokens, tokenizer: Any) -> dict[str, Any]:
+def _show(example: EncodedExample, tokenizer: Any) -> ShownExample:
     ids, weights = example.source + example.target, [0.0] * len(example.source) + [w * example.weight for w in example.weights]
     texts = (tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in ids)
-    tokens = list(zip(texts, weights, strict=True))
-    return {"problem": example.problem, "chain": example.chain, "group": example.group, "tokens": tokens}
+    return ShownExample(example.problem, example.chain, example.group, tuple(zip(texts, weights, strict=True)))

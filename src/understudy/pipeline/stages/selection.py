@@ -66,10 +66,9 @@ class SelectionStage(Stage[SelectionSummary]):
         problems = {problem.id: problem for problem in self.problems.read(context)}
         learned = [p.id for p in part(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         why = {chain.id: why_unfit(self.writer, problems[chain.problem], chain) for chain in chains}
-        check = self.select.check or self.verdicts.checks[0]
         selected = select(
             chains,
-            [verdict for verdict in self.verdicts.read(context) if verdict.check == check],
+            self.verdicts.outcomes(context, self.select.check),
             self.select,
             seed=self.seed,
             unfit={name: reason for name, reason in why.items() if reason},
@@ -97,9 +96,15 @@ def why_unfit(writer: Choosy | PromptFormat, problem: Problem, chain: Chain) -> 
     return writer.unfit(problem, chain)
 
 
+def learned_ids(selection: Path) -> list[str]:
+    """The training problems that the selection in the directory ``selection`` learns from."""
+    ids: list[str] = json.loads((selection / "problems.json").read_text(encoding="utf-8"))
+    return ids
+
+
 def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
     """Those of ``problems`` that the selection in the directory ``selection`` learns from."""
-    ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
+    ids = set(learned_ids(selection))
     return [problem for problem in problems if problem.id in ids]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,15 @@ CHECKPOINT = "student"
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(Summary):
-    """What training saw and left: counts as `training.loop.Trained` has them. ``scratch``: made without any pretraining.
-    ``chosen``: its checkpoint was chosen on the dev split. ``precision``: of the training."""
+    """``examples`` of ``problems``, made of ``chains``. What training left stands under its own names (`training.loop.Trained`).
+    ``scratch``: made without any pretraining. ``chosen``: its checkpoint was chosen on the dev split. ``precision``: of the
+    training."""
 
     examples: int
     problems: int
     chains: int
     steps: int
     best: int
-    seen_tokens: int
-    tokens: int
     too_long: int
     parameters: int
     trained: int
@@ -107,7 +106,7 @@ class StudentStage(Stage[StudentSummary]):
     answering: Answering
 
     def modules(self) -> list[str]:
-        return [module_of("method", self.name)]
+        return [module_of("method", self.name), module_of("objective", self.training.objective)]
 
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
@@ -123,7 +122,7 @@ class StudentStage(Stage[StudentSummary]):
         problems, chains = self.problems.read(context), self.chains.read(context)
         training = [problem for problem in problems if problem.split == "train"]
         chosen, learn = self.selection.chosen(context), self._learned(context)
-        pool = StudyPool(learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context), seed=self.study_seed)
+        pool = StudyPool(learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context, self.selection.select.check), seed=self.study_seed)
         folds = {role: [student.open(context) for student in students] for role, students in self.folds.items()}
         examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
         if not examples:
@@ -150,22 +149,12 @@ class StudentStage(Stage[StudentSummary]):
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
             context.progress("student", 0, 0, note)
+        own = {field.name for field in fields(StudentSummary)}
+        said = {name: value for name, value in vars(trained).items() if name in own} | {"notes": notes}
         return StudentSummary(
-            examples=trained.examples,
+            **said,
             problems=len({example.problem for example in examples}),
             chains=len(chosen),
-            steps=trained.steps,
-            best=trained.best,
-            seen_tokens=trained.seen_tokens,
-            tokens=trained.tokens,
-            too_long=trained.too_long,
-            parameters=trained.parameters,
-            trained=trained.trained,
-            micro_batch=trained.micro_batch,
-            vocabulary=trained.vocabulary,
-            spelled=trained.spelled,
-            seconds=trained.seconds,
-            notes=notes,
             scratch=start is None,
             chosen=len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,

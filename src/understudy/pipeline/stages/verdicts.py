@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from understudy.checks.judge import judge
+from understudy.checks.judge import judge, outcomes_of
 from understudy.core.registry import find, module_of
 from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
@@ -42,10 +42,9 @@ class VerdictsStage(Stage[VerdictsSummary]):
         """Every verdict of every check."""
         return list(read_rows(self.directory(context.run) / FILE, Verdict))
 
-    def outcomes(self, context: Context, check: str = "") -> dict[str, Outcome]:
+    def outcomes(self, context: Context, check: str | None = None) -> dict[str, Outcome]:
         """chain id -> what ``check`` (by default the first one) says of it."""
-        name = check or self.checks[0]
-        return {verdict.chain: verdict.outcome for verdict in self.read(context) if verdict.check == name}
+        return outcomes_of(self.read(context), check or self.checks[0])
 
     def run(self, context: Context) -> VerdictsSummary:
         """Write ``verdicts.parquet``."""

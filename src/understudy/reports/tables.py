@@ -1,0 +1,301 @@
+"""The tables of a report, built once; the terminal, Markdown and the page only write them down.
+
+Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True)), rows=((Cell("SCoTD"), Cell("93.6", "good")),))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from understudy.reports.data import (
+    ArmSelection,
+    Attribution,
+    Comparison,
+    Curve,
+    FirstWrong,
+    Perplexity,
+    ReportData,
+    Summary,
+    Votes,
+)
+from understudy.reports.words import percent, short_p, signed, slug
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``text``, not escaped for anything, and what it is: a ``name``, ``good`` or ``bad``, or of little weight (``dim``)."""
+
+    text: str
+    role: Literal["plain", "name", "good", "bad", "dim"] = "plain"
+
+
+@dataclass(frozen=True)
+class Column:
+    """``number``: aligned to the right. ``wide``: left out where there is little room (the terminal)."""
+
+    head: str
+    number: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """``about`` stands before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    about: str = ""
+    note: str = ""
+    pictures: tuple[str, ...] = ()
+
+
+Content = tuple[Column, Callable[[T], str | Cell]]
+"""A column, and its cell for one item; a plain text is a plain cell."""
+
+
+def tables(data: ReportData) -> Iterator[Table]:
+    """Every table of ``data`` that has rows, in the order in which they are read."""
+    made = [
+        *(accuracy(data, split) for split in splits(data)),
+        *(comparisons(data, split) for split in splits(data)),
+        *(_votes(votes) for votes in data.votes),
+        _costs(data),
+        _attributions(data.attributions),
+        _first_wrong(data.first_wrong),
+        _perplexity(data.perplexity),
+        _chains(data),
+        _training(data.curves),
+    ]
+    return (table for table in made if table.rows)
+
+
+def splits(data: ReportData) -> list[str]:
+    return list(dict.fromkeys(s.split for s in data.summaries))
+
+
+def accuracy(data: ReportData, split: str) -> Table:
+    """The arms on one split."""
+    summaries = [s for s in data.summaries if s.split == split]
+    groups = {(g.arm, g.value): percent(g.accuracy) for g in data.groups if g.split == split}
+    values = list(dict.fromkeys(value for _, value in groups))
+    untrained = {g.value for g in data.groups if g.split == split and not g.trained}
+    best = max(s.accuracy for s in summaries)
+
+    def of_group(value: str) -> Callable[[Summary], str]:
+        return lambda s: groups.get((s.arm, value), "")
+
+    columns: list[Content[Summary]] = [
+        (Column("arm"), lambda s: Cell(s.arm, "name")),
+        (Column("decoding", wide=True), lambda s: s.decoding),
+        (Column("accuracy", number=True), lambda s: _good(percent(s.accuracy), s.accuracy == best and not s.says)),
+        (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
+    ]
+    if any(s.seeds > 1 for s in summaries):
+        columns.append((Column("each seed"), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")))
+    columns += [(Column(value + "*" * (value in untrained), number=True), of_group(value)) for value in values]
+    columns += [
+        (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
+        (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
+        (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
+        (Column("stops", number=True), lambda s: percent(s.stop_rate)),
+        (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+    ]
+    if any(s.calls_per_answer > 1 for s in summaries):
+        columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
+    if any(s.errors for s in summaries):
+        columns.append((Column("errors", number=True), lambda s: _bad(str(s.errors), s.errors)))
+    if any(s.says for s in summaries):
+        columns.append((Column(""), lambda s: Cell("at chance" if s.says else "", "bad")))
+    first = summaries[0]
+    seeds = f" x {first.seeds} training seeds" if first.seeds > 1 else ""
+    chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
+    about = f"n = {first.n // first.seeds:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
+    notes = ["tokens: written per answer, over all calls and votes"]
+    if values:
+        notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
+    notes += [f"{says} of these arms" for says in dict.fromkeys(s.says for s in summaries) if says]
+    pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
+    return _table(f"Accuracy on {split}", summaries, columns, about=about, note=" · ".join(notes), pictures=pictures)
+
+
+def comparisons(data: ReportData, split: str) -> Table:
+    """What the paired tests say of the arms on one split."""
+    several = data.summaries[0].seeds > 1
+    tests = (
+        "Intervals and p: Student's t with problems and training seeds as random factors"
+        if several
+        else "Intervals: paired bootstrap over problems. p: exact McNemar test; it is about these students, another training seed "
+        "may differ"
+    )
+    which = "The pairs that the study names" if data.chosen_pairs else "Every pair of arms"
+    columns: list[Content[Comparison]] = [
+        (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
+        (Column("difference", number=True), lambda c: signed(c.difference)),
+        (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
+        (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
+        (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
+        (Column("what can be said"), _say),
+    ]
+    about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
+    return _table(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
+
+
+def _say(c: Comparison) -> Cell:
+    role: Literal["bad", "good", "dim"] = "bad" if "chance" in c.says else "good" if c.p_holm < 0.05 else "dim"
+    return Cell(c.says.removeprefix(f"{c.arm} is "), role)
+
+
+def _votes(votes: Votes) -> Table:
+    rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
+
+    def at(place: int) -> Callable[[str], str]:
+        return lambda name: percent(rates[name][place])
+
+    columns: list[Content[str]] = [(Column("k"), lambda name: Cell(name, "name"))]
+    columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
+    shown = [name for name, rate in rates.items() if rate]
+    return _table(f"Votes: {votes.arm}, {votes.split}", shown, columns, pictures=[f"votes-{slug(votes.arm)}"])
+
+
+def _costs(data: ReportData) -> Table:
+    split = data.summaries[0].split
+    columns: list[Content[Summary]] = [
+        (Column("arm"), lambda s: Cell(s.arm, "name")),
+        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
+        (Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"),
+        (Column("tokens written", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+        (Column("prompt tokens read", number=True), lambda s: f"{s.read_per_answer:.0f}"),
+        (Column("milliseconds", number=True), lambda s: f"{1000 * s.seconds / s.n:.1f}"),
+    ]
+    note = "Over all calls and votes of an answer; time while all problems are answered together, models being loaded included."
+    answered = [s for s in data.summaries if s.split == split and s.n]
+    return _table(f"What an answer to {split} costs", answered, columns, note=note)
+
+
+def _attributions(attributions: Sequence[Attribution]) -> Table:
+    columns: list[Content[Attribution]] = [
+        (Column("arm"), lambda a: Cell(a.arm, "name")),
+        (Column("gold is"), lambda a: a.part),
+        (Column("n", number=True), lambda a: f"{a.n:,}"),
+        (Column("accuracy", number=True), lambda a: percent(a.accuracy)),
+        (Column("with gold", number=True), lambda a: percent(a.with_gold)),
+        (Column("difference", number=True), lambda a: signed(a.difference)),
+        (Column("95 % interval"), lambda a: f"{signed(a.low)} to {signed(a.high)}"),
+        (Column("p", number=True), lambda a: short_p(a.p)),
+        (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
+    ]
+    about = (
+        "Answered again with the data set's own working in the place of one part. Wrong answers that become right so were that "
+        "part's errors."
+    )
+    return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
+
+
+def _first_wrong(found: Sequence[FirstWrong]) -> Table:
+    columns: list[Content[FirstWrong]] = [
+        (Column("arm"), lambda f: Cell(f.arm, "name")),
+        (Column("wrong", number=True), lambda f: f"{f.wrong:,}"),
+        (Column("first equation that does not hold"), lambda f: _listed({f"step {place}:": n for place, n in f.at})),
+        (Column("all hold", number=True), lambda f: f"{f.holds:,}"),
+        (Column("no equation", number=True), lambda f: f"{f.without:,}"),
+    ]
+    about = "Of the wrong answers. All equations hold where the working itself is another one."
+    return _table(f"First wrong step{_on(found)}", found, columns, about=about)
+
+
+def _perplexity(found: Sequence[Perplexity]) -> Table:
+    columns: list[Content[Perplexity]] = [
+        (Column("replies of"), lambda p: Cell(p.who or "teacher", "name")),
+        (Column("to"), lambda p: p.split),
+        (Column("n", number=True), lambda p: f"{sum(b.n for b in p.bins):,}"),
+        (
+            Column("from the least perplexed to the most"),
+            lambda p: ", ".join(f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins),
+        ),
+    ]
+    about = (
+        "Sampled replies in the order of their perplexity, exp(-mean log-probability per token), in bins of equally many: percent "
+        "correct, and the highest perplexity of the bin. Replies to the same problem hang together, so small steps between "
+        "neighbours may be noise."
+    )
+    return _table("Perplexity and correctness", found, columns, about=about, pictures=["perplexity"])
+
+
+def _chains(data: ReportData) -> Table:
+    columns: list[Content[ArmSelection]] = [
+        (Column("arm"), lambda s: Cell(s.arm, "name")),
+        (Column("chains kept", number=True), lambda s: f"{s.kept:,} of {s.chains:,}" if s.used else Cell("uses none", "dim")),
+        (Column("dropped"), lambda s: _listed(s.dropped) if s.used else ""),
+        (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
+        (Column("examples", number=True), lambda s: f"{s.examples:,}"),
+    ]
+    return _table("Chains", data.selected, columns, about=teacher(data), pictures=["chains"])
+
+
+def teacher(data: ReportData) -> str:
+    """What the teacher wrote, and what each check found, as sentences."""
+    who = f" by {', '.join(data.teacher.teachers)}" if data.teacher.teachers else ""
+    wrote = f"{data.teacher.chains:,} chains for {data.teacher.problems:,} problems{who}"
+    checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in data.teacher.outcomes.items())
+    return f"The teacher ({data.teacher.engine}) wrote {wrote}. {checked}"
+
+
+def _training(curves: Sequence[Curve]) -> Table:
+    columns: list[Content[Curve]] = [
+        (Column("student"), lambda c: Cell(c.arm, "name")),
+        (Column("seed", number=True), lambda c: str(c.seed)),
+        (Column("parameters", number=True), lambda c: f"{c.parameters:,}"),
+        (Column("examples", number=True), lambda c: f"{c.saw.examples:,}"),
+        (Column("equal ones", number=True), lambda c: f"{c.saw.duplicates:,}"),
+        (Column("too long", number=True), lambda c: _bad(f"{c.saw.too_long:,}", c.saw.too_long)),
+        (Column("longest", number=True), lambda c: f"{c.saw.longest} of {c.saw.context}"),
+        (Column("tokens seen", number=True), lambda c: f"{c.saw.seen_tokens:,}"),
+        (Column("learned", number=True), lambda c: f"{c.saw.tokens:,}"),
+        (Column("kept at step", number=True), lambda c: f"{c.best} of {c.losses[-1][0]}"),
+        (Column("seconds", number=True), lambda c: f"{c.seconds:.0f}"),
+    ]
+    note = (
+        "Equal ones: examples that are the same tokens as an earlier one. Too long: left out, since they do not fit into the "
+        "student's context. Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by "
+        "token."
+    )
+    return _table("Training", curves, columns, note=note, pictures=["curves"])
+
+
+def _table(
+    title: str,
+    items: Iterable[T],
+    columns: Sequence[Content[T]],
+    *,
+    about: str = "",
+    note: str = "",
+    pictures: Sequence[str] = (),
+) -> Table:
+    rows = tuple(tuple(_cell(content(item)) for _, content in columns) for item in items)
+    return Table(title, tuple(column for column, _ in columns), rows, about, note, tuple(pictures))
+
+
+def _cell(content: str | Cell) -> Cell:
+    return content if isinstance(content, Cell) else Cell(content)
+
+
+def _good(text: str, holds: object) -> Cell:
+    return Cell(text, "good" if holds else "plain")
+
+
+def _bad(text: str, holds: object) -> Cell:
+    return Cell(text, "bad" if holds else "plain")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """``wrong 3, duplicate 1``"""
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
+
+
+def _on(found: Sequence[Attribution | FirstWrong]) -> str:
+    return f" on {found[0].split}" if found else ""

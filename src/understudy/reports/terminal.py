@@ -1,0 +1,45 @@
+"""The report in the terminal: the arms on each split, what the paired tests say, what has to be read with it."""
+
+from __future__ import annotations
+
+from rich import table as rich_table
+from rich.console import Console
+from rich.text import Text
+
+from understudy.reports.data import ReportData
+from understudy.reports.tables import Table, accuracy, comparisons, splits
+from understudy.reports.words import printable
+
+STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
+
+
+def show(data: ReportData, console: Console) -> None:
+    """Print ``data`` to ``console``."""
+    console.print(Text(f"\n{printable(data.title)}", style="bold"))
+    for table in [*(accuracy(data, split) for split in splits(data)), comparisons(data, splits(data)[0])]:
+        if table.rows:
+            console.print()
+            console.print(_draw(table))
+    console.print()
+    for note in data.notes:
+        console.print(Text(printable(note), style="dim"))
+
+
+def _draw(table: Table) -> rich_table.Table:
+    drawn = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", caption_justify="left", box=None)
+    drawn.header_style, drawn.pad_edge, drawn.padding = "dim", False, (0, 1)
+    drawn.caption = Text(" ".join(text for text in (table.about, table.note) if text), style="dim")
+    shown = [place for place, column in enumerate(table.columns) if not column.wide]
+    for place in shown:
+        number = table.columns[place].number
+        name = table.rows[0][place].role == "name"
+        drawn.add_column(
+            Text(printable(table.columns[place].head)),
+            justify="right" if number else "left",
+            no_wrap=number,
+            overflow="fold",
+            min_width=8 if name else None,
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(printable(row[place].text), style=STYLES[row[place].role]) for place in shown))
+    return drawn

@@ -1,0 +1,251 @@
+"""The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from understudy.checks.judge import outcomes_of
+from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.core.values import Outcome
+from understudy.evaluation.metrics import (
+    any_correct_by_k,
+    by_perplexity,
+    chance_rate,
+    likeliest_by_k,
+    majority_rate,
+    stop_rate,
+    votes_by_k,
+)
+from understudy.evaluation.outcomes import counts, outcome_of
+from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
+from understudy.reports.data import (
+    ArmSelection,
+    Comparison,
+    Curve,
+    Group,
+    Perplexity,
+    ResultRow,
+    Summary,
+    TeacherSummary,
+    Votes,
+)
+from understudy.runs.run import Run, selection_summary, student_summary
+from understudy.runs.scores import Scored, ScoredAnswers, answered, correctness
+from understudy.training.record import read_curve, read_seen
+
+AT_CHANCE = "at chance: nothing can be said"
+LEVEL = 0.05
+
+
+def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
+    """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
+    arm, teacher = run.arms[scored.arm], run.study.teacher
+    engine, precision = "transformers", str(run.study.evaluation.precision)
+    if arm.model == "teacher":
+        engine, precision = teacher.engine, str(teacher.engine_options.get("precision", "unknown"))
+    judged = {arm.decode.label: scored.outcomes}
+    if scored.likelihood is not None and not arm.decode.weighted:
+        judged[f"weighted {arm.decode.label}"] = scored.likelihood
+    for decoding, outcomes in judged.items():
+        counted, n = counts(outcomes.values()), len(outcomes)
+        low, high = wilson(counted["correct"], n)
+        yield ResultRow(
+            arm=arm.name,
+            method=arm.method,
+            model=arm.model,
+            role_models=scored.role_models,
+            engine=engine,
+            precision=precision,
+            task=run.study.task,
+            split=scored.split,
+            seed=scored.seed,
+            decoding=decoding,
+            extractor=EXTRACTOR,
+            n=n,
+            **counted,
+            errors=scored.errors,
+            accuracy=counted["correct"] / n if n else 0.0,
+            low=low,
+            high=high,
+            tokens_per_answer=round(scored.tokens / n, 2) if n else 0.0,
+            read_per_answer=round(scored.prompt_tokens / n, 2) if n else 0.0,
+            calls_per_answer=round(scored.calls / n, 2) if n else 0.0,
+            seconds=scored.seconds,
+        )
+
+
+def summary(run: Run, scored: Sequence[Scored]) -> Summary:
+    """One arm on one split, over its seeds."""
+    problems = list(run.of_split(scored[0].split).values())
+    rows = [next(result_rows(run, one)) for one in scored]
+    correct_SN = correctness(scored, answered(scored))
+    chance, majority = chance_rate(problems), majority_rate(problems, run.check)
+    low, high = accuracy_interval(correct_SN)
+    n = sum(row.n for row in rows)
+    return Summary(
+        arm=scored[0].arm,
+        split=scored[0].split,
+        decoding=rows[0].decoding,
+        seeds=len(scored),
+        n=n,
+        **counts(outcome for one in scored for outcome in one.outcomes.values()),
+        errors=sum(one.errors for one in scored),
+        accuracy=float(correct_SN.mean()),
+        low=low,
+        high=high,
+        spread=tuple(row.accuracy for row in rows),
+        chance=chance,
+        majority=majority,
+        says="" if above(correct_SN, max(chance, majority)) < LEVEL else AT_CHANCE,
+        stop_rate=stop_rate([reply for one in scored for reply in one.replies]),
+        tokens_per_answer=sum(one.tokens for one in scored) / n,
+        read_per_answer=sum(one.prompt_tokens for one in scored) / n,
+        calls_per_answer=sum(one.calls for one in scored) / n,
+        seconds=sum(one.seconds for one in scored),
+    )
+
+
+def comparisons(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
+    """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
+    at_chance = {(s.arm, s.split) for s in summaries if s.says}
+    evaluation = run.study.evaluation
+    for split in evaluation.splits:
+        pairs = []
+        for other, arm in evaluation.compare or combinations(run.arms, 2):
+            first, second = scored[arm, split], scored[other, split]
+            names = answered([*first, *second])
+            first_SN, second_SN = _same_seeds(correctness(first, names), correctness(second, names))
+            difference = paired(first_SN, second_SN, resamples=evaluation.resamples, seed=run.study.seed)
+            pairs.append(Comparison(**vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says=""))
+        for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
+            both_at_chance = {(pair.arm, split), (pair.other, split)} <= at_chance
+            yield replace(pair, p_holm=p, says=_sentence(pair, p, both_at_chance=both_at_chance))
+
+
+def _same_seeds(first_SN: Array, second_SN: Array) -> tuple[Array, Array]:
+    """Both with as many seeds: what was not trained (a teacher, an untrained checkpoint) answers every seed alike."""
+    seeds = max(len(first_SN), len(second_SN))
+    first, second = (rows.repeat(seeds, axis=0) if len(rows) == 1 else rows for rows in (first_SN, second_SN))
+    return first, second
+
+
+def _sentence(pair: Comparison, p: float, *, both_at_chance: bool) -> str:
+    """What can be said of two arms; ``p``: after the correction."""
+    if both_at_chance:
+        return "both at chance: nothing can be said"
+    if p < LEVEL:
+        return f"{pair.arm} is {'better' if pair.difference > 0 else 'worse'}"
+    if pair.p < LEVEL:
+        return f"not shown after the correction (p = {pair.p:.4f} before)"
+    return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
+
+
+def groups(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
+    """The accuracy of one arm on one split for each value of the study's ``by``."""
+    arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
+    trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
+    problems = run.of_split(split)
+    values: dict[str, list[str]] = {}
+    for name in answered(scored):
+        if by in problems[name].meta:
+            values.setdefault(str(problems[name].meta[by]), []).append(name)
+    for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
+        correct_SN = correctness(scored, names)
+        interval = accuracy_interval(correct_SN)
+        yield Group(
+            arm, split, value, value in trained, correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean()), *interval
+        )
+
+
+def selection(run: Run, arm: str) -> ArmSelection:
+    """What selection left an arm that trains."""
+    selected = selection_summary(run.selection(arm))
+    student = next(iter(next(iter(run.students(arm).values())).values()))
+    return ArmSelection(
+        arm=arm,
+        chains=selected.chains,
+        kept=selected.kept,
+        dropped=selected.dropped,
+        problems=selected.problems,
+        covered=selected.covered,
+        examples=student_summary(student).examples,
+        used=any(example.chain is not None for example in read_seen(student).shown),
+    )
+
+
+def curves(run: Run) -> Iterator[Curve]:
+    """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
+    shown = set()
+    for arm in run.arms:
+        for seed, roles in run.students(arm).items():
+            for role, stage in roles.items():
+                if stage in shown:
+                    continue
+                shown.add(stage)
+                student = student_summary(stage)
+                yield Curve(
+                    arm=arm if len(roles) == 1 else f"{arm} ({role})",
+                    seed=seed,
+                    **vars(read_curve(stage)),
+                    seconds=student.seconds,
+                    parameters=student.parameters,
+                    saw=read_seen(stage),
+                )
+
+
+def votes(run: Run, scored: Sequence[Scored]) -> Votes:
+    """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
+    arm, split = scored[0].arm, scored[0].split
+    problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes
+    complete = [{name: s for name, s in one.solutions.items() if len(s) == drawn} for one in scored]
+
+    def mean(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
+
+    def voted(*, weighted: bool) -> tuple[float, ...]:
+        return mean([votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
+
+    likely = all(one.likelihood is not None for one in scored)
+    return Votes(
+        arm=arm,
+        split=split,
+        k=tuple(range(1, drawn + 1)),
+        majority=voted(weighted=False),
+        weighted=voted(weighted=True) if likely else (),
+        any_correct=mean([any_correct_by_k(problems, s, check=run.check) for s in complete]),
+        likeliest=mean([likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
+    )
+
+
+def perplexities(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
+    """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
+    outcomes = outcomes_of(run.verdicts, run.study.checks[0])
+    judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
+    chains = by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
+    yield Perplexity("", "train", tuple(chains))
+    for (arm, split), seeds in scored.items():
+        if run.arms[arm].decode.votes > 1:
+            problems = run.of_split(split)
+            replies = [reply for one in seeds for reply in one.replies]
+            sure = [(s.logprob, outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
+            yield Perplexity(arm, split, tuple(by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
+
+
+def teacher(run: Run) -> TeacherSummary:
+    """What the teacher wrote, and what every check says of it."""
+    manifest, chains = run.chains_manifest(), run.chains_summary()
+    return TeacherSummary(
+        engine=run.study.teacher.engine,
+        teachers=chains.teachers,
+        chains=chains.chains,
+        problems=chains.problems,
+        outcomes={
+            check: dict(Counter(outcome.value for outcome in outcomes_of(run.verdicts, check).values()).most_common())
+            for check in run.study.checks
+        },
+        seconds=manifest.seconds,
+        errors=chains.errors + chains.unasked,
+    )
