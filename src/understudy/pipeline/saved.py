@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.options import plain
+from understudy.pipeline.arms import ArmPlan
 from understudy.pipeline.cache import OLD_RUN, VERSION, write_json
 from understudy.pipeline.plan import Plan
 from understudy.pipeline.stage import Kind
@@ -30,14 +31,15 @@ class SavedStage:
 
 
 @dataclass(frozen=True)
-class SavedArm:
-    """The keys of an arm's stages, as `ArmPlan` has the stages; seeds are text, as JSON wants names."""
+class Place:
+    """What the stage ``key`` is to an arm: its ``selection``; its ``student`` of the role ``name``; its ``answers`` to the split
+    ``name``; those with ``gold`` in the place of the part ``name``."""
 
+    arm: str
+    what: Literal["selection", "student", "answers", "gold"]
+    seed: int
     name: str
-    selection: str | None
-    students: Mapping[str, Mapping[str, str]]
-    answers: Mapping[str, Mapping[str, str]]
-    gold: Mapping[str, Mapping[str, str]]
+    key: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class SavedPlan:
     chains: str
     verdicts: str
     stages: tuple[SavedStage, ...]
-    arms: tuple[SavedArm, ...]
+    places: tuple[Place, ...]
     version: int = VERSION
 
 
@@ -74,16 +76,6 @@ def read_plan(run: Path) -> SavedPlan:
 
 
 def _saved(plan: Plan) -> SavedPlan:
-    arms = [
-        SavedArm(
-            name=arm.arm.name,
-            selection=arm.selection.key if arm.selection else None,
-            students=_keys(arm.students),
-            answers=_keys(arm.answers),
-            gold=_keys(arm.gold),
-        )
-        for arm in plan.arms
-    ]
     return SavedPlan(
         study=dataclasses.replace(plan.study, text=""),  # study.toml beside it holds that
         plugins=plan.plugins,
@@ -91,9 +83,17 @@ def _saved(plan: Plan) -> SavedPlan:
         chains=plan.chains.key,
         verdicts=plan.verdicts.key,
         stages=tuple(SavedStage(stage.kind, stage.label, key) for key, stage in plan.stages.items()),
-        arms=tuple(arms),
+        places=tuple(place for arm in plan.arms for place in _places(arm)),
     )
 
 
-def _keys(stages: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    return {str(seed): {name: stage.key for name, stage in named.items()} for seed, named in stages.items()}
+def _places(plan: ArmPlan) -> Iterator[Place]:
+    arm = plan.arm.name
+    if plan.selection is not None:
+        yield Place(arm, "selection", 0, "", plan.selection.key)
+    for seed, students in plan.students.items():
+        yield from (Place(arm, "student", seed, role, stage.key) for role, stage in students.items())
+    for seed, answers in plan.answers.items():
+        yield from (Place(arm, "answers", seed, split, stage.key) for split, stage in answers.items())
+    for seed, swapped in plan.gold.items():
+        yield from (Place(arm, "gold", seed, part, stage.key) for part, stage in swapped.items())

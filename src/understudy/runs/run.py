@@ -13,7 +13,7 @@ from understudy.core.registry import added, find
 from understudy.core.values import Chain, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.pipeline.cache import Manifest, is_done, read_manifest
-from understudy.pipeline.saved import read_plan
+from understudy.pipeline.saved import Place, read_plan
 from understudy.pipeline.stages import chains, problems, verdicts
 from understudy.pipeline.stages.answers import AnswersSummary, read_solutions
 from understudy.pipeline.stages.chains import ChainsSummary
@@ -32,7 +32,6 @@ class Run:
         self.study = self.plan.study
         self.arms: Mapping[str, Arm] = {arm.name: arm for arm in self.study.arms}
         self._kinds = {stage.key: stage.kind for stage in self.plan.stages}
-        self._planned = {arm.name: arm for arm in self.plan.arms}
 
     def stage(self, key: str) -> Path:
         """The directory of a stage."""
@@ -43,26 +42,29 @@ class Run:
 
     def selection(self, arm: str) -> Path:
         """Of an arm that trains: `students` of the others is empty."""
-        key = self._planned[arm].selection
-        assert key is not None, f"arm {arm!r} trains nothing"
-        return self.stage(key)
+        (place,) = self._places(arm, "selection")
+        return self.stage(place.key)
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
         """seed -> role -> directory"""
-        found = self._planned[arm].students
-        return {int(seed): {role: self.stage(key) for role, key in roles.items()} for seed, roles in found.items()}
+        students: dict[int, dict[str, Path]] = defaultdict(dict)
+        for place in self._places(arm, "student"):
+            students[place.seed][place.name] = self.stage(place.key)
+        return students
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""
-        return {int(seed): self.stage(splits[split]) for seed, splits in self._planned[arm].answers.items()}
+        return {place.seed: self.stage(place.key) for place in self._places(arm, "answers") if place.name == split}
 
     def gold(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
         """part -> seed -> directory of the answers to the first split with gold in that part's place"""
-        found: dict[str, dict[int, Path]] = defaultdict(dict)
-        for seed, parts in self._planned[arm].gold.items():
-            for part, key in parts.items():
-                found[part][int(seed)] = self.stage(key)
-        return found
+        answers: dict[str, dict[int, Path]] = defaultdict(dict)
+        for place in self._places(arm, "gold"):
+            answers[place.name][place.seed] = self.stage(place.key)
+        return answers
+
+    def _places(self, arm: str, what: str) -> list[Place]:
+        return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
     def solutions(self, answers: Path, split: str) -> dict[str, list[Solution]]:
         """Problem -> the solutions in the stage ``answers``, of the problems that have a gold answer."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from understudy.core.asks import Decoding, Reply, Request, Usage
+from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import unkeyed
-from understudy.core.protocols import Choosy, Engine, ReplyStore
+from understudy.core.protocols import Choosy, Engine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import worked
 from understudy.core.values import Chain, Problem, Solution
@@ -38,7 +37,7 @@ Workings = Mapping[str, tuple[Problem, Chain]]
 class Player(Protocol):
     """Who plays a part of a method."""
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:
+    def open(self, stage: AnswersStage, context: Context, workings: Workings, /) -> Engine:
         """The engine that plays it."""
 
 
@@ -48,8 +47,8 @@ class TrainedPlayer:
 
     student: StudentStage
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
-        return open_student(self.student.directory(context.run) / "student", stage.answering, seed=stage.seed)
+    def open(self, stage: AnswersStage, context: Context, _: Workings) -> Engine:
+        return open_student(self.student.checkpoint(context), stage.answering, seed=stage.seed)
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class UntrainedPlayer:
     checkpoint: str
     files: Mapping[str, str]
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+    def open(self, stage: AnswersStage, _: Context, __: Workings) -> Engine:
         return open_student(Path(self.checkpoint), stage.answering, seed=stage.seed)
 
 
@@ -71,7 +70,7 @@ class TeacherPlayer:
     options: Any
     files: Mapping[str, str]
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+    def open(self, stage: AnswersStage, _: Context, __: Workings) -> Engine:
         engine: Engine = self.options.open(task=stage.problems.task, seed=stage.seed)
         return engine
 
@@ -80,7 +79,7 @@ class TeacherPlayer:
 class GoldPlayer:
     """What the data set's own working says in the part's place."""
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings) -> Engine:  # noqa: ARG002 - as `Player` has it
+    def open(self, stage: AnswersStage, _: Context, workings: Workings) -> Engine:
         return GoldEngine(stage.method, workings)
 
 
@@ -153,11 +152,9 @@ class AnswersStage(Stage[AnswersSummary]):
         started = time.perf_counter()
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
-        with ExitStack() as stack:
-            store: ReplyStore = stack.enter_context(Ledger(own))
-            engines, concurrency = self._open_engines(context, workings or {}), 64
-            if self.teacher is not None:
-                engines, store, concurrency = self._connect_teacher(engines, store, context, stack)
+        engines = self._open_engines(context, workings or {})
+        with self._open_store(context, own) as store:
+            concurrency = self._connect_teacher(engines, store, context)
             answers = answer(
                 asked,
                 self.method,
@@ -198,13 +195,17 @@ class AnswersStage(Stage[AnswersSummary]):
             engines[part] = engine
         return engines
 
-    def _connect_teacher(
-        self, engines: Mapping[str, Engine], own: ReplyStore, context: Context, stack: ExitStack
-    ) -> tuple[dict[str, Engine], ReplyStore, int]:
-        """The engines with the teacher's ready to be asked. What a teacher says is paid for: it goes to the run's ledger."""
-        assert self.teacher is not None
-        ledger = stack.enter_context(Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget))
+    def _open_store(self, context: Context, own: Path) -> Ledger:
+        """Where replies are kept: in the run's ledger where the teacher plays, since what it says is paid for; else in ``own``."""
+        if self.teacher is None:
+            return Ledger(own)
+        return Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget)
+
+    def _connect_teacher(self, engines: dict[str, Engine], ledger: Ledger, context: Context) -> int:
+        """Make the teacher's engine ready to be asked; how many requests it may get at once."""
         played = {part: player for part, player in self.cast.items() if isinstance(player, TeacherPlayer)}
+        if not played:
+            return 64
         part, player = next(iter(played.items()))
         connection = connect(
             engines[part],
@@ -214,8 +215,8 @@ class AnswersStage(Stage[AnswersSummary]):
             paths=self.votes if self.decoding.temperature else 1,
             tell=lambda line: context.progress("answers", 0, 0, line),
         )
-        connected = {**engines, **dict.fromkeys(played, connection.engine)}
-        return connected, _SplitStore(ledger, own, {connection.engine.identity}), connection.concurrency
+        engines |= dict.fromkeys(played, connection.engine)
+        return connection.concurrency
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
         learned = () if self.selection is None else self.selection.learned(context)
@@ -234,33 +235,6 @@ class AnswersStage(Stage[AnswersSummary]):
                 "can take (meta.rationale; meta.subquestions with answers)"
             )
         return found
-
-
-class _SplitStore:
-    """Two stores as one `ReplyStore`: what engines of the identities ``paid`` say is kept in ``ledger``, all else in ``own``."""
-
-    def __init__(self, ledger: ReplyStore, own: ReplyStore, paid: set[str]) -> None:
-        self.ledger, self.own, self.paid = ledger, own, paid
-
-    def get(self, key: str) -> Reply | None:
-        return self.own.get(key) or self.ledger.get(key)
-
-    def reserve(self, key: str, *, engine: str, request: Request) -> bool:
-        return self._store(engine).reserve(key, engine=engine, request=request)
-
-    def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
-        self._store(engine).put(key, reply, engine=engine, request=request, seed=seed, usage=usage)
-
-    def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
-        self.ledger.fail(key, error, usage)
-        self.own.fail(key, error, usage)
-
-    def flush(self) -> None:
-        self.own.flush()
-        self.ledger.flush()
-
-    def _store(self, engine: str) -> ReplyStore:
-        return self.ledger if engine in self.paid else self.own
 
 
 def read_solutions(directory: Path) -> list[Solution]:

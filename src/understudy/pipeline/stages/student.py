@@ -32,8 +32,6 @@ from understudy.studies.options import Answering
 from understudy.training.options import StudentOptions, TrainingOptions
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
-CHECKPOINT = "student"
-"""The directory of the checkpoint inside the stage's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +109,9 @@ class StudentStage(Stage[StudentSummary]):
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
 
-    def open(self, context: Context) -> LocalEngine:
-        """The engine that answers as the trained student."""
-        return open_student(self.directory(context.run) / CHECKPOINT, self.answering, seed=self.seed)
+    def checkpoint(self, context: Context) -> Path:
+        """The directory of the trained student."""
+        return self.directory(context.run) / "student"
 
     def run(self, context: Context) -> StudentSummary:
         """Train into the stage's directory and put the card beside the weights."""
@@ -122,8 +120,13 @@ class StudentStage(Stage[StudentSummary]):
         problems, chains = self.problems.read(context), self.chains.read(context)
         training = [problem for problem in problems if problem.split == "train"]
         chosen, learn = self.selection.chosen(context), self._learned(context)
-        pool = StudyPool(learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context, self.selection.select.check), seed=self.study_seed)
-        folds = {role: [student.open(context) for student in students] for role, students in self.folds.items()}
+        pool = StudyPool(
+            learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context, self.selection.select.check), seed=self.study_seed
+        )
+        folds = {
+            role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
+            for role, students in self.folds.items()
+        }
         examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
         if not examples:
             raise StudyError(
