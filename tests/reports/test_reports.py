@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
-from understudy.reports.table import show
 
+from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
 from understudy.reports.data import (
+    ArmSelection,
     Attribution,
     Comparison,
     Curve,
@@ -19,22 +20,43 @@ from understudy.reports.data import (
     Group,
     Perplexity,
     ReportData,
-    Selected,
+    ResultRow,
     Story,
+    StudentAnswer,
     Summary,
+    TeacherSummary,
     Votes,
 )
 from understudy.reports.markdown import markdown
 from understudy.reports.page import page
 from understudy.reports.plots import pictures
+from understudy.reports.tables import tables
+from understudy.reports.terminal import show
 from understudy.reports.words import printable
+from understudy.training.record import LearningCurve, Seen, ShownExample, read_curve, read_seen, write_record
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
 
 BINS = tuple(by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
 
-SAW = {"examples": 5, "duplicates": 1, "too_long": 2, "longest": 60, "context": 64, "ended": 5}
+SAW = Seen(
+    examples=5,
+    problems=3,
+    too_long=2,
+    groups={"main": 5},
+    duplicates=1,
+    context=64,
+    longest=60,
+    lengths=((1, 60, 7),),
+    weights={"1": 99},
+    end_token="<end>",
+    ended=5,
+    shown=(ShownExample("p", None, "main", (("5", 1.0),)),),
+    steps=2,
+    seen_tokens=987,
+    tokens=99,
+)
 
 
 def summary(arm, split, accuracy, says=""):
@@ -66,6 +88,36 @@ def summary(arm, split, accuracy, says=""):
     )
 
 
+def row(arm, errors=0):
+    return ResultRow(
+        arm=arm,
+        method="scotd",
+        model="trained",
+        role_models={"student": "x"},
+        engine="transformers",
+        precision="float32",
+        task="files",
+        split="test",
+        seed=0,
+        decoding="greedy",
+        extractor="1",
+        n=100,
+        correct=83,
+        wrong=17,
+        undecidable=0,
+        unparsed=0,
+        truncated=0,
+        errors=errors,
+        accuracy=0.83,
+        low=0.78,
+        high=0.88,
+        tokens_per_answer=12.5,
+        read_per_answer=345.0,
+        calls_per_answer=1.5,
+        seconds=1.0,
+    )
+
+
 @pytest.fixture
 def data():
     arms = ("plain", HOSTILE)
@@ -76,41 +128,58 @@ def data():
         command="understudy run x.toml",
         notes=(HOSTILE,),
         task="files",
-        teacher={
-            "engine": "recorded",
-            "teachers": [HOSTILE],
-            "chains": 9,
-            "problems": 3,
-            "outcomes": {"correct": 9},
-            "seconds": 1.0,
-            "errors": 0,
-        },
+        teacher=TeacherSummary("recorded", (HOSTILE,), 9, 3, {"answer": {"correct": 9}, "steps": {"wrong": 4}}, 1.0, 0),
         versions={"python": "3.11"},
         by="steps",
-        rows=tuple({"arm": arm, "role_models": {"student": "x"}, "errors": 0} for arm in arms),
+        rows=tuple(row(arm) for arm in arms),
         summaries=(summary("plain", "test", 0.83), summary(HOSTILE, "test", 0.52, "at chance: nothing can be said")),
-        comparisons=(Comparison(HOSTILE, "plain", "test", 100, -0.31, -0.4, -0.2, 0.00001, 0.00002, 0.1, f"{HOSTILE} is worse"),),
+        comparisons=(
+            Comparison(
+                -0.31,
+                -0.4,
+                -0.2,
+                0.00001,
+                0.1,
+                arm=HOSTILE,
+                other="plain",
+                split="test",
+                n=100,
+                p_holm=0.00002,
+                says=f"{HOSTILE} is worse",
+            ),
+        ),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
-        selected=(Selected(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
-        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 987, 99, 1.5, 1000, SAW),),
+        selected=(ArmSelection(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
+        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 1.5, 1000, SAW),),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
-        attributions=(Attribution(HOSTILE, HOSTILE, "test", 1, 100, 0.5, 0.625, 0.125, 0.05, 0.2, 0.01, 50, 17),),
+        attributions=(
+            Attribution(
+                0.125,
+                0.05,
+                0.2,
+                0.01,
+                0.1,
+                arm=HOSTILE,
+                part=HOSTILE,
+                split="test",
+                seeds=1,
+                n=100,
+                accuracy=0.5,
+                with_gold=0.625,
+                wrong=50,
+                mended=17,
+            ),
+        ),
         first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7),),
         story=Story(
-            HOSTILE,
-            "5",
-            HOSTILE,
-            "5",
-            "marker",
-            "t",
-            "correct",
-            HOSTILE,
+            Problem("p", HOSTILE, "number", "5"),
+            Chain("p", 0, HOSTILE, HOSTILE, "5", "marker", HOSTILE),
+            Verdict("c", Outcome.CORRECT, HOSTILE, "answer"),
             ((HOSTILE, 0.0), ("5", 1.0)),
-            HOSTILE,
-            "6",
-            (("plain", HOSTILE, "6", "correct"),),
+            Problem("q", HOSTILE, "number", "6"),
+            (StudentAnswer("plain", HOSTILE, "6", "correct"),),
         ),
     )
 
@@ -153,7 +222,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "-31.0",
         "< .0001",
         "{{ 7 * 7 }}",
-        "correct 9",
+        "The check answer found: correct 9. The check steps found: wrong 4.",
         "wrong 3",
         "987",
         "345",
@@ -176,7 +245,7 @@ def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
 def test_votes_show_the_likeliest_sample_beside_the_others_and_markdown_the_bins(data):
     text = markdown(data)
     assert "| likeliest | 50.0 | 58.0 |" in text
-    assert "| teacher | train | 40 | 100.0 (1.21) | 55.0 (1.48) |  |" in text
+    assert "| teacher | train | 40 | 100.0 (1.21), 55.0 (1.48) |" in text
 
 
 def test_a_loss_below_zero_is_drawn(data):
@@ -199,11 +268,27 @@ def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
     assert printable("a\x1b[31mb\r\x07\n\tü") == "a\ufffd[31mb\ufffd\ufffd\n\tü"
 
 
+def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
+    text, shown = markdown(data), parsed(data).text
+    for table in tables(data):
+        for row in table.rows:
+            assert len(row) == len(table.columns)
+            for cell in row:
+                assert cell.text in shown
+                assert "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(cell.text)) in text
+
+
+def test_what_a_training_saw_and_how_it_went_is_read_as_it_was_written(tmp_path):
+    curve = LearningCurve(((1, 2.0), (2, 1.5)), ((2, 0.25),), 2)
+    write_record(tmp_path, SAW, curve)
+    assert (read_seen(tmp_path), read_curve(tmp_path)) == (SAW, curve)
+
+
 def test_results_json_is_json(data):
     assert json.loads(json.dumps(data.to_json()))["summaries"][0]["accuracy"] == 0.83
 
 
 def test_asks_that_failed_count_whether_a_student_or_the_teacher_was_asked(data):
     assert data.errors == 0
-    failed = dataclasses.replace(data, teacher={**data.teacher, "errors": 2}, rows=({**data.rows[0], "errors": 1},))
+    failed = dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, errors=2), rows=(row("plain", errors=1),))
     assert failed.errors == 3
