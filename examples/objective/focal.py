@@ -1,8 +1,8 @@
 """An objective of one's own, with a weight for each token: what the student already knows counts less.
 
 The focal loss (Lin et al. 2017, arXiv 1708.02002): each token's cross-entropy is multiplied by (1 - p) ** GAMMA, where p is the
-probability that the student gives to the right token. Copied words and set phrases soon have p near 1 and weigh nothing; numbers that
-have to be worked out keep their weight. The paper's balancing factor alpha is left out: there are no two classes here.
+probability that the student gives to the right token. Copied words and set phrases soon have p near 1 and weigh nothing; numbers
+that have to be worked out keep their weight. The paper's balancing factor alpha is left out: there are no two classes here.
 """
 
 from __future__ import annotations

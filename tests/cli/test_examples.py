@@ -1,4 +1,4 @@
-"""The examples of a check that looks at steps and of an objective: from outside the source to a report, in processes of their own."""
+"""A check that looks at steps and an objective, both from outside the source, from the example to a report."""
 
 import json
 import shutil

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
 from understudy.reports.data import (
     ArmSelection,
@@ -173,17 +174,11 @@ def data():
         ),
         first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7),),
         story=Story(
-            HOSTILE,
-            "5",
-            HOSTILE,
-            "5",
-            "marker",
-            "t",
-            "correct",
-            HOSTILE,
+            Problem("p", HOSTILE, "number", "5"),
+            Chain("p", 0, HOSTILE, HOSTILE, "5", "marker", HOSTILE),
+            Verdict("c", Outcome.CORRECT, HOSTILE, "answer"),
             ((HOSTILE, 0.0), ("5", 1.0)),
-            HOSTILE,
-            "6",
+            Problem("q", HOSTILE, "number", "6"),
             (StudentAnswer("plain", HOSTILE, "6", "correct"),),
         ),
     )

@@ -13,6 +13,7 @@ from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.values import Example
 from understudy.engines.local import load as loading
 from understudy.engines.local.engine import TransformersEngine
+from understudy.studies.schema import build
 from understudy.training.loop import train
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 
@@ -105,8 +106,8 @@ def test_wrong_options_of_lora_are_named(tmp_path):
     with pytest.raises(ValueError, match="give checkpoint, or leave lora out"):
         StudentOptions(lora=Lora())
     for wrong in ({"rank": 0}, {"alpha": 0}, {"dropout": 1.0}, {"targets": " "}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} = "):
-            Lora(**wrong)
+        with pytest.raises(StudyError, match=rf"student.lora\W* {next(iter(wrong))} = |student\.lora\.{next(iter(wrong))} = "):
+            build(Lora, wrong, "student.lora")
     start = make("llama", tmp_path / "llama")
     with pytest.raises(StudyError, match=r"student\.lora\.targets = 'q_prj'"):
         run(start, tmp_path / "out", lora=Lora(targets="q_prj"))

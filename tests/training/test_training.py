@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from understudy.core.errors import CheckpointError, UnderstudyError, UserError
+from understudy.core.errors import CheckpointError, StudyError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
+from understudy.studies.schema import build
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, scale_losses
 from understudy.training.loop import train
 from understudy.training.objectives import cross_entropy
@@ -244,11 +245,11 @@ def test_a_budget_of_tokens_decides_the_steps_and_what_was_seen_is_counted(tmp_p
 def test_wrong_options_and_checkpoints_are_named(tmp_path):
     with pytest.raises(ValueError, match="steps = 5 and tokens = 9: one of them decides"):
         TrainingOptions(steps=5, tokens=9)
-    with pytest.raises(ValueError, match="tokens = -1"):
-        TrainingOptions(tokens=-1)
+    for wrong in ({"steps": 0}, {"tokens": -1}, {"learning_rate": 0.0}, {"muon_rate": 20.0}, {"warmup": 1.0}, {"micro_batch": -1}):
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(StudyError, match=rf"training\.{name} = {value}: input should be (greater|less) than"):
+            build(TrainingOptions, wrong, "training")
     with pytest.raises(ValueError, match="hidden = 30"):
         StudentOptions(hidden=30, heads=4)
-    with pytest.raises(ValueError, match="steps = 0"):
-        TrainingOptions(steps=0)
     with pytest.raises(CheckpointError, match="no such directory"):
         run(tmp_path, StudentOptions(checkpoint=str(tmp_path / "none")))

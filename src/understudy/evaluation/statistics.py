@@ -42,7 +42,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean over problems and training seeds with its standard error and Satterthwaite's degrees of freedom."""
 
     mean: float
@@ -62,7 +62,7 @@ class Estimate:
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
 
-def estimate(values_SN: Array) -> Estimate:
+def estimate(values_SN: Array) -> MeanEstimate:
     """Mean of ``values_SN`` where problems and seeds are both drawn at random (two-way random effects, one value a cell).
 
     Var(mean) = problems / N + seeds / S + rest / SN. The components are those of the analysis of variance, none below zero;
@@ -72,9 +72,9 @@ def estimate(values_SN: Array) -> Estimate:
     seeds, n = values_SN.shape
     mean = float(values_SN.mean())
     if n < 2:
-        return Estimate(mean, math.inf, 1)
+        return MeanEstimate(mean, math.inf, 1)
     if seeds == 1:
-        return Estimate(mean, float(values_SN.std(ddof=1)) / math.sqrt(n), n - 1)
+        return MeanEstimate(mean, float(values_SN.std(ddof=1)) / math.sqrt(n), n - 1)
     by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
     ms_problem = seeds * float(by_problem.var(ddof=1))
     ms_seed = n * float(by_seed.var(ddof=1))
@@ -88,7 +88,7 @@ def estimate(values_SN: Array) -> Estimate:
         parts = [parts[1]]
     total = sum(ms for ms, _ in parts)
     spread = sum(ms**2 / freedom for ms, freedom in parts)
-    return Estimate(mean, math.sqrt(max(total, 0.0) / (seeds * n)), total**2 / spread if spread else n - 1.0)
+    return MeanEstimate(mean, math.sqrt(max(total, 0.0) / (seeds * n)), total**2 / spread if spread else n - 1.0)
 
 
 def accuracy_interval(correct_SN: Array) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def bootstrap(values_N: Array, *, resamples: int, seed: int) -> tuple[float, flo
     return float(low), float(high)
 
 
-def detectable(difference_SN: Array, found: Estimate) -> float:
+def detectable(difference_SN: Array, found: MeanEstimate) -> float:
     """The smallest true difference that the test at .05 finds with power .8, given the variance that was seen.
 
     At least that of one discordant problem a seed: equal answers everywhere do not make a test that sees everything.

@@ -10,30 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
 from understudy.evaluation.statistics import Paired
 from understudy.training.record import Seen
 
 
-@dataclass(frozen=True)
-class ResultRow:
-    """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`.
-
-    n = correct + wrong + undecidable + unparsed + truncated; ``errors`` are asks that failed. ``low`` and ``high``: Wilson's 95 %
-    interval of the ``accuracy``. ``role_models``: who played each part, by engine identity.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What an arm's answers to a split are worth. n = correct + wrong + undecidable + unparsed + truncated; ``errors``, asks that
+    failed, are apart. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
 
     arm: str
-    method: str
-    model: str
-    role_models: Mapping[str, str]
-    engine: str
-    precision: str
-    task: str
     split: str
-    seed: int
     decoding: str
-    extractor: str
     n: int
     correct: int
     wrong: int
@@ -44,50 +34,45 @@ class ResultRow:
     accuracy: float
     low: float
     high: float
-    tokens_per_answer: float
-    read_per_answer: float
-    calls_per_answer: float
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One arm on one split and decoding, over its seeds. ``accuracy`` is the mean over seeds, ``low`` and ``high`` its 95 %
-    interval (Wilson for one seed, over problems and seeds for several: docs/statistics.md), ``spread`` each seed's accuracy.
-
-    Counts are sums over seeds and add up to ``n``; ``errors`` are apart. ``says`` is "" or "at chance: nothing can be said".
-    """
-
-    arm: str
-    split: str
-    decoding: str
-    seeds: int
-    n: int
-    correct: int
-    wrong: int
-    undecidable: int
-    unparsed: int
-    truncated: int
-    errors: int
-    accuracy: float
-    low: float
-    high: float
-    spread: tuple[float, ...]
-    chance: float
-    majority: float
-    says: str
-    stop_rate: float
-    """Share of replies that ended by themselves."""
     tokens_per_answer: float
     """Written, over all calls and votes."""
     read_per_answer: float
     """Prompt tokens of all calls."""
     calls_per_answer: float
     seconds: float
-    """To answer everything, of all seeds together."""
+    """To answer everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow(Scores):
+    """One arm on one split with one seed and one way of decoding: an object of `understudy results --json`. ``role_models``: who
+    played each part, by engine identity. The interval is Wilson's."""
+
+    method: str
+    model: str
+    role_models: Mapping[str, str]
+    engine: str
+    precision: str
+    task: str
+    seed: int
+    extractor: str
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Scores):
+    """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` each
+    seed's accuracy. The interval is Wilson's for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
+    the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
+
+    seeds: int
+    spread: tuple[float, ...]
+    chance: float
+    majority: float
+    says: str
+    stop_rate: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,20 +204,14 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Story:
-    """One problem followed to the end. ``verdict`` and ``chain_*`` of one teacher's chain of a training problem; ``tokens``
-    are what the student was trained on from it (text, loss weight); ``answers`` are what the students say of a test problem."""
+    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it and its ``verdict``; ``tokens`` are what
+    the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test problem."""
 
-    question: str
-    gold: str
-    chain: str
-    chain_answer: str
-    chain_layer: str
-    chain_teacher: str
-    verdict: str
-    verdict_detail: str
+    problem: Problem
+    chain: Chain
+    verdict: Verdict
     tokens: tuple[tuple[str, float], ...]
-    asked: str
-    asked_gold: str
+    asked: Problem
     answers: tuple[StudentAnswer, ...]
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,14 @@ mpl.use("agg")
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
+from understudy.reports.tables import splits
 from understudy.reports.words import printable, slug
 
+BESIDE: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+"""Where a legend is put."""
 INK, PALE = "#27313b", "#8795a1"
 COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c2455c", "#4f9bb3")
 DROPPED = ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3", "#6b4f3a", "#3f5aa6", "#2d3640")
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": PALE,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "understudy",
-    "figure.dpi": 100,
-}
 
 
 @dataclass(frozen=True)
@@ -53,21 +40,21 @@ class Picture:
     def svg(self) -> str:
         """The picture as an SVG element, without the XML head; equal data give equal text."""
         buffer = io.StringIO()
-        with mpl.rc_context(_STYLE), _any_script():
+        with _style():
             self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
         text = buffer.getvalue()
         return text[text.index("<svg") :]
 
     def save(self, path: Path) -> Path:
-        with mpl.rc_context(_STYLE), _any_script():
+        with _style():
             self.figure.savefig(path, dpi=160, bbox_inches="tight", metadata={"Software": None})
         return path
 
 
 @contextmanager
-def _any_script() -> Iterator[None]:
-    """Names in scripts that the font does not have are drawn as boxes, without a warning: the tables have them as text."""
-    with warnings.catch_warnings():
+def _style() -> Iterator[None]:
+    """The look of all pictures. Letters that the font does not have are drawn as boxes, without a warning: the tables have them."""
+    with mpl.rc_context(fname=str(files("understudy.reports") / "pictures.mplstyle")), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -75,12 +62,8 @@ def _any_script() -> Iterator[None]:
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
     makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _perplexity, _selection, _curves]
-    with mpl.rc_context(_STYLE), _any_script():
+    with _style():
         return [picture for make in makers for picture in make(data)]
-
-
-def _splits(data: ReportData) -> list[str]:
-    return list(dict.fromkeys(s.split for s in data.summaries))
 
 
 def _label(text: str) -> str:
@@ -100,7 +83,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
 
 def _accuracy(data: ReportData) -> Iterator[Picture]:
     colours = _colours([s.arm for s in data.summaries])
-    for split in _splits(data):
+    for split in splits(data):
         summaries = [s for s in data.summaries if s.split == split][::-1]
         figure, axes = _axes(7, 0.9 + 0.42 * len(summaries))
         for y, s in enumerate(summaries):
@@ -147,7 +130,7 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
         axes.text(first_new - 0.45, 101, "not trained on", fontsize=8, color=PALE, va="bottom")
     axes.set_xticks(range(len(values)), [_label(v) for v in values])
     axes.set(ylim=(0, 103), xlim=(-0.5, len(values) - 0.5), xlabel=_label(data.by), ylabel="accuracy, %")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.legend(**BESIDE)
     yield Picture(f"by-{data.by}", f"Accuracy by {data.by}, with 95 % intervals.", figure)
 
 
@@ -156,20 +139,22 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         if v.split != data.summaries[0].split:
             continue
         figure, axes = _axes(5.2, 3)
-        axes.plot(v.k, [100 * a for a in v.majority], marker="o", ms=4, color=COLOURS[1], label="majority (maj@k)")
-        if v.weighted:
-            axes.plot(v.k, [100 * a for a in v.weighted], marker="s", ms=3.5, color=COLOURS[3], label="likelihood-weighted")
-        if v.likeliest:
-            axes.plot(v.k, [100 * a for a in v.likeliest], marker="d", ms=3.5, color=COLOURS[2], label="the likeliest sample")
-        axes.plot(v.k, [100 * a for a in v.any_correct], marker="^", ms=4, color=COLOURS[0], label="any correct (pass@k)")
-        greedy = next(
-            (s for s in data.summaries if s.split == v.split and s.decoding == "greedy" and _shares(data, s.arm, v.arm)), None
-        )
-        if greedy is not None:
-            axes.axhline(100 * greedy.accuracy, color=PALE, ls="--", lw=1, label="greedy, same student")
+        for rates, mark, colour, label in (
+            (v.majority, "o", 1, "majority (maj@k)"),
+            (v.weighted, "s", 3, "likelihood-weighted"),
+            (v.likeliest, "d", 2, "the likeliest sample"),
+            (v.any_correct, "^", 0, "any correct (pass@k)"),
+        ):
+            if rates:
+                axes.plot(v.k, [100 * a for a in rates], marker=mark, ms=4, color=COLOURS[colour], label=label)
+        students = {row.arm: row.role_models for row in data.rows}
+        for s in data.summaries:
+            if (s.split, s.decoding, students[s.arm]) == (v.split, "greedy", students[v.arm]):
+                axes.axhline(100 * s.accuracy, color=PALE, ls="--", lw=1, label="greedy, same student")
+                break
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axes.legend(**BESIDE)
         yield Picture(f"votes-{slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
 
 
@@ -184,14 +169,8 @@ def _perplexity(data: ReportData) -> Iterator[Picture]:
         label = f"{p.who or 'teacher'}, {p.split}"
         axes.plot(at, [100 * b.accuracy for b in p.bins], marker="o", ms=4, color=colours[p.who], label=_label(label))
     axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="replies, % from the least perplexed to the most", ylabel="correct, %")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.legend(**BESIDE)
     yield Picture("perplexity", "Correct replies by their perplexity, exp(-mean log-probability), in bins of equally many.", figure)
-
-
-def _shares(data: ReportData, arm: str, other: str) -> bool:
-    """Whether two arms have the same student: the one that has a curve of its own comes first."""
-    models = {row.arm: row.role_models for row in data.rows}
-    return models[arm] == models[other]
 
 
 def _selection(data: ReportData) -> Iterator[Picture]:
@@ -214,7 +193,7 @@ def _selection(data: ReportData) -> Iterator[Picture]:
     axes.set_yticks(range(len(rows)), [_label(s.arm) for s in rows])
     axes.set(xlabel="chains", xlim=(0, 1.28 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.legend(**BESIDE)
     yield Picture("chains", "Chains that each arm's selection kept, and dropped by reason.", figure)
 
 
@@ -243,7 +222,7 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"
     left.set(xlabel="step", yscale=scale, title="training loss")
     right.set(xlabel="step", ylim=(0, 103), title="dev accuracy, % (ring: kept)")
-    right.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    right.legend(**BESIDE)
     figure.tight_layout()
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)
 

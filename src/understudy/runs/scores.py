@@ -165,18 +165,6 @@ class Scored:
         """Every solution, whatever its problem."""
         return [solution for solutions in self.solutions.values() for solution in solutions]
 
-    @property
-    def tokens(self) -> int:
-        return sum(s.tokens for s in self.replies)
-
-    @property
-    def prompt_tokens(self) -> int:
-        return sum(s.prompt_tokens for s in self.replies)
-
-    @property
-    def calls(self) -> int:
-        return sum(len(s.turns) for s in self.replies)
-
 
 ScoredAnswers = Mapping[tuple[str, str], Sequence[Scored]]
 """(arm, split) -> its seeds"""

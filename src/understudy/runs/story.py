@@ -18,23 +18,15 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     if example is None:
         return None
     chain = next(c for c in run.chains if c.id == example.chain)
-    problem = next(p for p in run.problems if p.id == chain.problem)
-    verdict = next(v for v in run.verdicts if v.chain == chain.id)
     split = run.study.evaluation.splits[0]
     first = {arm: scored[arm, split][0] for arm in run.arms}
     asked = run.of_split(split)[_telling_problem(first)]
     return Story(
-        question=problem.question,
-        gold=problem.answer or "",
-        chain=chain.text.strip(),
-        chain_answer=chain.answer or "",
-        chain_layer=chain.layer,
-        chain_teacher=chain.teacher,
-        verdict=verdict.outcome.value,
-        verdict_detail=verdict.detail,
+        problem=next(p for p in run.problems if p.id == chain.problem),
+        chain=chain,
+        verdict=next(v for v in run.verdicts if v.chain == chain.id),
         tokens=example.tokens,
-        asked=asked.question,
-        asked_gold=asked.answer or "",
+        asked=asked,
         answers=tuple(_answer(one, asked.id) for one in first.values() if asked.id in one.outcomes),
     )
 

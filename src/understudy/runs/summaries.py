@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
-from understudy.evaluation.metrics import (
-    any_correct_by_k,
-    by_perplexity,
-    chance_rate,
-    likeliest_by_k,
-    majority_rate,
-    stop_rate,
-    votes_by_k,
-)
+from understudy.evaluation import metrics
 from understudy.evaluation.outcomes import counts, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
-from understudy.reports.data import (
-    ArmSelection,
-    Comparison,
-    Curve,
-    Group,
-    Perplexity,
-    ResultRow,
-    Summary,
-    TeacherSummary,
-    Votes,
-)
+from understudy.reports.data import ArmSelection, Comparison, Curve, Group, Perplexity, ResultRow, Summary, TeacherSummary, Votes
 from understudy.runs.scores import Run, Scored, ScoredAnswers, answered, correctness
 from understudy.training.record import read_curve, read_seen
 
@@ -49,62 +32,62 @@ def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
     for decoding, outcomes in judged.items():
-        counted, n = counts(outcomes.values()), len(outcomes)
-        low, high = wilson(counted["correct"], n)
+        measured = _measure([scored], outcomes.values())
+        low, high = wilson(measured["correct"], measured["n"])
         yield ResultRow(
-            arm=arm.name,
+            **measured,
+            decoding=decoding,
+            accuracy=measured["correct"] / max(1, measured["n"]),
+            low=low,
+            high=high,
             method=arm.method,
             model=arm.model,
             role_models=scored.role_models,
             engine=engine,
             precision=precision,
             task=run.study.task,
-            split=scored.split,
             seed=scored.seed,
-            decoding=decoding,
             extractor=EXTRACTOR,
-            n=n,
-            **counted,
-            errors=scored.errors,
-            accuracy=counted["correct"] / n if n else 0.0,
-            low=low,
-            high=high,
-            tokens_per_answer=round(scored.tokens / n, 2) if n else 0.0,
-            read_per_answer=round(scored.prompt_tokens / n, 2) if n else 0.0,
-            calls_per_answer=round(scored.calls / n, 2) if n else 0.0,
-            seconds=scored.seconds,
         )
 
 
 def summary(run: Run, scored: Sequence[Scored]) -> Summary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
-    rows = [next(result_rows(run, one)) for one in scored]
     correct_SN = correctness(scored, answered(scored))
-    chance, majority = chance_rate(problems), majority_rate(problems, run.check)
+    chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
-    n = sum(row.n for row in rows)
     return Summary(
-        arm=scored[0].arm,
-        split=scored[0].split,
-        decoding=rows[0].decoding,
-        seeds=len(scored),
-        n=n,
-        **counts(outcome for one in scored for outcome in one.outcomes.values()),
-        errors=sum(one.errors for one in scored),
+        **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
+        decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
         low=low,
         high=high,
-        spread=tuple(row.accuracy for row in rows),
+        seeds=len(scored),
+        spread=tuple(next(result_rows(run, one)).accuracy for one in scored),
         chance=chance,
         majority=majority,
         says="" if above(correct_SN, max(chance, majority)) < LEVEL else AT_CHANCE,
-        stop_rate=stop_rate([reply for one in scored for reply in one.replies]),
-        tokens_per_answer=sum(one.tokens for one in scored) / n,
-        read_per_answer=sum(one.prompt_tokens for one in scored) / n,
-        calls_per_answer=sum(one.calls for one in scored) / n,
-        seconds=sum(one.seconds for one in scored),
+        stop_rate=metrics.stop_rate([reply for one in scored for reply in one.replies]),
     )
+
+
+def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """The fields of `Scores` that are counted, over all seeds of ``scored``."""
+    counted = counts(outcomes)
+    n = sum(counted.values())
+    replies = [reply for one in scored for reply in one.replies]
+    return {
+        "arm": scored[0].arm,
+        "split": scored[0].split,
+        "n": n,
+        **counted,
+        "errors": sum(one.errors for one in scored),
+        "tokens_per_answer": round(sum(s.tokens for s in replies) / max(1, n), 2),
+        "read_per_answer": round(sum(s.prompt_tokens for s in replies) / max(1, n), 2),
+        "calls_per_answer": round(sum(len(s.turns) for s in replies) / max(1, n), 2),
+        "seconds": sum(one.seconds for one in scored),
+    }
 
 
 def comparisons(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
@@ -201,7 +184,7 @@ def votes(run: Run, scored: Sequence[Scored]) -> Votes:
         return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
 
     def voted(*, weighted: bool) -> tuple[float, ...]:
-        return mean([votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
+        return mean([metrics.votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
 
     likely = all(one.likelihood is not None for one in scored)
     return Votes(
@@ -210,8 +193,8 @@ def votes(run: Run, scored: Sequence[Scored]) -> Votes:
         k=tuple(range(1, drawn + 1)),
         majority=voted(weighted=False),
         weighted=voted(weighted=True) if likely else (),
-        any_correct=mean([any_correct_by_k(problems, s, check=run.check) for s in complete]),
-        likeliest=mean([likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
+        any_correct=mean([metrics.any_correct_by_k(problems, s, check=run.check) for s in complete]),
+        likeliest=mean([metrics.likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
     )
 
 
@@ -219,14 +202,14 @@ def perplexities(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
     outcomes = outcomes_of(run.verdicts, run.study.checks[0])
     judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
-    chains = by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
+    chains = metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
     yield Perplexity("", "train", tuple(chains))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems = run.of_split(split)
             replies = [reply for one in seeds for reply in one.replies]
             sure = [(s.logprob, outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
-            yield Perplexity(arm, split, tuple(by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
+            yield Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 
 def teacher(run: Run) -> TeacherSummary:

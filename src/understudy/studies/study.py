@@ -58,7 +58,7 @@ class Study:
     """What judges the chains: ``answer`` (equal to the gold answer), checks of your own, or several. The first one also judges
     checkpoints, students and votes, and selects the chains of an arm that names no other."""
     plugins: tuple[str, ...] = ()
-    """Python files of your own that add tasks, methods and checks (docs/extending.md); relative to the study file."""
+    """Python files of your own that add tasks, methods, checks and objectives (docs/extending.md); relative to the study file."""
     title: str = ""
     """For the report."""
     description: str = ""
