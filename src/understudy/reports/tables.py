@@ -9,17 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from understudy.reports.data import (
-    ArmSelection,
-    Attribution,
-    Comparison,
-    Curve,
-    FirstWrong,
-    Perplexity,
-    ReportData,
-    Summary,
-    Votes,
-)
+from understudy.reports.data import ArmSelection, Attribution, Comparison, Curve, FirstWrong, Perplexity, ReportData, Summary, Votes
 from understudy.reports.words import percent, short_p, signed, slug
 
 T = TypeVar("T")
@@ -268,13 +258,7 @@ def _training(curves: Sequence[Curve]) -> Table:
 
 
 def _table(
-    title: str,
-    items: Iterable[T],
-    columns: Sequence[Content[T]],
-    *,
-    about: str = "",
-    note: str = "",
-    pictures: Sequence[str] = (),
+    title: str, items: Iterable[T], columns: Sequence[Content[T]], *, about: str = "", note: str = "", pictures: Sequence[str] = ()
 ) -> Table:
     rows = tuple(tuple(_cell(content(item)) for _, content in columns) for item in items)
     return Table(title, tuple(column for column, _ in columns), rows, about, note, tuple(pictures))

@@ -11,28 +11,10 @@ from typing import Any
 from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
-from understudy.evaluation.metrics import (
-    any_correct_by_k,
-    by_perplexity,
-    chance_rate,
-    likeliest_by_k,
-    majority_rate,
-    stop_rate,
-    votes_by_k,
-)
+from understudy.evaluation import metrics
 from understudy.evaluation.outcomes import counts, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
-from understudy.reports.data import (
-    ArmSelection,
-    Comparison,
-    Curve,
-    Group,
-    Perplexity,
-    ResultRow,
-    Summary,
-    TeacherSummary,
-    Votes,
-)
+from understudy.reports.data import ArmSelection, Comparison, Curve, Group, Perplexity, ResultRow, Summary, TeacherSummary, Votes
 from understudy.runs.run import Run, selection_summary, student_summary
 from understudy.runs.scores import Scored, ScoredAnswers, answered, correctness
 from understudy.training.record import read_curve, read_seen
@@ -74,7 +56,7 @@ def summary(run: Run, scored: Sequence[Scored]) -> Summary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, answered(scored))
-    chance, majority = chance_rate(problems), majority_rate(problems, run.check)
+    chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
     return Summary(
         **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
@@ -87,7 +69,7 @@ def summary(run: Run, scored: Sequence[Scored]) -> Summary:
         chance=chance,
         majority=majority,
         says="" if above(correct_SN, max(chance, majority)) < LEVEL else AT_CHANCE,
-        stop_rate=stop_rate([reply for one in scored for reply in one.replies]),
+        stop_rate=metrics.stop_rate([reply for one in scored for reply in one.replies]),
     )
 
 
@@ -207,7 +189,7 @@ def votes(run: Run, scored: Sequence[Scored]) -> Votes:
         return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
 
     def voted(*, weighted: bool) -> tuple[float, ...]:
-        return mean([votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
+        return mean([metrics.votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
 
     likely = all(one.likelihood is not None for one in scored)
     return Votes(
@@ -216,8 +198,8 @@ def votes(run: Run, scored: Sequence[Scored]) -> Votes:
         k=tuple(range(1, drawn + 1)),
         majority=voted(weighted=False),
         weighted=voted(weighted=True) if likely else (),
-        any_correct=mean([any_correct_by_k(problems, s, check=run.check) for s in complete]),
-        likeliest=mean([likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
+        any_correct=mean([metrics.any_correct_by_k(problems, s, check=run.check) for s in complete]),
+        likeliest=mean([metrics.likeliest_by_k(problems, s, check=run.check) for s in complete]) if likely else (),
     )
 
 
@@ -225,14 +207,14 @@ def perplexities(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
     outcomes = outcomes_of(run.verdicts, run.study.checks[0])
     judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
-    chains = by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
+    chains = metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
     yield Perplexity("", "train", tuple(chains))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems = run.of_split(split)
             replies = [reply for one in seeds for reply in one.replies]
             sure = [(s.logprob, outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
-            yield Perplexity(arm, split, tuple(by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
+            yield Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 
 def teacher(run: Run) -> TeacherSummary:
