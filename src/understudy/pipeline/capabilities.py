@@ -30,19 +30,19 @@ def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], 
     if not isinstance(engine, AsyncEngine):
         return {}
     from understudy.engines.remote.endpoint import EndpointEngine
-    from understudy.engines.remote.probe import at, probe
+    from understudy.engines.remote.probe import full_url, probe
 
     if not isinstance(engine, EndpointEngine):
         return {}
     known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if at(engine, address) not in known]
+    new = [address for address in engine.addresses if full_url(engine, address) not in known]
     for url, facts in probe(engine, new, ledger).items() if new else ():
         ledger.learned(engine.identity, url, facts)
         known[url] = facts
     found = {}
     remember(engine, known)
     for address in engine.addresses:
-        url = at(engine, address)
+        url = full_url(engine, address)
         facts = found[url] = known.get(url, {})
         for name, says in TOLD.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
@@ -52,7 +52,7 @@ def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], 
 
 def remember(engine: EndpointEngine, known: Mapping[str, Mapping[str, str]]) -> None:
     """Let ``engine`` know which of its addresses take ``n``: ``known`` is what was found of each."""
-    from understudy.engines.remote.probe import TAKES_N, at
+    from understudy.engines.remote.probe import TAKES_N, full_url
 
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(known.get(at(engine, address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(known.get(full_url(engine, address), {}).get("n", ""))

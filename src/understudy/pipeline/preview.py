@@ -14,17 +14,18 @@ from understudy.core.asks import Call, Decoding, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import BudgetError
 from understudy.core.prompt_format import prompt_text
-from understudy.core.protocols import Engine, ManyEngine
+from understudy.core.protocols import AsyncEngine, Engine
 from understudy.core.values import Problem
 from understudy.engines.local.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.capabilities import remember
 from understudy.pipeline.exemplars import exemplar_pool, mark_exemplars
 from understudy.pipeline.plan import Plan, Stage
-from understudy.pipeline.stages.chains import make_teacher, sampled, teacher_flows
+from understudy.pipeline.stages.chains import make_teacher, sampling_of
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
+from understudy.sampling.sample import iter_chains
 from understudy.studies.options import Exemplars
 from understudy.studies.schema import build
 from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
@@ -104,13 +105,12 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
         known = _remembered(engine, store)
-        n = engine.n if isinstance(engine, ManyEngine) else 1
+        n = engine.n if isinstance(engine, AsyncEngine) else 1
         counted = _Counted(teacher.price, n, engine.identity, store)
         pool = pool_of(plan, problems)
-        by_id = {problem.id: problem for problem in train}
         asked = _asked(plan, train, pool, engine.identity, store)
         settled, block = Decoding(teacher.temperature, teacher.top_p), teacher.allocation.first if teacher.allocation else None
-        for path, flow in teacher_flows(by_id, asked, pool, teacher, plan.study.seed):
+        for path, flow in sampling_of(train, teacher, plan.stages[plan.chains].arguments, pool).flows(asked):
             ask = _first_call(flow)
             if ask is not None:
                 decoding = ask.decoding or settled
@@ -126,7 +126,7 @@ def teacher_requests(plan: Plan, run: Path) -> TeacherRequests | None:
 
 def _remembered(engine: Engine, store: Ledger | None) -> bool:
     """Let an endpoint know what ``store`` does of it; whether that says how many replies a request gets."""
-    if not isinstance(engine, ManyEngine):
+    if not isinstance(engine, AsyncEngine):
         return True
     from understudy.engines.remote.endpoint import EndpointEngine
 
@@ -182,7 +182,7 @@ def _asked(plan: Plan, train: list[Problem], pool: StudyPool, identity: str, sto
 
         known = ScriptedEngine(nobody, identity=identity)
         arguments = plan.stages[plan.chains].arguments
-        for done in sampled(train, teacher, arguments, pool=pool, engine=known, concurrency=64, store=store, on_end=lambda _: None):
+        for done in iter_chains(sampling_of(train, teacher, arguments, pool), known, store):
             paths[done.path.problem] += 1
     fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
     heapify(fewest)
@@ -223,9 +223,8 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     pool = pool_of(plan, problems)
     if study.teacher.engine != "recorded":
         train = [problem for problem in problems if problem.split == "train"]
-        first = next(
-            teacher_flows({p.id: p for p in train}, {p.id: range(1) for p in train}, pool, study.teacher, study.seed), None
-        )
+        sampling = sampling_of(train, study.teacher, plan.stages[plan.chains].arguments, pool)
+        first = next(sampling.flows({p.id: range(1) for p in train}), None)
         ask = _first_call(first[1]) if first else None
         if ask is not None:
             yield f"teacher ({study.teacher.method})", prompt_text(ask.prompt)

@@ -39,7 +39,6 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         asked = [p for p in problems if p.id in workings]
     started = time.perf_counter()
     engines = _engines(method, needs, arguments, workings)
-    concurrency = arguments.get("transport", {}).get("concurrency", 64)
     pool = exemplar_pool(
         known,
         build(Exemplars, arguments["exemplars"], "exemplars"),
@@ -60,7 +59,7 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             store = _Parted(ledger, store, paid)
             paths = arguments["votes"] if arguments["decoding"]["temperature"] else 1
             for engine in {id(e): e for e in engines.values() if e.identity in paid}.values():
-                player, concurrency = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
+                player = over(ledger, engine, teacher, seed=arguments["seed"], progress=progress)
                 probed(player, ledger, paths=paths, tell=lambda line: progress("answers", 0, 0, line))
                 engines |= {part: player for part, plays in engines.items() if plays is engine}
         found = answer(
@@ -68,7 +67,6 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
             method,
             engines,
             pool=pool,
-            concurrency=concurrency,
             votes=arguments["votes"],
             decoding=build(Decoding, arguments["decoding"], "decoding"),
             seed=arguments["seed"],

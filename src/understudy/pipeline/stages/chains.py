@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from understudy.checks.answer import check
-from understudy.core.asks import Decoding, Flow
-from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import DataError, EngineError, StudyError
-from understudy.core.protocols import Engine, Progress, ReplyStore
+from understudy.core.asks import Decoding
+from understudy.core.errors import DataError
+from understudy.core.protocols import Engine, Progress
 from understudy.core.registry import find
-from understudy.core.values import Chain, Outcome, Problem, digest
+from understudy.core.values import Chain, Problem, digest
 from understudy.corpus.card import card_of, inherited, named
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_rows, write_rows
-from understudy.flows.board import Done
-from understudy.flows.run import ended
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.capabilities import probed
 from understudy.pipeline.exemplars import exemplar_pool
 from understudy.reports.words import printable
 from understudy.sampling.account import Account
-from understudy.sampling.allocation import Allocation, Given, Rounds, rounds
-from understudy.sampling.budget import Budget, Spend
-from understudy.sampling.first_look import first_look
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
+from understudy.sampling.sample import Sampling
+from understudy.sampling.sample import sample as sample_chains
 from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.schema import build
 
@@ -103,153 +99,51 @@ def sample(
 
     Raises StudyError where the budget ends before a single chain has come, EngineError where none comes.
     """
-    made = make_teacher(teacher, arguments)
-    by_id = {problem.id: problem for problem in problems}
-    total = len(problems) * teacher.samples
-    first: list[Done[Chain]] = []
-
-    def look() -> None:
-        got = [done.value for done in first if done.value is not None]
-        failed = [str(done.error) for done in first if done.value is None]
-        by = find("check", arguments["judged_by"])
-        progress("chains", 0, 0, first_look(got, failed, by_id, by, drawn=teacher.temperature > 0))
-
-    def on_end(done: Done[Chain]) -> None:
-        account.ended(done)
-        progress("chains", account.done, total, account.told())
-        if len(first) < teacher.first_look and not done.unasked:
-            first.append(done)
-            if len(first) == teacher.first_look:
-                look()
-
-    chains, errors, poor = [], [], False
-    with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store, Account(store, total) as account:
-        engine, concurrency = over(store, made, teacher, seed=arguments["seed"], progress=progress)
-        paths = teacher.samples if teacher.temperature else 1
-        endpoints = probed(engine, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
-        account.begin()
-        before = store.spent
-        asked = sampled(problems, teacher, arguments, pool=pool, engine=engine, concurrency=concurrency, store=store, on_end=on_end)
-        for done in asked:
-            if done.unasked:
-                poor = True
-            elif done.value is None:
-                errors.append({"problem": done.path.problem, "path": done.path.index, "error": done.error})
-            else:
-                chains.append(dataclasses.replace(done.value, teacher=engine.identity))
-        spent = store.spent
-    unasked = total - len(chains) - len(errors)
-    stopped, missing = "", f"{total - len(chains):,} of {total:,} chains are missing, the others are the corpus; to go on,"
-    if poor and teacher.budget is not None:
-        if not chains:
-            raise StudyError(_too_little(teacher.budget, before, spent, store.refused, errors))
-        stopped = (
-            f"the budget is spent ({teacher.budget.told(spent)}): {missing} raise teacher.budget and run the same command again"
-        )
-    elif unasked and chains:
-        stopped = f"the teacher gives nothing any more ({errors[-1]['error']}): {missing} run the same command again"
-    if not chains:
-        raise EngineError(f"the teacher gave no chain at all; its first error: {errors[0]['error'] if errors else 'none'}")
-    if first and len(first) < teacher.first_look:
-        look()
-    order = {problem.id: i for i, problem in enumerate(problems)}
-    return Sampled(sorted(chains, key=lambda c: (order[c.problem], c.path)), errors, unasked, stopped, endpoints)
+    with Ledger(ledger, price=teacher.price, budget=teacher.budget) as store:
+        sampling = sampling_of(problems, teacher, arguments, pool)
+        with Account(store, sampling.total) as account:
+            engine = over(store, make_teacher(teacher, arguments), teacher, seed=arguments["seed"], progress=progress)
+            paths = teacher.samples if teacher.temperature else 1
+            endpoints = probed(engine, store, paths=paths, tell=lambda line: progress("chains", 0, 0, line))
+            account.begin()
+            found = sample_chains(sampling, engine, store, account, progress)
+    errors = [dataclasses.asdict(failure) for failure in found.failures]
+    return Sampled(found.chains, errors, found.unasked, found.stopped, endpoints)
 
 
-def _too_little(budget: Budget, before: Spend, spent: Spend, refused: Spend, errors: list[dict[str, Any]]) -> str:
-    """Why no chain came: ``spent`` is what all requests took, ``before`` what those before the first chain did, ``refused`` what
-    the one that found no room may take."""
-    if spent == before and not errors:
-        return (
-            f"teacher.budget has no room for a single request, so no chain was asked for ({budget.short(spent, refused)}); "
-            "raise it and run the same command again"
-        )
-    failed = f"; the first error: {errors[0]['error']}" if errors else ""
-    return f"the budget is spent ({budget.told(spent)}) and no chain has come{failed}; raise teacher.budget, or see what is asked"
-
-
-def sampled(
-    problems: list[Problem],
-    teacher: Teacher,
-    arguments: Mapping[str, Any],
-    *,
-    pool: StudyPool,
-    engine: Engine,
-    concurrency: int,
-    store: ReplyStore,
-    on_end: Callable[[Done[Chain]], None],
-) -> Iterator[Done[Chain]]:
-    """Every chain as it ends, in one round or in those of an allocation; a round that was not asked for whole is the last."""
-    by_id = {problem.id: problem for problem in problems}
-    asking = teacher_rounds(list(by_id), teacher)
-    asked = next(asking, None)
-    while asked:
-        came: dict[str, dict[int, Given]] = {name: {} for name in asked}
-        whole = True
-        for done in ended(
-            teacher_flows(by_id, asked, pool, teacher, arguments["seed"]),
-            {"teacher": engine},
-            store=store,
-            decoding={"teacher": Decoding(teacher.temperature, teacher.top_p)},
-            seed=arguments["seed"],
-            on_end=on_end,
-            concurrency=concurrency,
-        ):
-            whole &= not done.unasked
-            came[done.path.problem][done.path.index] = given(done.value, by_id[done.path.problem], teacher, arguments)
-            yield done
-        if not whole or any(len(came[name]) < len(paths) for name, paths in asked.items()):
-            return
-        try:
-            asked = asking.send({name: [came[name][index] for index in paths] for name, paths in asked.items()})
-        except StopIteration:
-            return
-
-
-def teacher_rounds(problems: list[str], teacher: Teacher) -> Rounds:
-    """Which paths of which problems the teacher is asked for, round by round."""
-    alike = Allocation(first=teacher.samples, most=teacher.samples)
-    return rounds(problems, len(problems) * teacher.samples, teacher.allocation or alike)
-
-
-def given(chain: Chain | None, problem: Problem, teacher: Teacher, arguments: Mapping[str, Any]) -> Given:
-    """What an allocation looks at of a chain, None where its ask failed."""
-    if chain is None or chain.finish != "stop":
-        return Given(None)
-    if teacher.allocation is None or not teacher.allocation.right:
-        return Given(chain.answer)
-    return Given(chain.answer, check(problem, chain, find("check", arguments["judged_by"])).outcome is Outcome.CORRECT)
-
-
-def teacher_flows(
-    problems: Mapping[str, Problem], asked: Mapping[str, range], pool: StudyPool, teacher: Teacher, seed: int
-) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
-    """One flow for each sample path that is ``asked`` for, made when asked for."""
+def sampling_of(problems: list[Problem], teacher: Teacher, arguments: Mapping[str, Any], pool: StudyPool) -> Sampling:
+    """Which chains are wanted of the teacher."""
     method = build(find("method", teacher.method), dict(teacher.options), "teacher.options")
-    for name, paths in asked.items():
-        for index in paths:
-            path = SamplePath(name, index, seed)
-            yield path, method.sample(problems[name], path, pool)
+    by = find("check", arguments["judged_by"])
+    return Sampling(
+        problems,
+        lambda problem, path: method.sample(problem, path, pool),
+        lambda problem, chain: check(problem, chain, by),
+        samples=teacher.samples,
+        allocation=teacher.allocation,
+        decoding=Decoding(teacher.temperature, teacher.top_p),
+        seed=arguments["seed"],
+        first_look=teacher.first_look,
+    )
 
 
-def over(store: Ledger, engine: Engine, teacher: Teacher, *, seed: int, progress: Progress) -> tuple[Engine, int]:
-    """``engine`` as the teacher is to be asked, and how many requests at once: in batches where the study says so. Those in
+def over(store: Ledger, engine: Engine, teacher: Teacher, *, seed: int, progress: Progress) -> Engine:
+    """``engine`` as the teacher is to be asked: in batches where the study says so. Those in
     ``store`` that have not ended are gone on with.
     """
     if teacher.engine != "endpoint":
-        return engine, teacher.concurrency
-    from understudy.engines.remote.batch.engine import AT_ONCE, BatchEngine
+        return engine
+    from understudy.engines.remote.batch.engine import BatchEngine
     from understudy.engines.remote.endpoint import EndpointEngine
     from understudy.sampling.jobs import LedgerJobs
 
     assert isinstance(engine, EndpointEngine)
     jobs = LedgerJobs(store, engine.identity, seed)
     if not teacher.batch and not jobs.any():
-        return engine, teacher.concurrency
-    asked = BatchEngine(
+        return engine
+    return BatchEngine(
         engine, jobs, batch=teacher.batch, poll=teacher.poll, tell=lambda line: progress("teacher", 0, 0, printable(line))
     )
-    return asked, AT_ONCE if teacher.batch else teacher.concurrency
 
 
 def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
@@ -275,6 +169,7 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
             logprobs=teacher.logprobs,
             identity=teacher.identity,
             n=teacher.n,
+            concurrency=teacher.concurrency,
         )
     from understudy.engines.procedural import ProceduralEngine
 
