@@ -28,7 +28,7 @@ from understudy.core.values import Chain, Outcome, Problem
 from understudy.core.vote import vote
 from understudy.corpus.import_ import import_chains
 from understudy.evaluation.statistics import estimate
-from understudy.sampling.allocation import Allocation, Given, rounds
+from understudy.sampling.allocation import Allocation, Draw, rounds
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def allocate(replay: Replay, orders: Mapping[str, Sequence[Chain]], total: int, 
         came = {}
         for name, wanted in asked.items():
             paths[name] = wanted.stop
-            came[name] = [Given(orders[name][i].answer, replay.right[orders[name][i].id]) for i in wanted]
+            came[name] = [Draw(orders[name][i].answer, replay.right[orders[name][i].id]) for i in wanted]
         try:
             asked = asking.send(came)
         except StopIteration:

@@ -24,8 +24,9 @@ from workload import MAX_TOKENS, TEMPERATURE, Spec, hashed, prompt
 from understudy.core.asks import Call, Decoding, Flow, Reply, Request
 from understudy.core.asks import Path as SamplePath
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
-from understudy.flows.run import ended
+from understudy.flows.run import run_flows
 from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
 
@@ -54,18 +55,12 @@ def flows(texts: Iterable[str], paths: int) -> Iterator[tuple[SamplePath, Flow[s
             yield SamplePath(str(i), index), flow(text)
 
 
-async def sampled(engine: EndpointEngine, ledger: Path, calls: int) -> list[float]:
+async def sample(engine: EndpointEngine, ledger: Path, calls: int) -> list[float]:
     """Memory after each `WARM` replies, none of which is kept here."""
     seen, n = [], 0
     with Ledger(ledger) as store:
         async with engine:
-            asked = adrive(
-                flows(map(prompt, range(calls)), 1),
-                {"teacher": engine},
-                store=store,
-                decoding={"teacher": DECODING},
-                concurrency=CONCURRENCY,
-            )
+            asked = adrive(flows(map(prompt, range(calls)), 1), Cast({"teacher": engine}, {"teacher": DECODING}, store=store))
             async for done in asked:
                 assert done.error is None, done.error
                 n += 1
@@ -77,7 +72,8 @@ async def sampled(engine: EndpointEngine, ledger: Path, calls: int) -> list[floa
 
 def memory(url: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place) as work:
-        seen = asyncio.run(sampled(EndpointEngine(url, "loopback", api="chat"), Path(work) / "ledger.sqlite", CALLS))
+        engine = EndpointEngine(url, "loopback", api="chat", concurrency=CONCURRENCY)
+        seen = asyncio.run(sample(engine, Path(work) / "ledger.sqlite", CALLS))
     tell("memory", "understudy", CONCURRENCY, seen[0], f"MB after {WARM:,} replies")
     tell("memory growth", "understudy", CONCURRENCY, seen[-1] - seen[0], f"MB more after {CALLS:,}")
     # The chains stage holds its chains until it writes them.
@@ -131,8 +127,8 @@ def million(url: str, place: Path) -> None:
     with Ledger(ledger) as store:
         opened = time.monotonic()
 
-        made, n = {"teacher": engine}, 0
-        for done in ended(flows(texts, PATHS), made, store=store, decoding={"teacher": DECODING}, seed=0, on_end=lambda _: None):
+        n = 0
+        for done in run_flows(flows(texts, PATHS), Cast({"teacher": engine}, {"teacher": DECODING}, store=store)):
             assert done.value is not None and not done.bought, "it was asked again"
             n += 1
         assert n == PROBLEMS * PATHS

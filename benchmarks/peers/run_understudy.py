@@ -16,7 +16,8 @@ from understudy.core.asks import Call, Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.values import Problem
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.ledger import Ledger
 
 
@@ -31,19 +32,11 @@ def flows(prompts: list[str]) -> Iterator[tuple[SamplePath, Flow[str]]]:
 
 
 def requests(spec: Spec, prompts: list[str]) -> list[str]:
-    engine = EndpointEngine(spec.url, spec.model, api="chat")
+    engine = EndpointEngine(spec.url, spec.model, api="chat", concurrency=spec.concurrency)
     replies = [""] * len(prompts)
     with Ledger(Path(spec.work) / "ledger.sqlite") as store:
-        asked = ended(
-            flows(prompts),
-            {"teacher": engine},
-            store=store,
-            decoding={"teacher": Decoding(TEMPERATURE)},
-            seed=0,
-            on_end=lambda _: None,
-            concurrency=spec.concurrency,
-        )
-        for done in asked:
+        cast = Cast({"teacher": engine}, {"teacher": Decoding(TEMPERATURE)}, store=store)
+        for done in run_flows(flows(prompts), cast):
             assert done.error is None, done.error
             replies[int(done.path.problem)] = done.value or ""
     return replies

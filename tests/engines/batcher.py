@@ -6,7 +6,8 @@ from pathlib import Path as FilePath
 from understudy.core.asks import Call, Path
 from understudy.engines.remote.batch.engine import BatchEngine
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.budget import Budget, Price
 from understudy.sampling.jobs import LedgerJobs
 from understudy.sampling.ledger import Ledger
@@ -27,7 +28,7 @@ def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, tell=lam
         engine = EndpointEngine(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
         batched = BatchEngine(engine, LedgerJobs(store, "e", 0), tell=tell, **({"poll": 0.01, "quiet": 0.05} | options))
         asking = ((Path(f"p-{i}", i), flow(i)) for i in range(flows))
-        done = ended(asking, {"teacher": batched}, store=store, decoding={}, seed=0, on_end=lambda _: None, concurrency=100_000)
+        done = run_flows(asking, Cast({"teacher": batched}, store=store))
         return {d.path.index: d.value if d.error is None else d.error for d in done}
 
 

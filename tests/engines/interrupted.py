@@ -6,7 +6,8 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Path, Reply
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 
 
 class Slow:
@@ -38,4 +39,4 @@ if __name__ == "__main__":
     with Server(lambda *_: completion("said")) as server:
         engines = {"local": Slow(), "remote": EndpointEngine(server.url, "tiny")}
         flows = ((Path(f"p-{i}"), endless(i)) for i in range(50))
-        list(ended(flows, engines, store=None, decoding={}, seed=0, on_end=print))
+        list(run_flows(flows, Cast(engines), on_end=print))

@@ -5,10 +5,11 @@ import sys
 import time
 from pathlib import Path as FilePath
 
-from toy import PLANNER, SOLVER, TOOLS, plan_reply, solve_reply, toy
+from toy import PLANNER, SOLVER, plan_reply, solve_reply, toy
 
-from understudy.core.asks import Path
+from understudy.core.asks import Answer, Path, Usage
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive, drive
 from understudy.sampling.ledger import Ledger
 
@@ -34,9 +35,11 @@ class Slow(ScriptedEngine):
                 time.sleep(0.002)
                 source.give(ticket, self.script(request))
 
-    async def reply(self, request):
+    concurrency = 4
+
+    async def replies(self, requests):
         await asyncio.sleep(0.01)
-        return self.script(request)
+        return Answer((self.script(requests[0]),), Usage())
 
 
 def main(driver: str, ledger: str, log: str, out: str) -> None:
@@ -44,13 +47,13 @@ def main(driver: str, ledger: str, log: str, out: str) -> None:
     roles = {"solver": Slow(solve_reply, identity=SOLVER)}
     flows = ((Path(f"p-{p}", i), toy(f"p-{p}", Path(f"p-{p}", i))) for p in range(20) for i in range(3))
     with Ledger(FilePath(ledger)) as opened, FilePath(log).open("a") as received:
-        store = Kept(opened, received)
+        cast = Cast(roles, folds=folds, store=Kept(opened, received))
         if driver == "drive":
-            done = list(drive(flows, roles, folds=folds, tools=TOOLS, store=store))
+            done = list(drive(flows, cast))
         else:
 
             async def collect():
-                return [d async for d in adrive(flows, roles, folds=folds, tools=TOOLS, store=store, concurrency=4)]
+                return [d async for d in adrive(flows, cast)]
 
             done = asyncio.run(collect())
     FilePath(out).write_text("".join(f"{d.path.problem} {d.path.index} {d.value.text}\n" for d in done))

@@ -11,9 +11,10 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Path
 from understudy.core.errors import EngineError
-from understudy.engines.remote.choices import read
+from understudy.engines.remote.choices import read_choices
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.board import Done
+from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.sampling.budget import Budget, Price, Spend
 from understudy.sampling.ledger import Ledger
@@ -42,8 +43,8 @@ def sample(server, where, *, problems=2, paths=range(10), temperature=1.0, budge
 
     async def run(ledger) -> list[Done]:
         flows = ((Path(f"p{i}", path), one_flow(f"p{i}")) for i in range(problems) for path in paths)
-        async with EndpointEngine(server.url, "m", **{"n": 4, "retries": 0, "identity": "m"} | options) as engine:
-            asked = adrive(flows, {"teacher": engine}, store=ledger, decoding={"teacher": Decoding(temperature)}, concurrency=3)
+        async with EndpointEngine(server.url, "m", **{"n": 4, "retries": 0, "identity": "m", "concurrency": 3} | options) as engine:
+            asked = adrive(flows, Cast({"teacher": engine}, store=ledger, decoding={"teacher": Decoding(temperature)}))
             return [done async for done in asked]
 
     before = len(server.got)
@@ -118,13 +119,13 @@ def test_a_choice_that_cannot_be_read_is_asked_for_again_alone(tmp_path):
 
 def test_choices_come_in_the_order_of_their_indices():
     body = {"seed": 0}
-    found = read(several(body | {"n": 3}, [choice(body, i) for i in (2, 0, 1)]), "", (), chat=False, n=3)
+    found = read_choices(several(body | {"n": 3}, [choice(body, i) for i in (2, 0, 1)]), "", (), chat=False, n=3)
     assert [reply.text for reply in found] == ["0 0", "0 1", "0 2"]
 
 
 def test_tokens_of_each_of_several_choices_are_not_made_up():
     body = {"seed": 0, "n": 2}
-    found = read(several(body, [{"index": i, "text": "so"} for i in range(2)]), "", (), chat=False, n=2)
+    found = read_choices(several(body, [{"index": i, "text": "so"} for i in range(2)]), "", (), chat=False, n=2)
     assert [reply.tokens for reply in found] == [None, None]
 
 
@@ -175,4 +176,4 @@ def test_a_server_that_is_not_there_has_taken_nothing(tmp_path):
 
 def test_a_reply_that_nobody_can_read_is_an_error():
     with pytest.raises(EngineError, match="a choice without text"):
-        read(several({"n": 2}, [{}, {}]), "", (), chat=False, n=2)
+        read_choices(several({"n": 2}, [{}, {}]), "", (), chat=False, n=2)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from aiohttp import web
+from asking import ask_one
 from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
@@ -15,7 +16,7 @@ from understudy.engines.remote.endpoint import EndpointEngine
 def ask(server, request, **options):
     async def run():
         async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
-            return await engine.reply(request)
+            return await ask_one(engine, request)
 
     return asyncio.run(run())
 
@@ -171,7 +172,7 @@ def test_a_calculated_reply_ends_at_its_stop_string_and_at_its_limit():
 def test_where_values_cannot_be_written_while_the_model_writes_it_is_said():
     request = Request(Call("teacher", "Q:"), Decoding(calculator=True), 0)
     with Server(lambda *_: {"choices": [{"text": "<<2+2=5>>"}]}) as server:
-        with pytest.raises(EngineError, match="a chat cannot be gone on with"):
+        with pytest.raises(EngineError, match="a chat reply cannot be continued"):
             ask(server, request, api="chat")
         assert not server.got
         with pytest.raises(EngineError, match="counts no tokens"):

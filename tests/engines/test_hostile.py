@@ -8,6 +8,7 @@ from hostile import FAULTS, REFUSALS, Hostile, text_of
 
 from understudy.core.asks import Call, Decoding, Path
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.sampling.ledger import Ledger
 
@@ -25,7 +26,7 @@ def sampled(server, ledger, n, **options):
         done = []
         with Ledger(ledger) as store:
             async with EndpointEngine(server.url, "m", retries=60, wait=0.001, **options) as engine:
-                asked = adrive(asking(n), {"teacher": engine}, store=store, decoding={"teacher": Decoding(1.0)}, concurrency=64)
+                asked = adrive(asking(n), Cast({"teacher": engine}, store=store, decoding={"teacher": Decoding(1.0)}))
                 async with aclosing(asked):
                     async for one in asked:
                         done.append(one)

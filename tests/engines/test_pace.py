@@ -10,6 +10,7 @@ from email.utils import format_datetime
 import hours
 import pytest
 from aiohttp import web
+from asking import ask_one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Server, completion
@@ -40,10 +41,10 @@ class Bears:
                 self.inside += 1
                 await asyncio.sleep(1)
                 self.inside -= 1
-                pace.answered()
+                pace.grow()
             else:
                 await asyncio.sleep(0.01)
-                pace.throttled(number, 0.0)
+                pace.shrink(number, 0.0)
             pace.leave(tokens, tokens)
             if lets_in:
                 return now()
@@ -144,7 +145,7 @@ def test_nobody_goes_while_the_address_asks_to_wait_and_one_wave_of_refusals_cou
         pace = Pace()
         numbers = [await pace.enter(1) for _ in range(START)]
         for number in numbers:
-            pace.throttled(number, 30.0)
+            pace.shrink(number, 30.0)
         assert pace.limit == START / 2
         for _ in numbers:
             pace.leave(1, 1)
@@ -160,17 +161,17 @@ def test_an_address_that_is_down_is_left_for_a_while_then_one_request_sees_wheth
         both = [one, other]
         assert choose(both, avoid=one) is other
         for _ in range(DEAD):
-            one.failed()
+            one.note_fault()
         assert [choose(both, avoid=None) for _ in range(3)] == [other] * 3
         other.pace.active = 5
         await asyncio.sleep(REST + 1)
         assert [choose(both, avoid=None) for _ in range(3)] == [one, other, other]
-        one.answered()
+        one.note_answer()
         await asyncio.sleep(REST + 1)
         assert [choose(both, avoid=None) for _ in range(3)] == [one] * 3
         for address in both:
             for _ in range(DEAD):
-                address.failed()
+                address.note_fault()
         assert choose(both, avoid=None) in both, "where all are down one is asked all the same"
 
     hours.run(story())
@@ -185,7 +186,7 @@ def ask_all(server, n, **options):
 
     async def run():
         async with EndpointEngine(urls, "m", wait=0.01, **options) as engine:
-            return await asyncio.gather(*(engine.reply(call(path)) for path in range(n)), return_exceptions=True)
+            return await asyncio.gather(*(ask_one(engine, call(path)) for path in range(n)), return_exceptions=True)
 
     return asyncio.run(run())
 
@@ -252,7 +253,7 @@ QUOTA = '{"error": {"message": "You exceeded your quota", "type": "insufficient_
         (lambda: web.Response(status=402, text="pay"), "HTTP 402: pay; the account has no credit left: top it up"),
         (lambda: web.Response(status=429, text=QUOTA), "insufficient_quota.*no credit left"),
         (lambda: web.json_response({"error": {"code": 402, "message": "pay"}}), "HTTP 402: .*no credit left"),
-        (lambda: web.Response(status=429, text="tomorrow", headers={"Retry-After": "86400"}), "for more than 10 minutes"),
+        (lambda: web.Response(status=429, text="tomorrow", headers={"Retry-After": "86400"}), "let nobody in for 10 minutes"),
     ],
 )
 def test_where_key_or_account_are_refused_nothing_more_is_sent(answer, says):
@@ -284,12 +285,12 @@ def test_where_one_address_is_down_the_others_answer_and_it_is_asked_again_when_
         async def run():
             nonlocal down
             async with EndpointEngine([a.url, b.url, "http://127.0.0.1:9/v1"], "m", wait=0.01, identity="m") as engine:
-                first = await asyncio.gather(*(engine.reply(call(path)) for path in range(100)))
+                first = await asyncio.gather(*(ask_one(engine, call(path)) for path in range(100)))
                 down, tried = False, len(a.got)
                 await asyncio.sleep(0.1)
                 for path in range(100, 105):
-                    await engine.reply(call(path))
-                second = await asyncio.gather(*(engine.reply(call(path)) for path in range(105, 200)))
+                    await ask_one(engine, call(path))
+                second = await asyncio.gather(*(ask_one(engine, call(path)) for path in range(105, 200)))
                 return first, second, tried
 
         first, second, tried = asyncio.run(run())

@@ -8,12 +8,12 @@ import pytest
 from aiohttp import web
 from endpoints import PROGRAMS, Program, serving
 from loopback import Server, completion
-from understudy.pipeline.capabilities import probed
 
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.engines.remote.probe import PROMPT, Answers, at, facts, probe
+from understudy.engines.remote.probe import PROMPT, Answers, full_url, probe, read_facts
+from understudy.pipeline.connect import probe_endpoint
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
 
@@ -34,14 +34,14 @@ def engine_of(*servers, **options):
 def found_by(server, path, **options):
     engine = engine_of(server, **options)
     with Ledger(path) as ledger:
-        return probe(engine, engine.addresses, ledger).get(at(engine, engine.addresses[0]))
+        return probe(engine, engine.addresses, ledger).get(full_url(engine, engine.addresses[0]))
 
 
 def learn(engine, path, *, paths=1, **options):
     """(what is known of each address, the lines that were told)"""
     told = []
     with Ledger(path, **options) as ledger:
-        return probed(engine, ledger, paths=paths, tell=told.append), told
+        return probe_endpoint(engine, ledger, paths=paths, tell=told.append), told
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
@@ -74,9 +74,9 @@ def test_a_text_that_is_likely_to_be_drawn_twice_says_nothing_of_the_temperature
         return Reply("Sure! Here they are:", logprobs=logprobs, raw=json.dumps(answer))
 
     sure, unsure = reply(*[-0.01] * 5), reply(*[-2.0] * 5)
-    assert facts(Answers(sure, sure, sure, True, None), chat=False)["temperature"] == "unknown"
-    assert facts(Answers(unsure, unsure, unsure, True, None), chat=False)["temperature"] == "ignored"
-    assert facts(Answers(unsure, None, unsure, True, None), chat=False)["temperature"] == "unknown", "two are few"
+    assert read_facts(Answers(sure, sure, sure, True, None), chat=False)["temperature"] == "unknown"
+    assert read_facts(Answers(unsure, unsure, unsure, True, None), chat=False)["temperature"] == "ignored"
+    assert read_facts(Answers(unsure, None, unsure, True, None), chat=False)["temperature"] == "unknown", "two are few"
 
 
 def test_an_address_is_probed_once_and_each_one_for_itself(tmp_path):

@@ -9,6 +9,7 @@ from understudy.core.errors import EngineError
 from understudy.core.prompt_format import answer_text, question_text
 from understudy.core.prompts import load_prompts
 from understudy.engines.procedural import ProceduralEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 from understudy.methods.decompose import Decompose
 from understudy.methods.rationalise import Rationalise
@@ -126,7 +127,7 @@ def test_an_explanation_of_an_answer_that_it_never_finds_is_its_last_try():
 def test_it_can_be_asked_zero_shot(world, chain):
     engine, problems, method = ProceduralEngine(world, slip=0, misread=0, seed=0), world.problems(seed=3), ZeroShot(chain=chain)
     flows = [(Path(p.id), method.sample(p, Path(p.id), StudyPool())) for p in problems]
-    answers = {done.value.problem: done.value.answer for done in drive(flows, {"teacher": engine})}
+    answers = {done.value.problem: done.value.answer for done in drive(flows, Cast({"teacher": engine}))}
     assert answers == {p.id: p.answer for p in problems}
 
 
@@ -140,7 +141,7 @@ def test_chains_are_read_by_the_methods(world):
     engine = ProceduralEngine(world, slip=0, misread=0, seed=0)
     problems = world.problems(seed=3)
     flows = [(Path(p.id), SCoTD().sample(p, Path(p.id), StudyPool())) for p in problems]
-    assert {d.value.problem: d.value.answer for d in drive(flows, {"teacher": engine})} == {p.id: p.answer for p in problems}
+    assert {d.value.problem: d.value.answer for d in drive(flows, Cast({"teacher": engine}))} == {p.id: p.answer for p in problems}
 
 
 @each_world
@@ -153,7 +154,7 @@ def test_the_prompts_of_the_house_are_understood(world, method):
     engine, problems = ProceduralEngine(world, slip=0, misread=0, seed=0), {p.id: p for p in world.problems(seed=3)}
     pool = StudyPool(prompts=load_prompts(method.name))
     chains = [
-        d.value for d in drive([(Path(i), method.sample(p, Path(i), pool)) for i, p in problems.items()], {"teacher": engine})
+        d.value for d in drive([(Path(i), method.sample(p, Path(i), pool)) for i, p in problems.items()], Cast({"teacher": engine}))
     ]
     assert [chain.answer for chain in chains] == [problems[chain.problem].answer for chain in chains]
     if isinstance(method, Decompose):

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from asking import ask_one
 from checkpoints import TEXTS, make, real_tokenizer
 from command import understudy
 from transformers import GenerationConfig
 
 from understudy.core.asks import Call, Decoding, Message, Request
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.engines.remote.probe import at, probe
+from understudy.engines.remote.probe import full_url, probe
 from understudy.sampling.ledger import Ledger
 
 CHATML = (
@@ -84,7 +85,7 @@ def llama_cpp(tmp_path_factory):
 def ask(engine, *requests):
     async def all_of_them():
         async with engine as opened:
-            return await asyncio.gather(*(opened.reply(request) for request in requests))
+            return await asyncio.gather(*(ask_one(opened, request) for request in requests))
 
     return asyncio.run(all_of_them())
 
@@ -121,7 +122,7 @@ def probed(url, model, api, tmp_path):
     for _ in range(2):
         engine = EndpointEngine(url, model, api=api, timeout=60, identity=api)
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
-            found.append(probe(engine, engine.addresses, ledger)[at(engine, engine.addresses[0])])
+            found.append(probe(engine, engine.addresses, ledger)[full_url(engine, engine.addresses[0])])
             assert ledger.spent.requests == ledger.count() == 5
     assert found[0] == found[1]
     assert found[0].pop("model") != "unknown"

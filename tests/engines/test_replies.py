@@ -5,6 +5,7 @@ import json
 
 import pytest
 from aiohttp import web
+from asking import ask_one
 from hostile import streamed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +13,9 @@ from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, EngineError, StudyError, UnderstudyError
-from understudy.engines.remote.choices import read
+from understudy.engines.remote.choices import read_choices
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.engines.remote.sse import merged
+from understudy.engines.remote.sse import merge_events
 from understudy.sampling.ledger import Ledger
 
 
@@ -24,7 +25,7 @@ def ask(script, *, n=1, stop=(), **options):
 
         async def run():
             async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
-                return [await engine.reply(Request(Call("teacher", "Q", stop), Decoding(1.0), path)) for path in range(n)]
+                return [await ask_one(engine, Request(Call("teacher", "Q", stop), Decoding(1.0), path)) for path in range(n)]
 
         return asyncio.run(run()), [body for _, body in server.got]
 
@@ -189,7 +190,7 @@ def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
-    monkeypatch.setattr("understudy.engines.remote.endpoint.LARGEST", 1 << 20)
+    monkeypatch.setattr("understudy.engines.remote.wire.LARGEST", 1 << 20)
     with pytest.raises(EngineError, match="an answer of more than 1 MiB"):
         ask(lambda *_: web.Response(body=b" " * (2 << 20)))
 
@@ -216,7 +217,7 @@ CHUNK = st.fixed_dictionaries({}, optional={"choices": JSON | st.lists(st.dictio
 def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_error(choice, more, chat, n):
     try:
         answer = more | {"choices": [choice] * n}
-        reply, *_ = read(answer, json.dumps(answer), ("\n\n",), chat=chat, n=n)
+        reply, *_ = read_choices(answer, json.dumps(answer), ("\n\n",), chat=chat, n=n)
     except EngineError as error:
         assert "a choice without text" in str(error)
         return
@@ -228,7 +229,7 @@ def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_
 @given(st.lists(CHUNK, max_size=3))
 def test_whatever_chunks_come_they_make_an_answer_or_are_a_broken_stream(chunks):
     try:
-        answer = merged("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
+        answer = merge_events("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n")
     except ValueError:
         return
     assert answer["choices"]

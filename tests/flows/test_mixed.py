@@ -20,7 +20,8 @@ from understudy.core.asks import Call, Path, Reply
 from understudy.core.errors import EngineError
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.ledger import Ledger
 
 FLOWS = 50
@@ -67,10 +68,9 @@ def say(prompt):
     return f" {sum(map(ord, prompt)) % 97} of them"
 
 
-def run(engines, first, **options):
+def run(engines, first, store=None, **options):
     flows = ((Path(f"p-{i}"), turns(i, first)) for i in range(FLOWS))
-    given = {"store": None, "decoding": {}, "seed": 0, "on_end": lambda done: None} | options
-    return list(ended(flows, engines, **given))
+    return list(run_flows(flows, Cast(engines, store=store), **options))
 
 
 @pytest.mark.parametrize("first", ["local", "remote"])
@@ -159,7 +159,7 @@ def test_an_error_in_the_callers_own_code_ends_it_without_waiting_for_what_nobod
 
 
 def test_an_interrupt_ends_the_process_soon():
-    command = [sys.executable, str(FilePath(__file__).parent / "interrupted.py")]
+    command = [sys.executable, str(FilePath(__file__).parents[1] / "engines" / "interrupted.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "turn\n"
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from understudy.core.asks import Path, Reply
 from understudy.core.values import Chain, Problem, Step
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 from understudy.sampling.pool import StudyPool
 
@@ -26,7 +27,7 @@ def play(flow, script="", *, problem="p", folds=None, index=0):
     order. ``folds``: role -> what each of its fold models says."""
     engine = ScriptedEngine(_script(script))
     models = {role: [ScriptedEngine(_script(said), identity=said) for said in texts] for role, texts in (folds or {}).items()}
-    (done,) = drive([(Path(problem, index), flow)], dict.fromkeys(ROLES, engine), folds=models)
+    (done,) = drive([(Path(problem, index), flow)], Cast(dict.fromkeys(ROLES, engine), folds=models))
     assert done.error is None, done.error
     return done.value, [request.ask for request in engine.asked]
 

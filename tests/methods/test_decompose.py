@@ -13,6 +13,7 @@ from understudy.core.prompts import load_prompts
 from understudy.core.subquestions import one_line, read, steps_of
 from understudy.core.values import Problem, Step
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 from understudy.methods.decompose import Decompose
 from understudy.methods.rationalise import Rationalise
@@ -35,7 +36,7 @@ def ask(method, *replies, problem=COINS, pool=POOL):
     """(the chain, what was asked): the teacher says ``replies`` in turn."""
     said = iter(replies)
     engine = ScriptedEngine(lambda request: next(said), identity="e")
-    (done,) = drive([(Path(problem.id), method.sample(problem, Path(problem.id), pool))], {"teacher": engine})
+    (done,) = drive([(Path(problem.id), method.sample(problem, Path(problem.id), pool))], Cast({"teacher": engine}))
     assert next(said, None) is None
     return done.value, [request.ask for request in engine.asked]
 
@@ -197,7 +198,7 @@ def test_without_steps_no_opinion_is_asked_for_and_with_none_left_none_come_back
 def test_as_a_baseline_it_answers_by_asking_itself(style):
     engine = ScriptedEngine(lambda request: SAID, identity="e")
     flow = Decompose(format=PromptFormat(style)).solve(COINS.blind(), Path("p"), POOL)
-    (done,) = drive([(Path("p"), flow)], {"student": engine})
+    (done,) = drive([(Path("p"), flow)], Cast({"student": engine}))
     assert (done.value.answer, read(done.value.text)) == ("5", STEPS)
 
 

@@ -10,6 +10,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Chain, Problem
 from understudy.engines.scripted import ScriptedEngine
+from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.few_shot import FewShot
@@ -29,7 +30,7 @@ EMPTY = StudyPool()
 
 def run(flow, reply=None):
     engine = ScriptedEngine(lambda request: reply, identity="e")
-    (done,) = drive([(Path("p"), flow)], {"teacher": engine, "student": engine})
+    (done,) = drive([(Path("p"), flow)], Cast({"teacher": engine, "student": engine}))
     return done.value, engine.asked
 
 
@@ -195,7 +196,7 @@ def thinking(request):
 
 def test_zero_shot_asks_for_a_rationale_and_then_for_the_answer():
     engine = ScriptedEngine(thinking, identity="e")
-    (done,) = drive([(Path("p"), ZeroShot().solve(PROBLEM.blind(), Path("p"), EMPTY))], {"student": engine})
+    (done,) = drive([(Path("p"), ZeroShot().solve(PROBLEM.blind(), Path("p"), EMPTY))], Cast({"student": engine}))
     first, second = (request.ask for request in engine.asked)
     assert first.prompt == "Q: What is 2 + 3?\nA: Let's think step by step."
     assert second.prompt == f"{first.prompt} 2 and\n\n3.\nTherefore, the answer (arabic numerals) is"
@@ -213,7 +214,7 @@ def test_zero_shot_without_a_chain_asks_for_the_answer_alone():
 def test_zero_shot_in_a_chat_thinks_in_one_turn_and_answers_in_the_next():
     engine = ScriptedEngine(thinking, identity="e")
     flow = ZeroShot(format=PromptFormat("messages")).sample(PROBLEM, Path("p"), EMPTY)
-    (done,) = drive([(Path("p"), flow)], {"teacher": engine})
+    (done,) = drive([(Path("p"), flow)], Cast({"teacher": engine}))
     assert [m.role for m in engine.asked[1].ask.prompt] == ["user", "assistant", "user"]
     assert engine.asked[0].ask.prompt[0].content == "What is 2 + 3?\nLet's think step by step."
     assert (done.value.answer, done.value.rationale) == ("5", "2 and\n\n3.")
@@ -225,8 +226,8 @@ def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain(
         return said if said.text == " 5." else replace(said, finish="length")
 
     engine, method = ScriptedEngine(cut, identity="e"), ZeroShot()
-    (solved,) = drive([(Path("p"), method.solve(PROBLEM.blind(), Path("p"), EMPTY))], {"student": engine})
-    (sampled,) = drive([(Path("p"), method.sample(PROBLEM, Path("p"), EMPTY))], {"teacher": engine})
+    (solved,) = drive([(Path("p"), method.solve(PROBLEM.blind(), Path("p"), EMPTY))], Cast({"student": engine}))
+    (sampled,) = drive([(Path("p"), method.sample(PROBLEM, Path("p"), EMPTY))], Cast({"teacher": engine}))
     assert (solved.value.finish, solved.value.answer, sampled.value.finish) == ("stop", "5", "length")
 
 

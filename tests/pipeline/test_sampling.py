@@ -3,18 +3,23 @@
 from dataclasses import replace
 
 from understudy.checks.answer import same_answer
-from understudy.checks.judge import by_answer
+from understudy.checks.judge import by_answer, judge
 from understudy.core.asks import Decoding, Reply
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.run import HOPELESS
 from understudy.methods.scotd import SCoTD
+from understudy.sampling.account import Account
 from understudy.sampling.first_look import first_look
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.sampling.sample import Sampling, sample_chains
+from understudy.sampling.sample import Sampling, sample
 from understudy.tasks.worlds.diary import Diary
+
+
+def judged(problem, chain, check=same_answer):
+    return judge(problem, chain, check)
 
 
 def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_path):
@@ -27,25 +32,25 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
         return Reply("So the answer is: 3", tokens=5)
 
     told = []
-    sampling = Sampling(learn, SCoTD(), StudyPool(), 1, None, Decoding(1.0), 0, same_answer, "answer", 0, None)
-    with Ledger(tmp_path / "l.sqlite") as ledger:
-        engine = ScriptedEngine(say, identity="e")
-        sampled = sample_chains(sampling, engine, ledger, concurrency=4, progress=lambda *a: told.append(a[1:3]))
-    assert (len(sampled.chains), len(sampled.errors)) == (40 - len(bad), len(bad))
+    sampling = Sampling(learn, lambda problem, path: SCoTD().sample(problem, path, StudyPool()), judged, decoding=Decoding(1.0))
+    with Ledger(tmp_path / "l.sqlite") as ledger, Account(ledger, 40) as account:
+        account.begin()
+        sampled = sample(sampling, ScriptedEngine(say, identity="e"), ledger, account, lambda *a: told.append(a[1:3]))
+    assert (len(sampled.chains), len(sampled.failures)) == (40 - len(bad), len(bad))
     assert told[-1] == (40, 40)
 
 
 def test_the_first_look_judges_by_the_check_of_the_study():
     problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
-    assert first_look([chain], [], {"p": problem}).startswith("first 1 replies: 0 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, judged).startswith("first 1 replies: 0 of 1 agree")
     pleased = by_answer(lambda *_: Outcome.CORRECT)
-    assert first_look([chain], [], {"p": problem}, pleased).startswith("first 1 replies: 1 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, lambda *it: judged(*it, pleased)).startswith("first 1 replies: 1 of 1 agree")
 
 
 def test_the_first_look_notices_a_server_that_draws_nothing():
     problem = Problem("p", "?", "number", "4")
     alike = [Chain("p", i, "same", "r", "4", "marker", "t", prompt="Q") for i in range(10)]
-    assert "all 10 replies to the same prompt are word for word alike" in first_look(alike, [], {"p": problem})
-    assert "alike" not in first_look(alike, [], {"p": problem}, drawn=False), "a greedy reply is bought once for all"
+    assert "all 10 replies to the same prompt are word for word alike" in first_look(alike, [], {"p": problem}, judged)
+    assert "alike" not in first_look(alike, [], {"p": problem}, judged, drawn=False), "a greedy reply is bought once for all"
     for others in (alike[:9], [*alike, replace(alike[0], text="other")], [replace(c, prompt=str(c.path)) for c in alike]):
-        assert "alike" not in first_look(others, [], {"p": problem})
+        assert "alike" not in first_look(others, [], {"p": problem}, judged)

@@ -37,8 +37,8 @@ UNASKED = Done(Path("p"), None, "no room", unasked=True, bought=True)
 def end(account, n, done=CAME):
     said = []
     for _ in range(n):
-        account.ended(done)
-        said.append(account.told())
+        account.note(done)
+        said.append(account.summary())
     return said
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from understudy.core.values import digest
-from understudy.sampling.allocation import Allocation, Given, _halvings, _level, rounds
+from understudy.sampling.allocation import Allocation, Draw, _halvings, _level, rounds
 
 LONG = 24
 ANSWERS = st.sampled_from([None, "a", "b", "c"])
-REPLIES = st.lists(st.lists(st.builds(Given, ANSWERS, st.booleans()), min_size=LONG, max_size=LONG), min_size=1, max_size=8).map(
+REPLIES = st.lists(st.lists(st.builds(Draw, ANSWERS, st.booleans()), min_size=LONG, max_size=LONG), min_size=1, max_size=8).map(
     lambda lists: {f"p{i}": replies for i, replies in enumerate(lists)}
 )
 OPTIONS = st.builds(
@@ -106,16 +106,16 @@ def test_everyone_gets_the_first_chains_before_anyone_gets_more(replies, options
 
 
 def alike(answer, right=False):
-    return [Given(answer, right)] * LONG
+    return [Draw(answer, right)] * LONG
 
 
 def test_questions_that_agree_stop_and_the_others_get_their_chains():
-    replies = {"agrees": alike("4"), "does not": [Given(a) for a in "4545" * 6], "agrees too": alike("7")}
+    replies = {"agrees": alike("4"), "does not": [Draw(a) for a in "4545" * 6], "agrees too": alike("7")}
     assert played(replies, 3 * 8, Allocation(first=4))[0] == {"agrees": 4, "does not": 16, "agrees too": 4}
 
 
 def test_a_question_that_is_never_answered_is_not_asked_for_ever():
-    replies = {"refused": alike(None), "does not agree": [Given(a) for a in "4545" * 6]}
+    replies = {"refused": alike(None), "does not agree": [Draw(a) for a in "4545" * 6]}
     assert played(replies, 24, Allocation(first=4))[0] == {"refused": 4, "does not agree": 20}
 
 

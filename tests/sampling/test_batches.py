@@ -26,7 +26,8 @@ from understudy.engines.remote.batch import engine as batches
 from understudy.engines.remote.batch.engine import BatchEngine
 from understudy.engines.remote.batch.jobs import Job
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.budget import Budget, Price
 from understudy.sampling.jobs import LedgerJobs
 from understudy.sampling.ledger import Ledger
@@ -65,7 +66,7 @@ def test_batches_and_single_requests_give_the_same_keys_and_fields(tmp_path, api
         flows = ((SamplePath(f"p-{i}", i), batcher.turns(i)) for i in range(50))
         with Ledger(tmp_path / "s.sqlite") as store:
             engine = {"teacher": EndpointEngine(server.url, "tiny", api=api, identity="e")}
-            alone = list(ended(flows, engine, store=store, decoding={}, seed=0, on_end=lambda _: None))
+            alone = list(run_flows(flows, Cast(engine, store=store)))
     assert batched == {done.path.index: done.value for done in alone}
     assert rows(tmp_path / "b.sqlite") == rows(tmp_path / "s.sqlite")
     bodies = [line["body"] for batch in server.batches.values() for line in server.lines(batch)]
@@ -134,7 +135,7 @@ def test_an_engine_is_used_again_after_its_context(tmp_path):
         engine = BatchEngine(EndpointEngine(server.url, "tiny", identity="e"), LedgerJobs(store, "e", 0), poll=0.01, quiet=0.05)
         for number in (3, 7):
             flows = ((SamplePath(f"p-{i}", i), one(i)) for i in range(number))
-            done = list(ended(flows, {"teacher": engine}, store=store, decoding={}, seed=0, on_end=lambda _: None))
+            done = list(run_flows(flows, Cast({"teacher": engine}, store=store)))
             assert [d.error for d in done] == [None] * number
     assert [len(server.lines(batch)) for batch in server.batches.values()] == [3, 4]
 
@@ -313,7 +314,7 @@ def test_what_came_of_a_batch_that_ended_early_is_taken_and_the_others_go_into_a
 
 def test_a_batch_that_failed_costs_nothing_and_its_reason_is_told(tmp_path):
     with BatchServer(fate=lambda *_: ("failed invalid_json_line", 0)) as server:
-        with pytest.raises(StudyError, match=r"batch_0 failed: .*invalid_json_line.*nothing of it was asked"):
+        with pytest.raises(StudyError, match=r"batch_0 failed: .*invalid_json_line.*none of its requests was asked"):
             sampled(tmp_path / "l.sqlite", server.url, 30, flow=one)
         assert outcomes(tmp_path / "l.sqlite") == {"refused": 30}
         server.fate = lambda _n, lines: ("completed", len(lines))
@@ -336,8 +337,8 @@ def test_results_may_be_incomplete_doubled_or_of_others(tmp_path):
     with BatchServer(garble=garble) as server:
         done = sampled(tmp_path / "l.sqlite", server.url, 11, flow=one, retries=3, tell=told.append)
     assert [len(server.lines(batch)) for batch in server.batches.values()] == [11, 4, 4, 4]
-    assert sum("without a word of it (4 tries)" in value for value in done.values()) == 4
-    assert "7 of 11 requests answered, 4 go into the next; 2 lines of none of them are left alone" in told[1]
+    assert sum("without a line of it (4 tries)" in value for value in done.values()) == 4
+    assert "7 of 11 requests answered, 4 go into the next; 2 unknown lines are left alone" in told[1]
 
 
 def test_results_that_break_off_are_fetched_again_not_bought_again(tmp_path):
@@ -446,11 +447,11 @@ class TestHeld:
             return web.Response(status=501) if (method, path) == ("GET", "batches") else None
 
         with BatchServer(upset=upset) as server:
-            with pytest.raises(AccountError, match=r"nobody knows whether it was made: .*HTTP 501"):
+            with pytest.raises(AccountError, match=r"it is not known whether it was made: .*HTTP 501"):
                 sampled(tmp_path / "l.sqlite", server.url, 10, flow=one)
             told = []
             assert len(sampled(tmp_path / "l.sqlite", server.url, 10, flow=one, tell=told.append)) == 10
-        assert "nobody knows whether it was made" in told[0]
+        assert "it is not known whether it was made" in told[0]
         assert outcomes(tmp_path / "l.sqlite") == {"lost": 10, "reply": 10}
 
     def test_one_at_an_address_that_the_study_does_not_name_is_left_alone(self, tmp_path):

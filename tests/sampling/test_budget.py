@@ -15,7 +15,8 @@ from loopback import Server, completion
 from understudy.core.asks import GREEDY, Call, Decoding, Path, Reply, Request
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, worst
 from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
@@ -30,12 +31,11 @@ def one(prompt, **options):
     return reply.text
 
 
-def sample(ledger, url, n, *, concurrency=8, **options):
+def sample(ledger, url, n, *, concurrency=8, decoding=None, **options):
     """One flow for each of ``n`` prompts."""
     flows = ((Path(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in range(n))
-    engine = EndpointEngine(url, "tiny", retries=0, identity="e")
-    given = {"store": ledger, "decoding": {}, "seed": 0, "on_end": lambda done: None} | options
-    return list(ended(flows, {"teacher": engine}, concurrency=concurrency, **given))
+    engine = EndpointEngine(url, "tiny", retries=0, identity="e", concurrency=concurrency)
+    return list(run_flows(flows, Cast({"teacher": engine}, decoding or {}, store=ledger), **options))
 
 
 def outcomes(path):
@@ -125,7 +125,7 @@ def test_a_budget_is_used_up_and_never_exceeded_across_restarts(tmp_path, budget
         for _ in range(3):
             with Ledger(path, price=price, budget=budget) as ledger:
                 done = sample(ledger, server.url, 60)
-                assert budget.holds(ledger.spent)
+                assert budget.covers(ledger.spent)
             got.append(len(server.got))
             assert sum(d.value is not None for d in done) == len(server.got)
             assert all(d.unasked == (d.value is None) for d in done)
@@ -145,7 +145,7 @@ def test_whatever_is_in_the_ledger_comes_though_the_budget_is_spent(tmp_path):
         with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=1)) as ledger:
             flows = [(Path(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in (90, 91, 3, 92, 7)]
             engine = EndpointEngine(server.url, "tiny", identity="e")
-            done = list(ended(flows, {"teacher": engine}, store=ledger, decoding={}, seed=0, on_end=lambda d: None))
+            done = list(run_flows(flows, Cast({"teacher": engine}, store=ledger)))
         assert {d.path.problem for d in done if d.value} == {"p-3", "p-7"}
         assert len(server.got) == 10
 

@@ -15,6 +15,7 @@ from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.procedural import ProceduralEngine
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
+from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 from understudy.methods.scotd import SCoTD
 from understudy.pipeline.stages.student import make_examples
@@ -37,7 +38,7 @@ def student(problems, tmp_path_factory):
     method, pool = SCoTD(), StudyPool()
     teacher = ProceduralEngine(WORLD, slip=0.0, misread=0.0, seed=0)
     flows = ((path, method.sample(p, path, pool)) for p in learn for path in [Path(p.id)])
-    chains = [done.value for done in drive(flows, {"teacher": teacher}, decoding={"teacher": Decoding(1.0)})]
+    chains = [done.value for done in drive(flows, Cast({"teacher": teacher}, decoding={"teacher": Decoding(1.0)}))]
     made = make_examples(method, "student", learn, chains, pool, {}, seed=0)
     texts = ["".join(s.text for s in e.segments) for e in made]
     options = TrainingOptions(steps=250, batch_size=16, checks=1)

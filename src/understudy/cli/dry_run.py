@@ -75,4 +75,4 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
             f"{counted.alone.tokens:,} tokens{money}"
         )
     if teacher.budget is not None:
-        console.print(f"  budget: {teacher.budget.told(counted.spent)} are spent")
+        console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")

@@ -133,29 +133,23 @@ class LocalEngine(Protocol):
 
 @runtime_checkable
 class AsyncEngine(Protocol):
-    """A model over a network: one reply at a time, many at once."""
+    """A model over a network, asked many requests at once."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """The name of the model: half of the ledger key."""
 
     @property
-    def capabilities(self) -> frozenset[str]: ...
-
-    async def reply(self, request: Request) -> Reply:
-        """Answer one request, or raise EngineError."""
-
-
-@runtime_checkable
-class ManyEngine(AsyncEngine, Protocol):
-    """A network engine that draws several replies for one reading of a prompt."""
+    def concurrency(self) -> int:
+        """Requests at once, at most."""
 
     @property
     def n(self) -> int:
-        """Replies it may be asked for at once; it may become 1."""
+        """Replies that one request may ask for; it may become 1."""
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
-        """Answer requests that differ in their path only, or raise EngineError. Those that it gives no reply, the last ones,
-        are to be asked again."""
+        """Answer requests that differ in their path only, or raise EngineError. Where it gives fewer replies, the last requests got
+        none and are asked again."""
 
 
 Engine = LocalEngine | AsyncEngine

@@ -6,9 +6,9 @@ engine = ScriptedEngine(lambda request: f" {request.path}")          # any funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from understudy.core.asks import Call, Reply, Request
+from understudy.core.asks import Answer, Call, Reply, Request, Usage
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.engines.each import serve_each
@@ -17,11 +17,13 @@ Script = Mapping[str, str] | Callable[[Request], str | Reply]
 
 
 class ScriptedEngine:
-    """Plays any role, local or over a "network" (`serve`, `reply`). ``asked`` lists every request it got, in order.
+    """Plays any role, local or over a "network" (`serve`, `replies`). ``asked`` lists every request it got, in order.
 
     ``script``: prompt -> reply text, or a function of the `Request` that returns a text or a whole `Reply`. A text is cut at
     its first stop string and counted in words. Raises EngineError for a prompt that is not in the script.
     """
+
+    concurrency, n = 64, 1
 
     def __init__(self, script: Script, *, identity: str = "scripted") -> None:
         self.script = script
@@ -32,8 +34,9 @@ class ScriptedEngine:
     def serve(self, source: Source) -> None:
         serve_each(source, self._say)
 
-    async def reply(self, request: Request) -> Reply:
-        return self._say(request)
+    async def replies(self, requests: Sequence[Request]) -> Answer:
+        reply = self._say(requests[0])
+        return Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
 
     def _say(self, request: Request) -> Reply:
         self.asked.append(request)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import FailedAsk, Problem, Solution
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.pool import StudyPool
 
 
@@ -29,7 +30,6 @@ def answer(
     votes: int = 1,
     decoding: Decoding = GREEDY,
     seed: int = 0,
-    concurrency: int = 64,
     store: ReplyStore | None = None,
     progress: Progress = silent,
     stage: str = "answers",
@@ -48,10 +48,8 @@ def answer(
                 yield path, method.solve(problem.blind(), path, shown)
 
     solutions, errors, total = [], [], len(problems) * votes
-    settled = dict.fromkeys(engines, decoding)
-    on_end = counting(progress, stage, total)
-    asked = ended(flows(), engines, store=store, decoding=settled, seed=seed, on_end=on_end, concurrency=concurrency)
-    for done in asked:
+    cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)
+    for done in run_flows(flows(), cast, on_end=counting(progress, stage, total)):
         if done.value is None:
             errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))
         else:

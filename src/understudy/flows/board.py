@@ -1,30 +1,31 @@
-"""Who waits for what: the flows under way, what they ask, and the orders that come of it. What both drivers share.
+"""The board of a driver: which flows are under way, what each of them waits for, and which requests must be sent for that.
 
-The store is asked first and gets every reply, nothing is asked twice at once, and an `EngineError` is thrown into the flow
-whose ask failed: a flow that does not catch it ends with that error.
+Both drivers share it. The store is asked first and gets every reply. Nothing is asked twice at once. An `EngineError` is thrown
+into the flow whose call failed: a flow that does not catch it ends with that error.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run, Usage
+from understudy.core.asks import GREEDY, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import BudgetError, EngineError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
-from understudy.core.values import digest
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine
+from understudy.flows.cast import Cast
 
 T = TypeVar("T")
-Folds = Mapping[str, Sequence[Engine]]
 Flows = Iterable[tuple[Path, Flow[T]]]
 
 
 @dataclass(frozen=True)
 class Done(Generic[T]):
-    """A flow that ended: its ``value``, or the ``error`` that ended it (and then ``value`` is None). ``unasked``: the error is that
-    the budget had no room for what it asked. ``bought``: some of its replies came now, and not out of the store."""
+    """A flow that ended with its ``value``, or with the ``error`` that ended it (``value`` is None then).
+
+    ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the store.
+    """
 
     path: Path
     value: T | None
@@ -33,14 +34,9 @@ class Done(Generic[T]):
     bought: bool = False
 
 
-def fold_of(problem: str, folds: int) -> int:
-    """The fold that holds ``problem`` out: a stable hash of its id. The k-th model of a role was not trained on fold k."""
-    return int(digest(["fold", problem]), 16) % folds
-
-
 @dataclass(eq=False, slots=True)
 class Live(Generic[T]):
-    """A flow under way and what it waits for: ``replies`` by place, ``missing`` of them not there yet."""
+    """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
 
     path: Path
     flow: Flow[T]
@@ -50,51 +46,56 @@ class Live(Generic[T]):
     asked: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Order:
-    """One request that was put to an engine, and everyone who waits for it."""
+    """One request to the engine of ``line``, and the flows that wait for its reply."""
 
     key: str
     request: Request
+    line: Line
+    waiters: list[tuple[Live[Any], int]]
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """The orders that wait for one engine. ``network`` is the engine where it is asked over a network; an engine that is both is.
+
+    For a network engine: ``durable`` has the groups of orders that may be sent; so many are being sent (``active``); and
+    ``under_way`` counts these, the groups whose reservation is not committed yet, and those whose reply is not.
+    """
+
     engine: Engine
-    waiters: list[tuple[Live[Any], int]] = field(default_factory=list)
+    network: AsyncEngine | None
+    waiting: deque[Order] = field(default_factory=deque)
+    durable: deque[list[Order]] = field(default_factory=deque)
+    active: int = 0
+    under_way: int = 0
 
 
 class Board(Generic[T]):
-    """Who waits for what. Shared by both drivers; does no I/O but through the store."""
+    """What both drivers share; it does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
 
-    def __init__(  # noqa: PLR0917 - made by the two drivers only
-        self,
-        flows: Flows[T],
-        engines: Mapping[str, Engine],
-        store: ReplyStore | None,
-        tools: Mapping[str, Tool],
-        decoding: Mapping[str, Decoding],
-        folds: Folds,
-        seed: int,
-        window: int,
-        on_end: Callable[[Done[T]], None] | None,
-    ) -> None:
-        self.waiting: Iterator[tuple[Path, Flow[T]]] = iter(flows)
+    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: Callable[[Done[T]], None] | None) -> None:
+        self.coming: Iterator[tuple[Path, Flow[T]]] = iter(flows)
         self.exhausted = False
-        self.engines, self.store, self.tools = engines, store, tools
-        self.decoding, self.folds, self.seed = decoding, folds, seed
-        self.window, self.on_end = window, on_end
+        self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
         self.live: set[Live[T]] = set()
         self.ready: deque[Done[T]] = deque()
         self.orders: dict[str, Order] = {}
-        self.queues: dict[int, deque[Order]] = {}
-        self.by_id: dict[int, Engine] = {}
-        self._asked: Any = None
-        self._last = Request(Call("", ""), GREEDY, 0)
-        self.unsent = 0  # how many orders are put to network engines and not taken off their queues
-        self._remote: dict[int, bool] = {}
-        self._many: dict[int, ManyEngine | None] = {}
+        self.lines: dict[int, Line] = {}
+        """The line of each engine by the engine's id."""
+        self._last_call: Call | None = None
+        self._last_request = Request(Call("", ""), GREEDY, 0)
+
+    @property
+    def networks(self) -> list[Line]:
+        """The lines of the network engines."""
+        return [line for line in self.lines.values() if line.network is not None]
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """Begin flows until the window is full, or it is ``enough``, or there are no more."""
+        """Begin flows until the window is full, ``enough`` says so, or there are no more."""
         while not self.exhausted and len(self.live) < self.window and not enough():
-            entry = next(self.waiting, None)
+            entry = next(self.coming, None)
             self.exhausted = entry is None
             if entry is not None:
                 live = Live(*entry)
@@ -102,30 +103,30 @@ class Board(Generic[T]):
                 self._advance(live)
 
     def take_done(self) -> Iterator[Done[T]]:
+        """The flows that ended since the last call."""
         while self.ready:
             yield self.ready.popleft()
 
     def serve_next(self) -> None:
-        """Let the local engine with the longest queue answer; more may join its queue while it works."""
-        at = max(self.queues, key=lambda i: len(self.queues[i]))
-        engine, queue = self.by_id[at], self.queues[at]
+        """Let the local engine with the longest line answer; more may join the line while it works."""
+        line = max(self.lines.values(), key=lambda line: len(line.waiting))
+        engine = line.engine
         if not isinstance(engine, LocalEngine):
             raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
-        source = Queue(queue, lambda n: self.fill(lambda: len(queue) >= n), self.answered)
-        # One go answers all that waits for this engine, and whatever flows ask of it on the way.
+        source = Pull(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
+        # One call answers everything that waits for this engine, and whatever flows ask of it meanwhile.
         engine.serve(source)
-        assert not self.queues.get(at) and not source.taken, f"{type(engine).__name__}.serve left requests unanswered"
-        self.queues.pop(at, None)
+        assert not line.waiting and not source.open, f"{type(engine).__name__}.serve left requests unanswered"
         if self.store is not None:
             self.store.flush()
 
-    def answered(self, order: Order, reply: Reply | EngineError, usage: Usage | None = None) -> None:
-        """Keep the reply, and let those go on who waited for it. ``usage``: what a request over a network took."""
+    def deliver(self, order: Order, reply: Reply | EngineError, usage: Usage | None = None) -> None:
+        """Keep the reply, and continue the flows that wait for it. ``usage`` is what a request over a network cost."""
         del self.orders[order.key]
         if self.store is not None:
             if isinstance(reply, Reply):
-                at = order.engine.identity
-                self.store.put(order.key, reply, engine=at, request=order.request, seed=self.seed, usage=usage)
+                identity, seed = order.line.engine.identity, self.cast.seed
+                self.store.put(order.key, reply, engine=identity, request=order.request, seed=seed, usage=usage)
             else:
                 self.store.fail(order.key, reply, usage)
         for live, place in order.waiters:
@@ -135,43 +136,26 @@ class Board(Generic[T]):
                 self._advance(live)
 
     def close(self) -> None:
+        """Close the flows that have not ended."""
         for live in self.live:
             live.flow.close()
 
-    def remote(self, at: int) -> bool:
-        """Whether the engine of the queue ``at`` is asked over a network."""
-        if at not in self._remote:
-            self._remote[at] = isinstance(self.by_id[at], AsyncEngine)
-        return self._remote[at]
-
-    def many(self, at: int) -> ManyEngine | None:
-        """The engine of the queue ``at``, where it gives several replies at once."""
-        if at not in self._many:
-            engine = self.by_id[at]
-            self._many[at] = engine if isinstance(engine, ManyEngine) else None
-        return self._many[at]
-
-    def n(self, at: int) -> int:
-        """How many replies a request may ask the engine of the queue ``at`` for."""
-        many = self.many(at)
-        return 1 if many is None else many.n
-
     def _advance(self, live: Live[T]) -> None:
-        """Run the flow until it waits for something that is not there, or ends."""
+        """Run the flow until it waits for a reply that is not there, or ends."""
         while not live.missing:
             try:
-                asks = self._resume(live)
+                asked = self._resume(live)
             except StopIteration as end:
                 self._end(Done(live.path, end.value, bought=live.asked), live)
                 return
             except EngineError as error:
                 self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), live.asked), live)
                 return
-            live.single = not isinstance(asks, list)
-            listed: list[Ask] = asks if isinstance(asks, list) else [asks]
-            live.replies, live.missing = [None] * len(listed), len(listed)
-            for place, ask in enumerate(listed):
-                self._ask(live, place, ask)
+            live.single = not isinstance(asked, list)
+            calls: list[Call] = asked if isinstance(asked, list) else [asked]
+            live.replies, live.missing = [None] * len(calls), len(calls)
+            for place, call in enumerate(calls):
+                self._order(live, place, call)
 
     def _end(self, done: Done[T], live: Live[T]) -> None:
         self.live.discard(live)
@@ -187,17 +171,10 @@ class Board(Generic[T]):
                 return live.flow.throw(reply)
         return live.flow.send(live.replies[0] if live.single else list(live.replies))
 
-    def _ask(self, live: Live[T], place: int, ask: Ask) -> None:
-        if isinstance(ask, Run):
-            if ask.tool not in self.tools:
-                raise EngineError(
-                    f"a flow asked for tool {ask.tool!r}, which is not there (there: {', '.join(self.tools) or 'none'})"
-                )
-            live.replies[place] = Reply(self.tools[ask.tool](ask.argument))
-            live.missing -= 1
-            return
-        engine = self._engine(live, ask.role, out_of_fold=ask.out_of_fold)
-        request = self._request(live, ask)
+    def _order(self, live: Live[T], place: int, call: Call) -> None:
+        """Take the reply from the store, join an order for the same request, or add a new order."""
+        engine = self.cast.engine(call, live.path.problem)
+        request = self._request(live.path, call)
         key = request.key(engine.identity)
         known = self.orders.get(key)
         if known is not None:
@@ -209,56 +186,46 @@ class Board(Generic[T]):
             live.missing -= 1
             return
         live.asked = True
-        order = self.orders[key] = Order(key, request, engine, [(live, place)])
-        self.by_id[id(engine)] = engine
-        self.queues.setdefault(id(engine), deque()).append(order)
-        self.unsent += self.remote(id(engine))
+        line = self.lines.get(id(engine))
+        if line is None:
+            line = self.lines[id(engine)] = Line(engine, engine if isinstance(engine, AsyncEngine) else None)
+        order = self.orders[key] = Order(key, request, line, [(live, place)])
+        line.waiting.append(order)
 
-    def _engine(self, live: Live[T], role: str, *, out_of_fold: bool) -> Engine:
-        if out_of_fold:
-            if role not in self.folds:
-                raise EngineError(f"a flow asked role {role!r} out of fold, and there are no folds of it")
-            models = self.folds[role]
-            return models[fold_of(live.path.problem, len(models))]
-        if role not in self.engines:
-            raise EngineError(f"a flow asked role {role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})")
-        return self.engines[role]
-
-    def _request(self, live: Live[T], ask: Any) -> Request:
-        if not isinstance(ask, Call):
-            return Request(ask, GREEDY, 0)
-        # Paths of a problem come one after another and mostly ask the same.
-        same = ask == self._asked and ask.about == self._asked.about
-        if not same:
-            settled = ask.decoding or self.decoding.get(ask.role, GREEDY)
-            self._asked, self._last = ask, Request(replace(ask, decoding=settled), settled, 0, ask.attempt)
-        # A greedy reply is the same on every path, so it is asked once, as path 0.
-        return self._last.on(live.path.index if self._last.decoding.temperature else 0)
+    def _request(self, path: Path, call: Call) -> Request:
+        # The paths of a problem follow each other and mostly make the same call.
+        last = self._last_call
+        if last is None or call != last or call.about != last.about:
+            decoding = self.cast.settle(call)
+            self._last_call = call
+            self._last_request = Request(replace(call, decoding=decoding), decoding, 0, call.attempt)
+        # A greedy reply is the same on every path, so it is requested once, as path 0.
+        return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 
 
-class Queue:
-    """The `Source` that a local engine pulls from. ``more`` is told how many orders it would take, before it takes them;
-    ``answered`` is given each order with what became of it."""
+class Pull:
+    """The `Source` of a local engine. ``prepare`` is called with the number of orders that the engine wants, before it takes them;
+    ``deliver`` with each order and its reply or error. ``open`` has the orders that it took and has not answered."""
 
     def __init__(
-        self, orders: deque[Order], more: Callable[[int], None], answered: Callable[[Order, Reply | EngineError], None]
+        self, orders: deque[Order], prepare: Callable[[int], None], deliver: Callable[[Order, Reply | EngineError], None]
     ) -> None:
-        self.orders, self.more, self.answered = orders, more, answered
-        self.taken: dict[int, Order] = {}
-        self.tickets = 0
+        self.orders, self.prepare, self.deliver = orders, prepare, deliver
+        self.open: dict[int, Order] = {}
+        self._tickets = 0
 
     def take(self, n: int) -> list[tuple[int, Request]]:
-        self.more(n)
-        taken: list[tuple[int, Request]] = []
-        while self.orders and len(taken) < n:
+        self.prepare(n)
+        some: list[tuple[int, Request]] = []
+        while self.orders and len(some) < n:
             order = self.orders.popleft()
-            self.tickets += 1
-            self.taken[self.tickets] = order
-            taken.append((self.tickets, order.request))
-        return taken
+            self._tickets += 1
+            self.open[self._tickets] = order
+            some.append((self._tickets, order.request))
+        return some
 
     def give(self, ticket: int, reply: Reply) -> None:
-        self.answered(self.taken.pop(ticket), reply)
+        self.deliver(self.open.pop(ticket), reply)
 
     def fail(self, ticket: int, error: EngineError) -> None:
-        self.answered(self.taken.pop(ticket), error)
+        self.deliver(self.open.pop(ticket), error)

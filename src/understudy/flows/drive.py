@@ -1,60 +1,49 @@
-"""Drivers: they run thousands of flows together and are the only ones who talk to engines.
+"""Drivers run thousands of flows together. Nothing else talks to engines.
 
-    for done in drive(flows, {"student": engine}, store=ledger, seed=0):
-        ...                               # in the order in which flows end
+    for done in drive(flows, Cast({"student": engine}, store=ledger)):
+        ...                               # in the order in which the flows end
 
-`drive` serves local engines, each with as full a batch as there are asks; `adrive` serves network engines, where each flow
-goes on as soon as its own reply is in, and local ones beside them, each in a thread of its own. What they share, and what is
-promised of the store and of errors, is in `board`.
+`drive` serves local engines, each with as full a batch as there are calls. `adrive` serves network engines, where each flow
+continues as soon as its own reply is in; local engines work beside them, each in a thread of its own. `board` says what both
+share, and what they promise of the store and of errors.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from understudy.core.asks import Answer, Decoding, Reply, Usage
+from understudy.core.asks import Answer, Reply
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
-from understudy.flows.board import Board, Done, Flows, Folds, Order, Queue
+from understudy.core.protocols import LocalEngine
+from understudy.flows.board import Board, Done, Flows, Line, Order, Pull
+from understudy.flows.cast import Cast
 
 T = TypeVar("T")
+Arrivals = asyncio.Queue[Callable[[], None]]
+"""What the loop's thread must do next: requests and threads put it there when a reply is in."""
 
 WINDOW = 4096
-"""Flows that are begun and not ended, at the most."""
+"""Flows that are begun and have not ended, at most."""
 
 
 def drive(
-    flows: Flows[T],
-    engines: Mapping[str, Engine],
-    *,
-    store: ReplyStore | None = None,
-    tools: Mapping[str, Tool] | None = None,
-    decoding: Mapping[str, Decoding] | None = None,
-    folds: Folds | None = None,
-    seed: int = 0,
-    window: int = WINDOW,
-    on_end: Callable[[Done[T]], None] | None = None,
+    flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: Callable[[Done[T]], None] | None = None
 ) -> Iterator[Done[T]]:
-    """Run ``flows`` over local ``engines`` (role -> engine), at most ``window`` of them begun and not ended.
+    """Run ``flows`` over the local engines of ``cast``, with at most ``window`` flows begun and not ended.
 
-    A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are
-    yielded when the engine rests; ``on_end`` hears of each at once (for progress).
-
-    ``decoding``: role -> what a `Call` without one gets (greedy where a role is not named). ``folds``: role -> its fold
-    models, for asks ``out_of_fold``; see `fold_of`. ``tools``: name -> pure function. ``seed`` is recorded with replies.
-    Raises EngineError where a flow names a role or tool that is not there, and whatever an engine raises for all it serves.
+    A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are yielded
+    when the engine rests; ``on_end`` is called with each at once (for progress). Raises EngineError where a flow calls a role that
+    nobody plays, and whatever an engine raises for all its requests.
     """
-    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, on_end)
+    board = Board(flows, cast, window, on_end)
     try:
         while True:
             board.fill()
             yield from board.take_done()
-            if not any(board.queues.values()):
+            if not any(line.waiting for line in board.lines.values()):
                 assert not board.live, "flows wait for replies that nobody owes"
                 return
             board.serve_next()
@@ -62,161 +51,157 @@ def drive(
         board.close()
 
 
-async def adrive(
-    flows: Flows[T],
-    engines: Mapping[str, Engine],
-    *,
-    store: ReplyStore | None = None,
-    tools: Mapping[str, Tool] | None = None,
-    decoding: Mapping[str, Decoding] | None = None,
-    folds: Folds | None = None,
-    seed: int = 0,
-    window: int = WINDOW,
-    concurrency: int = 64,
-) -> AsyncGenerator[Done[T], None]:
-    """`drive` over network engines: at most ``concurrency`` requests at once, no barrier between them. Local engines among them
-    work at the same time, in threads; an engine that is both is asked over the network.
+async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncGenerator[Done[T], None]:
+    """`drive` over network engines, each asked at most ``engine.concurrency`` requests at once, with no barrier between them.
 
-    A request over the network is reserved in the store and sent when that is durable; those that come together are one commit.
-    Where the store has no room for one and none is under way that could give some back, no further one is sent: flows that ask for
-    one end with a BudgetError, those whose replies are in the store go on.
+    Local engines work at the same time, in threads; an engine that is both is asked over the network. A request over the network is
+    reserved in the store, and sent when the reservation is durable; requests that come together share a commit. Where the store has
+    no room for a request, and no request under way could give some back, nothing more is sent: flows that call for a new reply end
+    with a BudgetError, those whose replies are in the store go on.
 
-    An ask that fails with EngineError fails its own flow only; what a local engine raises for all it serves is raised here.
-    Cancelling ends all requests, and a local engine's work with its next reply; what came is in the store.
+    A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
+    Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store.
     """
-    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, None)
-    arrived: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-    asking, threads = _Requests(board, arrived, concurrency), _Threads(board, arrived)
+    board = Board(flows, cast, window, None)
+    arrivals: Arrivals = asyncio.Queue()
+    requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
     try:
         while True:
-            board.fill(asking.enough())
-            asking.start()
+            board.fill(requests.enough)
+            requests.start()
             threads.start()
             for done in board.take_done():
                 yield done
             if board.orders or threads.tasks:  # with no orders left, a local engine still comes to its rest
-                (await arrived.get())()
-                while not arrived.empty():
-                    arrived.get_nowait()()
+                (await arrivals.get())()
+                while not arrivals.empty():
+                    arrivals.get_nowait()()
             elif board.exhausted:
                 assert not board.live, "flows wait for replies that nobody owes"
                 return
     finally:
-        await asyncio.gather(asking.close(), threads.close())
-        if store is not None:
-            store.flush()
+        await asyncio.gather(requests.close(), threads.close())
+        if board.store is not None:
+            board.store.flush()
         board.close()
 
 
 class _Requests:
-    """Requests over the network. What is to be done when one is answered is put into ``arrived``.
+    """The requests over the network.
 
-    A request is a list of orders: those that differ in their path only are put to an engine that draws several replies at once as
-    one. ``reserved``: those of the next commit; ``durable``: those that may be sent; ``tasks``: those that are, at most
-    ``concurrency``; ``unkept``: how many were answered, and the reply is not durable yet; ``under_way``: how many are one of
-    these. So what could be lost with this process is never more than twice ``concurrency``.
+    A request is a group of orders: orders that differ only in their path share one request to an engine that draws several replies.
+    ``reserved`` has the groups of the next commit; ``unkept`` the lines of requests that were answered while their reply is not
+    durable. What could be lost with this process is never more than twice the engine's concurrency.
     """
 
-    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]], concurrency: int) -> None:
-        self.board, self.arrived, self.concurrency = board, arrived, concurrency
+    def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
+        self.board, self.arrivals = board, arrivals
         self.tasks: set[asyncio.Task[None]] = set()
         self.reserved: list[list[Order]] = []
-        self.durable: deque[list[Order]] = deque()
-        self.many = [engine for engine in board.engines.values() if isinstance(engine, ManyEngine)]
-        self.under_way = self.unkept = 0
+        self.unkept: list[Line] = []
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
-    def enough(self) -> Callable[[], bool]:
-        """Whether so many orders are put to network engines and not sent that what `start` takes is whole requests."""
-        board = self.board
-        enough = (2 * self.concurrency + 1) * max((engine.n for engine in self.many), default=1)
-        return lambda: board.unsent >= enough
+    def enough(self) -> bool:
+        """Whether so many orders wait for network engines that `start` can take whole requests."""
+        # A plain loop: this is asked before every flow that begins.
+        networks, waiting, wanted = 0, 0, 0
+        for line in self.board.lines.values():
+            if line.network is not None:
+                networks += 1
+                waiting += len(line.waiting)
+                wanted += (2 * line.network.concurrency + 1) * line.network.n
+        return networks > 0 and waiting >= wanted
 
     def start(self) -> None:
-        """Reserve as many as may be sent at once and as many again, so that none waits for a commit; send what is durable."""
-        while self.under_way < 2 * self.concurrency and self.board.unsent:
-            queue = max((q for at, q in self.board.queues.items() if self.board.remote(at)), key=len)
-            group = self._reserved(queue)
+        """Reserve as many requests as may be sent at once and as many again, so that none waits for a commit; send the durable."""
+        lines = self.board.networks
+        while line := self._next(lines):
+            group = self._reserve(line)
             if group:
-                self.under_way += 1
-                (self.durable if self.board.store is None else self.reserved).append(group)
-            elif self.under_way:
-                break  # one that ends may take less than was set aside for it
+                line.under_way += 1
+                if self.board.store is None:
+                    line.durable.append(group)
+                else:
+                    self.reserved.append(group)
+            elif any(other.under_way for other in lines):
+                break  # one that ends may cost less than was set aside for it
             else:
                 self.spent = True
-                self.board.unsent -= 1
-                self.board.answered(queue.popleft(), BudgetError("the budget has no room for it: it was not asked"))
+                self.board.deliver(line.waiting.popleft(), BudgetError("the budget has no room for it: it was not asked"))
         if self._uncommitted() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
-            _when_done(self.committing, self.arrived, self.committing.result)
-        self._send()
+            _put_when_done(self.committing, self.arrivals, self.committing.result)
+        self._send(lines)
 
-    def _reserved(self, queue: deque[Order]) -> list[Order]:
-        """Take the orders of the next request off ``queue``: as many as the budget has room for."""
-        store, group, first = self.board.store, list[Order](), queue[0]
-        n = self.board.n(id(first.engine))
-        while queue and len(group) < n and (not group or queue[0].request.differs_in_path(first.request)):
-            order = queue[0]
-            if self.spent or not (store is None or store.reserve(order.key, engine=order.engine.identity, request=order.request)):
+    @staticmethod
+    def _next(lines: list[Line]) -> Line | None:
+        """The longest line whose engine may be asked more, None where there is none."""
+        free = [ln for ln in lines if ln.network is not None and ln.waiting and ln.under_way < 2 * ln.network.concurrency]
+        return max(free, key=lambda line: len(line.waiting), default=None)
+
+    def _reserve(self, line: Line) -> list[Order]:
+        """Take the orders of the next request off ``line``: as many as the budget has room for."""
+        assert line.network is not None
+        store, group, first = self.board.store, list[Order](), line.waiting[0]
+        n, identity = line.network.n, line.engine.identity
+        while line.waiting and len(group) < n and (not group or line.waiting[0].request.differs_in_path(first.request)):
+            order = line.waiting[0]
+            if self.spent or not (store is None or store.reserve(order.key, engine=identity, request=order.request)):
                 break
-            group.append(queue.popleft())
-        self.board.unsent -= len(group)
+            group.append(line.waiting.popleft())
         return group
 
     def _uncommitted(self) -> bool:
         """Whether a commit would let something be sent."""
-        return bool(self.reserved or (self.unkept and self.board.unsent))
+        return bool(self.reserved or (self.unkept and any(line.waiting for line in self.board.networks)))
 
     async def _commit(self) -> None:
-        """Have it committed. What comes meanwhile is the next group: the longer a commit takes, the more it holds."""
+        """Commit the reservations. What comes meanwhile is the next group: the longer a commit takes, the more the next holds."""
         assert self.board.store is not None
         while self._uncommitted():
-            groups, self.reserved, kept = self.reserved, [], self.unkept
+            groups, self.reserved = self.reserved, []
+            answered, self.unkept = self.unkept, []
             await asyncio.to_thread(self.board.store.flush)
-            self.under_way -= kept
-            self.unkept -= kept
-            self.durable.extend(groups)
-            self._send()
+            for line in answered:
+                line.under_way -= 1
+            for group in groups:
+                group[0].line.durable.append(group)
+            self._send(self.board.networks)
 
-    def _send(self) -> None:
-        while self.durable and len(self.tasks) < self.concurrency:
-            task = asyncio.ensure_future(self._ask(self.durable.popleft()))
-            self.tasks.add(task)
+    def _send(self, lines: list[Line]) -> None:
+        for line in lines:
+            while line.durable and line.network is not None and line.active < line.network.concurrency:
+                line.active += 1
+                self.tasks.add(asyncio.ensure_future(self._ask(line, line.durable.popleft())))
 
-    async def _ask(self, group: list[Order]) -> None:
-        outcome: Answer | Exception
-        engine, many = group[0].engine, self.board.many(id(group[0].engine))
+    async def _ask(self, line: Line, group: list[Order]) -> None:
+        assert line.network is not None
+        answer: Answer | Exception
         try:
-            if many is not None:
-                outcome = await many.replies([order.request for order in group])
-            else:
-                assert isinstance(engine, AsyncEngine)
-                reply = await engine.reply(group[0].request)
-                outcome = Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
+            answer = await line.network.replies([order.request for order in group])
         except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
-            outcome = error
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.discard(task)
-        self.arrived.put_nowait(partial(self._answered, group, outcome))
+            answer = error
+        line.active -= 1
+        self.tasks.discard(asyncio.current_task())
+        self.arrivals.put_nowait(partial(self._receive, line, group, answer))
 
-    def _answered(self, group: list[Order], outcome: Answer | Exception) -> None:
-        if isinstance(outcome, Exception) and not isinstance(outcome, EngineError):
-            raise outcome
+    def _receive(self, line: Line, group: list[Order], answer: Answer | Exception) -> None:
+        if isinstance(answer, Exception) and not isinstance(answer, EngineError):
+            raise answer
         if self.board.store is None:
-            self.under_way -= 1
+            line.under_way -= 1
         else:
-            self.unkept += 1
-        replies: tuple[Reply | EngineError, ...] = (outcome,) * len(group) if isinstance(outcome, EngineError) else outcome.replies
-        usage = outcome.usage
+            self.unkept.append(line)
+        usage = answer.usage
+        replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
         for order, reply in zip(group, replies, strict=False):
-            self.board.answered(order, reply, usage)
+            self.board.deliver(order, reply, usage)
             usage = usage and usage.along
-        # What got none was paid with the others, or not at all, and is reserved: it goes out by itself.
+        # Orders without a reply were paid with the others, or not at all, and are reserved: each becomes a request of its own.
         alone = group[len(replies) :]
-        self.durable.extendleft([order] for order in reversed(alone))
-        self.under_way += len(alone)
+        line.durable.extendleft([order] for order in reversed(alone))
+        line.under_way += len(alone)
 
     async def close(self) -> None:
         if self.committing is not None:
@@ -226,45 +211,45 @@ class _Requests:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.board.store is not None:
-            for order in itertools.chain(*self.reserved, *self.durable):
+            groups = [*self.reserved, *(group for line in self.board.networks for group in line.durable)]
+            for order in (order for group in groups for order in group):
                 self.board.store.fail(order.key, UnpaidError("it was not sent"))
 
 
 class _Threads:
-    """Local engines at work beside the event loop, each in a thread of its own as long as it has orders.
+    """Local engines that work beside the event loop, each in a thread of its own as long as it has orders.
 
-    A thread takes orders off its queue and touches nothing else of the board (nor the store): what is to be done with a reply
-    is put into ``arrived``, for the loop's thread.
+    A thread takes orders off its line and touches nothing else of the board, nor the store: what must be done with a reply is put
+    into ``arrivals``, for the loop's thread.
     """
 
-    def __init__(self, board: Board[Any], arrived: asyncio.Queue[Callable[[], None]]) -> None:
-        self.board, self.arrived = board, arrived
+    def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
+        self.board, self.arrivals = board, arrivals
         self.loop = asyncio.get_running_loop()
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.closed = False
 
     def start(self) -> None:
-        for at, queue in self.board.queues.items():
-            if queue and at not in self.tasks and not self.board.remote(at):
-                engine = self.board.by_id[at]
-                assert isinstance(engine, LocalEngine)
-                source = Queue(queue, self._go_on, self._answered)
-                task = asyncio.ensure_future(asyncio.to_thread(engine.serve, source))
+        for at, line in self.board.lines.items():
+            if line.waiting and at not in self.tasks and line.network is None:
+                assert isinstance(line.engine, LocalEngine)
+                source = Pull(line.waiting, self._stop_if_closed, self._deliver)
+                task = asyncio.ensure_future(asyncio.to_thread(line.engine.serve, source))
                 self.tasks[at] = task
-                _when_done(task, self.arrived, partial(self._rests, at, source))
+                _put_when_done(task, self.arrivals, partial(self._rest, at, source))
 
-    def _go_on(self, _n: int) -> None:
+    def _stop_if_closed(self, _n: int) -> None:
         if self.closed:
             raise _ClosedError
 
-    def _answered(self, order: Order, reply: Reply | EngineError) -> None:
-        self._go_on(1)
-        self.loop.call_soon_threadsafe(self.arrived.put_nowait, partial(self.board.answered, order, reply))
+    def _deliver(self, order: Order, reply: Reply | EngineError) -> None:
+        self._stop_if_closed(1)
+        self.loop.call_soon_threadsafe(self.arrivals.put_nowait, partial(self.board.deliver, order, reply))
 
-    def _rests(self, at: int, source: Queue) -> None:
-        """It has no more orders, or raised an error that ends it all."""
+    def _rest(self, at: int, source: Pull) -> None:
+        """The engine has no more orders, or raised an error for all of them."""
         self.tasks.pop(at).result()
-        assert not source.taken, f"{type(self.board.by_id[at]).__name__}.serve left requests unanswered"
+        assert not source.open, f"{type(self.board.lines[at].engine).__name__}.serve left requests unanswered"
 
     async def close(self) -> None:
         self.closed = True
@@ -275,5 +260,5 @@ class _ClosedError(Exception):
     """Ends a local engine's work when nobody waits for it any more."""
 
 
-def _when_done(task: asyncio.Task[Any], arrived: asyncio.Queue[Callable[[], None]], what: Callable[[], None]) -> None:
-    task.add_done_callback(lambda _: arrived.put_nowait(what))
+def _put_when_done(task: asyncio.Task[Any], arrivals: Arrivals, action: Callable[[], None]) -> None:
+    task.add_done_callback(lambda _: arrivals.put_nowait(action))

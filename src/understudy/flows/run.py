@@ -1,84 +1,85 @@
-"""Flows over whatever engine is there: local ones alone in this thread, network ones in an event loop of their own, with local
-ones beside them in threads."""
+"""Run flows over whatever engines there are: local ones alone in this thread, network ones in an event loop, with local ones
+beside them in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import TypeVar
 
-from understudy.core.asks import Decoding
-from understudy.core.protocols import Engine, LocalEngine, ReplyStore
+from understudy.core.protocols import AsyncEngine, LocalEngine
 from understudy.flows.board import Done, Flows
+from understudy.flows.cast import Cast
 from understudy.flows.drive import WINDOW, adrive, drive
 
 T = TypeVar("T")
 
 HOPELESS = 20
-"""So many flows over an endpoint that fail before any succeeds end it all: it cannot be asked."""
-BATCH = 1024
-"""Flows that ended are handed on in groups of so many: whoever takes them need not hold all of them."""
+"""The run ends where so many flows over a network fail before any succeeds: the endpoint cannot be asked."""
+GROUP = 1024
+"""Ended flows are handed on in groups of so many: whoever takes them need not hold all of them."""
 
 
-def ended(
-    flows: Flows[T],
-    engines: Mapping[str, Engine],
-    *,
-    store: ReplyStore | None,
-    decoding: Mapping[str, Decoding],
-    seed: int,
-    on_end: Callable[[Done[T]], None],
-    concurrency: int = 64,
-) -> Iterator[Done[T]]:
-    """Every flow as it ends. ``on_end`` hears of each at once, and what it raises ends them all (what came is in the store).
-    ``concurrency``: requests at once, of network engines."""
-    local = {role: engine for role, engine in engines.items() if isinstance(engine, LocalEngine)}
-    if len(local) == len(engines):
-        yield from drive(flows, local, store=store, decoding=decoding, seed=seed, on_end=on_end)
+def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] = lambda _: None) -> Iterator[Done[T]]:
+    """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what came
+    stays in the store."""
+    if all(isinstance(engine, LocalEngine) for engine in cast.engines.values()):
+        yield from drive(flows, cast, on_end=on_end)
         return
-
-    async def asked() -> AsyncGenerator[Done[T], None]:
-        async with AsyncExitStack() as stack:
-            for engine in {id(e): e for e in engines.values()}.values():
-                if isinstance(engine, AbstractAsyncContextManager):
-                    await stack.enter_async_context(engine)
-            window = max(WINDOW, concurrency)
-            flowing = adrive(flows, engines, store=store, decoding=decoding, seed=seed, window=window, concurrency=concurrency)
-            await stack.enter_async_context(aclosing(flowing))
-            ended = failed = 0
-            async for done in flowing:
-                on_end(done)
-                yield done
-                ended += 1
-                failed += done.value is None and not done.unasked
-                if ended == failed == HOPELESS:
-                    return
-
-    with _fewer_collections(), asyncio.Runner() as runner:
-        all_of_them = asked()
+    with _fewer_collections(), asyncio.Runner(loop_factory=_event_loop()) as runner:
+        all_of_them = _run_network(flows, cast, on_end)
         try:
-            while some := runner.run(_some(all_of_them)):
+            while some := runner.run(_take(all_of_them)):
                 yield from some
         finally:
             runner.run(all_of_them.aclose())
 
 
-async def _some(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
-    """The next ones; [] at the end."""
-    found: list[Done[T]] = []
+async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], None]) -> AsyncGenerator[Done[T], None]:
+    """`adrive` with its engines opened. Ends early where nothing succeeds."""
+    engines = list({id(engine): engine for engine in cast.engines.values()}.values())
+    async with AsyncExitStack() as stack:
+        for engine in engines:
+            if isinstance(engine, AbstractAsyncContextManager):
+                await stack.enter_async_context(engine)
+        window = max(WINDOW, *(engine.concurrency for engine in engines if isinstance(engine, AsyncEngine)))
+        flowing = await stack.enter_async_context(aclosing(adrive(flows, cast, window=window)))
+        ended = failed = 0
+        async for done in flowing:
+            on_end(done)
+            yield done
+            ended += 1
+            failed += done.value is None and not done.unasked
+            if ended == failed == HOPELESS:
+                return
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed: there is none for Windows."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
+    return factory
+
+
+async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:
+    """The next ended flows; [] at the end."""
+    some: list[Done[T]] = []
     async for done in flowing:
-        found.append(done)
-        if len(found) == BATCH:
+        some.append(done)
+        if len(some) == GROUP:
             break
-    return found
+    return some
 
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Thousands of flows wait at once, and the collector would look through them every 700 new objects: a seventh of the work of
-    sampling (docs/design.md)."""
+    """Collect garbage less often: thousands of flows wait at once, and the collector would look through them every 700 new objects,
+    which takes a seventh of the time of sampling (docs/design.md)."""
     before = gc.get_threshold()
     gc.set_threshold(20_000, 20, 20)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from understudy.core.protocols import AsyncEngine, Engine
@@ -22,35 +21,27 @@ WARNINGS = {
 """What is said where an endpoint ignores one of these."""
 
 
-@dataclass(frozen=True)
-class Connection:
-    """``engine``: the engine to ask, with at most ``concurrency`` requests at once. ``endpoints``: what each address of an endpoint
-    was found to do (`engines.remote.probe`)."""
-
-    engine: Engine
-    concurrency: int = 64
-    endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Callable[[str], None]) -> Connection:
-    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``.
+def connect(
+    engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Callable[[str], None]
+) -> tuple[Engine, Mapping[str, Mapping[str, str]]]:
+    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what each address of an endpoint was found
+    to do (`engines.remote.probe`).
 
     ``tell`` hears what ``paths`` draws from one prompt (1: a single one, or greedy) would suffer from. Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
     """
     if not isinstance(engine, AsyncEngine):
-        return Connection(engine)
-    from understudy.engines.remote.batch.engine import AT_ONCE, BatchEngine
+        return engine, {}
+    from understudy.engines.remote.batch.engine import BatchEngine
     from understudy.engines.remote.endpoint import EndpointEngine
     from understudy.sampling.jobs import LedgerJobs
 
     if not isinstance(engine, EndpointEngine):
-        return Connection(engine)
+        return engine, {}
     jobs = LedgerJobs(ledger, engine.identity, seed)
-    if not options.batch and not jobs.any():
-        return Connection(engine, options.concurrency, probe_endpoint(engine, ledger, paths=paths, tell=tell))
-    batches = BatchEngine(engine, jobs, batch=options.batch, poll=options.poll, tell=lambda line: tell(printable(line)))
-    return Connection(batches, AT_ONCE if options.batch else options.concurrency)
+    if options.batch or jobs.any():
+        return BatchEngine(engine, jobs, batch=options.batch, poll=options.poll, tell=lambda line: tell(printable(line))), {}
+    return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
 
 
 def probe_endpoint(
@@ -58,25 +49,25 @@ def probe_endpoint(
 ) -> Mapping[str, Mapping[str, str]]:
     """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
-    from understudy.engines.remote.probe import at, probe
+    from understudy.engines.remote.probe import full_url, probe
 
     known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if at(engine, address) not in known]
+    new = [address for address in engine.addresses if full_url(engine, address) not in known]
     for url, facts in probe(engine, new, ledger).items() if new else ():
         ledger.learned(engine.identity, url, facts)
         known[url] = facts
     remember(engine, known)
     for address in engine.addresses:
-        facts = known.get(at(engine, address), {})
+        facts = known.get(full_url(engine, address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 tell(warning.format(url=address.url, paths=paths))
-    return {url: facts for address in engine.addresses if (facts := known.get(url := at(engine, address), {}))}
+    return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
 
 
 def remember(engine: EndpointEngine, known: Mapping[str, Mapping[str, str]]) -> None:
     """Let ``engine`` know which of its addresses take ``n``; ``known``: what was found of each."""
-    from understudy.engines.remote.probe import TAKES_N, at
+    from understudy.engines.remote.probe import TAKES_N, full_url
 
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(known.get(at(engine, address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(known.get(full_url(engine, address), {}).get("n", ""))

@@ -14,7 +14,7 @@ from understudy.core.asks import Call, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import BudgetError
 from understudy.core.prompt_format import prompt_text
-from understudy.core.protocols import Engine, ManyEngine
+from understudy.core.protocols import AsyncEngine, Engine
 from understudy.core.values import Problem
 from understudy.engines.local.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
@@ -26,7 +26,7 @@ from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.sampling.sample import Sampling, ask_for_chains
+from understudy.sampling.sample import Sampling, iter_chains
 from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
 
 LETTERS = 258
@@ -90,7 +90,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
         known = _recall_capabilities(engine, store)
-        n = engine.n if isinstance(engine, ManyEngine) else 1
+        n = engine.n if isinstance(engine, AsyncEngine) else 1
         counted = _Counter(teacher.price, n, engine.identity, store)
         block = teacher.allocation.first if teacher.allocation else None
         for path, flow in sampling.flows(_paths(sampling, engine.identity, store)):
@@ -110,7 +110,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
 
 def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
     """Let an endpoint know what ``store`` recorded of it; whether that says how many replies a request gets."""
-    if not isinstance(engine, ManyEngine):
+    if not isinstance(engine, AsyncEngine):
         return True
     from understudy.engines.remote.endpoint import EndpointEngine
 
@@ -164,7 +164,7 @@ def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[s
             raise BudgetError("it was not asked yet")
 
         known = ScriptedEngine(refuse, identity=identity)
-        for done in ask_for_chains(sampling, known, store, concurrency=64, on_end=lambda _: None):
+        for done in iter_chains(sampling, known, store):
             paths[done.path.problem] += 1
     fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
     heapify(fewest)
@@ -202,7 +202,7 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     pool: StudyPool = exemplar_pool(problems, study.exemplars)
     if isinstance(plan.chains, SampledChainsStage):
         sampling = plan.chains.sampling(problems)
-        pool = sampling.pool
+        pool = plan.chains.pool(problems)
         first = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
         ask = _first_call(first[1]) if first else None
         if ask is not None:

@@ -89,7 +89,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         sampling = replace(trial.sampling(problems), problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     by_problem = {chain.problem: chain for chain in sampled.chains}
-    failed = {error.problem: error.error for error in sampled.errors}
+    failed = {error.problem: error.error for error in sampled.failures}
     tried = [
         _judged(study, problem, by_problem[problem.id])
         if problem.id in by_problem

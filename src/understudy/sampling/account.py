@@ -1,4 +1,4 @@
-"""How far a sampling is, told while it goes on: to whoever runs it, and in a file to whoever looks from outside."""
+"""How far a sampling is: shown to whoever runs it, and written to a file for whoever looks from outside."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ EVERY = 0.5
 FILE = "sampling.json"
 """Beside the ledger."""
 SOME = 20
-"""Chains that are bought before it is said what all will take."""
+"""An estimate of the total cost is made once so many chains are bought."""
 
 
 class Account:
-    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those whose asks
-    ``failed``, and those that were ``unasked``, since the budget had no room or the teacher gave nothing any more. Use it as a
-    context."""
+    """Counts the chains of one sampling, ``total`` of them, that end over ``store``: those that ``came``, those that
+    ``failed``, and those that were not asked for (``unasked``), since the budget was spent or the teacher stopped answering. Use it
+    as a context."""
 
     def __init__(self, store: Ledger, total: int) -> None:
         self.store, self.total = store, total
@@ -45,12 +45,12 @@ class Account:
         return self.total - self.done - self.unasked
 
     def begin(self) -> None:
-        """What the store has spent so far, on a probe too, is not of the chains."""
+        """Begin to count: what the store has spent so far, on a probe for instance, was not spent on chains."""
         self._before = self._now = self.store.settled
 
-    def ended(self, done: Done[Any]) -> None:
+    def note(self, done: Done[Any]) -> None:
         """One more chain has come or failed, or was not asked for."""
-        self._look()
+        self._estimate()
         self.came += done.value is not None
         self.unasked += done.unasked
         self.failed += done.value is None and not done.unasked
@@ -58,11 +58,11 @@ class Account:
         if time.monotonic() - self._written > EVERY:
             self._write()
 
-    def _look(self) -> None:
-        """Estimate what all will take. Replies come many at once, and their chains end one by one after all of them are paid: what
+    def _estimate(self) -> None:
+        """Estimate the total cost. Replies come many at once, and their chains end one by one after all of them are paid: what
         was spent and what was bought belong together only just before the next are paid."""
         settled = self.store.settled
-        if settled.requests < self._now.requests:  # a batch of an earlier process is gone on with: under way again
+        if settled.requests < self._now.requests:  # a batch of an earlier process is continued: it is under way again
             self._before += settled - self._now
             self._now = settled
         if settled != self._now:
@@ -71,11 +71,11 @@ class Account:
                 self._in_all = self._now.tokens + more * so_far.tokens, self._now.money + more * so_far.money
             self._now = settled
 
-    def told(self) -> str:
-        """What is spent; once some were bought, what all will take at the mean of theirs; how many failed or were not asked for."""
-        said = [self._spent(self.store.settled)] if self.store.settled.requests else []
-        said += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
-        return ", ".join(said)
+    def summary(self) -> str:
+        """What is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
+        parts = [self._spent(self.store.settled)] if self.store.settled.requests else []
+        parts += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
+        return ", ".join(parts)
 
     def _spent(self, spent: Spend) -> str:
         tokens, money = self._in_all or (0.0, 0.0)
@@ -93,9 +93,9 @@ class Account:
         since, before = self._recent[0]
         rate = (self.done - before) / (now - since) if now > since else 0.0
         path = self.store.path.with_name(FILE)
-        told = {"chains": self.came, "failed": self.failed, "unasked": self.unasked, "total": self.total, "rate": rate}
+        state = {"chains": self.came, "failed": self.failed, "unasked": self.unasked, "total": self.total, "rate": rate}
         temporary = path.with_name(f".{FILE}.tmp")
-        temporary.write_text(json.dumps(told), encoding="utf-8")
+        temporary.write_text(json.dumps(state), encoding="utf-8")
         temporary.replace(path)
 
     def __enter__(self) -> Account:

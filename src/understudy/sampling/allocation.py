@@ -1,8 +1,8 @@
-"""Where a fixed number of chains helps: a few for each question, then more where the answers disagree, or no right one came.
+"""Share out a fixed number of chains: a few for each question, then more where the answers disagree, or no right one came.
 
     asking = rounds(["p1", "p2"], total=20, options=Allocation(first=4))
     next(asking)                                          # {"p1": range(0, 4), "p2": range(0, 4)}
-    asking.send({"p1": [...], "p2": [...]})               # what came of these; {"p2": range(4, 8)}, and so on
+    asking.send({"p1": [...], "p2": [...]})               # the draws of these paths; {"p2": range(4, 8)}, and so on
 
 Chains are asked for in blocks of ``first``. Each block has a place in one order of all blocks: the more doubtful question first,
 then the one with fewer chains, then by a hash of its id. The place depends on the question's own earlier chains alone, and
@@ -31,7 +31,7 @@ class Allocation:
     they agree, that another answer leads with a chance of at most .05, the threshold of Adaptive-Consistency (arXiv 2305.11860)."""
     most: int = 120
     """Chains of one question at the most: four times SCoTD's 30, so that a question that nobody can answer does not take it all.
-    Ours: in the replays of docs/allocation.md it matters little."""
+    Default chosen by this project: in the replays of docs/allocation.md it matters little."""
     right: int = 0
     """Questions are asked on until they have so many right chains by the study's check, those with fewest chains first, then the
     others, as DART does (arXiv 2407.13690). 0: gold answers are not looked at, and disagreement decides."""
@@ -42,57 +42,58 @@ class Allocation:
                 raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
 
 
-class Given(NamedTuple):
-    """What a path gave: its ``answer``, None where it has none, was cut off or failed; and whether the check found it ``right``."""
+class Draw(NamedTuple):
+    """One chain of a question: its ``answer``, None where it has none, was cut off or failed; and whether the check found it
+    ``right``."""
 
     answer: str | None
     right: bool = False
 
 
-Rounds = Generator[Mapping[str, range], Mapping[str, Sequence[Given]], None]
+Rounds = Generator[Mapping[str, range], Mapping[str, Sequence[Draw]], None]
 
 
 @dataclass
 class _Question:
-    given: list[Given] = field(default_factory=list)
+    draws: list[Draw] = field(default_factory=list)
     level: int = 1
     """The lowest that its chains have shown; a question is not asked before those of a higher level. 1: there are none yet."""
 
     @property
     def rank(self) -> tuple[int, int]:
-        return -self.level, len(self.given)
+        return -self.level, len(self.draws)
 
 
 def rounds(problems: Sequence[str], total: int, options: Allocation) -> Rounds:
-    """Yield which paths of which questions to ask for, and receive what each gave, until ``total`` are asked for or every question
-    has ``options.most``."""
+    """Yield which paths of which questions to ask for, and receive the draw of each, until ``total`` are asked for or every
+    question has ``options.most``."""
     questions = {name: _Question() for name in problems}
     hashes = {name: digest(["allocation", name]) for name in problems}
     left = min(total, options.most * len(questions))
     while left:
-        waiting = [name for name, question in questions.items() if len(question.given) < options.most]
+        waiting = [name for name, question in questions.items() if len(question.draws) < options.most]
         next_in_order = min(questions[name].rank for name in waiting)
         equal = sorted((name for name in waiting if questions[name].rank == next_in_order), key=hashes.__getitem__)
         asked: dict[str, range] = {}
         for name in equal[: math.ceil(left / options.first)]:
-            start = len(questions[name].given)
+            start = len(questions[name].draws)
             asked[name] = range(start, min(start + options.first, options.most, start + left))
             left -= len(asked[name])
         came = yield {name: asked[name] for name in problems if name in asked}
         for name in asked:
             question = questions[name]
-            question.given.extend(came[name])
-            question.level = min(question.level, _level(question.given, options.right))
+            question.draws.extend(came[name])
+            question.level = min(question.level, _level(question.draws, options.right))
 
 
-def _level(given: Sequence[Given], right: int) -> int:
+def _level(draws: Sequence[Draw], right: int) -> int:
     """How much a question wants more chains: the power of two below its doubt, or 0 until it has as many ``right`` ones as are
     wanted and -1 then."""
     if right:
-        return 0 if sum(one.right for one in given) < right else -1
-    votes = Counter(one.answer for one in given if one.answer is not None)
+        return 0 if sum(one.right for one in draws) < right else -1
+    votes = Counter(one.answer for one in draws if one.answer is not None)
     # A teacher that never answers a question is taken to agree with itself: it is not asked for ever.
-    ranked = [*sorted(votes.values(), reverse=True), 0, 0] if votes else [len(given), 0]
+    ranked = [*sorted(votes.values(), reverse=True), 0, 0] if votes else [len(draws), 0]
     return _halvings(ranked[0], ranked[1])
 
 

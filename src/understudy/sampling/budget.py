@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from understudy.core.asks import Call, Request, prompt_bytes
 
 TEMPLATE = 64
-"""Tokens that a server's chat template may put around a prompt (a default system message, the date); of our own choice."""
+"""Tokens that a server's chat template may put around a prompt (a default system message, the date); the number was chosen by this
+project."""
 BYTES_PER_TOKEN = 4
 """Of English prose, about: how long a prompt is expected to be, where no reply has told."""
 
@@ -87,43 +88,43 @@ class Budget:
     """Whatever became of them: failed ones count too."""
 
     def __post_init__(self) -> None:
-        for name, given in self._caps():
-            if given <= 0:
-                raise ValueError(f"{name} = {given}: above 0")
+        for name, cap in self._caps():
+            if cap <= 0:
+                raise ValueError(f"{name} = {cap}: above 0")
 
-    def holds(self, spend: Spend) -> bool:
+    def covers(self, spend: Spend) -> bool:
         """Whether ``spend`` is within every cap."""
-        return all(_within(getattr(spend, name), given) for name, given in self._caps())
+        return all(_within(getattr(spend, name), cap) for name, cap in self._caps())
 
-    def told(self, spend: Spend) -> str:
-        """What of each cap is spent, in words."""
-        return ", ".join(f"{amount(getattr(spend, name))} of {amount(given)} {name}" for name, given in self._caps())
+    def describe(self, spend: Spend) -> str:
+        """The part of each cap that is spent, in words."""
+        return ", ".join(f"{amount(getattr(spend, name))} of {amount(cap)} {name}" for name, cap in self._caps())
 
-    def short(self, spend: Spend, most: Spend) -> str:
-        """In words, of each cap that has no room for ``most`` besides ``spend``."""
+    def explain(self, spend: Spend, most: Spend) -> str:
+        """Each cap that has no room for ``most`` besides ``spend``, in words."""
         return "; ".join(
-            f"{name}: it may take {amount(getattr(most, name))}, and {amount(getattr(spend, name))} of {amount(given)} are spent"
-            for name, given in self._caps()
-            if not _within(getattr(spend + most, name), given)
+            f"{name}: it may take {amount(getattr(most, name))}, and {amount(getattr(spend, name))} of {amount(cap)} are spent"
+            for name, cap in self._caps()
+            if not _within(getattr(spend + most, name), cap)
         )
 
     def _caps(self) -> list[tuple[str, float]]:
-        return [(name, given) for name in ("money", "tokens", "requests") if (given := getattr(self, name)) is not None]
+        return [(name, cap) for name in ("money", "tokens", "requests") if (cap := getattr(self, name)) is not None]
 
 
 def _within(spent: float, cap: float) -> bool:
     return spent <= cap * (1 + 1e-9)
 
 
-def amount(given: float) -> str:
+def amount(number: float) -> str:
     """Money or a count, for people."""
-    if isinstance(given, int):
-        return f"{given:,}"
-    return f"{given:,.2f}" if given >= 1 or given == 0 else f"{given:.2g}"
+    if isinstance(number, int):
+        return f"{number:,}"
+    return f"{number:,.2f}" if number >= 1 or number == 0 else f"{number:.2g}"
 
 
 def worst(request: Request, price: Price | None) -> Spend:
-    """What ``request`` takes at the most: a token for every byte of its prompt and `TEMPLATE` around it, and ``max_tokens``.
+    """What ``request`` may cost at most: a token for every byte of its prompt and `TEMPLATE` around it, and ``max_tokens``.
 
     No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens of a text than it has bytes.
     """

@@ -1,39 +1,34 @@
-"""The first replies of a teacher, judged before many are bought: what they are like, and whether to go on."""
+"""Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from understudy.checks.answer import same_answer
-from understudy.checks.judge import judge
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.protocols import Check
-from understudy.core.values import Chain, Outcome, Problem
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+
+Judge = Callable[[Problem, Chain], Verdict]
+"""Gives the verdict on a chain."""
 
 USELESS = 0.9
-"""The sampling stops where more than this share of the first asks cannot become a training example."""
+"""The sampling stops where more than this share of the first replies cannot become a training example."""
 ENOUGH = 10
-"""So many asks say something of the others."""
+"""So many replies say something about the others."""
 
 
 def first_look(
-    chains: Sequence[Chain],
-    failed: Sequence[str],
-    problems: Mapping[str, Problem],
-    check: Check = same_answer,
-    *,
-    drawn: bool = True,
+    chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], judge: Judge, *, drawn: bool = True
 ) -> str:
-    """One line on the first asks: the ``chains`` they gave, by ``check``, and the errors of those that ``failed``;
+    """One line about the first replies: the ``chains`` that came, by their verdicts, and the errors of those that ``failed``.
     ``drawn``: at a temperature, so that equal prompts may get different replies.
 
     Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
     all of at least `ENOUGH` are useless, EngineError where all failed.
     """
     if not chains:
-        raise EngineError(f"the teacher gave no chain at all; its first error: {failed[0]}")
-    counted = Counter(judge(problems[chain.problem], chain, check).outcome for chain in chains)
+        raise EngineError(f"the teacher wrote no chain at all; its first error: {failed[0]}")
+    counted = Counter(judge(problems[chain.problem], chain).outcome for chain in chains)
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""

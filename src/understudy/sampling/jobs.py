@@ -35,7 +35,7 @@ class LedgerJobs:
             ).fetchall():
                 if url in urls:
                     found.append(Job(tag, url, *_held(reader, tag), file, batch, at))
-        self.ledger.go_on_with(key for job in found for key in job.requests)
+        self.ledger.resume(key for job in found for key in job.requests)
         return found
 
     def collect(self) -> None:
@@ -62,14 +62,14 @@ class LedgerJobs:
             held = ((job.tag, key, line, *_row(job.requests[key])) for line, keys in job.keys.items() for key in keys)
             connection.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
 
-    def came(self, key: str) -> Reply | None:
-        """The reply under ``key`` that was `put` here, before anybody waited for it."""
-        return self.ledger.get(key) if key in self.ledger.came else None
+    def early_reply(self, key: str) -> Reply | None:
+        """The reply under ``key`` that was `put` here before anybody waited for it."""
+        return self.ledger.get(key) if key in self.ledger.early else None
 
     def put(self, key: str, reply: Reply, request: Request, usage: Usage) -> None:
         """Accept the reply, which took ``usage``, whether anybody waits for it or not."""
         self.ledger.put(key, reply, engine=self.identity, request=request, seed=self.seed, usage=usage)
-        self.ledger.came.add(key)
+        self.ledger.early.add(key)
 
     def fail(self, key: str, error: EngineError) -> None:
         """It got no reply."""

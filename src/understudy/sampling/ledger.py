@@ -99,7 +99,7 @@ class Ledger:
         self._open: dict[str, tuple[int, Spend]] = {}
         self.refused = NOTHING
         """What the request may take that `reserve` had no room for last."""
-        self.came: set[str] = set()
+        self.early: set[str] = set()
         """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._filled, self._hurry = threading.Event(), threading.Event()
@@ -161,13 +161,13 @@ class Ledger:
 
         Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
         """
-        if key in self._open or key in self.came:
+        if key in self._open or key in self.early:
             return True
         most = worst(request, self.price)
         money = most.money if self.price else None
         about = request.ask.about.problem if request.ask.about else None
         with self._guard:
-            if self.budget is not None and not self.budget.holds(self._settled.now() + self._aside.now() + most):
+            if self.budget is not None and not self.budget.covers(self._settled.now() + self._aside.now() + most):
                 self.refused = most
                 return False
             self._number += 1
@@ -181,7 +181,7 @@ class Ledger:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
         None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
-        if key in self.came:
+        if key in self.early:
             return
         about = request.ask.about.problem if request.ask.about else None
         body = orjson.dumps(vars(reply)).decode()
@@ -215,7 +215,7 @@ class Ledger:
             self._settle(key, "refused" if unpaid else "failed", usage or (Usage(0, 0, 0) if unpaid else Usage()), str(error))
             self._told()
 
-    def go_on_with(self, keys: Iterable[str]) -> None:
+    def resume(self, keys: Iterable[str]) -> None:
         """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
         held, price = set(keys), self.price or Price(0, 0)
         with self._guard:

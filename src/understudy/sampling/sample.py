@@ -1,42 +1,39 @@
-"""The sampling of a corpus: which paths of which problems are asked for, round by round, and what came of them."""
+"""Sample chains: put problems to a teacher, round by round, and collect the chains that it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from understudy.checks.judge import judge
-from understudy.core.asks import Decoding, Flow
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.protocols import Check, Engine, Method, Progress, ReplyStore
+from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
 from understudy.flows.board import Done
-from understudy.flows.run import ended
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
-from understudy.sampling.allocation import Allocation, Given, Rounds, rounds
-from understudy.sampling.budget import Budget, Spend
-from understudy.sampling.first_look import first_look
+from understudy.sampling.allocation import Allocation, Draw, Rounds, rounds
+from understudy.sampling.budget import Spend
+from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
-from understudy.sampling.pool import StudyPool
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a corpus is sampled with. ``samples``: chains per problem, or as many in all as ``allocation`` shares out. ``check``
-    judges the first replies, and what an allocation wants right chains of."""
+    """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``.
 
-    problems: list[Problem]
-    method: Method
-    pool: StudyPool
-    samples: int
-    allocation: Allocation | None
-    decoding: Decoding
-    seed: int
-    check: Check
-    check_name: str
-    first_look: int
-    budget: Budget | None
+    ``begin`` begins the flow that writes one chain: a method's `sample` with its pool. ``decoding`` is the teacher's, ``judge``
+    gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains it is said what they are like; 0: never."""
+
+    problems: Sequence[Problem]
+    begin: Callable[[Problem, Path], Flow[Chain]]
+    judge: Judge
+    samples: int = 1
+    allocation: Allocation | None = None
+    decoding: Decoding = GREEDY
+    seed: int = 0
+    first_look: int = 0
 
     @property
     def total(self) -> int:
@@ -44,132 +41,146 @@ class Sampling:
         return len(self.problems) * self.samples
 
     def rounds(self) -> Rounds:
-        """Which paths of which problems are asked for, round by round."""
-        alike = Allocation(first=self.samples, most=self.samples)
-        return rounds([problem.id for problem in self.problems], self.total, self.allocation or alike)
+        """Which paths of which problems are asked for, round by round; all of them in one round without an allocation."""
+        names = [problem.id for problem in self.problems]
+        if self.allocation is None:
+            yield dict.fromkeys(names, range(self.samples))
+        else:
+            yield from rounds(names, self.total, self.allocation)
 
-    def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
-        """One flow for each sample path, made when it begins."""
-        by_id = {problem.id: problem for problem in self.problems}
-        for name, indices in paths.items():
-            for index in indices:
-                path = SamplePath(name, index, self.seed)
-                yield path, self.method.sample(by_id[name], path, self.pool)
-
-    def judge(self, problem: Problem, chain: Chain | None) -> Given:
-        """What an allocation looks at of a chain; None where its ask failed."""
-        if chain is None or chain.finish != "stop":
-            return Given(None)
-        if self.allocation is None or not self.allocation.right:
-            return Given(chain.answer)
-        return Given(chain.answer, judge(problem, chain, self.check, self.check_name).outcome is Outcome.CORRECT)
+    def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[Path, Flow[Chain]]]:
+        """One flow for each of ``paths`` (problem id -> path indices), begun when it is taken."""
+        for problem in self.problems:
+            for index in paths.get(problem.id, ()):
+                path = Path(problem.id, index, self.seed)
+                yield path, self.begin(problem, path)
 
 
 @dataclass(frozen=True)
-class SampledChains:
-    """What a teacher wrote: ``chains`` by problem and path, ``errors`` of asks that failed, and how many were not asked for
-    (``unasked``) since the budget had no room or the teacher stopped answering (``stopped`` says which, and how to go on)."""
+class Sample:
+    """The ``chains`` that a teacher wrote, in the order of problems and paths, and its ``failures``. ``unasked`` chains were not
+    asked for, since the budget was spent or the teacher stopped answering; ``stopped`` says which, and how to go on."""
 
-    chains: list[Chain]
-    errors: list[FailedAsk]
+    chains: list[Chain] = field(default_factory=list)
+    failures: list[FailedAsk] = field(default_factory=list)
     unasked: int = 0
     stopped: str = ""
 
 
-def sample_chains(sampling: Sampling, engine: Engine, ledger: Ledger, *, concurrency: int, progress: Progress) -> SampledChains:
-    """Ask ``engine`` for all chains of ``sampling``; replies that ``ledger`` has are not asked for again.
+def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, tell: Progress) -> Sample:
+    """Ask ``engine`` for all chains of ``sampling``; replies that ``store`` has are not asked for again. ``account`` counts them,
+    and ``tell`` shows how far it is.
 
-    Raises StudyError where the budget ends before a single chain has come, EngineError where none comes.
+    Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
+    comes at all.
     """
-    by_id = {problem.id: problem for problem in sampling.problems}
-    first: list[Done[Chain]] = []
-
-    def look() -> None:
-        chains = [done.value for done in first if done.value is not None]
-        failed = [str(done.error) for done in first if done.value is None]
-        drawn = sampling.decoding.temperature > 0
-        progress("chains", 0, 0, first_look(chains, failed, by_id, sampling.check, drawn=drawn))
+    total, look, before = sampling.total, _FirstLook(sampling, tell), store.spent
 
     def on_end(done: Done[Chain]) -> None:
-        account.ended(done)
-        progress("chains", account.done, sampling.total, account.told())
-        if len(first) < sampling.first_look and not done.unasked:
-            first.append(done)
-            if len(first) == sampling.first_look:
-                look()
+        account.note(done)
+        tell("chains", account.done, total, account.summary())
+        look.note(done)
 
-    chains, errors, poor = [], [], False
-    with Account(ledger, sampling.total) as account:
-        account.begin()
-        before = ledger.spent
-        for done in ask_for_chains(sampling, engine, ledger, concurrency=concurrency, on_end=on_end):
-            if done.unasked:
-                poor = True
-            elif done.value is None:
-                errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))
-            else:
-                chains.append(replace(done.value, teacher=engine.identity))
-    spent = ledger.spent
-    unasked = sampling.total - len(chains) - len(errors)
+    chains: list[Chain] = []
+    failures: list[FailedAsk] = []
+    poor = False
+    for done in iter_chains(sampling, engine, store, on_end=on_end):
+        if done.unasked:
+            poor = True
+        elif done.value is None:
+            failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
+        else:
+            chains.append(replace(done.value, teacher=engine.identity))
     if not chains:
-        if poor and sampling.budget is not None:
-            raise StudyError(_too_little(sampling.budget, before, spent, ledger.refused, errors))
-        raise EngineError(f"the teacher wrote no chain at all; its first error: {errors[0].error if errors else 'none'}")
-    if first and len(first) < sampling.first_look:
-        look()
+        raise _nothing(store, before, failures, poor=poor)
+    look.finish()
+    unasked = total - len(chains) - len(failures)
+    stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if poor or unasked else ""
     order = {problem.id: i for i, problem in enumerate(sampling.problems)}
-    chains.sort(key=lambda chain: (order[chain.problem], chain.path))
-    return SampledChains(chains, errors, unasked, _why_stopped(sampling, len(chains), errors, unasked, poor, spent))
+    return Sample(sorted(chains, key=lambda c: (order[c.problem], c.path)), failures, unasked, stopped)
 
 
-def ask_for_chains(
-    sampling: Sampling, engine: Engine, store: ReplyStore, *, concurrency: int, on_end: Callable[[Done[Chain]], None]
+def iter_chains(
+    sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: Callable[[Done[Chain]], None] = lambda _: None
 ) -> Iterator[Done[Chain]]:
-    """Every chain as it ends, in one round or in those of an allocation. A round that was not asked for whole is the last."""
-    by_id = {problem.id: problem for problem in sampling.problems}
+    """Yield every chain as it ends, in one round or in those of an allocation. A round that could not be asked for whole is the
+    last."""
+    problems = {problem.id: problem for problem in sampling.problems}
+    cast = Cast({"teacher": engine}, {"teacher": sampling.decoding}, store=store, seed=sampling.seed)
     asking = sampling.rounds()
     paths = next(asking, None)
     while paths:
-        came: dict[str, dict[int, Given]] = {name: {} for name in paths}
+        draws: dict[str, dict[int, Draw]] = {name: {} for name in paths}
         whole = True
-        for done in ended(
-            sampling.flows(paths),
-            {"teacher": engine},
-            store=store,
-            decoding={"teacher": sampling.decoding},
-            seed=sampling.seed,
-            on_end=on_end,
-            concurrency=concurrency,
-        ):
+        for done in run_flows(sampling.flows(paths), cast, on_end=on_end):
             whole &= not done.unasked
-            came[done.path.problem][done.path.index] = sampling.judge(by_id[done.path.problem], done.value)
+            if sampling.allocation is not None:
+                draws[done.path.problem][done.path.index] = _draw(sampling, done.value, problems[done.path.problem])
             yield done
-        if not whole or any(len(came[name]) < len(indices) for name, indices in paths.items()):
+        if sampling.allocation is None or not whole or any(len(draws[name]) < len(some) for name, some in paths.items()):
             return
         try:
-            paths = asking.send({name: [came[name][index] for index in indices] for name, indices in paths.items()})
+            paths = asking.send({name: [draws[name][index] for index in some] for name, some in paths.items()})
         except StopIteration:
             return
 
 
-def _why_stopped(  # noqa: PLR0917
-    sampling: Sampling, came: int, errors: list[FailedAsk], unasked: int, poor: bool, spent: Spend
-) -> str:
-    missing = f"{sampling.total - came:,} of {sampling.total:,} chains are missing, the others are the corpus; to go on,"
-    if poor and sampling.budget is not None:
-        return f"the budget is spent ({sampling.budget.told(spent)}): {missing} raise teacher.budget and run the same command again"
-    if unasked:
-        return f"the teacher stopped answering ({errors[-1].error}): {missing} run the same command again"
-    return ""
+def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
+    """What the allocation looks at of a chain; None where its call failed."""
+    if chain is None or chain.finish != "stop":
+        return Draw(None)
+    if sampling.allocation is None or not sampling.allocation.right:
+        return Draw(chain.answer)
+    return Draw(chain.answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
-def _too_little(budget: Budget, before: Spend, spent: Spend, refused: Spend, errors: list[FailedAsk]) -> str:
-    """Why no chain came: ``spent`` is what all requests took, ``before`` what those before the first chain did, ``refused`` what
-    the one that found no room may take."""
-    if spent == before and not errors:
-        return (
-            f"teacher.budget has no room for a single request, so no chain was asked for ({budget.short(spent, refused)}); "
-            "raise it and run the same command again"
+class _FirstLook:
+    """Collects the first chains and failures, and tells what they are like (`first_look`)."""
+
+    def __init__(self, sampling: Sampling, tell: Progress) -> None:
+        self.sampling, self.tell = sampling, tell
+        self.first: list[Done[Chain]] = []
+
+    def note(self, done: Done[Chain]) -> None:
+        if len(self.first) < self.sampling.first_look and not done.unasked:
+            self.first.append(done)
+            if len(self.first) == self.sampling.first_look:
+                self._look()
+
+    def finish(self) -> None:
+        """Look at the chains, fewer than were to be looked at, that came in all."""
+        if self.first and len(self.first) < self.sampling.first_look:
+            self._look()
+
+    def _look(self) -> None:
+        chains = [done.value for done in self.first if done.value is not None]
+        errors = [str(done.error) for done in self.first if done.value is None]
+        problems = {problem.id: problem for problem in self.sampling.problems}
+        judge, drawn = self.sampling.judge, self.sampling.decoding.temperature > 0
+        self.tell("chains", 0, 0, first_look(chains, errors, problems, judge, drawn=drawn))
+
+
+def _nothing(store: Ledger, before: Spend, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
+    """The error where no chain came. ``before``: what the ledger had spent before the first call."""
+    if not poor or store.budget is None:
+        return EngineError(f"the teacher wrote no chain at all; its first error: {failures[0].error if failures else 'none'}")
+    budget = store.budget
+    if store.spent == before and not failures:
+        return StudyError(
+            "teacher.budget has no room for a single request, so no chain was asked for "
+            f"({budget.explain(store.spent, store.refused)}); raise it and run the same command again"
         )
-    failed = f"; the first error: {errors[0].error}" if errors else ""
-    return f"the budget is spent ({budget.told(spent)}) and no chain has come{failed}; raise teacher.budget, or see what is asked"
+    failed = f"; the first error: {failures[0].error}" if failures else ""
+    return StudyError(
+        f"the budget is spent ({budget.describe(store.spent)}) and no chain has come{failed}; raise teacher.budget, or look at the "
+        "prompts with `understudy try`"
+    )
+
+
+def _say_stopped(store: Ledger, failures: Sequence[FailedAsk], missing: int, total: int, *, poor: bool) -> str:
+    """Why chains are missing, and how to go on."""
+    rest = f"{missing:,} of {total:,} chains are missing, the others are the corpus; to go on,"
+    if poor and store.budget is not None:
+        spent = store.budget.describe(store.spent)
+        return f"the budget is spent ({spent}): {rest} raise teacher.budget and run the same command again"
+    return f"the teacher stopped answering ({failures[-1].error}): {rest} run the same command again"

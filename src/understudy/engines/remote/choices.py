@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server answered, read as a `Reply`: whatever is missing is missing, whatever is of a wrong type too."""
+"""Read the answer of an OpenAI-compatible server as replies. A field of a wrong type counts as missing."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from understudy.engines.stops import cut
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read(
+def read_choices(
     answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
 ) -> list[Reply]:
-    """The first ``n`` choices of ``answer``, by index, without those that cannot be read; an EngineError where none can.
+    """The first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError where none can.
 
-    ``raw``: the answer as it came; where several were asked for, each keeps its own part of it. How many tokens each of several has
-    is known by its log-probabilities, None without.
+    ``raw`` is the answer as it came; where several choices were asked for, each keeps its own part of it. The number of tokens of
+    each of several choices is known by its log-probabilities, and None without them.
     """
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read(choices[0], answer, raw, stop, chat=chat, latency=latency)]
+        return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
     each = [len(_logprobs(choice.get("logprobs"))) for choice in choices]
-    told = sum(each) == usage(answer).written
+    counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         try:
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
-            reply = _read(choice, answer, part, stop, chat=chat, latency=latency)
+            reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
         except EngineError as error:
             why = error
         else:
-            found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if told else None))
+            found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
     if not found:
         raise why
     return found
 
 
-def usage(answer: Mapping[str, Any]) -> Usage:
+def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
-    given = answer.get("usage")
-    given = given if isinstance(given, dict) else {}
-    return Usage(1, _count(given.get("prompt_tokens")), _count(given.get("completion_tokens")))
+    counts = answer.get("usage")
+    counts = counts if isinstance(counts, dict) else {}
+    return Usage(1, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
 
 
-def _read(
+def _read_choice(
     choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
 ) -> Reply:
-    """One choice, cut at the first of ``stop``. In a chat a thought in tags, or before a lone ``</think>``, is taken out of the
-    text as if it had come in a field of its own; a raw completion stays as it is.
+    """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
+    as if it had come in a field of its own; a raw completion stays as it is.
 
-    A choice that thinks and says nothing is a reply with an empty text. Raises EngineError where there is neither.
+    A choice with a thought and no text is a reply with an empty text. Raises EngineError where there is neither.
     """
-    said = choice.get("finish_reason")
-    finish = _FINISH.get(said, "stop") if isinstance(said, str) else "stop"
+    reason = choice.get("finish_reason")
+    finish = _FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text = _text(message.get("content")) if chat else _text(choice.get("text"))
@@ -72,60 +72,60 @@ def _read(
         raise EngineError(f"a choice without text: {short(json.dumps(choice))}")
     text = text or ""
     # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
-    ended = True
+    whole = True
     if chat and not reasoning and has_tags(text):
         reasoning, begin = thought_of(text)
-        ended, text = begin is not None, "" if begin is None else text[begin:].lstrip()
+        whole, text = begin is not None, "" if begin is None else text[begin:].lstrip()
     elif reasoning:
         text = text.lstrip()
     at = cut(text, stop)
     if at is not None:
         text, finish = text[:at], "stop"
-    finish = finish if ended else "length"
-    took, logprobs = usage(answer), _logprobs(choice.get("logprobs"))
+    finish = finish if whole else "length"
+    usage, logprobs = read_usage(answer), _logprobs(choice.get("logprobs"))
     return Reply(
         text=_encodable(text),
         finish=finish,
-        tokens=took.written,
-        prompt_tokens=took.read,
+        tokens=usage.written,
+        prompt_tokens=usage.read,
         logprobs=logprobs if at is None else (),
         reasoning=_encodable(reasoning),
         raw=_encodable(raw),
-        finish_reason=_encodable(said) if isinstance(said, str) else "",
+        finish_reason=_encodable(reason) if isinstance(reason, str) else "",
         model=_encodable(_version(answer)),
         latency=latency,
     )
 
 
-def refused(answer: str) -> Reply:
+def make_refusal(answer: str) -> Reply:
     """The reply to a prompt that a server's content filter did not let in, with the server's ``answer``."""
     return Reply("", "refused", tokens=0, raw=_encodable(answer), finish_reason="content_filter")
 
 
 def gives_logprobs(answer: Mapping[str, Any]) -> bool:
-    """Whether the first choice has log-probabilities, of tokens that are cut off here or not."""
+    """Whether the first choice has log-probabilities, even of tokens that are cut off here."""
     choice = answer["choices"][0]
     return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
 
 
-def _text(given: Any) -> str | None:
+def _text(value: Any) -> str | None:
     """A text, or a list of its parts."""
-    if isinstance(given, list):
-        return "".join(p["text"] for p in given if isinstance(p, dict) and isinstance(p.get("text"), str))
-    return given if isinstance(given, str) else None
+    if isinstance(value, list):
+        return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
+    return value if isinstance(value, str) else None
 
 
-def _count(given: Any) -> int | None:
-    return given if type(given) is int and 0 <= given < 1 << 53 else None
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 53 else None
 
 
-def _logprobs(given: Any) -> tuple[float, ...]:
+def _logprobs(value: Any) -> tuple[float, ...]:
     """Log-probabilities of the reply's tokens in either API's layout, () where there are none."""
-    if not isinstance(given, dict):
+    if not isinstance(value, dict):
         return ()
-    values = given.get("token_logprobs")
+    values = value.get("token_logprobs")
     if not isinstance(values, list):
-        content = given.get("content")
+        content = value.get("content")
         values = [item.get("logprob") if isinstance(item, dict) else None for item in content] if isinstance(content, list) else []
     return tuple(map(float, values)) if all(type(v) in (int, float) and math.isfinite(v) for v in values) else ()
 
@@ -137,5 +137,5 @@ def _version(answer: Mapping[str, Any]) -> str:
 
 
 def _encodable(text: str) -> str:
-    """``text`` without half characters, which JSON may spell and no file takes."""
+    """``text`` without half characters, which JSON can write and no file takes."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

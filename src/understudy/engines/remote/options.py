@@ -86,4 +86,5 @@ class Endpoint:
             logprobs=self.logprobs,
             identity=self.identity,
             n=self.n,
+            concurrency=self.concurrency,
         )

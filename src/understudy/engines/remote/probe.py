@@ -1,7 +1,7 @@
-"""What an endpoint does with what it is sent, found by five or six tiny requests: a 200 does not mean that a field was honoured.
+"""Find out with five or six tiny requests what an endpoint does with the fields of a request: a 200 does not mean that they count.
 
-Of ``n``, log-probabilities, stop strings, temperature, seed and usage it is seen in the answers what became of them, and
-``unknown`` is said where the answers do not decide: a model may say nothing, or one thing only.
+The answers show what became of ``n``, log-probabilities, stop strings, temperature, seed and usage. Where they do not decide, the
+value is ``unknown``: a model may say nothing, or one thing only.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any
 from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import ReplyStore
-from understudy.engines.remote.choices import gives_logprobs, read
+from understudy.engines.remote.choices import gives_logprobs, read_choices
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.pace import Address
 from understudy.engines.remote.wire import AgainError
 
 PROMPT = "Go on with these random digits, and write nothing else: 7 1 4 0 9 2 8 5 3 6 1 8"
-"""Every request of a probe has this prompt: something that hardly any two draws go on with alike."""
+"""The prompt of every request of a probe: hardly any two draws continue it alike."""
 ROLE = "probe"
-"""Of its requests in the ledger."""
+"""The role of its requests in the ledger."""
 TOKENS = 24
-"""``max_tokens`` of a request; the random digits that come tell draws apart."""
+"""``max_tokens`` of a request; the random digits in the answer tell draws apart."""
 PATIENCE = 60.0
-"""Seconds that it waits for an answer; a server that needs longer for so little may be loading its model."""
+"""Seconds to wait for an answer; a server that needs longer for so little may be loading its model."""
 LONG = 6
-"""Characters from which on it says something that two texts are alike: three digits and blanks."""
+"""Two equal texts prove something from so many characters on: three digits and blanks."""
 CHANCE = 0.01
-"""A text that is likelier than that, where log-probabilities say so, may well be drawn twice."""
+"""A text with a higher probability, where log-probabilities come, may well be drawn twice."""
 TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
-"""What was found of ``n`` -> whether several choices may be asked for in one request."""
+"""The value of ``n`` -> whether one request may ask for several choices."""
 
 _DRAWN = Decoding(1.0)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What came to each request, None where it was refused: ``first`` and ``again`` with one seed; ``other`` with another one, and
-    n = 2 where ``several``; ``greedy``, and ``stopped`` at the string ``stop`` that is in it."""
+    """The reply to each request, None where it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
+    and n = 2 where ``several``. ``greedy`` is drawn greedily, and ``stopped`` is too, at the string ``stop`` that is in it."""
 
     first: Reply
     again: Reply | None
@@ -55,9 +55,10 @@ class Answers:
 
 
 def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStore) -> dict[str, dict[str, str]]:
-    """What each of ``addresses`` does, by where it is asked (`at`): ``n`` (honoured, one, copies, refused), ``logprobs`` and
+    """Returns url (`full_url`) -> name -> value, of each of ``addresses``: ``n`` (honoured, one, copies, refused), ``logprobs`` and
     ``usage`` (given, none), ``stop`` (removed, kept, ignored), ``temperature`` (draws, ignored), ``seed`` (honoured, ignored), each
-    perhaps unknown, and the ``model`` that answers. One that cannot be asked now (no answer, no room in the budget) is left out.
+    perhaps unknown, and the ``model`` that answers. An address that cannot be asked now (no answer, no room in the budget) is left
+    out.
 
     Requests are reserved in ``store``, and not sent again where it has their replies. Raises AccountError, and StudyError where the
     endpoint does not give what the study needs.
@@ -67,44 +68,44 @@ def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStor
         async with engine:
             return await asyncio.gather(*(_probe(engine, address, store) for address in addresses))
 
-    found = zip(addresses, asyncio.run(all_of_them()), strict=True)
-    return {at(engine, address): facts for address, facts in found if facts}
+    results = zip(addresses, asyncio.run(all_of_them()), strict=True)
+    return {full_url(engine, address): facts for address, facts in results if facts}
 
 
-def at(engine: EndpointEngine, address: Address) -> str:
-    """Where ``address`` is asked: what it does may differ between its APIs."""
-    return f"{address.url}/{'chat/completions' if engine.api == 'chat' else 'completions'}"
+def full_url(engine: EndpointEngine, address: Address) -> str:
+    """The url that requests go to: what a server does may differ between its APIs."""
+    return f"{address.url}/{engine.path}"
 
 
 async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:
-    """What ``address`` of the opened ``engine`` does; {} where it cannot be asked now."""
+    """The facts about one address of the opened ``engine``; {} where it cannot be asked now."""
 
-    async def asked(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
+    async def ask(attempt: int, decoding: Decoding, stop: tuple[str, ...] = (), **more: Any) -> Reply | None:
         call = Call(ROLE, PROMPT, stop, TOKENS, decoding, attempt)
-        return await _asked(engine, address, store, Request(call, decoding, 0, attempt), more)
+        return await _ask(engine, address, store, Request(call, decoding, 0, attempt), more)
 
     try:
-        first = await asked(0, _DRAWN, seed=1)
+        first = await ask(0, _DRAWN, seed=1)
         if first is None:
             return {}
-        other = several = await asked(1, _DRAWN, seed=2, n=2)
+        other = several = await ask(1, _DRAWN, seed=2, n=2)
         if several is None:
-            other = await asked(2, _DRAWN, seed=2)
-        again = await asked(3, _DRAWN, seed=1)
-        greedy, stop, stopped = await asked(4, GREEDY, seed=1), "", None
+            other = await ask(2, _DRAWN, seed=2)
+        again = await ask(3, _DRAWN, seed=1)
+        greedy, stop, stopped = await ask(4, GREEDY, seed=1), "", None
         if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.api == "chat")[0])):
-            stopped = await asked(5, GREEDY, (stop,), seed=1)
+            stopped = await ask(5, GREEDY, (stop,), seed=1)
     except (AgainError, BudgetError):
         return {}
-    return facts(Answers(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
+    return read_facts(Answers(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
 
 
-async def _asked(
+async def _ask(
     engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: Mapping[str, Any]
 ) -> Reply | None:
     """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises AgainError or BudgetError where
     it cannot be asked now."""
-    key = request.key(f"{engine.identity} at {at(engine, address)}")
+    key = request.key(f"{engine.identity} at {full_url(engine, address)}")
     kept = store.get(key)
     if kept is not None:
         return kept
@@ -116,7 +117,7 @@ async def _asked(
     await address.pace.enter(expected)
     try:
         async with asyncio.timeout(PATIENCE):
-            reply = await engine.once(address, request, more)
+            reply = await engine.ask_once(address, request, more)
     except TimeoutError:
         store.fail(key, EngineError(f"no answer within {PATIENCE:g} s"))
         raise AgainError("it is slow") from None
@@ -134,19 +135,19 @@ async def _asked(
     return reply
 
 
-def facts(answers: Answers, *, chat: bool) -> dict[str, str]:
-    """What ``answers`` say of the endpoint; see `probe`."""
+def read_facts(answers: Answers, *, chat: bool) -> dict[str, str]:
+    """The facts about the endpoint that ``answers`` show; see `probe`."""
     first, *_ = _texts(answers.first, chat=chat)
     again = _texts(answers.again, chat=chat)[0] if answers.again else None
     other = _texts(answers.other, chat=chat) if answers.other else []
-    drawn = [first, *([] if again is None else [again]), *other]
+    draws = [first, *([] if again is None else [again]), *other]
 
     temperature = seed = "unknown"
-    if len(set(drawn)) > 1:
+    if len(set(draws)) > 1:
         temperature = "draws"
         if again is not None and (first != again or len(first.strip()) >= LONG):
             seed = "honoured" if first == again else "ignored"
-    elif len(drawn) > 2 and len(first.strip()) >= LONG and not _likely(answers.first):
+    elif len(draws) > 2 and len(first.strip()) >= LONG and not _likely(answers.first):
         temperature = "ignored"
 
     several = "unknown"
@@ -183,8 +184,8 @@ def _stop(answers: Answers, *, chat: bool) -> str:
 
 
 def _piece(text: str) -> str:
-    """A letter or digit that comes first in the first half of ``text``, behind something; "" where there is none. A single one:
-    where a server drops broken characters, what stands side by side in its text may have had something in between."""
+    """The first letter or digit in the first half of ``text`` that differs from its beginning; "" where there is none. It is a
+    single character: where a server drops broken characters, two neighbours in its text may have had something between them."""
     half = text.strip()[: len(text.strip()) // 2]
     return next((c for c in half[1:] if c.isascii() and c.isalnum() and c != half[0]), "")
 
@@ -195,17 +196,17 @@ def _likely(reply: Reply) -> bool:
 
 
 def _texts(reply: Reply, *, chat: bool) -> list[str]:
-    """What each choice that has a text says, thoughts first, with nothing cut off."""
+    """The whole text of each choice that has one, thoughts first."""
     answer = _answer(reply)
     texts = []
     for choice in answer["choices"]:
         with suppress(EngineError):  # the first has one, or it would be no reply
-            (alone,) = read({**answer, "choices": [choice]}, "", (), chat=chat)
+            (alone,) = read_choices({**answer, "choices": [choice]}, "", (), chat=chat)
             texts.append(alone.reasoning + alone.text)
     return texts
 
 
 def _answer(reply: Reply) -> dict[str, Any]:
     assert reply.raw is not None
-    found: dict[str, Any] = json.loads(reply.raw)
-    return found
+    answer: dict[str, Any] = json.loads(reply.raw)
+    return answer

@@ -1,4 +1,4 @@
-"""An answer that comes as a stream of chunks (server-sent events), put together to what it would have been in one piece."""
+"""An answer that comes as a stream of chunks (server-sent events), put together as if it had come in one piece."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 
 
-def merged(text: str) -> dict[str, Any]:
+def merge_events(text: str) -> dict[str, Any]:
     """The answer that the events of ``text`` make, in the layout of one that is not streamed; an error that is among them instead.
 
     Raises ValueError where a chunk is broken, or the stream ends before its ``[DONE]`` and before each choice has said why it

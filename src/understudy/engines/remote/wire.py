@@ -1,29 +1,42 @@
-"""One request to one address over HTTP, and every way in which that can end: an answer, or one of the errors below.
+"""One request to one address over HTTP, and every way in which it can end: with an answer, or with one of these errors.
 
-AgainError       a fault of the server or the line, which may pass: 5xx, timeouts, broken connections and answers
-ThrottledError   HTTP 429: too fast
+AgainError       a fault of the server or the line that may pass: 5xx, timeouts, broken connections and answers
+ThrottledError   HTTP 429: too many requests
 DeniedError      the request itself is refused (another 4xx)
-AccountError     key or account are refused: nothing can be asked any more
+AccountError     the key or the account is refused: nothing can be asked any more
 EngineError      anything else that will not pass
+
+The client is aiohttp's: proxies, compression, TLS and HTTP itself are its business.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import orjson
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from yarl import URL
 
 from understudy.core.errors import AccountError, EngineError, UnpaidError
-from understudy.engines.remote.http import BrokenError, Client, ConnectError, Response, TooLargeError, hidden
-from understudy.engines.remote.sse import merged
+from understudy.engines.remote.sse import merge_events
 
 LARGEST = 32 << 20
-"""Bytes of an answer at most."""
+"""Bytes of an answer, at most."""
+SECRET = 12
+"""Characters from which on a key is a secret; a shorter one is a word that may be in any text (local servers take any)."""
+_COPIED = 1 << 20
+"""Bytes of a body that aiohttp sends in one piece, at most; it warns about longer ones."""
 _PASSING = frozenset({408, 409, 425})
 NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 """What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
@@ -37,8 +50,8 @@ _ACCOUNT = {
 
 
 class AgainError(Exception):
-    """Something that may pass; ``wait`` is how long the server asks to wait, 0 where it does not say. ``paid``: a model may have
-    been at work on it."""
+    """A fault that may pass. ``wait``: seconds that the server asks to wait, 0 where it does not say. ``paid``: a model may have
+    worked on the request."""
 
     def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False) -> None:
         super().__init__(what)
@@ -50,82 +63,149 @@ class ThrottledError(AgainError):
 
 
 class DeniedError(UnpaidError):
-    """A request that is refused as it is; ``said`` is the server's answer, ``named`` what it calls that."""
+    """The request is refused as it is. ``body`` is the server's answer, ``names`` are the names that it gives the error."""
 
-    def __init__(self, what: str, said: str) -> None:
+    def __init__(self, what: str, body: str) -> None:
         super().__init__(what)
-        self.said, self.named = said, _names(said)
+        self.body, self.names = body, _names(body)
 
 
 class ForbiddenError(DeniedError):
     """HTTP 403: the key may not do this, or this prompt is not let in."""
 
 
-class MovedError(DeniedError):
-    """What was asked for is elsewhere, at ``to``."""
+@dataclass(frozen=True)
+class Response:
+    """A 200 and what came with it."""
 
-    def __init__(self, what: str, said: str, to: str) -> None:
-        super().__init__(what, said)
-        self.to = to
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """Sends requests with ``headers`` through one aiohttp session, which must be made in the event loop that uses it.
+
+    A request fails ``timeout`` seconds after its beginning when the whole answer has not come. Where an answer repeats ``secret``,
+    it is replaced (`hide`). `close` it at the end.
+    """
+
+    def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
+        self.timeout, self.secret = timeout, secret
+        self._proxy = cache(_find_proxy)
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(limit=0),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=timeout),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | aiohttp.FormData | None = None,
+        *,
+        into: Callable[[bytes], Any] | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """The answer to ``body``, a 200. Raises the errors above.
+
+        ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
+        server is not shown the key. ``timeout`` takes the place of the client's.
+        """
+        seconds = timeout or self.timeout
+        try:
+            async with self._session.request(
+                method,
+                url,
+                data=io.BytesIO(body) if isinstance(body, bytes) and len(body) > _COPIED else body,
+                headers=_JSON if isinstance(body, bytes) else None,
+                allow_redirects=into is not None,
+                proxy=self._proxy(URL(url).origin()),
+                timeout=self._session.timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
+            ) as answer:
+                found, size = [], 0
+                async for part in answer.content.iter_any():
+                    if into is not None and answer.status == 200:
+                        into(part)
+                        continue
+                    size += len(part)
+                    if size > LARGEST:
+                        raise EngineError(f"{url}: an answer of more than {LARGEST >> 20} MiB; is this a language model's address?")
+                    found.append(part)
+        except TimeoutError:
+            raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+            raise AgainError(f"no connection ({error}); is the server running?") from error
+        except aiohttp.ClientError as error:
+            raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
+        whole = hide(b"".join(found), self.secret)
+        if answer.status != 200:
+            raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
+        return Response(answer.headers, whole)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never sends a request on a connection where bytes have come that nobody asked for: aiohttp would take them for the answer."""
+
+    async def _get(self, key: ConnectionKey, traces: list[Any]) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _find_proxy(url: URL) -> str | None:
+    """The proxy that the environment names for ``url`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look for it at
+    every request, in a thread."""
+    return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
+
+
+def hide(body: bytes, secret: str) -> bytes:
+    """``body`` with ``secret`` replaced, if it is long enough to be one."""
+    if len(secret) < SECRET or secret.encode() not in body:
+        return body
+    return body.replace(secret.encode(), b"[the key]")
 
 
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The JSON object that answers ``body``, with choices in it, and the text that it came as; a stream of chunks is put together.
-    Raises as said above."""
-    answer = await sent(client, "POST", url, _json(body))
+    """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
+    the errors above."""
+    answer = await client.send("POST", url, _dump(body))
     text = answer.body.decode("utf-8", "replace")
     try:
-        if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            text = json.dumps(merged(text), ensure_ascii=False)  # what came in pieces is whole
-            found = json.loads(hidden(text.encode("utf-8", "surrogatepass"), client.secret))
+        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            text = json.dumps(merge_events(text), ensure_ascii=False)  # a key that came in pieces is whole here
+            found = json.loads(hide(text.encode("utf-8", "surrogatepass"), client.secret))
             text = json.dumps(found, ensure_ascii=False)
         else:
-            found = loads(answer.body, text)
+            found = _load(answer.body, text)
     except (ValueError, RecursionError):
         found = None
-    return with_choices(url, found, text, _asked_wait(answer.headers)), text
+    return require_choices(url, found, text, answer.headers), text
 
 
-async def sent(  # noqa: PLR0917 - as `Client.request`
-    client: Client,
-    method: str,
-    url: str,
-    body: bytes = b"",
-    kind: str = "application/json",
-    into: Callable[[bytes], Any] | None = None,
-) -> Response:
-    """The answer to ``body``, a 200. Raises as said above; ``into`` as in `Client.request`."""
-    try:
-        answer = await client.request(method, url, body, kind, into)
-    except TimeoutError:
-        raise AgainError(f"no answer within {client.timeout:g} s", paid=True) from None
-    except ConnectError as error:
-        raise AgainError(f"no connection ({error}); is the server running?") from error
-    except BrokenError as error:
-        raise AgainError(f"the connection broke ({error})", paid=True) from error
-    except TooLargeError:
-        largest = f"{client.largest >> 20} MiB"
-        raise EngineError(f"{url}: an answer of more than {largest}; is this a language model's address?") from None
-    if answer.status != 200:
-        text, to = answer.body.decode("utf-8", "replace"), answer.headers.get("location", "")
-        refused = refusal(url, answer.status, text, _asked_wait(answer.headers))
-        raise MovedError(str(refused), text, to) if 300 <= answer.status < 400 and to else refused
-    return answer
-
-
-def with_choices(url: str, found: Any, text: str, wait: float = 0.0) -> dict[str, Any]:
-    """``found``, what came as ``text`` under a 200, where it is an object with choices. Raises as said above."""
+def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """``found``, which came as ``text`` under a 200, where it is an object with choices. Raises the errors above."""
+    if isinstance(found, dict) and found.get("choices") and isinstance(found["choices"], list):
+        return found
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
-        raise refusal(url, _status(inside.get("code") if isinstance(inside, dict) else None, _names(text)), text, wait)
-    if not isinstance(found, dict) or not isinstance(found.get("choices"), list) or not found["choices"]:
-        raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
-    return found
+        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _names(text))
+        raise classify(url, status, text, read_wait(headers))
+    raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
 
 
-def _status(code: Any, names: set[str]) -> int:
-    """What the status of an error under a 200 would have been."""
+def _find_status(code: Any, names: set[str]) -> int:
+    """The status that an error under a 200 should have had."""
     if names & NO_CREDIT:
         return 429
     if names & _NO_KEY:
@@ -134,15 +214,14 @@ def _status(code: Any, names: set[str]) -> int:
     return code if type(code) is int and 400 <= code < 600 else 500
 
 
-def _json(body: Mapping[str, Any]) -> bytes:
+def _dump(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body)
-    except TypeError:  # half characters, which orjson does not spell
+    except TypeError:  # half characters, which orjson does not write
         return json.dumps(body).encode()
 
 
-def loads(body: bytes, text: str) -> Any:
-    """The JSON value that came, as ``body`` and as ``text``."""
+def _load(body: bytes, text: str) -> Any:
     try:
         return orjson.loads(body)
     except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
@@ -155,8 +234,8 @@ def short(text: str) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def refusal(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
-    """What an answer ``text`` that is not a 200 comes to: one of the errors above."""
+def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
+    """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above."""
     said = f"HTTP {status}: {short(text)}"
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
@@ -166,12 +245,12 @@ def refusal(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
         return ThrottledError(said, wait)
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(said, wait)
-    hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # elsewhere is another server: not followed
+    hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
     return DeniedError(f"{url}: {said}{hint}", text)
 
 
 def _names(text: str) -> set[str]:
-    """What the error that a server sent calls itself."""
+    """The names that a server gives the error which it sent."""
     try:
         error = json.loads(text)["error"]
         flagged = {"content_filter"} if (error.get("metadata") or {}).get("reasons") else set()  # OpenRouter's moderation
@@ -180,21 +259,22 @@ def _names(text: str) -> set[str]:
         return set()
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float:
+def read_wait(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks to wait: ``retry-after-ms``, or Retry-After in seconds or as a date (RFC 9110, 10.2.3), by the
     server's own clock where it shows it; 0 where it says nothing that can be read."""
-    after = headers.get("retry-after", "")
-    for value, unit in ((headers.get("retry-after-ms", ""), 1000.0), (after, 1.0)):
+    after = headers.get("Retry-After", "")
+    for value, unit in ((headers.get("Retry-After-Ms", ""), 1000.0), (after, 1.0)):
         try:
             seconds = float(value) / unit
         except ValueError:
             continue
         return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-    then = _date(after)
-    return max(0.0, (then - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds()) if then else 0.0
+    then = _read_date(after)
+    now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (then - now).total_seconds()) if then else 0.0
 
 
-def _date(text: str) -> datetime | None:
+def _read_date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
     except ValueError:

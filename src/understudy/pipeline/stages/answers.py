@@ -154,13 +154,12 @@ class AnswersStage(Stage[AnswersSummary]):
         own = directory / "answers.sqlite"
         engines = self._open_engines(context, workings or {})
         with self._open_store(context, own) as store:
-            concurrency = self._connect_teacher(engines, store, context)
+            self._connect_teacher(engines, store, context)
             answers = answer(
                 asked,
                 self.method,
                 engines,
                 pool=self._pool(known, context),
-                concurrency=concurrency,
                 votes=self.votes,
                 decoding=self.decoding,
                 seed=self.seed,
@@ -201,13 +200,13 @@ class AnswersStage(Stage[AnswersSummary]):
             return Ledger(own)
         return Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget)
 
-    def _connect_teacher(self, engines: dict[str, Engine], ledger: Ledger, context: Context) -> int:
-        """Make the teacher's engine ready to be asked; how many requests it may get at once."""
+    def _connect_teacher(self, engines: dict[str, Engine], ledger: Ledger, context: Context) -> None:
+        """Make the teacher's engine ready to be asked."""
         played = {part: player for part, player in self.cast.items() if isinstance(player, TeacherPlayer)}
         if not played:
-            return 64
+            return
         part, player = next(iter(played.items()))
-        connection = connect(
+        engine, _ = connect(
             engines[part],
             player.options,
             ledger,
@@ -215,8 +214,7 @@ class AnswersStage(Stage[AnswersSummary]):
             paths=self.votes if self.decoding.temperature else 1,
             tell=lambda line: context.progress("answers", 0, 0, line),
         )
-        engines |= dict.fromkeys(played, connection.engine)
-        return connection.concurrency
+        engines |= dict.fromkeys(played, engine)
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
         learned = () if self.selection is None else self.selection.learned(context)

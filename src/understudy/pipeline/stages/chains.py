@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from understudy.checks.judge import judge
 from understudy.core.asks import Decoding
 from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
@@ -22,9 +23,10 @@ from understudy.pipeline.connect import connect
 from understudy.pipeline.exemplars import exemplar_pool
 from understudy.pipeline.stage import Context, Stage, Summary
 from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.sampling.sample import SampledChains, Sampling, sample_chains
+from understudy.sampling.sample import Sample, Sampling, sample
 from understudy.studies.options import Corpus, Exemplars, Teacher
 
 FILE = "chains.parquet"
@@ -115,44 +117,40 @@ class SampledChainsStage(ChainsStage):
     def run(self, context: Context) -> ChainsSummary:
         problems = self.problems.read(context)
         sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
-        write_json(self.directory(context.run) / "errors.json", [dataclasses.asdict(error) for error in sampled.errors])
+        write_json(self.directory(context.run) / "errors.json", [dataclasses.asdict(error) for error in sampled.failures])
         self.write(context, sampled.chains, self._described())
-        return summarise(sampled.chains, errors=len(sampled.errors), unasked=sampled.unasked, stopped=sampled.stopped)
+        return summarise(sampled.chains, errors=len(sampled.failures), unasked=sampled.unasked, stopped=sampled.stopped)
 
     def pool(self, problems: Sequence[Problem]) -> StudyPool:
         """What the teacher's method sees besides a problem."""
         return exemplar_pool(problems, self.exemplars, prompts=self.prompts)
 
     def sampling(self, problems: Sequence[Problem]) -> Sampling:
-        """What is asked of the teacher about the training problems among ``problems``."""
+        """Which chains are wanted of the teacher, for the training problems among ``problems``."""
+        pool, check = self.pool(problems), find("check", self.check)
         return Sampling(
-            problems=[problem for problem in problems if problem.split == "train"],
-            method=self.method,
-            pool=self.pool(problems),
+            [problem for problem in problems if problem.split == "train"],
+            lambda problem, path: self.method.sample(problem, path, pool),
+            lambda problem, chain: judge(problem, chain, check, self.check),
             samples=self.teacher.samples,
             allocation=self.teacher.allocation,
             decoding=Decoding(self.teacher.temperature, self.teacher.top_p),
             seed=self.seed,
-            check=find("check", self.check),
-            check_name=self.check,
             first_look=self.teacher.first_look,
-            budget=self.teacher.budget,
         )
 
-    def sample(self, sampling: Sampling, ledger: Path, progress: Progress) -> tuple[SampledChains, Mapping[str, Mapping[str, str]]]:
+    def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Mapping[str, Mapping[str, str]]]:
         """The chains, and what each address of an endpoint was found to do."""
-        engine = self.engine.open(task=self.problems.task, seed=self.seed)
-        with Ledger(ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
-            connection = connect(
-                engine,
-                self.engine,
-                store,
-                seed=self.seed,
-                paths=self.teacher.paths,
-                tell=lambda line: progress("chains", 0, 0, line),
+        engine, paths = self.engine.open(task=self.problems.task, seed=self.seed), self.teacher.paths
+        with (
+            Ledger(ledger, price=self.teacher.price, budget=self.teacher.budget) as store,
+            Account(store, sampling.total) as account,
+        ):
+            engine, endpoints = connect(
+                engine, self.engine, store, seed=self.seed, paths=paths, tell=lambda line: tell("chains", 0, 0, line)
             )
-            sampled = sample_chains(sampling, connection.engine, store, concurrency=connection.concurrency, progress=progress)
-        return sampled, connection.endpoints
+            account.begin()
+            return sample(sampling, engine, store, account, tell), endpoints
 
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""

@@ -18,7 +18,7 @@ from understudy.core.subquestions import written as write_dialogue
 from understudy.core.values import Chain, Example, Outcome, Problem
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
-from understudy.flows.board import fold_of
+from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, Summary
@@ -223,7 +223,7 @@ def make_examples(  # noqa: PLR0917
     only = {"role": role} if method.needs else {}
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
     made: dict[str, list[Example]] = {}
-    for done in drive(flows, {}, folds=folds, seed=seed):
+    for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
             raise StudyError(f"examples of problem {done.path.problem!r} could not be made: {done.error}")
         made[done.path.problem] = done.value

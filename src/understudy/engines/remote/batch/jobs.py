@@ -1,4 +1,4 @@
-"""What is known of a batch: what it holds, where that is noted, and what a server says of it and of its requests."""
+"""What is known of a batch: the requests that it holds, the store that notes them, and what the server says of both."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any, Protocol
 from understudy.core.asks import Answer, Reply, Request, Usage
 from understudy.core.errors import AccountError, EngineError
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.engines.remote.wire import AgainError, refusal, short, with_choices
+from understudy.engines.remote.wire import AgainError, classify, require_choices, short
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
 @dataclass(eq=False)
 class Job:
-    """A batch: its ``requests`` by ledger key, the ``keys`` behind each of its lines by the line's name, the ``tag`` that we gave
-    it, and once they are known the ids of its ``file`` of requests and its own, both at ``url``. ``at``: when it was noted."""
+    """A batch at ``url``: its ``requests`` by ledger key, the ``keys`` behind each of its lines by the line's name, and the ``tag``
+    that we gave it. The server's ids of its ``file`` of requests and of the batch itself (``id``) are "" until they are known.
+    ``at`` is the time when it was noted."""
 
     tag: str
     url: str
@@ -31,62 +32,62 @@ class Job:
 
 
 class JobStore(Protocol):
-    """Where batches are noted beside the requests that they hold: part of the ledger, of one engine."""
+    """Notes batches beside the requests that they hold: the part of the ledger that belongs to one engine."""
 
     def jobs(self, urls: Collection[str]) -> list[Job]:
-        """Those at ``urls`` that were noted and have not ended; what they hold is reserved, as it was."""
+        """The batches at ``urls`` that have not ended. The requests that they hold are reserved again."""
 
     def collect(self) -> None:
-        """From now on requests go out in batches only: what is reserved and in none of them was not sent."""
+        """From now on requests are sent in batches only: a reserved request that no batch holds was not sent."""
 
     def reserve(self, key: str, request: Request) -> bool:
         """As `ReplyStore.reserve`; a request that is reserved already stays so."""
 
     def note(self, job: Job) -> None:
-        """Keep what is known of it; durable on return."""
+        """Keep what is known of the batch; durable on return."""
 
-    def came(self, key: str) -> Reply | None:
-        """The reply under ``key`` that was `put` here, before anybody waited for it."""
+    def early_reply(self, key: str) -> Reply | None:
+        """The reply under ``key`` that was `put` here before anybody waited for it."""
 
     def put(self, key: str, reply: Reply, request: Request, usage: Usage) -> None:
-        """Accept the reply, which took ``usage``, whether anybody waits for it or not."""
+        """Accept the reply, which cost ``usage``, whether anybody waits for it or not."""
 
     def fail(self, key: str, error: EngineError) -> None:
-        """It got no reply."""
+        """The request got no reply."""
 
     def end(self, job: Job, *, lost: bool = False) -> None:
-        """Nothing more will come of it; ``lost``: what it holds may have been paid for. Durable on return, with what came of it."""
+        """The batch has ended. ``lost``: its requests may have been paid for. Durable on return, with the replies that came."""
 
 
-def answer_in(line: Mapping[str, Any], requests: Sequence[Request], job: Job, endpoint: EndpointEngine) -> Answer:
-    """What a line of the results says, read as the answer to a request by itself. Raises as `wire` and the endpoint do."""
+def read_row(line: Mapping[str, Any], requests: Sequence[Request], job: Job, endpoint: EndpointEngine) -> Answer:
+    """Read one line of the results as the answer to a request of its own. Raises the errors of `wire` and of the endpoint."""
     where, answer = f"{job.url}: batch {job.id}", line.get("response")
     if not isinstance(answer, dict):  # it was not asked: batch_expired, batch_cancelled
         text = json.dumps({"error": line.get("error")})
-        error = refusal(where, 429, text)
+        error = classify(where, 429, text)
         raise error if isinstance(error, AccountError) else AgainError(f"{where}: {short(text)}")
     status, body = answer.get("status_code"), answer.get("body")
     text = json.dumps(body, ensure_ascii=False)
     if status != 200:
-        raise refusal(where, status if type(status) is int else 500, text)
-    return endpoint.taken(where, with_choices(where, body, text), text, requests)
+        raise classify(where, status if type(status) is int else 500, text)
+    return endpoint.read_answer(where, require_choices(where, body, text, {}), text, requests)
 
 
-def failure(batch: Mapping[str, Any]) -> tuple[set[str], str]:
+def read_failure(batch: Mapping[str, Any]) -> tuple[set[str], str]:
     """Why a batch failed before anything was asked: the codes of its errors, and the first of them as text."""
     errors = batch.get("errors")
-    found = errors.get("data") if isinstance(errors, dict) else None
-    said = [error for error in found if isinstance(error, dict)] if isinstance(found, list) else []
-    return {str(error.get("code")) for error in said}, short(json.dumps(said[:3] or errors))
+    data = errors.get("data") if isinstance(errors, dict) else None
+    known = [error for error in data if isinstance(error, dict)] if isinstance(data, list) else []
+    return {str(error.get("code")) for error in known}, short(json.dumps(known[:3] or errors))
 
 
-def lines_of(batch: Mapping[str, Any]) -> int:
-    """How many lines the files of its results must have at least."""
+def count_lines(batch: Mapping[str, Any]) -> int:
+    """The least number of lines that the files of its results must have."""
     counts = batch.get("request_counts")
-    told = [counts.get(name) for name in ("completed", "failed")] if isinstance(counts, dict) else []
-    return sum(n for n in told if type(n) is int)
+    numbers = [counts.get(name) for name in ("completed", "failed")] if isinstance(counts, dict) else []
+    return sum(n for n in numbers if type(n) is int)
 
 
-def holding(job: Job) -> str:
-    """For messages."""
+def describe(job: Job) -> str:
+    """The batch and its size, for messages."""
     return f"{len(job.requests):,} requests are in batch {job.id or job.tag}"
