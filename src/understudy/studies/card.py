@@ -31,16 +31,20 @@ class Card:
     role: str
     kind: AnswerKind
     precision: Literal["float32", "bfloat16"]
+    """It answers in."""
     seed: int
     extractor: str = EXTRACTOR
     lineage: Mapping[str, str] = field(default_factory=dict)
+    training_precision: str = ""
+    """It was trained in; a card that does not say is from before it could differ by processor."""
     version: int = 1
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], *, kind: AnswerKind, lineage: Mapping[str, str]) -> Card:
         """The card of a student that the plan trains."""
         names = ("method", "options", "role", "precision", "seed")
-        return cls(**{name: arguments[name] for name in names}, kind=kind, lineage=lineage)
+        trained_in = arguments["training"]["precision"]
+        return cls(**{name: arguments[name] for name in names}, kind=kind, lineage=lineage, training_precision=trained_in)
 
     def make_method(self) -> Method:
         method: Method = build(find("method", self.method), dict(self.options), f"{CARD}: options")

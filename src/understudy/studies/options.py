@@ -50,8 +50,8 @@ class Teacher:
     """procedural: chance that a chain reads the world's treacherous word the wrong way."""
     checkpoint: str | None = None
     """transformers: the model's directory, or a model of the Hugging Face hub."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """transformers: what its weights are loaded as."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """transformers: what its weights are loaded as. ``auto``: as of training.precision."""
     url: str | tuple[str, ...] = ""
     """endpoint: its address with ``/v1``; or several that serve one model, which ``identity`` then names: where one is down the
     others go on."""

@@ -8,7 +8,7 @@ Equal inputs give equal keys, so arms that share a stage compute it once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from understudy.studies.cache import code_version, file_digest, is_done, read_ma
 from understudy.studies.schema import build, plain
 from understudy.studies.starts import checkpoint_of, deciding_files
 from understudy.studies.study import Study
+from understudy.training.precision import settle_precision
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
@@ -89,7 +90,10 @@ class Plan:
 
 
 def make_plan(study: Study) -> Plan:
-    """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
+    """The plan of ``study`` on this machine, whose processor decides what the precision "auto" is; reads nothing but the digests
+    of the files it names. Raises StudyError for absent files."""
+    if study.teacher.engine == "transformers":
+        study = replace(study, teacher=replace(study.teacher, precision=settle_precision(study.teacher.precision)))
     stages: dict[str, Stage] = {}
     plugins = study.load_plugins()
 

@@ -27,7 +27,7 @@ from understudy.studies.options import Exemplars
 from understudy.studies.plan import Plan, Stage
 from understudy.studies.probing import remember
 from understudy.studies.schema import build
-from understudy.training.memory import Estimate, estimate, free_memory, planned_shape
+from understudy.training.memory import Estimate, estimate, examples_at_once, free_memory, planned_shape
 from understudy.training.options import StudentOptions, TrainingOptions
 
 LETTERS = 258
@@ -209,7 +209,7 @@ def student_memory(plan: Plan, stage: Stage) -> tuple[Estimate, int, int]:
     half = context // 2
     most = context if shape.encoder else context - half
     found = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    wanted = min(options.micro_batch or options.batch_size, options.batch_size)
+    wanted = min(options.micro_batch or examples_at_once(options.precision, options.batch_size), options.batch_size)
     free = free_memory()
     if options.micro_batch or free is None:
         return found, wanted, context

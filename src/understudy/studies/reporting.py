@@ -334,6 +334,9 @@ def _notes(run: Run, everything: All) -> Iterator[str]:
     which = "" if len(chosen) == len(trained) else f", those of {', '.join(n for n in trained if n not in chosen)} the last ones"
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}{which}" if chosen else "checkpoints are the last ones"
     yield f"Problems: train {sizes['train']:,}; {kept}; tested on {held}."
+    if trained:
+        precisions = sorted({precision for name in trained for precision in run.training_precisions(name)})
+        yield f"Students are trained in {' or '.join(precisions)} and answer in {study.evaluation.precision}."
     for name in trained:
         fraction = run.arms[name].fraction
         if fraction < 1:

@@ -59,6 +59,11 @@ class Run:
         found = self._planned[arm]["students"]
         return {int(seed): {role: self.stage(key) for role, key in roles.items()} for seed, roles in found.items()}
 
+    def training_precisions(self, arm: str) -> list[str]:
+        """In which the arm's students were trained; [] where it trains none."""
+        stages = {stage for roles in self.students(arm).values() for stage in roles.values()}
+        return sorted({read_manifest(stage)["inputs"]["arguments"]["training"]["precision"] for stage in stages})
+
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""
         return {int(seed): self.stage(splits[split]) for seed, splits in self._planned[arm]["answers"].items()}
@@ -176,6 +181,7 @@ def _row(run: Run, scored: Scored, outcomes: Mapping[str, Outcome], decoding: st
         "role_models": dict(scored.says["role_models"]),
         "engine": engine,
         "precision": precision,
+        "training_precision": ", ".join(run.training_precisions(scored.arm)),
         "task": run.study.task,
         "split": scored.split,
         "seed": scored.seed,

@@ -16,8 +16,9 @@ class Muon(torch.optim.Muon):
     (very slow on processors that have no units for it). Matrices of one size go through it together."""
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Change the parameters by their gradients. ``closure`` is part of torch's interface and is not called here."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Change the parameters by their gradients."""
+        assert closure is None, "the loss was computed before"
         for group in self.param_groups:
             by_size: dict[tuple[int, ...], list[torch.nn.Parameter]] = defaultdict(list)
             for parameter in group["params"]:
@@ -31,11 +32,12 @@ class Muon(torch.optim.Muon):
         momentum, rate = group["momentum"], group["lr"]
         wide = []
         for parameter in parameters:
-            state = self.state[parameter]
+            gradient, state = parameter.grad, self.state[parameter]
+            assert gradient is not None, "step leaves those out"
             if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter.grad)
-            buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-            update = parameter.grad.lerp(buffer, momentum) if group["nesterov"] else buffer
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            buffer = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+            update = gradient.lerp(buffer, momentum) if group["nesterov"] else buffer
             wide.append(update.T if _is_tall(update) else update)
         updates_PMN = orthogonalise(torch.stack(wide), group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
         for parameter, update in zip(parameters, updates_PMN, strict=True):
@@ -48,13 +50,11 @@ def _is_tall(matrix: torch.Tensor) -> bool:
     return matrix.shape[0] > matrix.shape[1]
 
 
-def orthogonalise(
-    matrices_PMN: torch.Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float
-) -> torch.Tensor:
+def orthogonalise(matrices_PMN: torch.Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> torch.Tensor:
     """[P, M, N], M <= N: each with its singular values brought near 1 by ``steps`` of a quintic Newton-Schulz iteration (Jordan
     2024, https://kellerjordan.github.io/posts/muon/)."""
     a, b, c = coefficients
-    x_PMN = matrices_PMN / matrices_PMN.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
+    x_PMN: torch.Tensor = matrices_PMN / matrices_PMN.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram_PMM = x_PMN @ x_PMN.mT
         x_PMN = torch.baddbmm(x_PMN, torch.baddbmm(gram_PMM, gram_PMM, gram_PMM, beta=b, alpha=c), x_PMN, beta=a)

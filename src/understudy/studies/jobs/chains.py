@@ -258,6 +258,7 @@ def make_teacher(teacher: Teacher, arguments: Mapping[str, Any]) -> Engine:
         from understudy.engines.local import TransformersEngine
 
         assert teacher.checkpoint is not None
+        assert teacher.precision != "auto", "the plan settles it"
         return TransformersEngine(Path(teacher.checkpoint), dtype=teacher.precision, seed=arguments["seed"])
     if teacher.engine == "endpoint":
         from understudy.engines.endpoint import EndpointEngine
