@@ -10,10 +10,13 @@ import torch
 
 from understudy.training.options import TrainingOptions
 
+TOGETHER = 2**20
+"""Numbers in the matrices that are orthogonalised at once: small ones waste no time between products, large ones no memory."""
+
 
 class Muon(torch.optim.Muon):
     """torch's Muon, but for the precision of the orthogonalisation: that of the weights, where torch's own is always bfloat16
-    (very slow on processors that have no units for it). Matrices of one size go through it together."""
+    (very slow on processors that have no units for it). Small matrices of one size go through it together."""
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -24,8 +27,10 @@ class Muon(torch.optim.Muon):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_size[tuple(sorted(parameter.shape))].append(parameter)
-            for parameters in by_size.values():
-                self._step_together(parameters, group)
+            for (rows, columns), parameters in by_size.items():
+                size = max(1, TOGETHER // (rows * columns))
+                for begin in range(0, len(parameters), size):
+                    self._step_together(parameters[begin : begin + size], group)
 
     def _step_together(self, parameters: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
         """``parameters``: [M, N] or [N, M] each, M <= N; they are orthogonalised as one [P, M, N]."""
