@@ -158,7 +158,7 @@ def test_the_size_of_a_student_from_scratch_is_known_before_it_is_made(family):
 
 def test_longer_examples_larger_models_and_all_weights_take_more():
     shape = planned_shape(StudentOptions(**SMALL), vocabulary=1000)
-    options = TrainingOptions()
+    options = TrainingOptions(precision="bfloat16")
     base = estimate(shape, options, source=50, target=50)
     assert estimate(shape, options, source=50, target=100).activations > base.activations
     assert estimate(replace(shape, layers=4), options, source=50, target=50).activations > base.activations
