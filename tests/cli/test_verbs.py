@@ -8,8 +8,8 @@ import pytest
 from command import SETS, understudy
 
 FIELDS = (
-    "arm method model role_models engine precision task split seed decoding extractor n correct wrong undecidable unparsed "
-    "truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
+    "arm method model role_models engine precision training_precision task split seed decoding extractor n correct wrong "
+    "undecidable unparsed truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
 ).split()
 
 

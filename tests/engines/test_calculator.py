@@ -1,6 +1,6 @@
 """The calculator while a reply is written, against a slow decoding by plain `transformers`, with tokenizers of every kind.
 
-The models were taught wrong values, so that what the calculator writes is never what they would have said.
+The models know wrong values by heart, so that what the calculator writes is never what they would have said.
 """
 
 import json
@@ -54,36 +54,10 @@ def taught(tmp_path_factory):
 
 
 def teach(kind, directory):
-    """A tiny model that knows TAUGHT by heart, with the family's own tokenizer, or that of students from scratch."""
+    """A small model that knows TAUGHT by heart, with the family's own tokenizer, or that of students from scratch."""
     family = {"words": "llama", "words-t5": "t5"}.get(kind, kind)
     tokenizer = train_words(TEXTS, min_count=1) if kind.startswith("words") else real_tokenizer(kind, TEXTS)
-    make(family, directory, tokenizer=tokenizer, context=256)
-    model, tokenizer = plain(directory)
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.05)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    rows = []
-    for prompt, text in TAUGHT:
-        source, target = encode_source(tokenizer, prompt, seq2seq=family == "t5"), encode_text(tokenizer, text)
-        rows.append((source, [*target, tokenizer.eos_token_id]))
-    for _ in range(600):
-        loss = 0
-        for source, target in rows:
-            if family == "t5":
-                loss = loss + model(input_ids=torch.tensor([source]), labels=torch.tensor([target])).loss
-            else:
-                ids = torch.tensor([source + target])
-                labels = torch.tensor([[-100] * len(source) + target])
-                loss = loss + model(input_ids=ids, labels=labels).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if loss.item() < 0.2:  # it knows them by heart
-            break
-    model.eval().save_pretrained(directory)
-    return directory
+    return make(family, directory, tokenizer=tokenizer, context=256, width=320, knows=TAUGHT)
 
 
 def slow(directory, prompt, *, most=80):

@@ -158,7 +158,7 @@ def test_the_size_of_a_student_from_scratch_is_known_before_it_is_made(family):
 
 def test_longer_examples_larger_models_and_all_weights_take_more():
     shape = planned_shape(StudentOptions(**SMALL), vocabulary=1000)
-    options = TrainingOptions()
+    options = TrainingOptions(precision="bfloat16")
     base = estimate(shape, options, source=50, target=50)
     assert estimate(shape, options, source=50, target=100).activations > base.activations
     assert estimate(replace(shape, layers=4), options, source=50, target=50).activations > base.activations
@@ -212,7 +212,7 @@ made = [Example.of("student", "Q: " + "many words " * 60, " so it is" * 60, prob
 student = StudentOptions(hidden=64, layers=2, heads=4)
 
 def run(out, micro):
-    options = TrainingOptions(steps=1, batch_size=128, checks=1, micro_batch=micro)
+    options = TrainingOptions(steps=1, batch_size=128, checks=1, micro_batch=micro, precision="bfloat16")
     return train(made, student=student, options=options, out=Path(sys.argv[1], out), seed=0, vocabulary=["Q: many words so it is"])
 
 run("first", 1)  # what is loaded once

@@ -32,10 +32,12 @@ class Card:
     role: str
     kind: AnswerKind
     precision: Literal["float32", "bfloat16"]
+    """It answers in."""
     seed: int
-    training_precision: str = "unknown"
     extractor: str = EXTRACTOR
     lineage: Mapping[str, str] = field(default_factory=dict)
+    training_precision: str = ""
+    """It was trained in; a card that does not say is from before it could differ by processor."""
     version: int = 1
 
     def make_method(self) -> Method:

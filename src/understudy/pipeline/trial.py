@@ -73,6 +73,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     raises: StudyError, DataError, EngineError where no ask succeeds.
     """
     plan = make_plan(study)
+    study = plan.study
     problems = load_problems(plan)
     learn = [problem for problem in problems if problem.split == "train"]
     if not learn:

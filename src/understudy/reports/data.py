@@ -53,6 +53,7 @@ class ResultRow(Scores):
     role_models: Mapping[str, str]
     engine: str
     precision: str
+    training_precision: str
     task: str
     seed: int
     extractor: str

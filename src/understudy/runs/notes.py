@@ -61,6 +61,9 @@ def _students(run: Run) -> Iterator[str]:
     others = ", ".join(arm for arm in made_with if arm not in chosen)
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
+    if made_with:
+        precisions = sorted({student.precision for students in made_with.values() for student in students})
+        yield f"Students are trained in {' or '.join(precisions)} and answer in {study.evaluation.precision}."
     for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
             yield f"{arm} learns from {len(learned_ids(run.selection(arm))):,} of the training problems (fraction {fraction:g})."

@@ -17,7 +17,8 @@ from understudy.runs.run import Run, answers_summary
 class Scored:
     """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding;
     problems that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, where the arm
-    votes and log-probabilities are there. ``errors``: failed asks. ``role_models``: who played each part, by engine identity."""
+    votes and log-probabilities are there. ``errors``: failed asks. ``role_models``: who played each part, by engine identity.
+    ``precision``: of the answering."""
 
     arm: str
     split: str
@@ -27,6 +28,7 @@ class Scored:
     likelihood: Mapping[str, Outcome] | None
     errors: int
     role_models: Mapping[str, str]
+    precision: str
     seconds: float
 
     @property
@@ -49,7 +51,7 @@ def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
         told = answers_summary(stage)
-        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.seconds)
+        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:

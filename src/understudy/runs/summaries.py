@@ -25,10 +25,9 @@ LEVEL = 0.05
 
 def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
-    arm, teacher = run.arms[scored.arm], run.study.teacher
-    engine, precision = "transformers", str(run.study.evaluation.precision)
-    if arm.model == "teacher":
-        engine, precision = teacher.engine, str(teacher.engine_options.get("precision", "unknown"))
+    arm = run.arms[scored.arm]
+    engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
+    students = [student_summary(stage).precision for roles in run.students(arm.name).values() for stage in roles.values()]
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
@@ -45,7 +44,8 @@ def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
             model=arm.model,
             role_models=scored.role_models,
             engine=engine,
-            precision=precision,
+            precision=scored.precision,
+            training_precision=", ".join(sorted(set(students))),
             task=run.study.task,
             seed=scored.seed,
             extractor=EXTRACTOR,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from understudy.core.errors import StudyError, nearest
+from understudy.core.precision import settle_precision
 from understudy.core.protocols import Parted
 from understudy.studies.options import Arm, Role
 from understudy.studies.schema import build, plain
@@ -47,7 +48,7 @@ def student_of_role(study: Study, arm: Arm, role: str) -> StudentOptions:
 
 
 def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
-    """How one role's student of the arm is trained."""
+    """How one role's student of the arm is trained on this machine."""
     table = plain(study.training)
     for own in (arm.training, _role(arm, role).training):
         if {"steps", "tokens"} & own.keys():  # how long it trains is settled by one of the two alone
@@ -55,6 +56,7 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
         table |= dict(own)
     where = f".roles.{role}" if _role(arm, role).training else ""
     options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
+    options = replace(options, precision=settle_precision(options.precision))
     if options.budget == "role" or not options.tokens:
         return options
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))

@@ -19,12 +19,13 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
+from understudy.core.precision import settle_precision
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
-from understudy.training.memory import advice, estimate, free_memory, ran_out, shape_of
+from understudy.training.memory import advice, estimate, examples_at_once, free_memory, ran_out, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
@@ -122,7 +123,8 @@ class _Training:
         score: ScoreFunction | None,
         share: float,
     ) -> None:
-        self.options, self.out, self.seed, self.score, self.lora = options, out, seed, score, student.lora
+        self.options = options = replace(options, precision=settle_precision(options.precision))
+        self.out, self.seed, self.score, self.lora = out, seed, score, student.lora
         self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
@@ -184,7 +186,7 @@ class _Training:
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_memory()
         self.free = None if free is None else int(free * share)
-        most = min(self.options.micro_batch or self.order.most, self.order.most)
+        most = min(self.options.micro_batch or examples_at_once(self.options.precision, self.order.most), self.order.most)
         if self.options.micro_batch == 0 and self.free is not None:
             fits = self.estimate.fitting(self.free, most)
             if fits == 0:
@@ -237,6 +239,8 @@ class _Training:
 
     def _gradients(self, examples: Sequence[EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
+        if self.options.precision == "float32":  # parts of like lengths have less padding
+            examples = sorted(examples, key=len)
         scale = scale_losses(examples, reduction=self.options.reduction)
         total = 0.0
         for begin in range(0, len(examples), self.micro_batch):

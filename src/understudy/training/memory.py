@@ -91,6 +91,15 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     )
 
 
+def examples_at_once(precision: str, most: int) -> int:
+    """How many of a step's ``most`` examples go through the model at once where memory is no question.
+
+    In float32 eight, sorted by length: a student from scratch saves more by less padding than it loses by smaller products. In
+    bfloat16, whose products take little of the time, all.
+    """
+    return min(most, 8) if precision == "float32" else most
+
+
 def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int) -> Shape:
     """From the keys of a config.json, which are called otherwise in every family."""
     config = {**config, **(config.get("text_config") or {})}

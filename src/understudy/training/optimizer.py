@@ -3,11 +3,67 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import Any
 
 import torch
 
 from understudy.training.options import TrainingOptions
+
+TOGETHER = 2**20
+"""Numbers in the matrices that are orthogonalised at once: small ones waste no time between products, large ones no memory."""
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon, but for the precision of the orthogonalisation: that of the weights, where torch's own is always bfloat16
+    (very slow on processors that have no units for it). Small matrices of one size go through it together."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Change the parameters by their gradients."""
+        assert closure is None, "the loss was computed before"
+        for group in self.param_groups:
+            by_size: dict[tuple[int, ...], list[torch.nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_size[tuple(sorted(parameter.shape))].append(parameter)
+            for (rows, columns), parameters in by_size.items():
+                size = max(1, TOGETHER // (rows * columns))
+                for begin in range(0, len(parameters), size):
+                    self._step_together(parameters[begin : begin + size], group)
+
+    def _step_together(self, parameters: list[torch.nn.Parameter], group: dict[str, Any]) -> None:
+        """``parameters``: [M, N] or [N, M] each, M <= N; they are orthogonalised as one [P, M, N]."""
+        momentum, rate = group["momentum"], group["lr"]
+        wide = []
+        for parameter in parameters:
+            gradient, state = parameter.grad, self.state[parameter]
+            assert gradient is not None, "step leaves those out"
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            buffer = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+            update = gradient.lerp(buffer, momentum) if group["nesterov"] else buffer
+            wide.append(update.T if _is_tall(update) else update)
+        updates_PMN = orthogonalise(torch.stack(wide), group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
+        for parameter, update in zip(parameters, updates_PMN, strict=True):
+            rows, columns = parameter.shape
+            parameter.mul_(1 - rate * group["weight_decay"])
+            parameter.add_(update.T if _is_tall(parameter) else update, alpha=-rate * math.sqrt(max(1, rows / columns)))
+
+
+def _is_tall(matrix: torch.Tensor) -> bool:
+    return matrix.shape[0] > matrix.shape[1]
+
+
+def orthogonalise(matrices_PMN: torch.Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> torch.Tensor:
+    """[P, M, N], M <= N: each with its singular values brought near 1 by ``steps`` of a quintic Newton-Schulz iteration (Jordan
+    2024, https://kellerjordan.github.io/posts/muon/)."""
+    a, b, c = coefficients
+    x_PMN: torch.Tensor = matrices_PMN / matrices_PMN.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
+    for _ in range(steps):
+        gram_PMM = x_PMN @ x_PMN.mT
+        x_PMN = torch.baddbmm(x_PMN, torch.baddbmm(gram_PMM, gram_PMM, gram_PMM, beta=b, alpha=c), x_PMN, beta=a)
+    return x_PMN
 
 
 class Optimizer:
@@ -21,8 +77,10 @@ class Optimizer:
         self.parameters = matrices + others
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
+            # With bfloat16 units torch's own is as fast, and what was trained with it stays comparable bit by bit.
+            maker = torch.optim.Muon if options.precision == "bfloat16" else Muon
             self.parts.append(
-                torch.optim.Muon(matrices, lr=options.muon_rate, weight_decay=options.weight_decay, momentum=0.95, nesterov=True)
+                maker(matrices, lr=options.muon_rate, weight_decay=options.weight_decay, momentum=0.95, nesterov=True)
             )
         if others:
             # betas: GPT-3's; SCoTD only says Adam with eps 1e-5

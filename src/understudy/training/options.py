@@ -129,8 +129,9 @@ class TrainingOptions:
     reduction: Literal["token", "example"] = "token"
     """The loss is the mean over the target tokens of the step (SCoTD), or over its examples of their token means; where the method
     has several loss groups, the sum of such means of each."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """``bfloat16``: autocast; weights and optimizer stay in float32."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """``bfloat16``: autocast; weights and optimizer stay in float32. ``float32``: everything is. ``auto``: bfloat16 where the
+    processor has matrix units for it, else float32; settled when the study is planned (docs/training.md)."""
     micro_batch: Annotated[int, Field(ge=0)] = 0
     """Examples that go through the model at once; a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from understudy.core.precision import settle_precision
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 
 if TYPE_CHECKING:
@@ -20,15 +21,17 @@ class Transformers:
 
     checkpoint: Annotated[str, Field(min_length=1)]
     """The model's directory, or a model of the Hugging Face hub."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of its weights and arithmetic."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of its weights and arithmetic. ``auto``: as for training.precision."""
 
     can: ClassVar[frozenset[str]] = frozenset({"beams", "calculator"})
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     def prepare(self, root: Path, *, chats: bool) -> Transformers:
-        """The options with the checkpoint as a directory that was looked at. Raises CheckpointError where it cannot be used."""
-        return replace(self, checkpoint=str(open_checkpoint(self.checkpoint, root, chats=chats)))
+        """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises CheckpointError
+        where the checkpoint cannot be used."""
+        directory = open_checkpoint(self.checkpoint, root, chats=chats)
+        return replace(self, checkpoint=str(directory), precision=settle_precision(self.precision))
 
     def files(self) -> list[Path]:
         """What decides its replies."""
@@ -38,4 +41,4 @@ class Transformers:
         """The engine; weights are loaded at the first request."""
         from understudy.engines.local.engine import TransformersEngine
 
-        return TransformersEngine(Path(self.checkpoint), dtype=self.precision, seed=seed)
+        return TransformersEngine(Path(self.checkpoint), dtype=settle_precision(self.precision), seed=seed)

@@ -85,7 +85,8 @@ class GoldPlayer:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(Summary):
-    """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity."""
+    """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
+    ``precision``: of the answering; "unknown" for an endpoint."""
 
     problems: int
     asked: int
@@ -93,6 +94,7 @@ class AnswersSummary(Summary):
     tokens: int
     seconds: float
     models: Mapping[str, str]
+    precision: str
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -121,13 +123,11 @@ class AnswersStage(Stage[AnswersSummary]):
     teacher: Teacher | None = unkeyed(None)
 
     def modules(self) -> list[str]:
-        teachers = [player.engine for player in self.cast.values() if isinstance(player, TeacherPlayer)]
-        return [module_of("method", self.name), *(module_of("engine", name) for name in teachers)]
+        return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]
 
     def libraries(self) -> tuple[str, ...]:
         local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
-        options = [player.options for player in self.cast.values() if isinstance(player, TeacherPlayer)]
-        named = {name for each in options for name in getattr(each, "libraries", ())}
+        named = {name for teacher in self._teachers() for name in getattr(teacher.options, "libraries", ())}
         return tuple(sorted(named | set(LIBRARIES if local else ())))
 
     @property
@@ -135,8 +135,7 @@ class AnswersStage(Stage[AnswersSummary]):
         return self.teacher is not None
 
     def is_final(self, summary: AnswersSummary) -> bool:
-        players = [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
-        return not (summary.errors and any(getattr(player.options, "paid", False) for player in players))
+        return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
 
     def read(self, context: Context) -> list[Solution]:
         """What was answered, by problem and path."""
@@ -180,7 +179,17 @@ class AnswersStage(Stage[AnswersSummary]):
             tokens=sum(solution.tokens for solution in answers.solutions),
             seconds=round(time.perf_counter() - started, 3),
             models={part: engine.identity for part, engine in engines.items()},
+            precision=self._precision(),
         )
+
+    def _precision(self) -> str:
+        """In which the parts are played: the teacher's own where it plays all of them."""
+        if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
+            return ", ".join({str(getattr(player.options, "precision", "unknown")) for player in self._teachers()})
+        return self.answering.precision
+
+    def _teachers(self) -> list[TeacherPlayer]:
+        return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
 
     def _open_engines(self, context: Context, workings: Workings) -> dict[str, Engine]:
         """Who plays each part; parts with the same player share its engine."""
