@@ -114,11 +114,10 @@ def sample(
 def sampling_of(problems: list[Problem], teacher: Teacher, arguments: Mapping[str, Any], pool: StudyPool) -> Sampling:
     """Which chains are wanted of the teacher."""
     method = build(find("method", teacher.method), dict(teacher.options), "teacher.options")
-    by = find("check", arguments["judged_by"])
     return Sampling(
         problems,
         lambda problem, path: method.sample(problem, path, pool),
-        lambda problem, chain: check(problem, chain, by),
+        lambda problem, chain: check(problem, chain, find("check", arguments["judged_by"])),
         samples=teacher.samples,
         allocation=teacher.allocation,
         decoding=Decoding(teacher.temperature, teacher.top_p),
