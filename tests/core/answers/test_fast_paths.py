@@ -1,0 +1,60 @@
+"""What is read in a shorter way is read as the whole patterns and the parser read it."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.answers import markers, number
+from understudy.core.answers.arithmetic import plain
+
+WORDS = [
+    *sorted(markers._BEFORE_WORDS),
+    "so,",
+    "bathe",
+    "xthe",
+    "Among A through D,",
+    "As a result,",
+    "x",
+    "foo.",
+    "**",
+    "THE",
+    "adoption",
+]
+WORDS += [
+    "**",
+    "THE",
+    "adoption",
+    "Answers",
+    "ANSWER:",
+    "options",
+    "\u017fo",
+    "thu\u017f",
+    "f\u0131nal",
+    "\u0130n",
+    "é",
+    "####",
+    "\\boxed{",
+]
+TEXTS = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", "  ", "\n", "", ", ", "\t"]))).map(
+    lambda parts: "".join(word + gap for word, gap in parts)
+)
+
+
+@given(TEXTS)
+def test_telling_words_are_those_that_the_pattern_finds(text):
+    assert [m.span() for m in markers._words(text, 0, len(text))] == [m.span() for m in markers._WORD.finditer(text)]
+
+
+@given(TEXTS)
+def test_what_stands_before_a_telling_word_is_found_as_in_the_whole_window(text):
+    window = text[-90:]
+    whole, short = markers._BEFORE.search(window), markers._BEFORE.search(window, markers._reach(window))
+    assert (whole and (whole.span(), whole.groupdict())) == (short and (short.span(), short.groupdict()))
+
+
+@given(st.from_regex(number._WHOLE, fullmatch=True), st.booleans())
+def test_a_whole_number_alone_is_what_the_parser_reads(span, strict):
+    value, _ = number._run(span, len(span) - len(span.lstrip()))
+    assert number.read(span, strict=strict) == number._with_rest(span, value, len(span.rstrip(" \t\n.")))
+    assert number.read(span, strict=strict).value == plain(Fraction(int(span.strip().rstrip("."))))
