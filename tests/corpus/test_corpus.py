@@ -39,9 +39,17 @@ def test_chains_come_back_exactly(tmp_path_factory, chains):
     assert list(read_rows(path, Chain)) == chains
 
 
+def test_a_check_reads_a_solution_as_it_reads_a_chain():
+    solution = Solution("p", 1, "2 + 2 is 4. #### 4", "4", "marker", "length", 9, -0.5, (("student", "..."),), 7)
+    chain = solution.as_chain()
+    for name in ("problem", "path", "text", "answer", "layer", "finish", "tokens", "logprob", "prompt_tokens"):
+        assert getattr(chain, name) == getattr(solution, name)
+    assert (chain.rationale, chain.steps, chain.answer_conditioned) == (solution.text, (), False)
+
+
 def test_the_other_values_come_back_exactly(tmp_path):
     problem = Problem("p", "q?", "option", "A", ("B",), ("x", "y"), "ctx", "train", {"steps": 2, "deep": [1, {"a": None}]})
-    verdict = Verdict("c", "answer", Outcome.NO_GOLD, "why")
+    verdict = Verdict("c", Outcome.NO_GOLD, "why", "answer")
     solution = Solution("p", 1, "t", None, "", "length", 4, -0.125, (("student", "t"),))
     for kind, value in ((Problem, problem), (Verdict, verdict), (Solution, solution)):
         write_rows(tmp_path / "x.parquet", kind, [value])

@@ -23,7 +23,7 @@ CORPUS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), OUTCOMES)
 @given(CORPUS, st.sampled_from(["correct", "all", "wrong"]), st.none() | st.integers(1, 3), st.sampled_from(["first", "random"]))
 def test_kept_and_dropped_add_up_and_limits_hold(corpus, keep, per_problem, choose):
     chains = [chain(p, path) for p, path, _ in corpus]
-    verdicts = [Verdict(c.id, "answer", outcome) for c, (_, _, outcome) in zip(chains, corpus, strict=True)]
+    verdicts = [Verdict(c.id, outcome, check="answer") for c, (_, _, outcome) in zip(chains, corpus, strict=True)]
     options = Selection(keep, per_problem=per_problem, choose=choose if per_problem else "first")
     selected = select(chains, verdicts, options, seed=0)
     assert len(selected.chains) + sum(selected.dropped.values()) == len(chains)
@@ -41,7 +41,7 @@ def test_kept_and_dropped_add_up_and_limits_hold(corpus, keep, per_problem, choo
 
 def test_a_random_choice_depends_on_the_problem_and_not_on_the_others():
     chains = [chain(p, i) for p in "abc" for i in range(8)]
-    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
     options = Selection(per_problem=2, choose="random")
     whole = select(chains, verdicts, options, seed=1).chains
     part = select(chains[8:], verdicts, options, seed=1).chains
@@ -50,7 +50,7 @@ def test_a_random_choice_depends_on_the_problem_and_not_on_the_others():
 
 def test_equal_texts_are_dropped_on_request():
     chains = [Chain("p", i, "same", "r", "5", "marker", "t") for i in range(3)]
-    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
     assert len(select(chains, verdicts, Selection(), seed=0).chains) == 3
     assert select(chains, verdicts, Selection(dedup=True), seed=0).to_json()["dropped"] == {"duplicate": 2}
 
@@ -73,7 +73,7 @@ def test_the_answer_check(answer, finish, outcome):
 
 def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_are_chosen():
     chains = [chain("a", path) for path in range(4)]
-    verdicts = [Verdict(c.id, "answer", Outcome.WRONG if i == 0 else Outcome.CORRECT) for i, c in enumerate(chains)]
+    verdicts = [Verdict(c.id, Outcome.WRONG if i == 0 else Outcome.CORRECT, check="answer") for i, c in enumerate(chains)]
     unfit = {chains[0].id: "no equation", chains[1].id: "no equation"}
     selected = select(chains, verdicts, Selection(per_problem=1), seed=0, unfit=unfit)
     assert selected.chains == (chains[2],)
@@ -82,7 +82,7 @@ def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_a
 
 def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they_are_and_counted():
     chains = [chain(p, path) for p in "abc" for path in range(2)]
-    verdicts = [Verdict(c.id, "answer", Outcome.WRONG if c.path else Outcome.CORRECT) for c in chains]
+    verdicts = [Verdict(c.id, Outcome.WRONG if c.path else Outcome.CORRECT, check="answer") for c in chains]
     selected = select(chains, verdicts, Selection(), seed=0, learned={"a", "c"})
     assert [c.problem for c in selected.chains] == ["a", "c"]
     assert selected.to_json() == {
@@ -97,7 +97,7 @@ def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they
 def corpus(*outcomes):
     """Chains of problem p with these outcomes, on paths 0, 1, ..., given in another order."""
     pairs = [(chain("p", path), outcome) for path, outcome in enumerate(outcomes)][::-1]
-    return [c for c, _ in pairs], [Verdict(c.id, "answer", outcome) for c, outcome in pairs]
+    return [c for c, _ in pairs], [Verdict(c.id, outcome, check="answer") for c, outcome in pairs]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_strategies_of_scotds_code(name, options, paths):
 @given(st.lists(st.sampled_from([-0.1, -0.5, -2.0]), min_size=1, max_size=8), st.integers(1, 8))
 def test_the_likeliest_chains_are_those_of_the_highest_mean_log_probability_and_of_equals_the_first(logprobs, k):
     chains = [replace(chain("p", path), logprob=logprob) for path, logprob in enumerate(logprobs)]
-    verdicts = [Verdict(c.id, "answer", Outcome.CORRECT) for c in chains]
+    verdicts = [Verdict(c.id, Outcome.CORRECT, check="answer") for c in chains]
     kept = select(chains, verdicts, Selection(per_problem=k, choose="likeliest"), seed=0).chains
     best = sorted(range(len(logprobs)), key=lambda path: (-logprobs[path], path))[:k]
     assert [c.path for c in kept] == sorted(best)

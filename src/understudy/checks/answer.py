@@ -50,7 +50,7 @@ def check(problem: Problem, chain: Chain, by: Check = same, name: str = "answer"
     else:
         found = outcome(problem, chain.answer, by)
     stated = f"answer {chain.answer!r} ({chain.layer})" if chain.answer is not None else "no answer"
-    return Verdict(chain.id, name, found, f"{stated}, gold {' or '.join(map(repr, _golds(problem))) or 'unknown'}")
+    return Verdict(chain.id, found, f"{stated}, gold {' or '.join(map(repr, _golds(problem))) or 'unknown'}", name)
 
 
 def _golds(problem: Problem) -> list[str]:

@@ -114,12 +114,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check says of one chain."""
+    """What one check says of one chain. ``detail`` explains it to a person; ``check`` is the name under which the check is
+    registered, filled in by the room that asked it."""
 
     chain: str
-    check: str
     outcome: Outcome
     detail: str = ""
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,22 @@ class Solution:
     logprob: float | None = None
     turns: tuple[tuple[str, str], ...] = ()
     prompt_tokens: int = 0
+
+    def as_chain(self) -> Chain:
+        """The solution in the form that a check reads: the whole reply is the reasoning, and no teacher is named."""
+        return Chain(
+            problem=self.problem,
+            path=self.path,
+            text=self.text,
+            rationale=self.text,
+            answer=self.answer,
+            layer=self.layer,
+            teacher="",
+            finish=self.finish,
+            tokens=self.tokens,
+            logprob=self.logprob,
+            prompt_tokens=self.prompt_tokens,
+        )
 
 
 V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)
