@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path as FilePath
 
-from toy import PLANNER, SOLVER, TOOLS, plan_reply, solve_reply, toy
+from toy import PLANNER, SOLVER, plan_reply, solve_reply, toy
 
 from understudy.core.asks import Path
 from understudy.engines.scripted import ScriptedEngine
@@ -46,11 +46,11 @@ def main(driver: str, ledger: str, log: str, out: str) -> None:
     with Ledger(FilePath(ledger)) as opened, FilePath(log).open("a") as received:
         store = Kept(opened, received)
         if driver == "drive":
-            done = list(drive(flows, roles, folds=folds, tools=TOOLS, store=store))
+            done = list(drive(flows, roles, folds=folds, store=store))
         else:
 
             async def collect():
-                return [d async for d in adrive(flows, roles, folds=folds, tools=TOOLS, store=store, concurrency=4)]
+                return [d async for d in adrive(flows, roles, folds=folds, store=store, concurrency=4)]
 
             done = asyncio.run(collect())
     FilePath(out).write_text("".join(f"{d.path.problem} {d.path.index} {d.value.text}\n" for d in done))

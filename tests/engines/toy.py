@@ -1,6 +1,6 @@
-"""A toy method with everything a driver has to carry: two roles, an out-of-fold stage, a retry, a tool, a score, a vote."""
+"""A toy method with everything a driver has to carry: two roles, an out-of-fold stage, a retry, a vote."""
 
-from understudy.core.asks import Call, Decoding, Reply, Run, Score
+from understudy.core.asks import Call, Decoding, Reply
 from understudy.core.values import Solution
 from understudy.core.vote import vote
 from understudy.flows.board import fold_of
@@ -9,21 +9,20 @@ PLANNER, SOLVER = ("planner-0", "planner-1"), "solver"
 
 
 def toy(problem, path):
-    """Plan out of fold (again where the plan is empty), let a tool work on it, solve three ways, score the winner."""
+    """Plan out of fold (again where the plan is empty), solve three ways, let the winner be solved once more."""
     attempt = 0
     while True:
         plan = yield Call("planner", f"plan {problem}", attempt=attempt, out_of_fold=True, decoding=Decoding(1.0))
         if plan.text or attempt == 3:
             break
         attempt += 1
-    worked = yield Run("double", plan.text)
-    replies = yield [Call("solver", f"solve {problem} by {worked.text}, {i}", decoding=Decoding(0.7)) for i in range(3)]
+    replies = yield [Call("solver", f"solve {problem} by {plan.text}, {i}", decoding=Decoding(0.7)) for i in range(3)]
     solutions = [
         Solution(problem, i, reply.text, reply.text, "marker", tokens=reply.tokens, logprob=-1.0) for i, reply in enumerate(replies)
     ]
     winner = vote(solutions).answer
-    scored = yield Score("solver", f"solve {problem}", winner)
-    return Solution(problem, path.index, f"{plan.text} {worked.text} {winner}", winner, "vote", logprob=scored.mean_logprob)
+    again = yield Call("solver", f"solve {problem} by {winner}, 3")
+    return Solution(problem, path.index, f"{plan.text} {again.text} {winner}", winner, "vote", logprob=again.mean_logprob)
 
 
 def plan_reply(fold):
@@ -38,17 +37,13 @@ def plan_reply(fold):
 
 
 def solve_reply(request):
-    if isinstance(request.ask, Score):
-        return Reply("", tokens=1, logprobs=(-0.25 * len(request.ask.text),))
     words = request.ask.prompt.split()
-    return Reply(words[3].rstrip(",") if words[4] != "2" else "other", tokens=2)
-
-
-TOOLS = {"double": lambda text: str(2 * int(text or 0))}
+    text = words[3].rstrip(",")
+    return Reply(text if words[4] != "2" else "other", tokens=2, logprobs=(-0.25 * len(text),))
 
 
 def expected(problem, path):
     number = int(problem.split("-")[1])
     planned = number + 10 * path + fold_of(problem, 2)
-    answer = str(2 * planned)
-    return f"{planned} {answer} {answer}", -0.25 * len(answer)
+    answer = str(planned)
+    return f"{answer} {answer} {answer}", -0.25 * len(answer)

@@ -9,9 +9,9 @@ import time
 from pathlib import Path as FilePath
 
 import pytest
-from toy import PLANNER, SOLVER, TOOLS, expected, plan_reply, solve_reply, toy
+from toy import PLANNER, SOLVER, expected, plan_reply, solve_reply, toy
 
-from understudy.core.asks import Call, Path, Reply, Run
+from understudy.core.asks import Call, Path, Reply
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.board import fold_of
@@ -41,9 +41,9 @@ def check(done, problems=PROBLEMS):
         assert (d.value.text, d.value.logprob) == expected(d.path.problem, d.path.index)
 
 
-def test_a_two_role_method_runs_out_of_fold_with_retry_tool_score_and_vote():
+def test_a_two_role_method_runs_out_of_fold_with_retry_and_vote():
     roles, folds = engines()
-    check(list(drive(flows(), roles, folds=folds, tools=TOOLS)))
+    check(list(drive(flows(), roles, folds=folds)))
     for fold, engine in enumerate(folds["planner"]):
         for request in engine.asked:
             assert fold_of(request.ask.prompt.split()[1], 2) == fold, "a fold was asked about a problem it was trained on"
@@ -63,7 +63,7 @@ def test_the_async_driver_gives_the_same():
     async def run():
         folds = {"planner": [Slow(plan_reply(f), identity=n) for f, n in enumerate(PLANNER)]}
         roles = {"solver": Slow(solve_reply, identity=SOLVER)}
-        return [d async for d in adrive(flows(), roles, folds=folds, tools=TOOLS, concurrency=8)]
+        return [d async for d in adrive(flows(), roles, folds=folds, concurrency=8)]
 
     check(asyncio.run(run()))
     assert 2 <= Slow.most <= 8
@@ -75,11 +75,11 @@ def test_what_the_ledger_has_is_not_asked_again_by_either_driver(tmp_path, first
     def run(which, stop_after, store):
         roles, folds = engines()
         if which == "drive":
-            done = list(drive(flows(stop_after), roles, folds=folds, tools=TOOLS, store=store))
+            done = list(drive(flows(stop_after), roles, folds=folds, store=store))
         else:
 
             async def collect():
-                return [d async for d in adrive(flows(stop_after), roles, folds=folds, tools=TOOLS, store=store)]
+                return [d async for d in adrive(flows(stop_after), roles, folds=folds, store=store)]
 
             done = asyncio.run(collect())
         return done, [r.key(e.identity) for e in [*roles.values(), *folds["planner"]] for r in e.asked]
@@ -141,10 +141,9 @@ def test_a_bug_in_a_flow_is_never_turned_into_an_error_of_the_model():
     [
         (Call("nobody", "x"), "role 'nobody'"),
         (Call("s", "x", out_of_fold=True), "out of fold"),
-        (Run("hammer", "x"), "tool 'hammer'"),
     ],
 )
-def test_a_role_fold_or_tool_that_is_not_there_is_named(ask, says):
+def test_a_role_or_fold_that_is_not_there_is_named(ask, says):
     def flow():
         yield ask
 

@@ -61,7 +61,7 @@ def test_asked_they_take_turns_until_the_decomposer_ends_and_the_solver_conclude
     assert [prompt for _, prompt in asked(calls)] == [source for source, _ in order]
     assert [c.role for c in calls] == ["decomposer", "solver"] * 3
     assert [c.stop for c in calls] == [("\n",)] * 5 + [("\n\n",)]
-    assert [(c.about.step, c.channel) for c in calls[-2:]] == [(2, "reasoning"), (2, "answer")]
+    assert [c.about.step for c in calls[-2:]] == [2, 2]
     assert (solution.answer, solution.text) == ("2", f"{FIRST}\n{SECOND}\nA: So the answer is: 2")
     assert (len(solution.turns), solution.tokens) == (6, sum(len(target.split()) for _, target in order))
 
@@ -292,7 +292,7 @@ def test_a_chain_whose_rationale_is_written_in_questions_needs_no_steps():
 def with_gold(part, replies, **options):
     """The solution where ``part`` says what the chain says, and the others the ``replies``."""
     method, rest = Socratic(**options), iter(replies)
-    return solved(method, COINS, lambda r: method.told(COINS, SOCRATIC, r.ask) if r.ask.role == part else next(rest))[0]
+    return solved(method, COINS, lambda r: method.quote(COINS, SOCRATIC, r.ask) if r.ask.role == part else next(rest))[0]
 
 
 def test_gold_questions_are_those_of_the_chain_whatever_was_answered():

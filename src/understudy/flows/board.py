@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Ask, Call, Decoding, Flow, Path, Reply, Request, Run, Usage
+from understudy.core.asks import GREEDY, Call, Decoding, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import BudgetError, EngineError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore
 from understudy.core.values import digest
 
 T = TypeVar("T")
@@ -68,7 +68,6 @@ class Board(Generic[T]):
         flows: Flows[T],
         engines: Mapping[str, Engine],
         store: ReplyStore | None,
-        tools: Mapping[str, Tool],
         decoding: Mapping[str, Decoding],
         folds: Folds,
         seed: int,
@@ -77,7 +76,7 @@ class Board(Generic[T]):
     ) -> None:
         self.waiting: Iterator[tuple[Path, Flow[T]]] = iter(flows)
         self.exhausted = False
-        self.engines, self.store, self.tools = engines, store, tools
+        self.engines, self.store = engines, store
         self.decoding, self.folds, self.seed = decoding, folds, seed
         self.window, self.on_end = window, on_end
         self.live: set[Live[T]] = set()
@@ -168,7 +167,7 @@ class Board(Generic[T]):
                 self._end(Done(live.path, None, str(error), isinstance(error, BudgetError), live.asked), live)
                 return
             live.single = not isinstance(asks, list)
-            listed: list[Ask] = asks if isinstance(asks, list) else [asks]
+            listed: list[Call] = asks if isinstance(asks, list) else [asks]
             live.replies, live.missing = [None] * len(listed), len(listed)
             for place, ask in enumerate(listed):
                 self._ask(live, place, ask)
@@ -187,15 +186,7 @@ class Board(Generic[T]):
                 return live.flow.throw(reply)
         return live.flow.send(live.replies[0] if live.single else list(live.replies))
 
-    def _ask(self, live: Live[T], place: int, ask: Ask) -> None:
-        if isinstance(ask, Run):
-            if ask.tool not in self.tools:
-                raise EngineError(
-                    f"a flow asked for tool {ask.tool!r}, which is not there (there: {', '.join(self.tools) or 'none'})"
-                )
-            live.replies[place] = Reply(self.tools[ask.tool](ask.argument))
-            live.missing -= 1
-            return
+    def _ask(self, live: Live[T], place: int, ask: Call) -> None:
         engine = self._engine(live, ask.role, out_of_fold=ask.out_of_fold)
         request = self._request(live, ask)
         key = request.key(engine.identity)
@@ -224,9 +215,7 @@ class Board(Generic[T]):
             raise EngineError(f"a flow asked role {role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[role]
 
-    def _request(self, live: Live[T], ask: Any) -> Request:
-        if not isinstance(ask, Call):
-            return Request(ask, GREEDY, 0)
+    def _request(self, live: Live[T], ask: Call) -> Request:
         # Paths of a problem come one after another and mostly ask the same.
         same = ask == self._asked and ask.about == self._asked.about
         if not same:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from understudy.core.asks import Answer, Decoding, Reply, Usage
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore, Tool
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, ManyEngine, ReplyStore
 from understudy.flows.board import Board, Done, Flows, Folds, Order, Queue
 
 T = TypeVar("T")
@@ -33,7 +33,6 @@ def drive(
     engines: Mapping[str, Engine],
     *,
     store: ReplyStore | None = None,
-    tools: Mapping[str, Tool] | None = None,
     decoding: Mapping[str, Decoding] | None = None,
     folds: Folds | None = None,
     seed: int = 0,
@@ -46,10 +45,10 @@ def drive(
     yielded when the engine rests; ``on_end`` hears of each at once (for progress).
 
     ``decoding``: role -> what a `Call` without one gets (greedy where a role is not named). ``folds``: role -> its fold
-    models, for asks ``out_of_fold``; see `fold_of`. ``tools``: name -> pure function. ``seed`` is recorded with replies.
-    Raises EngineError where a flow names a role or tool that is not there, and whatever an engine raises for all it serves.
+    models, for asks ``out_of_fold``; see `fold_of`. ``seed`` is recorded with replies.
+    Raises EngineError where a flow names a role that is not there, and whatever an engine raises for all it serves.
     """
-    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, on_end)
+    board = Board(flows, engines, store, decoding or {}, folds or {}, seed, window, on_end)
     try:
         while True:
             board.fill()
@@ -67,7 +66,6 @@ async def adrive(
     engines: Mapping[str, Engine],
     *,
     store: ReplyStore | None = None,
-    tools: Mapping[str, Tool] | None = None,
     decoding: Mapping[str, Decoding] | None = None,
     folds: Folds | None = None,
     seed: int = 0,
@@ -84,7 +82,7 @@ async def adrive(
     An ask that fails with EngineError fails its own flow only; what a local engine raises for all it serves is raised here.
     Cancelling ends all requests, and a local engine's work with its next reply; what came is in the store.
     """
-    board = Board(flows, engines, store, tools or {}, decoding or {}, folds or {}, seed, window, None)
+    board = Board(flows, engines, store, decoding or {}, folds or {}, seed, window, None)
     arrived: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
     asking, threads = _Requests(board, arrived, concurrency), _Threads(board, arrived)
     try:

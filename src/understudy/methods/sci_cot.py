@@ -113,7 +113,7 @@ class SciCoT:
                 made.append(self._taught("answer", self._stage2(problem, rationale).prompt, said, chain, **half))
         return made
 
-    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+    def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         if call.role == "rationale":
             return self.format.block(chain.rationale)
         assert chain.answer is not None, "gold chains have an answer"
@@ -158,7 +158,7 @@ class SciCoT:
         shown = [f"Rationale: {self._masked(problem, rationale)}"] if self.source != "none" else []
         asked = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
         prompt = self.format.prompt("\n".join([*asked, *shown, "A:"]))
-        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id), channel="answer")
+        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
 
     def _taught(self, role: str, prompt: Prompt, said: str, chain: Chain, **more: Any) -> Example:
         return self.format.teaching(role, prompt, said, problem=chain.problem, chain=chain.id, **more)

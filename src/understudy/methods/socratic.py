@@ -123,11 +123,11 @@ class Socratic:
             call = next(flow)
             while True:
                 assert isinstance(call, Call)
-                said = self.told(problem, chain, call)
+                said = self.quote(problem, chain, call)
                 yield call, said
                 call = flow.send(Reply(said))
 
-    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+    def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
         assert chain.answer is not None, "a chain without an answer is not told"
         conclusion = self.format.telling("", chain.answer, problem.kind)
@@ -140,7 +140,7 @@ class Socratic:
             return self.format.block(_after_mark(asked))
         if call.role == "decomposer":
             return self.format.line((steps[at].question or "") if at < len(steps) else END)
-        if call.channel == "answer":
+        if _asks_for_the_answer(call):
             # Questions that ended too early have not led to the chain's answer.
             return conclusion if at >= len(steps) else self.format.block("")
         return self.format.line(steps[min(at, len(steps) - 1)].text)
@@ -211,7 +211,6 @@ class Socratic:
             self.format.stop if whole or tail == "A:" else self.format.line_stop,
             self.max_tokens * (self.max_steps if whole else 1),
             about=About(problem.id, len(steps)),
-            channel="answer" if tail == "A:" else "reasoning",
         )
 
     def _plan(self, steps: Sequence[Step]) -> str:
@@ -221,6 +220,11 @@ class Socratic:
         if self.guidance == "operators":
             return " ".join(sign for equation in found for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in found) or "none"
+
+
+def _asks_for_the_answer(call: Call) -> bool:
+    text = call.prompt if isinstance(call.prompt, str) else call.prompt[-1].content
+    return text.endswith("\nA:")
 
 
 def _turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
