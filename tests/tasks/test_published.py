@@ -165,10 +165,10 @@ def test_asdiv_is_read_from_its_xml_and_keeps_answers_that_are_no_number_apart(t
 def test_asdiv_with_a_document_type_is_refused_before_it_is_read(tmp_path):
     bomb = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + ASDIV.partition("?>")[2].format(asdiv(1, "&b;"))
     (tmp_path / "ASDiv.xml").write_text(bomb)
-    with pytest.raises(DataError, match=r"ASDiv\.xml: has a document type or entities"):
+    with pytest.raises(DataError, match=r"ASDiv\.xml: .*document type"):
         problems("asdiv", tmp_path)
     (tmp_path / "ASDiv.xml").write_text("<a>")
-    with pytest.raises(DataError, match=r"ASDiv\.xml: not XML that can be read"):
+    with pytest.raises(DataError, match=r"ASDiv\.xml: .*XML"):
         problems("asdiv", tmp_path)
 
 

@@ -52,6 +52,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _json(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of a JSON file; published ``.json`` files may have one object a line, too."""
+    with path.open("rb") as lines:
+        if lines.readline().lstrip().startswith(b"{") and lines.readline().lstrip().startswith(b"{"):
+            yield from _json_lines(path)
+            return
     found = _parsed(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
     if isinstance(found, dict):
         lists = {name: value for name, value in found.items() if isinstance(value, list)}

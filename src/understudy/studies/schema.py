@@ -22,7 +22,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
     """
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
     for key in table:
         if key not in known:

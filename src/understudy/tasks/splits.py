@@ -13,6 +13,7 @@ from pathlib import Path
 
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Problem, digest
+from understudy.corpus.directories import read_json
 from understudy.tasks.overlap import near
 
 NEAR = "near-duplicates"
@@ -127,13 +128,8 @@ def by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
 
     Raises DataError where it is none, names an id twice, or one that no problem has.
     """
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
-    if not isinstance(listed, dict) or not all(isinstance(ids, list) for ids in listed.values()):
+    listed = read_json(path)
+    if not all(isinstance(ids, list) for ids in listed.values()):
         raise DataError(f'{path}: must be a JSON object from splits to lists of ids, {{"train": ["q1", ...], "test": [...]}}')
     known = {problem.id: problem for problem in problems}
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]
