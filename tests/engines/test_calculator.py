@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_local import Queue, call, plain, serve
 
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.arithmetic import plain as written
+from understudy.core.answers.arithmetic import write_number as written
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.tokens import encode_source, encode_text
 from understudy.engines.calculator import correct_value, fill_value

@@ -65,17 +65,17 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
         names = read_json(directory / "dataset_dict.json").get("splits")
         if not isinstance(names, list) or not names:
             raise DataError(f"{directory / 'dataset_dict.json'}: names no splits; save the data set again")
-        return {str(name): _saved(directory / str(name)) for name in names}
+        return {str(name): _saved_files(directory / str(name)) for name in names}
     if (directory / "state.json").is_file():
-        return {"": _saved(directory)}
+        return {"": _saved_files(directory)}
     for place in (directory / "data", directory):
         if files := _data_files(place):
-            return _by_name(files)
+            return _group_by_name(files)
     below = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir() and _has_data(path)}
     words = {word for names in ROLES.values() for word in names}
     if below.keys() & words:
         return {
-            name: _saved(path) if (path / "state.json").is_file() else _data_files(path)
+            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path)
             for name, path in below.items()
             if name in words
         }
@@ -100,7 +100,7 @@ def _words(name: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", name.lower())
 
 
-def _saved(directory: Path) -> list[Path]:
+def _saved_files(directory: Path) -> list[Path]:
     """The Arrow files of one saved data set."""
     state = read_json(directory / "state.json")
     if state.get("_indices_data_files"):
@@ -142,7 +142,7 @@ def _has_data(directory: Path) -> bool:
     return bool(_data_files(directory) or _data_files(directory / "data"))
 
 
-def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
+def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
     """Files grouped by what their names say: ``train-00000-of-00002.parquet`` is a part of ``train``."""
     splits: dict[str, list[Path]] = {}
     for file in files:

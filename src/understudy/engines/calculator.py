@@ -6,7 +6,7 @@ the evaluator that also reads answers, so text of a model is never run. The mode
 
 from __future__ import annotations
 
-from understudy.core.answers.arithmetic import evaluate, plain
+from understudy.core.answers.arithmetic import evaluate, write_number
 
 
 def fill_value(text: str, new: int = 0) -> str | None:
@@ -19,7 +19,7 @@ def fill_value(text: str, new: int = 0) -> str | None:
         start = text.rfind("<<", 0, at)
         value = evaluate(text[start + 2 : at]) if start >= 0 else None
         if value is not None:
-            return f"{text[: at + 1]}{plain(value)}>>"
+            return f"{text[: at + 1]}{write_number(value)}>>"
         at = text.find("=", at + 1)
     return None
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from understudy.core.errors import DataError, StudyError, nearest
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Verdict
-from understudy.corpus.card import CorpusCard, beside, card_of, read_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, read_card
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.store import is_ours, read_rows
@@ -73,7 +73,7 @@ def export_corpus(
         says = export_examples(found.examples, format=format, to=to, card=found.card, bare=bare)
     else:
         says = export_chains(found.chains, found.problems, format=format, to=to, card=found.card, bare=bare)
-    where = str(to if format == UNDERSTUDY else beside(to))
+    where = str(to if format == UNDERSTUDY else card_path(to))
     return says | {"format": format, "terms": found.card.terms, "licence": found.card.licence, "card": where}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from understudy.checks.answer import check
 from understudy.core.values import AnswerKind, Chain, Problem
-from understudy.corpus.card import card_of, inherited, named
+from understudy.corpus.card import card_of, inherit_terms, name_sources
 from understudy.corpus.directories import files_of
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import write_rows
@@ -39,8 +39,8 @@ def import_corpus(
     """
     known = read_questions(problems, kind=kind, fields=problem_fields)
     found, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
-    terms, licence = inherited(chains, terms, licence)
-    sources = named({str(file): file_digest(file) for path in [*chains, *problems] for file in files_of(path)})
+    terms, licence = inherit_terms(chains, terms, licence)
+    sources = name_sources({str(file): file_digest(file) for path in [*chains, *problems] for file in files_of(path)})
     card = card_of(found, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(found, known))
     write_rows(to, Chain, found, card=card.to_json())
     return dict(report.to_json())

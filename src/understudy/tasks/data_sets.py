@@ -174,8 +174,8 @@ def number(parted: Iterable[tuple[str, Problem]], *, name: str) -> list[Problem]
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
-    """``problems`` with ``sizes`` of them moved to further splits, in seeded order. They come from `ALL`, or else from train, and the
-    rest is train.
+    """``problems`` with ``sizes`` of them moved to further splits, in seeded order. They come from `ALL`, or else from train,
+    and the rest is train.
 
     Raises DataError where no problem would be left to train on.
     """

@@ -6,8 +6,8 @@
      "anam"}, ...]}
 
 Get: github.com/kojima-takeshi188/zero_shot_cot (arXiv 2205.11916), dataset/coin_flip/coin_flip.json and
-dataset/last_letters/last_letters.json, 500 questions each. There are no splits: `test` and `dev` questions are drawn by seed, and the
-rest is train.
+dataset/last_letters/last_letters.json, 500 questions each. There are no splits: `test` and `dev` questions are drawn by seed, and
+the rest is train.
 """
 
 from __future__ import annotations

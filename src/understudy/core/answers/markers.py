@@ -51,15 +51,15 @@ _ARROW = re.compile(r"--+>|==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
 
 
-def stated(text: str, begin: int, end: int) -> list[Marker]:
+def find_statements(text: str, begin: int, end: int) -> list[Marker]:
     """The explicit statements of ``text[begin:end]``, the last of them first."""
-    found = [marker for match in _last(_WORD, text, begin, end) if (marker := _worded(text, match, begin, end))]
-    found += [_boxed(text, match, end) for match in _last(_BOXED, text, begin, end)]
+    found = [marker for match in _last(_WORD, text, begin, end) if (marker := _read_word(text, match, begin, end))]
+    found += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
     found += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
     return sorted(found, key=lambda marker: marker.answer, reverse=True)
 
 
-def hinted(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
+def find_hints(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
     """The weaker signs, arrows and (``labels``) lines that begin with "A:", the last of them first."""
     found = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
@@ -67,7 +67,7 @@ def hinted(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
     return sorted(found, key=lambda marker: marker.answer, reverse=True)
 
 
-def _worded(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
+def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
     window = text[max(begin, word.start() - 90) : word.start()]
     before = _BEFORE.search(window)
     start = word.start() - (len(window) - before.start() if before else 0)
@@ -89,7 +89,7 @@ def _worded(text: str, word: re.Match[str], begin: int, end: int) -> Marker | No
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)
 
 
-def _boxed(text: str, match: re.Match[str], end: int) -> Marker:
+def _read_box(text: str, match: re.Match[str], end: int) -> Marker:
     depth, at = 1, match.end()
     while at < min(end, match.end() + 400) and depth:
         depth += {"{": 1, "}": -1}.get(text[at], 0)

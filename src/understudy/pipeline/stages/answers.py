@@ -12,7 +12,7 @@ from understudy.core.asks import Decoding, Reply, Request, Usage
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Choosy, Engine, Method, Progress, ReplyStore
 from understudy.core.registry import find
-from understudy.core.subquestions import worked
+from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.gold import GoldEngine
@@ -123,7 +123,7 @@ def _workings(method: Method, problems: Sequence[Problem], *, asked_for: bool) -
     """The problems whose data set has a working that can take the place of a part. That there is none is an error only where the
     arm ``asked_for`` gold: the report's attribution is left out then."""
     written = method if isinstance(method, Choosy) else method.format  # type: ignore[attr-defined]
-    found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(written, p, chain)}
+    found = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(written, p, chain)}
     if problems and not found and asked_for:
         raise StudyError(
             f'model = "gold": none of the {len(problems)} problems of {problems[0].split!r} has a working of its own that the '

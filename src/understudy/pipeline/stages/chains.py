@@ -14,7 +14,7 @@ from understudy.core.errors import DataError, EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.registry import find
 from understudy.core.values import Chain, Outcome, Problem, digest
-from understudy.corpus.card import card_of, inherited, named
+from understudy.corpus.card import card_of, inherit_terms, name_sources
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_rows, write_rows
 from understudy.flows.board import Done
@@ -55,8 +55,8 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
         if sampled.unasked:
             says |= {"not asked": sampled.unasked, "stopped": sampled.stopped}
         sampling = {name: arguments["teacher"][name] for name in SAMPLING}
-    terms, licence = inherited(map(Path, teacher.chains), **arguments["corpus"])
-    card = card_of(chains, terms=terms, licence=licence, sources=named(arguments["files"]), sampling=sampling)
+    terms, licence = inherit_terms(map(Path, teacher.chains), **arguments["corpus"])
+    card = card_of(chains, terms=terms, licence=licence, sources=name_sources(arguments["files"]), sampling=sampling)
     write_rows(directory / "chains.parquet", Chain, chains, card=card.to_json())
     teachers = sorted({chain.teacher for chain in chains})
     corpus = digest([chain.id for chain in chains])

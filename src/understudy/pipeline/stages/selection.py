@@ -14,7 +14,7 @@ from understudy.corpus.store import read_rows
 from understudy.pipeline.cache import write_json
 from understudy.selection.select import Selection, select
 from understudy.studies.schema import build
-from understudy.tasks.splits import part
+from understudy.tasks.splits import take_fraction
 
 
 def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -23,7 +23,9 @@ def run(directory: Path, needs: Mapping[str, Path], arguments: Mapping[str, Any]
     chains = list(read_rows(needs["chains"] / "chains.parquet", Chain))
     verdicts = list(read_rows(needs["verdicts"] / "verdicts.parquet", Verdict))
     problems = {p.id: p for p in read_rows(needs["problems"] / "problems.parquet", Problem)}
-    learned = [p.id for p in part(list(problems.values()), arguments["fraction"], seed=arguments["seed"]) if p.split == "train"]
+    learned = [
+        p.id for p in take_fraction(list(problems.values()), arguments["fraction"], seed=arguments["seed"]) if p.split == "train"
+    ]
     written: Choosy | PromptFormat = build(PromptFormat, arguments["format"], "format")
     if "method" in arguments:
         written = build(find("method", arguments["method"]), dict(arguments["options"]), "options")

@@ -14,7 +14,7 @@ from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import LocalEngine, Progress
 from understudy.core.registry import find
-from understudy.core.subquestions import written as as_dialogue
+from understudy.core.subquestions import write_steps as as_dialogue
 from understudy.core.values import Chain, Example, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.outcomes import outcome_of
@@ -141,9 +141,9 @@ def vocabulary(
             problem = by_id[chain.problem]
             if chain.answer is not None and not written.unfit(problem, chain.rationale, chain.answer):
                 asked.pop(problem.id, None)
-                example = written.example("student", problem, chain.rationale, chain.answer)
+                example = written.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
-        yield from (prompt_text(written.asking(problem)) for problem in asked.values())
+        yield from (prompt_text(written.write_prompt(problem)) for problem in asked.values())
 
 
 def learned_problems(problems: Iterable[Problem], selection: Path) -> list[Problem]:
