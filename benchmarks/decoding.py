@@ -20,7 +20,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria
 
 from understudy.core.asks import Decoding
-from understudy.core.prompt_format import END, asking
+from understudy.core.prompt_format import END, PromptFormat
 from understudy.core.tokens import encode_source
 from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
@@ -99,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     world = Diary(train=0, dev=0, test=arguments.problems, longer_test=0)
     problems = world.problems(seed=77)
-    prompts = [asking(p) for p in problems]
+    prompts = [PromptFormat().write_prompt(p) for p in problems]
     model = AutoModelForCausalLM.from_pretrained(arguments.student, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(arguments.student)
     engine = TransformersEngine(arguments.student, batch_size=256)

@@ -116,13 +116,14 @@ def type_name(hint: Any) -> str:
 
 def meanings(options: Any) -> dict[str, str]:
     """field -> the string that stands below it, "" where there is none."""
-    (node,) = ast.parse(inspect.getsource(options)).body
-    assert isinstance(node, ast.ClassDef)
     found = {}
-    for line, below in zip(node.body, [*node.body[1:], None], strict=True):
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            says = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
-            found[line.target.id] = str(says)
+    for base in filter(dataclasses.is_dataclass, reversed(options.__mro__)):
+        (node,) = ast.parse(inspect.getsource(base)).body
+        assert isinstance(node, ast.ClassDef)
+        for line, below in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                says = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+                found[line.target.id] = str(says)
     return found
 
 

@@ -35,20 +35,20 @@ class Retry:
             raise ValueError(f"tries = {self.tries}: at least 1")
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        prompt = self.format.asking(problem, pool.exemplars(path))
+        prompt = self.format.write_prompt(problem, pool.exemplars(path))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()  # asks nothing, and is a flow all the same
         return [
-            self.format.example("student", problem, chain.rationale, chain.answer, chain=chain.id)
+            self.format.teach("student", problem, chain.rationale, chain.answer, chain=chain.id)
             for chain in chains
             if chain.answer is not None
         ]
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        prompt, spent = self.format.asking(problem), 0
+        prompt, spent = self.format.write_prompt(problem), 0
         for attempt in range(self.tries):
             decoding = None if attempt == 0 else Decoding(self.temperature)
             # The same ask again needs the next attempt: an equal request is an equal reply.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.core.answers.arithmetic import evaluate, plain
+from understudy.core.answers.arithmetic import evaluate, write_number
 from understudy.core.pointers import CONSTANTS, number, to_pointers, to_text
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -100,19 +100,19 @@ def test_any_reply_is_read_without_failing(text):
 def chains(draw):
     """(question, rationale, answer, equations) of a random problem whose chain uses what it may."""
     given = draw(st.lists(st.decimals(0, 5000, places=draw(st.integers(0, 2))).map(Fraction), min_size=1, max_size=5))
-    words = " and ".join(f"{plain(value)} things" for value in given)
+    words = " and ".join(f"{write_number(value)} things" for value in given)
     known, equations = list(given), []
     for _ in range(draw(st.integers(1, 4))):
         a, b = (draw(st.sampled_from(known + (sorted(CONSTANTS) if i else []))) for i in range(2))
         sign = draw(st.sampled_from("+-*/"))
-        left = f"{plain(a)} {sign} {plain(b)}"
+        left = f"{write_number(a)} {sign} {write_number(b)}"
         value = evaluate(left)
         # The text has decimals only, as people's have: what is no short decimal cannot be written down exactly.
-        if value is None or value < 0 or "/" in plain(value) or len(plain(value)) > 12:
+        if value is None or value < 0 or "/" in write_number(value) or len(write_number(value)) > 12:
             continue
         equations.append((left, value))
         known.append(value)
-    text = " ".join(f"That makes {left} = {plain(value)} things." for left, value in equations)
+    text = " ".join(f"That makes {left} = {write_number(value)} things." for left, value in equations)
     return f"Bo has {words}.", text, equations
 
 
@@ -122,11 +122,11 @@ def test_round_trip_of_random_chains(case):
     question, rationale, equations = case
     if not equations:
         return
-    answer = plain(equations[-1][1])
+    answer = write_number(equations[-1][1])
     pointed = to_pointers(question, rationale, answer)
     assert not pointed.reason
     filled = to_text(question, f" {pointed.rationale} So the answer is: {pointed.answer}")
-    said = " ".join(f"{left} = {plain(value)}." for left, value in dict(equations).items())
+    said = " ".join(f"{left} = {write_number(value)}." for left, value in dict(equations).items())
     assert (filled.text, filled.reason) == (f"{said} So the answer is: {answer}", "")
 
 

@@ -5,11 +5,11 @@ import re
 import pytest
 
 from understudy.core.answers import extract
-from understudy.core.answers.equations import equations
+from understudy.core.answers.equations import find_equations
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import question_text
 from understudy.core.prompts import SUBJECTS, fill, load_prompts, subject_of
-from understudy.core.subquestions import answers_for, questions_for, read, useful
+from understudy.core.subquestions import match_answers, match_questions, read_opinions, read_steps
 from understudy.core.values import Problem
 
 HOUSE = {name: text for method in ("decompose", "rationalise", "scotd") for name, text in load_prompts(method).items()}
@@ -122,22 +122,22 @@ def solved(name):
 def test_examples_with_sub_questions_are_read_by_the_codes_own_parsers(subject):
     plain = []
     for problem, lines, _ in solved(f"decompose-questions-{subject}"):
-        steps = read(lines)
+        steps = read_steps(lines)
         stated = lines.rpartition("\nThe answer is: ")[2]
         assert re.fullmatch(FORM[subject], stated)
         assert extract(lines, problem.kind, problem.choices).layer == "marker"
         assert len(steps) == lines.count("\nA") and steps[-1].question.rstrip("?") != steps[0].question
         plain.append((problem.question, [s.question for s in steps], [s.text for s in steps], stated))
     for (_, lines, _), (_, asked, said, stated) in zip(solved(f"decompose-answer-{subject}"), plain, strict=True):
-        assert list(questions_for(lines, len(asked))) == asked
-        assert list(answers_for(lines, len(said))) == said
+        assert list(match_questions(lines, len(asked))) == asked
+        assert list(match_answers(lines, len(said))) == said
         assert lines.endswith(f"The answer is: {stated}")
     for (_, lines, _), (_, asked, said, _) in zip(solved_backfill(subject), plain, strict=True):
-        assert list(questions_for(lines, len(asked))) == asked
-        assert list(answers_for(lines, len(said))) == said
+        assert list(match_questions(lines, len(asked))) == asked
+        assert list(match_answers(lines, len(said))) == said
     for (_, lines, _), (_, asked, _, _) in zip(solved(f"decompose-feedback-{subject}"), plain, strict=True):
         n = lines.count("Useful ")
-        judged = dict(zip(questions_for(lines, n), useful(lines, n), strict=True))
+        judged = dict(zip(match_questions(lines, n), read_opinions(lines, n), strict=True))
         assert [question for question, good in judged.items() if good] == asked and len(judged) > len(asked)
 
 
@@ -150,7 +150,7 @@ def solved_backfill(subject):
 def test_no_example_gives_an_answer_away_before_it_is_found(subject):
     for problem, lines, _ in solved(f"decompose-questions-{subject}"):
         known = set(re.findall(r"[0-9.]*[0-9]", problem.question))
-        for step in read(lines):
+        for step in read_steps(lines):
             assert set(re.findall(r"[0-9.]*[0-9]", step.question)) <= known, "a sub-question has no number of an earlier answer"
     for name in (f"rationalise-{subject}", f"scotd-chains-{subject}"):
         for example in shown(name):
@@ -163,11 +163,11 @@ def test_no_example_gives_an_answer_away_before_it_is_found(subject):
 
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.endswith("maths")])
 def test_the_houses_sums_hold(name):
-    found = [equation for example in shown(name) for equation in equations(example)]
+    found = [equation for example in shown(name) for equation in find_equations(example)]
     assert all(equation.value is not None for equation in found), [e.text for e in found if e.value is None]
     assert len(found) >= 9 or "feedback" in name
 
 
 def test_what_an_example_concludes_is_its_last_result():
     for example in shown("scotd-chains-maths"):
-        assert example.rpartition(": ")[2] == str([*equations(example)][-1].value)
+        assert example.rpartition(": ")[2] == str([*find_equations(example)][-1].value)

@@ -8,22 +8,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from understudy.core.subquestions import (
-    answers_for,
-    one_line,
-    opened,
-    questions,
-    questions_for,
-    read,
-    sentences,
+    join_lines,
+    match_answers,
+    match_questions,
+    read_opinions,
+    read_questions,
+    read_steps,
+    recorded_chain,
+    restore_mark,
+    split_sentences,
     steps_of,
-    useful,
-    worked,
-    written,
+    write_steps,
 )
 from understudy.core.values import Chain, Problem, Step
 
 STEPS = (Step("It is 1.", "How much white?"), Step("It is **3**.", "In all?"))
-LINES = st.text(max_size=40).map(one_line).filter(bool)
+LINES = st.text(max_size=40).map(join_lines).filter(bool)
 MARKS = st.sampled_from(
     "Q1:|A1:|Q2.|A2)|Q:|A:|Question 3:|1.|**Q1:**|- Q2:|Final answer:|The answer is: 5|####|Useful 1:|Yes|no|? ** |How many?|5|**"
     "|<think>|</think>|\r\n|\n\n|\u00a0|\u2028".split("|")
@@ -34,28 +34,28 @@ REPLIES = st.lists(MARKS | st.text(max_size=12), max_size=30).map(" ".join) | st
 @given(st.lists(st.builds(Step, LINES, LINES), max_size=6))
 @example([Step("Q2: no? ** yes", "Really? ** 5"), Step("The answer is 5", "Final answer: 5"), Step("**5** *", "__a__ 1. b")])
 def test_any_steps_of_one_line_come_back_as_they_were_written(steps):
-    assert read(written(steps)) == tuple(steps)
-    assert questions("\n".join(f"Q{i}: {s.question}" for i, s in enumerate(steps, 1))) == tuple(s.question for s in steps)
+    assert read_steps(write_steps(steps)) == tuple(steps)
+    assert read_questions("\n".join(f"Q{i}: {s.question}" for i, s in enumerate(steps, 1))) == tuple(s.question for s in steps)
     numbered = "\n".join(f"A{i}: {s.text}" for i, s in enumerate(steps, 1))
-    assert answers_for(numbered, len(steps)) == tuple(s.text for s in steps)
+    assert match_answers(numbered, len(steps)) == tuple(s.text for s in steps)
 
 
 @given(REPLIES, st.integers(1, 4))
 def test_of_a_damaged_reply_nothing_is_raised_and_no_word_is_made_up(text, n):
-    said = one_line(text)
-    for step in read(text):
+    said = join_lines(text)
+    for step in read_steps(text):
         assert step.question in said and all(part in said for part in step.text.split(" "))
-    assert all(question in said for question in (*questions(text), *questions_for(text, n)))
-    assert all(part in said for answer in answers_for(text, n) for part in answer.split(" "))
-    assert {len(questions_for(text, n)), len(answers_for(text, n))} <= {0, n}
-    assert len(useful(text, n)) == n
-    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+    assert all(question in said for question in (*read_questions(text), *match_questions(text, n)))
+    assert all(part in said for answer in match_answers(text, n) for part in answer.split(" "))
+    assert {len(match_questions(text, n)), len(match_answers(text, n))} <= {0, n}
+    assert len(read_opinions(text, n)) == n
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
 
 
 @given(st.lists(st.builds(Step, LINES, LINES), min_size=1, max_size=4), st.data())
 def test_a_reply_that_was_cut_off_gives_the_steps_before_and_no_more_than_a_part_of_the_last(steps, data):
-    text = written(steps)
-    found = read(text[: data.draw(st.integers(0, len(text)))])
+    text = write_steps(steps)
+    found = read_steps(text[: data.draw(st.integers(0, len(text)))])
     assert len(found) <= len(steps)
     if found:
         assert found[:-1] == tuple(steps[: len(found) - 1])
@@ -66,18 +66,18 @@ def test_a_reply_that_was_cut_off_gives_the_steps_before_and_no_more_than_a_part
 
 @given(st.lists(st.builds(Step, LINES, LINES), min_size=2, max_size=5, unique_by=lambda s: s.question), st.data())
 def test_of_lines_that_were_dropped_the_rest_is_paired_as_it_was(steps, data):
-    lines = written(steps).split("\n")
+    lines = write_steps(steps).split("\n")
     kept = data.draw(st.sets(st.integers(0, len(lines) - 1)))
-    assert set(read("\n".join(lines[i] for i in sorted(kept)))) <= set(steps)
+    assert set(read_steps("\n".join(lines[i] for i in sorted(kept)))) <= set(steps)
 
 
 def test_lines_that_were_said_twice_or_swapped_pair_nothing_that_does_not_belong_together():
-    one, two, three, four = written(STEPS).split("\n")
-    assert read("\n".join([one, one, two, two, three, four, four])) == STEPS
-    assert read("\n".join([three, four, one, two])) == STEPS[::-1]
-    assert read("\n".join([one, four, three, two])) == ()
-    assert read("\n".join([two, three, four])) == STEPS[1:]
-    assert read("\n".join([one, two, four, "And so on."])) == STEPS[:1]
+    one, two, three, four = write_steps(STEPS).split("\n")
+    assert read_steps("\n".join([one, one, two, two, three, four, four])) == STEPS
+    assert read_steps("\n".join([three, four, one, two])) == STEPS[::-1]
+    assert read_steps("\n".join([one, four, three, two])) == ()
+    assert read_steps("\n".join([two, three, four])) == STEPS[1:]
+    assert read_steps("\n".join([one, two, four, "And so on."])) == STEPS[:1]
 
 
 @pytest.mark.parametrize(
@@ -96,34 +96,34 @@ def test_lines_that_were_said_twice_or_swapped_pair_nothing_that_does_not_belong
     ],
 )
 def test_one_text_in_many_dresses(text):
-    assert [step.text for step in read(text)] == [step.text for step in STEPS]
-    assert [step.question.strip("*") for step in read(text)] == [step.question for step in STEPS]
+    assert [step.text for step in read_steps(text)] == [step.text for step in STEPS]
+    assert [step.question.strip("*") for step in read_steps(text)] == [step.question for step in STEPS]
 
 
 def test_questions_and_answers_for_n_steps_go_by_their_numbers():
-    assert answers_for("A2: b\nmore\nA1: a", 2) == ("a", "b more")
-    assert answers_for("Q1: x?\nA1: a\nQ2: y?\nA2: b\nThe answer is: b", 2) == ("a", "b")
-    assert answers_for("A1: a\nA1: a\nA2: b", 2) == ("a", "b")
+    assert match_answers("A2: b\nmore\nA1: a", 2) == ("a", "b more")
+    assert match_answers("Q1: x?\nA1: a\nQ2: y?\nA2: b\nThe answer is: b", 2) == ("a", "b")
+    assert match_answers("A1: a\nA1: a\nA2: b", 2) == ("a", "b")
     for wrong in ("A1: a", "A1: a\nA3: b", "A1: a\nA1: c\nA2: b", "A1: a\nA2:", "A1: a\nA2: b\nA3: c", ""):
-        assert answers_for(wrong, 2) == (), wrong
-    assert questions_for("Of course:\nQ2: y?\nQ1: x?\nIs that what you want?", 2) == ("x?", "y?")
-    assert questions_for("x?\ny?", 2) == ("x?", "y?")
+        assert match_answers(wrong, 2) == (), wrong
+    assert match_questions("Of course:\nQ2: y?\nQ1: x?\nIs that what you want?", 2) == ("x?", "y?")
+    assert match_questions("x?\ny?", 2) == ("x?", "y?")
     for wrong in ("Q1: x?", "Q1: x?\nQ1: z?\nQ2: y?", "Q1: x?\nQ2: y?\nQ3: z?", "x?"):
-        assert questions_for(wrong, 2) == (), wrong
+        assert match_questions(wrong, 2) == (), wrong
 
 
 def test_an_opinion_is_found_by_its_number_or_its_place_and_silence_is_none():
-    assert useful("Useful 1: Yes\nUseful 2: No", 3) == (True, False, True)
-    assert useful("My opinions:\nyes\n**No**, it is given.\nuseless", 3) == (True, False, False)
-    assert useful("**Q2:** not useful\nQ9: no\n1. Useful", 2) == (True, False)
-    assert useful("Nothing was asked. Notably so.", 2) == (True, True)
+    assert read_opinions("Useful 1: Yes\nUseful 2: No", 3) == (True, False, True)
+    assert read_opinions("My opinions:\nyes\n**No**, it is given.\nuseless", 3) == (True, False, False)
+    assert read_opinions("**Q2:** not useful\nQ9: no\n1. Useful", 2) == (True, False)
+    assert read_opinions("Nothing was asked. Notably so.", 2) == (True, True)
 
 
 def test_the_mark_of_the_prompt_goes_before_a_reply_that_has_none():
-    assert opened("Q1:", " How many?\nA1: 5") == "Q1: How many?\nA1: 5"
-    assert opened("A1:", "Sure:\n\n**A1:** 5") == "Sure:\n\n**A1:** 5"
-    assert opened("Useful 1:", " Yes\nUseful 2: No") == "Useful 1: Yes\nUseful 2: No"
-    assert opened("Useful 1:", "1. No\n2. Yes") == "1. No\n2. Yes"
+    assert restore_mark("Q1:", " How many?\nA1: 5") == "Q1: How many?\nA1: 5"
+    assert restore_mark("A1:", "Sure:\n\n**A1:** 5") == "Sure:\n\n**A1:** 5"
+    assert restore_mark("Useful 1:", " Yes\nUseful 2: No") == "Useful 1: Yes\nUseful 2: No"
+    assert restore_mark("Useful 1:", "1. No\n2. Yes") == "1. No\n2. Yes"
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_hostile_lengths_take_time_in_proportion(piece):
         text = (piece * n)[:n]
         begin = time.process_time()
         (
-            read(text),
-            questions(text),
-            questions_for(text, 9),
-            answers_for(text, 9),
-            useful(text, 9),
-            opened("Q1:", text),
-            sentences(text),
+            read_steps(text),
+            read_questions(text),
+            match_questions(text, 9),
+            match_answers(text, 9),
+            read_opinions(text, 9),
+            restore_mark("Q1:", text),
+            split_sentences(text),
         )
         return time.process_time() - begin
 
@@ -152,32 +152,34 @@ def chain(text, rationale, **more):
 
 
 def test_a_chains_steps_are_those_that_it_carries_or_those_that_it_is_written_in():
-    assert steps_of(chain("", written(STEPS))) == STEPS
+    assert steps_of(chain("", write_steps(STEPS))) == STEPS
     assert steps_of(chain("x", "y", steps=STEPS)) == STEPS
-    refused = chain("x", written(STEPS), steps=(Step("without a question"),))
+    refused = chain("x", write_steps(STEPS), steps=(Step("without a question"),))
     assert steps_of(refused) == (), "its pairs were read before and refused"
     assert steps_of(chain("x", "It takes 3 bolts.")) == ()
-    whole = written(STEPS)
+    whole = write_steps(STEPS)
     assert steps_of(chain(whole, whole[: whole.index("A2")])) == STEPS, "the answer was found in the last pair"
 
 
 def test_the_steps_of_a_plain_rationale_are_its_lines_or_its_sentences():
-    assert sentences("He has 5.\n\nPlan:\nAdd 3. Then stop.\n") == ("He has 5.", "Plan: Add 3. Then stop.")
-    assert sentences('Mr. J. K. Hill said "Go." He left at 5 p.m. The bus (No. 7) came.') == (
+    assert split_sentences("He has 5.\n\nPlan:\nAdd 3. Then stop.\n") == ("He has 5.", "Plan: Add 3. Then stop.")
+    assert split_sentences('Mr. J. K. Hill said "Go." He left at 5 p.m. The bus (No. 7) came.') == (
         'Mr. J. K. Hill said "Go."',
         "He left at 5 p.m.",
         "The bus (No. 7) came.",
     )
-    assert sentences("1. Add 2.5 to x. 2. So x = 5! $5 is left.") == ("1. Add 2.5 to x.", "2. So x = 5!", "$5 is left.")
-    assert sentences(" \n ") == ()
+    assert split_sentences("1. Add 2.5 to x. 2. So x = 5! $5 is left.") == ("1. Add 2.5 to x.", "2. So x = 5!", "$5 is left.")
+    assert split_sentences(" \n ") == ()
 
 
 def test_a_worked_problem_is_the_chain_of_its_data_set_with_its_sub_questions():
     pairs = [{"question": "x?", "answer": "a"}, {"question": "y?", "answer": "b"}]
-    found = worked(Problem("p", "?", "number", "3", meta={"subquestions": pairs}))
+    found = recorded_chain(Problem("p", "?", "number", "3", meta={"subquestions": pairs}))
     assert (found.rationale, [s.question for s in found.steps]) == ("a b", ["x?", "y?"])
-    assert worked(Problem("p", "?", "number", "3", meta={"subquestions": [{"question": "x?"}], "rationale": "r"})).steps == ()
-    assert worked(Problem("p", "?", "number", "3")) is None
+    assert (
+        recorded_chain(Problem("p", "?", "number", "3", meta={"subquestions": [{"question": "x?"}], "rationale": "r"})).steps == ()
+    )
+    assert recorded_chain(Problem("p", "?", "number", "3")) is None
 
 
 def rows(file):
@@ -185,7 +187,7 @@ def rows(file):
 
 
 def recorded(row):
-    return tuple(Step(one_line(pair["answer"]), one_line(pair["question"])) for pair in row["subquestions"])
+    return tuple(Step(join_lines(pair["answer"]), join_lines(pair["question"])) for pair in row["subquestions"])
 
 
 @pytest.mark.parametrize(("name", "alike", "differ"), [("chatgpt", 3079, 1), ("llama13b", 649, 0), ("mistral", 645, 0)])
@@ -193,14 +195,14 @@ def test_real_sub_questions_are_read_as_their_authors_recorded_them(real_data, n
     """The one that differs is damaged: each question of it stands again as a statement; those without a record have more questions
     than answers."""
     found = rows(real_data / "gsm8k-subq" / f"chains-{name}.jsonl")
-    same = [read(row["text"]) == recorded(row) for row in found if row["subquestions"] is not None]
+    same = [read_steps(row["text"]) == recorded(row) for row in found if row["subquestions"] is not None]
     assert (same.count(True), same.count(False)) == (alike, differ)
-    assert all(read(row["text"]) for row in found)
+    assert all(read_steps(row["text"]) for row in found)
 
 
 def test_real_least_to_most_chains_differ_from_the_record_where_a_pair_has_no_answer_or_a_line_of_its_own_states_it(real_data):
     found = rows(real_data / "gsm8k-fewshot" / "chains-ltm-3models.jsonl")
-    differ = [row for row in found if read(row["text"]) != recorded(row)]
+    differ = [row for row in found if read_steps(row["text"]) != recorded(row)]
     without = [row for row in differ if not all(pair["answer"] for pair in row["subquestions"])]
     states = [row for row in differ if "\nThe answer is" in row["text"] and row not in without]
     assert (len(found), len(differ), len(without), len(states)) == (1980, 68, 62, 6)
@@ -209,11 +211,11 @@ def test_real_least_to_most_chains_differ_from_the_record_where_a_pair_has_no_an
 @pytest.mark.parametrize("name", ["gsm8k-fewshot", "strategyqa-fewshot", "svamp", "asdiv"])
 def test_every_real_least_to_most_chain_has_steps(real_data, name):
     files = [*(real_data / name).glob("chains-*ltm*.jsonl")]
-    assert [row["text"] for file in files for row in rows(file) if not read(row["text"])] == []
+    assert [row["text"] for file in files for row in rows(file) if not read_steps(row["text"])] == []
 
 
 def test_real_rationales_part_into_steps_that_are_the_same_words(real_data):
     texts = [row["text"] for file in sorted(real_data.glob("*/chains*.jsonl")) for row in rows(file)[::40]]
-    parts = [sentences(text) for text in texts]
-    assert [one_line(text) for text in texts] == [one_line(" ".join(steps)) for steps in parts]
+    parts = [split_sentences(text) for text in texts]
+    assert [join_lines(text) for text in texts] == [join_lines(" ".join(steps)) for steps in parts]
     assert all(step.strip() for steps in parts for step in steps)

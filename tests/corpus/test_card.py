@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Problem
-from understudy.corpus.card import CorpusCard, beside, card_of, inherited, named, read_card, write_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card, write_card
 from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
 from understudy.corpus.secrets import text_without_secrets, without_secrets
@@ -46,17 +46,21 @@ def test_terms_are_inherited_unless_they_are_given(tmp_path):
     write_card(tmp_path / "a", CARD)
     write_card(tmp_path / "b", CorpusCard(terms="others", licence="MIT"))
     paths = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
-    assert inherited(paths, "", "") == ("the provider's; others", "MIT")
-    assert inherited(paths, "mine", "") == ("mine", "MIT")
+    assert inherit_terms(paths, "", "") == ("the provider's; others", "MIT")
+    assert inherit_terms(paths, "mine", "") == ("mine", "MIT")
 
 
 def test_two_sources_of_one_name_are_told_apart():
-    assert named({"/a/x/c.jsonl": "1", "/a/y/c.jsonl": "2", "q.jsonl": "3"}) == {"c.jsonl": "1", "y/c.jsonl": "2", "q.jsonl": "3"}
+    assert name_sources({"/a/x/c.jsonl": "1", "/a/y/c.jsonl": "2", "q.jsonl": "3"}) == {
+        "c.jsonl": "1",
+        "y/c.jsonl": "2",
+        "q.jsonl": "3",
+    }
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"term": "x"}'])
 def test_a_damaged_card_is_one_message(tmp_path, text):
-    beside(tmp_path / "a").write_text(text)
+    card_path(tmp_path / "a").write_text(text)
     with pytest.raises(DataError, match=r"a\.card\.json: not the card of a corpus"):
         read_card(tmp_path / "a")
 

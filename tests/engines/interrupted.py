@@ -13,7 +13,7 @@ from understudy.flows.run import run_flows
 class Slow:
     """A local engine that takes ``seconds`` for each reply."""
 
-    identity, capabilities = "slow", frozenset()
+    identity = "slow"
 
     def __init__(self, seconds=0.02):
         self.seconds, self.answered = seconds, 0

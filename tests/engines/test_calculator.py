@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from test_local import Queue, call, plain, serve
 
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.arithmetic import plain as written
+from understudy.core.answers.arithmetic import write_number as written
 from understudy.core.asks import GREEDY, Call, Decoding, Request
 from understudy.core.tokens import encode_source, encode_text
-from understudy.engines.calculator import corrected, filled
+from understudy.engines.calculator import correct_value, fill_value
 from understudy.engines.local.engine import TransformersEngine
 from understudy.training.words import train_words
 
@@ -188,7 +188,7 @@ def test_sampled_replies_with_a_calculator_do_not_depend_on_the_batch(taught, ki
 )
 def test_what_stands_in_a_mark_is_calculated_or_left_alone(text, becomes):
     began = time.perf_counter()
-    assert filled(text) == becomes
+    assert fill_value(text) == becomes
     assert time.perf_counter() - began < 1
 
 
@@ -198,21 +198,21 @@ def test_the_marks_of_gsm8k_get_the_values_that_people_gave_them(real_data):
         for line in (real_data / "gsm8k" / f"{split}.jsonl").read_text("utf-8").split("\n")[:-1]:
             marks += re.findall(r"<<[^=<>]*=[^<>]*>>", json.loads(line)["rationale"])
     assert len(marks) > 25_000
-    left = [mark for mark in marks if filled(mark) is None]
+    left = [mark for mark in marks if fill_value(mark) is None]
     assert left == ["<<560//10=56>>", "<<180//3=60>>"], "whole-number division is no arithmetic of people"
-    assert [mark for mark in marks if corrected(mark) is not None] == []
+    assert [mark for mark in marks if correct_value(mark) is not None] == []
 
 
 def test_a_mark_that_was_there_before_is_not_looked_at_again():
     text = "<<2+2=5>> and "
-    assert filled(text + "<<2*4=", len(text)) == text + "<<2*4=8>>"
-    assert filled(text + "a = b", len(text)) is None
+    assert fill_value(text + "<<2*4=", len(text)) == text + "<<2*4=8>>"
+    assert fill_value(text + "a = b", len(text)) is None
 
 
 @settings(deadline=None)
 @given(st.text("0123456789+-*/().,%$ <=>x\n", max_size=60))
 def test_any_text_is_either_left_alone_or_cut_behind_an_equals_sign_and_given_a_value(text):
-    whole = filled(text)
+    whole = fill_value(text)
     if whole is not None:
         head, _, value = whole[:-2].rpartition("=")
         assert text.startswith(head + "=")

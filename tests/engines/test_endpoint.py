@@ -8,7 +8,7 @@ from aiohttp import web
 from asking import ask_one
 from loopback import Server, completion
 
-from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import EngineError, StudyError
 from understudy.engines.remote.endpoint import EndpointEngine
 
@@ -107,8 +107,6 @@ def test_a_server_that_is_not_there_is_named():
 
     with pytest.raises(EngineError, match="is the server running"):
         ask(Nowhere, call(), retries=1)
-    with pytest.raises(EngineError, match="does not score"):
-        ask(Nowhere, Request(Score("teacher", "p", "t"), GREEDY, 0))
     with pytest.raises(EngineError, match="beams = 3: an endpoint has no beam search"):
         ask(Nowhere, Request(Call("teacher", "p"), Decoding(beams=3), 0))
 

@@ -13,7 +13,7 @@ from understudy.flows.drive import adrive
 from understudy.sampling.ledger import Ledger
 
 
-def asking(n):
+def write_prompt(n):
     def flow(i):
         reply = yield Call("teacher", f"Q: {i}\nA:")
         return reply
@@ -26,7 +26,7 @@ def sampled(server, ledger, n, **options):
         done = []
         with Ledger(ledger) as store:
             async with EndpointEngine(server.url, "m", retries=60, wait=0.001, **options) as engine:
-                asked = adrive(asking(n), Cast({"teacher": engine}, store=store, decoding={"teacher": Decoding(1.0)}))
+                asked = adrive(write_prompt(n), Cast({"teacher": engine}, store=store, decoding={"teacher": Decoding(1.0)}))
                 async with aclosing(asked):
                     async for one in asked:
                         done.append(one)

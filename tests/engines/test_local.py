@@ -8,11 +8,12 @@ import torch
 from checkpoints import FAMILIES, make
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, Score
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
+from understudy.engines.local.score import score
 
 PROMPTS = [
     "Q: How many coins has Ana?\nA:",
@@ -89,13 +90,20 @@ def test_greedy_in_a_batch_is_generate_one_at_a_time(checkpoint, family):
         assert reply.tokens == (int((new == tokenizer.eos_token_id).nonzero()[0]) + 1 if ended else 24)
 
 
+def scores(engine, pairs):
+    """The log-probabilities that beam search takes for (prompt, text) pairs."""
+    tokens = [(engine._encode(prompt), tuple(encode_text(engine.tokenizer, text))) for prompt, text in pairs]
+    with torch.inference_mode():
+        return score(engine._network, engine._prompts, tokens, size=engine.batch_size)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_log_probabilities_are_those_of_the_plain_forward_pass(checkpoint, family):
     directory = checkpoint(family)
     engine = TransformersEngine(directory, batch_size=4)
     replies = serve(engine, [call(p, decoding=SAMPLED, path=i) for i, p in enumerate(PROMPTS)])
     texts = ["Bob finds 3", " So the answer is: 4", "zebra", "", "12 of them"]
-    scored = serve(engine, [Request(Score("s", prompt, text), GREEDY, 0) for prompt in PROMPTS for text in texts])
+    scored = scores(engine, [(prompt, text) for prompt in PROMPTS for text in texts])
     model, tokenizer = plain(directory)
 
     def reference(prompt, ids):
@@ -112,9 +120,9 @@ def test_log_probabilities_are_those_of_the_plain_forward_pass(checkpoint, famil
         ids = encode_text(tokenizer, reply.text) + [tokenizer.eos_token_id] * (reply.finish == "stop")
         if len(ids) == reply.tokens:  # bytes that are no text do not come back as the same tokens
             assert list(reply.logprobs) == pytest.approx(reference(prompt, ids), abs=2e-4)
-    for (prompt, text), reply in zip([(p, t) for p in PROMPTS for t in texts], scored, strict=True):
+    for (prompt, text), logprobs in zip([(p, t) for p in PROMPTS for t in texts], scored, strict=True):
         ids = encode_text(tokenizer, text)
-        assert list(reply.logprobs) == (pytest.approx(reference(prompt, ids), abs=2e-4) if ids else [])
+        assert logprobs == (pytest.approx(reference(prompt, ids), abs=2e-4) if ids else [])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -188,13 +196,12 @@ def test_what_cannot_be_answered_fails_alone(checkpoint):
             call(""),
             call((Message("user", "hello"),)),
             call("coins", max_tokens=0),
-            Request(Score("s", "coins", "coins " * 200), GREEDY, 0),
             call("coins", decoding=Decoding(-1.0)),
         ]
     )
     engine.serve(queue)
     assert set(queue.replies) == {1}
-    says = {0: "do not fit", 2: "no tokens", 3: "no chat template", 4: "max_tokens 0", 5: "do not fit", 6: "temperature -1.0"}
+    says = {0: "context", 2: "no tokens", 3: "chat template", 4: "max_tokens = 0", 5: "temperature = -1.0"}
     for ticket, text in says.items():
         assert text in str(queue.errors[ticket])
 
@@ -252,9 +259,9 @@ def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
     requests = [call(f"coins {i}", max_tokens=2 + 7 * (i % 5), decoding=Decoding(1.5), path=i) for i in range(160)]
     step, sizes = Network.step, []
 
-    def counted(self, batch, tokens):
-        sizes.append((batch.n, len(queue.waiting)))
-        return step(self, batch, tokens)
+    def counted(self, rows, tokens):
+        sizes.append((rows.n, len(queue.waiting)))
+        return step(self, rows, tokens)
 
     monkeypatch.setattr(Network, "step", counted)
     queue = Queue(requests)
@@ -268,9 +275,9 @@ def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
 def test_a_short_text_after_a_long_prompt_is_scored_beside_a_long_text(checkpoint, family):
     """Its row is padded beyond the positions that the model has, where its own tokens never get."""
-    long = Request(Score("s", "coins" + " coins" * 119, " coins"), GREEDY, 0)
-    beside = Request(Score("s", "Bob", "coins" + " coins" * 29), GREEDY, 0)
-    together = serve(TransformersEngine(checkpoint(family)), [long, beside])
-    alone = [serve(TransformersEngine(checkpoint(family)), [request])[0] for request in (long, beside)]
+    long = ("coins" + " coins" * 119, " coins")
+    beside = ("Bob", "coins" + " coins" * 29)
+    together = scores(TransformersEngine(checkpoint(family)), [long, beside])
+    alone = [scores(TransformersEngine(checkpoint(family)), [pair])[0] for pair in (long, beside)]
     for one, other in zip(together, alone, strict=True):
-        assert list(one.logprobs) == pytest.approx(list(other.logprobs), abs=2e-4)
+        assert one == pytest.approx(other, abs=2e-4)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from understudy.core.asks import Call, Decoding, Path, Request, Score
+from understudy.core.asks import Call, Decoding, Message, Path, Request
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import answer_text, question_text
 from understudy.core.prompts import load_prompts
@@ -30,7 +30,7 @@ each_world = pytest.mark.parametrize("world", WORLDS, ids=lambda world: type(wor
 
 def ask(world, prompt, path=0, *, slip=0.0, misread=0.0, stop=("\n\n",), max_tokens=500):
     engine = ProceduralEngine(world, slip=slip, misread=misread, seed=0)
-    return engine._say(Request(Call("teacher", prompt, stop, max_tokens), Decoding(), path))
+    return engine._reply(Request(Call("teacher", prompt, stop, max_tokens), Decoding(), path))
 
 
 def asked(world):
@@ -181,7 +181,7 @@ def test_a_question_of_another_world_is_an_error():
         ask(WORLDS[0], "Q: What is 2 + 2?\nA:")
 
 
-def test_it_gives_no_scores():
+def test_it_reads_no_messages():
     engine = ProceduralEngine(WORLDS[0], slip=0, misread=0, seed=0)
-    with pytest.raises(EngineError, match="raw prompts with text"):
-        engine._say(Request(Score("teacher", "Q: x\nA:", " y"), Decoding(), 0))
+    with pytest.raises(EngineError, match="messages"):
+        engine._reply(Request(Call("teacher", (Message("user", "Q: x\nA:"),)), Decoding(), 0))

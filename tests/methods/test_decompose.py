@@ -10,7 +10,7 @@ from understudy.core.asks import Message, Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.prompts import load_prompts
-from understudy.core.subquestions import one_line, read, steps_of
+from understudy.core.subquestions import join_lines, read_steps, steps_of
 from understudy.core.values import Problem, Step
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
@@ -102,7 +102,7 @@ def test_whatever_the_teacher_says_no_word_of_a_step_is_made_up(reply):
         chain, _ = ask(
             Decompose(mode=mode, of="human" if mode == "backfill" else "teacher", format=PromptFormat("messages")), reply
         )
-        questions = one_line(reply) if mode != "answer" else " ".join(q for q, _ in PAIRS)
+        questions = join_lines(reply) if mode != "answer" else " ".join(q for q, _ in PAIRS)
         assert all(step.question in questions for step in steps_of(chain))
         assert mode != "answer" or len(steps_of(chain)) in (0, 2)
 
@@ -199,7 +199,7 @@ def test_as_a_baseline_it_answers_by_asking_itself(style):
     engine = ScriptedEngine(lambda request: SAID, identity="e")
     flow = Decompose(format=PromptFormat(style)).solve(COINS.blind(), Path("p"), POOL)
     (done,) = drive([(Path("p"), flow)], Cast({"student": engine}))
-    assert (done.value.answer, read(done.value.text)) == ("5", STEPS)
+    assert (done.value.answer, read_steps(done.value.text)) == ("5", STEPS)
 
 
 @STYLES

@@ -82,12 +82,14 @@ def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
 
 def test_options_and_context_are_written_once():
     choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"), context="It is night.")
-    assert PromptFormat().asking(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
+    assert PromptFormat().write_prompt(choice) == "Q: It is night.\nWhich?\nAnswer Choices:\n(a) sun\n(b) moon\nA:"
     inside = Problem("c", "Which? (A) sun (B) moon", "option", "B", choices=("sun", "moon"))
-    assert PromptFormat().asking(inside) == "Q: Which? (A) sun (B) moon\nA:"
+    assert PromptFormat().write_prompt(inside) == "Q: Which? (A) sun (B) moon\nA:"
     named = Problem("c", "Is the sun or the moon hot?", "option", "A", choices=("sun", "moon"))
-    assert PromptFormat().asking(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", "which is (a)?"
-    assert PromptFormat().telling("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
+    assert PromptFormat().write_prompt(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", (
+        "which is (a)?"
+    )
+    assert PromptFormat().join_reply("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
 
 
 def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
@@ -152,16 +154,16 @@ def test_a_teacher_may_be_asked_in_pointers_with_the_exemplars_that_can_be_writt
 
 def test_pointers_are_for_answers_that_are_numbers():
     with pytest.raises(StudyError, match="yes_no"):
-        POINTED.asking(Problem("p", "Is 3 > 2?", "yes_no", "yes"))
+        POINTED.write_prompt(Problem("p", "Is 3 > 2?", "yes_no", "yes"))
 
 
 @pytest.mark.parametrize("style", ["raw", "messages"])
 def test_a_line_of_a_rationale_that_looks_like_another_problem_does_not_end_the_reply(style):
-    told = PromptFormat(style).telling("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
+    told = PromptFormat(style).join_reply("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
     assert told.strip() == "Given: 2. Problem: add 3. Question：\nHow many?\n2 + 3 = 5. So the answer is: 5"
     assert extract(told, "number").value == "5"
-    assert PromptFormat(style).block("Plan:\nQ: why?").strip() == "Plan: Q: why?"
-    assert PromptFormat(style).block("Q: a\nQ2: b").strip() == "Q: a\nQ2: b"
+    assert PromptFormat(style).write_block("Plan:\nQ: why?").strip() == "Plan: Q: why?"
+    assert PromptFormat(style).write_block("Q: a\nQ2: b").strip() == "Q: a\nQ2: b"
 
 
 def test_a_raw_prompt_has_no_system_message():

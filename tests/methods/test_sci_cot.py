@@ -57,7 +57,6 @@ def test_asked_stage_2_reads_what_stage_1_wrote():
     solution, calls = solved(SciCoT(), SUM, replies)
     assert asked(calls) == [("rationale", f"{Q}\nRationale:"), ("answer", f"{Q}\nRationale: Four.\nA:")]
     assert [c.stop for c in calls] == [("\n\n",), ("\n\n",)]
-    assert [c.channel for c in calls] == ["reasoning", "answer"]
     assert (solution.answer, solution.tokens, solution.prompt_tokens, solution.logprob) == ("4", 8, 17, -1.0)
     assert solution.turns == (("rationale", " Four.\n"), ("answer", " So the answer is: 4"))
 
@@ -280,7 +279,7 @@ def test_the_limits_are_those_of_the_two_stages():
 
 def test_gold_in_the_place_of_a_stage_says_what_the_chain_says():
     _, calls = solved(SciCoT(), SUM, [" r", " 5"])
-    assert [SciCoT().told(SUM, TWO[1], c) for c in calls] == [" Count on.\n\n", " So the answer is: 6\n\n"]
+    assert [SciCoT().quote(SUM, TWO[1], c) for c in calls] == [" Count on.\n\n", " So the answer is: 6\n\n"]
     assert (SciCoT().swaps, SciCoT(source="none").swaps) == (("rationale",), ())
 
 

@@ -10,7 +10,7 @@ from playing import COINS, SOCRATIC, STEPS, asked, made, solved, taught, texts
 from understudy.core.asks import Reply
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.subquestions import worked
+from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Outcome, Problem, Step
 from understudy.evaluation.outcomes import outcome_of
 from understudy.methods.socratic import Socratic
@@ -61,7 +61,7 @@ def test_asked_they_take_turns_until_the_decomposer_ends_and_the_solver_conclude
     assert [prompt for _, prompt in asked(calls)] == [source for source, _ in order]
     assert [c.role for c in calls] == ["decomposer", "solver"] * 3
     assert [c.stop for c in calls] == [("\n",)] * 5 + [("\n\n",)]
-    assert [(c.about.step, c.channel) for c in calls[-2:]] == [(2, "reasoning"), (2, "answer")]
+    assert [c.about.step for c in calls[-2:]] == [2, 2]
     assert (solution.answer, solution.text) == ("2", f"{FIRST}\n{SECOND}\nA: So the answer is: 2")
     assert (len(solution.turns), solution.tokens) == (6, sum(len(target.split()) for _, target in order))
 
@@ -292,7 +292,7 @@ def test_a_chain_whose_rationale_is_written_in_questions_needs_no_steps():
 def with_gold(part, replies, **options):
     """The solution where ``part`` says what the chain says, and the others the ``replies``."""
     method, rest = Socratic(**options), iter(replies)
-    return solved(method, COINS, lambda r: method.told(COINS, SOCRATIC, r.ask) if r.ask.role == part else next(rest))[0]
+    return solved(method, COINS, lambda r: method.quote(COINS, SOCRATIC, r.ask) if r.ask.role == part else next(rest))[0]
 
 
 def test_gold_questions_are_those_of_the_chain_whatever_was_answered():
@@ -349,7 +349,7 @@ def test_a_teacher_is_asked_by_another_method():
 def test_one_in_six_real_dialogues_asks_a_question_twice_and_none_gets_an_answer_twice(real_data):
     rows = [json.loads(line) for line in (real_data / "gsm8k" / "test.jsonl").read_text("utf-8").splitlines()]
     problems = [Problem(r["id"], r["question"], "number", r["answer"], meta={"subquestions": r["subquestions"]}) for r in rows]
-    chains = [working for problem in problems if (working := worked(problem))]
+    chains = [working for problem in problems if (working := recorded_chain(problem))]
     twice = sum(len({step.question for step in c.steps}) < len(c.steps) for c in chains)
     assert (len(chains), twice) == (660, 122)
     assert {Socratic().unfit(p, c) for p, c in zip(problems, chains, strict=True)} == {""}

@@ -10,7 +10,7 @@ from playing import made, solved, taught
 from understudy.core.answers import normalise
 from understudy.core.asks import Path, Reply
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.subquestions import written
+from understudy.core.subquestions import write_steps
 from understudy.core.values import Outcome, Problem, Step
 from understudy.methods.answer_first import AnswerFirst
 from understudy.methods.answer_only import AnswerOnly
@@ -55,7 +55,7 @@ def chains(draw):
     problem = Problem("p", "Which is it?", kind, choices=CHOICES if kind == "option" else ())
     answer = normalise(draw(ANSWERS[kind]), kind, problem.choices)
     assume(answer is not None)
-    told = PromptFormat("messages").telling(draw(RATIONALES), answer, kind)
+    told = PromptFormat("messages").join_reply(draw(RATIONALES), answer, kind)
     chain = PromptFormat().read_chain(problem, Path("p"), Reply(told), prompt="")
     assume(chain.answer is not None)
     return problem, chain
@@ -120,7 +120,7 @@ def test_what_a_socratic_chain_teaches_gives_its_answer_and_its_steps(models, as
     problem, chain = given
     method = Socratic(models=models, questions=asks, guidance=guidance, context=context, format=style)
     assume(not method.unfit(problem, chain))
-    assert comes_back(method, problem, chain).startswith(written(chain.steps))
+    assert comes_back(method, problem, chain).startswith(write_steps(chain.steps))
 
 
 @pytest.mark.parametrize("style", STYLES, ids=["raw", "messages"])

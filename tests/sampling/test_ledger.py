@@ -131,7 +131,7 @@ def test_the_key_is_what_decides_the_reply_and_nothing_else():
         ask = Call(role, changes.pop("prompt", "p"), **changes)
         return Request(ask, ask.decoding or GREEDY, path, attempt).key(identity)
 
-    assert key() == key(role="other") == key(channel="hidden")
+    assert key() == key(role="other") == key(out_of_fold=True)
     different = [
         key(),
         key(identity="f"),

@@ -165,10 +165,10 @@ def test_asdiv_is_read_from_its_xml_and_keeps_answers_that_are_no_number_apart(t
 def test_asdiv_with_a_document_type_is_refused_before_it_is_read(tmp_path):
     bomb = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + ASDIV.partition("?>")[2].format(asdiv(1, "&b;"))
     (tmp_path / "ASDiv.xml").write_text(bomb)
-    with pytest.raises(DataError, match=r"ASDiv\.xml: has a document type or entities"):
+    with pytest.raises(DataError, match=r"ASDiv\.xml: .*document type"):
         problems("asdiv", tmp_path)
     (tmp_path / "ASDiv.xml").write_text("<a>")
-    with pytest.raises(DataError, match=r"ASDiv\.xml: not XML that can be read"):
+    with pytest.raises(DataError, match=r"ASDiv\.xml: .*XML"):
         problems("asdiv", tmp_path)
 
 
@@ -392,51 +392,51 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_set_that_is_not_there_names_the_directory_and_the_files_it_looked_for(tmp_path, name):
-    with pytest.raises(DataError, match=r"the data set is not there; looked for .*\.(jsonl?|xml)") as error:
+    with pytest.raises(DataError, match=r"missing: .*\.(jsonl?|xml)") as error:
         problems(name, tmp_path)
     assert str(error.value).startswith(str(tmp_path))
-    with pytest.raises(DataError, match="there is no directory"):
+    with pytest.raises(DataError, match=r"task\.root = .*none"):
         problems(name, tmp_path / "none")
 
 
 @pytest.mark.parametrize(
     ("name", "file", "rows", "says"),
     [
-        ("gsm8k", "train.jsonl", [gsm(1), {"question": "q", "answer": "4"}], "line 2: field 'answer' must end with '#### '"),
+        ("gsm8k", "train.jsonl", [gsm(1), {"question": "q", "answer": "4"}], "line 2: field 'answer'"),
         (
             "gsm8k",
             "train.jsonl",
             [{"question": "q", "answer": "x\n#### many"}],
-            "line 1: field 'answer' must hold an answer of kind",
+            "line 1: field 'answer'",
         ),
-        ("gsm8k", "train.jsonl", [{"qestion": "q", "answer": "x\n#### 4"}], "no field 'question'; did you mean 'qestion'"),
-        ("svamp", "SVAMP.json", [{**svamp(0), "Body": ""}], "row 1: field 'Body' must be a text that is not empty, not ''"),
+        ("gsm8k", "train.jsonl", [{"qestion": "q", "answer": "x\n#### 4"}], "'question'; did you mean 'qestion'"),
+        ("svamp", "SVAMP.json", [{**svamp(0), "Body": ""}], "row 1: field 'Body'"),
         (
             "commonsenseqa",
             "train_rand_split.jsonl",
             [{**csqa(0), "answerKey": "F"}],
-            "'answerKey' = 'F' is none of the labels A, B",
+            "'answerKey' = 'F'",
         ),
-        ("commonsenseqa", "train_rand_split.jsonl", [{"id": "1", "question": "Why?"}], "no field 'choices'"),
+        ("commonsenseqa", "train_rand_split.jsonl", [{"id": "1", "question": "Why?"}], "'choices'"),
         (
             "strategyqa",
             "strategyqa_train.json",
             [{**strategy(0), "answer": "yes"}],
-            "field 'answer' must be true or false, not 'yes'",
+            "field 'answer' must be true or false",
         ),
         (
             "quarel",
             "quarel-v1-train.jsonl",
             [{"question": "Who?", "answer_index": 0}],
-            "field 'question' must have its options (A)",
+            "field 'question'",
         ),
         (
             "quarel",
             "quarel-v1-train.jsonl",
             [{"question": "(A) a (B) b", "answer_index": 2}],
-            "must be a number from 0 to 1, not 2",
+            "from 0 to 1, not 2",
         ),
-        ("aqua", "train.jsonl", [{"question": "q", "options": ["A)1", "C)2"], "correct": "A"}], "'options' must be a list as"),
+        ("aqua", "train.jsonl", [{"question": "q", "options": ["A)1", "C)2"], "correct": "A"}], "'options'"),
     ],
 )
 def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path, name, file, rows, says):
@@ -458,9 +458,9 @@ def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path, name, file, rows,
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ([], "must be one object, id -> question"),
-        ({"7": science(0, "minitrain")}, "problem 7: field 'split' must be one of train, val, test"),
-        ({"7": {**science(0, "train"), "answer": 3}}, "problem 7: field 'answer' must be a number from 0 to 2, not 3"),
+        ([], r"problems\.json: .*object"),
+        ({"7": science(0, "minitrain")}, "problem 7: field 'split' .*train, val, test"),
+        ({"7": {**science(0, "train"), "answer": 3}}, "problem 7: field 'answer' .*from 0 to 2, not 3"),
     ],
 )
 def test_a_wrong_question_of_scienceqa_is_named_by_its_id(tmp_path, table, says):
@@ -472,9 +472,9 @@ def test_a_wrong_question_of_scienceqa_is_named_by_its_id(tmp_path, table, says)
 def test_sizes_that_leave_nothing_to_train_on_are_an_error(tmp_path):
     lines(tmp_path / "train.jsonl", [gsm(i) for i in range(5)])
     lines(tmp_path / "test.jsonl", [gsm(9)])
-    with pytest.raises(DataError, match="dev = 5: there are only 5 problems"):
+    with pytest.raises(DataError, match=r"dev = 5: .*5 problems"):
         problems("gsm8k", tmp_path, dev=5)
-    with pytest.raises(StudyError, match="dev = 0: at least 1"):
+    with pytest.raises(StudyError, match=r"task\.dev = 0: .*1"):
         problems("gsm8k", tmp_path, dev=0)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
-from understudy.tasks.splits import by_manifest, count, key_of, part, split
+from understudy.tasks.splits import count_splits, key_of, split, split_by_manifest, take_fraction
 
 
 def made(groups):
@@ -46,7 +46,7 @@ def test_a_split_is_a_function_of_the_seed_and_not_of_the_order_of_the_rows(grou
 def test_sizes_add_up_and_nobody_is_in_two_splits(groups, sizes, seed, how):
     drawn = split(made(groups), sizes, seed=seed, **how)
     assert len(where(drawn)) == len(drawn)
-    assert Counter(p.split for p in drawn) == Counter(count(sizes, len(groups)))
+    assert Counter(p.split for p in drawn) == Counter(count_splits(sizes, len(groups)))
     if "train" not in sizes:
         assert len(drawn) == len(groups), "what no size names is train"
 
@@ -54,7 +54,7 @@ def test_sizes_add_up_and_nobody_is_in_two_splits(groups, sizes, seed, how):
 @given(st.integers(0, 1000), st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_shares_of_everything_use_everything_and_are_rounded_to_the_next(n, weights):
     sizes = {name: weight / sum(weights) for name, weight in zip(["train", "dev", "test", "more"], weights, strict=False)}
-    counts = count({name: share if share < 1 else n for name, share in sizes.items()}, n)
+    counts = count_splits({name: share if share < 1 else n for name, share in sizes.items()}, n)
     assert sum(counts.values()) == n
     assert all(abs(counts[name] - share * n) < 1 for name, share in sizes.items())
 
@@ -63,7 +63,7 @@ def test_shares_of_everything_use_everything_and_are_rounded_to_the_next(n, weig
 @settings(max_examples=200)
 def test_each_value_is_in_each_split_in_proportion(groups, sizes, seed):
     drawn = split(made(groups), sizes, seed=seed, stratify=by_group)
-    counts, values = count(sizes, len(groups)), Counter(groups)
+    counts, values = count_splits(sizes, len(groups)), Counter(groups)
     there = Counter((p.split, p.meta["group"]) for p in drawn)
     for name, n in counts.items():
         for value, of in values.items():
@@ -79,8 +79,8 @@ def test_a_group_is_never_torn_and_sizes_are_met_to_within_the_largest_group(gro
         sides[by_group(problem)].add(where(drawn).get(problem.id, "left out"))
     assert all(len(names) == 1 for names in sides.values())
     largest, there = max(Counter(groups).values()), Counter(p.split for p in drawn)
-    assert all(abs(there[name] - n) < largest * len(sides) for name, n in count(sizes, len(groups)).items())
-    assert all(there[name] - n < largest for name, n in count(sizes, len(groups)).items())
+    assert all(abs(there[name] - n) < largest * len(sides) for name, n in count_splits(sizes, len(groups)).items())
+    assert all(there[name] - n < largest for name, n in count_splits(sizes, len(groups)).items())
 
 
 def test_single_problems_fill_exactly_what_groups_leave():
@@ -102,7 +102,7 @@ def test_a_group_is_held_out_as_often_as_its_share_says():
 @given(st.integers(1, 80), st.lists(st.floats(0.01, 1), min_size=2, max_size=4), st.integers(0, 5))
 def test_a_fraction_of_train_is_inside_every_larger_one(n, fractions, seed):
     problems = [Problem(f"q{i}", "?", "number", split="train" if i % 4 else "test") for i in range(n + 1)]
-    parts = [part(problems, fraction, seed=seed) for fraction in sorted(fractions)]
+    parts = [take_fraction(problems, fraction, seed=seed) for fraction in sorted(fractions)]
     for smaller, larger in pairwise(parts):
         assert set(where(smaller)) <= set(where(larger))
     for fraction, some in zip(sorted(fractions), parts, strict=True):
@@ -115,7 +115,7 @@ def test_a_fraction_of_train_is_inside_every_larger_one(n, fractions, seed):
 def test_a_fraction_does_not_depend_on_the_order_of_the_rows(rng):
     problems = [Problem(f"q{i}", "?", "number", split="train") for i in range(40)]
     mixed = rng.sample(problems, len(problems))
-    assert where(part(problems, 0.3, seed=1)) == where(part(mixed, 0.3, seed=1))
+    assert where(take_fraction(problems, 0.3, seed=1)) == where(take_fraction(mixed, 0.3, seed=1))
 
 
 def test_near_duplicates_are_one_group():
@@ -151,9 +151,9 @@ def test_a_manifest_of_ids_gives_the_same_splits_again(tmp_path_factory, groups,
     path = tmp_path_factory.mktemp("m") / "splits.json"
     problems = made(groups)
     drawn = split(problems, sizes, seed=seed)
-    path.write_text(json.dumps({name: [p.id for p in drawn if p.split == name] for name in count(sizes, len(problems))}))
+    path.write_text(json.dumps({name: [p.id for p in drawn if p.split == name] for name in count_splits(sizes, len(problems))}))
     random.Random(mix).shuffle(problems)
-    assert where(by_manifest(problems, path)) == where(drawn)
+    assert where(split_by_manifest(problems, path)) == where(drawn)
 
 
 @pytest.mark.parametrize(
@@ -172,5 +172,5 @@ def test_a_wrong_manifest_says_what_is_wrong(tmp_path, text, says):
     if text is not None:
         path.write_text(text)
     with pytest.raises(DataError, match=says) as error:
-        by_manifest(made("ab"), path)
+        split_by_manifest(made("ab"), path)
     assert str(path) in str(error.value)

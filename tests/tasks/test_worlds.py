@@ -8,7 +8,7 @@ import pytest
 from understudy.core.answers import extract
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import question_text
-from understudy.core.subquestions import sentences
+from understudy.core.subquestions import split_sentences
 from understudy.core.values import Problem
 from understudy.tasks.worlds.diary import Diary
 from understudy.tasks.worlds.materials import CAN, IS, MADE_OF, THINGS, Materials
@@ -47,7 +47,7 @@ def test_every_problem_has_its_exact_working_step_by_step(name):
 @pytest.mark.parametrize(("name", "more"), [("diary", 1), ("materials", 0), ("scales", 0)])
 def test_a_step_is_a_sentence_but_for_the_start_of_a_diary(name, more):
     for problem in PROBLEMS[name]:
-        assert len(sentences(work(name, problem).rationale)) == problem.meta["steps"] + more
+        assert len(split_sentences(work(name, problem).rationale)) == problem.meta["steps"] + more
 
 
 @each_world

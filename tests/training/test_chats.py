@@ -137,7 +137,7 @@ CHAT = PromptFormat("messages")
 
 
 def examples(written=CHAT):
-    return [written.example("student", p, f"Count up from {p.question.split()[2]}.", p.answer) for p in PROBLEMS]
+    return [written.teach("student", p, f"Count up from {p.question.split()[2]}.", p.answer) for p in PROBLEMS]
 
 
 def trained_by(name, tmp_path, **more):
@@ -157,7 +157,7 @@ def test_a_chat_student_learns_by_heart_ends_its_turn_and_is_asked_with_the_toke
     tokenizer = loading.load_tokenizer(trained.checkpoint)
     turn = assistant_turn(tokenizer, examples()[0].messages)
     row = encode(examples()[0], tokenizer, seq2seq=False, turn=turn)
-    assert engine._encode_prompt(CHAT.asking(PROBLEMS[0])) == row.source
+    assert engine._encode_prompt(CHAT.write_prompt(PROBLEMS[0])) == row.source
     assert row.target[-1] == turn.end
     bears = collate([row], [1.0], pad=0, start=None)
     assert bears.targets[0][bears.weights[0] != 0].tolist() == list(row.target)
@@ -170,7 +170,7 @@ def test_plain_generate_stops_where_the_turn_ends(tmp_path):
     trained = trained_by("chatml", tmp_path)
     config, tokenizer = loading.load_config(trained.checkpoint), loading.load_tokenizer(trained.checkpoint)
     model = loading.load_model(trained.checkpoint, config, tokenizer, dtype="float32", device="cpu")
-    ids = torch.tensor([encode_messages(tokenizer, CHAT.asking(PROBLEMS[1]))])
+    ids = torch.tensor([encode_messages(tokenizer, CHAT.write_prompt(PROBLEMS[1]))])
     said = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False)[0, ids.shape[1] :]
     assert tokenizer.decode(said).endswith("So the answer is: 7<|im_end|>")
 

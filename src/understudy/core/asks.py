@@ -1,12 +1,12 @@
 """What a flow may ask, what it gets back, and the rule that makes a request's identity.
 
-A flow is a generator written from the point of view of one problem on one sample path::
+A flow is a generator that is written from the point of view of one problem on one sample path::
 
-    reply = yield Call("student", prompt, stop=("\\n\\n",))          # one ask, one Reply
-    first, second = yield [Call("student", a), Call("student", b)]   # a list of asks, a list of Replies in that order
+    reply = yield Call("student", prompt, stop=("\\n\\n",))          # one call, one Reply
+    first, second = yield [Call("student", a), Call("student", b)]   # a list of calls, a list of Replies in that order
 
-It does no I/O; a driver (`flows.drive`) runs thousands of them together. A flow that asks the same thing twice (a retry)
-must use the next ``attempt``: the same request on the same path and attempt is the same reply, bought once.
+A flow does no I/O: a driver (`flows.drive`) runs thousands of flows together. A flow that makes the same call again (a retry)
+must use the next ``attempt``, because an equal request on the same path and attempt gets the same reply, which is bought once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-Channel = Literal["reasoning", "answer", "hidden"]
-
 
 @dataclass(frozen=True)
 class Message:
@@ -30,22 +28,24 @@ class Message:
 
 
 Prompt = str | tuple[Message, ...]
-"""A string is a raw completion prompt; messages go through the engine's chat template."""
+"""A string is a raw completion prompt. Messages go through the engine's chat template."""
 
 
 def prompt_bytes(prompt: Prompt) -> int:
-    """How long a prompt is, in bytes."""
+    """The length of a prompt in bytes of UTF-8."""
     texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
     return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is drawn: ``temperature`` 0 is greedy; ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets
-    no top-p: models/gpt3_api.py of the authors' code). ``beams`` above 1 is beam search, which draws nothing (temperature 0): the
-    most probable reply that is found, per token (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code).
-    ``calculator``: the value of each expression that the model marks as GSM8K does (``<<48/2=``) is written for it, and ``>>``
-    (arXiv 2110.14168); not with beams."""
+    """How an engine chooses the tokens of a reply.
+
+    ``temperature`` 0 is greedy. ``top_p`` 1 keeps the whole distribution (SCoTD's teacher call sets no top-p: models/gpt3_api.py of
+    the authors' code). ``beams`` above 1 is beam search for the reply with the highest probability per token; it needs temperature
+    0 (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code). With ``calculator`` the engine writes the value and
+    ``>>`` after each expression that the model marks as in GSM8K (``<<48/2=``, arXiv 2110.14168); it does not work with beams.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -58,7 +58,7 @@ GREEDY = Decoding()
 
 @dataclass(frozen=True)
 class About:
-    """Lineage of an ask: which problem, which step. Never part of the request's identity."""
+    """The problem and the step that a call belongs to. They are never part of the request's identity."""
 
     problem: str
     step: int | None = None
@@ -66,10 +66,10 @@ class About:
 
 @dataclass(frozen=True)
 class Call:
-    """Wants text from the engine that plays ``role``.
+    """Asks the engine that plays ``role`` for text.
 
-    ``decoding`` None means what the study says for that role. ``stop`` strings end the reply and are cut from its text.
-    ``out_of_fold`` asks the fold of the role that was not trained on this problem.
+    ``stop`` strings end the reply and are cut from its text. ``decoding`` None means the decoding that the study sets for the role.
+    ``out_of_fold`` asks the fold model of the role that was not trained on this problem.
     """
 
     role: str
@@ -79,47 +79,24 @@ class Call:
     decoding: Decoding | None = None
     attempt: int = 0
     about: About | None = field(default=None, compare=False)
-    channel: Channel = "reasoning"
     out_of_fold: bool = False
 
-
-@dataclass(frozen=True)
-class Score:
-    """Wants the log-probability of ``text`` after ``prompt`` under the engine that plays ``role``."""
-
-    role: str
-    prompt: Prompt
-    text: str
-    about: About | None = field(default=None, compare=False)
-    out_of_fold: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """Wants the tool ``tool`` (a pure function of its argument, by registered name) run on ``argument``."""
-
-    tool: str
-    argument: str
-    about: About | None = field(default=None, compare=False)
-
-
-Ask = Call | Score | Run
 
 Finish = Literal["stop", "length", "refused"]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one ask.
+    """The reply to one call.
 
-    ``text``: the generated text without its stop string (tool output for `Run`, empty for `Score`). ``finish``: ``stop``
-    (end token or stop string), ``length`` (cut off at max_tokens), ``refused``. ``tokens`` / ``prompt_tokens``: counts of
-    the engine's tokens, None where it does not say; ``tokens`` counts the end token or stop string too, and not what a calculator
-    wrote, though it is in ``text``. ``logprobs``: natural log-probability of each of those ``tokens`` (of each scored token)
-    under the untempered model, () where the engine gives none. ``raw``: what an endpoint sent, whole, as JSON text (a list
-    where it was asked several times for one reply; a stream in one piece). ``reasoning``: thinking that came in a field of its own,
-    or in tags in a chat. ``finish_reason``: why it ends in the endpoint's own words. ``model``: the version that says to have
-    answered (``model``, and ``system_fingerprint`` in brackets). ``latency``: seconds from the last sending to the whole answer.
+    ``text`` is the generated text without its stop string. ``finish`` is ``stop`` (an end token or a stop string came), ``length``
+    (the reply was cut off at max_tokens) or ``refused``. ``tokens`` and ``prompt_tokens`` count the engine's tokens and are None
+    where the engine does not count them; ``tokens`` includes the end token or stop string and excludes what a calculator wrote.
+    ``logprobs`` has the natural log-probability of each of those ``tokens`` under the untempered model, () where the engine gives
+    none. ``raw`` is the endpoint's whole answer as JSON text (a list where one reply took several requests). ``reasoning`` is the
+    thought that came in a field of its own, or in tags in a chat. ``finish_reason`` is the endpoint's own word for the finish.
+    ``model`` is the model version that the endpoint names (``model``, and ``system_fingerprint`` in brackets). ``latency`` is the
+    number of seconds from the last sending to the whole answer.
     """
 
     text: str
@@ -140,8 +117,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a reply of an endpoint took, or an ask that got none: ``requests`` that were sent for it, tokens ``read`` and
-    ``written``, None where nobody says; ``lost``: how many of the requests got no answer and may have been paid for all the same.
+    """What one reply of an endpoint cost, or one call that got no reply.
+
+    ``requests`` is the number of requests that were sent. ``read`` and ``written`` count tokens, None where they are not known.
+    ``lost`` is the number of requests that got no answer and may have been charged all the same.
     """
 
     requests: int = 1
@@ -156,13 +135,13 @@ class Usage:
 
     @property
     def along(self) -> Usage:
-        """Of a reply that came along with one of this usage, in the same answer."""
+        """The usage of another reply that came in the same answer: the first reply has paid for it."""
         return Usage(0, 0, 0, self.lost)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``replies`` to requests that differ in their path only, in one answer: as many as came, at least one."""
+    """One answer with ``replies``, at least one, to requests that differ only in their path."""
 
     replies: tuple[Reply, ...]
     usage: Usage
@@ -171,15 +150,15 @@ class Answer:
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 T = TypeVar("T")
-Flow = Generator[Ask | Sequence[Ask], Any, T]
-"""Yields one ask or a list; receives one Reply or a list; returns a T."""
+Flow = Generator[Call | Sequence[Call], Any, T]
+"""Yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """One sample path of one problem: N chains, or k votes, are paths 0 .. N-1 of the same flow.
+    """One sample path of one problem: N chains, or N votes, are the paths 0 .. N-1 of the same flow.
 
-    Every choice a method makes by chance is a function of (study seed, problem, path), never of N: draw it from `rng`.
+    Every random choice of a method is a function of (study seed, problem, path) and never of N, so draw it from `rng`.
     """
 
     problem: str
@@ -187,36 +166,36 @@ class Path:
     seed: int = 0
 
     def rng(self, *names: str) -> random.Random:
-        """A generator of its own for each purpose ``names``."""
+        """The random generator for the purpose ``names``; each purpose has its own."""
         return random.Random("\x1f".join([str(self.seed), self.problem, str(self.index), *names]))
 
 
 @dataclass(frozen=True)
 class Request:
-    """An ask with everything that decides its reply: what drivers hand to engines and stores.
+    """A call with everything that decides its reply. Drivers hand requests to engines and stores.
 
-    ``path`` and ``attempt`` tell apart the replies to equal asks. ``decoding`` is settled. Engines answer with one `Reply`.
-    ``known``: what was found out of all but the path, once for all requests that differ in nothing else (`on`): the canonical JSON
-    under "", the key's beginning under the identity of its engine.
+    ``path`` and ``attempt`` tell the replies to equal calls apart. ``decoding`` is final: neither it nor the study's default can
+    change any more. Engines answer with one `Reply`. ``known`` is a cache that all requests share which differ only in their path
+    (see `on`): it holds the canonical JSON under "", and the beginning of the key under the identity of each engine.
     """
 
-    ask: Call | Score
+    ask: Call
     decoding: Decoding
     path: int
     attempt: int = 0
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, path: int) -> Request:
-        """The same on another path."""
+        """The same request on another path."""
         return Request(self.ask, self.decoding, path, self.attempt, self.known)
 
     def differs_in_path(self, other: Request) -> bool:
-        """Whether both want draws from the same distribution: replies to both may come in one answer."""
+        """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
         return (self.ask, self.decoding, self.attempt) == (other.ask, other.decoding, other.attempt)
 
     @property
     def canonical(self) -> str:
-        """Canonical JSON of the request, without role, lineage, seed, n and whatever else does not decide the reply."""
+        """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
         found: str | None = self.known.get("")
         if found is None:
             found = self.known[""] = _CANONICAL.encode(self._body())
@@ -224,21 +203,18 @@ class Request:
 
     def _body(self) -> dict[str, Any]:
         prompt = self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt]
-        body: dict[str, Any] = {"prompt": prompt}
-        if isinstance(self.ask, Score):
-            body["score"] = self.ask.text
-        else:
-            body |= {
-                "stop": list(self.ask.stop),
-                "max_tokens": self.ask.max_tokens,
-                "temperature": self.decoding.temperature,
-                "top_p": self.decoding.top_p,
-            }
-            # Only where they are not the default: replies that were bought before there were beams keep their keys.
-            if self.decoding.beams != 1:
-                body["beams"] = self.decoding.beams
-            if self.decoding.calculator:
-                body["calculator"] = True
+        body: dict[str, Any] = {
+            "prompt": prompt,
+            "stop": list(self.ask.stop),
+            "max_tokens": self.ask.max_tokens,
+            "temperature": self.decoding.temperature,
+            "top_p": self.decoding.top_p,
+        }
+        # Only values other than the default are written: replies that were bought before beams existed keep their keys.
+        if self.decoding.beams != 1:
+            body["beams"] = self.decoding.beams
+        if self.decoding.calculator:
+            body["calculator"] = True
         return body
 
     def key(self, identity: str) -> str:
@@ -252,10 +228,10 @@ class Request:
         return whole.hexdigest()
 
     def noise(self, seed: int) -> int:
-        """64 bits from which a local engine draws this row's noise, position by position.
+        """64 bits from which a local engine draws the noise of this request, position by position.
 
-        A function of (seed, request, path, attempt) and not of the engine: rows do not depend on their batch, and two
-        students compared on the same problems are given the same noise (common random numbers).
+        They are a function of (seed, request, path, attempt) and not of the engine. So a reply does not depend on the rows beside
+        it, and two students that answer the same problems get the same noise (common random numbers).
         """
         text = "\x1f".join([str(seed), self.canonical, str(self.path), str(self.attempt)])
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain, to_fraction
-from understudy.core.answers.equations import equations
+from understudy.core.answers.arithmetic import LITERAL, Expression, parse, to_fraction, write_number
+from understudy.core.answers.equations import find_equations
 from understudy.core.answers.number import NUMBER_WORDS, from_words
 from understudy.core.answers.spans import fold
 
@@ -74,7 +74,7 @@ def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
     """
     names = _Names([value for _, value in _numbers(question)])
     written: dict[str, str] = {}
-    for equation in equations(rationale):
+    for equation in find_equations(rationale):
         if equation.value is None:
             return Pointed(reason="an equation does not hold")
         if equation.text in written:
@@ -113,7 +113,7 @@ def to_text(question: str, text: str) -> Filled:
         if found.value is None:
             return Filled(text, f"undefined: {shown}")
         values[result[1]] = found.value
-        said.append(f"{shown} = {plain(found.value)}.")
+        said.append(f"{shown} = {write_number(found.value)}.")
         at = result.end()
     rest = _REST.fullmatch(text, at)
     if rest is None or not said:
@@ -169,7 +169,7 @@ class _Names:
         for name in [*(name for name in found if name not in self.used), *found]:
             self.used.add(name)
             return name
-        return plain(value) if value in CONSTANTS else None
+        return write_number(value) if value in CONSTANTS else None
 
 
 def _fill(text: str, values: Mapping[str, Fraction]) -> tuple[str, str]:
@@ -182,5 +182,5 @@ def _fill(text: str, values: Mapping[str, Fraction]) -> tuple[str, str]:
 
 def _shown(value: Fraction) -> str:
     """As part of arithmetic: in parentheses where it would not be one number."""
-    text = plain(value)
+    text = write_number(value)
     return text if text.replace(".", "").isdigit() else f"({text})"

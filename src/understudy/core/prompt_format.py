@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from understudy.core.answers import extract
-from understudy.core.answers.spans import in_one
+from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.errors import StudyError
 from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
@@ -59,14 +59,14 @@ class PromptFormat:
         """What ends a reply: an empty line in raw text, the end of the turn (a token) in a chat."""
         return (END,) if self.style == "raw" else ()
 
-    def asking(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
+    def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
         """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer or is unfit are left out.
         ``before`` and ``after`` stand around its question.
 
         Raises StudyError where ``numbers`` are pointers and the answer is no number.
         """
         solved = [
-            (self._question(p), self.reply(p, c.rationale, c.answer))
+            (self._question(p), self.write_reply(p, c.rationale, c.answer))
             for p, c in exemplars
             if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
         ]
@@ -80,34 +80,36 @@ class PromptFormat:
 
     def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
         """Why a chain cannot be written in this format, "" where it can. In plain numbers every chain can."""
-        return self._written(problem, rationale, answer).reason
+        return self._to_pointers(problem, rationale, answer).reason
 
-    def telling(self, rationale: str, answer: str, kind: AnswerKind) -> str:
+    def join_reply(self, rationale: str, answer: str, kind: AnswerKind) -> str:
         """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply; a line that
         would be read as the beginning of another problem goes on in the line before it."""
-        said, stated = in_one(rationale.strip()), answer_text(answer, kind)
+        said, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
         if self.style == "messages":
             return f"{said}{ANSWER}{stated}".strip()
         joined = _LINES.sub(NEWLINE, said)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
-    def reply(self, problem: Problem, rationale: str, answer: str) -> str:
+    def write_reply(self, problem: Problem, rationale: str, answer: str) -> str:
         """A whole reply to ``problem``, as it is taught. Beware: the chain must not be `unfit`."""
-        written = self._written(problem, rationale, answer)
+        written = self._to_pointers(problem, rationale, answer)
         assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
-        return self.telling(written.rationale, written.answer, problem.kind)
+        return self.join_reply(written.rationale, written.answer, problem.kind)
 
-    def example(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
+    def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The training example that teaches ``role`` to answer ``problem`` so. Beware: the chain must not be `unfit`."""
-        return self.teaching(role, self.asking(problem), self.reply(problem, rationale, answer), problem=problem.id, chain=chain)
+        return self.write_example(
+            role, self.write_prompt(problem), self.write_reply(problem, rationale, answer), problem=problem.id, chain=chain
+        )
 
-    def prompt(self, text: str) -> Prompt:
+    def wrap_prompt(self, text: str) -> Prompt:
         """A prompt of a method's own: ``text`` as it is, or as one turn of the user."""
         if self.style == "raw":
             return text
         return (*([Message("system", self.system)] if self.system else []), Message("user", text))
 
-    def line(self, text: str) -> str:
+    def write_line(self, text: str) -> str:
         """A reply of one line, as it is taught; in raw text it ends with its line (`line_stop`)."""
         return f" {' '.join(text.split())}\n" if self.style == "raw" else " ".join(text.split())
 
@@ -116,13 +118,13 @@ class PromptFormat:
         """What ends a reply of one line."""
         return ("\n",) if self.style == "raw" else ()
 
-    def block(self, text: str) -> str:
+    def write_block(self, text: str) -> str:
         """A reply of several lines, as it is taught; in raw text an empty line ends it (`stop`), so it has none inside."""
-        said = in_one(text.strip())
+        said = keep_one_problem(text.strip())
         return f" {_LINES.sub(NEWLINE, said)}{END}" if self.style == "raw" else said
 
-    def teaching(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
-        """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
+    def write_example(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
+        """The example that teaches ``role`` this ``write_reply`` to this ``wrap_prompt``; ``more``: group, weight."""
         if isinstance(prompt, str):
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
@@ -132,7 +134,7 @@ class PromptFormat:
 
         A reply in pointers that cannot be evaluated keeps its text and has no answer; its layer says why.
         """
-        filled = self._filled(problem, reply)
+        filled = self._fill(problem, reply)
         solution = solution_of(problem, path, [(role, reply)], filled.text)
         return replace(solution, answer=None, layer=filled.reason) if filled.reason else solution
 
@@ -141,7 +143,7 @@ class PromptFormat:
 
         Where it thought, the inside of the thought is the rationale; a thought that never ends is a reply that was cut off.
         """
-        filled = self._filled(problem, reply)
+        filled = self._fill(problem, reply)
         text = with_thought(reply.reasoning, filled.text)
         found = extract(text, problem.kind, problem.choices, problem.question)
         thought, begin = thought_of(text)
@@ -168,12 +170,12 @@ class PromptFormat:
             raise StudyError(f'format.numbers = "pointers" is for answers that are numbers; those of the task are {problem.kind!r}')
         return number(question_text(problem))
 
-    def _written(self, problem: Problem, rationale: str, answer: str) -> Pointed:
+    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> Pointed:
         if self.numbers == "plain" or not rationale.strip():
             return Pointed(rationale, answer)
         return to_pointers(question_text(problem), rationale, answer)
 
-    def _filled(self, problem: Problem, reply: Reply) -> Filled:
+    def _fill(self, problem: Problem, reply: Reply) -> Filled:
         return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
 
 
@@ -198,7 +200,7 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
     )
 
 
-def outgrown(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
+def cut_off_solution(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
     """The solution of ``turns`` that have left no room in the context of the model that was to go on: cut off, as one reply is."""
     whole = "\n".join(reply.text.strip() for _, reply in turns)
     return replace(solution_of(problem, path, turns, ""), text=whole, finish="length")
@@ -211,12 +213,12 @@ def question_text(problem: Problem) -> str:
     text (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
-    if problem.choices and not all(_labelled(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
+    if problem.choices and not all(_has_label(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
         lines += ["Answer Choices:", *(f"({chr(97 + i)}) {choice}" for i, choice in enumerate(problem.choices))]
     return "\n".join(line for line in lines if line)
 
 
-def _labelled(question: str, i: int, choice: str) -> bool:
+def _has_label(question: str, i: int, choice: str) -> bool:
     return re.search(rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}", question, re.I) is not None
 
 

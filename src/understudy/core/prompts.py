@@ -51,7 +51,7 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
             if path.stem not in ours:
                 raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, list(ours))}")
             if path.stem in found:
-                found[path.stem] = _own(path, like=found[path.stem])
+                found[path.stem] = _read_own(path, like=found[path.stem])
     return dict(sorted(found.items()))
 
 
@@ -73,7 +73,7 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
 
 
-def _own(path: Path, *, like: str) -> str:
+def _read_own(path: Path, *, like: str) -> str:
     """A user's prompt in the place of ours, with the same fields, or the teacher would not see what it is asked."""
     try:
         text = path.read_text("utf-8")

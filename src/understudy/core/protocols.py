@@ -1,4 +1,4 @@
-"""What the rooms promise each other. Structural: nothing inherits from these."""
+"""What the rooms promise each other. The protocols are structural: nothing inherits from them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from understudy.core.values import Chain, Example, Outcome, Problem, Solution, V
 
 
 class Method(Protocol):
-    """A paper: what is asked of the teacher, what examples a chain gives to which role, how the students answer.
+    """A paper: what it asks the teacher, which examples a chain gives to each role, and how the students answer.
 
-    An instance is a frozen dataclass whose fields are the options (= the TOML keys of an arm's ``options`` table).
+    An instance is a frozen dataclass. Its fields are the options, which are the keys of an arm's ``options`` table.
     """
 
     @property
@@ -23,55 +23,55 @@ class Method(Protocol):
 
     @property
     def paper(self) -> str:
-        """arXiv id, or "" """
+        """The arXiv id, or ""."""
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The student roles, each trained to a checkpoint of its own."""
+        """The student roles. Each role is trained to its own checkpoint."""
 
     @property
     def needs(self) -> Mapping[str, tuple[str, ...]]:
-        """role -> roles that its examples ask, always `Call.out_of_fold`: these are trained before, once for each of ``folds``
-        (an option that a method with needs must have), on the other folds' problems."""
+        """role -> the roles that its examples ask, always with `Call.out_of_fold`. Those roles are trained first, once for each of
+        ``folds`` (an option that a method with needs must have), on the problems of the other folds."""
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        """One chain of the teacher (role ``teacher``)."""
+        """Get one chain from the teacher (role ``teacher``)."""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        """The training examples of one problem, from its selected chains. A method with ``needs`` takes a further ``role``, whose
-        examples are wanted now: for one without needs it must ask nobody."""
+        """Make the training examples of one problem from its selected chains. A method with ``needs`` takes a further argument
+        ``role``, the role to train now. For a role without needs it must ask nobody."""
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        """One solution by the students. ``problem`` is blind."""
+        """Get one solution from the students. ``problem`` is blind."""
 
 
 @runtime_checkable
 class Parted(Protocol):
-    """What a method has besides where an answer takes several turns (DESIGN, error attribution)."""
+    """A method whose answers take several turns, so that gold can take the place of a part (error attribution)."""
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """The roles that `solve` asks -> the trained role whose student plays them."""
+        """role that `solve` asks -> the trained role whose student plays it."""
 
     @property
     def swaps(self) -> tuple[str, ...]:
-        """The parts in whose place gold leaves something to go wrong: not the one that would only state the gold answer."""
+        """The parts that gold may play. A part that would only state the gold answer is not among them."""
 
-    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
-        """What the stored ``chain`` says where ``call`` asks (at step ``call.about.step``): so gold takes the place of a part."""
+    def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
+        """The reply that the stored ``chain`` has to ``call``, which asks at the step ``call.about.step``."""
 
 
 @runtime_checkable
 class Choosy(Protocol):
-    """A method that cannot be fed with every chain that its format can write."""
+    """A method that cannot learn from every chain that its format can write."""
 
     def unfit(self, problem: Problem, chain: Chain) -> str:
-        """Why ``chain``, which states an answer, gives no example; "" where it does."""
+        """The reason why ``chain``, which states an answer, gives no example; "" where it gives one."""
 
 
 @runtime_checkable
 class Wordy(Protocol):
-    """A method whose prompts and replies have words of their own: students from scratch learn them."""
+    """A method whose prompts and replies need words that a student from scratch must learn."""
 
     @property
     def words(self) -> tuple[str, ...]: ...
@@ -83,51 +83,47 @@ Check = Callable[[Problem, Chain], Verdict]
 
 
 class Pool(Protocol):
-    """What a method may see besides its problem. Every choice is a function of (study seed, problem, path)."""
+    """What a method may see besides its problem. Each choice is a function of (study seed, problem, path)."""
 
     def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
-        """The solved problems that a study shows in prompts, for one prompt of ``path``; they are in no split that is sampled,
-        trained on or evaluated."""
+        """The solved problems that the study shows in a prompt of ``path``. No split that is sampled, trained on or evaluated has
+        them."""
 
     def prompt(self, name: str) -> str:
-        """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where there is none."""
+        """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where no prompt has that name."""
 
     def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
-        """Up to ``n`` other training problems than the path's, each with one of its selected chains."""
+        """Up to ``n`` training problems other than the path's, each with one of its selected chains."""
 
     def outcome(self, chain: Chain) -> Outcome:
-        """The verdict on a selected chain; NO_GOLD where nobody gave one."""
+        """The outcome of a selected chain; NO_GOLD where no check judged it."""
 
 
 class Source(Protocol):
-    """A queue of requests that a local engine pulls from, and hands replies back to; more may come with each reply."""
+    """A queue from which a local engine takes requests and to which it gives replies. Each reply may bring more requests."""
 
     def take(self, n: int) -> list[tuple[int, Request]]:
-        """Up to ``n`` requests that wait, each with the ticket under which its reply is given back; [] when none wait."""
+        """Take up to ``n`` waiting requests, each with the ticket for its reply; [] when none wait."""
 
     def give(self, ticket: int, reply: Reply) -> None:
-        """Hand one reply back. Flows that waited for it go on at once, so `take` may then have more."""
+        """Give one reply. The flows that waited for it continue at once, so `take` may then have more."""
 
     def fail(self, ticket: int, error: EngineError) -> None:
-        """Hand one request back that cannot be answered: the flow that asked gets ``error``, all others go on."""
+        """Fail one request. The flow that asked gets ``error``, and all other flows continue."""
 
 
 @runtime_checkable
 class LocalEngine(Protocol):
-    """A model on this machine: takes requests from a source until none wait, keeping its batch full as rows end."""
+    """A model on this machine. It takes requests from a source until none wait."""
 
     @property
     def identity(self) -> str:
-        """Hash of the weights, or a declared name: half of the ledger key."""
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """Of: n, logprobs, score, seed, stop."""
+        """A hash of the weights, or a declared name. It is part of the ledger key."""
 
     def serve(self, source: Source) -> None:
-        """Answer everything that ``source`` has, until `take` returns [] and no row is unfinished.
+        """Answer every request of ``source``, until `take` returns [] and every request has its reply.
 
-        A request that cannot be answered is failed; EngineError is raised where nothing can be (damaged weights).
+        The engine fails a request that it cannot answer. It raises EngineError where it can answer none (damaged weights).
         """
 
 
@@ -153,32 +149,32 @@ class AsyncEngine(Protocol):
 
 
 Engine = LocalEngine | AsyncEngine
-Tool = Callable[[str], str]
 
 
 class ReplyStore(Protocol):
-    """Where replies are kept: the ledger. Keys as in `Request.key`."""
+    """The store of replies: the ledger. Keys are those of `Request.key`."""
 
     def get(self, key: str) -> Reply | None: ...
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
-        """Note that the request is about to go out over a network; it is sent when `flush` has returned. False where a budget has
-        no room for it. `put` or `fail` says what became of it."""
+        """Note that the request is about to go out over a network. It is sent once `flush` has returned, and `put` or `fail` then
+        reports the result. Returns False where a budget has no room for the request."""
 
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
-        """Accept the reply; it is durable at the latest when `flush` returns (group commit). ``usage``: what a request that was
-        reserved took; None: one request, and the tokens that the reply says."""
+        """Accept the reply, which is durable at the latest when `flush` returns (group commit). ``usage`` is the cost of a request
+        that was reserved; None means one request and the tokens that the reply counts."""
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
-        """A request that was reserved got no reply, and took ``usage``; None: what was set aside for it, or nothing where ``error``
-        is an UnpaidError."""
+        """Report that a reserved request got no reply and cost ``usage``. None means the cost that was reserved for it, or nothing
+        where ``error`` is an UnpaidError."""
 
     def flush(self) -> None:
-        """All that the store was told is durable when this returns. Called from a thread beside that of the other calls, too."""
+        """Make everything durable that the store accepted before. Another thread than that of the other calls may call this."""
 
 
 class Progress(Protocol):
-    """Where a stage tells how far it is: shown live, with rate and time left. ``total`` 0: ``note`` is a line of its own."""
+    """Receives the progress of a stage, to show it live with rate and time left. With ``total`` 0, ``note`` is a line of its
+    own."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None: ...
 
@@ -188,7 +184,7 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
 
 
 def counting(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
-    """A function that tells ``progress`` how often it was called: what a driver's ``on_end`` wants."""
+    """A function for a driver's ``on_end``: it reports to ``progress`` how many flows have ended."""
     done = itertools.count(1)
 
     def one_more(_ended: object) -> None:

@@ -1,12 +1,16 @@
 """Sub-questions and their answers, as a teacher or a student writes them, and the steps of a plain chain.
 
-    Q1: How many bolts of white does it take?        `read`: each pair is a `Step`. Also read: "Q1. ..." with the answer on the
-    A1: It takes 2 / 2 = 1 bolt of white.            lines below it and "Final answer: How many ...?" as the last question
-    Q2: How many bolts does it take in all?          (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's
-    A2: It takes 2 + 1 = 3 bolts.                    "question ** step" (Socratic layout, arXiv 2110.14168).
+    Q1: How many bolts of white does it take?
+    A1: It takes 2 / 2 = 1 bolt of white.
+    Q2: How many bolts does it take in all?
+    A2: It takes 2 + 1 = 3 bolts.
 
-What a model wrote is often damaged. Nothing here raises, nothing is paired that does not belong together, and no word is made up:
-a question without its answer is dropped, and so is an answer under another number than its question's.
+`read_steps` makes a `Step` of each pair. It also reads "Q1. ..." with the answer on the lines below it, "Final answer: How many
+...?" as the last question (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's "question ** step" (Socratic layout,
+arXiv 2110.14168).
+
+Text of a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is dropped, and
+so is an answer whose number is not its question's.
 """
 
 from __future__ import annotations
@@ -45,27 +49,27 @@ _Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
 
 
 @functools.lru_cache(maxsize=64)  # a method asks for a chain's steps at every turn
-def read(text: str) -> tuple[Step, ...]:
+def read_steps(text: str) -> tuple[Step, ...]:
     """The pairs of ``text``, in order, each on one line; () where it has none. Ends where the answer is stated, or another problem
     begins."""
     return tuple(Step(answer, question) for question, answer in _pairs(text) if question and answer)
 
 
-def questions(text: str) -> tuple[str, ...]:
+def read_questions(text: str) -> tuple[str, ...]:
     """The questions of ``text`` that stand in lines of their own: those with "Q1:" before them, or, where none has, those that end
     in "?"."""
-    lines = [(kind, one_line(said)) for kind, _, said in _lines(text)]
+    lines = [(kind, join_lines(said)) for kind, _, said in _lines(text)]
     marked = [said for kind, said in lines if kind in ("asks", "last")]
     return tuple(said for said in marked or [said for _, said in lines if said.endswith("?")] if said)
 
 
-def questions_for(text: str, n: int) -> tuple[str, ...]:
+def match_questions(text: str, n: int) -> tuple[str, ...]:
     """The questions of ``text`` for ``n`` steps; () where their number differs, or their own numbers are not 1 to ``n``."""
-    asked = [(number, one_line(said)) for kind, number, said in _lines(text) if kind == "asks"]
-    return _by_number(asked or list(enumerate(questions(text), 1)), n)
+    asked = [(number, join_lines(said)) for kind, number, said in _lines(text) if kind == "asks"]
+    return _order(asked or list(enumerate(read_questions(text), 1)), n)
 
 
-def answers_for(text: str, n: int) -> tuple[str, ...]:
+def match_answers(text: str, n: int) -> tuple[str, ...]:
     """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or two
     differ."""
     found: list[tuple[int, list[str]]] = []
@@ -79,32 +83,32 @@ def answers_for(text: str, n: int) -> tuple[str, ...]:
                 found.append((number, [said]))
         elif inside:
             found[-1][1].append(said)
-    return _by_number([(number, one_line(" ".join(lines))) for number, lines in found], n)
+    return _order([(number, join_lines(" ".join(lines))) for number, lines in found], n)
 
 
-def useful(text: str, n: int) -> tuple[bool, ...]:
+def read_opinions(text: str, n: int) -> tuple[bool, ...]:
     """For each of ``n`` sub-questions whether ``text`` ("Useful 1: Yes", "Q2: No", or a line each) finds it useful; what is not
     said counts as useful."""
     said = dict.fromkeys(range(1, n + 1), True)
-    opinions = [found for line in text.splitlines() if (found := _OPINION.match(_unwrapped(line)))]
+    opinions = [found for line in text.splitlines() if (found := _OPINION.match(_unwrap(line)))]
     for place, opinion in enumerate(opinions, 1):
         said[int(opinion[1] or place)] = opinion[2].lower() in ("yes", "useful")
     return tuple(said[i] for i in range(1, n + 1))
 
 
-def opened(mark: str, text: str) -> str:
+def restore_mark(mark: str, text: str) -> str:
     """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") with which its prompt ends, unless it has one of number 1 itself."""
     if mark.startswith("Useful"):
-        begun = any((found := _OPINION.match(_unwrapped(line))) and found[1] == "1" for line in text.splitlines())
+        begun = any((found := _OPINION.match(_unwrap(line))) and found[1] == "1" for line in text.splitlines())
     else:
         kind = "asks" if mark.startswith("Q") else "says"
         begun = any((kind, 1) == line[:2] for line in _lines(text))
     return text if begun else f"{mark} {text.strip()}"
 
 
-def written(steps: Sequence[Step]) -> str:
-    """``steps`` as `read` takes them. Beware: each needs its question."""
-    return "\n".join(f"Q{i}: {one_line(step.question or '')}\nA{i}: {one_line(step.text)}" for i, step in enumerate(steps, 1))
+def write_steps(steps: Sequence[Step]) -> str:
+    """``steps`` as `read_steps` takes them. Beware: each needs its question."""
+    return "\n".join(f"Q{i}: {join_lines(step.question or '')}\nA{i}: {join_lines(step.text)}" for i, step in enumerate(steps, 1))
 
 
 def steps_of(chain: Chain) -> tuple[Step, ...]:
@@ -112,10 +116,10 @@ def steps_of(chain: Chain) -> tuple[Step, ...]:
     if chain.steps:
         return chain.steps if all(step.question for step in chain.steps) else ()
     # The rationale ends where the answer was found, which may be inside the last pair ("A3: 5").
-    return read(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
+    return read_steps(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
 
 
-def sentences(rationale: str) -> tuple[str, ...]:
+def split_sentences(rationale: str) -> tuple[str, ...]:
     """The steps of a plain rationale: its lines where it has several (a heading, "Plan:", goes with the line below it), otherwise
     its sentences."""
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
@@ -140,11 +144,11 @@ def _sentences(line: str) -> Iterator[str]:
     yield line[begin:].strip()
 
 
-def worked(problem: Problem) -> Chain | None:
+def recorded_chain(problem: Problem) -> Chain | None:
     """The chain that the data set has for ``problem``: its human rationale, its sub-questions where all are answered. None
     where there is neither, or no gold answer."""
     pairs = problem.meta.get("subquestions") or []
-    steps = tuple(Step(one_line(p["answer"]), one_line(p["question"])) for p in pairs if p.get("answer") and p.get("question"))
+    steps = tuple(Step(join_lines(p["answer"]), join_lines(p["question"])) for p in pairs if p.get("answer") and p.get("question"))
     rationale = str(problem.meta.get("rationale") or " ".join(step.text for step in steps))
     if problem.answer is None or not rationale:
         return None
@@ -160,7 +164,7 @@ def worked(problem: Problem) -> Chain | None:
     )
 
 
-def one_line(text: str) -> str:
+def join_lines(text: str) -> str:
     """``text`` with every run of white space as one blank: a sub-question or a step ends where its line does."""
     return " ".join(text.split())
 
@@ -173,7 +177,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             break
         asked, parted, told = said.partition(_PARTED)
         if kind in ("asks", "last"):
-            yield one_line(question), one_line(" ".join(answer))
+            yield join_lines(question), join_lines(" ".join(answer))
             question, number, answer, inside, marked = said, n, [], True, False
         elif kind == "says" and inside and not marked and n in (None, number):
             # What stands between belongs to the question, where that has not ended yet.
@@ -182,11 +186,11 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         elif kind == "says":
             inside = False
         elif parted and asked.rstrip().endswith("?"):
-            yield one_line(question), one_line(" ".join(answer))
+            yield join_lines(question), join_lines(" ".join(answer))
             question, number, answer, inside, marked = asked, None, [told], True, True
         elif inside:
             answer.append(said)
-    yield one_line(question), one_line(" ".join(answer))
+    yield join_lines(question), join_lines(" ".join(answer))
 
 
 def _lines(text: str) -> Iterator[_Line]:
@@ -195,7 +199,7 @@ def _lines(text: str) -> Iterator[_Line]:
     if lines and _CUT_MARK.fullmatch(lines[-1]):
         del lines[-1]
     for line in lines:
-        plain = _unwrapped(line)
+        plain = _unwrap(line)
         asking = plain.rstrip("*_ ").endswith("?")
         asks, says, last = _ASKS.match(plain) or (asking and _LISTED.match(plain)), _SAYS.match(plain), _LAST.match(plain)
         if asks:
@@ -210,7 +214,7 @@ def _lines(text: str) -> Iterator[_Line]:
             yield "", None, line
 
 
-def _unwrapped(line: str) -> str:
+def _unwrap(line: str) -> str:
     """``line`` without the Markdown around a mark: its bullet or heading, "**Q1:** How ...", "**Q1: How ...?**"."""
     line = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]  # it matches everything
     if bold := _BOLD.match(line):
@@ -218,7 +222,7 @@ def _unwrapped(line: str) -> str:
     return line.rstrip()[2:-2] if line.startswith("**") and line.rstrip().endswith("**") else line
 
 
-def _by_number(found: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
+def _order(found: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
     """The texts under the numbers 1 to ``n``; () where there are others, one is missing or empty, or two differ."""
     said = dict(found)
     fits = set(said) == set(range(1, n + 1)) and all(said.values()) and set(found) == set(said.items())

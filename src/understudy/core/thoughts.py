@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from understudy.core.answers.spans import after_thought, fold
+from understudy.core.answers.spans import find_reply, fold
 
 _TAGS = re.compile(r"</?think(?:ing)?>", re.I)
 
@@ -18,7 +18,7 @@ def has_tags(text: str) -> bool:
 def thought_of(text: str) -> tuple[str, int | None]:
     """(the thought without its tags, where the reply proper begins) of a reply; the place is 0 where it has no thought, None
     where its thought never ends."""
-    begin = after_thought(fold(text))
+    begin = find_reply(fold(text))
     return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
 
 

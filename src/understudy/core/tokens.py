@@ -61,7 +61,7 @@ def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[i
 
     Raises EngineError where the tokenizer has no chat template, or the template refuses the messages.
     """
-    return encode_text(tokenizer, _rendered(tokenizer, messages))
+    return encode_text(tokenizer, _render(tokenizer, messages))
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Turn:
 
 def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
     """What the template does with a reply to ``messages``, found by rendering one. Raises EngineError as `encode_messages`."""
-    prompt = _rendered(tokenizer, messages)
-    before, _, after = _rendered(tokenizer, messages, reply=_REPLY).partition(_REPLY)
+    prompt = _render(tokenizer, messages)
+    before, _, after = _render(tokenizer, messages, reply=_REPLY).partition(_REPLY)
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     end = next((i for i in encode_text(tokenizer, after) if i in special), tokenizer.eos_token_id)
     thinking = prompt.rstrip().endswith(THINK)
@@ -96,7 +96,7 @@ THINK = "<think>"
 _REPLY = "understudy-reply"
 
 
-def _rendered(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
+def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
         raise EngineError(
             "the prompt is a list of messages and this checkpoint's tokenizer has no chat template: "

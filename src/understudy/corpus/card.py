@@ -13,7 +13,7 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.core.values import Chain
 from understudy.corpus.secrets import text_without_secrets, without_secrets
-from understudy.corpus.store import is_ours, whole, written_card
+from understudy.corpus.store import is_ours, read_written_card, write_whole
 
 SHOWN = 10
 """Different values of a sampling option that a card lists at most."""
@@ -71,13 +71,13 @@ def card_of(
         outcomes=dict(outcomes or {}),
         tokens=sum(known),
         tokens_known=len(known),
-        sampling=without_secrets(sampling if sampling else _said(chains)),
+        sampling=without_secrets(sampling if sampling else _count_sampling(chains)),
         sources=dict(sources),
         understudy=importlib.metadata.version("understudy"),
     )
 
 
-def named(digests: Mapping[str, str]) -> dict[str, str]:
+def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
     """File name -> digest of path -> digest: of a second file of a name with as much of its path as tells them apart."""
     found: dict[str, str] = {}
     for path, digest in digests.items():
@@ -91,7 +91,7 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values).most_common())
 
 
-def _said(chains: Sequence[Chain]) -> dict[str, Any]:
+def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
     """sampling option -> value -> chains, over what the chains carry of their sampling."""
     said: dict[str, Counter[str]] = {}
     for chain in chains:
@@ -101,28 +101,28 @@ def _said(chains: Sequence[Chain]) -> dict[str, Any]:
     return {name: dict(n.most_common()) if len(n) <= SHOWN else f"{len(n)} different" for name, n in said.items()}
 
 
-def beside(path: Path) -> Path:
+def card_path(path: Path) -> Path:
     """Where the card of a corpus in a text format lies."""
     return path.with_name(path.name + ".card.json")
 
 
 def write_card(path: Path, card: CorpusCard) -> None:
     """Put ``card`` beside the corpus ``path``."""
-    with whole(beside(path)) as file:
+    with write_whole(card_path(path)) as file:
         file.write(json.dumps(card.to_json(), indent=1, ensure_ascii=False).encode())
 
 
 def read_card(path: Path) -> CorpusCard | None:
     """The card in or beside the corpus ``path``, None where there is none. Raises DataError where it is damaged."""
-    where = path if is_ours(path) else beside(path)
+    where = path if is_ours(path) else card_path(path)
     try:
-        found = written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
+        found = read_written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
         return None if found is None else CorpusCard(**found)
     except (ValueError, TypeError) as error:
         raise DataError(f"{where}: not the card of a corpus ({error}); remove it, or write the corpus again") from None
 
 
-def inherited(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:
+def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:
     """``terms`` and ``licence`` as given; where one is "", what the cards of ``paths`` say, each once."""
     cards = [card for path in paths if (card := read_card(path)) is not None]
     return (

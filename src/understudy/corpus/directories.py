@@ -62,20 +62,20 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     Raises DataError where there are no data, or some are missing.
     """
     if (directory / "dataset_dict.json").is_file():
-        names = _described(directory / "dataset_dict.json").get("splits")
+        names = read_json(directory / "dataset_dict.json").get("splits")
         if not isinstance(names, list) or not names:
             raise DataError(f"{directory / 'dataset_dict.json'}: names no splits; save the data set again")
-        return {str(name): _saved(directory / str(name)) for name in names}
+        return {str(name): _saved_files(directory / str(name)) for name in names}
     if (directory / "state.json").is_file():
-        return {"": _saved(directory)}
+        return {"": _saved_files(directory)}
     for place in (directory / "data", directory):
         if files := _data_files(place):
-            return _by_name(files)
+            return _group_by_name(files)
     below = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir() and _has_data(path)}
     words = {word for names in ROLES.values() for word in names}
     if below.keys() & words:
         return {
-            name: _saved(path) if (path / "state.json").is_file() else _data_files(path)
+            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path)
             for name, path in below.items()
             if name in words
         }
@@ -100,9 +100,9 @@ def _words(name: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", name.lower())
 
 
-def _saved(directory: Path) -> list[Path]:
+def _saved_files(directory: Path) -> list[Path]:
     """The Arrow files of one saved data set."""
-    state = _described(directory / "state.json")
+    state = read_json(directory / "state.json")
     if state.get("_indices_data_files"):
         raise DataError(f"{directory}: its rows are chosen by a file of indices; save it again with a newer `datasets` library")
     listed = state.get("_data_files")
@@ -115,15 +115,16 @@ def _saved(directory: Path) -> list[Path]:
     return files
 
 
-def _described(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object that is the file ``path``. Raises DataError for anything else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy the data set again") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy it again") from None
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); save or copy the data set again") from None
+        raise DataError(f"{path}: not JSON ({error}); save or copy it again") from None
     if not isinstance(found, dict):
-        raise DataError(f"{path}: {str(found)[:60]!r} is not a JSON object; save or copy the data set again")
+        raise DataError(f"{path}: must be a JSON object, not {str(found)[:60]!r}")
     return found
 
 
@@ -141,7 +142,7 @@ def _has_data(directory: Path) -> bool:
     return bool(_data_files(directory) or _data_files(directory / "data"))
 
 
-def _by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
+def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
     """Files grouped by what their names say: ``train-00000-of-00002.parquet`` is a part of ``train``."""
     splits: dict[str, list[Path]] = {}
     for file in files:

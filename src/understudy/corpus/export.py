@@ -18,7 +18,7 @@ from understudy.corpus.formats.record import FileFormat, Record, Row
 from understudy.corpus.import_ import chain_of
 from understudy.corpus.match import Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
-from understudy.corpus.store import whole, write_rows
+from understudy.corpus.store import write_rows, write_whole
 
 EXACT = (UNDERSTUDY, JSONL.name)
 """Formats that hold a chain whole and need no question."""
@@ -110,6 +110,6 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
 
 
 def _write_lines(path: Path, rows: Iterable[Row]) -> None:
-    with whole(path) as file:
+    with write_whole(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")

@@ -107,7 +107,7 @@ def import_chains(
         else:
             records += _from_rows(path, format, fields, asked, report)
     for record in records:
-        made = _placed(record, asked, questions, prefer, report)
+        made = _place(record, asked, questions, prefer, report)
         if made is not None:
             found.append(made)
     numbered = _number(found, report)
@@ -147,13 +147,13 @@ def _from_rows(path: Path, name: str, fields: Mapping[str, str], asked: dict[str
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
-            elif not _encodable(read):
+            elif not _can_encode(read):
                 report.lost["with characters that are none (half of a surrogate pair)"] += 1
             else:
                 yield read
 
 
-def _encodable(record: Record) -> bool:
+def _can_encode(record: Record) -> bool:
     beside = [record.text, record.prompt, record.teacher, record.answer, record.sampling, record.ours]
     try:
         json.dumps(beside, ensure_ascii=False).encode()
@@ -162,7 +162,7 @@ def _encodable(record: Record) -> bool:
     return True
 
 
-def _placed(
+def _place(
     record: Record, asked: Mapping[str, Asked], questions: Questions, prefer: str, report: Report
 ) -> tuple[Chain, bool] | None:
     """The chain of ``record`` and whether its path is the row's own; None, and counted, where its problem is not found."""
@@ -186,14 +186,14 @@ def _placed(
         report.lost[problem] += 1
         return None
     report.notes[record.note] += bool(record.note)
-    noted = _noted(record, report)
+    noted = _read_notes(record, report)
     if not noted:
         chain = _read(record, problem, prefer, report)
     else:
         whole = all(name in noted for name in _ALL if name not in ("problem", "text"))
         beside = {"problem": problem.id, "text": record.text} if whole else vars(_read(record, problem, prefer, report))
         try:
-            chain = _checked({**beside, **noted})
+            chain = _check({**beside, **noted})
         except (ValueError, TypeError, RecursionError) as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{record.where}: what the export noted is damaged ({said}); remove its metadata") from None
@@ -229,7 +229,7 @@ def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chai
     )
 
 
-def _noted(record: Record, report: Report) -> dict[str, Any]:
+def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """What an export of ours noted beside the text; of a text that was changed since, nothing that was read from it."""
     noted = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
     if noted and record.ours["understudy"] != digest(record.text):
@@ -238,7 +238,7 @@ def _noted(record: Record, report: Report) -> dict[str, Any]:
     return noted
 
 
-def _checked(row: dict[str, Any]) -> Chain:
+def _check(row: dict[str, Any]) -> Chain:
     """The chain of a JSON object, every field of its type. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
     _adapter(Chain).validate_json(json.dumps(row, allow_nan=False), strict=True)

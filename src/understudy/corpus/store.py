@@ -35,12 +35,12 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
     }
     says = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
     table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(says)})
-    with whole(path) as file:
+    with write_whole(path) as file:
         pq.write_table(table, file, compression="zstd")
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
+def write_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears at ``path`` when the block ends, whole and durable, or not at all."""
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no directory {path.parent}; make it first")
@@ -68,7 +68,7 @@ def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
             yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
 
 
-def written_card(path: Path) -> Mapping[str, Any] | None:
+def read_written_card(path: Path) -> Mapping[str, Any] | None:
     """The card that `write_rows` was given, None where there was none."""
     card = _open(path)[1].get("card")
     return card if isinstance(card, dict) else None

@@ -48,11 +48,16 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 where = f"{path}, line {number}"
-                yield where, _object(where, _parsed(where, line, "the file must have one JSON object a line"))
+                yield where, _object(where, _parse(where, line, "the file must have one JSON object a line"))
 
 
 def _json(path: Path) -> Iterator[tuple[str, Row]]:
-    found = _parsed(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
+    """The rows of a JSON file; published ``.json`` files may have one object a line, too."""
+    with path.open("rb") as lines:
+        if lines.readline().lstrip().startswith(b"{") and lines.readline().lstrip().startswith(b"{"):
+            yield from _json_lines(path)
+            return
+    found = _parse(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
     if isinstance(found, dict):
         lists = {name: value for name, value in found.items() if isinstance(value, list)}
         if len(lists) != 1:
@@ -166,7 +171,7 @@ def _plain(value: Any, feature: Any) -> Any:
     return value
 
 
-def _parsed(where: str, text: str, must: str) -> Any:
+def _parse(where: str, text: str, must: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -1,16 +1,16 @@
-"""The calculator of GSM8K's marks, while a reply is being written: ``48/2 = <<48/2=`` becomes ``48/2 = <<48/2=24>>``.
+"""The calculator for GSM8K's marks while a reply is being written: ``48/2 = <<48/2=`` becomes ``48/2 = <<48/2=24>>``.
 
-As in Cobbe et al. 2021 (arXiv 2110.14168; openai/grade-school-math, calculator.py), where it is an ``eval``; here it is the
-evaluator that also reads answers, so the text of a model is never run. What has no value is left to the model.
+The paper's calculator (Cobbe et al. 2021, arXiv 2110.14168; openai/grade-school-math, calculator.py) is an ``eval``. This one is
+the evaluator that also reads answers, so text of a model is never run. The model itself completes a mark that has no value.
 """
 
 from __future__ import annotations
 
-from understudy.core.answers.arithmetic import evaluate, plain
+from understudy.core.answers.arithmetic import evaluate, write_number
 
 
-def filled(text: str, new: int = 0) -> str | None:
-    """``text`` up to its first ``<<expression=``, the value of that, and ``>>``; None where there is none that has a value.
+def fill_value(text: str, new: int = 0) -> str | None:
+    """``text`` up to its first ``<<expression=``, then the expression's value and ``>>``; None where no expression has a value.
 
     Only marks whose "=" is at ``new`` or later count.
     """
@@ -19,18 +19,18 @@ def filled(text: str, new: int = 0) -> str | None:
         start = text.rfind("<<", 0, at)
         value = evaluate(text[start + 2 : at]) if start >= 0 else None
         if value is not None:
-            return f"{text[: at + 1]}{plain(value)}>>"
+            return f"{text[: at + 1]}{write_number(value)}>>"
         at = text.find("=", at + 1)
     return None
 
 
-def corrected(text: str, new: int = 0) -> str | None:
-    """As `filled`, for a text that was written without the calculator: marks with the right value, however written, may stay."""
-    whole = filled(text, new)
+def correct_value(text: str, new: int = 0) -> str | None:
+    """Like `fill_value`, for a text written without the calculator: a mark that has the right value, in any notation, may stay."""
+    whole = fill_value(text, new)
     while whole is not None:
         begin = whole.rindex("=") + 1
         said, closed, _ = text[begin:].partition(">>")
         if not closed or evaluate(said) != evaluate(whole[begin:-2]):
             return whole
-        whole = filled(text, begin)
+        whole = fill_value(text, begin)
     return None

@@ -9,13 +9,13 @@ from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 
 
-def serve_each(source: Source, say: Callable[[Request], Reply]) -> None:
-    """Answer everything that ``source`` has with ``say``; an EngineError of ``say`` fails its own request."""
+def serve_each(source: Source, reply: Callable[[Request], Reply]) -> None:
+    """Answer every request of ``source`` with ``reply``. An EngineError of ``reply`` fails only its own request."""
     while waiting := source.take(256):
         for ticket, request in waiting:
             try:
-                reply = say(request)
+                answer = reply(request)
             except EngineError as error:
                 source.fail(ticket, error)
             else:
-                source.give(ticket, reply)
+                source.give(ticket, answer)

@@ -1,33 +1,32 @@
-"""Gold in the place of a part: it says what the data set's own working says there, whatever was said before."""
+"""Gold in the place of a part: the engine replies with what the data set's own solution says at that point of the conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from understudy.core.asks import Call, Reply, Request
+from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Parted, Source
 from understudy.core.values import Chain, Problem
 from understudy.engines.each import serve_each
+from understudy.engines.stops import find_stop
 
 
 class GoldEngine:
-    """Plays any part of ``method`` by the ``workings`` (problem id -> the problem and its own chain). It costs no tokens."""
+    """Plays any part of ``method`` from ``solutions`` (problem id -> the problem and its own chain). Its replies cost no tokens."""
 
     identity = "gold"
-    capabilities = frozenset({"stop"})
 
-    def __init__(self, method: Parted, workings: Mapping[str, tuple[Problem, Chain]]) -> None:
-        self.method, self.workings = method, workings
+    def __init__(self, method: Parted, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
+        self.method, self.solutions = method, solutions
 
     def serve(self, source: Source) -> None:
-        serve_each(source, self._say)
+        serve_each(source, self._reply)
 
-    def _say(self, request: Request) -> Reply:
-        ask = request.ask
-        about = ask.about.problem if ask.about else ""
-        if not isinstance(ask, Call) or about not in self.workings:
-            raise EngineError(f"problem {about!r} has no working of its own to play the part {ask.role!r}")
-        said = self.method.told(*self.workings[about], ask)
-        end = min((at for stop in ask.stop if (at := said.find(stop)) >= 0), default=len(said))
-        return Reply(said[:end], tokens=0, prompt_tokens=0)
+    def _reply(self, request: Request) -> Reply:
+        call = request.ask
+        problem = call.about.problem if call.about else ""
+        if problem not in self.solutions:
+            raise EngineError(f"problem {problem!r}: the data set has no solution to play the part {call.role!r}")
+        said = self.method.quote(*self.solutions[problem], call)
+        return Reply(said[: find_stop(said, call.stop)], tokens=0, prompt_tokens=0)

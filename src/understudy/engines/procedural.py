@@ -1,4 +1,4 @@
-"""The teacher that comes with a procedural world: it writes varied chains and errs at a known rate, offline."""
+"""The teacher of a procedural world: it writes varied chains offline and errs at a known rate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from understudy.core.asks import Call, Reply, Request
+from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.core.values import digest
 from understudy.core.worlds import Worked, World
 from understudy.engines.each import serve_each
-from understudy.engines.layouts import Teacher, reply
-from understudy.engines.stops import cut
+from understudy.engines.layouts import WorldTeacher, write_reply
+from understudy.engines.stops import find_stop
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,23 @@ class Procedural:
 
 
 class ProceduralEngine:
-    """Answers raw prompts by how they end: `engines.layouts`.
+    """Answers raw prompts. The end of a prompt decides what the reply is: see `engines.layouts`.
 
-    ``slip``: chance of a wrong result per step; ``misread``: chance that a chain reads the world's treacherous word the wrong
-    way. Temperature is not a thing it has: paths differ by their noise, which is a function of (seed, request, path).
+    ``slip`` is the chance of a wrong result per step. ``misread`` is the chance that a chain misreads the world's ambiguous word.
+    The temperature has no effect: paths differ by their noise, which is a function of (seed, request, path).
     """
 
     def __init__(self, world: World, *, slip: float, misread: float, seed: int) -> None:
         self.world, self.slip, self.misread, self.seed = world, slip, misread, seed
         self.identity = f"procedural {type(world).__name__.lower()} {digest([repr(world), slip, misread])}"
-        self.capabilities = frozenset({"n", "seed", "stop"})
 
     def serve(self, source: Source) -> None:
-        serve_each(source, self._say)
+        serve_each(source, self._reply)
 
-    def _say(self, request: Request) -> Reply:
+    def _reply(self, request: Request) -> Reply:
         prompt = request.ask.prompt
-        if not isinstance(request.ask, Call) or not isinstance(prompt, str):
-            raise EngineError("the procedural teacher answers raw prompts with text, and nothing else")
+        if not isinstance(prompt, str):
+            raise EngineError('the procedural teacher answers raw prompts, not messages; set format.style = "raw"')
         if request.decoding.beams > 1 or request.decoding.calculator:
             raise EngineError(f"the procedural teacher has neither beams nor a calculator ({request.decoding})")
         rng = random.Random(request.noise(self.seed))
@@ -67,14 +66,13 @@ class ProceduralEngine:
         def work(question: str) -> Worked:
             return self.world.work(question, rng, slip=self.slip, misread=self.misread)
 
-        def exact(question: str) -> Worked:
+        def work_exactly(question: str) -> Worked:
             return self.world.work(question, random.Random(0), slip=0.0, misread=0.0)
 
         try:
-            said = reply(prompt, Teacher(work, exact))
+            said = write_reply(prompt, WorldTeacher(work, work_exactly))
         except ValueError as error:
             raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
-        words = re.findall(r"\s*\S+", said[: cut(said, request.ask.stop)])
-        limit = request.ask.max_tokens
-        kept = words[:limit]
+        words = re.findall(r"\s*\S+", said[: find_stop(said, request.ask.stop)])
+        kept = words[: request.ask.max_tokens]
         return Reply("".join(kept), "stop" if kept == words else "length", len(kept), len(prompt.split()))

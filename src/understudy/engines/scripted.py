@@ -1,4 +1,4 @@
-"""An engine that says what it is told: the public fake, for the tests of methods (yours too).
+"""An engine that says what a script tells it: the public fake for tests of methods, yours too.
 
 engine = ScriptedEngine({"Q: 2 + 2\\nA:": " So the answer is: 4"})
 engine = ScriptedEngine(lambda request: f" {request.path}")          # any function of the request
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from understudy.core.asks import Answer, Call, Reply, Request, Usage
+from understudy.core.asks import Answer, Reply, Request, Usage
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.engines.each import serve_each
+from understudy.engines.stops import find_stop
 
 Script = Mapping[str, str] | Callable[[Request], str | Reply]
 
@@ -19,8 +20,8 @@ Script = Mapping[str, str] | Callable[[Request], str | Reply]
 class ScriptedEngine:
     """Plays any role, local or over a "network" (`serve`, `replies`). ``asked`` lists every request it got, in order.
 
-    ``script``: prompt -> reply text, or a function of the `Request` that returns a text or a whole `Reply`. A text is cut at
-    its first stop string and counted in words. Raises EngineError for a prompt that is not in the script.
+    ``script`` maps a prompt to its reply text, or is a function from the `Request` to a text or a whole `Reply`. A text is cut at
+    its first stop string, and its words are counted as tokens. Raises EngineError for a prompt that the script does not have.
     """
 
     concurrency, n = 64, 1
@@ -28,26 +29,24 @@ class ScriptedEngine:
     def __init__(self, script: Script, *, identity: str = "scripted") -> None:
         self.script = script
         self.identity = identity
-        self.capabilities = frozenset({"stop"})
         self.asked: list[Request] = []
 
     def serve(self, source: Source) -> None:
-        serve_each(source, self._say)
+        serve_each(source, self._reply)
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
-        reply = self._say(requests[0])
+        reply = self._reply(requests[0])
         return Answer((reply,), Usage(1, reply.prompt_tokens, reply.tokens))
 
-    def _say(self, request: Request) -> Reply:
+    def _reply(self, request: Request) -> Reply:
         self.asked.append(request)
         if callable(self.script):
             said = self.script(request)
         elif request.ask.prompt in self.script:
             said = self.script[str(request.ask.prompt)]
         else:
-            raise EngineError(f"{self.identity}: no reply is scripted for the prompt {request.ask.prompt!r}")
+            raise EngineError(f"{self.identity}: the script has no reply to the prompt {request.ask.prompt!r}")
         if isinstance(said, Reply):
             return said
-        stop = request.ask.stop if isinstance(request.ask, Call) else ()
-        end = min((at for s in stop if (at := said.find(s)) >= 0), default=len(said))
+        end = find_stop(said, request.ask.stop)
         return Reply(said[:end], tokens=len(said.split()), prompt_tokens=len(str(request.ask.prompt).split()))

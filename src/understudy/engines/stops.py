@@ -1,4 +1,4 @@
-"""Where text decides, not tokens: stop strings are found, and values written, wherever the token boundaries are."""
+"""Stop strings and written values are matched in text, not in tokens, wherever the token boundaries are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from understudy.core.tokens import encode_text
 
 
 class StopStrings:
-    """Finds stop strings in growing token sequences of one tokenizer, without decoding at every token."""
+    """Finds stop strings in growing token sequences of one tokenizer, without decoding the text at every token."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -23,15 +23,15 @@ class StopStrings:
         return tuple(s for s in stop if s and s not in self._special), special
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text of ``tokens``, special tokens left out and nothing tidied."""
+        """The text of ``tokens`` without special tokens, exactly as it was written."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def ended(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        """Whether one of ``stop`` is in the text of ``tokens``, knowing that it was not before the last one."""
+    def contains_stop(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
+        """Whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
         key = stop, tokens[-1]
         if key not in self._may_end:
             self._may_end[key] = self._could_complete(*key)
-        return self._may_end[key] and cut(self.text(tokens), stop) is not None
+        return self._may_end[key] and find_stop(self.text(tokens), stop) is not None
 
     def has_equals(self, token: int) -> bool:
         """Whether ``token`` has a "=" in it."""
@@ -39,11 +39,11 @@ class StopStrings:
             self._equals[token] = "=" in self.text([token])
         return self._equals[token]
 
-    def rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
-        """The tokens that make the text of ``tokens`` become ``whole``, None where there are none.
+    def find_rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
+        """The tokens that extend the text of ``tokens`` to ``whole``, None where there are none.
 
-        Many tokenizers write the beginning of a text otherwise than its middle (a blank before the first word), so the tokens
-        of what is missing are looked for behind its context first, from the mark on, and each try is decoded.
+        Many tokenizers write the beginning of a text otherwise than its middle (a blank before the first word). So the missing
+        tokens are first sought behind their context, from the mark on, and each attempt is decoded.
         """
         before = self.text(tokens)
         if not whole.startswith(before):
@@ -56,15 +56,15 @@ class StopStrings:
         return None
 
     def _could_complete(self, stop: tuple[str, ...], token: int) -> bool:
-        """Whether a text can come to end with a stop string by this token: never False where it can.
+        """Whether this token may complete a stop string. The answer is never False where it can.
 
-        What a token adds to a text is its own characters, plus a blank that joins words, plus characters of which it holds
-        the last bytes (alone they decode to U+FFFD). So a stop string's last character must be among those.
+        A token adds its own characters to a text, a blank that joins words, and characters whose last bytes it holds (alone they
+        decode to U+FFFD). So a stop string's last character must be among those.
         """
         alone = self.text([token])
         return "\ufffd" in alone or any(s[-1] == " " or s[-1] in alone for s in stop)
 
 
-def cut(text: str, stop: Sequence[str]) -> int | None:
-    """Where the first stop string in ``text`` begins, None where there is none."""
+def find_stop(text: str, stop: Sequence[str]) -> int | None:
+    """The place where the first stop string in ``text`` begins, None where there is none."""
     return min((at for s in stop if (at := text.find(s)) >= 0), default=None)

@@ -42,13 +42,13 @@ class AnswerFirst:
         made = []
         for chain in chains:
             if chain.answer is not None:
-                stated = self.format.telling("", chain.answer, problem.kind).strip()
-                said = self.format.block(f"{stated}\n{chain.rationale}")
-                prompt = self.format.asking(problem)
-                made.append(self.format.teaching("student", prompt, said, problem=problem.id, chain=chain.id))
+                stated = self.format.join_reply("", chain.answer, problem.kind).strip()
+                said = self.format.write_block(f"{stated}\n{chain.rationale}")
+                prompt = self.format.write_prompt(problem)
+                made.append(self.format.write_example("student", prompt, said, problem=problem.id, chain=chain.id))
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         # In messages, too: nothing else parts the answer from the rationale after it.
-        reply = yield Call("student", self.format.asking(problem), ("\n",), self.max_tokens, about=About(problem.id))
+        reply = yield Call("student", self.format.write_prompt(problem), ("\n",), self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

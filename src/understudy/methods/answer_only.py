@@ -44,21 +44,23 @@ class AnswerOnly:
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
-        prompt = self.format.asking(problem, solved)
+        prompt = self.format.write_prompt(problem, solved)
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        prompt = self.format.asking(problem, after=f" {DUMMY}" * self.dummies)
+        prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
         return [
-            self.format.teaching("student", prompt, self.format.reply(problem, "", answer), problem=problem.id, chain=chain)
+            self.format.write_example(
+                "student", prompt, self.format.write_reply(problem, "", answer), problem=problem.id, chain=chain
+            )
             for answer, chain in labels
             if answer is not None
         ]
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        prompt = self.format.asking(problem, after=f" {DUMMY}" * self.dummies)
+        prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

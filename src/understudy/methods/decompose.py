@@ -20,16 +20,16 @@ from understudy.core.prompt_format import PromptFormat, answer_text, question_te
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import (
-    answers_for,
-    one_line,
-    opened,
-    questions_for,
-    read,
-    sentences,
+    join_lines,
+    match_answers,
+    match_questions,
+    read_opinions,
+    read_steps,
+    recorded_chain,
+    restore_mark,
+    split_sentences,
     steps_of,
-    useful,
-    worked,
-    written,
+    write_steps,
 )
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Example, Problem, Solution, Step
@@ -70,9 +70,9 @@ class Decompose:
             raise ValueError(f'format.numbers = {self.format.numbers!r}: sub-questions are words, not equations; take "plain"')
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
-        ways = {"decompose": self._decomposed, "answer": self._answered, "backfill": self._filled_in}
+        ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
         chain = yield from ways[self.mode](problem, path, pool)
-        return (yield from self._judged(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
+        return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
@@ -82,59 +82,59 @@ class Decompose:
         if self.mode != "decompose":
             raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; {self.mode!r} is for [teacher]')
         reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
-        return solution_of(problem, path, [("student", reply)], _opened("Q1:", reply).text)
+        return solution_of(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
 
-    def _decomposed(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _decompose(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
-        reply = _opened("Q1:", (yield self._call("teacher", problem, prompt)))
-        return _with(self.format.read_chain(problem, path, reply, prompt=prompt), read(_said(reply)))
+        reply = _restore_mark("Q1:", (yield self._call("teacher", problem, prompt)))
+        return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
-    def _answered(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
-        asked = [one_line(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
+    def _answer(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+        asked = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not asked:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
-        prompt = self._prompt("answer", problem, pool, {"questions": _numbered("Q", asked)})
-        reply = _opened("A1:", (yield self._call("teacher", problem, prompt)))
-        said = answers_for(_said(reply), len(asked))
+        prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", asked)})
+        reply = _restore_mark("A1:", (yield self._call("teacher", problem, prompt)))
+        said = match_answers(_strip_thought(reply), len(asked))
         steps = tuple(Step(answer, question) for question, answer in zip(asked, said, strict=False))
-        chain = _with(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
+        chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
         # A step without a question says that the text was read and its pairs refused: some question has no answer.
-        return chain if steps else replace(chain, steps=(Step(one_line(chain.rationale)),))
+        return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
 
-    def _filled_in(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _backfill(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
-            chain = worked(problem)
+            chain = recorded_chain(problem)
             if chain is None:
                 raise StudyError(f'of = "human": problem {problem.id!r} has no rationale of its own; take of = "teacher"')
             chain = replace(chain, path=path.index)
         else:
-            plain = self.format.asking(problem, pool.exemplars(path))
+            plain = self.format.write_prompt(problem, pool.exemplars(path))
             reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
-        said = sentences(chain.rationale)
+        said = split_sentences(chain.rationale)
         if not said or chain.finish != "stop":
             return chain
-        prompt = self._prompt("backfill", problem, pool, {"steps": _numbered("A", said)})
+        prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", said)})
         reply = yield self._call("teacher", problem, prompt)
         whole = reply.finish == "stop"  # a question that was cut off is none
-        asked = questions_for(_said(_opened("Q1:", reply)), len(said)) if whole else ()
-        steps = tuple(Step(one_line(step), question) for question, step in zip(asked, said, strict=False))
-        return _paid(replace(chain, steps=steps), [reply])
+        asked = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(said)) if whole else ()
+        steps = tuple(Step(join_lines(step), question) for question, step in zip(asked, said, strict=False))
+        return _add_cost(replace(chain, steps=steps), [reply])
 
-    def _judged(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
+    def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
-        prompt = self._prompt("feedback", problem, pool, {"questions": _numbered("Q", [s.question or "" for s in chain.steps])})
+        prompt = self._prompt("feedback", problem, pool, {"questions": _number("Q", [s.question or "" for s in chain.steps])})
         calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
-        opinions = [useful(_said(_opened("Useful 1:", reply)), len(chain.steps)) for reply in replies]
+        opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
-        return _paid(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
+        return _add_cost(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
         shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
         worked_out = "".join(
-            f"Q: {question_text(p)}\n{written(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
+            f"Q: {question_text(p)}\n{write_steps(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
             for p, steps, answer in shown
             if steps
         )
@@ -143,43 +143,43 @@ class Decompose:
     def _prompt(self, purpose: str, problem: Problem, pool: Pool, values: Mapping[str, str], *, examples: str = "") -> Prompt:
         subject = subject_of(problem) if self.subject == "auto" else self.subject
         text = pool.prompt(f"decompose-{purpose}-{subject}")
-        return self.format.prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
+        return self.format.wrap_prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
 
     def _call(self, role: str, problem: Problem, prompt: Prompt, **more: Any) -> Call:
         return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, about=About(problem.id), **more)
 
 
-def _numbered(letter: str, lines: Sequence[str]) -> str:
-    return "\n".join(f"{letter}{i}: {one_line(line)}" for i, line in enumerate(lines, 1))
+def _number(letter: str, lines: Sequence[str]) -> str:
+    return "\n".join(f"{letter}{i}: {join_lines(line)}" for i, line in enumerate(lines, 1))
 
 
-def _opened(mark: str, reply: Reply) -> Reply:
+def _restore_mark(mark: str, reply: Reply) -> Reply:
     """A reply after its thought, with the ``mark`` that its prompt ends with, unless it says that again. An empty one, or a thought
     that never ended, is left as it is."""
-    said = _said(reply)
+    said = _strip_thought(reply)
     begin = len(reply.text) - len(said)
-    return replace(reply, text=reply.text[:begin] + opened(mark, said)) if said.strip() else reply
+    return replace(reply, text=reply.text[:begin] + restore_mark(mark, said)) if said.strip() else reply
 
 
-def _said(reply: Reply) -> str:
+def _strip_thought(reply: Reply) -> str:
     begin = thought_of(reply.text)[1]
     return "" if begin is None else reply.text[begin:]
 
 
-def _with(chain: Chain, steps: tuple[Step, ...]) -> Chain:
+def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:
     """``chain`` with its steps, and as its rationale the steps alone: what a plain chain says."""
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
 
 
-def _paid(chain: Chain, replies: Sequence[Reply]) -> Chain:
+def _add_cost(chain: Chain, replies: Sequence[Reply]) -> Chain:
     """``chain`` with the tokens of further ``replies``; not known where one of them is not."""
 
-    def added(before: int | None, more: Sequence[int | None]) -> int | None:
+    def add(before: int | None, more: Sequence[int | None]) -> int | None:
         known = [n for n in more if n is not None]
         return (before or 0) + sum(known) if len(known) == len(more) else None
 
     return replace(
         chain,
-        tokens=added(chain.tokens, [r.tokens for r in replies]),
-        prompt_tokens=added(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
+        tokens=add(chain.tokens, [r.tokens for r in replies]),
+        prompt_tokens=add(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
     )

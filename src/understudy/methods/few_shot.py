@@ -47,4 +47,4 @@ class FewShot:
 
     def _ask(self, role: str, problem: Problem, path: Path, pool: Pool) -> Call:
         shown = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
-        return Call(role, self.format.asking(problem, shown), self.format.stop, self.max_tokens, about=About(problem.id))
+        return Call(role, self.format.write_prompt(problem, shown), self.format.stop, self.max_tokens, about=About(problem.id))

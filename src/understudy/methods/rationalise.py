@@ -20,7 +20,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import one_line
+from understudy.core.subquestions import join_lines
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem
 
@@ -49,13 +49,13 @@ class Rationalise:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
         told = answer_text(problem.answer, problem.kind)
         shown = "".join(
-            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {one_line(c.rationale)}{ANSWER}"
+            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {join_lines(c.rationale)}{ANSWER}"
             f"{answer_text(c.answer, p.kind)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )
         text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
-        prompt = self.format.prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
+        prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         # What it thought before is left out: that argues about the answer it was told.
         begin = thought_of(reply.text)[1]

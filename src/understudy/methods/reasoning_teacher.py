@@ -46,7 +46,9 @@ class ReasoningTeacher:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         return [
-            self.format.teaching("student", self._prompt(problem), self._told(problem, c, c.answer), problem=problem.id, chain=c.id)
+            self.format.write_example(
+                "student", self._prompt(problem), self._write(problem, c, c.answer), problem=problem.id, chain=c.id
+            )
             for c in chains
             if c.answer is not None
         ]
@@ -58,9 +60,9 @@ class ReasoningTeacher:
         return replace(solution_of(problem, path, [("student", reply)], said), text=reply.text)
 
     def _prompt(self, problem: Problem) -> Prompt:
-        return self.format.prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
+        return self.format.wrap_prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
 
-    def _told(self, problem: Problem, chain: Chain, answer: str) -> str:
+    def _write(self, problem: Problem, chain: Chain, answer: str) -> str:
         # An arrow inside the rationale would be read as the one before the answer.
         rationale = re.sub(r"--+>", "->", chain.rationale.strip())
-        return self.format.block(f"{rationale} {ARROW} {answer_text(answer, problem.kind)}")
+        return self.format.write_block(f"{rationale} {ARROW} {answer_text(answer, problem.kind)}")

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
 from understudy.core.errors import StudyError, TooLongError
-from understudy.core.prompt_format import PromptFormat, outgrown, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
@@ -90,7 +90,7 @@ class SciCoT:
         made = []
         if self.source != "none":
             prompt = self._stage1(problem).prompt
-            made = [self._taught("rationale", prompt, self.format.block(c.rationale), c) for c in chains]
+            made = [self._teach("rationale", prompt, self.format.write_block(c.rationale), c) for c in chains]
         if role == "rationale":
             return made
         read: list[tuple[str, Chain, str]] = []
@@ -108,16 +108,16 @@ class SciCoT:
         for rationale, chain, group in read:
             answer = problem.answer if self.label == "gold" else chain.answer
             if answer is not None:
-                said = self.format.telling("", answer, problem.kind)
+                said = self.format.join_reply("", answer, problem.kind)
                 half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
-                made.append(self._taught("answer", self._stage2(problem, rationale).prompt, said, chain, **half))
+                made.append(self._teach("answer", self._stage2(problem, rationale).prompt, said, chain, **half))
         return made
 
-    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+    def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         if call.role == "rationale":
-            return self.format.block(chain.rationale)
+            return self.format.write_block(chain.rationale)
         assert chain.answer is not None, "gold chains have an answer"
-        return self.format.telling("", chain.answer, problem.kind)
+        return self.format.join_reply("", chain.answer, problem.kind)
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         written: list[Reply] = []
@@ -128,7 +128,7 @@ class SciCoT:
         except TooLongError:
             if not written:
                 raise
-            return outgrown(problem, path, [("rationale", reply) for reply in written])
+            return cut_off_solution(problem, path, [("rationale", reply) for reply in written])
         found = []
         for i, reply in enumerate(answered):
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
@@ -151,19 +151,19 @@ class SciCoT:
         return [replace(call, attempt=i, decoding=Decoding(0.7)) for i in range(self.rationales)]
 
     def _stage1(self, problem: Problem) -> Call:
-        prompt = self.format.prompt(f"Q: {question_text(problem)}\nRationale:")
+        prompt = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
         return Call("rationale", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
 
     def _stage2(self, problem: Problem, rationale: str) -> Call:
-        shown = [f"Rationale: {self._masked(problem, rationale)}"] if self.source != "none" else []
+        shown = [f"Rationale: {self._mask_text(problem, rationale)}"] if self.source != "none" else []
         asked = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
-        prompt = self.format.prompt("\n".join([*asked, *shown, "A:"]))
-        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id), channel="answer")
+        prompt = self.format.wrap_prompt("\n".join([*asked, *shown, "A:"]))
+        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
 
-    def _taught(self, role: str, prompt: Prompt, said: str, chain: Chain, **more: Any) -> Example:
-        return self.format.teaching(role, prompt, said, problem=chain.problem, chain=chain.id, **more)
+    def _teach(self, role: str, prompt: Prompt, said: str, chain: Chain, **more: Any) -> Example:
+        return self.format.write_example(role, prompt, said, problem=chain.problem, chain=chain.id, **more)
 
-    def _masked(self, problem: Problem, rationale: str) -> str:
+    def _mask_text(self, problem: Problem, rationale: str) -> str:
         text = re.sub(r"\s*\n\s*", "\n", rationale.strip())
         if self.mask == "none":
             return text

@@ -61,10 +61,10 @@ class SCoTD:
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         exemplars = pool.exemplars(path)
-        prompt = self.format.asking(problem, exemplars)
+        prompt = self.format.write_prompt(problem, exemplars)
         if self.house_exemplars and not exemplars:
             text = pool.prompt(f"scotd-chains-{subject_of(problem)}")
-            prompt = self.format.prompt(fill(text, {"question": question_text(problem)}))
+            prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem)}))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
@@ -76,10 +76,12 @@ class SCoTD:
             if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
                 outcome = pool.outcome(chain)
                 prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
-                said = self.format.reply(problem, chain.rationale, answer)
+                said = self.format.write_reply(problem, chain.rationale, answer)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
-                    made.append(self.format.teaching("student", prompt, said, problem=problem.id, chain=chain.id, weight=weight))
+                    made.append(
+                        self.format.write_example("student", prompt, said, problem=problem.id, chain=chain.id, weight=weight)
+                    )
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
@@ -89,4 +91,4 @@ class SCoTD:
 
     def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
         shown = pool.others(path, self.in_context) if self.in_context else ()
-        return self.format.asking(problem, shown, before=f"{token} " if self.control and token else "")
+        return self.format.write_prompt(problem, shown, before=f"{token} " if self.control and token else "")

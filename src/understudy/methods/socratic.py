@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeVar
 
-from understudy.core.answers.equations import equations
+from understudy.core.answers.equations import find_equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
-from understudy.core.prompt_format import PromptFormat, outgrown, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import one_line, questions, steps_of, written
+from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
@@ -102,78 +102,78 @@ class Socratic:
             return "no sub-questions"
         if len(steps) > self.max_steps:
             return f"more than {self.max_steps} sub-questions"
-        if not all(one_line(step.text) for step in steps):
+        if not all(join_lines(step.text) for step in steps):
             return "a sub-question without an answer"
-        return "a sub-question and its answer twice" if any(_said(s, steps[:i]) for i, s in enumerate(steps)) else ""
+        return "a sub-question and its answer twice" if any(_repeats(s, steps[:i]) for i, s in enumerate(steps)) else ""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         made = []
         for chain in chains:
             if chain.answer is not None and not self.unfit(problem, chain):
-                for call, said in self._played(problem, chain, pool):
+                for call, said in self._play(problem, chain, pool):
                     role = self.parts[call.role]
-                    made.append(self.format.teaching(role, call.prompt, said, problem=problem.id, chain=chain.id))
+                    made.append(self.format.write_example(role, call.prompt, said, problem=problem.id, chain=chain.id))
         return made
 
-    def _played(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
+    def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
         """Every turn of `solve`, and what is said in it, where the students say what ``chain`` does."""
         flow = self.solve(problem.blind(), Path(problem.id), pool)
         with suppress(StopIteration):
             call = next(flow)
             while True:
                 assert isinstance(call, Call)
-                said = self.told(problem, chain, call)
+                said = self.quote(problem, chain, call)
                 yield call, said
                 call = flow.send(Reply(said))
 
-    def told(self, problem: Problem, chain: Chain, call: Call) -> str:
+    def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
         assert chain.answer is not None, "a chain without an answer is not told"
-        conclusion = self.format.telling("", chain.answer, problem.kind)
+        conclusion = self.format.join_reply("", chain.answer, problem.kind)
         if call.role == "student":
-            return self.format.block(f"{_after_mark(written(steps))}\nA: {conclusion.strip()}")
+            return self.format.write_block(f"{_strip_mark(write_steps(steps))}\nA: {conclusion.strip()}")
         if call.role == "planner":
-            return self.format.line(self._plan(steps))
+            return self.format.write_line(self._plan(steps))
         if call.role == "decomposer" and self.questions == "plan_first":
-            asked = "\n".join(f"Q{i}: {one_line(step.question or '')}" for i, step in enumerate(steps, 1))
-            return self.format.block(_after_mark(asked))
+            asked = "\n".join(f"Q{i}: {join_lines(step.question or '')}" for i, step in enumerate(steps, 1))
+            return self.format.write_block(_strip_mark(asked))
         if call.role == "decomposer":
-            return self.format.line((steps[at].question or "") if at < len(steps) else END)
-        if call.channel == "answer":
+            return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
+        if _asks_for_the_answer(call):
             # Questions that ended too early have not led to the chain's answer.
-            return conclusion if at >= len(steps) else self.format.block("")
-        return self.format.line(steps[min(at, len(steps) - 1)].text)
+            return conclusion if at >= len(steps) else self.format.write_block("")
+        return self.format.write_line(steps[min(at, len(steps) - 1)].text)
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         turns: Turns = []
         if self.models == "unified":
-            reply = yield from _turn(self._call("student", problem, (), "Q1:"), turns)
+            reply = yield from _take_turn(self._call("student", problem, (), "Q1:"), turns)
             return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
         try:
             steps, said = yield from self._dialogue(problem, turns)
         except TooLongError:
             if not turns:
                 raise
-            return outgrown(problem, path, turns)
-        return replace(solution_of(problem, path, turns, said), text=f"{written(steps)}\nA: {said}".lstrip())
+            return cut_off_solution(problem, path, turns)
+        return replace(solution_of(problem, path, turns, said), text=f"{write_steps(steps)}\nA: {said}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
         """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``;
         and what the solver concludes."""
         plan = ""
         if self.guidance != "none":
-            plan = one_line((yield from self._said_whole(self._call("planner", problem, (), "Plan:"), turns)))
+            plan = join_lines((yield from self._ask_until_whole(self._call("planner", problem, (), "Plan:"), turns)))
         steps: list[Step] = []
         planned = None
         if self.questions == "plan_first":
-            said = yield from self._said_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
-            planned = list(questions(f"Q1: {said}"))
+            said = yield from self._ask_until_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
+            planned = list(read_questions(f"Q1: {said}"))
         refused, tried = 0, set[str]()
         while len(steps) < self.max_steps and refused <= self.retries:
             if planned is None:
                 call = self._call("decomposer", problem, steps, f"Q{len(steps) + 1}:", plan=plan)
-                question = one_line(_whole((yield from _turn(call, turns, refused))))
+                question = join_lines(_whole_text((yield from _take_turn(call, turns, refused))))
             else:
                 question = planned.pop(0) if planned else END
             if question.startswith(END):
@@ -181,21 +181,21 @@ class Socratic:
             if question and question not in tried:
                 n = len(steps) + 1
                 call = self._call("solver", problem, steps, f"Q{n}: {question}\nA{n}:")
-                step = Step(one_line((yield from self._said_whole(call, turns))), question)
+                step = Step(join_lines((yield from self._ask_until_whole(call, turns))), question)
                 if not step.text:
                     break
-                if not _said(step, steps):
+                if not _repeats(step, steps):
                     steps.append(step)
                     refused, tried = 0, set()
                     continue
                 tried.add(question)
             refused += planned is None
-        return steps, (yield from _turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
+        return steps, (yield from _take_turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
 
-    def _said_whole(self, call: Call, turns: Turns) -> Talk[str]:
+    def _ask_until_whole(self, call: Call, turns: Turns) -> Talk[str]:
         """What is said to ``call``, which is asked again where that is empty or was cut off; "" where it stays so."""
         for attempt in range(self.retries + 1):
-            if said := _whole((yield from _turn(call, turns, attempt))):
+            if said := _whole_text((yield from _take_turn(call, turns, attempt))):
                 return said
         return ""
 
@@ -207,38 +207,42 @@ class Socratic:
         whole = role == "student" or (role == "decomposer" and self.questions == "plan_first")
         return Call(
             role,
-            self.format.prompt("\n".join(lines)),
+            self.format.wrap_prompt("\n".join(lines)),
             self.format.stop if whole or tail == "A:" else self.format.line_stop,
             self.max_tokens * (self.max_steps if whole else 1),
             about=About(problem.id, len(steps)),
-            channel="answer" if tail == "A:" else "reasoning",
         )
 
     def _plan(self, steps: Sequence[Step]) -> str:
         if self.guidance == "number":
             return f"{len(steps)} steps"
-        found = [equation for step in steps for equation in equations(step.text)]
+        found = [equation for step in steps for equation in find_equations(step.text)]
         if self.guidance == "operators":
             return " ".join(sign for equation in found for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in found) or "none"
 
 
-def _turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
+def _asks_for_the_answer(call: Call) -> bool:
+    text = call.prompt if isinstance(call.prompt, str) else call.prompt[-1].content
+    return text.endswith("\nA:")
+
+
+def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:
     reply = yield replace(call, attempt=attempt, decoding=Decoding(0.7) if attempt else None)
     turns.append((call.role, reply))
     return reply
 
 
-def _whole(reply: Reply) -> str:
+def _whole_text(reply: Reply) -> str:
     return reply.text.strip() if reply.finish == "stop" else ""
 
 
-def _said(step: Step, steps: Sequence[Step]) -> bool:
+def _repeats(step: Step, steps: Sequence[Step]) -> bool:
     """Whether ``step`` says again what one of ``steps`` says. Its question alone may come again: one in six of GSM8K's Socratic
     solutions asks one twice, for two steps, and none gets the same answer twice."""
     return (step.question or "", step.text) in {(s.question, s.text) for s in steps}
 
 
-def _after_mark(text: str) -> str:
+def _strip_mark(text: str) -> str:
     """``text`` without the "Q1:" with which the prompt before it ends."""
     return text.removeprefix("Q1:").lstrip()

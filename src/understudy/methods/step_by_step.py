@@ -49,10 +49,10 @@ class StepByStep:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
         made = [
-            self.format.teaching(
+            self.format.write_example(
                 "student",
-                self.format.asking(problem),
-                self.format.telling("", answer, problem.kind),
+                self.format.write_prompt(problem),
+                self.format.join_reply("", answer, problem.kind),
                 problem=problem.id,
                 chain=chain_id,
                 group="label",
@@ -61,13 +61,13 @@ class StepByStep:
             for answer, chain_id in labels
             if answer is not None
         ]
-        explain = self.format.prompt(f"Q: {question_text(problem)}\nRationale:")
+        explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
         for chain in chains:
-            said = self.format.block(chain.rationale)
+            said = self.format.write_block(chain.rationale)
             more = {"group": "rationale", "weight": 1 - self.alpha}
-            made.append(self.format.teaching("student", explain, said, problem=problem.id, chain=chain.id, **more))
+            made.append(self.format.write_example("student", explain, said, problem=problem.id, chain=chain.id, **more))
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        reply = yield Call("student", self.format.asking(problem), self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("student", self.format.write_prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

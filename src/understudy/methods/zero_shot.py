@@ -60,16 +60,16 @@ class ZeroShot:
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
         """The first prompt, the rationale's reply, and rationale and answer as one reply, which ends as the answer did: it was
         asked for after a thought that was cut off, too. (As a chain to learn from such a thought is not whole.)"""
-        about, asked = About(problem.id), self.format.asking(problem)
+        about, asked = About(problem.id), self.format.write_prompt(problem)
         answer = _answer_trigger(problem)
         if not self.chain:
-            prompt = _with(asked, f"{answer[0].upper()}{answer[1:]}")
+            prompt = _add_trigger(asked, f"{answer[0].upper()}{answer[1:]}")
             reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens, about=about)
             return prompt, None, replace(reply, text=f"{answer} {reply.text.strip()}")
-        prompt = _with(asked, TRIGGER)
+        prompt = _add_trigger(asked, TRIGGER)
         # A rationale may have empty lines: only a question that goes on ends it.
         thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens, about=about)
-        rest = _and_then(prompt, thought.text, f"Therefore, {answer}")
+        rest = _continue(prompt, thought.text, f"Therefore, {answer}")
         said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens, about=about)
         both = replace(
             said,
@@ -91,14 +91,14 @@ def _answer_trigger(problem: Problem) -> str:
     return _ANSWERS.get(problem.kind, "the answer is")
 
 
-def _with(prompt: Prompt, trigger: str) -> Prompt:
+def _add_trigger(prompt: Prompt, trigger: str) -> Prompt:
     """``prompt`` with ``trigger`` at the beginning of the reply, or at the end of the user's turn."""
     if isinstance(prompt, str):
         return f"{prompt} {trigger}"
     return (*prompt[:-1], Message("user", f"{prompt[-1].content}\n{trigger}"))
 
 
-def _and_then(prompt: Prompt, said: str, trigger: str) -> Prompt:
+def _continue(prompt: Prompt, said: str, trigger: str) -> Prompt:
     if isinstance(prompt, str):
         return f"{prompt}{said.rstrip()}\n{trigger}"
     return (*prompt, Message("assistant", said.strip()), Message("user", trigger))

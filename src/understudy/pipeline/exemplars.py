@@ -12,7 +12,7 @@ from understudy.core.values import Problem, digest
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
-from understudy.tasks.overlap import exact
+from understudy.tasks.overlap import exact_key
 
 SPLIT = "exemplars"
 
@@ -29,8 +29,8 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
         bare = next((p.id for p in shown if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
             raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
-        questions = {exact(problem) for problem in shown}
-        return [*(p for p in problems if p.split != "train" or exact(p) not in questions), *shown]
+        questions = {exact_key(problem) for problem in shown}
+        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *shown]
     if not options.n:
         return list(problems)
     able = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from understudy.core.answers.equations import equations, first_wrong
-from understudy.core.subquestions import read, sentences
+from understudy.core.answers.equations import find_equations, find_first_wrong
+from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Outcome
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.statistics import paired
@@ -65,9 +65,9 @@ def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
                 shown = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
                 steps = steps_written(shown.text)
                 wrong += 1
-                if not any(True for step in steps for _ in equations(step)):
+                if not any(True for step in steps for _ in find_equations(step)):
                     without += 1
-                elif (place := first_wrong(steps)) is None:
+                elif (place := find_first_wrong(steps)) is None:
                     holds += 1
                 else:
                     at[place + 1] += 1
@@ -77,4 +77,4 @@ def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
 
 def steps_written(text: str) -> Sequence[str]:
     """The steps of a solution: the answers to its sub-questions, or its lines or sentences."""
-    return [step.text for step in read(text)] or sentences(text)
+    return [step.text for step in read_steps(text)] or split_sentences(text)

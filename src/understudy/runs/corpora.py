@@ -12,7 +12,7 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
 from understudy.core.errors import DataError, StudyError, nearest
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
-from understudy.corpus.card import CorpusCard, beside, card_of, inherited, named, read_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card
 from understudy.corpus.directories import files_of
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
@@ -48,8 +48,8 @@ def import_corpus(
     """
     known = read_questions(problems, kind=kind, fields=problem_fields)
     found, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
-    terms, licence = inherited(chains, terms, licence)
-    sources = named(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
+    terms, licence = inherit_terms(chains, terms, licence)
+    sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
     card = card_of(found, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(found, known))
     write_rows(to, Chain, found, card=card.to_json())
     return dict(report.to_json())
@@ -107,7 +107,7 @@ def export_corpus(
         says = export_examples(found.examples, format=format, to=to, card=found.card, bare=bare)
     else:
         says = export_chains(found.chains, found.problems, format=format, to=to, card=found.card, bare=bare)
-    where = str(to if format == UNDERSTUDY else beside(to))
+    where = str(to if format == UNDERSTUDY else card_path(to))
     return says | {"format": format, "terms": found.card.terms, "licence": found.card.licence, "card": where}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from understudy.core.asks import Path
 from understudy.core.errors import StudyError, nearest
-from understudy.core.subquestions import worked
+from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Outcome, Problem
 
 
@@ -33,7 +33,7 @@ class StudyPool:
         outcomes: Mapping[str, Outcome] | None = None,
         seed: int = 0,
     ) -> None:
-        self._solved = [(problem, worked(problem) or _answer_alone(problem)) for problem in exemplars]
+        self._solved = [(problem, recorded_chain(problem) or _answer_alone(problem)) for problem in exemplars]
         self._least, self._shuffle, self._seed = least, shuffle, seed
         self._prompts, self._outcomes = prompts or {}, outcomes or {}
         self._problems = {problem.id: problem for problem in learn}

@@ -13,7 +13,7 @@ from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind
 from understudy.corpus.directories import roles_of, splits_of
 from understudy.corpus.tables import Row, read_objects
-from understudy.tasks.rows import Layout, fit
+from understudy.tasks.rows import Layout, measure_fit
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "problem", "query", "input", "prompt", "instruction", "text", "body", "sentence", "stem"),
@@ -40,7 +40,7 @@ ENOUGH = 0.95
 @dataclass(frozen=True)
 class Guess:
     """What a file seems to hold: ``fields`` (ours -> theirs, also where they are called alike), how its rows are read
-    (``layout``), the share of answers that fit (``fit``; None: it has no
+    (``layout``), the share of answers that fit (``measure_fit``; None: it has no
     answers), the ``rows`` of each of its splits (``""``: it has none), and the first row's ``example``."""
 
     fields: Mapping[str, str | tuple[str, ...]]
@@ -114,10 +114,10 @@ def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[st
         return Layout("option" if "choices" in fields else "text", mapped), None
     if "choices" in fields:
         option = Layout("option", mapped)
-        return option, fit(rows, option)
+        return option, measure_fit(rows, option)
     in_question = Layout("option", mapped, choices_in="question")
     kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
     for layout in (in_question, *(Layout(kind, mapped) for kind in kinds)):
-        if (share := fit(rows, layout)) >= ENOUGH:
+        if (share := measure_fit(rows, layout)) >= ENOUGH:
             return layout, share
-    return Layout("text", mapped), fit(rows, Layout("text", mapped))
+    return Layout("text", mapped), measure_fit(rows, Layout("text", mapped))

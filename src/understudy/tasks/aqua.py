@@ -11,42 +11,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, find, hub, read
+from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
 
 _OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
 
 
 @dataclass(frozen=True)
-class AQuA:
+class AQuA(PublishedSet):
     """AQuA-RAT: answers of kind ``option``, with rationales."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
-
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         published = {split: [f"{split}.json", f"{split}.jsonl"] for split in ("train", "dev", "test")}
-        return find(self.root, published, hub("raw", train="train", dev="validation", test="test"))
+        return [published, hub("raw", train="train", dev="validation", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return read(self._found(), _problem, name="aqua")
-
-
-def _problem(row: Row) -> Problem:
-    options = row.get("options")
-    parted = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
-    found = [match for match in parted if match]
-    if not found or len(found) != len(options) or [match[1] for match in found] != list("ABCDE")[: len(found)]:
-        raise row.wrong("options", 'must be a list as ["A)21", "B)22", ...]')
-    correct = row.text("correct")
-    if correct not in [match[1] for match in found]:
-        raise row.wrong("correct", "must be the letter of an option")
-    meta = {"rationale": rationale} if (rationale := row.get("rationale")) else {}
-    return Problem("", row.text("question"), "option", correct, choices=tuple(m[2].strip() for m in found), meta=meta)
+    def problem(self, row: PublishedRow) -> Problem:
+        options = row.get("options")
+        parted = [_OPTION.fullmatch(option) for option in options if isinstance(option, str)] if isinstance(options, list) else []
+        found = [match for match in parted if match]
+        if not found or len(found) != len(options) or [match[1] for match in found] != list("ABCDE")[: len(found)]:
+            raise row.wrong("options", 'must be a list as ["A)21", "B)22", ...]')
+        correct = row.text("correct")
+        if correct not in [match[1] for match in found]:
+            raise row.wrong("correct", "must be the letter of an option")
+        meta = {"rationale": rationale} if (rationale := row.get("rationale")) else {}
+        return Problem("", row.text("question"), "option", correct, choices=tuple(m[2].strip() for m in found), meta=meta)

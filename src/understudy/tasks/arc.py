@@ -13,38 +13,30 @@ of labels and texts). Splits as published: 2,251 / 570 / 2,376 easy, 1,119 / 299
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, find, hub, read
+from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
-class ARC:
+class ARC(PublishedSet):
     """ARC: answers of kind ``option``."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     part: Literal["easy", "challenge"] = "easy"
     """Which of the two sets."""
 
-    def _found(self) -> dict[str, list[Path]]:
+    @property
+    def prefix(self) -> str:
+        return f"arc-{self.part}"
+
+    def layouts(self) -> list[Layout]:
         name = f"ARC-{self.part.capitalize()}"
         names = (("train", "Train"), ("dev", "Dev"), ("test", "Test"))
         published = {split: [f"{name}/{name}-{theirs}.jsonl", f"{name}-{theirs}.jsonl"] for split, theirs in names}
-        return find(self.root, published, hub(name, train="train", dev="validation", test="test"))
+        return [published, hub(name, train="train", dev="validation", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return read(self._found(), _problem, name=f"arc-{self.part}")
-
-
-def _problem(row: Row) -> Problem:
-    asked = row.inner("question")
-    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
-    return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices)
+    def problem(self, row: PublishedRow) -> Problem:
+        asked = row.inner("question")
+        choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+        return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices)

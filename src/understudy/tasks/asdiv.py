@@ -19,70 +19,59 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.data_sets import ALL, Row, all_files, at_least_one, find, hold_out, hub, number, rows
+from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet, hub, read_rows
 
 _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
 
 @dataclass(frozen=True)
-class ASDiv:
+class ASDiv(PublishedSet):
     """ASDiv: answers of kind ``number``; problems whose answer is no single number are in the split "not numbers"."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
-    dev: int = 200
+    dev: AtLeastOne = 200
     """So many problems, drawn by seed."""
-    test: int = 500
+    test: AtLeastOne = 500
     """So many problems, drawn by seed; the rest is train."""
 
-    def __post_init__(self) -> None:
-        at_least_one(dev=self.dev, test=self.test)
+    def layouts(self) -> list[Layout]:
+        return [{ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation")]
 
-    def _found(self) -> dict[str, list[Path]]:
-        return find(self.root, {ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation"))
+    def rows(self) -> Iterator[tuple[str, PublishedRow]]:
+        for path in self.files():
+            for row in _read_xml(path) if path.suffix == ".xml" else read_rows(path):
+                yield ALL, row
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split. Raises DataError naming file, problem and field."""
-        read = (row for path in self.files() for row in (_xml(path) if path.suffix == ".xml" else rows(path)))
-        found = number(((ALL, _problem(row)) for row in read), name="asdiv")
-        found = [p if p.kind == "number" else replace(p, split="not numbers") for p in found]
-        return hold_out(found, seed=seed, dev=self.dev, test=self.test)
-
-
-def _problem(row: Row) -> Problem:
-    body, answer = row.text("body"), row.text("answer")
-    found = _ANSWER.fullmatch(answer)
-    value, unit = (found["value"], found["unit"]) if found else (answer, None)
-    kind: AnswerKind = "text" if normalise(value, "number") is None else "number"
-    return Problem(
-        id=row.get("id") or "",
-        question=f"{body}{'' if body[-1] in '.?!,;' else '.'} {row.text('question')}",
-        kind=kind,
-        answer=row.gold(value, "answer", kind),
-        meta={"type": row.get("solution_type"), "formula": row.get("formula"), "grade": row.get("grade"), "unit": unit},
-    )
+    def problem(self, row: PublishedRow) -> Problem:
+        body, answer = row.text("body"), row.text("answer")
+        found = _ANSWER.fullmatch(answer)
+        value, unit = (found["value"], found["unit"]) if found else (answer, None)
+        kind: AnswerKind = "text" if normalise(value, "number") is None else "number"
+        return Problem(
+            id=row.get("id") or "",
+            question=f"{body}{'' if body[-1] in '.?!,;' else '.'} {row.text('question')}",
+            kind=kind,
+            split="" if kind == "number" else "not numbers",
+            answer=row.gold(value, "answer", kind),
+            meta={"type": row.get("solution_type"), "formula": row.get("formula"), "grade": row.get("grade"), "unit": unit},
+        )
 
 
-def _xml(path: Path) -> Iterator[Row]:
-    """The problems of ASDiv.xml under the hub's field names. A document type, and so any entity of its own, is refused."""
+def _read_xml(path: Path) -> Iterator[PublishedRow]:
+    """The problems of ASDiv.xml under the hub's field names. A document type is an error, because it could define entities."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DataError(f"{path}: has a document type or entities, which ASDiv.xml has not; it is not read")
-        tree = ET.fromstring(text)  # noqa: S314 - without a document type there is nothing to expand or to fetch
+            raise DataError(f"{path}: has a document type or entities, which ASDiv.xml does not have; get the published file")
+        tree = ET.fromstring(text)  # noqa: S314 - without a document type, nothing can be expanded or fetched
     except (ET.ParseError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not XML that can be read ({error})") from None
+        raise DataError(f"{path}: not XML ({error}); get the published file") from None
     for problem in tree.iter("Problem"):
         fields = {child.tag.lower().replace("-", "_"): child.text for child in problem}
         fields |= {"id": problem.get("ID"), "grade": problem.get("Grade")}
-        yield Row(fields, f"{path}, problem {problem.get('ID')}")
+        yield PublishedRow(fields, f"{path}, problem {problem.get('ID')}")

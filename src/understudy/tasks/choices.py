@@ -134,12 +134,12 @@ def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -
     In order: the data set's own label; a number counted from ``base``; an option's own text; a letter, ``(a)``, ``B) moon``.
     Raises ValueError where two readings name different options, or a number could be counted from 0 or from 1.
     """
-    said, bare = _folded(raw), _bare(raw)
-    labels = [_folded(label) for label in options.labels]
+    said, bare = _fold(raw), _strip_marks(raw)
+    labels = [_fold(label) for label in options.labels]
     for sign in (said, bare):
         if labels.count(sign) == 1:
             return LETTERS[labels.index(sign)]
-    texts = [_folded(text) for text in options.texts]
+    texts = [_fold(text) for text in options.texts]
     by_text = LETTERS[texts.index(said)] if said in texts else None
     if bare.isdecimal():
         by_number = None if base is None else _at(int(bare) - base, len(texts))
@@ -161,15 +161,15 @@ def _at(index: int, n: int) -> str | None:
     return LETTERS[index] if 0 <= index < (n or len(LETTERS)) else None
 
 
-def _folded(value: Any) -> str:
+def _fold(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return " ".join(str(value).split()).casefold()
 
 
-def _bare(value: Any) -> str:
+def _strip_marks(value: Any) -> str:
     """A letter or number without what labels stand in: ``(a)``, ``1.``"""
-    match = re.fullmatch(r"[(\[]?(\w|\d{1,2})[)\].:]?", _folded(value))
+    match = re.fullmatch(r"[(\[]?(\w|\d{1,2})[)\].:]?", _fold(value))
     return match[1] if match else ""
 
 
@@ -180,8 +180,8 @@ def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
     """
     shown: dict[int, str] = {}
     for where, raw, options in answers:
-        bare = _bare(raw)
-        if bare.isdecimal() and not {bare, _folded(raw)} & set(map(_folded, (*options.labels, *options.texts))):
+        bare = _strip_marks(raw)
+        if bare.isdecimal() and not {bare, _fold(raw)} & set(map(_fold, (*options.labels, *options.texts))):
             if int(bare) == 0:
                 shown.setdefault(0, where)
             elif int(bare) == len(options.texts):

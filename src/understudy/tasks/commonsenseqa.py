@@ -13,39 +13,24 @@ published dev is test, and `dev` questions are held out of train.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import AtLeastOne, Layout, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
-class CommonsenseQA:
+class CommonsenseQA(PublishedSet):
     """CommonsenseQA: answers of kind ``option``. Test is the published dev, since the published test has no answers."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
-    dev: int = 1000
+    dev: AtLeastOne = 1000
     """So many questions are held out of train by seed."""
 
-    def __post_init__(self) -> None:
-        at_least_one(dev=self.dev)
-
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         published = {"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}
-        return find(self.root, published, hub(train="train", test="validation"))
+        return [published, hub(train="train", test="validation")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return hold_out(read(self._found(), _problem, name="commonsenseqa"), seed=seed, dev=self.dev)
-
-
-def _problem(row: Row) -> Problem:
-    asked = row.inner("question")
-    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
-    meta = {"concept": concept} if (concept := asked.get("question_concept")) else {}
-    return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices, meta=meta)
+    def problem(self, row: PublishedRow) -> Problem:
+        asked = row.inner("question")
+        choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+        meta = {"concept": concept} if (concept := asked.get("question_concept")) else {}
+        return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices, meta=meta)

@@ -1,17 +1,17 @@
 """What the published data sets share: finding their files, reading rows with clear errors, holding a dev split out of train.
 
-found = find(root, {"train": ["train.jsonl"], "test": ["test.jsonl"]}, hub("main", train="train", test="test"))
-problems = read(found, make, name="gsm8k")          # make: Row -> Problem
-problems = hold_out(problems, dev=500, seed=seed)   # of train, never of test
+A set is a subclass of `PublishedSet` that says where its files are (`layouts`) and makes a `Problem` of one `Row` (`problem`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
@@ -20,15 +20,55 @@ from understudy.corpus.tables import read_objects
 from understudy.tasks.choices import LETTERS, read_options
 from understudy.tasks.splits import check_ids, split
 
+AtLeastOne = Annotated[int, Field(ge=1)]
 Layout = Mapping[str, Sequence[str]]
-"""split -> patterns of its files under the root; the first that any file matches counts."""
+"""split -> patterns of its files under the root. The first pattern that matches any file counts."""
 ALL = "all"
 """The split of a set that is published without splits."""
 
 
+@dataclass(frozen=True)
+class PublishedSet:
+    """A published data set in a directory of the user."""
+
+    root: str = "."
+    """The directory that holds the set (docs/tasks.md), relative to the study file."""
+
+    @property
+    def prefix(self) -> str:
+        """The beginning of the ids of problems that have none in the data."""
+        return type(self).__name__.lower()
+
+    def layouts(self) -> list[Layout]:
+        """The layouts in which the set is published. The first layout whose splits are all there counts."""
+        raise NotImplementedError
+
+    def problem(self, row: PublishedRow) -> Problem:
+        """The problem of one row. Raises DataError naming file, line and field."""
+        raise NotImplementedError
+
+    def rows(self) -> Iterator[tuple[str, PublishedRow]]:
+        """(split, row) of every row."""
+        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in read_rows(path))
+
+    def find_files(self) -> dict[str, list[Path]]:
+        """split -> its files. Raises DataError where there are none."""
+        return find(self.root, *self.layouts())
+
+    def files(self) -> list[Path]:
+        """The files that the problems are read from."""
+        return [path for paths in self.find_files().values() for path in paths]
+
+    def problems(self, *, seed: int) -> list[Problem]:
+        """Every problem with its split; ``seed`` draws those that are held out. Raises DataError naming file, line and field."""
+        problems = number(((part, self.problem(row)) for part, row in self.rows()), name=self.prefix)
+        sizes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in ("dev", "test")}
+        return hold_out(problems, sizes, seed=seed) if sizes else problems
+
+
 def hub(config: str = "*", **splits: str) -> Layout:
-    """The layout of a copy of a data set of the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves
-    to disk. ``splits``: our split -> the hub's."""
+    """The layout of a copy from the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves to disk.
+    ``splits`` maps our split to the hub's."""
     ends = ("-*.parquet", "/*.parquet", "/*.arrow")
     return {
         ours: [f"{place}{name}{end}" for place in (f"{config}/", "data/", "") for end in ends] + [f"{name}.parquet"]
@@ -37,76 +77,72 @@ def hub(config: str = "*", **splits: str) -> Layout:
 
 
 def find(root: str, *layouts: Layout) -> dict[str, list[Path]]:
-    """split -> its files, by the first of ``layouts`` of which every split is there.
+    """split -> its files, in the first of ``layouts`` whose splits are all there.
 
-    Raises DataError naming the directory and the files it looked for.
+    Raises DataError naming the directory and the files that are missing.
     """
     directory, missing = Path(root), []
     if not directory.is_dir():
-        raise DataError(f"task.root: there is no directory {directory}")
+        raise DataError(f"task.root = {root!r}: there is no directory {directory}")
     for layout in layouts:
         found = {name: _first(directory, patterns) for name, patterns in layout.items()}
         if all(found.values()):
             return found
         missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not found[name]))
-    raise DataError(f"{directory}: the data set is not there; looked for {', or '.join(missing)}; give its directory as task.root")
+    raise DataError(f"{directory}: the data set is not there (missing: {', or '.join(missing)}); set task.root to its directory")
 
 
 def _first(directory: Path, patterns: Sequence[str]) -> list[Path]:
     return next((paths for pattern in patterns if (paths := sorted(directory.glob(pattern)))), [])
 
 
-def all_files(found: Mapping[str, Sequence[Path]]) -> list[Path]:
-    return [path for paths in found.values() for path in paths]
-
-
 @dataclass(frozen=True)
-class Row:
-    """One row of a data set and where it stands. A field may have several names: the publisher's and the hub's."""
+class PublishedRow:
+    """One row of a data set and its place, ``where``. A field may have several names: the publisher's and the hub's."""
 
     values: Mapping[str, Any]
     where: str
 
     def get(self, *names: str) -> Any:
-        """The value of the first of ``names`` that is there and not null, else None."""
+        """The value of the first of ``names`` that is not null, else None."""
         return next((self.values[name] for name in names if self.values.get(name) is not None), None)
 
     def text(self, *names: str) -> str:
-        """The text of the field. Raises DataError where it is no text or empty."""
+        """The text of the field. Raises DataError where it is empty or not a text."""
         value = self.get(*names)
         if not isinstance(value, str) or not value.strip():
             raise self.wrong(next((name for name in names if name in self.values), names[0]), "must be a text that is not empty")
         return value.strip()
 
-    def inner(self, name: str) -> Row:
-        """The object in the field ``name`` as a row; this row itself where the hub's layout has its fields side by side."""
+    def inner(self, name: str) -> PublishedRow:
+        """The object in the field ``name`` as a row. Where the hub's layout has its fields side by side, it is this row itself."""
         value = self.values.get(name)
-        return Row(value, self.where) if isinstance(value, Mapping) else self
+        return PublishedRow(value, self.where) if isinstance(value, Mapping) else self
 
     def index(self, name: str, size: int) -> int:
-        """The number, from 0, of one of ``size`` options. Raises DataError where it is none."""
+        """The number, from 0, of one of ``size`` options. Raises DataError for anything else."""
         value = self.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
             raise self.wrong(name, f"must be a number from 0 to {size - 1}")
         return value
 
     def gold(self, value: Any, name: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str:
-        """``value`` of the field ``name`` as a canonical answer. Raises DataError where it is none of this kind."""
+        """The ``value`` of the field ``name`` as a canonical answer. Raises DataError where it is no answer of this kind."""
         found = normalise(str(value), kind, choices)
         if found is None:
             raise self.wrong(name, f"must hold an answer of kind {kind}")
         return found
 
     def options(self, choices: Any, key: Any) -> tuple[tuple[str, ...], str]:
-        """The option texts in order and the letter of the one whose label is ``key``.
+        """The option texts in order, and the letter of the option whose label is ``key``.
 
-        Labels may be letters or numbers (ARC has both); the answer is the letter of the option's place. Raises DataError.
+        Labels may be letters or numbers (ARC has both). The answer is the letter of the option's place. Raises DataError.
         """
         found = read_options(choices, self.where, "choices")
         if not found.labels:
             raise self.wrong("choices", "must be options with label and text")
         if key not in found.labels:
-            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is none of the labels {', '.join(found.labels)}")
+            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is not one of the labels {', '.join(found.labels)}")
         return tuple(text.strip() for text in found.texts), letter(found.labels.index(key))
 
     def wrong(self, name: str, must: str) -> DataError:
@@ -120,63 +156,34 @@ def letter(index: int) -> str:
     return LETTERS[index]
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """The rows of a file by the end of its name; a ``.json`` file may also have one object a line, as AQuA-RAT's have."""
-    if path.suffix == ".json" and _one_a_line(path):
-        yield from _json_lines(path)
-    else:
-        yield from (Row(values, where) for where, values in read_objects(path))
+def read_rows(path: Path) -> Iterator[PublishedRow]:
+    """The rows of a file. The end of its name says how to read it."""
+    return (PublishedRow(values, where) for where, values in read_objects(path))
 
 
-def _one_a_line(path: Path) -> bool:
-    with path.open("rb") as lines:
-        first, second = lines.readline().strip(), lines.readline().strip()
-    return first.startswith(b"{") and second.startswith(b"{")
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            where = f"{path}, line {number}"
-            try:
-                yield Row(json.loads(line), where)
-            except ValueError as error:
-                raise DataError(f"{where}: not JSON ({error}); the file must have one JSON object a line") from None
-
-
-def read(found: Mapping[str, Sequence[Path]], make: Callable[[Row], Problem], *, name: str) -> list[Problem]:
-    """Every row of every split as a problem; one without an id is called by ``name``, split and number. Raises DataError."""
-    return number(((part, make(row)) for part, paths in found.items() for path in paths for row in rows(path)), name=name)
-
-
-def number(made: Iterator[tuple[str, Problem]], *, name: str) -> list[Problem]:
-    """The problems with their splits, and ids where they have none. Raises DataError where two share an id."""
+def number(parted: Iterable[tuple[str, Problem]], *, name: str) -> list[Problem]:
+    """The problems of (split, problem) pairs with their splits, and with ids where they have none. A split that a problem already
+    has stays. Raises DataError where two problems share an id."""
     problems: list[Problem] = []
     counts: dict[str, int] = {}
-    for part, problem in made:
+    for part, problem in parted:
         at = counts[part] = counts.get(part, -1) + 1
-        problems.append(replace(problem, split=part, id=problem.id or f"{name}-{part}-{at}"))
+        problems.append(replace(problem, split=problem.split or part, id=problem.id or f"{name}-{part}-{at}"))
     check_ids(problems)
     return problems
 
 
-def hold_out(problems: Sequence[Problem], *, seed: int, **sizes: int) -> list[Problem]:
-    """``problems`` with so many of `ALL`, or else of train, in further splits, in seeded order; those left are train.
+def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
+    """``problems`` with ``sizes`` of them moved to further splits, in seeded order. They come from `ALL`, or else from train,
+    and the rest is train.
 
-    Raises DataError where none would be left to train on.
+    Raises DataError where no problem would be left to train on.
     """
     whole = ALL if any(p.split == ALL for p in problems) else "train"
     if whole == "train":
         sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
-    taken = [p for p in problems if p.split == whole]
-    if sum(sizes.values()) >= len(taken):
-        raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: there are only {len(taken)} problems")
-    moved = {p.id: p.split for p in split(taken, sizes, seed=seed)}
+    pool = [p for p in problems if p.split == whole]
+    if sum(sizes.values()) >= len(pool):
+        raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: there are only {len(pool)} problems")
+    moved = {p.id: p.split for p in split(pool, sizes, seed=seed)}
     return [replace(p, split=moved.get(p.id, "train")) if p.split == whole else p for p in problems]
-
-
-def at_least_one(**sizes: int) -> None:
-    """Raise ValueError where a size is below 1: what the tasks' options check."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} = {size}: at least 1")

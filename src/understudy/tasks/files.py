@@ -11,7 +11,7 @@ from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
-from understudy.tasks.splits import by_manifest, check_ids, key_of, part, split
+from understudy.tasks.splits import check_ids, key_of, split, split_by_manifest, take_fraction
 
 __all__ = ["Files", "read_problems"]
 
@@ -94,10 +94,10 @@ class Files:
         check_ids(found)
         found = [replace(problem, split=name) for (name, _), problem in zip(rows, found, strict=True)]
         if self.splits is not None:
-            found = by_manifest(found, Path(self.root) / self.splits)
+            found = split_by_manifest(found, Path(self.root) / self.splits)
         elif self.sizes:
-            found = self._drawn(found, seed)
-        return part(found, self.fraction, seed=seed) if self.fraction < 1 else found
+            found = self._draw(found, seed)
+        return take_fraction(found, self.fraction, seed=seed) if self.fraction < 1 else found
 
     def _sources(self) -> dict[str, Path]:
         """Split -> where it is read from; ``""`` is not split yet."""
@@ -118,14 +118,14 @@ class Files:
             raise DataError(f"{path}: has no splits train, dev, test{has}; give sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
         return {"": path}
 
-    def _drawn(self, problems: list[Problem], seed: int) -> list[Problem]:
+    def _draw(self, problems: list[Problem], seed: int) -> list[Problem]:
         """``problems`` with ``sizes`` drawn from those that have no split, or else from train."""
         own = [problem for problem in problems if problem.split not in ("", "train")]
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
             raise DataError(f"sizes: {', '.join(taken)} is there already, in a file of its own; sizes are drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
         keys = {
-            option: None if name is None else key_of(pool, self.layout.ours(name), option)
+            option: None if name is None else key_of(pool, self.layout.our_name(name), option)
             for option, name in (("stratify", self.stratify), ("group", self.group))
         }
         return split(pool, self.sizes, seed=seed, **keys) + own

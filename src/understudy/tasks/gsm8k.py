@@ -14,45 +14,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import AtLeastOne, Layout, PublishedRow, PublishedSet, hub
 
 _MARK = re.compile(r"<<[^<>\n]*>>")
 
 
 @dataclass(frozen=True)
-class GSM8K:
+class GSM8K(PublishedSet):
     """GSM8K: answers of kind ``number``, with rationales."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     layout: Literal["plain", "socratic"] = "plain"
     """``socratic`` gives each problem its sub-questions."""
     marks: bool = False
     """Keep the calculator's marks, ``<<48/2=24>>``, in the rationales."""
-    dev: int = 500
+    dev: AtLeastOne = 500
     """So many problems are held out of train by seed."""
 
-    def __post_init__(self) -> None:
-        at_least_one(dev=self.dev)
-
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         end = "_socratic" if self.layout == "socratic" else ""
         published = {"train": [f"train{end}.jsonl"], "test": [f"test{end}.jsonl"]}
-        return find(self.root, published, hub("socratic" if end else "main", train="train", test="test"))
+        return [published, hub("socratic" if end else "main", train="train", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return hold_out(read(self._found(), self._problem, name="gsm8k"), seed=seed, dev=self.dev)
-
-    def _problem(self, row: Row) -> Problem:
+    def problem(self, row: PublishedRow) -> Problem:
         rationale, sign, answer = row.text("answer").rpartition("#### ")
         if not sign:
             raise row.wrong("answer", "must end with '#### ' and the answer")

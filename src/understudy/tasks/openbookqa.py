@@ -13,39 +13,27 @@ code reads them). Splits as published: 4,957 train, 500 dev, 500 test.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, find, hub, read
+from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
-class OpenBookQA:
+class OpenBookQA(PublishedSet):
     """OpenBookQA: answers of kind ``option``."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     part: Literal["main", "additional"] = "main"
     """``additional`` has the fact of each question too, which goes to ``meta`` and is shown to nobody."""
 
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         folder, end = ("Main", "") if self.part == "main" else ("Additional", "_complete")
         places = (f"Data/{folder}/", f"{folder}/", "")
         published = {split: [f"{place}{split}{end}.jsonl" for place in places] for split in ("train", "dev", "test")}
-        return find(self.root, published, hub(self.part, train="train", dev="validation", test="test"))
+        return [published, hub(self.part, train="train", dev="validation", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return read(self._found(), _problem, name="openbookqa")
-
-
-def _problem(row: Row) -> Problem:
-    asked = row.inner("question")
-    choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
-    meta = {"fact": fact} if (fact := row.get("fact1")) else {}
-    return Problem(row.get("id") or "", asked.text("stem", "question_stem"), "option", answer, choices=choices, meta=meta)
+    def problem(self, row: PublishedRow) -> Problem:
+        asked = row.inner("question")
+        choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
+        meta = {"fact": fact} if (fact := row.get("fact1")) else {}
+        return Problem(row.get("id") or "", asked.text("stem", "question_stem"), "option", answer, choices=choices, meta=meta)

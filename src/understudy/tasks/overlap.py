@@ -15,7 +15,7 @@ from understudy.core.values import Problem
 @dataclass(frozen=True)
 class Overlap:
     """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
-    ``near``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
+    ``near_key``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
 
     dropped: tuple[str, ...] = ()
     near: int = 0
@@ -34,8 +34,8 @@ def check_overlap(
     held = defaultdict(list)
     for problem in problems:
         if problem.split in held_out:
-            held[exact(problem)].append(problem.id)
-    same = {p.id: held[exact(p)][0] for p in problems if p.split not in held_out and exact(p) in held}
+            held[exact_key(problem)].append(problem.id)
+    same = {p.id: held[exact_key(p)][0] for p in problems if p.split not in held_out and exact_key(p) in held}
     if same and rule == "error":
         shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
@@ -43,16 +43,16 @@ def check_overlap(
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to leave them out of training'
         )
     kept = [p for p in problems if p.id not in same]
-    learned = {near(p) for p in kept if p.split not in held_out}
-    return kept, Overlap(tuple(same), sum(p.split in held_out and near(p) in learned for p in kept))
+    learned = {near_key(p) for p in kept if p.split not in held_out}
+    return kept, Overlap(tuple(same), sum(p.split in held_out and near_key(p) in learned for p in kept))
 
 
-def exact(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
+def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
     """What is equal for the same question with the same choices in any order."""
     return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
 
 
-def near(problem: Problem) -> tuple[str, ...]:
+def near_key(problem: Problem) -> tuple[str, ...]:
     """What is equal for questions that differ by case, blanks, punctuation or numbers only."""
     text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
     return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

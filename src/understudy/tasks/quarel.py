@@ -15,40 +15,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Row, all_files, find, hub, letter, read
+from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub, letter
 
 _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.S)
 
 
 @dataclass(frozen=True)
-class QuaRel:
+class QuaRel(PublishedSet):
     """QuaRel: answers of kind ``option``; the options stay in the question."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
-
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         published = {split: [f"quarel-v1-{split}.jsonl"] for split in ("train", "dev", "test")}
-        return find(self.root, published, hub(train="train", dev="validation", test="test"))
+        return [published, hub(train="train", dev="validation", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
-        """Every problem with its split. Raises DataError naming file, line and field."""
-        return read(self._found(), _problem, name="quarel")
-
-
-def _problem(row: Row) -> Problem:
-    question = row.text("question")
-    found = _OPTIONS.search(question)
-    if found is None:
-        raise row.wrong("question", "must have its options (A) and (B)")
-    choices = tuple(found[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
-    meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
-    answer = letter(row.index("answer_index", 2))
-    return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)
+    def problem(self, row: PublishedRow) -> Problem:
+        question = row.text("question")
+        found = _OPTIONS.search(question)
+        if found is None:
+            raise row.wrong("question", "must have its options (A) and (B)")
+        choices = tuple(found[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
+        meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
+        answer = letter(row.index("answer_index", 2))
+        return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)

@@ -46,16 +46,16 @@ class Layout:
             raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
     def name(self, ours: str) -> str:
-        """The field, or the template, that ``ours`` is read from."""
+        """The field, or the template, that ``our_name`` is read from."""
         theirs = self.fields.get(ours, ours)
         return theirs if isinstance(theirs, str) else ", ".join(theirs)
 
-    def plain(self) -> list[str]:
+    def plain_fields(self) -> list[str]:
         """Every field that is read as it is: it leaves ``meta``, the fields of a template do not."""
         named = [self.fields.get(ours, ours) for ours in FIELDS]
         return [name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)]
 
-    def ours(self, theirs: str) -> str:
+    def our_name(self, theirs: str) -> str:
         """What we call field ``theirs``."""
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
 
@@ -76,19 +76,19 @@ def read_rows(path: Path) -> list[tuple[str, Row]]:
 def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout) -> list[Problem]:
     """The problems of ``rows`` in order. Raises DataError naming file, line and field."""
     _check_there(rows, layout)
-    asked = [_asked(row, layout, where) for where, row in rows]
+    asked = [_read_question(row, layout, where) for where, row in rows]
     base = _base(rows, asked, layout)
     return [_problem(row, layout, where, base, one) for (where, row), one in zip(rows, asked, strict=True)]
 
 
-def fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
+def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """The share of the rows with an answer that can be read as ``layout`` says; 0 where no row has an answer."""
     answered, there, asked = 0, [], []
     for where, row in rows:
         try:
             if _raw_answers(row, layout, where):
                 answered += 1
-                asked.append(_asked(row, layout, where))
+                asked.append(_read_question(row, layout, where))
                 there.append((where, row))
         except DataError:
             continue
@@ -170,7 +170,7 @@ def _problem(row: Row, layout: Layout, where: str, base: int | None, asked: tupl
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     golds = list(dict.fromkeys([*answers, *(reader.read(raw, "accepted") for raw in accepted)]))
-    taken = set(layout.plain())
+    taken = set(layout.plain_fields())
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
     return Problem(
@@ -199,7 +199,7 @@ def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
     return value
 
 
-def _asked(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
+def _read_question(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
     """The question and its options."""
     question = _text(row, layout, "question", where)
     if layout.choices_in == "question":

@@ -14,74 +14,66 @@ here), 4,241 test, with pictures.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import ALL, Row, all_files, find, hub, letter, number, rows
+from understudy.corpus.directories import read_json
+from understudy.tasks.data_sets import ALL, Layout, PublishedRow, PublishedSet, hub, letter, read_rows
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 
 @dataclass(frozen=True)
-class ScienceQA:
+class ScienceQA(PublishedSet):
     """ScienceQA: answers of kind ``option``; the hint is the context."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
     pictures: bool = False
     """Take the questions with a picture too, without the picture."""
 
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}
-        return find(self.root, published, hub(train="train", dev="validation", test="test"))
+        return [published, hub(train="train", dev="validation", test="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
+    def rows(self) -> Iterator[tuple[str, PublishedRow]]:
+        """(split, row) of every question. The hub's questions get their ids before those with a picture are left out."""
+        found = self.find_files()
+        if ALL in found:
+            rows = _read_table(found[ALL][0])
+        else:
+            rows = (
+                (part, PublishedRow({"id": f"scienceqa-{part}-{i}", **row.values}, row.where))
+                for part, paths in found.items()
+                for i, row in enumerate(row for path in paths for row in read_rows(path))
+            )
+        return ((part, row) for part, row in rows if self.pictures or row.get("image") is None)
 
-    def problems(self, *, seed: int) -> list[Problem]:  # noqa: ARG002 - the splits are published: nothing is drawn
-        """Every problem with its split. Raises DataError naming file, problem and field."""
-        kept = ((part, row) for part, row in _rows(self._found()) if self.pictures or row.get("image") is None)
-        return number(((part, _problem(row)) for part, row in kept), name="scienceqa")
+    def problem(self, row: PublishedRow) -> Problem:
+        choices = row.get("choices")
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+            raise row.wrong("choices", "must be a list of texts")
+        meta = {name: value for name in ("subject", "topic", "category", "skill", "grade", "lecture") if (value := row.get(name))}
+        meta |= {"rationale": solution} if (solution := row.get("solution")) else {}
+        return Problem(
+            id=row.text("id"),
+            question=row.text("question"),
+            kind="option",
+            answer=letter(row.index("answer", len(choices))),
+            choices=tuple(choices),
+            context=(row.get("hint") or "").strip(),
+            meta=meta,
+        )
 
 
-def _rows(found: dict[str, list[Path]]) -> Iterator[tuple[str, Row]]:
-    """(split, row) of every question. The hub's have no ids: they are numbered before those with pictures are left out."""
-    if ALL not in found:
-        for part, paths in found.items():
-            for i, row in enumerate(row for path in paths for row in rows(path)):
-                yield part, Row({"id": f"scienceqa-{part}-{i}", **row.values}, row.where)
-        return
-    (path,) = found[ALL]
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
-    if not isinstance(table, dict) or not all(isinstance(values, dict) for values in table.values()):
+def _read_table(path: Path) -> Iterator[tuple[str, PublishedRow]]:
+    """(split, row) of every question in problems.json."""
+    table = read_json(path)
+    if not all(isinstance(values, dict) for values in table.values()):
         raise DataError(f"{path}: must be one object, id -> question")
     for name, values in table.items():
-        row = Row({"id": name, **values}, f"{path}, problem {name}")
+        row = PublishedRow({"id": name, **values}, f"{path}, problem {name}")
         if values.get("split") not in _SPLITS:
             raise row.wrong("split", f"must be one of {', '.join(_SPLITS)}")
         yield _SPLITS[values["split"]], row
-
-
-def _problem(row: Row) -> Problem:
-    choices = row.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
-        raise row.wrong("choices", "must be a list of texts")
-    meta = {name: value for name in ("subject", "topic", "category", "skill", "grade", "lecture") if (value := row.get(name))}
-    meta |= {"rationale": solution} if (solution := row.get("solution")) else {}
-    return Problem(
-        id=row.text("id"),
-        question=row.text("question"),
-        kind="option",
-        answer=letter(row.index("answer", len(choices))),
-        choices=tuple(choices),
-        context=(row.get("hint") or "").strip(),
-        meta=meta,
-    )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Problem, digest
-from understudy.tasks.overlap import near
+from understudy.corpus.directories import read_json
+from understudy.tasks.overlap import near_key
 
 NEAR = "near-duplicates"
 """The group of questions that differ by numbers, case, blanks and punctuation only."""
@@ -32,7 +33,7 @@ def split(
     of one value are all in one split; sizes are then met as nearly as whole groups allow. Raises DataError where there are
     too few.
     """
-    counts = count(sizes, len(problems))
+    counts = count_splits(sizes, len(problems))
     order = sorted(problems, key=lambda p: p.id)
     random.Random(f"split\\x1f{seed}").shuffle(order)
     if group is not None:
@@ -45,18 +46,18 @@ def split(
     return [replace(problem, split=name) for name in counts for problem in drawn[name]]
 
 
-def count(sizes: Mapping[str, float], n: int) -> dict[str, int]:
+def count_splits(sizes: Mapping[str, float], n: int) -> dict[str, int]:
     """The number of problems of each split, of ``n`` in all; see `split`. Raises DataError where they are more than ``n``."""
     counts = {name: size for name, size in sizes.items() if isinstance(size, int)}
     shares = {name: size * n for name, size in sizes.items() if not isinstance(size, int)}
-    counts |= _rounded(shares, round(sum(shares.values())))
+    counts |= _round(shares, round(sum(shares.values())))
     if sum(counts.values()) > n:
         raise DataError(f"sizes = {dict(sizes)} ask for {sum(counts.values())} problems, there are {n}")
     counts = {name: counts[name] for name in sizes}
     return counts if "train" in counts else {"train": n - sum(counts.values()), **counts}
 
 
-def _rounded(quotas: Mapping[str, float], total: int) -> dict[str, int]:
+def _round(quotas: Mapping[str, float], total: int) -> dict[str, int]:
     """``quotas`` as integers that add up to ``total``: rounded down, and one more for the largest remainders."""
     floors = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}
     by_remainder = sorted(quotas, key=lambda name: (floors[name] - quotas[name], name))
@@ -72,7 +73,7 @@ def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -
     drawn: dict[str, list[Problem]] = {name: [] for name in counts}
     for name, n in counts.items():
         there = sum(map(len, left.values()))
-        for value, wanted in _rounded({v: n * len(some) / max(1, there) for v, some in left.items()}, n).items():
+        for value, wanted in _round({v: n * len(some) / max(1, there) for v, some in left.items()}, n).items():
             drawn[name] += left[value][:wanted]
             left[value] = left[value][wanted:]
     return drawn
@@ -105,7 +106,7 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     Raises DataError where no problem has it.
     """
     if name == NEAR and option == "group":
-        return lambda problem: " ".join(near(problem))
+        return lambda problem: " ".join(near_key(problem))
     if name in ("answer", "question", "context"):
         return lambda problem: getattr(problem, name) or None
     known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
@@ -115,25 +116,20 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
-def part(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
+def take_fraction(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
     """``problems`` with only ``fraction`` of train, at least one of it; what is in a fraction is in every larger one."""
     train = sorted((p.id for p in problems if p.split == "train"), key=lambda name: digest(["fraction", seed, name], size=32))
     kept = set(train[: max(1, round(fraction * len(train)))])
     return [problem for problem in problems if problem.split != "train" or problem.id in kept]
 
 
-def by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
+def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
     """The problems that ``path`` names, with their splits, in its order: a JSON object, split -> list of ids. Others are left out.
 
     Raises DataError where it is none, names an id twice, or one that no problem has.
     """
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
-    if not isinstance(listed, dict) or not all(isinstance(ids, list) for ids in listed.values()):
+    listed = read_json(path)
+    if not all(isinstance(ids, list) for ids in listed.values()):
         raise DataError(f'{path}: must be a JSON object from splits to lists of ids, {{"train": ["q1", ...], "test": [...]}}')
     known = {problem.id: problem for problem in problems}
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]

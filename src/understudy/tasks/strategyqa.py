@@ -15,51 +15,36 @@ the authors' dev is test, and where that is not parted, `test` questions are dra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import ALL, Row, all_files, at_least_one, find, hold_out, hub, read
+from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
-class StrategyQA:
+class StrategyQA(PublishedSet):
     """StrategyQA: answers of kind ``yes_no``. Test is the authors' dev, where that is parted from train."""
 
-    root: str = "."
-    """The directory that holds the set (docs/tasks.md), relative to the study file."""
-    dev: int = 200
+    dev: AtLeastOne = 200
     """So many questions are held out of train by seed."""
-    test: int = 229
+    test: AtLeastOne = 229
     """So many questions, drawn by seed, where the authors' dev is not parted."""
 
-    def __post_init__(self) -> None:
-        at_least_one(dev=self.dev, test=self.test)
-
-    def _found(self) -> dict[str, list[Path]]:
+    def layouts(self) -> list[Layout]:
         parted = {"train": ["train.json"], "test": ["dev.json"]}
-        return find(self.root, {ALL: ["strategyqa_train.json"]}, parted, hub(train="train", test="test"), hub(all="test"))
+        return [{ALL: ["strategyqa_train.json"]}, parted, hub(train="train", test="test"), hub(all="test")]
 
-    def files(self) -> list[Path]:
-        """What the problems are read from."""
-        return all_files(self._found())
-
-    def problems(self, *, seed: int) -> list[Problem]:
-        """Every problem with its split. Raises DataError naming file, row and field."""
-        return hold_out(read(self._found(), _problem, name="strategyqa"), seed=seed, dev=self.dev, test=self.test)
-
-
-def _problem(row: Row) -> Problem:
-    answer, facts, decomposition = row.get("answer"), row.get("facts"), row.get("decomposition") or []
-    if not isinstance(answer, bool):
-        raise row.wrong("answer", "must be true or false")
-    if not isinstance(decomposition, list):
-        raise row.wrong("decomposition", "must be a list of questions")
-    meta = {
-        "term": row.get("term"),
-        "description": row.get("description"),
-        "rationale": (" ".join(facts) if isinstance(facts, list) else facts or "").strip(),
-        "subquestions": [{"question": question, "answer": None} for question in decomposition],
-        "steps": len(decomposition),
-    }
-    meta = {name: value for name, value in meta.items() if value}
-    return Problem(row.get("qid") or "", row.text("question"), "yes_no", "yes" if answer else "no", meta=meta)
+    def problem(self, row: PublishedRow) -> Problem:
+        answer, facts, decomposition = row.get("answer"), row.get("facts"), row.get("decomposition") or []
+        if not isinstance(answer, bool):
+            raise row.wrong("answer", "must be true or false")
+        if not isinstance(decomposition, list):
+            raise row.wrong("decomposition", "must be a list of questions")
+        meta = {
+            "term": row.get("term"),
+            "description": row.get("description"),
+            "rationale": (" ".join(facts) if isinstance(facts, list) else facts or "").strip(),
+            "subquestions": [{"question": question, "answer": None} for question in decomposition],
+            "steps": len(decomposition),
+        }
+        meta = {name: value for name, value in meta.items() if value}
+        return Problem(row.get("qid") or "", row.text("question"), "yes_no", "yes" if answer else "no", meta=meta)

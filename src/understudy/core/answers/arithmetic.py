@@ -62,7 +62,7 @@ def evaluate(text: str) -> Fraction | None:
     return found.value if found and not text[found.end :].strip() else None
 
 
-def plain(value: Fraction) -> str:
+def write_number(value: Fraction) -> str:
     """The one way a number is written: ``7``, ``-0.5``; ``1/3`` where no decimal of 20 places or fewer is exact."""
     if value.denominator == 1:
         return str(value.numerator)
@@ -103,7 +103,7 @@ def _signed(text: str, at: int, depth: int) -> Expression | None:
     at = _skip(text, at)
     if text[at : at + 1] not in ("-", "+"):
         return _power(text, at, depth)
-    inner = _signed(text, at + 1, _deeper(depth))
+    inner = _signed(text, at + 1, _descend(depth))
     if inner is None or text[at] == "+":
         return inner
     value = None if inner.value is None else -inner.value
@@ -116,14 +116,14 @@ def _power(text: str, at: int, depth: int) -> Expression | None:
     if base is None:
         return None
     operator, after = _operator(text, base.end)
-    exponent = _signed(text, after, _deeper(depth)) if operator == "**" else None
+    exponent = _signed(text, after, _descend(depth)) if operator == "**" else None
     return _join("**", base, exponent) if exponent else base
 
 
 def _atom(text: str, at: int, depth: int) -> Expression | None:
     at = _skip(text, at)
     if text[at : at + 1] in ("(", "["):
-        inner = _sum(text, at + 1, _deeper(depth))
+        inner = _sum(text, at + 1, _descend(depth))
         close = _skip(text, inner.end) if inner else 0
         if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
             return None
@@ -137,11 +137,11 @@ def _atom(text: str, at: int, depth: int) -> Expression | None:
         value, end = value + Fraction(int(mixed[1]), int(mixed[2])), mixed.end()
     if text[end : end + 1] == "%":
         value, end = value / 100, end + 1
-    shown = plain(value).replace("/", " / ")
-    return Expression(shown, _bounded(value), (value,), _LEVEL["*"] if "/" in shown else _ATOM, end)
+    shown = write_number(value).replace("/", " / ")
+    return Expression(shown, _bound(value), (value,), _LEVEL["*"] if "/" in shown else _ATOM, end)
 
 
-def _deeper(depth: int) -> int:
+def _descend(depth: int) -> int:
     if depth >= MAX_DEPTH:
         raise _RefusedError
     return depth + 1
@@ -177,8 +177,8 @@ def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction | None:
     if operator == "**":
         return _raise(left, right)
     if operator == "/":
-        return _bounded(left / right) if right else None
-    return _bounded(left + right if operator == "+" else left - right if operator == "-" else left * right)
+        return _bound(left / right) if right else None
+    return _bound(left + right if operator == "+" else left - right if operator == "-" else left * right)
 
 
 def _raise(base: Fraction, exponent: Fraction) -> Fraction | None:
@@ -190,7 +190,7 @@ def _raise(base: Fraction, exponent: Fraction) -> Fraction | None:
     return base ** int(exponent)
 
 
-def _bounded(value: Fraction) -> Fraction:
+def _bound(value: Fraction) -> Fraction:
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
         raise _RefusedError
     return value

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, sentence_end
-from understudy.core.answers.words import words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
+from understudy.core.answers.words import split_words
 
 _OPEN = (
     r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
@@ -31,18 +31,26 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     """The option that ``span`` states. ``strict``: the label or text has to be its beginning."""
     span = span[:SPAN]
     match = _LABEL.match(span)
-    by_text = _whole_text(span, choices)
+    by_text = _match_text(span, choices)
     if match is None:
-        return by_text if strict or by_text.found else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
+        return (
+            by_text
+            if strict or by_text.found
+            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
+        )
     sign = next(group for group in match.groups() if group)
     if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
     if match["bare"] in ("A", "I") and _is_word(span, match.end()):
-        return by_text if by_text.found or strict else named(span[: sentence_end(span, _first_word(span), len(span))], choices)
+        return (
+            by_text
+            if by_text.found or strict
+            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
+        )
     letter = _letter(sign, choices)
     if letter is None:
         return by_text
-    return one_of([Reading(letter), *_others(span, match.end(), choices)])
+    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _FIRST = re.compile(
@@ -50,39 +58,39 @@ _FIRST = re.compile(
 )
 
 
-def first(span: str, choices: Sequence[str]) -> Reading:
+def read_first(span: str, choices: Sequence[str]) -> Reading:
     """The label with which a reply begins: "(b) show", "C) city", "C". Several labelled lines are a list of options, not one."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end()):
         return NOTHING
-    return one_of([Reading(letter), *_others(span, match.end(), choices)])
+    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 
 
-def named(sentence: str, choices: Sequence[str]) -> Reading:
+def find_named(sentence: str, choices: Sequence[str]) -> Reading:
     """The one option whose text ``sentence`` names, as whole words; a text inside a longer one that is named does not count."""
-    said = f" {' '.join(words(sentence))} "
-    texts = [f" {' '.join(words(choice))} " for choice in choices]
+    said = f" {' '.join(split_words(sentence))} "
+    texts = [f" {' '.join(split_words(choice))} " for choice in choices]
     here = [i for i, text in enumerate(texts) if text.strip() and text in said]
     here = [i for i in here if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in here)]
     return one_of([Reading(_name(i)) for i in here if texts.index(texts[i]) == i])
 
 
-def mentioned(sentence: str, choices: Sequence[str]) -> Reading:
+def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
     """The one label, in brackets or after the word "option", that ``sentence`` mentions."""
     letters = [_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
     return one_of([Reading(letter) for letter in letters if letter])
 
 
-def _whole_text(span: str, choices: Sequence[str]) -> Reading:
-    said = words(span[: sentence_end(span, _first_word(span), len(span))])
-    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if said and said == words(choice)][:1])
+def _match_text(span: str, choices: Sequence[str]) -> Reading:
+    said = split_words(span[: find_sentence_end(span, _first_word(span), len(span))])
+    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if said and said == split_words(choice)][:1])
 
 
-def _others(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
+def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
     """Further labels that are joined to the first: "A or B", "(A), (B) and (C)"."""
     found: list[Reading] = []
     while (match := _AND_THEN.match(span, at)) and len(found) < 10:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.words import canonical
+from understudy.core.answers.words import to_canonical
 from understudy.core.values import AnswerKind, Outcome
 
 
@@ -27,7 +27,7 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
         case "date":
             return date.read(value, strict=True).value
         case "text":
-            return canonical(value) or None
+            return to_canonical(value) or None
         case "expression":
             return expression.read(value, strict=True).value
 
@@ -51,26 +51,26 @@ def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: 
     found = normalise(value, kind, choices)
     if found is None:
         return Outcome.UNDECIDABLE
-    agreed = [_same(found, gold, kind) for raw in golds if (gold := normalise(raw, kind, choices)) is not None]
+    agreed = [_is_same(found, gold, kind) for raw in golds if (gold := normalise(raw, kind, choices)) is not None]
     if True in agreed:
         return Outcome.CORRECT
     return Outcome.WRONG if False in agreed else Outcome.UNDECIDABLE
 
 
-def _same(value: str, gold: str, kind: AnswerKind) -> bool | None:
+def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
     if kind == "expression":
         return expression.agrees(value, gold)
     if value == gold or kind in ("option", "yes_no", "date"):
         return value == gold
     if kind == "number":
-        return _rounded(value, gold)
+        return _is_rounded(value, gold)
     if " " not in gold and value.replace(" ", "") == gold:
         return True
     found = evaluate(value)
     return found is not None and found == evaluate(gold)
 
 
-def _rounded(value: str, gold: str) -> bool:
+def _is_rounded(value: str, gold: str) -> bool:
     """Whether ``gold``, with three or more decimals, is ``value`` rounded to as many."""
     places = len(gold.partition(".")[2])
     number, exact = evaluate(value), evaluate(gold)

@@ -36,11 +36,11 @@ def read(span: str, *, strict: bool = False) -> Reading:
     if strict:
         lead = _AROUND.match(span)
         match = _DATE.match(span, lead.end() if lead else 0)
-        return _reading(match) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
-    return one_of([reading for match in _DATE.finditer(span) if (reading := _reading(match)).found])
+        return _to_reading(match) if match and not span[match.end() :].strip(" .!\"'`*_)\n") else NOTHING
+    return one_of([reading for match in _DATE.finditer(span) if (reading := _to_reading(match)).found])
 
 
-def _reading(match: re.Match[str]) -> Reading:
+def _to_reading(match: re.Match[str]) -> Reading:
     part = {name[0]: text for name, text in match.groupdict().items() if text and name != "sep"}
     if "a" in part:
         first, second = int(part["a"]), int(part["b"])

@@ -41,7 +41,7 @@ class Equation:
         return tuple(_OPERATORS.findall(re.sub(r"(?<![0-9)]) ?-(?=[0-9(])", "", self.text)))
 
 
-def equations(rationale: str) -> Iterator[Equation]:
+def find_equations(rationale: str) -> Iterator[Equation]:
     """Every equation of ``rationale`` in order."""
     for written in fold(rationale).split("\n"):
         line, at = _UNITS.sub(r"\1", tidy(written)), 0
@@ -54,6 +54,6 @@ def equations(rationale: str) -> Iterator[Equation]:
                 yield Equation(calculated[0], calculated[0].value if holds else None)
 
 
-def first_wrong(steps: Sequence[str]) -> int | None:
+def find_first_wrong(steps: Sequence[str]) -> int | None:
     """The place of the first of ``steps`` with an equation that does not hold; None where all hold."""
-    return next((i for i, step in enumerate(steps) if any(e.value is None for e in equations(_MARK.sub("", step)))), None)
+    return next((i for i, step in enumerate(steps) if any(e.value is None for e in find_equations(_MARK.sub("", step)))), None)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from understudy.core.answers.arithmetic import Expression, evaluate, parse, plain
+from understudy.core.answers.arithmetic import Expression, evaluate, parse, write_number
 from understudy.core.answers.number import tidy
 from understudy.core.answers.spans import NOTHING, SPAN, Reading
 
@@ -25,7 +25,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
     span = tidy(span)[:SPAN]
     gold = _GOLD.fullmatch(span.strip())
     if gold and (value := evaluate(gold["value"])) is not None:
-        return Reading(f"{plain(value)} from {' '.join(plain(number) for number in _listed(gold['numbers']))}")
+        return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")
     line = span.lstrip().partition("\n")[0]
     begin = _BEGIN.search(line)
     if begin is None or (strict and line[: begin.start()].strip()):
@@ -36,7 +36,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
     return Reading(max(sides, key=lambda side: len(side.numbers)).text)
 
 
-def last(sentence: str) -> Reading:
+def read_last(sentence: str) -> Reading:
     """The expression that a sentence states, where it states more than a bare number."""
     found = read(sentence)
     return found if found.value and len(numbers_used(found.value)) > 1 else NOTHING
@@ -45,7 +45,7 @@ def last(sentence: str) -> Reading:
 def numbers_used(value: str) -> list[str]:
     """The numbers in the expression ``value``, canonical, from left to right, each as often as it is used; [] for no expression."""
     found = parse(value)
-    return [plain(number) for number in found.numbers] if found else []
+    return [write_number(number) for number in found.numbers] if found else []
 
 
 def agrees(value: str, gold: str) -> bool | None:
@@ -55,7 +55,7 @@ def agrees(value: str, gold: str) -> bool | None:
     found = parse(value)
     if target is None or found is None or value[found.end :].strip():
         return None
-    return found.value == target and (asked is None or uses(value, [plain(n) for n in _listed(asked["numbers"])]))
+    return found.value == target and (asked is None or uses(value, [write_number(n) for n in _read_numbers(asked["numbers"])]))
 
 
 def uses(value: str, numbers: Sequence[str]) -> bool:
@@ -63,7 +63,7 @@ def uses(value: str, numbers: Sequence[str]) -> bool:
     return Counter(numbers_used(value)) == Counter(numbers)
 
 
-def _listed(text: str) -> list[Fraction]:
+def _read_numbers(text: str) -> list[Fraction]:
     return [Fraction(number) for number in _NUMBERS.findall(text) if not re.search(r"/0+$", number)]
 
 

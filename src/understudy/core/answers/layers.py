@@ -18,8 +18,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from understudy.core.answers import choice, date, expression, number, short, yes_no
-from understudy.core.answers.markers import Marker, hinted, stated
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, after_thought, fold, run_on, sentence_end, sentences
+from understudy.core.answers.markers import Marker, find_hints, find_statements
+from understudy.core.answers.spans import (
+    NOTHING,
+    SPAN,
+    Reading,
+    find_next_problem,
+    find_reply,
+    find_sentence_end,
+    fold,
+    split_sentences,
+)
 from understudy.core.values import AnswerKind
 
 
@@ -56,10 +65,10 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     """
     asked = Asked(kind, choices, question)
     plain = fold(text)
-    begin = after_thought(plain)
+    begin = find_reply(plain)
     if begin is None:
         return Found(None, "", len(text), "truncated")
-    end = run_on(plain, _first(plain, begin))
+    end = find_next_problem(plain, _first(plain, begin))
     end = len(plain) if end is None else end
     for layer, start, reading in _readings(plain, begin, end, asked):
         if reading.found:
@@ -70,26 +79,26 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
 
 def _readings(text: str, begin: int, end: int, asked: Asked) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
-    for marker in stated(text, begin, end):
-        yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
-    for marker in hinted(text, begin, end, labels=asked.kind != "option"):
-        yield marker.layer, marker.begin, statement(_span(text, marker, end), asked, firm=marker.firm)
+    for marker in find_statements(text, begin, end):
+        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
+    for marker in find_hints(text, begin, end, labels=asked.kind != "option"):
+        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
     # What opens with its answer gives its reasons after it: all of it is the rationale.
-    yield "opening", end, opening(text[begin : min(end, begin + SPAN)], asked)
-    said = sentences(text, begin, end)
+    yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], asked)
+    said = split_sentences(text, begin, end)
     if not said or _abstains(text[said[-1][0] : said[-1][1]]):
         return
     concluding = [(start, stop) for start, stop in said[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if asked.kind == "number" and said[-1] not in concluding:
         # Reasoning in numbers says "so" at every step: its last sentence comes first.
-        yield "last_sentence", said[-1][0], ending(text[said[-1][0] : said[-1][1]], asked)
+        yield "last_sentence", said[-1][0], read_ending(text[said[-1][0] : said[-1][1]], asked)
     for start, stop in reversed(concluding):
-        yield "conclusion", start, ending(text[start:stop], asked)
+        yield "conclusion", start, read_ending(text[start:stop], asked)
     start, stop = said[-1]
-    yield "last_sentence", start, ending(text[start:stop], asked)
+    yield "last_sentence", start, read_ending(text[start:stop], asked)
     if asked.kind == "number":
         for start, stop in reversed(said):
-            yield "last_number", start, number.last(text[start:stop])
+            yield "last_number", start, number.read_last(text[start:stop])
 
 
 _CONCLUDES = re.compile(
@@ -115,11 +124,11 @@ def _abstains(sentence: str) -> bool:
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither|unclear|unknown|undetermined|uncertain|inconclusive|n/a|none)\b(?!,? but)", re.I)
 
 
-def statement(span: str, asked: Asked, *, firm: bool) -> Reading:
+def read_statement(span: str, asked: Asked, *, firm: bool) -> Reading:
     """What follows a marker. ``firm``: only what begins with an answer counts."""
     if _NOT.match(span) and asked.kind != "text":
         return NOTHING
-    first = span[: sentence_end(span, len(span) - len(span.lstrip()), len(span))]
+    first = span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
     if _abstains(first) and asked.kind != "text":
         return NOTHING
     match asked.kind:
@@ -128,7 +137,7 @@ def statement(span: str, asked: Asked, *, firm: bool) -> Reading:
         case "yes_no":
             reading = yes_no.read(span, strict=True)
             if not reading.found:
-                reading = yes_no.answers(asked.question, first)
+                reading = yes_no.read_assertion(asked.question, first)
             return reading if reading.found or firm else yes_no.read(span)
         case "number":
             return number.read(span, strict=firm, question=asked.question)
@@ -140,36 +149,36 @@ def statement(span: str, asked: Asked, *, firm: bool) -> Reading:
             return expression.read(span, strict=firm)
 
 
-def opening(span: str, asked: Asked) -> Reading:
+def read_opening(span: str, asked: Asked) -> Reading:
     """What the reply begins with, where that is an answer on its own: a label or a yes or no, and then its reasons."""
     match asked.kind:
         case "option":
-            return choice.first(span, asked.choices)
+            return choice.read_first(span, asked.choices)
         case "yes_no":
-            return yes_no.first(span)
+            return yes_no.read_first(span)
         case _:
             return NOTHING
 
 
-def ending(sentence: str, asked: Asked) -> Reading:
+def read_ending(sentence: str, asked: Asked) -> Reading:
     """What a sentence of reasoning says, where it is the conclusion."""
     match asked.kind:
         case "option":
-            reading = choice.mentioned(sentence, asked.choices)
-            return reading if reading.found else choice.named(sentence, asked.choices)
+            reading = choice.find_mentioned(sentence, asked.choices)
+            return reading if reading.found else choice.find_named(sentence, asked.choices)
         case "yes_no":
             reading = yes_no.read(sentence, strict=True)
             if not reading.found:
-                reading = yes_no.answers(asked.question, sentence)
-            return reading if reading.found else yes_no.anywhere(sentence)
+                reading = yes_no.read_assertion(asked.question, sentence)
+            return reading if reading.found else yes_no.read_anywhere(sentence)
         case "number":
-            return number.last(sentence)
+            return number.read_last(sentence)
         case "date":
             return date.read(sentence)
         case "text":
-            return short.last(sentence)
+            return short.read_last(sentence)
         case "expression":
-            return expression.last(sentence)
+            return expression.read_last(sentence)
 
 
 def _span(text: str, marker: Marker, end: int) -> str:

@@ -46,8 +46,8 @@ _BEFORE = re.compile(
 )
 _BEFORE_WORDS = frozenset(
     "so therefore thus hence then and finally overall consequently accordingly in conclusion summary as a result because of this "
-    "given based on among through to or the my our final correct best right most likely appropriate closest only possible estimated "
-    "short numerical next answer b c d e f g h i j k l m n o p q r s t u v w x y z".split()
+    "given based on among through to or the my our final correct best right most likely appropriate closest only possible "
+    "estimated short numerical next answer b c d e f g h i j k l m n o p q r s t u v w x y z".split()
 )
 """Every word that `_BEFORE` can match, in lower case."""
 _WORD_STEMS = ("answer", "solution", "choice", "option", "conclusion")
@@ -60,17 +60,17 @@ _ARROW = re.compile(r"--+>|==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
 
 
-def stated(text: str, begin: int, end: int) -> list[Marker]:
+def find_statements(text: str, begin: int, end: int) -> list[Marker]:
     """The explicit statements of ``text[begin:end]``, the last of them first."""
-    found = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _worded(text, match, begin, end))]
+    found = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
     if "box" in text:
-        found += [_boxed(text, match, end) for match in _last(_BOXED, text, begin, end)]
+        found += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
     if "####" in text:
         found += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
     return sorted(found, key=lambda marker: marker.answer, reverse=True)
 
 
-def hinted(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
+def find_hints(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
     """The weaker signs, arrows and (``labels``) lines that begin with "A:", the last of them first."""
     found = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
@@ -104,7 +104,7 @@ def _reach(window: str) -> int:
     return max(0, min(at, len(window) - 1))  # "$" is true before a line break at the end, too
 
 
-def _worded(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
+def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
     window = text[max(begin, word.start() - 90) : word.start()]
     before = _BEFORE.search(window, _reach(window))
     start = word.start() - (len(window) - before.start() if before else 0)
@@ -126,7 +126,7 @@ def _worded(text: str, word: re.Match[str], begin: int, end: int) -> Marker | No
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)
 
 
-def _boxed(text: str, match: re.Match[str], end: int) -> Marker:
+def _read_box(text: str, match: re.Match[str], end: int) -> Marker:
     depth, at = 1, match.end()
     while at < min(end, match.end() + 400) and depth:
         depth += {"{": 1, "}": -1}.get(text[at], 0)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from understudy.core.answers.arithmetic import LITERAL, Expression, parse, plain
-from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, one_of, sentence_end
+from understudy.core.answers.arithmetic import LITERAL, Expression, parse, write_number
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
@@ -46,44 +46,44 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     span = tidy(span)[:SPAN]
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
-    found = _run(span, begin)
+    found = _read_run(span, begin)
     if _ALGEBRA.search(span) and "=" not in span:
         return NOTHING
     if found is None and not any(sign.isdigit() for sign in span):
         value = from_words(span[begin:])
-        return Reading(plain(value)) if value is not None else NOTHING
+        return Reading(write_number(value)) if value is not None else NOTHING
     if found is None:
-        return NOTHING if strict else _inside(span[: sentence_end(span, begin, len(span))], question)
+        return NOTHING if strict else _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     value, end = found
     if strict and not _UNIT.fullmatch(span, end):
         again = _right_side(span, end)
-        return Reading(plain(again[0])) if again and _UNIT.fullmatch(span, again[1]) else NOTHING
-    return _with_rest(span, value, end)
+        return Reading(write_number(again[0])) if again and _UNIT.fullmatch(span, again[1]) else NOTHING
+    return _read_rest(span, value, end)
 
 
-def last(sentence: str) -> Reading:
+def read_last(sentence: str) -> Reading:
     """The number with which a sentence of reasoning ends: the last one, the right-hand side of an equation."""
-    return _inside(tidy(sentence)[-SPAN:], "")
+    return _read_inside(tidy(sentence)[-SPAN:], "")
 
 
-def _with_rest(span: str, value: Fraction, end: int) -> Reading:
+def _read_rest(span: str, value: Fraction, end: int) -> Reading:
     """A number at the start of its span, after a look at what follows: an equation, or more numbers."""
     again = _right_side(span, end)
     if again is not None:
-        return Reading(plain(again[0]))
+        return Reading(write_number(again[0]))
     if _RANGE.match(span, end - len(span[:end].rstrip().rpartition(" ")[2])):
         return AMBIGUOUS
-    readings = [Reading(plain(value))]
+    readings = [Reading(write_number(value))]
     while (more := _NEXT.match(span, end)) and len(readings) < 20:
-        found = _run(span, more.end())
+        found = _read_run(span, more.end())
         if found is None:
             break
-        readings.append(Reading(plain(found[0])))
+        readings.append(Reading(write_number(found[0])))
         end = found[1]
     return one_of(readings)
 
 
-def _inside(span: str, question: str) -> Reading:
+def _read_inside(span: str, question: str) -> Reading:
     """A number somewhere in a sentence: after its last equals sign, else the only new one, else the last one."""
     span = _ENUMERATED.sub("", span)
     found = _numbers(span)
@@ -93,15 +93,15 @@ def _inside(span: str, question: str) -> Reading:
         given = set(_numbers(question))
         new = [value for value in dict.fromkeys(found) if value not in given]
         if len(new) == 1:
-            return Reading(plain(new[0]))
-    return Reading(plain(found[-1]))
+            return Reading(write_number(new[0]))
+    return Reading(write_number(found[-1]))
 
 
 def _numbers(span: str) -> list[Fraction]:
     """The values of the numbers and the arithmetic in ``span``, in order."""
     values, at = [], 0
     while match := _START.search(span, at):
-        found = _run(span, match.start())
+        found = _read_run(span, match.start())
         at = match.end()
         if found:
             values.append(found[0])
@@ -114,14 +114,14 @@ def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:
     found = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
         lead = _FILLER.match(span, match.end())
-        following = _run(span, lead.end() if lead else match.end())
+        following = _read_run(span, lead.end() if lead else match.end())
         if following is None:
             break
         found, end = following, following[1]
     return found
 
 
-def _run(span: str, begin: int) -> tuple[Fraction, int] | None:
+def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
     """Value and end of the number or arithmetic at ``begin``."""
     if not _START.match(span, begin):
         return None

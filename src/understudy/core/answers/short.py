@@ -1,11 +1,11 @@
-"""Short text: names, words, lists of words. Canonical by its words; see `words`."""
+"""Short text: names, words, lists of words. Canonical by its words; see `split_words`."""
 
 from __future__ import annotations
 
 import re
 
-from understudy.core.answers.spans import NOTHING, Reading, sentence_end
-from understudy.core.answers.words import canonical
+from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end
+from understudy.core.answers.words import to_canonical
 
 LONGEST = 200
 """Characters of a short answer; more is a text, not an answer."""
@@ -20,20 +20,20 @@ def read(span: str, *, strict: bool = False) -> Reading:
     lead = _LEAD.match(span[: 3 * LONGEST])
     begin = lead.end() if lead and not strict else 0
     if quoted := _QUOTED.match(span, begin):
-        return _reading(quoted[1] or quoted[2])
-    end = len(span) if strict else sentence_end(span, begin, len(span))
-    return _reading(span[begin:end])
+        return _to_reading(quoted[1] or quoted[2])
+    end = len(span) if strict else find_sentence_end(span, begin, len(span))
+    return _to_reading(span[begin:end])
 
 
-def last(sentence: str) -> Reading:
+def read_last(sentence: str) -> Reading:
     """What a concluding sentence names: its last quoted text, else what follows its last "is" or colon."""
     quoted = list(_QUOTED.finditer(sentence))
     if quoted:
-        return _reading(quoted[-1][1] or quoted[-1][2])
+        return _to_reading(quoted[-1][1] or quoted[-1][2])
     stated = list(_STATES.finditer(sentence))
-    return _reading(sentence[stated[-1].end() :]) if stated else NOTHING
+    return _to_reading(sentence[stated[-1].end() :]) if stated else NOTHING
 
 
-def _reading(text: str) -> Reading:
-    value = canonical(text) if len(text) <= LONGEST else ""
+def _to_reading(text: str) -> Reading:
+    value = to_canonical(text) if len(text) <= LONGEST else ""
     return Reading(value) if value else NOTHING

@@ -43,7 +43,7 @@ _THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
 _THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
 
 
-def after_thought(text: str) -> int | None:
+def find_reply(text: str) -> int | None:
     """Where the reply proper begins, after the last ``</think>``; None where a thought was begun and never ended."""
     begin = 0
     for match in _THOUGHT_END.finditer(text):
@@ -55,15 +55,15 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 """A new problem: never a numbered one ("Q2."), which is a sub-question of this one."""
 
 
-def run_on(text: str, begin: int) -> int | None:
+def find_next_problem(text: str, begin: int) -> int | None:
     """Where a completion goes on with a problem of its own, searched from ``begin``: None where it does not."""
     match = _RUN_ON.search(text, begin)
     return match.start() if match else None
 
 
-def in_one(text: str) -> str:
+def keep_one_problem(text: str) -> str:
     """``text`` in which nothing reads as a problem of its own: a line that would ("Problem: ...") goes on in the line before it."""
-    if run_on(fold(f"{text}\n"), 0) is None:
+    if find_next_problem(fold(f"{text}\n"), 0) is None:
         return text
     kept: list[str] = []
     for i, line in enumerate(text.split("\n")):
@@ -81,7 +81,7 @@ _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
 
-def sentence_end(text: str, begin: int, end: int) -> int:
+def find_sentence_end(text: str, begin: int, end: int) -> int:
     """Where the sentence that begins at ``begin`` ends: after its full stop, or before the line break."""
     for match in _STOP.finditer(text, begin, end):
         if match[0] == "\n":
@@ -97,12 +97,12 @@ def _initial(word: str) -> bool:
     return len(word) > 2 and "." in word and len(word.rpartition(".")[2]) == 1
 
 
-def sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
+def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
     """(begin, end) of each sentence in the last 2,000 characters, blank ones left out."""
     found = []
     at = max(begin, end - 2000)
     while at < end:
-        stop = max(sentence_end(text, at, end), at + 1)
+        stop = max(find_sentence_end(text, at, end), at + 1)
         if text[at:stop].strip(" \n*_#-=~.`"):
             found.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
         at = stop

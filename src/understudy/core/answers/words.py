@@ -9,12 +9,12 @@ _WORD = re.compile(r"\w+(?:[.,'’/:-]\w+)*|[^\w\s]", re.U)
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of ``text``, in lower case and Unicode's compatible form, without articles (unless there is nothing else)."""
     found = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
     return [word for word in found if word not in _ARTICLES] or found
 
 
-def canonical(text: str) -> str:
+def to_canonical(text: str) -> str:
     """The words with single spaces between them."""
-    return " ".join(words(text))
+    return " ".join(split_words(text))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of, sentence_end
-from understudy.core.answers.words import words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
+from understudy.core.answers.words import split_words
 
 _VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
 _NO_NOUN = (
@@ -26,10 +26,10 @@ def read(span: str, *, strict: bool = False) -> Reading:
     """The verdict that ``span`` states. ``strict``: it has to be the first word."""
     span = span[:SPAN]
     first = _FIRST.match(span)
-    end = sentence_end(span, len(span) - len(span.lstrip()), len(span))
+    end = find_sentence_end(span, len(span) - len(span.lstrip()), len(span))
     if first and (strict or not _ANY.search(span, first.end(), min(end, first.end() + 12))):
         return Reading(_VALUES[first["word"].lower()])
-    return NOTHING if strict else anywhere(span[:end])
+    return NOTHING if strict else read_anywhere(span[:end])
 
 
 _OPENS = re.compile(
@@ -37,13 +37,13 @@ _OPENS = re.compile(
 )
 
 
-def first(span: str) -> Reading:
+def read_first(span: str) -> Reading:
     """The yes or no with which a reply begins, set off by a sign: "No, ...", "True."."""
     match = _OPENS.match(span)
     return Reading(_VALUES[match[1].lower()]) if match else NOTHING
 
 
-def anywhere(sentence: str) -> Reading:
+def read_anywhere(sentence: str) -> Reading:
     """The one verdict that a sentence contains, "not true" turned round."""
     found = []
     for match in _ANY.finditer(sentence):
@@ -62,7 +62,7 @@ _EMPTY = frozenset(
 )
 
 
-def answers(question: str, sentence: str) -> Reading:
+def read_assertion(question: str, sentence: str) -> Reading:
     """Whether ``sentence`` asserts (yes) or denies (no) what the yes/no ``question`` asks; NOTHING where it does neither plainly.
 
     It asserts where it says all content words of the question and nothing else, denies where it adds one negation or puts one
@@ -71,8 +71,8 @@ def answers(question: str, sentence: str) -> Reading:
     """
     if sentence.rstrip(" \"')*_").endswith("?"):
         return NOTHING  # asks again
-    asked = [word for word in words(_last_question(question)) if word not in _EMPTY]
-    said = [word for word in words(sentence) if word not in _EMPTY]
+    asked = [word for word in split_words(_last_question(question)) if word not in _EMPTY]
+    said = [word for word in split_words(sentence) if word not in _EMPTY]
     negated = sum(word in _NEGATIONS for word in said) - sum(word in _NEGATIONS for word in asked)
     asked = [word for word in asked if word not in _NEGATIONS]
     said = [word for word in said if word not in _NEGATIONS]

@@ -29,12 +29,12 @@ def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     if row.get("custom_id") is None:
         raise DataError(f"{where}: field 'custom_id' is missing (the row has: {', '.join(row)})")
     if isinstance(row.get("body"), dict):
-        yield _asked(row["body"], str(row["custom_id"]), where)
+        yield _read_request(row["body"], str(row["custom_id"]), where)
     else:
-        yield from _answered(row, names, where)
+        yield from _read_answers(row, names, where)
 
 
-def _asked(body: Row, name: str, where: str) -> Read:
+def _read_request(body: Row, name: str, where: str) -> Read:
     metadata = body.get("metadata")
     said: dict[str, Any] = {
         "problem": str(metadata.get("problem_id") or "") if isinstance(metadata, dict) else "",
@@ -49,7 +49,7 @@ def _asked(body: Row, name: str, where: str) -> Read:
     return Asked(where, name, question, prompt, **said)
 
 
-def _answered(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     response = row.get("response")
     if row.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
         yield Lost(f"failed: {_failure(row)}")
@@ -63,13 +63,13 @@ def _answered(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     usage = body.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     for choice in choices:
-        found = _choice(choice, said, names, where)
+        found = _read_choice(choice, said, names, where)
         if isinstance(found, Record) and len(choices) == 1 and isinstance(tokens, int):
             found = replace(found, tokens=tokens)
         yield found
 
 
-def _choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
+def _read_choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
     finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
     if finish is None:
         return Lost("with calls of tools")

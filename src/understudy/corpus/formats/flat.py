@@ -15,7 +15,7 @@ from understudy.core.errors import DataError
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, digest, to_json
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, in_one, text_of
+from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, join_prompt, text_of
 
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
@@ -46,13 +46,13 @@ def chain_row(chain: Chain) -> Row:
 def _prompt_completion(prompt: Prompt, completion: str) -> Row:
     if not isinstance(prompt, str) and len(prompt) > 1:
         raise DataError("examples with several messages have no prompt that is one text; export them as messages or sharegpt")
-    return {"prompt": in_one(prompt), "completion": completion}
+    return {"prompt": join_prompt(prompt), "completion": completion}
 
 
 def _alpaca(prompt: Prompt, completion: str) -> Row:
     if isinstance(prompt, str) or prompt[0].role != "system":
-        return {"instruction": in_one(prompt), "input": "", "output": completion}
-    return {"instruction": in_one(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
+        return {"instruction": join_prompt(prompt), "input": "", "output": completion}
+    return {"instruction": join_prompt(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
 
 
 def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
@@ -76,7 +76,7 @@ PROMPT_COMPLETION = FileFormat(
     needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
     read=_read,
-    write=lambda problem, chain: _prompt_completion(PromptFormat().asking(problem), chain.text),
+    write=lambda problem, chain: _prompt_completion(PromptFormat().write_prompt(problem), chain.text),
     pair=_prompt_completion,
     names={**NO_RECORD, "question": "prompt", "text": "completion"},
 )

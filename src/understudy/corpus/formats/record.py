@@ -151,7 +151,7 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     raise DataError(f"{where}: field {theirs!r} ({name}) must be a text, not {str(value)[:60]!r}")
 
 
-def in_one(prompt: Prompt) -> str:
+def join_prompt(prompt: Prompt) -> str:
     """A prompt as one text: a lone message is its content, several stand each under its role."""
     if not isinstance(prompt, str) and len(prompt) == 1:
         return prompt[0].content

@@ -24,7 +24,7 @@ _USUAL = {
 }
 
 
-def _named(row: Row, names: Mapping[str, str]) -> dict[str, str]:
+def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
     """The names by which this row calls question, reply and thought: what is mapped, else the most usual that is there."""
     usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
     return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
@@ -36,22 +36,22 @@ def _thinks(row: Row, names: Mapping[str, str]) -> bool:
 
 
 def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
-    named = [_named(row, names) for row in rows]
+    named = [_usual_names(row, names) for row in rows]
     return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
 
 
 def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    names = _named(row, names)
+    names = _usual_names(row, names)
     text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
     asked = text_of(row, names, "question", where) if names["question"] in row else ""
     yield Record(text=text, question=asked, prompt=asked or None, **hints(row, names, where))
 
 
 def _write(problem: Problem, chain: Chain) -> Row:
-    return {"question": question_text(problem), "text": _thinking(problem, chain)}
+    return {"question": question_text(problem), "text": _write_thought(problem, chain)}
 
 
-def _thinking(problem: Problem, chain: Chain) -> str:
+def _write_thought(problem: Problem, chain: Chain) -> str:
     text = chain.text.strip()
     if thought_of(text)[1] != 0:
         return chain.text

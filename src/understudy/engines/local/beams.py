@@ -1,9 +1,9 @@
-"""Beam search: `generate` of the installed transformers, over the requests of a batch that end in the same way.
+"""Beam search: `generate` of the installed transformers, over requests that share their limit and their ends.
 
-Its score of a reply is the sum of the log-probabilities over the number of its tokens (``length_penalty`` 1.0), and a search
-ends when no beam can beat the worst finished one at its present length (``early_stopping`` False): the defaults of
-transformers 5, which is where SCoTD's NUM_BEAMS goes (arXiv 2306.14050, arguments.py of the authors' code). Whatever else a
-checkpoint's generation_config asks for (repetition penalties and the like) is left out, as in all other decoding here.
+The score of a reply is the sum of its log-probabilities over the number of its tokens (``length_penalty`` 1.0). A search ends when
+no beam can beat the worst finished one at its present length (``early_stopping`` False). Both are the defaults of transformers 5,
+to which SCoTD passes its NUM_BEAMS (arXiv 2306.14050, arguments.py of the authors' code). Like all other decoding here, beam search
+ignores the rest of a checkpoint's generation_config, such as repetition penalties.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from understudy.engines.local.forward import READ, Network
-from understudy.engines.local.loop import Row
+from understudy.engines.local.loop import DecodingRow
 from understudy.engines.local.prompts import Prompts
 from understudy.engines.local.score import score
 from understudy.engines.stops import StopStrings
 
 
-def search(network: Network, prompts: Prompts, stops: StopStrings, rows: Sequence[Row], *, size: int) -> None:
-    """Give every row its tokens, their log-probabilities and its finish; at most ``size`` beams at once, and one row's at least.
+def search(network: Network, prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *, size: int) -> None:
+    """Give every row its tokens, their log-probabilities and its finish, with at most ``size`` beams at once (but at least one
+    row's).
 
-    Logits that are not finite leave a row without a finish, or with log-probabilities that are not finite.
+    Where logits are not finite, a row has no finish, or log-probabilities that are not finite.
     """
-    network.model.generation_config = GenerationConfig()  # what `generate` is not told it would take from the checkpoint's
-    for group in _groups(rows, size):
+    network.model.generation_config = GenerationConfig()  # else `generate` would fill in the checkpoint's own options
+    for group in _group(rows, size):
         for row, tokens in zip(group, _generate(network, stops, group), strict=True):
             for token in tokens:
                 if not row.finish:
@@ -37,9 +38,9 @@ def search(network: Network, prompts: Prompts, stops: StopStrings, rows: Sequenc
         row.logprobs = logprobs
 
 
-def _groups(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
-    """Rows that one call of `generate` can answer: it knows one limit and one set of ends."""
-    alike: dict[Any, list[Row]] = {}
+def _group(rows: Sequence[DecodingRow], size: int) -> Iterator[list[DecodingRow]]:
+    """Group rows for `generate`: one call of it has one limit and one set of ends."""
+    alike: dict[Any, list[DecodingRow]] = {}
     for row in sorted(rows, key=lambda r: len(r.prompt)):  # so that prompts read together need little padding
         alike.setdefault((row.request.decoding.beams, row.limit, row.stop, row.ends), []).append(row)
     for (beams, *_), left in alike.items():
@@ -50,8 +51,8 @@ def _groups(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
             del left[-n:]
 
 
-def _generate(network: Network, stops: StopStrings, rows: Sequence[Row]) -> list[list[int]]:
-    """The best beam of each row, with whatever `generate` puts after its end."""
+def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow]) -> list[list[int]]:
+    """The best beam of each row, with whatever `generate` writes after its end."""
     width, first = max(len(row.prompt) for row in rows), rows[0]
     pad = min(first.ends)
     ids, seen = [], []
@@ -64,7 +65,7 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[Row]) -> list
     out = network.model.generate(
         torch.tensor(ids, device=network.device),
         attention_mask=torch.tensor(seen, device=network.device),
-        stopping_criteria=StoppingCriteriaList([_Stopped(stops, first.stop, begun)] if first.stop else []),
+        stopping_criteria=StoppingCriteriaList([_StopAtStrings(stops, first.stop, begun)] if first.stop else []),
         generation_config=GenerationConfig(
             num_beams=first.request.decoding.beams,
             do_sample=False,
@@ -79,12 +80,12 @@ def _generate(network: Network, stops: StopStrings, rows: Sequence[Row]) -> list
     return out[:, begun:].tolist()  # type: ignore[no-any-return]
 
 
-class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
-    """Ends a beam whose text, from its ``begun``-th token on, holds a stop string."""
+class _StopAtStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
+    """Ends a beam whose text has a stop string at its ``begun``-th token or later."""
 
     def __init__(self, stops: StopStrings, stop: tuple[str, ...], begun: int) -> None:
         self.stops, self.stop, self.begun = stops, stop, begun
 
     def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        ended = [self.stops.ended(beam, self.stop) for beam in input_ids[:, self.begun :].tolist()]
+        ended = [self.stops.contains_stop(beam, self.stop) for beam in input_ids[:, self.begun :].tolist()]
         return torch.tensor(ended, device=input_ids.device)

@@ -1,7 +1,7 @@
 """The draw of the next token: one uniform number per row and position, one inverse CDF over the vocabulary.
 
-A row's noise is a counter-based hash of (the row's 64 bits, position), so a row draws the same tokens in every batch, in
-every order, on every device, and two students asked the same thing share their noise.
+A row's noise is a counter-based hash of (the row's 64 bits, position). So a row draws the same tokens beside any other rows, in any
+order and on any device, and two students that answer the same request share their noise.
 
 `torch.multinomial` over 50k logits costs 1.0 ms a row on one core and `sort` (what a top-p filter is usually built on)
 3.7 ms; a softmax, block sums and two short searches cost 0.04 ms. Legend: B rows, V vocabulary, K block.
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 BLOCK = 256
-CHUNK = 2**20  # logits handled at once: 4 MB, which stays in a core's cache
+CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -43,8 +43,8 @@ def draw(
     """One token per row, and its natural log-probability under the untempered, untruncated model.
 
     ``temperature`` 0 takes the largest logit (the first of equals). ``top_p`` below 1 keeps the most probable tokens, after
-    temperature, up to the one whose addition reaches that mass; tokens exactly as probable as the last one stay too, so the
-    result does not depend on a sort. ``u``: `uniform`; not looked at for greedy rows. Raises NotFiniteError.
+    temperature, up to the one whose addition reaches that mass. Tokens exactly as probable as the last one stay too, so that the
+    result does not depend on a sort. ``u`` comes from `uniform`; greedy rows ignore it. Raises NotFiniteError.
     """
     rows = max(1, CHUNK // logits_BV.shape[1])
     parts = [
@@ -75,11 +75,11 @@ def _draw_chunk(
 
 
 def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
-    """Set to 0 what lies outside the nucleus (Holtzman et al. 2019) of probabilities ``weight_BV``; not renormalised."""
+    """Set the probabilities ``weight_BV`` outside the nucleus (Holtzman et al. 2019) to 0, without renormalising."""
     vocabulary = weight_BV.shape[1]
     kept = min(64, vocabulary)
     while True:
-        # The nucleus is nearly always a few tokens: look for its edge among the largest few before sorting all.
+        # The nucleus nearly always has few tokens, so its edge is sought among the largest few before all are sorted.
         largest = weight_BV.topk(kept, dim=-1).values
         before = largest.cumsum(dim=-1) - largest
         size = (before < top_p_B[:, None]).sum(dim=-1)
@@ -94,8 +94,8 @@ def truncate(weight_BV: torch.Tensor, top_p_B: torch.Tensor) -> torch.Tensor:
 def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
     """The first token of each row at which the running sum of non-negative weights exceeds ``u`` times their sum.
 
-    Two levels, sums of blocks of K and then the weights inside one block: a running sum over all of V is slow, and in
-    float32 it loses the tail.
+    It works in two levels, the sums of blocks of K and then the weights inside one block, because a running sum over all of V is
+    slow and loses the tail in float32.
     """
     blocks = -(-weight_BV.shape[1] // BLOCK)
     padded = torch.nn.functional.pad(weight_BV, (0, blocks * BLOCK - weight_BV.shape[1]))
@@ -107,8 +107,8 @@ def inverse_cdf(weight_BV: torch.Tensor, u_B: torch.Tensor) -> torch.Tensor:
 
 
 def _search(upto: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first index whose running sum exceeds ``target``, and what of the target is left before it."""
-    # Kept strictly below the last sum: rounding must not lead past the last token that has any weight.
+    """The first index whose running sum exceeds ``target``, and the target minus the sum before that index."""
+    # The target stays strictly below the last sum, so that rounding cannot lead past the last token with any weight.
     target = torch.minimum(target, upto[:, -1] * (1 - 1e-12))
     index = torch.searchsorted(upto, target[:, None], right=True)[:, 0]
     before = upto.gather(1, (index - 1).clamp(min=0)[:, None])[:, 0]

@@ -1,7 +1,7 @@
-"""The two ways in which the decoding loop runs a model: read prompts, and go on with a batch.
+"""The two ways in which the decoding loop runs a model: it reads prompts, and it continues rows.
 
-Attention masks are additive [B, 1, T, C] floats and positions are given, always: what `transformers` infers from anything
-less is silently wrong for some families once rows are ragged. Legend: U prompts, B rows, T tokens, C columns, V vocabulary.
+The loop always gives additive attention masks [B, 1, T, C] and positions. Whatever `transformers` infers from less is silently
+wrong for some families once rows are ragged. Legend: U prompts, B rows, T tokens, C columns, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.rows import Batch, Block, additive
+from understudy.engines.local.rows import Block, Rows, additive
 
 PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores
 READ = 8192  # tokens of all prompts read at once, padding included
 
 PROVEN = frozenset({"gpt2", "opt", "llama", "qwen2", "qwen3", "t5"})
-"""Families whose batched decoding the tests hold equal to `generate`; `Network.prove` tries others before they are used."""
+"""Model families for which tests hold that rows decoded together equal `generate`. `Network.prove` tries other families before
+use."""
 
 
 class Network:
-    """A loaded model. ``read_tokens`` counts the prompt tokens that it was shown."""
+    """A loaded model. ``read_tokens`` counts the prompt tokens that it has read."""
 
     def __init__(self, model: Any, *, device: str) -> None:
         self.model, self.device = model, device
@@ -37,18 +38,18 @@ class Network:
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
-                raise CheckpointError("the config has no decoder_start_token_id: the decoder cannot begin (T5: the pad token's id)")
+                raise CheckpointError("config.json: decoder_start_token_id is missing; T5 uses the pad token's id")
             self.start = model.config.decoder_start_token_id
         elif "position_ids" not in takes:
             kind = model.config.model_type
-            raise CheckpointError(f"models of type {kind!r} take no position_ids, which batches of unequal prompts need")
+            raise CheckpointError(f"models of type {kind!r} take no position_ids, which prompts of unequal length need")
 
-    def batch(self, size: int) -> Batch:
-        """An empty batch for up to ``size`` rows."""
-        return Batch(size=size, seq2seq=self.seq2seq, dtype=self.dtype, device=self.device)
+    def new_rows(self, size: int) -> Rows:
+        """Empty rows, for about ``size`` rows at most."""
+        return Rows(size=size, seq2seq=self.seq2seq, dtype=self.dtype, device=self.device)
 
     def read(self, prompts: Sequence[Sequence[int]]) -> list[Block]:
-        """Read every prompt once; each is in one block, in the order given. No prompt is empty."""
+        """Read every prompt once. Each prompt is in one block, and the order is kept. Beware: no prompt may be empty."""
         self.read_tokens += sum(map(len, prompts))
         blocks, group, longest = [], list[Sequence[int]](), 0
         for prompt in prompts:
@@ -59,33 +60,33 @@ class Network:
             group.append(prompt)
         return [*blocks, self._read(group)] if group else blocks
 
-    def step(self, batch: Batch, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Give each row of ``batch`` its next tokens [B][T]; the logits [B, T, V] after each of them.
+    def step(self, rows: Rows, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Give each of ``rows`` its next tokens [B][T] and return the logits [B, T, V] after each of them.
 
-        Where rows differ in T they are padded, which is good for one step only: what follows would see the padding.
+        Rows with fewer tokens are padded. Beware: that allows no further step, which would see the padding.
         """
         columns = max(map(len, tokens))
-        batch.reserve(columns)
+        rows.reserve(columns)
         ids = torch.tensor([[*row, *[0] * (columns - len(row))] for row in tokens], device=self.device)
-        options: dict[str, Any] = {"past_key_values": batch.cache, "use_cache": True}
+        options: dict[str, Any] = {"past_key_values": rows.cache, "use_cache": True}
         if self.seq2seq:
-            # The sources' keys and values are in the cache; of the encoder's output only the fact that it is there matters.
-            nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(batch.n, 1, 1)
+            # The cache has the sources' keys and values, so the model only needs to see that there is some encoder output.
+            nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
             logits = self.model(
                 encoder_outputs=BaseModelOutput(last_hidden_state=nothing),
-                attention_mask=batch.source_mask(),
+                attention_mask=rows.source_mask(),
                 decoder_input_ids=ids,
-                decoder_attention_mask=batch.mask(columns),
+                decoder_attention_mask=rows.mask(columns),
                 **options,
             ).logits
         else:
-            # Padding stays at the position of the row's last token: the next one may be beyond the model's last.
+            # Padding stays at the position of the row's last token, because the next position may be beyond the model's last.
             last = torch.tensor([len(row) - 1 for row in tokens])
-            positions = batch.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
+            positions = rows.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
             logits = self.model(
-                input_ids=ids, attention_mask=batch.mask(columns), position_ids=positions.to(self.device), **options
+                input_ids=ids, attention_mask=rows.mask(columns), position_ids=positions.to(self.device), **options
             ).logits
-        batch.advance(columns)
+        rows.advance(columns)
         return logits  # type: ignore[no-any-return]
 
     def _read(self, prompts: list[Sequence[int]]) -> Block:
@@ -136,29 +137,29 @@ class Network:
         return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
 
     def prove(self) -> None:
-        """Compare two ragged rows of a batch with the model's plain forward pass; CheckpointError where they differ.
+        """Compare two ragged rows with the model's plain forward pass, and raise CheckpointError where they differ.
 
-        For families that the tests do not cover: positions counted from the padding, windows, recurrent states and the like
-        would otherwise give wrong answers without a word.
+        This protects families that no test covers: positions counted from the padding, attention windows or recurrent states would
+        otherwise give wrong answers silently.
         """
         size = self.model.get_input_embeddings().num_embeddings
         prompts = [[i * 7 % size for i in range(3, 6)], [i * 5 % size for i in range(2, 11)]]
-        told = [[1 % size, 2 % size, 3 % size], [4 % size, 5 % size, 6 % size]]
+        replies = [[1 % size, 2 % size, 3 % size], [4 % size, 5 % size, 6 % size]]
         kind = self.model.config.model_type
         try:
-            batch, (block,) = self.batch(2), self.read(prompts)
-            batch.add(block, [0, 1])
-            ours = torch.cat([self.step(batch, [t[:1] for t in told]), self.step(batch, [t[1:] for t in told])], dim=1).float()
+            rows, (block,) = self.new_rows(2), self.read(prompts)
+            rows.add(block, [0, 1])
+            ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
-            raise CheckpointError(f"models of type {kind!r} cannot be decoded in batches here: {error}") from error
+            raise CheckpointError(f"models of type {kind!r} cannot be decoded in rows side by side: {error}") from error
         self.read_tokens -= sum(map(len, prompts))
-        for row, (prompt, said) in enumerate(zip(prompts, told, strict=True)):
+        for row, (prompt, said) in enumerate(zip(prompts, replies, strict=True)):
             plain = self._plain(prompt, said).float()
             if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):
-                raise CheckpointError(f"models of type {kind!r} answer differently in a batch than alone: not supported")
+                raise CheckpointError(f"models of type {kind!r} answer differently side by side than alone: not supported")
 
     def _plain(self, prompt: list[int], said: list[int]) -> torch.Tensor:
-        """Logits [T, V] after each token of ``said``, by one forward pass without cache, padding or mask."""
+        """The logits [T, V] after each token of ``said``, from one forward pass without cache, padding or mask."""
         if self.seq2seq:
             ids, told = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *said]], device=self.device)
             return self.model(input_ids=ids, decoder_input_ids=told).logits[0, 1:]  # type: ignore[no-any-return]

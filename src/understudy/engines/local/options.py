@@ -28,8 +28,8 @@ class Transformers:
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
     def prepare(self, root: Path, *, chats: bool) -> Transformers:
-        """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises CheckpointError
-        where the checkpoint cannot be used."""
+        """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises
+        CheckpointError where the checkpoint cannot be used."""
         directory = open_checkpoint(self.checkpoint, root, chats=chats)
         return replace(self, checkpoint=str(directory), precision=settle_precision(self.precision))
 

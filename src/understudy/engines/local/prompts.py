@@ -1,4 +1,4 @@
-"""Prompts that were read: each once for all paths that begin with it, also those that come a little later."""
+"""Prompts that the model has read: each is read once for all its paths, even for a path that comes a little later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Tokens = tuple[int, ...]
 
 
 class Prompts:
-    """Remembers the blocks read last, up to ``limit`` bytes (and always the last one)."""
+    """Keeps the blocks that were read last, up to ``limit`` bytes and always the last one."""
 
     def __init__(self, network: Network, *, limit: int) -> None:
         self.network, self.limit = network, limit
@@ -20,9 +20,10 @@ class Prompts:
         self._where: dict[Tokens, tuple[Block, int]] = {}
 
     def find(self, prompts: Sequence[Tokens]) -> list[tuple[Block, list[tuple[int, int]]]]:
-        """Blocks that together hold ``prompts``, each with (place in ``prompts``, place in the block) of those it holds."""
+        """The blocks that together hold ``prompts``, each with a (place in ``prompts``, place in the block) for every prompt in
+        it."""
         known = {prompt: self._where[prompt] for prompt in prompts if prompt in self._where}
-        # By length, so that prompts read together need little padding.
+        # Prompts are sorted by length, so that those read together need little padding.
         for block, read in self._read(sorted(set(prompts) - known.keys(), key=lambda p: (len(p), p))):
             known |= {prompt: (block, index) for index, prompt in enumerate(read)}
         groups: dict[int, tuple[Block, list[tuple[int, int]]]] = {}

@@ -1,17 +1,17 @@
-"""A ragged batch of decoding rows over preallocated key-value buffers, as a `transformers` cache.
+"""Ragged decoding rows over preallocated key-value buffers, as a `transformers` cache.
 
-Rows are right-aligned: all write their next token into the same column ``hi``, and a row that began later (or with a shorter
-prompt) has its first token further to the right. Columns outside a row are masked; columns that no row needs are left of
-``lo`` and out of every view::
+Rows are right-aligned: all rows write their next token into the same column ``hi``. A row that began later, or with a shorter
+prompt, has its first token further to the right. Columns outside a row are masked. Columns that no row needs lie left of ``lo``
+and outside every view::
 
                  lo                    hi          capacity
     row 0        q q q q q q c c c c c .           .
     row 1            . q q q q c c c c .           .
     row 2                      q q q q .           .   <- joined when another row ended
 
-The model writes in place, so a step copies one column and not the whole cache (`DynamicCache` concatenates: at 256 rows of
-120 columns that costs as much as the attention itself), rows that end give their place to the last row, and new rows are
-copied in at the end. Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
+The model writes in place, so a step copies one column and not the whole cache. (`DynamicCache` concatenates: at 256 rows of 120
+columns that costs as much as the attention itself.) A row that ends gives its place to the last row, and new rows are copied to
+the end. Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass
 class Block:
-    """Prompts that were read together, each once: what their paths start from.
+    """Prompts that the model read together, each once. The rows of their paths start from here.
 
     ``layers``: keys and values per layer, [prompts, H, C, D], right-aligned. ``lengths``: columns of each prompt (1, the
     start token, for a decoder with an encoder). ``logits``: [prompts, V] after the last token. ``cross``: keys and values
@@ -48,9 +48,9 @@ class Block:
 
 
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
-    """One layer's keys and values; ``window`` is the batch, which knows where to write."""
+    """One layer's keys and values. The `Rows` in ``window`` know where to write."""
 
-    def __init__(self, window: Batch) -> None:
+    def __init__(self, window: Rows) -> None:
         super().__init__()
         self.window = window
         self.pair: tuple[torch.Tensor, ...] = ()
@@ -75,8 +75,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
         return -1
 
 
-class Batch:
-    """The rows under way, at most ``size`` for long. ``cache`` is what the model takes as ``past_key_values``."""
+class Rows:
+    """The rows that are being decoded, about ``size`` at most. The model takes ``cache`` as its ``past_key_values``."""
 
     def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: str) -> None:
         self.size, self.dtype, self.device = size, dtype, device
@@ -91,7 +91,7 @@ class Batch:
             self.cache = EncoderDecoderCache(self.cache, Cache(layers=self.cross))
 
     def add(self, block: Block, indices: Sequence[int]) -> None:
-        """Append one row per index into ``block``; an index may come many times."""
+        """Append one row for each index into ``block``. An index may come many times."""
         lengths = torch.tensor([block.lengths[i] for i in indices])
         width, n = int(lengths.max()), self.n + len(indices)
         pick = torch.tensor(indices, device=self.device)
@@ -108,13 +108,13 @@ class Batch:
             for layer, read in zip(self.cross, block.cross, strict=True):
                 new = [states.index_select(0, pick) for states in read]
                 layer.keys, layer.values = (
-                    _stacked(old, states, width=int(self.sources.max()))
+                    _stack(old, states, width=int(self.sources.max()))
                     for old, states in zip((layer.keys, layer.values), new, strict=True)
                 )
         self.n, self.lo = n, int(self.starts.min())
 
     def keep(self, order: Sequence[int]) -> None:
-        """Go on with the rows ``order``, in that order; rows that keep their place are not copied."""
+        """Keep the rows ``order``, in that order. A row that keeps its place is not copied."""
         moved = [(place, row) for place, row in enumerate(order) if place != row]
         index = torch.tensor(order, dtype=torch.long)
         self.n, self.starts, self.next = len(order), self.starts[index], self.next[index]
@@ -133,7 +133,7 @@ class Batch:
             self.lo = int(self.starts.min())
 
     def reserve(self, columns: int) -> None:
-        """Make sure that the model can write ``columns`` more. Call before `mask`."""
+        """Make room for ``columns`` more columns. Call this before `mask`."""
         self._make_room(left=0, right=columns, rows=self.n, like=())
 
     def advance(self, columns: int) -> None:
@@ -142,7 +142,7 @@ class Batch:
         self.next += columns
 
     def mask(self, columns: int) -> torch.Tensor:
-        """Additive [R, 1, T, C] for ``columns`` new tokens of every row; padding and causality are in it."""
+        """The additive mask [R, 1, T, C] for ``columns`` new tokens of every row, with padding and causality."""
         column = torch.arange(self.lo, self.hi + columns)
         hidden = (column < self.starts[:, None])[:, None, None, :]
         if columns > 1:
@@ -150,7 +150,7 @@ class Batch:
         return additive(hidden, self.dtype).to(self.device)
 
     def source_mask(self) -> torch.Tensor:
-        """Additive [R, 1, 1, S]."""
+        """The additive mask of the sources, [R, 1, 1, S]."""
         hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
         return additive(hidden[:, None, None, :], self.dtype).to(self.device)
 
@@ -161,7 +161,8 @@ class Batch:
             self.cache.is_updated = dict.fromkeys(range(len(block.cross)), True)
 
     def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
-        """Room for ``left`` columns up to ``hi``, ``right`` from there, and ``rows`` rows; all shift where there is none."""
+        """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they
+        must."""
         live = self.hi - self.lo if self.n else 0
         if not self.n:
             self.lo = self.hi = left
@@ -169,12 +170,12 @@ class Batch:
         if left <= self.hi and self.hi + right <= self.capacity and rows <= have:
             return
         hi = max(live, left)
-        # A quarter of the columns to spare at least, so that shifting is rare.
+        # At least a quarter of the columns is spare, so that shifting is rare.
         capacity = self.capacity if self.capacity >= 1.25 * (hi + right) else int(1.5 * (hi + right)) + 8
         rows = have if rows <= have else max(rows, min(self.size, 2 * have))
         for at, layer in enumerate(self.layers):
             old = layer.pair or like[at]
-            # Zeros: a masked column weighs exactly 0, and 0 times whatever lies about in memory may be NaN.
+            # Beware: a masked column weighs exactly 0, but 0 times uninitialised memory may be NaN, so the buffer starts as zeros.
             new = tuple(t.new_zeros(rows, t.shape[1], capacity, t.shape[3]) for t in old)
             if live:
                 for into, out_of in zip(new, old, strict=True):
@@ -185,13 +186,13 @@ class Batch:
 
 
 def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A mask to add to attention scores: 0 where seen, the lowest number where hidden (boolean masks are silently wrong
-    with eager attention, and -inf gives NaN in rows that see nothing)."""
+    """A mask to add to attention scores: 0 where a token is seen, the lowest number where it is hidden. (Boolean masks are silently
+    wrong with eager attention, and -inf gives NaN in rows that see nothing.)"""
     return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
-def _stacked(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
-    """Rows ``old`` and then ``new``, [R, H, S, D], all ``width`` columns wide."""
+def _stack(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
+    """The rows ``old`` followed by ``new``, [R, H, S, D], all ``width`` columns wide."""
     parts = [new] if old is None else [old, new]
     fitted = [torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts]
     return torch.cat(fitted)

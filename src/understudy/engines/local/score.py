@@ -1,4 +1,4 @@
-"""Log-probabilities of given texts after given prompts, teacher-forced, in batches."""
+"""The log-probabilities of given texts after given prompts, by teacher forcing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from understudy.engines.local.forward import Network
 from understudy.engines.local.prompts import Prompts, Tokens
 
-LOGITS = 2**26  # held at once: 256 MiB
+LOGITS = 2**26  # in memory at once: 256 MiB
 
 
 def score(network: Network, prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int) -> list[list[float]]:
-    """Natural log-probability of each token of each text, for (prompt, text) ``pairs``; ``size`` rows at once at most.
+    """The natural log-probability of each token of each text, for (prompt, text) ``pairs``, at most ``size`` rows at once.
 
-    Not finite where the model's logits are not.
+    A log-probability is not finite where the model's logits are not.
     """
     scores: list[list[float]] = [[] for _ in pairs]
     for block, places in prompts.find([prompt for prompt, _ in pairs]):
@@ -28,10 +28,10 @@ def score(network: Network, prompts: Prompts, pairs: Sequence[tuple[Tokens, Toke
             texts = [pairs[place][1] for _, place, _ in group]
             logits_BTV = block.logits[torch.tensor(index, device=network.device)][:, None]
             if longest > 1:
-                batch = network.batch(len(group))
-                batch.add(block, index)
-                # A text of one token has nothing to be fed; what it is given instead is not looked at.
-                logits_BTV = torch.cat([logits_BTV, network.step(batch, [text[:-1] or (0,) for text in texts])], dim=1)
+                decoding = network.new_rows(len(group))
+                decoding.add(block, index)
+                # A text of one token needs no step: its row gets a token whose logits are ignored.
+                logits_BTV = torch.cat([logits_BTV, network.step(decoding, [text[:-1] or (0,) for text in texts])], dim=1)
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=network.device)
             logprob_BT = _logprobs(logits_BTV, target_BT).tolist()
             for (length, place, _), logprobs in zip(group, logprob_BT, strict=True):
@@ -41,7 +41,9 @@ def score(network: Network, prompts: Prompts, pairs: Sequence[tuple[Tokens, Toke
 
 def _logprobs(logits_BTV: torch.Tensor, target_BT: torch.Tensor) -> torch.Tensor:
     rows = []
-    for logits_TV, target_T in zip(logits_BTV, target_BT, strict=True):  # row by row: float32 copies of all would be large
+    for logits_TV, target_T in zip(
+        logits_BTV, target_BT, strict=True
+    ):  # row by row, because float32 copies of all rows would be large
         logits = logits_TV.float()
         rows.append(logits.gather(1, target_T[:, None])[:, 0] - torch.logsumexp(logits, dim=-1))
     return torch.stack(rows)

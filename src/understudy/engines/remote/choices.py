@@ -12,7 +12,7 @@ from understudy.core.asks import Finish, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
 from understudy.engines.remote.wire import short
-from understudy.engines.stops import cut
+from understudy.engines.stops import find_stop
 
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
@@ -78,7 +78,7 @@ def _read_choice(
         whole, text = begin is not None, "" if begin is None else text[begin:].lstrip()
     elif reasoning:
         text = text.lstrip()
-    at = cut(text, stop)
+    at = find_stop(text, stop)
     if at is not None:
         text, finish = text[:at], "stop"
     finish = finish if whole else "length"

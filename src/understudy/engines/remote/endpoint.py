@@ -22,11 +22,11 @@ from yarl import URL
 
 from understudy.core.asks import Answer, Call, Finish, Reply, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
-from understudy.engines.calculator import corrected
+from understudy.engines.calculator import correct_value
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.pace import Address, Pace, choose
 from understudy.engines.remote.wire import AgainError, Client, DeniedError, ForbiddenError, ThrottledError, post
-from understudy.engines.stops import cut
+from understudy.engines.stops import find_stop
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
@@ -146,7 +146,7 @@ class EndpointEngine:
             spent += answer.usage
             part = answer.replies[0]
             parts.append(part)
-            whole = corrected(text + part.text, len(text))
+            whole = correct_value(text + part.text, len(text))
             if whole is not None:
                 if part.tokens is None:
                     raise EngineError(
@@ -154,7 +154,7 @@ class EndpointEngine:
                     )
                 left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
             text = text + part.text if whole is None else whole
-            at = cut(text, ask.stop)
+            at = find_stop(text, ask.stop)
             if whole is None or at is not None or left < 1:
                 break
         finish: Finish = "stop" if at is not None else part.finish if whole is None else "length"

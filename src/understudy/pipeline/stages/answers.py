@@ -13,7 +13,7 @@ from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import unkeyed
 from understudy.core.protocols import Choosy, Engine
 from understudy.core.registry import module_of
-from understudy.core.subquestions import worked
+from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.gold import GoldEngine
@@ -235,7 +235,7 @@ class AnswersStage(Stage[AnswersSummary]):
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
         writer = self.method if isinstance(self.method, Choosy) else self.method.format
-        found = {p.id: (p, chain) for p in problems if (chain := worked(p)) is not None and not why_unfit(writer, p, chain)}
+        found = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(writer, p, chain)}
         if problems and not found and not self.swapped:
             raise StudyError(
                 f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '

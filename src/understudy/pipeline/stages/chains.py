@@ -15,7 +15,7 @@ from understudy.core.options import unkeyed
 from understudy.core.protocols import Method, Progress
 from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
-from understudy.corpus.card import card_of, inherited, named
+from understudy.corpus.card import card_of, inherit_terms, name_sources
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
@@ -63,8 +63,8 @@ class ChainsStage(Stage[ChainsSummary]):
 
     def write(self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = ()) -> None:
         """Write ``chains.parquet`` with its card. ``sources``: files whose cards' terms hold where the study gives none."""
-        terms, licence = inherited(map(Path, sources), self.terms.terms, self.terms.licence)
-        card = card_of(chains, terms=terms, licence=licence, sources=named(self.files), sampling=dict(sampling))
+        terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
+        card = card_of(chains, terms=terms, licence=licence, sources=name_sources(self.files), sampling=dict(sampling))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
 
 

@@ -17,7 +17,7 @@ from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.select import Selection, select
-from understudy.tasks.splits import part
+from understudy.tasks.splits import take_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class SelectionStage(Stage[SelectionSummary]):
         chosen chains."""
         chains = self.chains.read(context)
         problems = {problem.id: problem for problem in self.problems.read(context)}
-        learned = [p.id for p in part(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
+        learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         why = {chain.id: why_unfit(self.writer, problems[chain.problem], chain) for chain in chains}
         selected = select(
             chains,

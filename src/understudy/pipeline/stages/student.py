@@ -14,7 +14,7 @@ from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
-from understudy.core.subquestions import written as write_dialogue
+from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
 from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
@@ -235,7 +235,7 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
     the chains' sub-questions. Not the arm's own selection: so all arms of a study read and write with the same words."""
     # As often as a tokenizer may ask for, since a word that every prompt has is not a rare one.
     yield from (text for text in known.words for _ in range(100))
-    yield from (write_dialogue(chain.steps) for chain in chains if chain.steps)
+    yield from (write_steps(chain.steps) for chain in chains if chain.steps)
     by_id = {problem.id: problem for problem in problems}
     for written in known.formats:
         unseen = dict(by_id)
@@ -243,9 +243,9 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
             problem = by_id[chain.problem]
             if chain.answer is not None and not written.unfit(problem, chain.rationale, chain.answer):
                 unseen.pop(problem.id, None)
-                example = written.example("student", problem, chain.rationale, chain.answer)
+                example = written.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
-        yield from (prompt_text(written.asking(problem)) for problem in unseen.values())
+        yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
 
 
 def open_student(checkpoint: Path, answering: Answering, *, seed: int) -> LocalEngine:

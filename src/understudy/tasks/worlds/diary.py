@@ -108,9 +108,9 @@ class Diary:
             before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
             if rng.random() < slip:
                 has += rng.choice((-1, 1))
-            told.append(_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
+            told.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
         told[:2] = [f"{told[0]} {told[1]}"]
-        asked = [_asked(name, thing, DAYS[entry.day]) for entry in entries]
+        asked = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
         return Worked.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
 
 
@@ -130,7 +130,7 @@ def _read(question: str) -> tuple[str, int, str, list[Entry]]:
     return start[1], int(start[2]), start[3], entries
 
 
-def _asked(name: str, thing: str, day: str) -> tuple[str, ...]:
+def _wordings(name: str, thing: str, day: str) -> tuple[str, ...]:
     return (
         f"How many {thing} does {name} have after {day}?",
         f"How many {thing} are there after {day}?",
@@ -138,7 +138,7 @@ def _asked(name: str, thing: str, day: str) -> tuple[str, ...]:
     )
 
 
-def _step(style: str, entry: Entry, before: int, after: int, sign: str) -> str:
+def _write_step(style: str, entry: Entry, before: int, after: int, sign: str) -> str:
     day, amount = DAYS[entry.day], entry.amount
     match style:
         case "plain":

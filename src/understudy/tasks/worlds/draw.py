@@ -38,7 +38,7 @@ def draw_splits(
             if problem is None:
                 raise StudyError(f"task: {split} = {n}: {name} has no more problems of {k} steps after {i}; ask for fewer")
             seen.add(_key(problem))
-            problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=_working(world, problem)))
+            problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=_solve(world, problem)))
     return problems
 
 
@@ -46,7 +46,7 @@ def _key(problem: Problem) -> frozenset[str]:
     return frozenset(problem.choices or [problem.question])
 
 
-def _working(world: World, problem: Problem) -> dict[str, object]:
+def _solve(world: World, problem: Problem) -> dict[str, object]:
     worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
     asked = [{"question": step.question, "answer": step.text} for step in worked.steps]
     return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": asked}

@@ -99,16 +99,16 @@ class Materials:
         like = CAN.get(subject, subject if subject in LIKE else "")
         told: list[tuple[str, tuple[str, ...]]] = []
         if subject in CAN:
-            like = _other(LIKE, like, slip, rng)
+            like = _slip(LIKE, like, slip, rng)
             told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
-        made = {thing: _other(THINGS, MADE_OF[thing], slip, rng) for thing in things}
+        made = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in made.values()}
         denied = "" if like else f" ({subject.replace('made of', 'not')})"
         shown = {thing: material if fits[material] else f"{material}{denied}" for thing, material in made.items()}
-        told.append((_of_what(style, shown), ("What are they made of?", f"What are {_listed(things)} made of?")))
+        told.append((_write_made_of(style, shown), ("What are they made of?", f"What are {_list(things)} made of?")))
         if like:
             fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
-            told.append((_like_what(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
+            told.append((_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
         found = rng.choice([thing for thing in things if fits[made[thing]] != negated] or things)
         told.append((rng.choice(_CONCLUSIONS).format(found), ("Which one is it?", "So which of them is it?")))
         return Worked.of(told, chr(65 + things.index(found)), "option", rng)
@@ -143,12 +143,12 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
     return asked[2], asked[1] is not None, things
 
 
-def _other(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
+def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
     """``right``, or by a slip another one of ``known``."""
     return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
 
 
-def _of_what(style: str, made: Mapping[str, str]) -> str:
+def _write_made_of(style: str, made: Mapping[str, str]) -> str:
     match style:
         case "and":
             return " and ".join(f"a {thing} is made of {material}" for thing, material in made.items()).capitalize() + "."
@@ -159,7 +159,7 @@ def _of_what(style: str, made: Mapping[str, str]) -> str:
             return ", ".join(f"a {thing} is {material}" for thing, material in made.items()).capitalize() + "."
 
 
-def _like_what(style: str, fits: Mapping[str, bool], like: str) -> str:
+def _write_like(style: str, fits: Mapping[str, bool], like: str) -> str:
     said = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
     match style:
         case "and":
@@ -170,5 +170,5 @@ def _like_what(style: str, fits: Mapping[str, bool], like: str) -> str:
             return ", ".join(said).capitalize() + "."
 
 
-def _listed(things: Sequence[str]) -> str:
+def _list(things: Sequence[str]) -> str:
     return " and ".join([", ".join(f"a {thing}" for thing in things[:-1]), f"a {things[-1]}"])

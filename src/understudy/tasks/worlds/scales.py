@@ -83,10 +83,12 @@ class Scales:
                 before, has = has, (has or 0) + (n * WEIGHT[thing] if thing else n)
                 if thing:
                     has += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
-                    told.append((_weighing(style, (n, thing), before, has), _asked(side[:i], (n, thing))))
+                    told.append((_write_weighing(style, (n, thing), before, has), _wordings(side[:i], (n, thing))))
             sums.append(has or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
-        told.append((_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?")))
+        told.append(
+            (_write_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?"))
+        )
         return Worked.of(told, "yes" if yes else "no", "yes_no", rng)
 
 
@@ -102,7 +104,7 @@ def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
             right = [(max(1, weighs + rng.choice((-1, 1)) * rng.randint(1, CLOSE)), "")]
         apart = _sum(right) - weighs
         if 1 <= abs(apart) <= CLOSE and ((apart > 0) == (relation == "lighter")) == yes:
-            question = f"Could {_named(left)} be {relation} than {_named(right)}?"
+            question = f"Could {_write_side(left)} be {relation} than {_write_side(right)}?"
             return Problem("", question, "yes_no", "yes" if yes else "no")
 
 
@@ -110,7 +112,7 @@ def _sum(side: list[Term]) -> int:
     return sum(n * WEIGHT[thing] if thing else n for n, thing in side)
 
 
-def _named(side: list[Term]) -> str:
+def _write_side(side: list[Term]) -> str:
     return " and ".join(f"a weight of {n}" if not thing else f"two {thing}s" if n == 2 else f"a {thing}" for n, thing in side)
 
 
@@ -138,7 +140,7 @@ _WORDS = {
 }
 
 
-def _weighing(style: str, term: Term, before: int | None, after: int) -> str:
+def _write_weighing(style: str, term: Term, before: int | None, after: int) -> str:
     """A step that puts ``term`` on a side, which weighs ``before`` (None: nothing is on it) and then ``after``."""
     (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
     said = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
@@ -148,7 +150,7 @@ def _weighing(style: str, term: Term, before: int | None, after: int) -> str:
     return ", ".join(said) + "."
 
 
-def _comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
+def _write_comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
     end = f"so {'yes' if yes else 'no'}."
     match style:
         case "plain":
@@ -160,10 +162,10 @@ def _comparison(style: str, left: int, right: int, relation: str, yes: bool) -> 
             return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {end}"
 
 
-def _asked(others: list[Term], term: Term) -> tuple[str, ...]:
+def _wordings(others: list[Term], term: Term) -> tuple[str, ...]:
     """How to ask for the weight of a side that holds ``others`` and now ``term``."""
     if others:
-        together = _named([*others, term])
-        return (f"How heavy are {together} together?", f"How heavy is it with {_named([term])}?", f"What do {together} weigh?")
+        together = _write_side([*others, term])
+        return (f"How heavy are {together} together?", f"How heavy is it with {_write_side([term])}?", f"What do {together} weigh?")
     is_, does = ("is", "does") if term[0] == 1 else ("are", "do")
-    return (f"How heavy {is_} {_named([term])}?", f"What {does} {_named([term])} weigh?")
+    return (f"How heavy {is_} {_write_side([term])}?", f"What {does} {_write_side([term])} weigh?")
