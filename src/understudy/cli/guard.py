@@ -14,6 +14,14 @@ from understudy.core.errors import UnderstudyError, UserError
 DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 
+EXTRAS = {
+    **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2"), "report"),
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"), "train"),
+    "peft": "lora",
+}
+"""Library -> the extra of this package that brings it (pyproject.toml)."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would be."""
 
@@ -27,12 +35,14 @@ def guarded(module: str, verb: str, arguments: Sequence[str]) -> int:
         code: int = importlib.import_module(module).main(verb, rest)
         sys.stdout.flush()
         return code
-    except (UnderstudyError, OSError, KeyboardInterrupt) as error:
+    except (UnderstudyError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
         if isinstance(error, BrokenPipeError):  # `understudy results RUN | head`: nobody reads on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
+            raise
         code, message = _say(error)
         print(f"understudy {verb}: {message}", file=sys.stderr)
         return code
@@ -45,6 +55,9 @@ def _say(error: BaseException) -> tuple[int, str]:
         return TERMINATED, "terminated; what was done is kept, run the same command again to go on"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; what was done is kept, run the same command again to go on"
+    if isinstance(error, ModuleNotFoundError):
+        name = (error.name or "").partition(".")[0]
+        return WRONG_INPUT, f"this needs {name}, which is not installed: pip install 'understudy[{EXTRAS[name]}]'"
     if isinstance(error, UserError):
         return WRONG_INPUT, str(error)
     if isinstance(error, OSError):

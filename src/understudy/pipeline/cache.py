@@ -78,7 +78,15 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
         if module not in seen:
             seen[module], imports = _imports(module)
             todo.extend(imports)
-    return digest([sorted(seen.items()), [[name, importlib.metadata.version(name)] for name in sorted(libraries)]])
+    return digest([sorted(seen.items()), [[name, _installed(name)] for name in sorted(libraries)]])
+
+
+def _installed(library: str) -> str:
+    """The version of an installed library; "" where it is not installed, so that the stages before can be planned and run."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def digest_files(paths: Iterable[Path], where: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -98,6 +99,8 @@ class _Run:
         self.watcher.planned(todo, cached)
         if not todo:
             return
+        for stage in todo:
+            _require_libraries(stage)
         size = min(self.workers or cores(), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
         with LocalProcesses(size, self.watcher.event, self.plan.plugins) as pool:
@@ -162,6 +165,13 @@ def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[S
             f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what was "
             "done is kept: run the same command again to go on, with --workers 1 where memory is short"
         ) from None
+
+
+def _require_libraries(stage: Stage[Any]) -> None:
+    """Raise UserError before anything is asked or trained where a library is missing that ``stage`` runs with."""
+    missing = [name for name in stage.libraries() if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{stage.kind} {stage.label}: {', '.join(missing)} not installed: pip install 'understudy[train]'")
 
 
 def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.core.answers import markers, number
-from understudy.core.answers.arithmetic import plain
+from understudy.core.answers.arithmetic import write_number
 
 WORDS = [
     *sorted(markers._BEFORE_WORDS),
@@ -55,6 +55,6 @@ def test_what_stands_before_a_telling_word_is_found_as_in_the_whole_window(text)
 
 @given(st.from_regex(number._WHOLE, fullmatch=True), st.booleans())
 def test_a_whole_number_alone_is_what_the_parser_reads(span, strict):
-    value, _ = number._run(span, len(span) - len(span.lstrip()))
-    assert number.read(span, strict=strict) == number._with_rest(span, value, len(span.rstrip(" \t\n.")))
-    assert number.read(span, strict=strict).value == plain(Fraction(int(span.strip().rstrip("."))))
+    value, _ = number._read_run(span, len(span) - len(span.lstrip()))
+    assert number.read(span, strict=strict) == number._read_rest(span, value, len(span.rstrip(" \t\n.")))
+    assert number.read(span, strict=strict).value == write_number(Fraction(int(span.strip().rstrip("."))))
