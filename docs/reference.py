@@ -20,8 +20,8 @@ from understudy.core.registry import METHODS, TASKS, find
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
+from understudy.studies.load import HEAD
 from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Role, Teacher
-from understudy.studies.study import _HEAD as HEAD
 from understudy.studies.study import Study
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 

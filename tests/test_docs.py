@@ -16,7 +16,8 @@ import pytest
 from understudy.cli import VERBS
 from understudy.core import registry
 from understudy.core.registry import find
-from understudy.studies.study import Study, load_study
+from understudy.studies.load import load_study
+from understudy.studies.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

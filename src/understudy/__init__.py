@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from understudy.runs.ask import ask_student
     from understudy.runs.corpora import export_corpus, import_corpus
     from understudy.runs.report import open_run
-    from understudy.studies.study import load_study
+    from understudy.studies.load import load_study
 
 __all__ = ["ask_student", "export_corpus", "import_corpus", "load_study", "open_run", "run_study"]
 
@@ -27,7 +27,7 @@ _WHERE = {
     "ask_student": "understudy.runs.ask",
     "export_corpus": "understudy.runs.corpora",
     "import_corpus": "understudy.runs.corpora",
-    "load_study": "understudy.studies.study",
+    "load_study": "understudy.studies.load",
     "open_run": "understudy.runs.report",
     "run_study": "understudy.pipeline.run",
 }

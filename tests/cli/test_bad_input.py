@@ -25,7 +25,7 @@ from understudy.cli import main
 from understudy.core.errors import UserError
 from understudy.corpus.import_ import import_chains
 from understudy.studies.guess import guess
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 from understudy.tasks.files import Files
 
 STUDY = """

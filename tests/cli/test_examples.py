@@ -14,7 +14,7 @@ from understudy.core.plugins import load
 from understudy.core.registry import find
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.corpus.store import read_rows
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SIZES = {"train": 24, "dev": 8, "test": 12, "longer_test": 8}

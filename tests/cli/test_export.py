@@ -14,7 +14,7 @@ from understudy.core.values import Chain
 from understudy.corpus.card import read_card
 from understudy.corpus.store import read_rows
 from understudy.pipeline.plan import make_plan
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 QUESTION = {"id": "p", "question": "What is 2 + 3?", "answer": "5"}
 ROW = {"messages": [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant", "content": "The answer is 5."}]}

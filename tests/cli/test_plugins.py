@@ -14,7 +14,7 @@ from understudy.corpus.store import read_rows
 from understudy.pipeline.plan import make_plan
 from understudy.runs.ask import ask_student
 from understudy.runs.report import open_run
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "game24"
 TINY = ["training.steps=4", "student.hidden=32", "student.layers=1", "student.heads=2", "teacher.samples=2", "training.checks=1"]

@@ -14,7 +14,7 @@ from understudy.corpus.store import read_rows
 from understudy.flows.run import HOPELESS
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.preview import count_requests
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 STUDY = """
 [study]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from understudy.core.errors import StudyError
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 STUDY = """
 [study]

@@ -4,8 +4,8 @@ import pytest
 
 from understudy.core.asks import Decoding
 from understudy.core.errors import StudyError
+from understudy.studies.load import load_study
 from understudy.studies.options import Decode
-from understudy.studies.study import load_study
 
 STUDY = """
 [study]

@@ -10,7 +10,7 @@ from saved import make_saved
 
 from understudy.studies.first_study import study_text
 from understudy.studies.guess import guess
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 SETS = """addsub arc-easy asdiv bbh coin-flip commonsenseqa game24 gsm8k imdb-contrast last-letters openbookqa quarel scienceqa-text
 singleeq strategyqa svamp thoughtsource worldtree""".split()

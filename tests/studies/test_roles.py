@@ -5,7 +5,7 @@ import pytest
 from understudy.core.errors import StudyError
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.stages.answers import GoldPlayer, TeacherPlayer, TrainedPlayer
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 STUDY = """
 [study]

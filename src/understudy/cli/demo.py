@@ -8,7 +8,7 @@ from importlib.resources import as_file, files
 
 from understudy.cli.arguments import make_parser
 from understudy.cli.run import add_options, start
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 
 def main(verb: str, argv: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from understudy.core.errors import UserError
 from understudy.reports.words import printable
 from understudy.studies.first_study import study_text
 from understudy.studies.guess import Guess, guess
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
 
 

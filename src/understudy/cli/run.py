@@ -15,7 +15,8 @@ from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
-from understudy.studies.study import Study, load_study
+from understudy.studies.load import load_study
+from understudy.studies.study import Study
 
 UNTIL: dict[str, Kind] = {
     "run": "answers",

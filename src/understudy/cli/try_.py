@@ -15,7 +15,7 @@ from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.pipeline.trial import Trial, Tried, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price
-from understudy.studies.study import load_study
+from understudy.studies.load import load_study
 
 
 def main(verb: str, argv: Sequence[str]) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from understudy.core.errors import StudyError, nearest
 from understudy.core.precision import settle_precision
 from understudy.core.protocols import Parted
 from understudy.studies.options import Arm, Role
 from understudy.studies.schema import build, plain
+from understudy.studies.study import Study
 from understudy.training.options import StudentOptions, TrainingOptions
-
-if TYPE_CHECKING:
-    from understudy.studies.study import Study
 
 Model = Literal["trained", "untrained", "teacher", "gold"]
 
