@@ -204,7 +204,7 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Story:
-    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it and its ``verdict``; ``tokens`` are what
+    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it, its ``verdict``; ``tokens`` are what
     the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test problem."""
 
     problem: Problem
