@@ -19,7 +19,7 @@ from understudy.evaluation.metrics import (
     stop_rate,
     votes_by_k,
 )
-from understudy.evaluation.outcomes import COUNTED, counts, outcome_of, outcome_of_vote
+from understudy.evaluation.outcomes import COUNTED, count_outcomes, outcome_of, outcome_of_vote
 
 PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
 
@@ -39,7 +39,7 @@ def test_a_cut_off_reply_is_truncated_even_where_it_holds_the_gold():
 
 @given(st.lists(st.sampled_from(COUNTED)))
 def test_counts_add_up_to_n(outcomes):
-    assert sum(counts(outcomes).values()) == len(outcomes)
+    assert sum(count_outcomes(outcomes).values()) == len(outcomes)
 
 
 def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out_who_cannot_vote():

@@ -30,7 +30,7 @@ from understudy.reports.data import (
 from understudy.reports.markdown import markdown
 from understudy.reports.page import page
 from understudy.reports.plots import pictures
-from understudy.reports.tables import tables
+from understudy.reports.tables import make_tables
 from understudy.reports.terminal import show
 from understudy.reports.words import printable
 from understudy.training.record import LearningCurve, Seen, ShownExample, read_curve, read_seen, write_record
@@ -270,7 +270,7 @@ def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
 
 def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
     text, shown = markdown(data), parsed(data).text
-    for table in tables(data):
+    for table in make_tables(data):
         for row in table.rows:
             assert len(row) == len(table.columns)
             for cell in row:

@@ -98,7 +98,7 @@ def test_a_shared_student_plays_both_parts_unless_one_is_given_to_somebody_else(
         ("arms.0.roles=3", r"roles: must be a table of tables, not 3"),
         ("arms.1.roles.solver.model=untrained", r"roles.solver.model = \"untrained\": there is no student.checkpoint"),
         ("arms.0.model=untrained", r"roles.rationale.model = \"untrained\": there is no student.checkpoint"),
-        ("arms.0.roles.rationale.training.steps=0", r"arms\['sci'\].roles.rationale.training: steps = 0"),
+        ("arms.0.roles.rationale.training.steps=0", r"arms\['sci'\].roles.rationale.training.steps = 0"),
         ("teacher.method=sci_cot", r"teacher.method = 'sci_cot': it asks no teacher; take one of answer_only, decompose,"),
         ("arms.0.method=rationalise", r"method 'rationalise' only asks a teacher; set it as teacher.method"),
         ("evaluation.compare=[['sci','socrates']]", r"there is no arm 'socrates'; did you mean 'socratic'\?"),

@@ -18,7 +18,16 @@ from understudy.core.values import Example, Segment
 from understudy.training import loop
 from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
-from understudy.training.memory import Estimate, advice, estimate, free_memory, planned_shape, ran_out, shape_of, size
+from understudy.training.memory import (
+    Estimate,
+    estimate,
+    free_memory,
+    is_out_of_memory,
+    out_of_memory,
+    planned_shape,
+    shape_of,
+    size,
+)
 from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
@@ -128,7 +137,7 @@ def test_what_is_planned_fits_into_what_is_free(free, most, activations, copy):
     examples = found.fitting(free, most)
     assert 0 <= examples <= most
     if examples:
-        assert found.beyond_weights(examples) <= free
+        assert found.total(examples) - found.weights <= free
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -189,12 +198,12 @@ def test_free_memory_is_the_least_of_the_system_and_of_every_limit_above_this_pr
 
 
 def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken():
-    assert ran_out(MemoryError())
-    assert ran_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"))
-    assert not ran_out(RuntimeError("shapes cannot be multiplied"))
-    assert not ran_out(ValueError("out of memory"))
-    assert "--workers 1" in str(advice(None, 0, None))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"))
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    assert "--workers 1" in str(out_of_memory(None, 0, None))
     assert size(3 * 2**29) == "1.5 GiB"
 
 

@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from understudy.core.asks import Decoding, Path
 from understudy.core.tokens import encode_source
-from understudy.core.values import Outcome
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.procedural import ProceduralEngine
 from understudy.evaluation.run import answer

@@ -18,7 +18,7 @@ from understudy.training.loop import train
 from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.student import make_student
-from understudy.training.words import spelled, train_words
+from understudy.training.words import count_spelled, train_words
 
 SMALL = {"hidden": 32, "layers": 2, "heads": 2}
 STUDENTS = [StudentOptions(family="llama", **SMALL), StudentOptions(family="t5", **SMALL)]
@@ -66,9 +66,9 @@ def test_frequent_words_are_tokens_and_rare_ones_are_spelled():
 
 def test_words_that_a_tokenizer_of_words_does_not_know_are_counted_and_those_of_other_tokenizers_are_not():
     tokenizer = train_words(["Ana flips the coin."], min_count=1)
-    assert spelled(tokenizer, ["Ana flips the coin.", " the coin"]) == 0
-    assert spelled(tokenizer, ["Zed flips the coin", "Zed flips Zed"]) == 2, "at the start of a text and after a blank"
-    assert spelled(real_tokenizer("gpt2", ["Ana flips the coin."] * 9), ["Zed"]) is None
+    assert count_spelled(tokenizer, ["Ana flips the coin.", " the coin"]) == 0
+    assert count_spelled(tokenizer, ["Zed flips the coin", "Zed flips Zed"]) == 2, "at the start of a text and after a blank"
+    assert count_spelled(real_tokenizer("gpt2", ["Ana flips the coin."] * 9), ["Zed"]) is None
 
 
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)

@@ -44,7 +44,7 @@ def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weight
     return outcome_of_vote(problem, solutions, weighted=weighted, check=check)
 
 
-def counts(outcomes: Iterable[Outcome]) -> dict[str, int]:
+def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """How many of each counted outcome; their sum is n."""
     tally = Counter(outcomes)
     assert set(tally) <= set(COUNTED), f"outcomes that no evaluation has: {set(tally) - set(COUNTED)}"

@@ -205,9 +205,8 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Story:
-    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it and its ``verdict``; ``tokens`` are
-    what the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test
-    problem."""
+    """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it, its ``verdict``; ``tokens`` are what
+    the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test problem."""
 
     problem: Problem
     chain: Chain

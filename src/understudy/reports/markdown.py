@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from understudy.reports.data import ReportData
-from understudy.reports.tables import Table, tables
+from understudy.reports.tables import Table, make_tables
 from understudy.reports.words import printable
 
 
@@ -17,7 +17,7 @@ def markdown(data: ReportData) -> str:
 def _lines(data: ReportData) -> Iterator[str]:
     yield from (f"- {_escape(note)}" for note in data.notes)
     yield f"- Versions: {', '.join(f'{name} {number}' for name, number in data.versions.items())}."
-    for table in tables(data):
+    for table in make_tables(data):
         yield from ("", f"### {_escape(table.title)}", "")
         yield from (line for text in (table.about,) if text for line in (_escape(text), ""))
         yield from _rows(table)

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.reports.data import ReportData
 from understudy.reports.plots import pictures
-from understudy.reports.tables import tables
+from understudy.reports.tables import make_tables
 
 
 @cache
@@ -24,5 +24,5 @@ def page(data: ReportData) -> str:
     from markupsafe import Markup
 
     drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
-    text: str = _template().render(data=data, tables=list(tables(data)), pictures=drawn)
+    text: str = _template().render(data=data, tables=list(make_tables(data)), pictures=drawn)
     return text

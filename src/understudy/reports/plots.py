@@ -18,7 +18,7 @@ mpl.use("agg")
 from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
-from understudy.reports.tables import splits
+from understudy.reports.tables import splits_of
 from understudy.reports.words import printable, slug
 
 BESIDE: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
@@ -83,7 +83,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
 
 def _accuracy(data: ReportData) -> Iterator[Picture]:
     colours = _colours([s.arm for s in data.summaries])
-    for split in splits(data):
+    for split in splits_of(data):
         summaries = [s for s in data.summaries if s.split == split][::-1]
         figure, axes = _axes(7, 0.9 + 0.42 * len(summaries))
         for y, s in enumerate(summaries):

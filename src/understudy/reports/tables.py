@@ -48,11 +48,11 @@ Content = tuple[Column, Callable[[T], str | Cell]]
 """A column, and its cell for one item; a plain text is a plain cell."""
 
 
-def tables(data: ReportData) -> Iterator[Table]:
+def make_tables(data: ReportData) -> Iterator[Table]:
     """Every table of ``data`` that has rows, in the order in which they are read."""
     made = [
-        *(accuracy(data, split) for split in splits(data)),
-        *(comparisons(data, split) for split in splits(data)),
+        *(tabulate_accuracy(data, split) for split in splits_of(data)),
+        *(tabulate_comparisons(data, split) for split in splits_of(data)),
         *(_votes(votes) for votes in data.votes),
         _costs(data),
         _attributions(data.attributions),
@@ -64,11 +64,11 @@ def tables(data: ReportData) -> Iterator[Table]:
     return (table for table in made if table.rows)
 
 
-def splits(data: ReportData) -> list[str]:
+def splits_of(data: ReportData) -> list[str]:
     return list(dict.fromkeys(s.split for s in data.summaries))
 
 
-def accuracy(data: ReportData, split: str) -> Table:
+def tabulate_accuracy(data: ReportData, split: str) -> Table:
     """The arms on one split."""
     summaries = [s for s in data.summaries if s.split == split]
     groups = {(g.arm, g.value): percent(g.accuracy) for g in data.groups if g.split == split}
@@ -113,7 +113,7 @@ def accuracy(data: ReportData, split: str) -> Table:
     return _table(f"Accuracy on {split}", summaries, columns, about=about, note=" · ".join(notes), pictures=pictures)
 
 
-def comparisons(data: ReportData, split: str) -> Table:
+def tabulate_comparisons(data: ReportData, split: str) -> Table:
     """What the paired tests say of the arms on one split."""
     several = data.summaries[0].seeds > 1
     tests = (
@@ -224,10 +224,10 @@ def _chains(data: ReportData) -> Table:
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
-    return _table("Chains", data.selected, columns, about=teacher(data), pictures=["chains"])
+    return _table("Chains", data.selected, columns, about=describe_teacher(data), pictures=["chains"])
 
 
-def teacher(data: ReportData) -> str:
+def describe_teacher(data: ReportData) -> str:
     """What the teacher wrote, and what each check found, as sentences."""
     who = f" by {', '.join(data.teacher.teachers)}" if data.teacher.teachers else ""
     wrote = f"{data.teacher.chains:,} chains for {data.teacher.problems:,} problems{who}"

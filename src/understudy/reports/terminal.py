@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.reports.data import ReportData
-from understudy.reports.tables import Table, accuracy, comparisons, splits
+from understudy.reports.tables import Table, splits_of, tabulate_accuracy, tabulate_comparisons
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -16,7 +16,7 @@ STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "d
 def show(data: ReportData, console: Console) -> None:
     """Print ``data`` to ``console``."""
     console.print(Text(f"\n{printable(data.title)}", style="bold"))
-    for table in [*(accuracy(data, split) for split in splits(data)), comparisons(data, splits(data)[0])]:
+    for table in [*(tabulate_accuracy(data, split) for split in splits_of(data)), tabulate_comparisons(data, splits_of(data)[0])]:
         if table.rows:
             console.print()
             console.print(_draw(table))

@@ -21,7 +21,7 @@ from understudy.runs.run import Run
 from understudy.runs.scores import ScoredAnswers, correctness, outcomes_of_answers
 
 
-def attributions(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
+def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
     split, evaluation = run.study.evaluation.splits[0], run.study.evaluation
     for arm in run.arms:
@@ -52,7 +52,7 @@ def attributions(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
             )
 
 
-def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
+def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """For every arm whose students write equations: where those of the wrong answers to the first split first go wrong."""
     split = run.study.evaluation.splits[0]
     problems = run.of_split(split)
@@ -63,7 +63,7 @@ def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
             for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
                 solutions = one.solutions[name]
                 shown = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                steps = steps_written(shown.text)
+                steps = split_steps(shown.text)
                 wrong += 1
                 if not any(True for step in steps for _ in find_equations(step)):
                     without += 1
@@ -75,6 +75,6 @@ def first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
             yield FirstWrong(arm, split, wrong, tuple(sorted(at.items())), holds, without)
 
 
-def steps_written(text: str) -> Sequence[str]:
+def split_steps(text: str) -> Sequence[str]:
     """The steps of a solution: the answers to its sub-questions, or its lines or sentences."""
     return [step.text for step in read_steps(text)] or split_sentences(text)

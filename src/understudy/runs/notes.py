@@ -14,7 +14,7 @@ from understudy.runs.run import Run, answers_summary, student_summary
 from understudy.runs.scores import ScoredAnswers
 
 
-def notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
+def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     study = run.study
     yield from _students(run)
     for arm in study.arms:
@@ -69,7 +69,7 @@ def _students(run: Run) -> Iterator[str]:
             yield f"{arm} learns from {len(learned_ids(run.selection(arm))):,} of the training problems (fraction {fraction:g})."
 
 
-def command(run: Run) -> str:
+def format_command(run: Run) -> str:
     """The command line that makes the same run."""
     study = run.study
     verb = f"understudy run {study.file}" if study.file else "understudy demo"
@@ -78,6 +78,6 @@ def command(run: Run) -> str:
     return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     names = ("understudy", "torch", "transformers", "tokenizers")
     return {"python": platform.python_version(), **{name: version(name) for name in names}, "answers": EXTRACTOR}

@@ -10,8 +10,8 @@ from understudy.core.plugins import load
 from understudy.pipeline.cache import write_json, write_text
 from understudy.reports.data import ReportData
 from understudy.runs import summaries
-from understudy.runs.attribution import attributions, first_wrong_steps
-from understudy.runs.notes import command, notes, versions
+from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
+from understudy.runs.notes import format_command, list_versions, write_notes
 from understudy.runs.run import Run
 from understudy.runs.scores import ScoredAnswers, score
 from understudy.runs.story import tell_story
@@ -29,28 +29,28 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     run = Run(Path(directory))
     study = run.study
     scored: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
-    arms = [summaries.summary(run, seeds) for seeds in scored.values()]
+    arms = [summaries.summarise(run, seeds) for seeds in scored.values()]
     return ReportData(
         name=study.name,
         title=study.title or study.name,
         description=study.description.strip(),
-        command=command(run),
-        notes=tuple(notes(run, scored)),
+        command=format_command(run),
+        notes=tuple(write_notes(run, scored)),
         task=study.task,
-        teacher=summaries.teacher(run),
-        versions=versions(),
+        teacher=summaries.describe_teacher(run),
+        versions=list_versions(),
         by=study.evaluation.by,
-        rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.result_rows(run, one)),
+        rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
         summaries=tuple(arms),
-        comparisons=tuple(summaries.comparisons(run, scored, arms)),
+        comparisons=tuple(summaries.compare_arms(run, scored, arms)),
         chosen_pairs=bool(study.evaluation.compare),
-        groups=tuple(group for seeds in scored.values() for group in summaries.groups(run, seeds)),
-        selected=tuple(summaries.selection(run, arm) for arm in run.arms if run.students(arm)),
-        curves=tuple(summaries.curves(run)),
-        votes=tuple(summaries.votes(run, seeds) for (arm, _), seeds in scored.items() if run.arms[arm].decode.votes > 1),
-        perplexity=tuple(one for one in summaries.perplexities(run, scored) if len(one.bins) > 1),
-        attributions=tuple(attributions(run, scored)),
-        first_wrong=tuple(first_wrong_steps(run, scored)),
+        groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
+        selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
+        curves=tuple(summaries.collect_curves(run)),
+        votes=tuple(summaries.count_votes(run, seeds) for (arm, _), seeds in scored.items() if run.arms[arm].decode.votes > 1),
+        perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
+        attributions=tuple(attribute_errors(run, scored)),
+        first_wrong=tuple(find_first_wrong_steps(run, scored)),
         story=tell_story(run, scored),
     )
 

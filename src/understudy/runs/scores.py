@@ -67,6 +67,6 @@ def correctness(scored: Sequence[Scored], problems: Sequence[str]) -> Array:
     return np.array([[s.outcomes[name] is Outcome.CORRECT for name in problems] for s in scored], dtype=np.float64)
 
 
-def answered(scored: Sequence[Scored]) -> list[str]:
+def common_problems(scored: Sequence[Scored]) -> list[str]:
     """The problems that every one of ``scored`` has an outcome for, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

@@ -12,18 +12,18 @@ from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
 from understudy.evaluation import metrics
-from understudy.evaluation.outcomes import counts, outcome_of
+from understudy.evaluation.outcomes import count_outcomes, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
 from understudy.reports.data import ArmSelection, Comparison, Curve, Group, Perplexity, ResultRow, Summary, TeacherSummary, Votes
 from understudy.runs.run import Run, selection_summary, student_summary
-from understudy.runs.scores import Scored, ScoredAnswers, answered, correctness
+from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
 
 
-def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
+def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
     engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
@@ -52,10 +52,10 @@ def result_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
         )
 
 
-def summary(run: Run, scored: Sequence[Scored]) -> Summary:
+def summarise(run: Run, scored: Sequence[Scored]) -> Summary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
-    correct_SN = correctness(scored, answered(scored))
+    correct_SN = correctness(scored, common_problems(scored))
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
     return Summary(
@@ -65,7 +65,7 @@ def summary(run: Run, scored: Sequence[Scored]) -> Summary:
         low=low,
         high=high,
         seeds=len(scored),
-        spread=tuple(next(result_rows(run, one)).accuracy for one in scored),
+        spread=tuple(next(make_rows(run, one)).accuracy for one in scored),
         chance=chance,
         majority=majority,
         says="" if above(correct_SN, max(chance, majority)) < LEVEL else AT_CHANCE,
@@ -75,7 +75,7 @@ def summary(run: Run, scored: Sequence[Scored]) -> Summary:
 
 def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """The fields of `Scores` that are counted, over all seeds of ``scored``."""
-    counted = counts(outcomes)
+    counted = count_outcomes(outcomes)
     n = sum(counted.values())
     replies = [reply for one in scored for reply in one.replies]
     return {
@@ -91,7 +91,7 @@ def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str,
     }
 
 
-def comparisons(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
+def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     at_chance = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation
@@ -99,7 +99,7 @@ def comparisons(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -
         pairs = []
         for other, arm in evaluation.compare or combinations(run.arms, 2):
             first, second = scored[arm, split], scored[other, split]
-            names = answered([*first, *second])
+            names = common_problems([*first, *second])
             first_SN, second_SN = _same_seeds(correctness(first, names), correctness(second, names))
             difference = paired(first_SN, second_SN, resamples=evaluation.resamples, seed=run.study.seed)
             pairs.append(Comparison(**vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says=""))
@@ -126,13 +126,13 @@ def _sentence(pair: Comparison, p: float, *, both_at_chance: bool) -> str:
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
 
 
-def groups(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
+def group_answers(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
     problems = run.of_split(split)
     values: dict[str, list[str]] = {}
-    for name in answered(scored):
+    for name in common_problems(scored):
         if by in problems[name].meta:
             values.setdefault(str(problems[name].meta[by]), []).append(name)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
@@ -143,7 +143,7 @@ def groups(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
         )
 
 
-def selection(run: Run, arm: str) -> ArmSelection:
+def describe_selection(run: Run, arm: str) -> ArmSelection:
     """What selection left an arm that trains."""
     selected = selection_summary(run.selection(arm))
     student = next(iter(next(iter(run.students(arm).values())).values()))
@@ -159,7 +159,7 @@ def selection(run: Run, arm: str) -> ArmSelection:
     )
 
 
-def curves(run: Run) -> Iterator[Curve]:
+def collect_curves(run: Run) -> Iterator[Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
     shown = set()
     for arm in run.arms:
@@ -179,7 +179,7 @@ def curves(run: Run) -> Iterator[Curve]:
                 )
 
 
-def votes(run: Run, scored: Sequence[Scored]) -> Votes:
+def count_votes(run: Run, scored: Sequence[Scored]) -> Votes:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes
@@ -203,7 +203,7 @@ def votes(run: Run, scored: Sequence[Scored]) -> Votes:
     )
 
 
-def perplexities(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
+def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
     outcomes = outcomes_of(run.verdicts, run.study.checks[0])
     judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
@@ -217,7 +217,7 @@ def perplexities(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
             yield Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 
-def teacher(run: Run) -> TeacherSummary:
+def describe_teacher(run: Run) -> TeacherSummary:
     """What the teacher wrote, and what every check says of it."""
     manifest, chains = run.chains_manifest(), run.chains_summary()
     return TeacherSummary(

@@ -23,7 +23,7 @@ class Selection:
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
     check: str | None = None
-    """The check that decides what is correct, one of ``study.checks``; the first of them where it is not given."""
+    """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None
     """At most this many of each problem; all where it is not given (all_correct_paths)."""
     choose: Literal["first", "random", "likeliest"] = "first"

@@ -69,7 +69,7 @@ def join_turns(examples: Sequence[EncodedExample], context: int) -> list[Encoded
     joined: list[EncodedExample] = []
     for example in examples:
         before = joined[-1] if joined else None
-        if before is None or not _goes_on(before, example) or len(example) > context:
+        if before is None or not _continues(before, example) or len(example) > context:
             joined.append(example)
             continue
         said = before.target[:-1]
@@ -79,7 +79,7 @@ def join_turns(examples: Sequence[EncodedExample], context: int) -> list[Encoded
     return joined
 
 
-def _goes_on(before: EncodedExample, after: EncodedExample) -> bool:
+def _continues(before: EncodedExample, after: EncodedExample) -> bool:
     told = before.source + before.target[:-1]
     same = (before.problem, before.chain, before.weight, before.group) == (after.problem, after.chain, after.weight, after.group)
     return same and before.chain is not None and len(after.source) > len(told) and after.source[: len(told)] == told
@@ -158,25 +158,25 @@ def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad:
     bears = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
     if start is None:
         rows = [e.source + e.target for e in examples]
-        ids, mask = _padded([row[:-1] for row in rows], pad)
-        targets, _ = _padded([row[1:] for row in rows], pad)
+        ids, mask = _pad([row[:-1] for row in rows], pad)
+        targets, _ = _pad([row[1:] for row in rows], pad)
         weights = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
-        return TrainingBatch({"input_ids": ids, "attention_mask": mask}, targets, _weights(weights, targets.shape[1]))
-    ids, mask = _padded([e.source for e in examples], pad)
-    targets, _ = _padded([e.target for e in examples], pad)
-    told, _ = _padded([(start, *e.target[:-1]) for e in examples], pad)
+        return TrainingBatch({"input_ids": ids, "attention_mask": mask}, targets, _pad_weights(weights, targets.shape[1]))
+    ids, mask = _pad([e.source for e in examples], pad)
+    targets, _ = _pad([e.target for e in examples], pad)
+    told, _ = _pad([(start, *e.target[:-1]) for e in examples], pad)
     inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": told}
-    return TrainingBatch(inputs, targets, _weights(bears, targets.shape[1]))
+    return TrainingBatch(inputs, targets, _pad_weights(bears, targets.shape[1]))
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     return ids, mask
 
 
-def _weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
+def _pad_weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
     return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows])
 
 

@@ -25,14 +25,14 @@ from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
-from understudy.training.memory import advice, estimate, examples_at_once, free_memory, ran_out, shape_of
+from understudy.training.memory import estimate, examples_at_once, free_memory, is_out_of_memory, out_of_memory, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
 from understudy.training.record import LearningCurve, describe, write_record
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
-from understudy.training.words import spelled
+from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,11 @@ def train(
         training.run(progress)
         return training.finish()
     except (MemoryError, RuntimeError) as error:
-        if not ran_out(error):
+        if not is_out_of_memory(error):
             raise
-        raise (advice(training.estimate, training.micro_batch, training.free) if training else advice(None, 0, None)) from error
+        raise (
+            out_of_memory(training.estimate, training.micro_batch, training.free) if training else out_of_memory(None, 0, None)
+        ) from error
 
 
 class _Training:
@@ -133,7 +135,7 @@ class _Training:
         self.remarks: list[str] = []
         turn = self._chat(examples, student)
         encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
-        self.spelled = spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
+        self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
             self.remarks.append(
                 f"{self.spelled} words of the examples are not in the start's vocabulary: they are spelled in letters"
@@ -190,7 +192,7 @@ class _Training:
         if self.options.micro_batch == 0 and self.free is not None:
             fits = self.estimate.fitting(self.free, most)
             if fits == 0:
-                raise advice(self.estimate, 1, self.free)
+                raise out_of_memory(self.estimate, 1, self.free)
             most = min(fits, self.notes.micro_batch or fits)
         self.micro_batch = self.notes.micro_batch = most
 
@@ -227,7 +229,7 @@ class _Training:
                 total = self._gradients(examples, step)
                 break
             except (MemoryError, RuntimeError) as error:
-                if not ran_out(error) or self.options.micro_batch or self.micro_batch == 1:
+                if not is_out_of_memory(error) or self.options.micro_batch or self.micro_batch == 1:
                     raise
             # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
             self.model.zero_grad(set_to_none=True)

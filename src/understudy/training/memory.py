@@ -56,10 +56,7 @@ class Estimate:
 
     def total(self, examples: int) -> int:
         """With ``examples`` in a micro-batch."""
-        return self.weights + self.beyond_weights(examples)
-
-    def beyond_weights(self, examples: int) -> int:
-        return self.gradients + self.optimizer + max(examples * self.activations, self.copy)
+        return self.weights + self.gradients + self.optimizer + max(examples * self.activations, self.copy)
 
     def fitting(self, free: int, most: int) -> int:
         """The largest micro-batch, ``most`` at most, that fits into ``free`` bytes once the weights are there; 0: none."""
@@ -153,12 +150,12 @@ def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that this process may still take: what the system has left, within the limits of its control group and of its
     address space. None where the system does not say."""
     limits = []
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in _read(root / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             limits.append(int(line.split()[1]) * 1024)
     limits += _control_groups(root)
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    used = _text(root / "proc/self/statm").split()
+    used = _read(root / "proc/self/statm").split()
     if space != resource.RLIM_INFINITY and used:
         limits.append(max(0, space - int(used[0]) * os.sysconf("SC_PAGE_SIZE")))
     return min(limits, default=None)
@@ -167,7 +164,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
 def _control_groups(root: Path) -> list[int]:
     """What is left within each memory limit of this process's control group and of those above it (version 2 and 1)."""
     found = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
@@ -176,9 +173,9 @@ def _control_groups(root: Path) -> list[int]:
         limit, usage = ("memory.limit_in_bytes", "memory.usage_in_bytes") if old else ("memory.max", "memory.current")
         group = mount / name.strip("/")
         for place in [group, *group.parents]:
-            most, used = _text(place / limit).strip(), _text(place / usage).strip()
+            most, used = _read(place / limit).strip(), _read(place / usage).strip()
             if most.isdigit() and used.isdigit():
-                stat = dict(row.split(" ", 1) for row in _text(place / "memory.stat").splitlines() if " " in row)
+                stat = dict(row.split(" ", 1) for row in _read(place / "memory.stat").splitlines() if " " in row)
                 cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # given back when it is needed
                 found.append(max(0, int(most) - int(used) + cached))
             if place == mount:
@@ -186,14 +183,14 @@ def _control_groups(root: Path) -> list[int]:
     return found
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except OSError:
         return ""
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
     said = str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY))
@@ -203,7 +200,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "could not 
 """The last is oneDNN's, where the address space is used up."""
 
 
-def advice(found: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
+def out_of_memory(found: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
     """What to say where a training does not fit, or did not."""
     if found is None:
         return UnderstudyError("out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)")

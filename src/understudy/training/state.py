@@ -18,7 +18,7 @@ STATE = "state.safetensors"
 
 
 @contextmanager
-def saving(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """What safetensors says of a full or closed disk is an OSError like any other's."""
     try:
         yield
@@ -32,7 +32,7 @@ def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.T
     tensors = {f"model.{name}": value.contiguous() for name, value in _weights(model).items()}
     tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer_tensors.items()}
     temporary = directory / f"{STATE}.tmp"
-    with saving(temporary):
+    with disk_errors(temporary):
         save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
     with temporary.open("rb") as file:
         os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import look_at
 from understudy.training.lora import adapt, save_adapted
 from understudy.training.options import Lora, StudentOptions
-from understudy.training.state import saving
+from understudy.training.state import disk_errors
 from understudy.training.words import train_words
 
 
@@ -79,7 +79,7 @@ def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
 def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None) -> None:
     """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`)."""
     directory.mkdir(parents=True, exist_ok=True)
-    with saving(directory):
+    with disk_errors(directory):
         if lora is None:
             model.save_pretrained(directory, safe_serialization=True)
         else:

@@ -32,7 +32,7 @@ def train_words(texts: Iterable[str], *, min_count: int) -> PreTrainedTokenizerF
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False)
 
 
-def spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
+def count_spelled(tokenizer: Any, texts: Iterable[str]) -> int | None:
     """How many different words of ``texts`` a tokenizer of this kind spells in letters; None for one of another kind."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"] if tokenizer.is_fast else {}
     if model.get("type") != "BPE" or model["merges"] or not model.get("ignore_merges"):
