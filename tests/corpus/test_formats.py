@@ -140,10 +140,10 @@ def test_the_last_exchange_of_a_conversation_is_read_and_parts_are_joined(tmp_pa
     ]
     assert chains[0].prompt == "[user]\nHow old is she?\n[assistant]\n7\n[user]\nWhat is 2 + 3?"
     lost = {
-        "with parts that are no text": 1,
-        "with calls of tools": 1,
+        "with parts that are not text": 1,
+        "with tool calls": 1,
         "without text": 1,
-        "with earlier turns: the last is read": 1,
+        "with earlier turns, of which the last was read": 1,
     }
     assert lost.items() <= report.to_json().items()
 

@@ -472,7 +472,7 @@ def test_a_wrong_question_of_scienceqa_is_named_by_its_id(tmp_path, table, says)
 def test_sizes_that_leave_nothing_to_train_on_are_an_error(tmp_path):
     lines(tmp_path / "train.jsonl", [gsm(i) for i in range(5)])
     lines(tmp_path / "test.jsonl", [gsm(9)])
-    with pytest.raises(DataError, match="dev = 5: .*5 problems"):
+    with pytest.raises(DataError, match=r"dev = 5: .*5 problems"):
         problems("gsm8k", tmp_path, dev=5)
     with pytest.raises(StudyError, match=r"task\.dev = 0: .*1"):
         problems("gsm8k", tmp_path, dev=0)

@@ -5,12 +5,12 @@
     Q2: How many bolts does it take in all?
     A2: It takes 2 + 1 = 3 bolts.
 
-`read_steps` makes a `Step` of each pair. It also reads "Q1. ..." with the answer on the lines below it, "Final answer: How many ...?"
-as the last question (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's "question ** step" (Socratic layout,
-arXiv 2110.14168).
+`read_steps` makes a `Step` of each pair. It also reads "Q1. ..." with the answer on the lines below it, "Final answer: How many
+...?" as the last question (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's "question ** step" (Socratic
+layout, arXiv 2110.14168).
 
-Text of a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is dropped, and so is
-an answer whose number is not its question's.
+Text of a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is dropped, and
+so is an answer whose number is not its question's.
 """
 
 from __future__ import annotations
