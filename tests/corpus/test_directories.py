@@ -143,7 +143,7 @@ def spoil(directory: Path, name: str, text: str | None) -> Path:
     [
         ("data-00001-of-00002.arrow", None, r"data-00001-of-00002\.arrow: is missing, .*state\.json names it"),
         ("state.json", "{", r"state\.json: not JSON"),
-        ("state.json", "[]", "is not a JSON object"),
+        ("state.json", "[]", "JSON object"),
         ("state.json", "{}", "names no data files"),
         ("state.json", '{"_indices_data_files": [{"filename": "i.arrow"}]}', "chosen by a file of indices"),
         ("dataset_info.json", '{"features"', r"dataset_info\.json: its features cannot be read"),

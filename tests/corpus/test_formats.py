@@ -140,10 +140,10 @@ def test_the_last_exchange_of_a_conversation_is_read_and_parts_are_joined(tmp_pa
     ]
     assert chains[0].prompt == "[user]\nHow old is she?\n[assistant]\n7\n[user]\nWhat is 2 + 3?"
     lost = {
-        "with parts that are no text": 1,
-        "with calls of tools": 1,
+        "with parts that are not text": 1,
+        "with tool calls": 1,
         "without text": 1,
-        "with earlier turns: the last is read": 1,
+        "with earlier turns, of which the last was read": 1,
     }
     assert lost.items() <= report.to_json().items()
 
@@ -355,7 +355,7 @@ def test_examples_are_pairs_of_what_is_read_and_what_is_learned(tmp_path):
     rows, says = exported_examples(tmp_path, "prompt-completion", [EXAMPLES[0], EXAMPLES[2]])
     assert [(row["prompt"], row["completion"]) for row in rows] == [("Q: a\nA:", " b\n\n"), ("a", "bc")]
     assert says == {"examples": 2, "lost": {"weights of parts of the target": 1}}
-    with pytest.raises(DataError, match="several messages have no prompt that is one text"):
+    with pytest.raises(DataError, match="prompt-completion.*several messages"):
         exported_examples(tmp_path, "prompt-completion")
     rows, _ = exported_examples(tmp_path, "messages", bare=True)
     assert rows[1] == {"messages": [{"role": "system", "content": "Be brief."}, user("a"), assistant("b")]}

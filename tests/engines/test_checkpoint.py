@@ -54,15 +54,15 @@ def without_tokenizer(directory):
     [
         (shutil.rmtree, "no such directory"),
         (lambda d: (d / "config.json").unlink(), r"no config\.json"),
-        (lambda d: (d / "config.json").write_text("{"), "not a JSON object that describes a model"),
-        (lambda d: change(d, "config.json", model_type="colour"), "model_type 'colour' is not one that the installed"),
-        (lambda d: change(d, "config.json", model_type="vit"), "model_type 'vit' is not one that the installed"),
+        (lambda d: (d / "config.json").write_text("{"), "config.json: .*JSON object"),
+        (lambda d: change(d, "config.json", model_type="colour"), "config.json: .*model_type 'colour'"),
+        (lambda d: change(d, "config.json", model_type="vit"), "config.json: .*model_type 'vit'"),
         (pickled, "only safetensors are read"),
         (lambda d: (d / "model.safetensors").unlink(), "there are no weights"),
-        (cut, "cut off: .* of .* bytes are there"),
+        (cut, "model.safetensors: .*bytes"),
         (pointer, "git lfs pull"),
-        (indexed, "names model-00001-of-00002.safetensors, which is not there"),
-        (without_tokenizer, "no tokenizer is here"),
+        (indexed, "model-00001-of-00002.safetensors"),
+        (without_tokenizer, "no tokenizer"),
         (lambda d: (d / "tokenizer.json").write_text("[]"), "not a tokenizer"),
         (lambda d: change(d, "config.json", vocab_size=20), "only 20 embeddings; they do not belong together"),
     ],
@@ -113,7 +113,7 @@ def test_a_directory_comes_before_a_model_of_the_same_name(cache, tmp_path):
 
 
 def test_a_model_that_is_neither_here_nor_reachable_is_one_message(cache, tmp_path):
-    with pytest.raises(CheckpointError, match=r"'acme/other': there is no directory .*other, and .* hf download acme/other"):
+    with pytest.raises(CheckpointError, match=r"'acme/other': .*other; .* hf download acme/other"):
         find_checkpoint("acme/other", tmp_path)
     (cache / "model.safetensors").rename(cache / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="only safetensors are read"):

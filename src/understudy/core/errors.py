@@ -1,16 +1,16 @@
 """Everything Understudy raises on purpose.
 
     UnderstudyError
-    ├── UserError (also a ValueError): something that was given is wrong; exit code 2
+    ├── UserError (also a ValueError): the user's input is wrong; exit code 2
     │   ├── StudyError        the study file: unknown key, wrong value, arms that contradict each other
     │   ├── DataError         a file of problems or chains: file, line, field
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
     │   └── BusyError         another process is writing there
-    ├── AccountError          an endpoint refuses key or account, so nothing can be asked until that is set right; exit code 1
-    └── EngineError           a model could not be asked, or its answer is unusable; exit code 1 (3 where the run went on)
+    ├── AccountError          an endpoint refuses key or account, so no request can succeed until the user mends that; exit code 1
+    └── EngineError           a model did not answer, or its answer is unusable; exit code 1 (3 where the run continued)
         ├── TooLongError      a prompt that leaves no room in the model's context
-        └── UnpaidError       it was refused, or never got there: nothing was paid for
-            └── BudgetError   the budget has no room for it: it was not sent
+        └── UnpaidError       the request was refused or never arrived, so it cost nothing
+            └── BudgetError   the budget has no room for the request, so it was not sent
 
 A message names the file, line, field or option, shows the value, and says what to do.
 """
@@ -28,7 +28,7 @@ class UnderstudyError(Exception):
 
 
 class UserError(UnderstudyError, ValueError):
-    """Something that was given to Understudy is wrong; the message says what to change."""
+    """The user's input is wrong. The message says what to change."""
 
 
 class StudyError(UserError):
@@ -48,12 +48,12 @@ class BusyError(UserError):
 
 
 class AccountError(UnderstudyError):
-    """An endpoint refuses the key, the account has no credit, or it is let in no more for long: who asks stops at once, and goes on
-    when the same command is run again. No flow catches it."""
+    """An endpoint refuses the key or keeps the client out for long, or the account has no credit. Sampling stops at once, and
+    continues when the same command is run again. No flow catches this error."""
 
 
 class EngineError(UnderstudyError):
-    """A model could not be asked, or what came back is unusable. ``usage``: what it took, where that is known."""
+    """A model did not answer, or its answer is unusable. ``usage`` is the cost, where it is known."""
 
     def __init__(self, message: str, usage: Usage | None = None) -> None:
         super().__init__(message)
@@ -61,15 +61,16 @@ class EngineError(UnderstudyError):
 
 
 class TooLongError(EngineError):
-    """A prompt leaves no room for a reply in the model's context. A flow whose models wrote most of it counts it as cut off."""
+    """A prompt leaves no room for a reply in the model's context. Where models wrote most of the prompt, the flow counts as cut
+    off."""
 
 
 class UnpaidError(EngineError):
-    """A request was refused, or never got there: it cost nothing."""
+    """A request was refused or never arrived, so it cost nothing."""
 
 
 class BudgetError(UnpaidError):
-    """A request was not sent: the budget has no room for it. It ends its own flow; those whose replies are stored go on."""
+    """A request was not sent, because the budget has no room for it. It ends only its own flow."""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -1,11 +1,11 @@
-"""A Python file of the user's own that adds tasks, methods, checks and objectives; see docs/extending.md.
+"""A Python file of the user's own that adds engines, tasks, methods, checks and objectives; see docs/extending.md.
 
-The file says at its end what it adds, under which names::
+The file says at its end which names it adds::
 
     UNDERSTUDY = {"task": {"game24": Game24}, "check": {"game24": check}}
 
-It is imported once, under a private module name made of its text: a changed file is another module, and its digest goes into the
-keys of the stages that use it.
+The file is imported once, under a private module name that depends on its text. So a changed file is another module. The keys of
+the stages that use it contain its digest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from understudy.core.registry import BUILT_IN, Added, add, must_fit
 
 
 def load(path: Path, *, digest: str | None = None) -> str:
-    """Import the file ``path``, make what it adds known, and return the digest of its text; a second time does nothing.
+    """Import the file ``path``, register what it adds, and return the digest of its text. A second call does nothing.
 
-    ``digest``: what the text must have. Raises StudyError where it has another, where the file cannot be read or imported, where
-    its ``UNDERSTUDY`` is not as above, or a name is taken.
+    If ``digest`` is given, the text must have it. Raises StudyError where it has another, where the file cannot be read or
+    imported, where its ``UNDERSTUDY`` has another form, or where a name is taken.
     """
     path = path.resolve()
     try:
@@ -43,7 +43,7 @@ def load(path: Path, *, digest: str | None = None) -> str:
 
 
 class _Source(importlib.machinery.SourceFileLoader):
-    """Always from the text: a cached compilation of a file that changed within the same second would be taken for it."""
+    """Always compiles the text, because a cached compilation may be that of a file that changed within the same second."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the name is the loader's
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -66,7 +66,7 @@ def _import(name: str, path: Path) -> ModuleType:
 
 
 def _line(error: Exception, path: Path) -> str:
-    """Where in ``path`` the error is, as ", line 3"."""
+    """The place of the error in ``path``, as ", line 3"."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
     at, found = error.__traceback__, ""
@@ -78,7 +78,7 @@ def _line(error: Exception, path: Path) -> str:
 
 
 def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
-    """((what, name), object) of everything that the file adds."""
+    """((table, name), object) of everything that the file adds."""
     table = getattr(module, "UNDERSTUDY", None)
     if not isinstance(table, dict) or not table:
         raise StudyError(f'plug-in {path}: it must say what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')

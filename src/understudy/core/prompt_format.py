@@ -1,13 +1,14 @@
-"""How a question and a chain are written: one truth for teacher prompts, training examples and asking students.
+"""The one way to write questions and chains: in teacher prompts, in training examples and in the prompts of students.
 
     Q: {question}
     A: {rationale} So the answer is: {answer}⏎⏎
 
-The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts
-"A: " before the reply. Here the blank belongs to the reply, so that a tokenizer that joins blanks to words sees the same
-tokens in training and when asked; students that were trained elsewhere with the blank in the prompt are another format.
+The raw style is SCoTD's (arXiv 2306.14050; configs_data/_dataset_config.py and _prompts.py of the authors' code), which puts "A:
+" before the reply. Here the blank belongs to the reply. So a tokenizer that joins blanks to words sees the same tokens in
+training and in answering. A student that was trained elsewhere with the blank in the prompt has another format.
 
-In the style of messages a question is a user's turn and a reply the assistant's; the model's chat template renders them.
+In the style of messages a question is a turn of the user and a reply is a turn of the assistant. The model's chat template
+renders them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment,
 
 ANSWER = " So the answer is: "
 END = "\n\n"
-"""Ends a raw reply, and parts the exemplars of a raw prompt."""
+"""Ends a raw reply, and separates the exemplars of a raw prompt."""
 
 NEWLINE = "\n"
 _LINES = re.compile(r"\s*\n\s*")
@@ -40,15 +41,16 @@ class PromptFormat:
     """How a method writes its prompts: the ``format`` table of its options, for an arm and for the teacher."""
 
     style: Literal["raw", "messages"] = "raw"
-    """``raw`` text, ``Q: ...`` and ``A:``, as a model without instruction tuning wants it; or ``messages``, turns that the chat
-    template of the model renders. ``raw`` is SCoTD's."""
+    """``raw`` text, ``Q: ...`` and ``A:``, suits a model without instruction tuning. ``messages`` are turns that the chat
+    template of the model renders. The default is SCoTD's."""
     system: str = ""
-    """The first message, where the style is ``messages``. None is ours: templates differ in what they make of one."""
+    """The first message, where the style is ``messages``. Default chosen by this project: no system message, because templates
+    treat one differently."""
     numbers: Literal["plain", "pointers"] = "plain"
-    """``pointers``, for questions whose answer is a number: the numbers of a question are named, a chain is reduced to equations
-    between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``, docs/training.md). A
-    chain that cannot be written so is not taught, and counted. A reply without rationale states its plain number. ``plain``: all
-    the papers."""
+    """``pointers`` are for questions whose answer is a number: the prompt names the numbers of the question, a chain becomes
+    equations between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``,
+    docs/training.md). A chain that cannot be written so is counted and not taught. A reply without rationale states its plain
+    number. The default ``plain`` is that of all the papers."""
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":
@@ -56,14 +58,14 @@ class PromptFormat:
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """What ends a reply: an empty line in raw text, the end of the turn (a token) in a chat."""
+        """The stop strings of a reply: an empty line in raw text. In a chat the token that ends the turn is enough."""
         return (END,) if self.style == "raw" else ()
 
     def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
-        """The prompt that asks ``problem``, after solved ``exemplars``; those whose chain has no answer or is unfit are left out.
-        ``before`` and ``after`` stand around its question.
+        """The prompt that asks ``problem`` after solved ``exemplars``, without exemplars whose chain is unfit or has no answer.
+        ``before`` and ``after`` stand around the question.
 
-        Raises StudyError where ``numbers`` are pointers and the answer is no number.
+        Raises StudyError where ``numbers`` are pointers and the answer is not a number.
         """
         solved = [
             (self._question(p), self.write_reply(p, c.rationale, c.answer))
@@ -79,12 +81,12 @@ class PromptFormat:
         return (*turns, Message("user", asked))
 
     def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
-        """Why a chain cannot be written in this format, "" where it can. In plain numbers every chain can."""
+        """The reason why a chain cannot be written in this format, "" where it can. In plain numbers every chain can be written."""
         return self._to_pointers(problem, rationale, answer).reason
 
     def join_reply(self, rationale: str, answer: str, kind: AnswerKind) -> str:
-        """A whole reply. In raw text empty lines of the rationale become line breaks, since an empty line ends a reply; a line that
-        would be read as the beginning of another problem goes on in the line before it."""
+        """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
+        become line breaks. A line that looks like the beginning of another problem is joined to the line before it."""
         said, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
         if self.style == "messages":
             return f"{said}{ANSWER}{stated}".strip()
@@ -92,34 +94,34 @@ class PromptFormat:
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
     def write_reply(self, problem: Problem, rationale: str, answer: str) -> str:
-        """A whole reply to ``problem``, as it is taught. Beware: the chain must not be `unfit`."""
+        """The whole reply to ``problem`` that is taught. Beware: the chain must not be `unfit`."""
         written = self._to_pointers(problem, rationale, answer)
         assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
         return self.join_reply(written.rationale, written.answer, problem.kind)
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
-        """The training example that teaches ``role`` to answer ``problem`` so. Beware: the chain must not be `unfit`."""
+        """The example that teaches ``role`` this rationale and answer to ``problem``. Beware: the chain must not be `unfit`."""
         return self.write_example(
             role, self.write_prompt(problem), self.write_reply(problem, rationale, answer), problem=problem.id, chain=chain
         )
 
     def wrap_prompt(self, text: str) -> Prompt:
-        """A prompt of a method's own: ``text`` as it is, or as one turn of the user."""
+        """A method's own prompt: ``text`` as it is, or as one turn of the user."""
         if self.style == "raw":
             return text
         return (*([Message("system", self.system)] if self.system else []), Message("user", text))
 
     def write_line(self, text: str) -> str:
-        """A reply of one line, as it is taught; in raw text it ends with its line (`line_stop`)."""
+        """The reply of one line that is taught. In raw text the end of the line ends it (`line_stop`)."""
         return f" {' '.join(text.split())}\n" if self.style == "raw" else " ".join(text.split())
 
     @property
     def line_stop(self) -> tuple[str, ...]:
-        """What ends a reply of one line."""
+        """The stop strings of a reply of one line."""
         return ("\n",) if self.style == "raw" else ()
 
     def write_block(self, text: str) -> str:
-        """A reply of several lines, as it is taught; in raw text an empty line ends it (`stop`), so it has none inside."""
+        """The reply of several lines that is taught. In raw text an empty line ends it (`stop`), so it has none inside."""
         said = keep_one_problem(text.strip())
         return f" {_LINES.sub(NEWLINE, said)}{END}" if self.style == "raw" else said
 
@@ -130,18 +132,18 @@ class PromptFormat:
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
     def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
-        """The solution that one reply gives. A cut-off reply keeps what was found in it, and is counted as truncated later.
+        """The solution that one reply gives. A cut-off reply keeps the answer found in it; evaluation later counts it as truncated.
 
-        A reply in pointers that cannot be evaluated keeps its text and has no answer; its layer says why.
+        A reply in pointers that cannot be evaluated keeps its text and has no answer, and its layer is the reason.
         """
         filled = self._fill(problem, reply)
         solution = solution_of(problem, path, [(role, reply)], filled.text)
         return replace(solution, answer=None, layer=filled.reason) if filled.reason else solution
 
     def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
-        """The chain that one reply of the teacher is; its ``teacher`` is filled in by who knows the engine.
+        """The chain that one reply of the teacher gives. Its ``teacher`` stays empty, for a caller who knows the engine.
 
-        Where it thought, the inside of the thought is the rationale; a thought that never ends is a reply that was cut off.
+        If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
         """
         filled = self._fill(problem, reply)
         text = with_thought(reply.reasoning, filled.text)
@@ -180,9 +182,9 @@ class PromptFormat:
 
 
 def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
-    """The solution that several ``turns`` (who was asked, the reply) give, whose answer ``text`` states. It ends as its last turn
-    did: where that was cut off, so is the solution. An earlier turn that was cut off is a bad one and no more: the last was asked
-    after it, as it would be for a user, and states a whole answer."""
+    """The solution that several ``turns`` (role, reply) give, whose answer ``text`` states. Its finish is that of the last turn.
+    An earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
+    answer."""
     found = extract(text, problem.kind, problem.choices, problem.question)
     replies = [reply for _, reply in turns]
     logprobs = [value for reply in replies for value in reply.logprobs]
@@ -201,16 +203,16 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
 
 
 def cut_off_solution(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
-    """The solution of ``turns`` that have left no room in the context of the model that was to go on: cut off, as one reply is."""
+    """The solution of ``turns`` that leave no room in the context of the next model: it is cut off, like a single reply."""
     whole = "\n".join(reply.text.strip() for _, reply in turns)
     return replace(solution_of(problem, path, turns, ""), text=whole, finish="length")
 
 
 def question_text(problem: Problem) -> str:
-    """Context, question and options, as both teacher and student see them.
+    """Context, question and options, as teacher and student see them.
 
-    Options go on lines of their own as in SCoTD's CommonsenseQA prompts, unless the question has them, with their letters, in its
-    text (QuaRel: "... (A) ice (B) grass").
+    Each option has its own line, as in SCoTD's CommonsenseQA prompts, unless the text of the question has the options with their
+    letters (QuaRel: "... (A) ice (B) grass").
     """
     lines = [problem.context, problem.question]
     if problem.choices and not all(_has_label(problem.question, i, choice) for i, choice in enumerate(problem.choices)):
@@ -223,10 +225,10 @@ def _has_label(question: str, i: int, choice: str) -> bool:
 
 
 def answer_text(answer: str, kind: AnswerKind) -> str:
-    """A canonical answer as it is written in a chain: an option letter in brackets, all else as it is."""
+    """A canonical answer as a chain writes it: an option letter in brackets, any other answer as it is."""
     return f"({answer.lower()})" if kind == "option" else answer
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """A prompt for people to read: messages one after the other, each under its role."""
+    """A prompt as text for people: the messages in order, each under its role."""
     return prompt if isinstance(prompt, str) else "\n".join(f"[{m.role}]\n{m.content}" for m in prompt)

@@ -1,16 +1,16 @@
 """Teachers' prompts in plain text files by method, purpose and subject: ``methods/prompts/decompose-questions-maths.txt``.
 
-    # Lines at the top that begin with "#" say where the idea is from; they are not sent.
+    # Lines at the top that begin with "#" say where the idea comes from. They are not sent.
     Split the problem into sub-questions ...
     [examples]
-    Q: Ana has 4 coins ...            worked examples, which those of the study replace where it has some
+    Q: Ana has 4 coins ...            solved examples, which the exemplars of a study replace
     Q1: ...
     [/examples]
     Q: {{question}}
     Q1:
 
-A user's own files of the same names take the place of these: ``teacher.prompts``. Filling is one pass: what a problem or a model
-says is never read as a template.
+A user's own files of the same names replace these (``teacher.prompts``). A prompt is filled in one pass, so text of a problem or a
+model is never read as a template.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ SUBJECTS = ("maths", "science", "commonsense")
 
 
 def subject_of(problem: Problem) -> str:
-    """Which of the `SUBJECTS` a prompt for ``problem`` is about where nothing says so: by the kind of its answer."""
+    """The one of `SUBJECTS` that suits ``problem``, by the kind of its answer."""
     if problem.choices or problem.kind == "option":
         return "science"
     return "maths" if problem.kind in ("number", "expression") else "commonsense"
 
 
 def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
-    """name -> text of every prompt of ``method``, those in the directory ``own`` before ours.
+    """name -> text of every prompt of ``method``. A prompt in the directory ``own`` replaces ours of the same name.
 
-    Raises StudyError where ``own`` is no directory, or has a prompt whose name none of ours has, that is not UTF-8, or whose fields
-    are not those of ours.
+    Raises StudyError where ``own`` is not a directory, or where one of its prompts has an unknown name, other fields than ours,
+    or is not UTF-8.
     """
     ours = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
     found = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
     if own is not None:
         if not own.is_dir():
-            raise StudyError(f"teacher.prompts: there is no directory {own}")
+            raise StudyError(f"teacher.prompts = {str(own)!r}: there is no such directory")
         for path in sorted(own.glob("*.txt")):
             if path.stem not in ours:
                 raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, list(ours))}")
@@ -56,9 +56,9 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
 
 
 def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
-    """The prompt ``text`` without its head, ``examples`` (where not "") in the place of its own.
+    """Fill the fields of the prompt ``text``, without its head. ``examples``, unless "", replace its own examples.
 
-    Raises StudyError for a field that has no value here.
+    Raises StudyError for a field without a value.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -74,7 +74,7 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
 
 
 def _read_own(path: Path, *, like: str) -> str:
-    """A user's prompt in the place of ours, with the same fields, or the teacher would not see what it is asked."""
+    """Read a user's prompt. It must have the fields of ours, or the teacher would not see the question."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -84,10 +84,10 @@ def _read_own(path: Path, *, like: str) -> str:
         wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ has))
         raise StudyError(f"{path}: {wrong}; this prompt has {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
     if len(re.findall(r"(?m)^\[/?examples\]$", text)) != 2 * len([m for m in _PART.finditer(text) if m[2] is not None]):
-        raise StudyError(f"{path}: [examples] and [/examples] stand in lines of their own, the second after the first")
+        raise StudyError(f"{path}: [examples] and then [/examples] must each have a line of their own")
     return text
 
 
 def _fields(text: str) -> set[str]:
-    """The fields that are filled in: those outside the examples."""
+    """The fields of a prompt, which stand outside its examples."""
     return {found[1] for found in _PART.finditer(_HEAD.sub("", text)) if found[1]}

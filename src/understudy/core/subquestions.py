@@ -1,4 +1,4 @@
-"""Sub-questions and their answers, as a teacher or a student writes them, and the steps of a plain chain.
+"""Sub-questions and their answers in the text of a teacher or a student, and the steps of a plain chain.
 
     Q1: How many bolts of white does it take?
     A1: It takes 2 / 2 = 1 bolt of white.
@@ -7,7 +7,7 @@
 
 `read_steps` makes a `Step` of each pair. It also reads "Q1. ..." with the answer on the lines below it, "Final answer: How many
 ...?" as the last question (least-to-most prompting, Zhou et al. 2022, arXiv 2205.10625), and GSM8K's "question ** step" (Socratic
-arXiv 2110.14168).
+layout, arXiv 2110.14168).
 
 Text of a model is often damaged. Nothing here raises an error or makes up a word. A question without its answer is dropped, and
 so is an answer whose number is not its question's.
@@ -50,28 +50,28 @@ _Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
 
 @functools.lru_cache(maxsize=64)  # a method asks for a chain's steps at every turn
 def read_steps(text: str) -> tuple[Step, ...]:
-    """The pairs of ``text``, in order, each on one line; () where it has none. Ends where the answer is stated, or another problem
-    begins."""
+    """The pairs of ``text`` in order, each part on one line; () where there are none. Reading ends where the answer is stated, or
+    where another problem begins."""
     return tuple(Step(answer, question) for question, answer in _pairs(text) if question and answer)
 
 
 def read_questions(text: str) -> tuple[str, ...]:
-    """The questions of ``text`` that stand in lines of their own: those with "Q1:" before them, or, where none has, those that end
-    in "?"."""
+    """The questions of ``text`` that have their own lines: the lines after "Q1:", or, where no line has a mark, those that end in
+    "?"."""
     lines = [(kind, join_lines(said)) for kind, _, said in _lines(text)]
     marked = [said for kind, said in lines if kind in ("asks", "last")]
     return tuple(said for said in marked or [said for _, said in lines if said.endswith("?")] if said)
 
 
 def match_questions(text: str, n: int) -> tuple[str, ...]:
-    """The questions of ``text`` for ``n`` steps; () where their number differs, or their own numbers are not 1 to ``n``."""
+    """The questions of ``text`` for ``n`` steps; () where their count differs, or where their numbers are not 1 to ``n``."""
     asked = [(number, join_lines(said)) for kind, number, said in _lines(text) if kind == "asks"]
     return _order(asked or list(enumerate(read_questions(text), 1)), n)
 
 
 def match_answers(text: str, n: int) -> tuple[str, ...]:
-    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or two
-    differ."""
+    """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or where one
+    number has two answers."""
     found: list[tuple[int, list[str]]] = []
     inside = False
     for kind, number, said in _lines(text):
@@ -87,8 +87,8 @@ def match_answers(text: str, n: int) -> tuple[str, ...]:
 
 
 def read_opinions(text: str, n: int) -> tuple[bool, ...]:
-    """For each of ``n`` sub-questions whether ``text`` ("Useful 1: Yes", "Q2: No", or a line each) finds it useful; what is not
-    said counts as useful."""
+    """Whether ``text`` ("Useful 1: Yes", "Q2: No", or one line each) finds each of ``n`` sub-questions useful. A question without
+    an opinion counts as useful."""
     said = dict.fromkeys(range(1, n + 1), True)
     opinions = [found for line in text.splitlines() if (found := _OPINION.match(_unwrap(line)))]
     for place, opinion in enumerate(opinions, 1):
@@ -97,7 +97,7 @@ def read_opinions(text: str, n: int) -> tuple[bool, ...]:
 
 
 def restore_mark(mark: str, text: str) -> str:
-    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") with which its prompt ends, unless it has one of number 1 itself."""
+    """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") that ends its prompt, unless the text itself has that mark."""
     if mark.startswith("Useful"):
         begun = any((found := _OPINION.match(_unwrap(line))) and found[1] == "1" for line in text.splitlines())
     else:
@@ -107,21 +107,21 @@ def restore_mark(mark: str, text: str) -> str:
 
 
 def write_steps(steps: Sequence[Step]) -> str:
-    """``steps`` as `read_steps` takes them. Beware: each needs its question."""
+    """The text from which `read_steps` reads ``steps``. Beware: each step needs its question."""
     return "\n".join(f"Q{i}: {join_lines(step.question or '')}\nA{i}: {join_lines(step.text)}" for i, step in enumerate(steps, 1))
 
 
 def steps_of(chain: Chain) -> tuple[Step, ...]:
-    """The steps of a chain with their sub-questions: as it carries them, or as it is written; () where it has none."""
+    """The steps of a chain with their sub-questions, from its ``steps`` or else from its text; () where it has none."""
     if chain.steps:
         return chain.steps if all(step.question for step in chain.steps) else ()
-    # The rationale ends where the answer was found, which may be inside the last pair ("A3: 5").
+    # The rationale ends before the answer, which may stand inside the last pair ("A3: 5"), so the whole text is read.
     return read_steps(chain.text if chain.text.lstrip().startswith(chain.rationale) else chain.rationale)
 
 
 def split_sentences(rationale: str) -> tuple[str, ...]:
-    """The steps of a plain rationale: its lines where it has several (a heading, "Plan:", goes with the line below it), otherwise
-    its sentences."""
+    """The steps of a plain rationale: its lines, or the sentences of its only line. A heading ("Plan:") and the line below it are
+    one step."""
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
     if len(lines) == 1:
         return tuple(_sentences(lines[0]))
@@ -145,8 +145,8 @@ def _sentences(line: str) -> Iterator[str]:
 
 
 def recorded_chain(problem: Problem) -> Chain | None:
-    """The chain that the data set has for ``problem``: its human rationale, its sub-questions where all are answered. None
-    where there is neither, or no gold answer."""
+    """The data set's own chain for ``problem``: its human rationale, and its sub-questions if all have answers. None where the
+    problem has neither, or no gold answer."""
     pairs = problem.meta.get("subquestions") or []
     steps = tuple(Step(join_lines(p["answer"]), join_lines(p["question"])) for p in pairs if p.get("answer") and p.get("question"))
     rationale = str(problem.meta.get("rationale") or " ".join(step.text for step in steps))
@@ -165,7 +165,8 @@ def recorded_chain(problem: Problem) -> Chain | None:
 
 
 def join_lines(text: str) -> str:
-    """``text`` with every run of white space as one blank: a sub-question or a step ends where its line does."""
+    """``text`` on one line, because the end of its line ends a sub-question or a step. Every run of white space becomes one
+    blank."""
     return " ".join(text.split())
 
 
@@ -180,7 +181,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             yield join_lines(question), join_lines(" ".join(answer))
             question, number, answer, inside, marked = said, n, [], True, False
         elif kind == "says" and inside and not marked and n in (None, number):
-            # What stands between belongs to the question, where that has not ended yet.
+            # A question that does not end in "?" continues up to its answer.
             question = question if question.rstrip().endswith("?") else " ".join([question, *answer])
             answer, marked = [said], True
         elif kind == "says":
@@ -194,7 +195,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _lines(text: str) -> Iterator[_Line]:
-    """What each line is ("": goes on with what is before it), the number of its mark, and the line without that."""
+    """The kind of each line ("" continues the line before it), the number of its mark, and the line without its mark."""
     lines = text.splitlines()
     if lines and _CUT_MARK.fullmatch(lines[-1]):
         del lines[-1]
@@ -215,7 +216,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _unwrap(line: str) -> str:
-    """``line`` without the Markdown around a mark: its bullet or heading, "**Q1:** How ...", "**Q1: How ...?**"."""
+    """``line`` without the Markdown around a mark: a bullet, a heading, "**Q1:** How ...", "**Q1: How ...?**"."""
     line = line[_BULLET.match(line).end() :]  # type: ignore[union-attr]  # it matches everything
     if bold := _BOLD.match(line):
         return f"{bold[2]}{line[bold.end() :]}"
@@ -223,7 +224,7 @@ def _unwrap(line: str) -> str:
 
 
 def _order(found: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
-    """The texts under the numbers 1 to ``n``; () where there are others, one is missing or empty, or two differ."""
+    """The texts under the numbers 1 to ``n``; () where another number has a text, or where one of them has none or several."""
     said = dict(found)
     fits = set(said) == set(range(1, n + 1)) and all(said.values()) and set(found) == set(said.items())
     return tuple(said[i] for i in range(1, n + 1)) if fits else ()

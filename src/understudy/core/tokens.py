@@ -1,13 +1,13 @@
-"""How text becomes tokens: one truth for training and decoding. Takes the tokenizer as an argument, imports no library.
+"""The one way from text to tokens, in training and decoding. The tokenizer is an argument, so no library is imported.
 
-A source (prompt) and its target are tokenised each on its own, so that a student is asked with exactly the tokens that it
-was trained on, whatever the text around the seam::
+Source (prompt) and target become tokens separately. So a student reads exactly the tokens of its training, whatever text stands
+at the seam::
 
     causal:    [BOS if the tokenizer's own encoding adds one] + source     |     target + [EOS]
     seq2seq:   source as the tokenizer encodes it (T5: + [EOS])            |     target + [EOS]
     messages:  as the chat template renders them, up to the reply          |     target + [what ends the assistant's turn]
 
-A reply never goes through the template, which may strip, empty or double its ``<think>`` block (Qwen3's does).
+A reply never goes through the template, because a template may strip, empty or double its ``<think>`` block (Qwen3's does).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from understudy.core.errors import EngineError
 
 
 class Tokenizer(Protocol):
-    """The little of a `transformers` tokenizer that is used here."""
+    """The parts of a `transformers` tokenizer that are used here."""
 
     @property
     def bos_token_id(self) -> Any: ...
@@ -41,8 +41,9 @@ class Tokenizer(Protocol):
 
 
 def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int]:
-    """Tokens of a raw prompt. Causal: no special token but the BOS that the tokenizer's own encoding begins with (Llama and
-    OPT have one, GPT-2 and Qwen do not). Sequence to sequence: the tokenizer's own encoding, whole."""
+    """The tokens of a raw prompt. For a causal model there is no special token, except the BOS where the tokenizer's own encoding
+    begins with it (Llama and OPT have one, GPT-2 and Qwen do not). For sequence to sequence it is the tokenizer's own
+    encoding."""
     whole = list(tokenizer(text)["input_ids"])
     if seq2seq:
         return whole
@@ -52,12 +53,12 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
 
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Tokens of a text alone, without any special token."""
+    """The tokens of a text, without any special token."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
-    """Tokens of a chat as its template renders it, ready for the assistant's turn. The template brings its own BOS.
+    """The tokens of a chat as its template renders it, up to the assistant's turn. The template writes the BOS itself.
 
     Raises EngineError where the tokenizer has no chat template, or the template refuses the messages.
     """
@@ -66,8 +67,8 @@ def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[i
 
 @dataclass(frozen=True)
 class Turn:
-    """How a chat template writes a reply. ``end``: the token that ends it. ``thinking``: the prompt ends with an open
-    ``<think>``. ``inserted``: what the template puts between its own prompt and a reply that is part of the messages."""
+    """How a chat template writes a reply. ``end`` is the token that ends it. ``thinking``: the prompt ends with an open
+    ``<think>``. ``inserted`` is the text that the template puts between its own prompt and a reply among the messages."""
 
     end: int
     thinking: bool = False
@@ -75,7 +76,7 @@ class Turn:
 
 
 def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
-    """What the template does with a reply to ``messages``, found by rendering one. Raises EngineError as `encode_messages`."""
+    """How the template writes a reply to ``messages``, found by rendering one. Raises EngineError like `encode_messages`."""
     prompt = _render(tokenizer, messages)
     before, _, after = _render(tokenizer, messages, reply=_REPLY).partition(_REPLY)
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -85,8 +86,8 @@ def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
 
 
 def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int]:
-    """Tokens of a reply, or of its first part; ``turn`` None for raw text. A ``<think>`` that the prompt ends with is not
-    said twice."""
+    """The tokens of a reply, or of its first part. ``turn`` is None for raw text. If the prompt ends with ``<think>``, the reply
+    does not repeat it."""
     if turn is not None and turn.thinking and text.lstrip().startswith(THINK):
         text = text.lstrip().removeprefix(THINK).lstrip("\n")
     return encode_text(tokenizer, text)
@@ -99,8 +100,8 @@ _REPLY = "understudy-reply"
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
         raise EngineError(
-            "the prompt is a list of messages and this checkpoint's tokenizer has no chat template: "
-            "ask it with a string, or save a chat_template with the tokenizer"
+            "the prompt is a list of messages, and this checkpoint's tokenizer has no chat template; "
+            'set format.style = "raw", or save a chat_template with the tokenizer'
         )
     turns = [{"role": m.role, "content": m.content} for m in messages]
     if reply is not None:

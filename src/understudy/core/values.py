@@ -1,4 +1,4 @@
-"""The values that every room speaks of: frozen, without I/O, standard library only.
+"""The values that all rooms share. They are frozen, do no I/O and need only the standard library.
 
 Problem --(teacher)--> Chain --(checks)--> Verdict --(selection, method)--> Example --(training)--> student
 Problem.blind() --(student)--> Solution --(evaluation)--> Outcome
@@ -16,14 +16,14 @@ from typing import Any, Literal, TypeVar
 from understudy.core.asks import Message
 
 AnswerKind = Literal["option", "yes_no", "number", "date", "text", "expression"]
-"""How answers are read and compared; see `core.answers`. An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
+"""The kind decides how an answer is read and compared (`core.answers`). An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
 
 JSON = Any
-"""What `json` can write: values of `meta` and `sampling` mappings."""
+"""A value that `json` can write, as in `meta` and `sampling` mappings."""
 
 
 def digest(value: JSON, *, size: int = 12) -> str:
-    """Hex digest (``size`` characters) of the canonical JSON of ``value``; the same on every machine and run."""
+    """A hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and in every run."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:size]
 
@@ -32,9 +32,10 @@ def digest(value: JSON, *, size: int = 12) -> str:
 class Problem:
     """One question with its gold answer.
 
-    ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None where there is no
-    gold. ``accepted`` are further right answers. ``choices`` are option texts in order A, B, .... ``meta`` holds whatever
-    else the data set says (``steps``: number of steps, ``group``: template, ``rationale``, ...): gold, so `blind` drops it.
+    ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None where there is no gold.
+    ``accepted`` are further right answers. ``choices`` are the option texts in the order A, B, .... ``meta`` holds the other
+    fields of the data set (``steps``: number of steps, ``group``: template, ``rationale``, ...). It may tell the gold, so `blind`
+    drops it.
     """
 
     id: str
@@ -53,30 +54,28 @@ class Problem:
         return () if self.answer is None else (self.answer, *self.accepted)
 
     def blind(self) -> Problem:
-        """The problem as a student may see it: gold is out of reach."""
+        """The problem as a student may see it, without gold."""
         return replace(self, answer=None, accepted=(), meta={})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a chain. ``value`` is the step's result, ``equation`` its ``lhs = rhs``, where it has them."""
+    """One step of a chain, with the sub-question that it answers, where it has one."""
 
     text: str
     question: str | None = None
-    equation: str | None = None
-    value: str | None = None
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One chain of thought that a teacher wrote for one problem, on one sample path.
+    """One chain of thought that a teacher wrote for one problem on one sample path.
 
-    ``text`` is the whole reply. ``rationale`` is its reasoning without the sentence that states the answer; ``answer`` is
-    what that sentence states, canonical, None where nothing was found; ``layer`` says how it was found (see
-    `core.answers.extract`; ``recorded`` when it came with the file). ``finish`` is ``stop``, ``length`` (cut off) or
-    ``refused``. ``teacher`` is an engine identity. ``tokens`` were written, ``prompt_tokens`` read for it (over all calls), if
-    known. ``logprob`` is the teacher's mean log-probability per token, if known.
-    ``prompt`` is None for recorded chains that came without. ``answer_conditioned``: the teacher was shown the gold answer.
+    ``text`` is the whole reply. ``rationale`` is its reasoning without the sentence that states the answer. ``answer`` is the
+    canonical answer in that sentence, None where there is none, and ``layer`` names the way in which it was found (see
+    `core.answers.extract`; ``recorded`` where the answer came with the file). ``finish`` is ``stop``, ``length`` (cut off) or
+    ``refused``. ``teacher`` is an engine identity. ``tokens`` and ``prompt_tokens`` count what was written and read over all calls,
+    and ``logprob`` is the teacher's mean log-probability per token, where they are known. ``prompt`` is None for recorded chains
+    without a prompt. ``answer_conditioned``: the teacher saw the gold answer.
     """
 
     problem: str
@@ -97,22 +96,22 @@ class Chain:
 
     @property
     def id(self) -> str:
-        """Identity by content: the same text by the same teacher on the same path of the same problem."""
+        """The identity of the content: the same text by the same teacher on the same path of the same problem."""
         return digest([self.problem, self.teacher, self.path, self.text])
 
 
 class Outcome(StrEnum):
-    """What a check or an evaluation found; counts of these always add up to n. See DESIGN: verdicts stand beside chains."""
+    """The result of a check or an evaluation. The counts of all outcomes add up to n."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     UNDECIDABLE = "undecidable"
-    """An answer was found, but it cannot be compared with the gold."""
+    """There is an answer, but it cannot be compared with the gold."""
     UNPARSED = "unparsed"
     TRUNCATED = "truncated"
-    """Cut off at the length limit: never correct by accident."""
+    """The reply was cut off at the length limit, so it is never correct by accident."""
     ONLY_THOUGHT = "only thought"
-    """It thought, to the limit perhaps, and said nothing after it."""
+    """The reply is a thought without an answer after it, perhaps up to the length limit."""
     REFUSED = "refused"
     NO_GOLD = "no gold"
 
@@ -130,7 +129,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of training text and the loss weight of each of its tokens: 0 is read only, 1 is learned."""
+    """A piece of training text and the loss weight of each of its tokens: with 0 it is only read, with 1 it is learned."""
 
     text: str
     weight: float = 1.0
@@ -140,10 +139,10 @@ class Segment:
 class Example:
     """One training example for one role.
 
-    The leading segments of weight 0 are the source (prompt; encoder input of a sequence-to-sequence student), the rest is
-    the target, which training ends with the end token. Where there are ``messages``, they are the source, rendered by the
-    student's chat template, and every segment belongs to the target. ``weight`` multiplies the loss and may be negative.
-    ``group`` names the loss group (step_by_step weighs group means). ``problem`` and ``chain`` are lineage.
+    The leading segments of weight 0 are the source (the prompt, or the encoder input of a sequence-to-sequence student). The rest
+    is the target, to which training adds the end token. If there are ``messages``, they are the source, which the student's chat
+    template renders, and all segments are the target. ``weight`` multiplies the loss and may be negative. ``group`` names the
+    loss group (step_by_step weighs the means of groups). ``problem`` and ``chain`` say where the example comes from.
     """
 
     role: str
@@ -167,17 +166,18 @@ class Example:
 
     @classmethod
     def of(cls, role: str, source: str, target: str, *, problem: str, chain: str | None = None) -> Example:
-        """The common case: read ``source``, learn all of ``target``."""
+        """The example that reads ``source`` and learns all of ``target``, which is the common case."""
         return cls(role=role, segments=(Segment(source, 0.0), Segment(target)), problem=problem, chain=chain)
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What the students answered to one problem on one sample path.
+    """The students' answer to one problem on one sample path.
 
-    ``text`` is the whole reply (all turns), ``answer`` canonical or None, ``layer`` how it was found, ``finish`` as in
-    `Chain`. ``tokens`` were generated and ``prompt_tokens`` read over all calls; ``logprob`` is the mean per generated token, the
-    weight of likelihood-weighted voting. ``turns`` are (role, text) in order, one per call, for reports and error attribution.
+    ``text`` is the whole reply over all turns. ``answer`` (canonical or None), ``layer`` and ``finish`` are those of a `Chain`.
+    ``tokens`` and ``prompt_tokens`` count what was written and read over all calls. ``logprob`` is the mean per written token, from
+    which likelihood-weighted voting takes its weights. ``turns`` are the (role, text) of each call in order, for reports and error
+    attribution.
     """
 
     problem: str
@@ -192,7 +192,7 @@ class Solution:
     prompt_tokens: int = 0
 
     def as_chain(self) -> Chain:
-        """The solution in the form that a check reads: the whole reply is the reasoning, and no teacher is named."""
+        """The solution in the form that a check reads. Its rationale is the whole reply, and it names no teacher."""
         return Chain(
             problem=self.problem,
             path=self.path,
@@ -221,14 +221,14 @@ V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)
 
 
 def to_json(value: Problem | Chain | Verdict | Example | Solution) -> dict[str, JSON]:
-    """A value of this module as a JSON object; `from_json` is the way back."""
+    """A value of this module as a JSON object, which `from_json` reads."""
     return asdict(value)
 
 
 _NESTED: dict[str, Callable[[JSON], JSON]] = {
     "accepted": tuple,
     "choices": tuple,
-    "steps": lambda rows: tuple(Step(**row) for row in rows),
+    "steps": lambda rows: tuple(Step(row["text"], row.get("question")) for row in rows),  # older files have more fields
     "segments": lambda rows: tuple(Segment(**row) for row in rows),
     "messages": lambda rows: tuple(Message(**row) for row in rows),
     "turns": lambda rows: tuple((role, text) for role, text in rows),
@@ -237,5 +237,5 @@ _NESTED: dict[str, Callable[[JSON], JSON]] = {
 
 
 def from_json(kind: type[V], row: Mapping[str, JSON]) -> V:
-    """The value that `to_json` wrote. Raises TypeError for fields that ``kind`` does not have."""
+    """The value that `to_json` wrote. Raises TypeError for a field that ``kind`` does not have."""
     return kind(**{name: _NESTED.get(name, lambda v: v)(value) for name, value in row.items()})

@@ -15,10 +15,10 @@ from understudy.core.values import Solution
 
 @dataclass(frozen=True)
 class Vote:
-    """``answer``: the winner, None where no solution could vote. ``share`` of the weight that voted went to it.
+    """``answer`` is the winner, None where no solution could vote. ``share`` is its share of the weights.
 
-    ``weights``: answer -> its weight (number of votes in a plain vote), in the order in which answers were first seen.
-    ``left_out``: solutions without an answer, and cut-off ones.
+    ``weights``: answer -> its weight (the number of votes in a plain vote), in the order in which answers first came.
+    ``left_out`` counts solutions that have no answer or were cut off.
     """
 
     answer: str | None
@@ -28,9 +28,9 @@ class Vote:
 
 
 def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
-    """The answer that most of ``solutions`` (of one problem) give.
+    """The answer that most of ``solutions`` to one problem give.
 
-    Solutions without an answer or cut off do not vote. Ties go to the answer that was seen first (the lowest path), so the
+    Solutions that have no answer or were cut off do not vote. A tie goes to the answer that came first (on the lowest path), so the
     result depends on nothing else. ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
     Wang et al., table 1; raises ValueError where a voting solution has none.
     """
@@ -42,7 +42,7 @@ def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
     left_out = len(solutions) - len(voters)
     if not weights:
         return Vote(None, 0.0, {}, left_out)
-    answer = max(weights, key=lambda a: weights[a])  # the first of equals: dicts keep the order
+    answer = max(weights, key=lambda a: weights[a])  # of equal weights the first wins, because dicts keep the order
     total = sum(weights.values())
     return Vote(answer, weights[answer] / total if total else 0.0, weights, left_out)
 

@@ -1,9 +1,8 @@
-"""What a procedural world is: it works any question of its own in steps, errs at known rates, and says which sub-question each
-step answers.
+"""A procedural world solves any of its own questions in steps, errs at known rates, and says which sub-question each step answers.
 
-    Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?
-    How many coins does Ana have after Mon?    Start 4. Mon 4 + 3 = 7.
-    How many coins does Ana have after Wed?    Wed 7 - 2 = 5.
+Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?
+How many coins does Ana have after Mon?    Start 4. Mon 4 + 3 = 7.
+How many coins does Ana have after Wed?    Wed 7 - 2 = 5.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from understudy.core.values import AnswerKind, Step
 
 @dataclass(frozen=True)
 class Worked:
-    """A question that was worked: each of ``steps`` has its sub-question, ``answer`` is canonical for its ``kind``.
+    """A solved question. Each of ``steps`` has its sub-question, and ``answer`` is canonical for its ``kind``.
 
-    ``wordings``: of each step, all the ways to ask for it, the step's own question among them. A world lets the text of the
-    last step say the answer, so that it can be read off the steps alone.
+    ``wordings`` has for each step all the ways to ask for it, with the step's own question among them. The text of the last step
+    says the answer, so that the answer can be read from the steps alone.
     """
 
     steps: tuple[Step, ...]
@@ -31,7 +30,7 @@ class Worked:
 
     @classmethod
     def of(cls, told: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random) -> Worked:
-        """From (text of a step, wordings of its sub-question), of which ``rng`` draws one."""
+        """A solution from (text of a step, wordings of its sub-question). ``rng`` draws one of the wordings."""
         steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in told)
         return cls(steps, answer, kind, tuple(wordings for _, wordings in told))
 
@@ -41,11 +40,11 @@ class Worked:
 
 
 class World(Protocol):
-    """A task with a teacher of its own; frozen, so that its repr names it."""
+    """A task with its own teacher. It is frozen, so that its repr identifies it."""
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
-        """A working of ``question``, which is written as `core.prompt_format.question_text` writes it.
+        """Solve ``question``, which has the form of `core.prompt_format.question_text`.
 
-        ``slip``: chance of a wrong result in a step; what follows goes on from it. ``misread``: chance that the working reads the
-        world's treacherous word the wrong way. Raises ValueError where ``question`` is not of this world.
+        ``slip`` is the chance of a wrong result in a step, from which the next steps continue. ``misread`` is the chance that the
+        solution misreads the world's ambiguous word. Raises ValueError where ``question`` is not of this world.
         """

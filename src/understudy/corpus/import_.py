@@ -15,7 +15,7 @@ from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, Asked, Lost, Record
+from understudy.corpus.formats.record import FIELDS, BatchRequest, Lost, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows
@@ -99,7 +99,7 @@ def import_chains(
     report, questions = Report(), Questions(problems)
     found: list[tuple[Chain, bool]] = []
     records: list[Record] = []
-    asked: dict[str, Asked] = {}
+    asked: dict[str, BatchRequest] = {}
     for path in paths:
         if format == UNDERSTUDY or (not format and is_ours(path)):
             report.formats[path.name] = UNDERSTUDY
@@ -128,7 +128,9 @@ def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) ->
     return known
 
 
-def _from_rows(path: Path, name: str, fields: Mapping[str, str], asked: dict[str, Asked], report: Report) -> Iterator[Record]:
+def _from_rows(
+    path: Path, name: str, fields: Mapping[str, str], asked: dict[str, BatchRequest], report: Report
+) -> Iterator[Record]:
     """The records of a file; what is none is counted, requests go to ``asked`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
@@ -140,7 +142,7 @@ def _from_rows(path: Path, name: str, fields: Mapping[str, str], asked: dict[str
         for read in chosen.read(row, names, where):
             if isinstance(read, Lost):
                 report.lost[read.why] += 1
-            elif isinstance(read, Asked):
+            elif isinstance(read, BatchRequest):
                 before = asked.setdefault(read.id, read)
                 if before.question != read.question:
                     raise DataError(f"{where}: {read.id!r} asked something else in {before.where}; import batch by batch")
@@ -163,7 +165,7 @@ def _can_encode(record: Record) -> bool:
 
 
 def _place(
-    record: Record, asked: Mapping[str, Asked], questions: Questions, prefer: str, report: Report
+    record: Record, asked: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
 ) -> tuple[Chain, bool] | None:
     """The chain of ``record`` and whether its path is the row's own; None, and counted, where its problem is not found."""
     request = next((asked[name] for name in record.named if name in asked), None)

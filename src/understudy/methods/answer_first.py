@@ -1,10 +1,11 @@
-"""The answer before its rationale (MM-CoT's QCM->AE; post-thinking, arXiv 2404.09170): what the chain teaches without being read.
+"""The answer before its rationale (MM-CoT's QCM->AE; post-thinking, arXiv 2404.09170): the student learns from a chain that it need
+not write to answer.
 
     Q: {question}
     A: So the answer is: (b)
     {rationale}
 
-Asked, the student is stopped at the end of its first line, so it costs what a student without chains costs.
+When the student answers, it stops at the end of its first line, so it costs as much as a student without chains.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class AnswerFirst:
-    """The student learns to answer first and to explain afterwards; asked, it only answers."""
+    """The student learns to answer first and to explain afterwards. When it is asked, it only answers."""
 
     max_tokens: int = 32
-    """Limit of an answer (32 is ours: as answer_only's)."""
+    """Most tokens of an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written; an answer that comes first has nothing to point at, so numbers stay plain."""
+    """How prompts are written. An answer before its rationale has no results to point at, so numbers are plain."""
 
     name: ClassVar[str] = "answer_first"
     paper: ClassVar[str] = "2404.09170"
@@ -35,7 +36,7 @@ class AnswerFirst:
 
     def __post_init__(self) -> None:
         if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": an answer that comes first has nothing to point at; take "plain"')
+            raise ValueError('format.numbers = "pointers": an answer before its rationale has no results to point at; take "plain"')
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
@@ -49,6 +50,6 @@ class AnswerFirst:
         return made
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        # In messages, too: nothing else parts the answer from the rationale after it.
+        # Messages need the stop string too, because nothing else separates the answer from the rationale after it.
         reply = yield Call("student", self.format.write_prompt(problem), ("\n",), self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

@@ -1,4 +1,4 @@
-"""The label-only baseline: a student that is taught answers and no reasoning (SCoTD's DROP_RATIONALE, arXiv 2306.14050)."""
+"""The label-only baseline: the student learns answers and no reasoning (SCoTD's DROP_RATIONALE, arXiv 2306.14050)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class AnswerOnly:
     """The student learns the answer alone, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
-    """Whose answer is taught. ``gold``: the data set's, one example for every problem (what the authors' hf_datasets.py teaches
-    without PREDICT_RATIONALE). ``teacher``: what the selected chains state, one example per chain (the unlabelled setting)."""
+    """Whose answer the student learns. ``gold`` is the data set's, with one example for each problem (as in the authors' hf_datasets.py
+    without PREDICT_RATIONALE). ``teacher`` is the answer of the selected chains, with one example for each chain (the unlabelled
+    setting)."""
     dummies: int = 0
-    """So many dummy tokens stand after the question, in the place of a rationale: whether it is only the further computation that
-    helps (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
+    """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
+    (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
     max_tokens: int = 32
-    """Limit of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
+    """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -36,7 +37,7 @@ class AnswerOnly:
 
     def __post_init__(self) -> None:
         if self.dummies < 0:
-            raise ValueError(f"dummies = {self.dummies}: from 0 on")
+            raise ValueError(f"dummies = {self.dummies}: must be 0 or more")
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
-"""Sub-questions by prompting, the teacher's side of Socratic CoT (arXiv 2212.00193); as a baseline, Socratic prompting.
+"""Sub-questions by prompting: the teacher's side of Socratic CoT (arXiv 2212.00193), and Socratic prompting as a baseline.
 
     mode = "decompose"   Q: {question}\\nQ1:                      questions and answers in one reply
     mode = "answer"      Q: {question}\\nQ1: ...\\nQ2: ...\\nA1:    answers to the sub-questions that the data set has
     mode = "backfill"    Q: {question}\\nA1: ...\\nA2: ...\\nQ1:    a sub-question for each step of a plain chain
 
-Decomposing, answering and feedback are the modes of DT6A/GSM8K-AI-SubQ (chatgpt_qg.py, chatgpt_qa.py, chatgpt_feedback.py); filling
-in a question for each step is how GSM8K's Socratic layout was made (openai/grade-school-math). The words are in ``prompts/``.
+Decomposing, answering and feedback are the modes of DT6A/GSM8K-AI-SubQ (chatgpt_qg.py, chatgpt_qa.py, chatgpt_feedback.py). GSM8K's
+Socratic layout was made by filling in a question for each step (openai/grade-school-math). The texts of the prompts are in
+``prompts/``.
 """
 
 from __future__ import annotations
@@ -37,22 +38,23 @@ from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 @dataclass(frozen=True)
 class Decompose:
-    """Asks for sub-questions; trains nothing: it is a teacher's method, and with ``mode = "decompose"`` a baseline for another
-    ``model`` than the trained one."""
+    """Asks for sub-questions and trains nothing. It is a teacher's method, and with ``mode = "decompose"`` also a baseline for a
+    ``model`` other than the trained one."""
 
     mode: Literal["decompose", "answer", "backfill"] = "decompose"
-    """What is asked for: see above; ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems with
+    """What the prompt asks for, as above. ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems with
     sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
     of: Literal["teacher", "human"] = "teacher"
-    """backfill: whose chains get sub-questions, the ``teacher``'s (asked for as scotd asks), or the data set's rationales.
-    ``teacher`` is ours: not every data set has any."""
+    """backfill: whose chains get sub-questions, the ``teacher``'s (sampled as in scotd) or the data set's rationales (``human``).
+    Default chosen by this project, because not every data set has rationales."""
     feedback: int = 0
-    """So many opinions are asked for on the use of every sub-question; a step whose question fewer than half find useful is left
-    out (GSM8K-AI-SubQ takes the mean over several samples as confidence). 0 is ours: each opinion is a call."""
+    """The number of opinions about the use of each sub-question. A step is dropped where fewer than half of them find its question
+    useful (GSM8K-AI-SubQ takes the mean over several samples as confidence). Default chosen by this project, because each opinion
+    is a call."""
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
+    """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
     max_tokens: int = 512
-    """Limit of a reply (512 is ours: twice scotd's, since questions are written too)."""
+    """Most tokens of a reply. Default chosen by this project: twice scotd's, because the reply has questions too."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -63,9 +65,9 @@ class Decompose:
 
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
-            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: from 0, 1")
+            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: must be at least 0 and 1")
         if self.of == "human" and self.mode != "backfill":
-            raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from chains that are there')
+            raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
         if self.format.numbers != "plain":
             raise ValueError(f'format.numbers = {self.format.numbers!r}: sub-questions are words, not equations; take "plain"')
 
@@ -98,7 +100,7 @@ class Decompose:
         said = match_answers(_strip_thought(reply), len(asked))
         steps = tuple(Step(answer, question) for question, answer in zip(asked, said, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
-        # A step without a question says that the text was read and its pairs refused: some question has no answer.
+        # A step without a question marks a chain whose text was read and has no answer to some question.
         return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
 
     def _backfill(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
@@ -116,13 +118,13 @@ class Decompose:
             return chain
         prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", said)})
         reply = yield self._call("teacher", problem, prompt)
-        whole = reply.finish == "stop"  # a question that was cut off is none
+        whole = reply.finish == "stop"  # a cut-off question is not a question
         asked = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(said)) if whole else ()
         steps = tuple(Step(join_lines(step), question) for question, step in zip(asked, said, strict=False))
         return _add_cost(replace(chain, steps=steps), [reply])
 
     def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
-        """``chain`` without the steps whose questions are found useless; the share of opinions for each is kept with it."""
+        """``chain`` without the steps whose questions are useless. The chain keeps the share of opinions for each question."""
         prompt = self._prompt("feedback", problem, pool, {"questions": _number("Q", [s.question or "" for s in chain.steps])})
         calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
@@ -154,8 +156,8 @@ def _number(letter: str, lines: Sequence[str]) -> str:
 
 
 def _restore_mark(mark: str, reply: Reply) -> Reply:
-    """A reply after its thought, with the ``mark`` that its prompt ends with, unless it says that again. An empty one, or a thought
-    that never ended, is left as it is."""
+    """``reply`` with the ``mark`` that ends its prompt, after its thought, unless it repeats the mark. An empty reply and a thought that
+    never ends stay as they are."""
     said = _strip_thought(reply)
     begin = len(reply.text) - len(said)
     return replace(reply, text=reply.text[:begin] + restore_mark(mark, said)) if said.strip() else reply
@@ -167,12 +169,12 @@ def _strip_thought(reply: Reply) -> str:
 
 
 def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:
-    """``chain`` with its steps, and as its rationale the steps alone: what a plain chain says."""
+    """``chain`` with ``steps``, which without their questions become its rationale."""
     return replace(chain, steps=steps, rationale=" ".join(step.text for step in steps)) if steps else chain
 
 
 def _add_cost(chain: Chain, replies: Sequence[Reply]) -> Chain:
-    """``chain`` with the tokens of further ``replies``; not known where one of them is not."""
+    """``chain`` with the tokens of further ``replies``, or None where one of their counts is not known."""
 
     def add(before: int | None, more: Sequence[int | None]) -> int | None:
         known = [n for n in more if n is not None]

@@ -1,7 +1,7 @@
 """The few-shot baseline (Wei et al. 2022, arXiv 2201.11903): solved problems in the prompt, nothing trained.
 
-With ``chain`` the exemplars show their rationale (chain-of-thought prompting), without it only their answers (standard
-prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). An arm says who answers: ``model``.
+With ``chain`` the exemplars show their rationale (chain-of-thought prompting), and without it only their answers (standard prompting):
+SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The arm's ``model`` says who answers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class FewShot:
-    """The exemplars are shown in the prompt; trains nothing, so it is for another ``model`` than the trained one."""
+    """The prompt shows the exemplars. The method trains nothing, so it needs a ``model`` other than the trained one."""
 
     chain: bool = True
-    """Exemplars with their rationales (the paper's chain-of-thought prompting)."""
+    """The exemplars show their rationales (the paper's chain-of-thought prompting)."""
     max_tokens: int = 256
-    """Limit of a reply (256 is ours: as scotd's)."""
+    """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 

@@ -1,12 +1,12 @@
-"""A rationale for the right answer: the teacher is told the answer and explains it (Sci-CoT, arXiv 2308.04679; STaR, 2203.14465).
+"""A rationale for the right answer: the teacher sees the answer and explains it (Sci-CoT, arXiv 2308.04679; STaR, 2203.14465).
 
     Q: {question}
     The right answer is: (b)
     A:
 
-That a chain was written so is recorded on it (``answer_conditioned``): its answer is the given one, unless it states another
-outright. Sci-CoT's teacher details are second-hand; its other way, a chain that is kept where its answer is right, is any other
-method with the arm's ``select.keep = "correct"``.
+The chain records this (``answer_conditioned``). Its answer is the given one, unless it plainly states another. The details of
+Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its answer is right, is any other method with the arm's
+``select.keep = "correct"``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem
 
 STATED = frozenset({"marker", "boxed", "hashes", "opening"})
-"""Layers of an answer that the reply states outright; any other is the given one."""
+"""The layers of an answer that the reply plainly states. With any other layer the answer is the given one."""
 
 
 @dataclass(frozen=True)
 class Rationalise:
-    """Asks for an explanation of the gold answer; a teacher's method only, since it must know the answer."""
+    """Asks for an explanation of the gold answer. It is only a teacher's method, because it must know the answer."""
 
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
-    """Which of the house's prompts is used; ``auto``: by the kind of answer (ours)."""
+    """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
     max_tokens: int = 256
-    """Limit of a reply (256 is ours: as scotd's)."""
+    """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
@@ -57,11 +57,11 @@ class Rationalise:
         text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
         prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
-        # What it thought before is left out: that argues about the answer it was told.
+        # Its thought is dropped, because it argues about the answer that the prompt gave.
         begin = thought_of(reply.text)[1]
         said = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
         chain = replace(self.format.read_chain(problem, path, said, prompt=prompt), answer_conditioned=True)
-        # A rationale that goes on to another answer has argued for that one: it keeps it, and selection drops it as wrong.
+        # A rationale that ends in another answer has argued for that answer, so it keeps it, and selection drops it as wrong.
         if chain.layer in STATED or begin is None or not said.text.strip():
             return chain
         return replace(chain, rationale=said.text.strip(), answer=problem.answer, layer="given")

@@ -1,10 +1,10 @@
-"""Fine-tune-CoT (Ho et al. 2023, arXiv 2212.10071): zero-shot chains of a teacher, several per question, in a format of their own.
+"""Fine-tune-CoT (Ho et al. 2023, arXiv 2212.10071): a teacher's zero-shot chains, several per question, in their own format.
 
     {question} ###  ->  {rationale} --> {answer}
 
 The teacher is asked in two calls, "Let's think step by step." and "Therefore, the answer is" (``teacher.method = "zero_shot"``),
-several times for each question (diverse reasoning: ``teacher.samples``, temperature 0.7), and chains are kept where their answer is
-right. The formats and the limits are those of itsnamgyu/reasoning-teacher.
+several times for each question (diverse reasoning: ``teacher.samples``, temperature 0.7). Chains with the right answer are kept. The
+formats and limits are those of itsnamgyu/reasoning-teacher.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class ReasoningTeacher:
     """The student learns zero-shot chains that end with an arrow and the answer."""
 
     delimiter: str = " ###"
-    """Ends the question in raw text, for decoders; encoder-decoders take "" (src/data/format.py of the authors' code)."""
+    """Ends the question in raw text, for decoders. Encoder-decoders take "" (src/data/format.py of the authors' code)."""
     max_tokens: int = 256
-    """Limit of a reply (256 is ours: as scotd's; the paper's teacher 128, students up to 512 and 1024)."""
+    """Most tokens of a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up to 512 and 1024)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """Raw text or messages; numbers stay plain."""
+    """How prompts are written. Numbers are plain."""
 
     name: ClassVar[str] = "reasoning_teacher"
     paper: ClassVar[str] = "2212.10071"
@@ -41,7 +41,7 @@ class ReasoningTeacher:
 
     def __post_init__(self) -> None:
         if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": this method has a format of its own; take "plain"')
+            raise ValueError('format.numbers = "pointers": this method has its own format; take "plain"')
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()

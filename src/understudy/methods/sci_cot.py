@@ -4,10 +4,10 @@
     Rationale:{rationale}                        Rationale: {rationale}
                                                  A: So the answer is: (b)
 
-Only the abstract could be read; the two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains
-stage 2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). Whether
-rationales give the answer away is measured by an arm with ``answer_sees = "rationale"``. A rationale that was cut off is read as
-far as it goes, in training out of fold and when asked: what counts is how the answer stage ends.
+Only the abstract was available. The two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains stage 2
+on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). An arm with ``answer_sees =
+"rationale"`` measures how much rationales give the answer away. Stage 2 reads a cut-off rationale as it is, in training and in
+answering; only the finish of the answer stage counts.
 """
 
 from __future__ import annotations
@@ -32,31 +32,30 @@ class SciCoT:
     """Stage 1 writes a rationale, stage 2 reads it and answers: two students, whose sizes may differ (``roles``)."""
 
     source: Literal["teacher", "out_of_fold", "mix", "shuffled", "none"] = "teacher"
-    """Whose rationales stage 2 learns from: the ``teacher``'s (MM-CoT's files); those that stage 1 writes for problems it was not
-    trained on (``out_of_fold``: what it will read when asked); both, with half of the loss each (``mix``); another problem's
-    (``shuffled``); or ``none``: then there is no stage 1."""
+    """Whose rationales stage 2 learns from. ``teacher``: the teacher's (MM-CoT's files). ``out_of_fold``: those that stage 1 writes for
+    problems outside its training, which resemble what stage 2 later reads. ``mix``: both, with half of the loss each. ``shuffled``:
+    those of other problems. ``none``: there is no stage 1."""
     folds: int = 5
-    """out_of_fold, mix: in so many parts the training problems are cut; stage 1 is trained once more without each of them.
-    5 is ours: with more parts stage 1 sees more, and each costs a student."""
+    """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default chosen by
+    this project: with more parts stage 1 sees more problems, and each part costs a student."""
     rationales: int = 1
-    """Rationales that stage 1 samples for an answer (at temperature 0.7 where they are several); stage 2 answers from each, and the
-    majority counts. 1: MM-CoT."""
+    """The number of rationales that stage 1 samples (at temperature 0.7 if there are several). Stage 2 answers from each, and the majority
+    counts. 1 is MM-CoT's."""
     mask: Literal["none", "letters", "choices"] = "none"
-    """What stage 2 does not see of a rationale: option ``letters``, as in "(b)", "option B", "the answer is B"; or letters and the
-    texts of all ``choices`` (and yes and no). The gold text alone could not be masked when a student is asked.
-    ``none``: MM-CoT."""
+    """What is hidden from stage 2 in a rationale: option ``letters``, as in "(b)", "option B", "the answer is B", or letters and the texts
+    of all ``choices`` (and yes and no). The gold text alone cannot be hidden, because answering does not know it. ``none`` is
+    MM-CoT's."""
     answer_sees: Literal["both", "rationale"] = "both"
-    """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 sees no question: how well it answers is how much
+    """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 sees no question, so its accuracy shows how much
     rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"
-    """Which answer stage 2 learns: the data set's (MM-CoT), or what the chains state (after rationales of stage 1: most of
-    them)."""
+    """Which answer stage 2 learns: the data set's (MM-CoT), or that of the chains (after rationales of stage 1: that of most chains)."""
     max_tokens: int = 256
-    """Limit of a rationale (256 is ours: as scotd's; MM-CoT 512)."""
+    """Most tokens of a rationale. Default chosen by this project: that of scotd (MM-CoT: 512)."""
     answer_tokens: int = 32
-    """Limit of an answer (32 is ours: as answer_only's; MM-CoT 64)."""
+    """Most tokens of an answer. Default chosen by this project: that of answer_only (MM-CoT: 64)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written; rationales are words, so numbers stay plain."""
+    """How prompts are written. Rationales are words, so numbers are plain."""
 
     name: ClassVar[str] = "sci_cot"
     paper: ClassVar[str] = "2308.04679"
@@ -64,11 +63,11 @@ class SciCoT:
 
     def __post_init__(self) -> None:
         if self.folds < 2 or self.rationales < 1:
-            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: at least 2 folds, 1 rationale")
+            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: must be at least 2 and 1")
         if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": a rationale of its own has no answer to point at; take "plain"')
+            raise ValueError('format.numbers = "pointers": a rationale without its answer has no result to point at; take "plain"')
         if self.source == "none" and self.answer_sees == "rationale":
-            raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing at all')
+            raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing')
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -135,7 +134,7 @@ class SciCoT:
             one = solution_of(problem, path, turns, reply.text)
             found.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
         chosen = vote(found).answer
-        # Where nobody could vote it is cut off if one of them was, as in a vote of several paths.
+        # Where no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
         won = [s for s in found if (s.finish == "length" if chosen is None else (s.answer, s.finish) == (chosen, "stop"))]
         return replace(
             (won or found)[0],
@@ -182,7 +181,7 @@ class SciCoT:
 
 
 def _letters(n: int) -> re.Pattern[str]:
-    """Finds the letters of ``n`` options where they stand for these: an article, a plural in "(s)" and vitamin C are none."""
+    """A pattern for the letters of ``n`` options that does not match an article, a plural in "(s)" or vitamin C."""
     any_case, capital = f"[a-{chr(96 + n)}A-{chr(64 + n)}]", f"[A-{chr(64 + n)}]"
     ways = (
         rf"(?<!\w)\({any_case}\)|(?<![\w(]){capital}\)",

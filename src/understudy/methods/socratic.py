@@ -1,12 +1,12 @@
 """Socratic CoT (Shridhar et al. 2023, arXiv 2212.00193): one model asks the sub-questions, another answers them.
 
     Q: {question}
-    Q1: How many coins has Ana after Monday?     the decomposer's; once nothing is left to ask: [end]
-    A1: She has 4 + 3 = 7.                       the solver's; "A:" at the end gets the answer
+    Q1: How many coins has Ana after Monday?     by the decomposer, which writes [end] when it has no more questions
+    A1: She has 4 + 3 = 7.                       by the solver, which also writes the answer after the last "A:"
     A: So the answer is: 7
 
-The paper's text and second-hand notes are all there is (its repository is empty): both ways of asking, the guidance and the guards
-are in the specification that was drawn from them (docs/methods.md says which is which). `methods.decompose` asks its teacher.
+The sources are the paper's text and second-hand notes, because its repository is empty. docs/methods.md says which of the two each
+option comes from. The teacher's side is `methods.decompose`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from understudy.core.subquestions import join_lines, read_questions, steps_of, w
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
-"""What the decomposer says when there is nothing left to ask."""
+"""The decomposer writes this when it has no more questions."""
 
 
 T = TypeVar("T")
@@ -38,28 +38,28 @@ class Socratic:
     """A decomposer asks sub-questions and a solver answers them, in turns, until the decomposer ends it."""
 
     models: Literal["two", "shared", "unified"] = "two"
-    """``two``: a model for each role (iterative, the paper's main variant); ``shared``: one model plays both, in turns;
+    """``two``: each role has its own model (iterative, the paper's main variant). ``shared``: one model plays both roles in turns.
     ``unified``: one model writes all questions and answers in one pass."""
     questions: Literal["interleaved", "plan_first"] = "interleaved"
-    """``interleaved``: each question is asked after the answers before it; ``plan_first``: all of them at once. The paper's text
-    allows both; ours is the one in which an answer can change what is asked."""
+    """``interleaved``: each question follows the answers before it. ``plan_first``: all questions come at once. The paper's text allows
+    both. Default chosen by this project, because an answer can then change the next question."""
     guidance: Literal["none", "number", "operators", "equations"] = "none"
-    """What the decomposer writes before its first question, and goes by: how many steps, which operators, or which equations it
-    takes (the paper's content guidance, there from gold; here too with ``roles.planner = { model = "gold" }``). ``none`` is
-    ours: no gold is there when a student is asked."""
+    """The plan that the decomposer writes before its first question: how many steps, which operators, or which equations the solution
+    takes (the paper's content guidance, which comes from gold; here too with ``roles.planner = { model = "gold" }``). Default chosen
+    by this project, because no gold is known when a student answers."""
     context: Literal["history", "last"] = "history"
-    """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last one."""
+    """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last pair."""
     max_steps: int = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
-    """How often a turn that is empty or was cut off is asked for again, sampled at temperature 0.7, and a question that got an
-    answer which it had got before; then the questions end. 1 is ours: a second
-    try is cheap, and a decomposer with nothing to ask ends soon."""
+    """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with its
+    answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without questions
+    ends soon."""
     max_tokens: int = 96
-    """Limit of one question or answer; a reply with all of them has ``max_steps`` times as much (96: the longest answer to a
-    sub-question that was counted in GSM8K's Socratic test set has 88 words and signs)."""
+    """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest answer to a
+    sub-question in GSM8K's Socratic test set has 88 words and signs)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written; sub-questions need plain numbers."""
+    """How prompts are written. Sub-questions need plain numbers."""
 
     name: ClassVar[str] = "socratic"
     paper: ClassVar[str] = "2212.00193"
@@ -68,7 +68,7 @@ class Socratic:
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
             raise ValueError(
-                f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}: from 1, 0, 1"
+                f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}: must be at least 1, 0, 1"
             )
         if self.format.numbers == "pointers":
             raise ValueError('format.numbers = "pointers": sub-questions are words, not equations; take "plain"')
@@ -92,7 +92,7 @@ class Socratic:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Its marks, and counts up to ``max_steps``: a chain may have fewer."""
+        """The marks of turns and plans, up to ``max_steps``, because no chain need have them all."""
         turns = tuple(f"Q{i}: A{i}: {i} steps" for i in range(1, self.max_steps + 1))
         return (*turns, f"A: {END} Plan: none + - * / ** ( ) ;")
 
@@ -117,7 +117,7 @@ class Socratic:
         return made
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
-        """Every turn of `solve`, and what is said in it, where the students say what ``chain`` does."""
+        """Every call of `solve` and its reply, if the students say what ``chain`` says."""
         flow = self.solve(problem.blind(), Path(problem.id), pool)
         with suppress(StopIteration):
             call = next(flow)
@@ -129,7 +129,7 @@ class Socratic:
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
-        assert chain.answer is not None, "a chain without an answer is not told"
+        assert chain.answer is not None, "a chain without an answer cannot be quoted"
         conclusion = self.format.join_reply("", chain.answer, problem.kind)
         if call.role == "student":
             return self.format.write_block(f"{_strip_mark(write_steps(steps))}\nA: {conclusion.strip()}")
@@ -141,7 +141,7 @@ class Socratic:
         if call.role == "decomposer":
             return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
         if _asks_for_the_answer(call):
-            # Questions that ended too early have not led to the chain's answer.
+            # If the questions end too early, they have not led to the chain's answer.
             return conclusion if at >= len(steps) else self.format.write_block("")
         return self.format.write_line(steps[min(at, len(steps) - 1)].text)
 
@@ -159,8 +159,8 @@ class Socratic:
         return replace(solution_of(problem, path, turns, said), text=f"{write_steps(steps)}\nA: {said}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
-        """The steps, until the decomposer ends them or has nothing new to ask, the solver no answer, or there are ``max_steps``;
-        and what the solver concludes."""
+        """The steps and the solver's conclusion. The steps end where the decomposer ends them or repeats itself, where the solver has no
+        answer, or after ``max_steps``."""
         plan = ""
         if self.guidance != "none":
             plan = join_lines((yield from self._ask_until_whole(self._call("planner", problem, (), "Plan:"), turns)))
@@ -193,14 +193,14 @@ class Socratic:
         return steps, (yield from _take_turn(self._call("solver", problem, steps, "A:"), turns)).text.strip()
 
     def _ask_until_whole(self, call: Call, turns: Turns) -> Talk[str]:
-        """What is said to ``call``, which is asked again where that is empty or was cut off; "" where it stays so."""
+        """The reply to ``call``, which is repeated where the reply is empty or cut off; "" where all replies are."""
         for attempt in range(self.retries + 1):
             if said := _whole_text((yield from _take_turn(call, turns, attempt))):
                 return said
         return ""
 
     def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
-        """Asks ``role`` to go on after ``tail``, which stands below those of the ``steps`` so far that it sees."""
+        """The call that asks ``role`` to continue after ``tail``, which stands below the ``steps`` that the role sees."""
         seen = steps[-1:] if role == "solver" and self.context == "last" else steps
         told = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
         lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *told, tail]
@@ -238,11 +238,11 @@ def _whole_text(reply: Reply) -> str:
 
 
 def _repeats(step: Step, steps: Sequence[Step]) -> bool:
-    """Whether ``step`` says again what one of ``steps`` says. Its question alone may come again: one in six of GSM8K's Socratic
-    solutions asks one twice, for two steps, and none gets the same answer twice."""
+    """Whether ``step`` repeats the question and the answer of one of ``steps``. A question alone may come twice: one in six of GSM8K's
+    Socratic solutions asks one twice, for two steps, and none has the same answer twice."""
     return (step.question or "", step.text) in {(s.question, s.text) for s in steps}
 
 
 def _strip_mark(text: str) -> str:
-    """``text`` without the "Q1:" with which the prompt before it ends."""
+    """``text`` without its first "Q1:", because the prompt ends with it."""
     return text.removeprefix("Q1:").lstrip()

@@ -22,16 +22,16 @@ from understudy.core.values import Chain, Example, Problem, Solution
 
 @dataclass(frozen=True)
 class StepByStep:
-    """The student learns to answer and, as a second task, to write the rationale; asked, it only answers."""
+    """The student learns to answer and, as a second task, to write the rationale. When it is asked, it only answers."""
 
     alpha: float = 0.5
-    """Weight of the answers' loss against the rationales' (0.5: the authors' run.py)."""
+    """The weight of the answers' loss against the rationales' (0.5: the authors' run.py)."""
     label: Literal["gold", "teacher"] = "gold"
-    """Which answer is taught (``gt``, the default, and ``llm`` in the authors' run.py)."""
+    """Which answer the student learns (``gt``, the default, and ``llm`` in the authors' run.py)."""
     max_tokens: int = 32
-    """Limit of an answer (32 is ours: as answer_only's; 64 in the authors' run.py)."""
+    """Most tokens of an answer. Default chosen by this project: that of answer_only (64 in the authors' run.py)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written; a rationale of its own has no answer to point at, so numbers stay plain."""
+    """How prompts are written. A rationale without its answer has no result to point at, so numbers are plain."""
 
     name: ClassVar[str] = "step_by_step"
     paper: ClassVar[str] = "2305.02301"
@@ -41,9 +41,9 @@ class StepByStep:
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha = {self.alpha}: between 0 and 1; answers alone are the method answer_only")
+            raise ValueError(f"alpha = {self.alpha}: must be between 0 and 1; for answers alone take the method answer_only")
         if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": a rationale of its own has no answer to point at; take "plain"')
+            raise ValueError('format.numbers = "pointers": a rationale without its answer has no result to point at; take "plain"')
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()

@@ -1,8 +1,8 @@
 """The zero-shot baseline (Kojima et al. 2022, arXiv 2205.11916): a trigger instead of exemplars, nothing trained.
 
-With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind
-of answer, gets the answer after it. Without it the second trigger alone is asked. As the teacher's method this is how
-Fine-tune-CoT (arXiv 2212.10071) samples its chains.
+With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind of
+answer, gets the answer. Without ``chain`` there is only the second trigger. Fine-tune-CoT (arXiv 2212.10071) samples its chains with
+this teacher's method.
 
     Q: {question}                                         Q: {question}
     A: Let's think step by step.{rationale}               A: The answer (arabic numerals) is{answer}
@@ -26,17 +26,17 @@ _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """The trigger "Let's think step by step." instead of exemplars; trains nothing, so it is for another ``model`` than the
+    """The trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a ``model`` other than the
     trained one."""
 
     chain: bool = True
     """Think before answering (the paper's zero-shot-CoT)."""
     max_tokens: int = 256
-    """Limit of a rationale (256 is ours: as scotd's; max_length_cot 128 in main.py of the authors' code)."""
+    """Most tokens of a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of the authors' code)."""
     answer_tokens: int = 32
-    """Limit of an answer (32: max_length_direct in main.py of the authors' code)."""
+    """Most tokens of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written; in messages the triggers are part of the user's turns."""
+    """How prompts are written. In messages the triggers are part of the user's turns."""
 
     name: ClassVar[str] = "zero_shot"
     paper: ClassVar[str] = "2205.11916"
@@ -58,8 +58,8 @@ class ZeroShot:
         return self.format.read_solution(problem, path, "student", reply)
 
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
-        """The first prompt, the rationale's reply, and rationale and answer as one reply, which ends as the answer did: it was
-        asked for after a thought that was cut off, too. (As a chain to learn from such a thought is not whole.)"""
+        """The first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is that of the answer, which is
+        asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
         about, asked = About(problem.id), self.format.write_prompt(problem)
         answer = _answer_trigger(problem)
         if not self.chain:
@@ -67,7 +67,7 @@ class ZeroShot:
             reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens, about=about)
             return prompt, None, replace(reply, text=f"{answer} {reply.text.strip()}")
         prompt = _add_trigger(asked, TRIGGER)
-        # A rationale may have empty lines: only a question that goes on ends it.
+        # A rationale may have empty lines, so only the next question ends it.
         thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens, about=about)
         rest = _continue(prompt, thought.text, f"Therefore, {answer}")
         said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens, about=about)
@@ -92,7 +92,7 @@ def _answer_trigger(problem: Problem) -> str:
 
 
 def _add_trigger(prompt: Prompt, trigger: str) -> Prompt:
-    """``prompt`` with ``trigger`` at the beginning of the reply, or at the end of the user's turn."""
+    """``prompt`` with ``trigger`` at the beginning of the reply, or in messages at the end of the user's turn."""
     if isinstance(prompt, str):
         return f"{prompt} {trigger}"
     return (*prompt[:-1], Message("user", f"{prompt[-1].content}\n{trigger}"))

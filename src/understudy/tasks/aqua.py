@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub
 
 _OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
 
@@ -22,7 +22,7 @@ _OPTION = re.compile(r"\s*\(?([A-E])\s*\)\s*(.*)", re.S)
 class AQuA(PublishedSet):
     """AQuA-RAT: answers of kind ``option``, with rationales."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         published = {split: [f"{split}.json", f"{split}.jsonl"] for split in ("train", "dev", "test")}
         return [published, hub("raw", train="train", dev="validation", test="test")]
 

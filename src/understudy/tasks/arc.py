@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ARC(PublishedSet):
     def prefix(self) -> str:
         return f"arc-{self.part}"
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         name = f"ARC-{self.part.capitalize()}"
         names = (("train", "Train"), ("dev", "Dev"), ("test", "Test"))
         published = {split: [f"{name}/{name}-{theirs}.jsonl", f"{name}-{theirs}.jsonl"] for split, theirs in names}

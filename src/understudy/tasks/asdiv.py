@@ -25,7 +25,7 @@ from pathlib import Path
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet, hub, read_rows
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub, read_rows
 
 _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
@@ -39,7 +39,7 @@ class ASDiv(PublishedSet):
     test: AtLeastOne = 500
     """So many problems, drawn by seed; the rest is train."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation")]
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import AtLeastOne, Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CommonsenseQA(PublishedSet):
     dev: AtLeastOne = 1000
     """So many questions are held out of train by seed."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         published = {"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}
         return [published, hub(train="train", test="validation")]
 

@@ -21,7 +21,7 @@ from understudy.tasks.choices import LETTERS, read_options
 from understudy.tasks.splits import check_ids, split
 
 AtLeastOne = Annotated[int, Field(ge=1)]
-Layout = Mapping[str, Sequence[str]]
+FilePatterns = Mapping[str, Sequence[str]]
 """split -> patterns of its files under the root. The first pattern that matches any file counts."""
 ALL = "all"
 """The split of a set that is published without splits."""
@@ -39,7 +39,7 @@ class PublishedSet:
         """The beginning of the ids of problems that have none in the data."""
         return type(self).__name__.lower()
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         """The layouts in which the set is published. The first layout whose splits are all there counts."""
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class PublishedSet:
         return hold_out(problems, sizes, seed=seed) if sizes else problems
 
 
-def hub(config: str = "*", **splits: str) -> Layout:
+def hub(config: str = "*", **splits: str) -> FilePatterns:
     """The layout of a copy from the Hugging Face hub: Parquet files, under ``config`` or not, or what `datasets` saves to disk.
     ``splits`` maps our split to the hub's."""
     ends = ("-*.parquet", "/*.parquet", "/*.arrow")
@@ -76,7 +76,7 @@ def hub(config: str = "*", **splits: str) -> Layout:
     }
 
 
-def find(root: str, *layouts: Layout) -> dict[str, list[Path]]:
+def find(root: str, *layouts: FilePatterns) -> dict[str, list[Path]]:
     """split -> its files, in the first of ``layouts`` whose splits are all there.
 
     Raises DataError naming the directory and the files that are missing.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import AtLeastOne, Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub
 
 _MARK = re.compile(r"<<[^<>\n]*>>")
 
@@ -33,7 +33,7 @@ class GSM8K(PublishedSet):
     dev: AtLeastOne = 500
     """So many problems are held out of train by seed."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         end = "_socratic" if self.layout == "socratic" else ""
         published = {"train": [f"train{end}.jsonl"], "test": [f"test{end}.jsonl"]}
         return [published, hub("socratic" if end else "main", train="train", test="test")]

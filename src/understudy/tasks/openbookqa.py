@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class OpenBookQA(PublishedSet):
     part: Literal["main", "additional"] = "main"
     """``additional`` has the fact of each question too, which goes to ``meta`` and is shown to nobody."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         folder, end = ("Main", "") if self.part == "main" else ("Additional", "_complete")
         places = (f"Data/{folder}/", f"{folder}/", "")
         published = {split: [f"{place}{split}{end}.jsonl" for place in places] for split in ("train", "dev", "test")}

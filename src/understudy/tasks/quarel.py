@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import Layout, PublishedRow, PublishedSet, hub, letter
+from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub, letter
 
 _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.S)
 
@@ -26,7 +26,7 @@ _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.
 class QuaRel(PublishedSet):
     """QuaRel: answers of kind ``option``; the options stay in the question."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         published = {split: [f"quarel-v1-{split}.jsonl"] for split in ("train", "dev", "test")}
         return [published, hub(train="train", dev="validation", test="test")]
 

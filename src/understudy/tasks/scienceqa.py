@@ -21,7 +21,7 @@ from pathlib import Path
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
 from understudy.corpus.directories import read_json
-from understudy.tasks.data_sets import ALL, Layout, PublishedRow, PublishedSet, hub, letter, read_rows
+from understudy.tasks.data_sets import ALL, FilePatterns, PublishedRow, PublishedSet, hub, letter, read_rows
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
@@ -33,7 +33,7 @@ class ScienceQA(PublishedSet):
     pictures: bool = False
     """Take the questions with a picture too, without the picture."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}
         return [published, hub(train="train", dev="validation", test="test")]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StrategyQA(PublishedSet):
     test: AtLeastOne = 229
     """So many questions, drawn by seed, where the authors' dev is not parted."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         parted = {"train": ["train.json"], "test": ["dev.json"]}
         return [{ALL: ["strategyqa_train.json"]}, parted, hub(train="train", test="test"), hub(all="test")]
 

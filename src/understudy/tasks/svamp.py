@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from understudy.core.answers import numbers_used
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet, hub
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SVAMP(PublishedSet):
     test: AtLeastOne = 300
     """So many problems, drawn by seed, where none are published; the rest is train."""
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["SVAMP.json"]}, hub(train="train", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:

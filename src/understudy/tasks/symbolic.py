@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, Layout, PublishedRow, PublishedSet
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Symbolic(PublishedSet):
     def prefix(self) -> str:
         return self.file.replace("_", "-")
 
-    def layouts(self) -> list[Layout]:
+    def layouts(self) -> list[FilePatterns]:
         return [{ALL: [f"{self.file}.json", f"{self.file}/{self.file}.json"]}]
 
     def problem(self, row: PublishedRow) -> Problem:

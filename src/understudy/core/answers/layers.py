@@ -49,8 +49,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked for: the kind of answer, the option texts, the question."""
+class AnswerSpec:
+    """The answer that is sought: its kind, the option texts and the question."""
 
     kind: AnswerKind
     choices: Sequence[str]
@@ -63,7 +63,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     ``choices`` are option texts in order A, B, ...; ``question`` lets a yes/no answer be read from a sentence that asserts or
     denies what was asked. Takes time linear in the length of ``text``, whatever it contains.
     """
-    asked = Asked(kind, choices, question)
+    asked = AnswerSpec(kind, choices, question)
     plain = fold(text)
     begin = find_reply(plain)
     if begin is None:
@@ -77,7 +77,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     return Found(None, "", len(text), "no_marker")
 
 
-def _readings(text: str, begin: int, end: int, asked: Asked) -> Iterator[tuple[str, int, Reading]]:
+def _readings(text: str, begin: int, end: int, asked: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
     for marker in find_statements(text, begin, end):
         yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
@@ -124,7 +124,7 @@ def _abstains(sentence: str) -> bool:
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither|unclear|unknown|undetermined|uncertain|inconclusive|n/a|none)\b(?!,? but)", re.I)
 
 
-def read_statement(span: str, asked: Asked, *, firm: bool) -> Reading:
+def read_statement(span: str, asked: AnswerSpec, *, firm: bool) -> Reading:
     """What follows a marker. ``firm``: only what begins with an answer counts."""
     if _NOT.match(span) and asked.kind != "text":
         return NOTHING
@@ -149,7 +149,7 @@ def read_statement(span: str, asked: Asked, *, firm: bool) -> Reading:
             return expression.read(span, strict=firm)
 
 
-def read_opening(span: str, asked: Asked) -> Reading:
+def read_opening(span: str, asked: AnswerSpec) -> Reading:
     """What the reply begins with, where that is an answer on its own: a label or a yes or no, and then its reasons."""
     match asked.kind:
         case "option":
@@ -160,7 +160,7 @@ def read_opening(span: str, asked: Asked) -> Reading:
             return NOTHING
 
 
-def read_ending(sentence: str, asked: Asked) -> Reading:
+def read_ending(sentence: str, asked: AnswerSpec) -> Reading:
     """What a sentence of reasoning says, where it is the conclusion."""
     match asked.kind:
         case "option":

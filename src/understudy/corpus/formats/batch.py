@@ -4,8 +4,8 @@
         {"index": 0, "message": {"role": "assistant", "content": "... no"}, "finish_reason": "stop"}]}}, "error": null}
     {"custom_id": "coin-7", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": [...]}}
 
-A ``custom_id`` is a problem's id, or that of a request in an input file that is read along. Lines come in any order, those that
-failed with an ``error`` or a status that is not 200. An export calls every chain by its problem.
+A ``custom_id`` is the id of a problem, or of a request in an input file that is imported with the output. Lines come in any
+order. A request that failed has an ``error``, or a status other than 200. An export writes the problem's id as the ``custom_id``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, Asked, FileFormat, Lost, Read, Record, Row, finish_of, hints
+from understudy.corpus.formats.record import NO_RECORD, BatchRequest, FileFormat, Lost, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
@@ -41,12 +41,12 @@ def _read_request(body: Row, name: str, where: str) -> Read:
         "sampling": {key: body[key] for key in _SAMPLING if key in body},
     }
     if isinstance(body.get("prompt"), str):
-        return Asked(where, name, body["prompt"], body["prompt"], **said)
+        return BatchRequest(where, name, body["prompt"], body["prompt"], **said)
     turns = turns_of(body.get("messages"), where)
-    if isinstance(turns, Lost):  # its answers are found by their custom_id, or not at all
-        return Asked(where, name, "", "", **said)
+    if isinstance(turns, Lost):  # only the custom_id can then find its problem
+        return BatchRequest(where, name, "", "", **said)
     question, _, prompt, _ = last_exchange([*turns, ("assistant", "")], where)
-    return Asked(where, name, question, prompt, **said)
+    return BatchRequest(where, name, question, prompt, **said)
 
 
 def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
@@ -72,7 +72,7 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
 def _read_choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
     finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
     if finish is None:
-        return Lost("with calls of tools")
+        return Lost("with tool calls")
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     text = text_parts(message.get("content"), where)

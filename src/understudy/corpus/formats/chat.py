@@ -3,13 +3,13 @@
     {"messages": [{"role": "user", "content": "A coin is ..."}, {"role": "assistant", "content": "... So the answer is: no"}]}
     {"conversations": [{"from": "human", "value": "A coin is ..."}, {"from": "gpt", "value": "... So the answer is: no"}]}
 
-The last reply and the user's turn before it are the chain and its question. Earlier turns (exemplars, as a rule) are counted and
-stay in the prompt.
+The last reply is the chain, and the user's turn before it is its question. Earlier turns, which usually are exemplars, are counted
+and stay in the prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from understudy.core.asks import Message, Prompt
@@ -21,12 +21,12 @@ from understudy.corpus.formats.record import NO_RECORD, FileFormat, Lost, Read, 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
-NO_TEXT = Lost("with parts that are no text")
-EARLIER = "with earlier turns: the last is read"
+NO_TEXT = Lost("with parts that are not text")
+EARLIER = "with earlier turns, of which the last was read"
 
 
-class Layout(NamedTuple):
-    """What a conversation's field is called, and in each of its turns who says what."""
+class TurnFields(NamedTuple):
+    """The field of a conversation, and in each of its turns the fields of role and content."""
 
     field: str
     role: str
@@ -34,12 +34,12 @@ class Layout(NamedTuple):
     roles: Mapping[str, str]
 
 
-OPENAI = Layout("messages", "role", "content", _ROLES)
-HUMAN_GPT = Layout("conversations", "from", "value", _SHAREGPT)
+OPENAI = TurnFields("messages", "role", "content", _ROLES)
+HUMAN_GPT = TurnFields("conversations", "from", "value", _SHAREGPT)
 
 
 def text_parts(content: Any, where: str) -> str | None:
-    """The text of a message: a text, or a list of parts whose texts are joined; None where a part is no text (an image).
+    """The text of a message, or the joined texts of its parts; None where a part is not a text (an image).
 
     Raises DataError for anything else.
     """
@@ -53,7 +53,7 @@ def text_parts(content: Any, where: str) -> str | None:
 
 
 def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, str, str]:
-    """(question, reply, prompt, note) of a conversation of (role, text). Raises DataError where a turn is missing."""
+    """(question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError where a turn is missing."""
     replies = [at for at, (role, _) in enumerate(turns) if role == "assistant"]
     if not replies:
         raise DataError(f"{where}: the conversation has no reply (its turns: {', '.join(role for role, _ in turns)})")
@@ -66,8 +66,8 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
     return turns[asked[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(asked) > 1 else ""
 
 
-def turns_of(found: Any, where: str, layout: Layout = OPENAI) -> list[tuple[str, str]] | Lost:
-    """The (role, text) of each turn, or why they are none of ours. Raises DataError where ``found`` is no conversation."""
+def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | Lost:
+    """The (role, text) of each turn, or why the row is lost. Raises DataError where ``found`` is not a conversation."""
     field, said_by, said, roles = layout
     if not isinstance(found, list) or not found or not all(isinstance(turn, dict) for turn in found):
         raise DataError(f"{where}: field {field!r} must be a list of {{{said_by}, {said}}}, not {str(found)[:60]!r}")
@@ -75,7 +75,7 @@ def turns_of(found: Any, where: str, layout: Layout = OPENAI) -> list[tuple[str,
     for turn in found:
         role = turn.get(said_by)
         if role in _TOOLS or turn.get("tool_calls"):
-            return Lost("with calls of tools")
+            return Lost("with tool calls")
         if role not in roles:
             raise DataError(f"{where}: {said_by} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})")
         text = text_parts(turn.get(said), where)
@@ -85,7 +85,18 @@ def turns_of(found: Any, where: str, layout: Layout = OPENAI) -> list[tuple[str,
     return turns
 
 
-def _read(layout: Layout) -> Any:
+def _turns(prompt: Prompt, completion: str) -> list[Message]:
+    asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    return [*asked, Message("assistant", completion)]
+
+
+def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str]) -> FileFormat:
+    """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
+
+    def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
+        found = [row.get(layout.field) for row in rows]
+        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
+
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)
         if isinstance(turns, Lost):
@@ -94,48 +105,21 @@ def _read(layout: Layout) -> Any:
         question, text, prompt, note = last_exchange(turns, where)
         yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
 
-    return read
+    def pair(prompt: Prompt, completion: str) -> Row:
+        turns = _turns(prompt, completion)
+        return {layout.field: [{layout.role: written_roles[t.role], layout.content: t.content} for t in turns]}
+
+    return FileFormat(
+        name=name,
+        needs=f"a list {layout.field!r} of {{{layout.role}, {layout.content}}}",
+        fits=fits,
+        read=read,
+        write=lambda problem, chain: pair(question_text(problem), chain.text),
+        pair=pair,
+        names=NO_RECORD,
+        mapped=False,
+    )
 
 
-def _fits(layout: Layout) -> Any:
-    def fits(rows: Any, _names: Any) -> bool:
-        found = [row.get(layout.field) for row in rows]
-        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
-
-    return fits
-
-
-def _turns(prompt: Prompt, completion: str) -> list[Message]:
-    asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-    return [*asked, Message("assistant", completion)]
-
-
-def _messages(prompt: Prompt, completion: str) -> Row:
-    return {"messages": [{"role": turn.role, "content": turn.content} for turn in _turns(prompt, completion)]}
-
-
-def _sharegpt(prompt: Prompt, completion: str) -> Row:
-    said_by = {"system": "system", "user": "human", "assistant": "gpt"}
-    return {"conversations": [{"from": said_by[turn.role], "value": turn.content} for turn in _turns(prompt, completion)]}
-
-
-MESSAGES = FileFormat(
-    name="messages",
-    needs="a list 'messages' of {role, content}",
-    fits=_fits(OPENAI),
-    read=_read(OPENAI),
-    write=lambda problem, chain: _messages(question_text(problem), chain.text),
-    pair=_messages,
-    names=NO_RECORD,
-    mapped=False,
-)
-SHAREGPT = FileFormat(
-    name="sharegpt",
-    needs="a list 'conversations' of {from, value}",
-    fits=_fits(HUMAN_GPT),
-    read=_read(HUMAN_GPT),
-    write=lambda problem, chain: _sharegpt(question_text(problem), chain.text),
-    pair=_sharegpt,
-    names=NO_RECORD,
-    mapped=False,
-)
+MESSAGES = _conversation("messages", OPENAI, {"system": "system", "user": "user", "assistant": "assistant"})
+SHAREGPT = _conversation("sharegpt", HUMAN_GPT, {"system": "system", "user": "human", "assistant": "gpt"})

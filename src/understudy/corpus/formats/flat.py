@@ -15,7 +15,7 @@ from understudy.core.errors import DataError
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, digest, to_json
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, join_prompt, text_of
+from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, join_prompt, read_plain, text_of
 
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
@@ -24,28 +24,23 @@ def _has(rows: Sequence[Row], *names: str) -> bool:
     return all(name in row for row in rows for name in names)
 
 
-def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
-    asked = text_of(row, names, "question", where) if names["question"] in row else ""
-    yield Record(text=text, question=asked, prompt=asked or None, **hints(row, names, where))
-
-
 def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    """A row that has every field of a chain is one that we wrote: it is taken as it is."""
-    for found in _read(row, names, where):
-        assert isinstance(found, Record)
+    """A row with every field of a chain was written by Understudy, so every field of it is read."""
+    for found in read_plain(row, names, where):
         whole = all(name in row for name in _OURS)
         yield replace(found, ours={"understudy": digest(found.text), **{name: row[name] for name in _OURS}}) if whole else found
 
 
 def chain_row(chain: Chain) -> Row:
-    """Every field of a chain."""
+    """The row with every field of ``chain``."""
     return {"problem_id": chain.problem, **{name: value for name, value in to_json(chain).items() if name != "problem"}}
 
 
 def _prompt_completion(prompt: Prompt, completion: str) -> Row:
     if not isinstance(prompt, str) and len(prompt) > 1:
-        raise DataError("examples with several messages have no prompt that is one text; export them as messages or sharegpt")
+        raise DataError(
+            "format = 'prompt-completion': an example with several messages has no single prompt text; take messages or sharegpt"
+        )
     return {"prompt": join_prompt(prompt), "completion": completion}
 
 
@@ -75,7 +70,7 @@ PROMPT_COMPLETION = FileFormat(
     name="prompt-completion",
     needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
-    read=_read,
+    read=read_plain,
     write=lambda problem, chain: _prompt_completion(PromptFormat().write_prompt(problem), chain.text),
     pair=_prompt_completion,
     names={**NO_RECORD, "question": "prompt", "text": "completion"},

@@ -1,4 +1,4 @@
-"""What every format reads a row into, and what it is: the small vocabulary that the formats share."""
+"""The vocabulary that all formats share: what a format is, and what it reads from a row."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import prompt_text
+from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 
 Row = dict[str, Any]
@@ -26,26 +27,28 @@ FIELDS: Mapping[str, str] = {
     "finish": "finish",
     "path": "path",
 }
-"""Our field -> the field of a row that is read where neither the format nor the mapping says otherwise."""
+"""Our field -> the default field of a row, which a format or the user's mapping may replace."""
 
 NO_RECORD: Mapping[str, str] = {"answer": ""}
-"""In most formats a field ``answer`` is the data set's gold as often as the teacher's: it is read where it is mapped only."""
+"""In most formats a field ``answer`` is the data set's gold as often as the teacher's answer, so it is read only where it is
+mapped."""
 
 FINISHES: Mapping[str, str] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_length"), "length"),
     **dict.fromkeys(("refused", "refusal", "content_filter"), "refused"),
 }
-"""What a row says of its end -> ours."""
+"""The finish in a row -> our finish."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One chain as a row has it, before its problem is known.
+    """One chain in a row, before its problem is known.
 
-    ``named``: ids that can only mean the problem. ``bare``: the row's own ``id``, which is often a running number. ``question``
-    is the question as it was asked, wrapper and options included; ``prompt`` all that was asked. ``text`` "" is an empty reply.
-    ``note``: what was passed over in reading the row, to be counted. ``ours``: the metadata that an export of ours left.
+    ``named`` are ids that can only mean the problem. ``bare`` is the row's own ``id``, which is often a running number.
+    ``question`` is the question as it was asked, with wrapper and options, and ``prompt`` is the whole prompt. ``text`` "" is an
+    empty reply. ``note`` says what reading the row skipped, to be counted. ``ours`` is the metadata that an export of Understudy
+    wrote.
     """
 
     where: str
@@ -67,14 +70,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Lost:
-    """A row, or a choice of it, of which no chain can be made, and why."""
+    """A row, or a choice in it, that gives no chain, and the reason."""
 
     why: str
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request of a batch: what its answers, which come in another file, were asked."""
+class BatchRequest:
+    """A request in the input file of a batch. Its answers come in another file."""
 
     where: str
     id: str
@@ -84,16 +87,17 @@ class Asked:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-Read = Record | Lost | Asked
+Read = Record | Lost | BatchRequest
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """One layout of rows. ``needs`` says in a message what its rows must have.
+    """One layout of rows. ``needs`` tells the user which fields its rows must have.
 
-    ``fits(rows, names)``: whether these rows can be of this format. ``read(row, names, where)``: what a row holds; DataError
-    where the row is damaged. ``pair(prompt, completion)``: the row of a question and its reply; ``write(problem, chain)`` where
-    a chain is written otherwise. ``names``: its own names of our `FIELDS`. ``mapped``: its texts are plain fields.
+    ``fits(rows, names)`` says whether the rows may be in this format. ``read(row, names, where)`` gives what a row holds, and
+    raises DataError where the row is damaged. ``write(problem, chain)`` makes the row of a chain, and ``pair(prompt,
+    completion)`` the row of a training example. ``names`` are the format's names of our `FIELDS`. ``mapped``: its texts are plain
+    fields, which may be mapped.
     """
 
     name: str
@@ -106,8 +110,15 @@ class FileFormat:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Record]:
+    """The record of a row of plain fields. The question is the prompt."""
+    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
+    question = text_of(row, names, "question", where) if names["question"] in row else ""
+    yield Record(text=text, question=question, prompt=question or None, **hints(row, names, where))
+
+
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
-    """What a row says beside question and reply, in any format: the arguments of its `Record`."""
+    """The arguments of a `Record` that a row of any format gives, besides question and reply."""
     metadata = row.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     sampling = row.get("sampling")
@@ -129,7 +140,7 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
 
 
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
-    """How a reply ended, ``stop`` where the row does not say. Raises DataError for a word that means nothing here."""
+    """The finish of a reply, ``stop`` where the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     said = row.get(name) or "stop"
     if not isinstance(said, str) or said not in FINISHES:
@@ -138,7 +149,7 @@ def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
 
 
 def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
-    """The text in our field ``name``; "" where it is empty. Raises DataError where the row has no such field, or no text in it."""
+    """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
         raise DataError(
@@ -152,7 +163,7 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
 
 
 def join_prompt(prompt: Prompt) -> str:
-    """A prompt as one text: a lone message is its content, several stand each under its role."""
+    """A prompt as one text: the content of its only message, or all messages, each under its role."""
     if not isinstance(prompt, str) and len(prompt) == 1:
         return prompt[0].content
     return prompt_text(prompt)
@@ -163,5 +174,5 @@ def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float 
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r} is not a finite number")
+        raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r} must be a finite number")
     return value

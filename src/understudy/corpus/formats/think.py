@@ -1,21 +1,21 @@
-"""Dumps of reasoning models: a thought in tags before the answer, or in a field of its own.
+"""Dumps of reasoning models: the thought stands in tags before the answer, or in a field of its own.
 
     {"question": "A coin is ...", "text": "<think>\\nIt is flipped once.\\n</think>\\n\\nSo the answer is: no"}
     {"prompt": "A coin is ...", "response": "It is flipped once.\\n</think>\\nNo."}
     {"problem": "A coin is ...", "reasoning_content": "It is flipped once.", "content": "No."}
 
-An export writes every chain so: its rationale becomes the thought, and a chain that was cut off before it answered a thought that
+An export writes the rationale of every chain as the thought. A chain that was cut off before its answer becomes a thought that
 never ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from understudy.core.prompt_format import ANSWER, answer_text, question_text
-from understudy.core.thoughts import has_tags, thought_of, with_thought
+from understudy.core.thoughts import has_tags, thought_of
 from understudy.core.values import Chain, Problem
-from understudy.corpus.formats.record import FIELDS, NO_RECORD, FileFormat, Read, Record, Row, hints, text_of
+from understudy.corpus.formats.record import FIELDS, NO_RECORD, FileFormat, Row, read_plain
 
 _USUAL = {
     "text": ("text", "response", "output", "completion", "generation", "content"),
@@ -25,7 +25,7 @@ _USUAL = {
 
 
 def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
-    """The names by which this row calls question, reply and thought: what is mapped, else the most usual that is there."""
+    """The row's fields of question, reply and thought: the mapped field, else the most usual field that the row has."""
     usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
     return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
 
@@ -38,13 +38,6 @@ def _thinks(row: Row, names: Mapping[str, str]) -> bool:
 def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
     named = [_usual_names(row, names) for row in rows]
     return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
-
-
-def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
-    names = _usual_names(row, names)
-    text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
-    asked = text_of(row, names, "question", where) if names["question"] in row else ""
-    yield Record(text=text, question=asked, prompt=asked or None, **hints(row, names, where))
 
 
 def _write(problem: Problem, chain: Chain) -> Row:
@@ -67,7 +60,7 @@ THINK = FileFormat(
     name="think",
     needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
     fits=_fits,
-    read=_read,
+    read=lambda row, names, where: read_plain(row, _usual_names(row, names), where),
     write=_write,
     names=NO_RECORD,
 )

@@ -1,6 +1,6 @@
-"""A checkpoint directory as files: whether it can be one, what decides its replies, what it says of itself.
+"""A checkpoint directory as files: whether it is complete, which files decide its replies, and what they say.
 
-Nothing is loaded and no model library is imported, so a study can look at its checkpoints before anything is asked or trained.
+Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ DECIDES = (
 )
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model")
 _TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES")
-_HEADER = 100_000_000  # bytes, safetensors' own limit
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_checkpoint(name: str, root: Path) -> Path:
     """The directory that a study calls ``name``: a path relative to ``root``, or a model of the Hugging Face hub.
 
-    A hub model is taken from the local cache; what is not there is fetched, where the hub can be reached: weights as
-    safetensors, config and tokenizer, nothing else. Raises CheckpointError where there is neither.
+    A hub model comes from the local cache. If it is not there, its safetensors, config and tokenizer are downloaded, where the hub
+    can be reached. Raises CheckpointError where there is neither a directory nor a model.
     """
     directory = (root / name).resolve()
     if directory.exists() or not _NAME.fullmatch(name):
@@ -63,8 +62,8 @@ def find_checkpoint(name: str, root: Path) -> Path:
     if isinstance(error, CheckpointError):
         raise error
     raise CheckpointError(
-        f"{name!r}: there is no directory {directory}, and the model is not (whole) in the local Hugging Face cache nor can it be "
-        f"fetched ({type(error).__name__}); name a directory, or fetch it where there is a network: hf download {name}"
+        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the whole model, which cannot be "
+        f"downloaded ({type(error).__name__}); name a directory, or run where there is a network: hf download {name}"
     ) from error
 
 
@@ -84,12 +83,12 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
 
 
 def look_at(directory: Path) -> None:
-    """Raise CheckpointError, saying what to do, where ``directory`` is plainly no checkpoint that can be loaded."""
+    """Raise CheckpointError, with what to do, where ``directory`` is plainly not a checkpoint that can be loaded."""
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such directory; give the directory that holds config.json and *.safetensors")
     base = base_of(directory)
     if base is not None:
-        _look_at_adapter(directory, base)
+        _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
         raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint (is it one directory further down?)")
@@ -102,13 +101,13 @@ def look_at(directory: Path) -> None:
                 "Convert it where you trust it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
             )
         raise CheckpointError(f"{directory}: no *.safetensors file, so there are no weights")
-    _look_at_kind(directory, config)
+    _check_kind(directory, config)
     tensors(directory)
-    _look_at_tokenizer(directory, config)
+    _check_tokenizer(directory, config)
 
 
 def base_of(directory: Path) -> Path | None:
-    """The directory whose weights the adapter in ``directory`` changes; None where ``directory`` holds a whole model."""
+    """The directory of the base model of the adapter in ``directory``; None where ``directory`` holds a whole model."""
     path = directory / ADAPTER
     if not path.is_file() or (directory / "config.json").is_file():
         return None
@@ -116,19 +115,19 @@ def base_of(directory: Path) -> Path | None:
         return find_checkpoint(str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"]), directory)
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, CheckpointError):
-            raise CheckpointError(f"{path}: the model it belongs to: {error}") from error
-        raise CheckpointError(f"{path}: not a JSON object with base_model_name_or_path, so no adapter") from error
+            raise CheckpointError(f"{path}: base_model_name_or_path: {error}") from error
+        raise CheckpointError(f"{path}: must be a JSON object with base_model_name_or_path") from error
 
 
 def files_of(directory: Path) -> list[Path]:
-    """The files that decide what the checkpoint says: config, weights, tokenizer; an adapter's base included."""
+    """The files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
     own = sorted({p for pattern in DECIDES for p in directory.glob(pattern) if p.is_file()})
     base = base_of(directory)
     return own if base is None else own + files_of(base)
 
 
 def identity(directory: Path, dtype: str) -> str:
-    """Hash of everything in the directory that decides its replies, and of the precision."""
+    """The hash of all files in the directory that decide its replies, and of the precision."""
     digest = hashlib.blake2b(f"transformers\x1f{dtype}\x1f".encode(), digest_size=16)
     for path in files_of(directory):
         with path.open("rb") as file:
@@ -138,41 +137,38 @@ def identity(directory: Path, dtype: str) -> str:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """config.json; an adapter has that of its base. Raises CheckpointError where it describes no model."""
+    """The object in config.json, or in that of an adapter's base. Raises CheckpointError where it is not a JSON object."""
     path = (base_of(directory) or directory) / "config.json"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: not a JSON object that describes a model") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: not a JSON object that describes a model")
+    config = _json(path)
+    if config is None:
+        raise CheckpointError(f"{path}: must be a JSON object that describes a model")
     return config
 
 
 def tensors(directory: Path) -> dict[str, int]:
-    """The weights by name and how many numbers each is, from the heads of the files.
+    """The weights by name, with the count of numbers in each, from the headers of the files.
 
-    Raises CheckpointError for a file that is cut off or no safetensors file, and for one that the index names and is not there.
+    Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
     found: dict[str, int] = {}
     for index in directory.glob("*.safetensors.index.json"):
         named = set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())
         for name in sorted(named):
             if not (directory / name).is_file():
-                raise CheckpointError(f"{index}: names {name}, which is not there; copy all files of the checkpoint")
+                raise CheckpointError(f"{index}: names {name}, which is missing; copy all files of the checkpoint")
     for path in sorted(directory.glob("*.safetensors")):
-        found |= _heads(path)
+        found |= _read_header(path)
     return found
 
 
 def has_chat_template(directory: Path) -> bool:
-    """Whether a chat template lies with the tokenizer."""
+    """Whether the tokenizer has a chat template."""
     if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
         return True
-    return bool(_json(directory / "tokenizer_config.json").get("chat_template"))
+    return bool((_json(directory / "tokenizer_config.json") or {}).get("chat_template"))
 
 
-def _look_at_adapter(directory: Path, base: Path) -> None:
+def _check_adapter(directory: Path, base: Path) -> None:
     if not (directory / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"{directory}: an adapter ({ADAPTER}) without adapter_model.safetensors; only safetensors are read")
     if importlib.util.find_spec("peft") is None:
@@ -182,22 +178,22 @@ def _look_at_adapter(directory: Path, base: Path) -> None:
     try:
         look_at(base)
     except CheckpointError as error:
-        raise CheckpointError(f"{directory}: an adapter of a model that cannot be used: {error}") from error
-    _heads(directory / "adapter_model.safetensors")
+        raise CheckpointError(f"{directory}: the adapter's base model: {error}") from error
+    _read_header(directory / "adapter_model.safetensors")
 
 
-def _look_at_kind(directory: Path, config: Mapping[str, Any]) -> None:
+def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
     kind, known = config.get("model_type"), _known_kinds()
     if known and kind not in known:
         raise CheckpointError(
-            f"{directory / 'config.json'}: model_type {kind!r} is not one that the installed transformers can load as a language "
-            "model; code that comes with a checkpoint is never run"
+            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and code "
+            "of a checkpoint is never run"
         )
 
 
-def _look_at_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
+def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     if not any(list(directory.glob(pattern)) for pattern in TOKENIZERS):
-        raise CheckpointError(f"{directory}: no tokenizer is here; save it beside the model (tokenizer.save_pretrained)")
+        raise CheckpointError(f"{directory}: no tokenizer; save it beside the model (tokenizer.save_pretrained)")
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
     if not path.is_file() or not isinstance(rows, int):
@@ -216,30 +212,24 @@ def _look_at_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _heads(path: Path) -> dict[str, int]:
-    """name -> count of numbers, of one safetensors file: 8 bytes of length, JSON with shapes and offsets, the data."""
+def _read_header(path: Path) -> dict[str, int]:
+    """name -> count of numbers, from the header of one safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _HEADER:
-                raise ValueError("no head")
-            head = json.loads(file.read(length))
-        head.pop("__metadata__", None)
-        end = 8 + length + max((entry["data_offsets"][1] for entry in head.values()), default=0)
-        counts = {name: math.prod(entry["shape"]) for name, entry in head.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        with safe_open(path, framework="np") as file:
+            return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
         raise CheckpointError(
-            f"{path}: not a safetensors file ({path.stat().st_size} bytes); if it came by git, fetch the real one: git lfs pull"
+            f"{path}: not a whole safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, if it came by git, "
+            "fetch it: git lfs pull"
         ) from error
-    if path.stat().st_size < end:
-        raise CheckpointError(f"{path}: cut off: {path.stat().st_size:,} of {end:,} bytes are there; copy it again")
-    return counts
 
 
 @functools.cache
 def _known_kinds() -> frozenset[str]:
-    """The model types of language models that the installed transformers has, read from its source: importing the table
-    would bring torch (1.3 s). Empty where the table is not found: then loading says what cannot be loaded."""
+    """The model types of language models that the installed transformers can load, from its source text, because importing its
+    table would import torch (1.3 s). Empty where the table is not found: then loading reports unknown model types."""
     spec = importlib.util.find_spec("transformers")
     path = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py" if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -253,9 +243,10 @@ def _known_kinds() -> frozenset[str]:
     return frozenset(str(row.elts[0].value) for row in rows if isinstance(row.elts[0], ast.Constant))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``, None where there is none."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (ValueError, OSError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return None
+    return value if isinstance(value, dict) else None
