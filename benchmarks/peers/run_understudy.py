@@ -61,9 +61,9 @@ def chains(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 def command(spec: Spec, prompts: list[str]) -> list[str]:
+    import pyarrow.parquet as pq
+
     from understudy.cli import main as understudy
-    from understudy.core.values import Chain
-    from understudy.corpus.store import read_rows
 
     work = Path(spec.work)
     for split, questions in (("train", prompts), ("dev", ["Who?"]), ("test", ["What?"])):
@@ -87,7 +87,8 @@ def command(spec: Spec, prompts: list[str]) -> list[str]:
     """)
     assert understudy(["sample", str(work / "study.toml")]) == 0
     (found,) = work.glob("runs/sampling/stages/chains-*/chains.parquet")
-    by_problem = {chain.problem: chain.text for chain in read_rows(found, Chain)}
+    columns = pq.read_table(found, columns=["problem", "text"]).to_pydict()
+    by_problem = dict(zip(columns["problem"], columns["text"], strict=True))
     return [by_problem[f"train-{i}"] for i in range(len(prompts))]
 
 
