@@ -1,7 +1,7 @@
 """Understudy: the driver, an endpoint and the ledger, each request and each reply durable, as the chains of a study are sampled.
 
 ``chains``: `sample` of the chains stage itself, which makes problems into prompts and replies into chains as well. ``command``:
-`understudy sample STUDY.toml` itself, from a file of questions to a file of chains.
+`understudy sample STUDY.toml` itself, from a file of questions to a file of chains; ``command cores``: where it may use both cores.
 """
 
 import json
@@ -93,4 +93,4 @@ def command(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main({"chains": chains, "command": command}.get(sys.argv[-1], requests))
+    main(next((subject for name, subject in {"chains": chains, "command": command}.items() if name in sys.argv), requests))

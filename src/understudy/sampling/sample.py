@@ -19,7 +19,6 @@ from understudy.sampling.budget import Spend
 from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
 
-
 SHOWN = 0.05
 """Seconds between two messages about the progress, at least."""
 
