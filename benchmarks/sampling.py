@@ -56,10 +56,12 @@ RATES = {
 BRIEF = 0.4
 """Part of the seconds that slower subjects are given."""
 HUNG = 300.0
-"""Seconds after which a run is given up.""" ASIDE = {"bare uvloop": (128, 512), "understudy chains": (128, 512), "understudy
-command": (128, 512), "understudy command cores": (128, 512)} """Beside the subjects that are compared: their throughput at these
-concurrencies only, and no tail.""" PROBING = ("understudy chains", "understudy command", "understudy command cores") """They first
-find out what the server does with a request, by five or six of their own; the time for that is in theirs.""" Row = dict[str, Any]
+"""Seconds after which a run is given up."""
+ASIDE = dict.fromkeys(("bare uvloop", "understudy chains", "understudy command", "understudy command cores"), (128, 512))
+"""Beside the subjects that are compared: their throughput at these concurrencies only, and no tail."""
+PROBING = ("understudy chains", "understudy command", "understudy command cores")
+"""They first find out what the server does with a request, by five or six of their own; the time for that is in theirs."""
+Row = dict[str, Any]
 
 
 @dataclass

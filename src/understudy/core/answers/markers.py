@@ -46,8 +46,8 @@ _BEFORE = re.compile(
 )
 _BEFORE_WORDS = frozenset(
     "so therefore thus hence then and finally overall consequently accordingly in conclusion summary as a result because of this "
-    "given based on among through to or the my our final correct best right most likely appropriate closest only possible estimated "
-    "short numerical next answer b c d e f g h i j k l m n o p q r s t u v w x y z".split()
+    "given based on among through to or the my our final correct best right most likely appropriate closest only possible "
+    "estimated short numerical next answer b c d e f g h i j k l m n o p q r s t u v w x y z".split()
 )
 """Every word that `_BEFORE` can match, in lower case."""
 _WORD_STEMS = ("answer", "solution", "choice", "option", "conclusion")
