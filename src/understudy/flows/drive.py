@@ -129,7 +129,7 @@ class _Requests:
             else:
                 self.spent = True
                 self.board.deliver(line.waiting.popleft(), BudgetError("the budget has no room for it: it was not asked"))
-        if self._uncommitted() and (self.committing is None or self.committing.done()):
+        if self._should_commit() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _put_when_done(self.committing, self.arrivals, self.committing.result)
         self._send(lines)
@@ -152,14 +152,14 @@ class _Requests:
             group.append(line.waiting.popleft())
         return group
 
-    def _uncommitted(self) -> bool:
+    def _should_commit(self) -> bool:
         """Whether a commit would let something be sent."""
         return bool(self.reserved or (self.unkept and any(line.waiting for line in self.board.networks)))
 
     async def _commit(self) -> None:
         """Commit the reservations. What comes meanwhile is the next group: the longer a commit takes, the more the next holds."""
         assert self.board.store is not None
-        while self._uncommitted():
+        while self._should_commit():
             groups, self.reserved = self.reserved, []
             answered, self.unkept = self.unkept, []
             await asyncio.to_thread(self.board.store.flush)

@@ -37,7 +37,7 @@ def probed(engine: Engine, ledger: Ledger, *, paths: int, tell: Callable[[str], 
     known = ledger.capabilities(engine.identity)
     new = [address for address in engine.addresses if full_url(engine, address) not in known]
     for url, facts in probe(engine, new, ledger).items() if new else ():
-        ledger.learned(engine.identity, url, facts)
+        ledger.note_capabilities(engine.identity, url, facts)
         known[url] = facts
     found = {}
     remember(engine, known)
