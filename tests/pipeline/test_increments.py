@@ -234,7 +234,7 @@ def test_an_endpoint_that_dies_between_rounds_leaves_a_corpus_and_the_rest_for_l
     divided.server.script = lambda *a: scattered(*a) if a[2] <= 96 else web.Response(status=500)
     _, says = divided.sample(*ALLOCATED)
     assert (says["chains"], says["errors"], says["not asked"]) == (96, HOPELESS, 144 - HOPELESS)
-    assert says["stopped"].startswith("the teacher gives nothing any more (")
+    assert says["stopped"].startswith("the teacher stopped answering (")
     divided.server.script = scattered
     asked, says = divided.sample(*ALLOCATED)
     assert (asked, says["chains"], says["errors"]) == (144, 240, 0)
