@@ -12,7 +12,7 @@ _TAGS = re.compile(r"</?think(?:ing)?>", re.I)
 
 def has_tags(text: str) -> bool:
     """Whether a thought begins or ends in ``text``."""
-    return _TAGS.search(text) is not None
+    return "<" in text and _TAGS.search(text) is not None
 
 
 def thought_of(text: str) -> tuple[str, int | None]:

@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Problem, Solution, Verdict, from_json, to_json
+from understudy.core.values import Chain, Problem, Solution, Verdict, from_json
 
 V = TypeVar("V", Problem, Chain, Verdict, Solution)
 _TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
 _TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
 VERSION = 1
+_NESTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=dataclasses.asdict)
 
 
 def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[str, Any] | None = None) -> None:
@@ -29,9 +30,9 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
     when this returns.
     """
     columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    rows = [to_json(value) for value in values]
     arrays = {
-        name: pa.array([_cell(row[name], kept) for row in rows], _TYPES.get(kept, pa.string())) for name, kept in columns.items()
+        name: pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
+        for name, kept in columns.items()
     }
     says = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
     table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(says)})
@@ -91,9 +92,7 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
 
 
 def _cell(value: Any, kept: str) -> Any:
-    if kept in _TYPES:
-        return value
-    return value if kept in _TEXTS else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return value if kept in _TYPES or kept in _TEXTS else _NESTED.encode(value)
 
 
 def _value(value: Any, kept: str) -> Any:
