@@ -355,7 +355,7 @@ def test_examples_are_pairs_of_what_is_read_and_what_is_learned(tmp_path):
     rows, says = exported_examples(tmp_path, "prompt-completion", [EXAMPLES[0], EXAMPLES[2]])
     assert [(row["prompt"], row["completion"]) for row in rows] == [("Q: a\nA:", " b\n\n"), ("a", "bc")]
     assert says == {"examples": 2, "lost": {"weights of parts of the target": 1}}
-    with pytest.raises(DataError, match="prompt-completion.*several messages"):
+    with pytest.raises(DataError, match=r"prompt-completion.*several messages"):
         exported_examples(tmp_path, "prompt-completion")
     rows, _ = exported_examples(tmp_path, "messages", bare=True)
     assert rows[1] == {"messages": [{"role": "system", "content": "Be brief."}, user("a"), assistant("b")]}
