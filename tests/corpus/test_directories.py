@@ -163,7 +163,7 @@ def test_a_directory_that_holds_no_data_says_so_and_where_there_are_some(tmp_pat
     with pytest.raises(DataError, match=r"main, .*socratic"):
         rows_of(tmp_path)
     (tmp_path / "dataset_dict.json").write_text("{}")
-    with pytest.raises(DataError, match="names no splits"):
+    with pytest.raises(DataError, match=r"dataset_dict\.json: splits"):
         rows_of(tmp_path)
 
 
