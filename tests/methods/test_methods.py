@@ -187,6 +187,7 @@ def test_few_shot_shows_exemplars_with_or_without_their_chain_and_trains_nothing
     solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p"), pool), Reply(" So the answer is: 5"))
     assert request.ask.prompt == f"Q: What is 1 + 1?\nA:{shown}\n\nQ: What is 2 + 3?\nA:"
     assert (request.ask.role, solution.answer, method.roles) == ("student", "5", ())
+    assert run(method.examples(PROBLEM, CHAINS, pool))[0] == []
 
 
 def thinking(request):

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.answers import Found, extract, normalise
+from understudy.core.answers import FoundAnswer, extract, normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, BatchRequest, Lost, Record
+from understudy.corpus.formats.record import FIELDS, BatchRequest, LostRow, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows
@@ -140,7 +140,7 @@ def _from_rows(
     for where, row in read_objects(path):
         report.rows += 1
         for read in chosen.read(row, names, where):
-            if isinstance(read, Lost):
+            if isinstance(read, LostRow):
                 report.lost[read.why] += 1
             elif isinstance(read, BatchRequest):
                 before = asked.setdefault(read.id, read)
@@ -288,7 +288,7 @@ def _count(chain: Chain, report: Report) -> None:
     report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
 
 
-def settle(found: Found, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
+def settle(found: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
     """(answer, layer) of a chain from what was ``found`` in its text and what its row ``recorded``.
 
     What the text states outright comes before the record, and the record before what is only concluded from the last

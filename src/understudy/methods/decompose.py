@@ -33,7 +33,7 @@ from understudy.core.subquestions import (
     write_steps,
 )
 from understudy.core.thoughts import thought_of
-from understudy.core.values import Chain, Problem, Solution, Step
+from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ class Decompose:
         ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
         chain = yield from ways[self.mode](problem, path, pool)
         return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":

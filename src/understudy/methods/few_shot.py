@@ -6,14 +6,14 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
-from understudy.core.values import Chain, Problem, Solution
+from understudy.core.values import Chain, Example, Problem, Solution
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class FewShot:
         ask = self._ask("teacher", problem, path, pool)
         reply: Reply = yield ask
         return self.format.read_chain(problem, path, reply, prompt=ask.prompt)
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply: Reply = yield self._ask("student", problem, path, pool)

@@ -11,14 +11,14 @@ chains with this teacher's method.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
-from understudy.core.values import Chain, Problem, Solution
+from understudy.core.values import Chain, Example, Problem, Solution
 
 TRIGGER = "Let's think step by step."
 _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (Yes or No) is"}
@@ -49,6 +49,10 @@ class ZeroShot:
         cut = thought is not None and thought.finish == "length"
         whole = replace(reply, finish="length") if cut else reply
         return self.format.read_chain(problem, path, whole, prompt=prompt)
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
+        yield from ()
+        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         _, _, reply = yield from self._ask("student", problem)

@@ -33,7 +33,7 @@ from understudy.core.values import AnswerKind
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundAnswer:
     """The result of `extract`.
 
     ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the place in the text
@@ -57,7 +57,7 @@ class AnswerSpec:
     question: str
 
 
-def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> Found:
+def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> FoundAnswer:
     """The answer that ``text`` gives. The head of this module lists the layers.
 
     ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that
@@ -67,14 +67,14 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     plain = fold(text)
     begin = find_reply(plain)
     if begin is None:
-        return Found(None, "", len(text), "truncated")
+        return FoundAnswer(None, "", len(text), "truncated")
     end = find_next_problem(plain, _first(plain, begin))
     end = len(plain) if end is None else end
     for layer, start, reading in _readings(plain, begin, end, asked):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
-            return Found(reading.value, layer, end if alone else start, reading.status)
-    return Found(None, "", len(text), "no_marker")
+            return FoundAnswer(reading.value, layer, end if alone else start, reading.status)
+    return FoundAnswer(None, "", len(text), "no_marker")
 
 
 def _readings(text: str, begin: int, end: int, asked: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -93,7 +93,7 @@ class Diary:
         told = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
         return Problem("", f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", "number", str(has))
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """A working of ``question`` in one of four styles: the world's own teacher. See `core.worlds`.
 
         ``slip``: chance that a step's result is one off. ``misread``: chance that this working takes "gives" for a gain.
@@ -111,7 +111,7 @@ class Diary:
             told.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
         told[:2] = [f"{told[0]} {told[1]}"]
         asked = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
-        return Worked.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
+        return WorldSolution.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
 
 
 def _read(question: str) -> tuple[str, int, str, list[Entry]]:

@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = {
@@ -88,7 +88,7 @@ class Materials:
         wanted = [(split, getattr(self, split), range(2, 5)) for split in ("train", "dev", "test")]
         return draw_splits(self, wanted, _problem, name="materials", seed=seed)
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
 
         ``slip``: chance that a fact is told wrongly. ``misread``: chance that this working does not see a "not".
@@ -111,7 +111,7 @@ class Materials:
             told.append((_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
         found = rng.choice([thing for thing in things if fits[made[thing]] != negated] or things)
         told.append((rng.choice(_CONCLUSIONS).format(found), ("Which one is it?", "So which of them is it?")))
-        return Worked.of(told, chr(65 + things.index(found)), "option", rng)
+        return WorldSolution.of(told, chr(65 + things.index(found)), "option", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = (
@@ -66,7 +66,7 @@ class Scales:
         wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
         return draw_splits(self, [*wanted, ("test-longer", self.longer_test, (5,))], _problem, name="scales", seed=seed)
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
 
         ``slip``: chance that a step's number is one or two off. ``misread``: chance that it takes "heavier" for "lighter".
@@ -89,7 +89,7 @@ class Scales:
         told.append(
             (_write_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?"))
         )
-        return Worked.of(told, "yes" if yes else "no", "yes_no", rng)
+        return WorldSolution.of(told, "yes" if yes else "no", "yes_no", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
