@@ -107,7 +107,7 @@ def test_values_become_what_json_has(tmp_path):
         {"day": "2020-01-05", "when": "2020-01-05T03:00:00", "price": "1.50", "picture": None, "none": None}
     ]
     (tmp_path / "x.jsonl").write_text('{"a": NaN}\n')
-    with pytest.raises(DataError, match=r"x.jsonl, line 1: not JSON \(NaN is no value that JSON has; write null"):
+    with pytest.raises(DataError, match=r"x.jsonl, line 1: not JSON \(NaN .*null"):
         rows_of(tmp_path / "x.jsonl")
 
 
@@ -146,7 +146,7 @@ def spoil(directory: Path, name: str, text: str | None) -> Path:
         ("state.json", "[]", "JSON object"),
         ("state.json", "{}", "data files"),
         ("state.json", '{"_indices_data_files": [{"filename": "i.arrow"}]}', "indices"),
-        ("dataset_info.json", '{"features"', r"dataset_info\.json: its features cannot be read"),
+        ("dataset_info.json", '{"features"', r"dataset_info\.json: .*features"),
     ],
 )
 def test_a_damaged_saved_data_set_says_what_is_wrong(tmp_path, name, text, says):

@@ -34,9 +34,9 @@ class Files:
     train: str | None = None
     """A file, or ``DIR/SPLIT`` of a directory."""
     dev: str | None = None
-    """Likewise."""
+    """As for train."""
     test: str | None = None
-    """Likewise."""
+    """As for train."""
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     """Our field -> yours, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
     ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
