@@ -1,4 +1,4 @@
-"""Problems, chains, verdicts and solutions in Parquet: whole or not at all, and back exactly as they were."""
+"""Problems, chains, verdicts and solutions in Parquet. A file is written whole or not at all, and read back exactly."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _NESTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=dataclas
 
 
 def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[str, Any] | None = None) -> None:
-    """Write ``values`` to ``path`` (Parquet): numbers and texts as such, everything nested as JSON text.
+    """Write ``values`` to ``path`` (Parquet): numbers and texts as they are, nested values as JSON text.
 
-    What any other tool reads with one call. ``card`` goes into the schema's metadata. The file appears whole, and is durable
-    when this returns.
+    Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
+    durable when this returns.
     """
     columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
     arrays = {
@@ -42,9 +42,9 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``path`` when the block ends, whole and durable, or not at all."""
+    """Open a file that appears at ``path`` when the block ends, whole and durable, or not at all."""
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no directory {path.parent}; make it first")
+        raise DataError(f"{path}: there is no directory {path.parent}; create it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -57,12 +57,12 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
-    """The values that `write_rows` wrote. Raises DataError for a file that is none of ours."""
+    """The values that `write_rows` wrote. Raises DataError for any other file."""
     file, says = _open(path)
     if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
         shown = {name: value for name, value in says.items() if name != "card"}
         holds = shown or "something that Understudy did not write"
-        raise DataError(f"{path}: holds {holds}, not {kind.__name__} version {VERSION}")
+        raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
     for batch in file.iter_batches():
         for row in batch.to_pylist():
@@ -70,13 +70,13 @@ def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
 
 
 def read_written_card(path: Path) -> Mapping[str, Any] | None:
-    """The card that `write_rows` was given, None where there was none."""
+    """The card that `write_rows` wrote, None where there is none."""
     card = _open(path)[1].get("card")
     return card if isinstance(card, dict) else None
 
 
 def is_ours(path: Path) -> bool:
-    """Whether `write_rows` wrote ``path``: another tool's Parquet is a table like any other."""
+    """Whether `write_rows` wrote ``path``. Parquet of another tool is an ordinary table."""
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     return bool(_open(path)[1])
@@ -87,7 +87,7 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         file = pq.ParquetFile(path)
         says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
+        raise DataError(f"{path}: not a Parquet file ({error})") from None
     return file, says
 
 
