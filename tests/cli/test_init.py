@@ -81,14 +81,14 @@ def test_init_says_what_can_not_be_scored_or_read_yet(tmp_path):
     rows = [{"question": f"Which is {i}?", "choices": ["x", "y", "z"], "answer": 1} for i in range(10)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ran = understudy("init", "q.jsonl", cwd=tmp_path)
-    assert (ran.code, "say which with task.answer_base = 0 or 1" in " ".join(ran.out.split())) == (0, True), ran.out
+    assert (ran.code, "set task.answer_base to 0 or 1" in " ".join(ran.out.split())) == (0, True), ran.out
     (tmp_path / "bare.jsonl").write_text("".join(json.dumps({"question": row["question"]}) + "\n" for row in rows))
     ran = understudy("init", "bare.jsonl", cwd=tmp_path)
     assert (ran.code, "no answers: nothing can be scored" in ran.out) == (0, True), ran.out
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "says"), [("empty", "there are no data in it"), ("torn", "has no end"), ("test", "has no split train")]
+    ("spoilt", "says"), [("empty", "no data"), ("torn", "has no end"), ("test", "has no split train")]
 )
 def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
     (tmp_path / "empty").mkdir()
