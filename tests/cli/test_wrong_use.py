@@ -205,5 +205,5 @@ def test_chains_of_no_known_problem_are_an_error(tmp_path):
     lines(tmp_path / "q.jsonl", [{"id": "q", "question": "What is 1?", "answer": "1"}])
     lines(tmp_path / "c.jsonl", [{"problem_id": "elsewhere", "text": "The answer is 1."}])
     ran = understudy("import", "c.jsonl", "--problems", "q.jsonl", "--kind", "number", "--to", "x.parquet", cwd=tmp_path)
-    assert (ran.code, "no chain for any of the 1 problems (1 rows, 1 of unknown problems)" in ran.err) == (2, True)
+    assert (ran.code, "1 problems (1 rows, 1 of unknown problems)" in ran.err) == (2, True)
     assert not (tmp_path / "x.parquet").exists()
