@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 
@@ -21,7 +22,7 @@ def main(verb: str, argv: Sequence[str]) -> None:
 
     data = open_run(options.run, options.plugins)
     if options.json:
-        print(json.dumps([row.to_json() for row in data.rows], indent=1, ensure_ascii=False))
+        print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
     else:
         from understudy.reports.terminal import show
 
