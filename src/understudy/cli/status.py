@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from understudy.cli.arguments import add_json, add_run, make_parser
-from understudy.cli.guard import DONE
 from understudy.reports.words import printable
 from understudy.sampling.status import Status, status
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
     add_json(parser)
@@ -20,7 +19,6 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     found = status(options.run)
     tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)
-    return DONE
 
 
 def _shown(found: Status) -> dict[str, object]:
