@@ -81,4 +81,4 @@ def field_names(pairs: Sequence[str], option: str) -> dict[str, str]:
 def at_least_one(number: int | None, option: str) -> None:
     """Raise UserError where an option's number is below 1."""
     if number is not None and number < 1:
-        raise UserError(f"{option} {number}: at least 1")
+        raise UserError(f"{option} {number}: must be at least 1")

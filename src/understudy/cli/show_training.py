@@ -33,7 +33,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     names: dict[Path, list[str]] = {}
     trained = [arm for arm in run.arms if run.students(arm)]
     if options.arm is not None and options.arm not in trained:
-        raise UserError(f"{options.run}: the arm {options.arm!r} trains nothing")
+        raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
     for arm in trained if options.arm is None else [options.arm]:
         roles = next(iter(run.students(arm).values()))  # every seed sees the same examples
         for role, stage in roles.items():

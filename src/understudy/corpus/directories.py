@@ -52,7 +52,7 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     if path.name not in splits:
         has = f"{nearest(path.name, list(splits))} (its splits: {', '.join(filter(None, splits)) or 'none'})"
-        raise DataError(f"{path}: is not there, and {path.parent} has no split {path.name!r}{has}")
+        raise DataError(f"{path}: does not exist, and {path.parent} has no split {path.name!r}{has}")
     return splits[path.name]
 
 
@@ -80,7 +80,7 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
             if name in words
         }
     inside = f"; there are data in {', '.join(str(path) for path in below.values())}: name one of them" if below else ""
-    raise DataError(f"{directory}: there are no data in it (files that end with {', '.join(DATA)}){inside}")
+    raise DataError(f"{directory}: has no data file ({', '.join(DATA)}){inside}")
 
 
 def roles_of(splits: Sequence[str]) -> dict[str, str]:
@@ -90,7 +90,9 @@ def roles_of(splits: Sequence[str]) -> dict[str, str]:
     found = {}
     for ours, fit in (exact if any(exact.values()) else worded).items():
         if len(fit) > 1:
-            raise DataError(f"{' and '.join(fit)} could both be the split {ours}; give a file or DIR/SPLIT each: train, dev, test")
+            raise DataError(
+                f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test, each to a file or DIR/SPLIT"
+            )
         if fit:
             found[ours] = fit[0]
     return found
@@ -104,14 +106,14 @@ def _saved_files(directory: Path) -> list[Path]:
     """The Arrow files of one saved data set."""
     state = read_json(directory / "state.json")
     if state.get("_indices_data_files"):
-        raise DataError(f"{directory}: its rows are chosen by a file of indices; save it again with a newer `datasets` library")
+        raise DataError(f"{directory}: it selects its rows by a file of indices; save it again with a newer `datasets` library")
     listed = state.get("_data_files")
     if not isinstance(listed, list) or not all(isinstance(f, dict) and f.get("filename") for f in listed):
         raise DataError(f"{directory / 'state.json'}: names no data files; save the data set again")
     files = [directory / Path(str(f["filename"])).name for f in listed]
     for file in files:
         if not file.is_file():
-            raise DataError(f"{file}: is missing, {directory / 'state.json'} names it; save or copy the data set again")
+            raise DataError(f"{file}: is missing, though {directory / 'state.json'} names it; save or copy the data set again")
     return files
 
 
@@ -151,8 +153,12 @@ def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
         splits.setdefault(match["stem"] or "data", []).append(file)
     for name, parts in splits.items():
         if len({part.suffix.lower() for part in parts}) > 1:
-            raise DataError(f"{parts[0].parent}: {' and '.join(p.name for p in parts)} would both be {name!r}; name the file")
+            raise DataError(
+                f"{parts[0].parent}: {' and '.join(p.name for p in parts)} both match the split {name!r}; give the path of one file"
+            )
         shard = _SHARD.fullmatch(parts[0].stem)
         if shard and shard["of"] and len(parts) != int(shard["of"]):
-            raise DataError(f"{parts[0].parent}: {len(parts)} of the {int(shard['of'])} files of {name!r} are there; copy the rest")
+            raise DataError(
+                f"{parts[0].parent}: only {len(parts)} of the {int(shard['of'])} files of {name!r} exist; copy the rest"
+            )
     return splits

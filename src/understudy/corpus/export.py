@@ -48,7 +48,9 @@ def export_chains(
         writer = _Writer(FORMATS[format], problems, bare, lost)
         rows = [writer.row(chain) for chain in known]
     if not rows:
-        raise DataError(f"{to}: nothing to export: no chain has its question ({len(clean):,} chains, {len(problems):,} questions)")
+        raise DataError(
+            f"{to}: there is nothing to export: no chain belongs to a question ({len(clean):,} chains, {len(problems):,} questions)"
+        )
     _write_lines(to, rows)
     write_card(to, card)
     return {"chains": len(rows), "lost": dict(lost.most_common())}
@@ -89,7 +91,7 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
     pair = FORMATS[format].pair if format in FORMATS else None
     if format != JSONL.name and pair is None:
         able = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
-        raise DataError(f"format = {format!r}: examples have no such form; take one of {able}")
+        raise DataError(f"format = {format!r}: examples cannot be exported in this format; choose one of {able}")
     lost: Counter[str] = Counter()
     rows: list[Row] = []
     for example in examples:

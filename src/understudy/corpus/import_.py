@@ -115,7 +115,7 @@ def import_chains(
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
         raise DataError(
             f"{', '.join(map(str, paths))}: no chain for any of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
-            "do the chains name the problems by their ids, or ask their questions?"
+            "the chains must name the problems by their ids, or hold their questions"
         )
     return numbered, report
 
@@ -145,7 +145,9 @@ def _from_rows(
             elif isinstance(read, BatchRequest):
                 before = asked.setdefault(read.id, read)
                 if before.question != read.question:
-                    raise DataError(f"{where}: {read.id!r} asked something else in {before.where}; import batch by batch")
+                    raise DataError(
+                        f"{where}: {read.id!r} belongs to another question in {before.where}; import the batch files one by one"
+                    )
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
@@ -198,7 +200,7 @@ def _place(
             chain = _check({**beside, **noted})
         except (ValueError, TypeError, RecursionError) as error:
             said = str(error).splitlines()[0]
-            raise DataError(f"{record.where}: what the export noted is damaged ({said}); remove its metadata") from None
+            raise DataError(f"{record.where}: the metadata of its export is damaged ({said}); remove it") from None
     return chain, record.path is not None or "path" in noted
 
 

@@ -86,7 +86,7 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         file = pq.ParquetFile(path)
         says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
+        raise DataError(f"{path}: cannot be read as a Parquet file ({error})") from None
     return file, says
 
 

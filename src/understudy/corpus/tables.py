@@ -31,7 +31,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
     number = 0
     for file in files_of(path):
         if file.suffix.lower() in _NOT_READ:
-            raise DataError(f"{file}: files that end with {file.suffix} are not read; save it as one of {', '.join(DATA)}")
+            raise DataError(f"{file}: {file.suffix} files are not supported; save it as one of {', '.join(DATA)}")
         try:
             for where, row in readers.get(file.suffix.lower(), _json_lines)(file):
                 number += 1
@@ -77,14 +77,14 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
         try:
             names = reader.fieldnames or ()
             if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-                raise DataError(f"{path}, line 1: the column {twice[0]!r} is there twice; give every column a name of its own")
+                raise DataError(f"{path}, line 1: the column {twice[0]!r} occurs twice; give every column its own name")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row:
-                    raise DataError(f"{where}: more fields than the first line names ({', '.join(reader.fieldnames or ())})")
+                    raise DataError(f"{where}: has more fields than the first line names ({', '.join(reader.fieldnames or ())})")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
-            raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
+            raise DataError(f"{path}, after line {reader.line_num}: cannot be read as a table ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
@@ -95,7 +95,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         file = pq.ParquetFile(path)
         yield from _rows(path, file.schema_arrow.metadata, file.iter_batches())
     except pa.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file that can be read ({error})") from None
+        raise DataError(f"{path}: cannot be read as a Parquet file ({error})") from None
 
 
 def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
@@ -111,12 +111,12 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
             # A stream that was cut between two batches reads as a shorter one; every writer of ours or theirs marks the end.
             raw.seek(max(0, raw.seek(0, 2) - len(_END)))
             if raw.read() != _END:
-                raise DataError(f"{path}: the Arrow stream has no end: it was cut off, or is still being written; copy it again")
+                raise DataError(f"{path}: the Arrow stream is incomplete: it was cut off, or is still being written; copy it again")
             raw.seek(0)
             stream = pa.ipc.open_stream(raw)
             yield from _rows(path, stream.schema.metadata, stream)
     except (pa.ArrowException, EOFError) as error:
-        raise DataError(f"{path}: not an Arrow file that can be read ({error})") from None
+        raise DataError(f"{path}: cannot be read as an Arrow file ({error})") from None
 
 
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -179,7 +179,7 @@ def _parse(where: str, text: str, must: str) -> Any:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no value that JSON has; write null where there is none")
+    raise ValueError(f"{name} is not a JSON value; write null instead")
 
 
 def _object(where: str, row: Any) -> Row:

@@ -61,7 +61,7 @@ def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, 
     there = [name for name in names if row.get(name) not in (None, "")]
     if there != list(names[: len(there)]):
         gap = next(name for name in names if name not in there)
-        raise DataError(f"{where}: field {gap!r} is empty, a later option is not; fill it or leave the row out")
+        raise DataError(f"{where}: field {gap!r} is empty but a later option is not; fill it or leave the row out")
     if answer in names:
         return _options(sorted(str(row[name]) for name in there), [], where, "choices")
     return _options([row[name] for name in there], there, where, "choices")
@@ -70,9 +70,9 @@ def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, 
 def _options(texts: Sequence[Any], labels: Sequence[Any], where: str, name: str) -> Options:
     for text in texts:
         if isinstance(text, bool) or not isinstance(text, str | int | float) or not str(text).strip():
-            raise DataError(f"{where}: field {name!r} must be a list of texts that are not empty, not {text!r}")
+            raise DataError(f"{where}: field {name!r} must be a list of non-empty texts, not {text!r}")
     if len(texts) > len(LETTERS):
-        raise DataError(f"{where}: field {name!r} has {len(texts)} options; {len(LETTERS)} are the most")
+        raise DataError(f"{where}: field {name!r} has {len(texts)} options; the most is {len(LETTERS)}")
     signs = [str(label).strip() for label in labels]
     if len(set(signs)) < len(signs):
         raise DataError(f"{where}: field {name!r} gives a label twice ({', '.join(signs)})")
@@ -110,7 +110,7 @@ def options_in_text(text: str, where: str) -> tuple[str, Options]:
             found.setdefault(tuple(mark.start("label") for mark in marks), marks)
     if len(found) != 1:
         what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
-        raise DataError(f"{where}: there are {what} at the end of {text[-120:]!r}; leave the row out, or give options as a field")
+        raise DataError(f"{where}: found {what} at the end of {text[-120:]!r}; leave the row out, or give options as a field")
     (marks,) = found.values()
     ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
     texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
@@ -145,7 +145,7 @@ def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -
         by_number = None if base is None else _at(int(bare) - base, len(texts))
         if declared or by_text is None:
             if base is None:
-                raise ValueError("could count options from 0 or from 1; say which with task.answer_base = 0 or 1")
+                raise ValueError("could count options from 0 or from 1; set task.answer_base to 0 or 1")
             return by_number
         if by_number not in (None, by_text):
             raise ValueError(f"is the text of option {by_text} and the number of option {by_number}; set task.answer_base")
@@ -187,7 +187,7 @@ def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
             elif int(bare) == len(options.texts):
                 shown.setdefault(1, where)
     if len(shown) > 1:
-        raise DataError(f"{shown[0]}: the answer counts options from 0, at {shown[1]} from 1; make them one")
+        raise DataError(f"{shown[0]}: the answer counts options from 0, but at {shown[1]} from 1; count alike in all rows")
     return next(iter(shown), None)
 
 

@@ -60,20 +60,20 @@ class Files:
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):
             raise ValueError("give either path (one file, with sizes, or a directory) or train, dev and test (a file each)")
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
-            raise ValueError("path is one file: split it, e.g. sizes = { dev = 100, test = 100 }, the rest is train")
+            raise ValueError("path is one file: give sizes to split it, e.g. sizes = { dev = 100, test = 100 }; the rest is train")
         if self.splits is not None and self.sizes:
-            raise ValueError("splits and sizes: a list of ids says it all; give one of them")
+            raise ValueError("splits and sizes: both define the splits; give one of them")
         if self.stratify is not None and self.group is not None:
-            raise ValueError("stratify and group: groups that are whole cannot be in proportion; give one of them")
+            raise ValueError("stratify and group: whole groups cannot be drawn in proportion; give one of them")
         if (self.stratify or self.group) and not self.sizes:
-            raise ValueError("stratify and group say how sizes are drawn: give sizes too")
+            raise ValueError("stratify and group need sizes, which they draw; give sizes too")
         for name, size in self.sizes.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
-                raise ValueError(f"sizes: {name} = {size}: a number of problems, or a share between 0 and 1")
+                raise ValueError(f"sizes: {name} = {size}: must be a number of problems, or a share between 0 and 1")
         if sum(size for size in self.sizes.values() if isinstance(size, float)) > 1 + 1e-9:
             raise ValueError(f"sizes = {dict(self.sizes)}: the shares add up to more than 1")
         if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction = {self.fraction}: a share of train above 0, at most 1")
+            raise ValueError(f"fraction = {self.fraction}: must be a share of train, above 0 and at most 1")
         _ = self.layout
 
     @property
@@ -122,7 +122,9 @@ class Files:
         """``problems`` with ``sizes`` drawn from those that have no split, or else from train."""
         own = [problem for problem in problems if problem.split not in ("", "train")]
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
-            raise DataError(f"sizes: {', '.join(taken)} is there already, in a file of its own; sizes are drawn from train")
+            raise DataError(
+                f"sizes: {', '.join(taken)} already has its own file; leave it out of sizes, which are drawn from train"
+            )
         pool = [problem for problem in problems if problem.split in ("", "train")]
         keys = {
             option: None if name is None else key_of(pool, self.layout.our_name(name), option)

@@ -39,7 +39,7 @@ def check_overlap(
     if same and rule == "error":
         shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} have the same question and choices as one in it: {shown}"
+            f"{len(same)} problems outside {', '.join(held_out)} repeat the question and choices of one in it: {shown}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to leave them out of training'
         )
     kept = [p for p in problems if p.id not in same]

@@ -33,17 +33,17 @@ class Layout:
             if name not in FIELDS:
                 raise DataError(f"fields: unknown field {name!r}{nearest(name, FIELDS)} (known: {', '.join(FIELDS)})")
             if not isinstance(theirs, str) and name != "choices":
-                raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts by a template")
+                raise DataError(f"fields.{name} = {list(theirs)}: only choices may name several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
                 raise DataError(
-                    f"fields.{name} = {theirs!r}: a template makes one text; name the field, or for choices a list of fields"
+                    f"fields.{name} = {theirs!r}: choices cannot be a template; name the field, or for choices a list of fields"
                 )
             if isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
-            raise DataError(f"answer_base = {self.answer_base}: only answers of kind 'option' count options, not {self.kind!r}")
+            raise DataError(f"answer_base = {self.answer_base}: needs kind = 'option', not {self.kind!r}")
         if self.choices_in == "question" and (self.kind != "option" or "choices" in self.fields):
-            raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
+            raise DataError('choices_in = "question": needs kind = "option" and no fields.choices')
 
     def name(self, ours: str) -> str:
         """The field, or the template, that ``our_name`` is read from."""
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> list[tuple[str, Row]]:
     """The rows of ``path``. Raises DataError where there are none."""
     rows = list(read_objects(path))
     if not rows:
-        raise DataError(f"{path}: there is no problem in it")
+        raise DataError(f"{path}: has no problems")
     return rows
 
 
@@ -123,10 +123,12 @@ def fields_in(template: str) -> list[str]:
     found = []
     for piece in _PIECE.finditer(template):
         if piece[0] in ("{", "}") or piece[1] == "":
-            raise DataError(f"fields: {template!r}: a field stands in braces, as in {{question}}; a brace itself is {{{{ or }}}}")
+            raise DataError(
+                f"fields: {template!r}: write a field in braces, as in {{question}}, and a brace itself as {{{{ or }}}}"
+            )
         if piece[1] is not None:
             if re.search(r"[:!]", piece[1]):
-                raise DataError(f"fields: {template!r}: {piece[0]} must be a field name and nothing else")
+                raise DataError(f"fields: {template!r}: {piece[0]} must hold a field name and nothing else")
             found.append(piece[1])
     return found
 
@@ -142,7 +144,7 @@ def fill(template: str, row: Row, where: str) -> str:
             raise DataError(f"{where}: the template {template!r} needs a field {match[1]!r}{has}")
         value = row[match[1]]
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: field {match[1]!r} = {value!r} is no text; the template {template!r} needs one")
+            raise DataError(f"{where}: field {match[1]!r} = {value!r} is not a text; the template {template!r} needs one")
         return "" if value is None else str(value)
 
     return _PIECE.sub(piece, template).strip()
@@ -158,8 +160,8 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
     for ours, theirs in layout.fields.items():
         for name in [theirs] if isinstance(theirs, str) else theirs:
             if not _is_template(name) and name not in known:
-                has = f"{nearest(name, list(known))} (there: {', '.join(known)})"
-                raise DataError(f"{rows[0][0]}: neither this nor any other row has a field {name!r}{has}: fields.{ours}")
+                has = f"{nearest(name, list(known))} (the rows have: {', '.join(known)})"
+                raise DataError(f"{rows[0][0]}: fields.{ours} = {name!r}: no row has this field{has}")
 
 
 def _problem(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> Problem:
@@ -195,7 +197,7 @@ def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         missing = not _is_template(name) and name not in row
         known = f"{nearest(name, list(row))} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
-        raise DataError(f"{where}: field {name!r} must be a text that is not empty{known}; map it with fields.NAME = ...")
+        raise DataError(f"{where}: field {name!r} must be a non-empty text{known}; map it with fields.NAME = ...")
     return value
 
 
@@ -244,5 +246,5 @@ class _Answers:
             found = normalise(str(raw), kind, self.options.texts)
         if found is None:
             why = f" (choices: {', '.join(self.options.texts)})" if self.options.texts else ""
-            raise DataError(f"{self.where}: field {name!r} = {raw!r} is no answer of kind {kind!r}{why}")
+            raise DataError(f"{self.where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
         return found

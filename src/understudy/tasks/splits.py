@@ -52,7 +52,7 @@ def count_splits(sizes: Mapping[str, float], n: int) -> dict[str, int]:
     shares = {name: size * n for name, size in sizes.items() if not isinstance(size, int)}
     counts |= _round(shares, round(sum(shares.values())))
     if sum(counts.values()) > n:
-        raise DataError(f"sizes = {dict(sizes)} ask for {sum(counts.values())} problems, there are {n}")
+        raise DataError(f"sizes = {dict(sizes)} ask for {sum(counts.values())} problems, but there are {n}")
     counts = {name: counts[name] for name in sizes}
     return counts if "train" in counts else {"train": n - sum(counts.values()), **counts}
 
@@ -112,7 +112,7 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
     if all(problem.meta.get(name) is None for problem in problems):
         there = ", ".join([*known, "answer", "question", "context"])
-        raise DataError(f"{option} = {name!r}: no problem has such a field{nearest(name, known)} (there: {there}; or {NEAR})")
+        raise DataError(f"{option} = {name!r}: no problem has such a field{nearest(name, known)} (known: {there}; or {NEAR})")
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
@@ -135,12 +135,10 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]
     if missing := [one for _, one in named if one not in known]:
         shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise DataError(
-            f"{path}: {len(missing)} of its ids are those of no problem: {shown}{nearest(missing[0], list(known)[:1000])}"
-        )
+        raise DataError(f"{path}: {len(missing)} of its ids belong to no problem: {shown}{nearest(missing[0], list(known)[:1000])}")
     twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
     if twice:
-        raise DataError(f"{path}: {len(twice)} ids are named twice, the first is {twice[0]!r}; a problem is in one split")
+        raise DataError(f"{path}: {len(twice)} ids occur twice, the first is {twice[0]!r}; put each problem in one split")
     return [replace(known[one], split=name) for name, one in named]
 
 
@@ -148,4 +146,4 @@ def check_ids(problems: Sequence[Problem]) -> None:
     """Raise DataError where two problems have one id."""
     twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
     if twice:
-        raise DataError(f"{len(twice)} ids are used twice, the first is {twice[0]!r}: give every problem an id of its own")
+        raise DataError(f"{len(twice)} ids are used twice, the first is {twice[0]!r}: give every problem its own id")

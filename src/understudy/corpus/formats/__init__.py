@@ -31,7 +31,7 @@ def names_of(found: FileFormat, given: Mapping[str, str]) -> Mapping[str, str]:
 def check_name(name: str) -> None:
     """Raises ValueError where no format is called ``name``."""
     if name not in NAMES:
-        raise ValueError(f"format = {name!r}: there is no such format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
+        raise ValueError(f"format = {name!r}: is unknown{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
 def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
@@ -41,7 +41,7 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
     """
     rows: list[Row] = [row for _, row in islice(read_objects(path), LOOKED_AT)]
     if not rows:
-        raise DataError(f"{path}: there is no row in it")
+        raise DataError(f"{path}: has no rows")
 
     def fits(found: FileFormat, some: list[Row]) -> bool:
         return found.fits(some, names_of(found, given))
@@ -58,10 +58,10 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
         return JSONL
     if len(fitting) > 1:
         names = ", ".join(f.name for f in fitting)
-        raise DataError(f"{path}: may be {names}; say which with format = ... (--format); {has}")
+        raise DataError(f"{path}: could be {names}; choose one with format = ... (--format); {has}")
     if not fitting:
         raise DataError(
-            f"{path}: in no format that is known ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "
-            "problem=FIELD, question=FIELD), or name the format to be told what it needs"
+            f"{path}: is in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "
+            "problem=FIELD, question=FIELD), or name a format (--format) to see what it needs"
         )
     return fitting[0]

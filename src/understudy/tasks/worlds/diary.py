@@ -61,9 +61,11 @@ class Diary:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_steps <= len(DAYS) - 3:
-            raise ValueError(f"max_steps = {self.max_steps}: 1 to {len(DAYS) - 3}, a step a day and two days for longer ones")
+            raise ValueError(
+                f"max_steps = {self.max_steps}: must be from 1 to {len(DAYS) - 3}: a day for each step, and two for longer problems"
+            )
         if not 0 <= self.distractor <= 1:
-            raise ValueError(f"distractor = {self.distractor}: a share from 0 to 1")
+            raise ValueError(f"distractor = {self.distractor}: must be a share from 0 to 1")
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
