@@ -44,8 +44,9 @@ RATES = {
     "bare": 5000,
     "bare uvloop": 5000,
     "understudy": 5000,
-    "understudy chains": 3500,
-    "understudy command": 2500,
+    "understudy chains": 4000,
+    "understudy command": 5000,
+    "understudy command cores": 5000,
     "openai": 1000,
     "curator": 1100,
     "distilabel": 300,
@@ -56,9 +57,9 @@ BRIEF = 0.4
 """Part of the seconds that slower subjects are given."""
 HUNG = 300.0
 """Seconds after which a run is given up."""
-ASIDE = {"bare uvloop": (512,), "understudy chains": (128, 512), "understudy command": (512,)}
+ASIDE = dict.fromkeys(("bare uvloop", "understudy chains", "understudy command", "understudy command cores"), (128, 512))
 """Beside the subjects that are compared: their throughput at these concurrencies only, and no tail."""
-PROBING = ("understudy chains", "understudy command")
+PROBING = ("understudy chains", "understudy command", "understudy command cores")
 """They first find out what the server does with a request, by five or six of their own; the time for that is in theirs."""
 Row = dict[str, Any]
 
@@ -130,7 +131,7 @@ def run(subject: str, url: str, calls: int, concurrency: int, model: str = "loop
         command = [
             "taskset",
             "-c",
-            "1",
+            "0,1" if "cores" in options else "1",
             environment(name),
             "-W",
             "ignore",

@@ -16,6 +16,7 @@ NAMES = {
     "understudy": "**Understudy**: driver, endpoint, ledger",
     "understudy chains": "Understudy: the chains stage, replies made into chains",
     "understudy command": "Understudy: `understudy sample`, from a file of questions to a file of chains",
+    "understudy command cores": "Understudy: the same, where it may use both cores",
     "bare uvloop": "bare loop on uvloop",
     "openai": "openai SDK",
     "curator": "curator",
@@ -42,8 +43,10 @@ turns. Values are medians of the rounds, with the lowest and the highest in brac
 of those of each round. Each reply is checked to be the one to its prompt. Time runs from the first request that the server sees to
 the last reply in hand, so start and imports are not in it; of CPU they are subtracted by a run of few calls.
 
-Understudy is what a study runs: each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9
-and power loss ([sampling.md](sampling.md)). The bare loop keeps nothing.
+Understudy does what a study does: each request is on the disk before it is sent, and each reply is kept whole, safe from kill -9
+and power loss ([sampling.md](sampling.md)). Its client is aiohttp too, on uvloop where that is installed; the bare loop runs on
+asyncio, and on uvloop in a row of its own. The bare loop keeps nothing. One row of Understudy may use the server's core as well,
+as it may on a user's machine: its commits run in a thread, and the chains are made in a process beside the command's own.
 
 {aims}
 
@@ -141,9 +144,15 @@ def targets(rows: Rows) -> list[str]:
         1.5,
         least=True,
     )
-    for c in (128, 512):
-        row = rows.get("throughput", "understudy", c)
-        add(f"at least 0.90 of the bare loop's replies a second, concurrency {c}", row, "ratio", 0.9, least=True)
+    for c, aim in ((128, 0.8), (512, 0.6)):
+        row = rows.get("throughput", "understudy command", c)
+        add(
+            f"`understudy sample`: at least {aim:.2f} of the bare loop's replies a second, concurrency {c}",
+            row,
+            "ratio",
+            aim,
+            least=True,
+        )
     row = rows.get("client CPU", "understudy", 128)
     add("client CPU at most 0.30 ms a reply", row, "value", 0.30, digits=three)
     add("tail: at most 1.05 times the bare loop's time", rows.get("tail", "understudy", 64), "ratio", 1.05)

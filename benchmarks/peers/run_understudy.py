@@ -1,7 +1,7 @@
 """Understudy: the driver, an endpoint and the ledger, each request and each reply durable, as the chains of a study are sampled.
 
 ``chains``: `sample` of the chains stage itself, which makes problems into prompts and replies into chains as well. ``command``:
-`understudy sample STUDY.toml` itself, from a file of questions to a file of chains.
+`understudy sample STUDY.toml` itself, from a file of questions to a file of chains; ``command cores``: where it may use both cores.
 """
 
 import json
@@ -61,9 +61,9 @@ def chains(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 def command(spec: Spec, prompts: list[str]) -> list[str]:
+    import pyarrow.parquet as pq
+
     from understudy.cli import main as understudy
-    from understudy.core.values import Chain
-    from understudy.corpus.store import read_rows
 
     work = Path(spec.work)
     for split, questions in (("train", prompts), ("dev", ["Who?"]), ("test", ["What?"])):
@@ -87,9 +87,10 @@ def command(spec: Spec, prompts: list[str]) -> list[str]:
     """)
     assert understudy(["sample", str(work / "study.toml")]) == 0
     (found,) = work.glob("runs/sampling/stages/chains-*/chains.parquet")
-    by_problem = {chain.problem: chain.text for chain in read_rows(found, Chain)}
+    columns = pq.read_table(found, columns=["problem", "text"]).to_pydict()
+    by_problem = dict(zip(columns["problem"], columns["text"], strict=True))
     return [by_problem[f"train-{i}"] for i in range(len(prompts))]
 
 
 if __name__ == "__main__":
-    main({"chains": chains, "command": command}.get(sys.argv[-1], requests))
+    main(next((subject for name, subject in {"chains": chains, "command": command}.items() if name in sys.argv), requests))

@@ -21,7 +21,7 @@ from understudy.core.answers import numbers_used
 from understudy.core.answers.arithmetic import evaluate
 from understudy.core.errors import DataError
 from understudy.core.values import Outcome, Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.corpus.tables import read_objects
 
 QUESTION = re.compile(r"Make (?P<target>\d+) from (?P<numbers>[\d ]+)\.")
@@ -47,14 +47,14 @@ class Game24:
             question = f"Make {self.target} from {' '.join(map(str, numbers))}."
             yield Problem(f"puzzle-{i}", question, "expression", answer=str(self.target), split=row.get("split", "train"))
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """A working of any question of this task, wrong at the rate ``slip``: what makes it a world, with a teacher of its own."""
         target, numbers = _asked(question)
         wrong = rng.random() < slip
         for steps, expression, value in _tries([(n, str(n)) for n in numbers], [], rng):
             if (value == target) != wrong:
                 told = [(f"{step}.", (f"What is {step.partition(' = ')[0]}?",)) for step in steps]
-                return Worked.of(told, expression.removeprefix("(").removesuffix(")"), "expression", rng)
+                return WorldSolution.of(told, expression.removeprefix("(").removesuffix(")"), "expression", rng)
         raise ValueError(f"there is no way to make {target}")
 
 

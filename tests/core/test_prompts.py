@@ -78,7 +78,7 @@ def test_a_users_own_file_that_cannot_be_used_is_named(tmp_path, name, text, say
 
 
 def test_a_directory_of_prompts_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(StudyError, match="no directory"):
+    with pytest.raises(StudyError, match="nowhere"):
         load_prompts("scotd", tmp_path / "nowhere")
 
 

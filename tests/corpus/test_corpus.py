@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Outcome, Problem, Solution, Step, Verdict
+from understudy.core.values import Chain, Outcome, Problem, Solution, Step, Verdict, from_json, to_json
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_rows, write_rows
 
@@ -45,6 +45,12 @@ def test_a_check_reads_a_solution_as_it_reads_a_chain():
     for name in ("problem", "path", "text", "answer", "layer", "finish", "tokens", "logprob", "prompt_tokens"):
         assert getattr(chain, name) == getattr(solution, name)
     assert (chain.rationale, chain.steps, chain.answer_conditioned) == (solution.text, (), False)
+
+
+def test_steps_of_older_files_which_had_more_fields_are_still_read():
+    row = to_json(Chain("p", 0, "t", "r", "4", "marker", "e", steps=(Step("2 + 2 = 4", "How many?"),)))
+    row["steps"] = [{**step, "equation": None, "value": None} for step in row["steps"]]
+    assert from_json(Chain, row).steps == (Step("2 + 2 = 4", "How many?"),)
 
 
 def test_the_other_values_come_back_exactly(tmp_path):

@@ -107,7 +107,7 @@ def test_values_become_what_json_has(tmp_path):
         {"day": "2020-01-05", "when": "2020-01-05T03:00:00", "price": "1.50", "picture": None, "none": None}
     ]
     (tmp_path / "x.jsonl").write_text('{"a": NaN}\n')
-    with pytest.raises(DataError, match=r"x.jsonl, line 1: not JSON \(NaN is no value that JSON has; write null"):
+    with pytest.raises(DataError, match=r"x.jsonl, line 1: not JSON \(NaN .*null"):
         rows_of(tmp_path / "x.jsonl")
 
 
@@ -141,12 +141,12 @@ def spoil(directory: Path, name: str, text: str | None) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("data-00001-of-00002.arrow", None, r"data-00001-of-00002\.arrow: is missing, .*state\.json names it"),
+        ("data-00001-of-00002.arrow", None, r"data-00001-of-00002\.arrow: missing, .*state\.json"),
         ("state.json", "{", r"state\.json: not JSON"),
         ("state.json", "[]", "JSON object"),
-        ("state.json", "{}", "names no data files"),
-        ("state.json", '{"_indices_data_files": [{"filename": "i.arrow"}]}', "chosen by a file of indices"),
-        ("dataset_info.json", '{"features"', r"dataset_info\.json: its features cannot be read"),
+        ("state.json", "{}", "data files"),
+        ("state.json", '{"_indices_data_files": [{"filename": "i.arrow"}]}', "indices"),
+        ("dataset_info.json", '{"features"', r"dataset_info\.json: .*features"),
     ],
 )
 def test_a_damaged_saved_data_set_says_what_is_wrong(tmp_path, name, text, says):
@@ -155,15 +155,15 @@ def test_a_damaged_saved_data_set_says_what_is_wrong(tmp_path, name, text, says)
 
 
 def test_a_directory_that_holds_no_data_says_so_and_where_there_are_some(tmp_path):
-    with pytest.raises(DataError, match="there are no data in it"):
+    with pytest.raises(DataError, match="no data"):
         rows_of(tmp_path)
     for name in ("main", "socratic"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.jsonl").write_text("{}\n")
-    with pytest.raises(DataError, match=r"there are data in .*main, .*socratic: name one of them"):
+    with pytest.raises(DataError, match=r"main, .*socratic"):
         rows_of(tmp_path)
     (tmp_path / "dataset_dict.json").write_text("{}")
-    with pytest.raises(DataError, match="names no splits"):
+    with pytest.raises(DataError, match=r"dataset_dict\.json: splits"):
         rows_of(tmp_path)
 
 

@@ -185,11 +185,11 @@ def test_the_number_of_a_request_is_no_problems_id_where_its_question_says_other
 
 
 WRONG = [
-    ([], {}, "there is no row in it"),
-    ([{"a": 1}], {}, r"in no format that is known \(understudy, jsonl, .*; its first row has: a"),
+    ([], {}, "no row"),
+    ([{"a": 1}], {}, r"in no known format \(understudy, jsonl, .*; its first row has: a"),
     ([SAME["sharegpt"]], {"format": "messages"}, "not in the format 'messages', which needs .*it looks like sharegpt"),
-    ([SAME["messages"]], {"format": "mesages"}, r"no such format; did you mean 'messages'\?"),
-    ([SAME["messages"] | SAME["alpaca"]], {}, "may be messages, alpaca; say which"),
+    ([SAME["messages"]], {"format": "mesages"}, r"unknown format; did you mean 'messages'\?"),
+    ([SAME["messages"] | SAME["alpaca"]], {}, "messages, alpaca"),
     (
         [SAME["messages"], {"messages": [{"role": "asistant", "content": "x"}]}],
         {},
@@ -206,12 +206,12 @@ WRONG = [
     ),
     ([SAME["prompt-completion"], {"prompt": ASKED}], {}, r"line 2: field 'completion' \(text\) is missing"),
     ([SAME["jsonl"], {"question": ASKED, "text": ["x"]}], {}, r"line 2: field 'text' \(text\) must be a text"),
-    ([SAME["jsonl"], {"text": SAID}], {}, "line 2: names no problem: it has no id"),
+    ([SAME["jsonl"], {"text": SAID}], {}, "line 2: .*problem_id, id"),
     ([SAME["jsonl"] | {"finish": ["x"]}], {}, r"field 'finish' \(finish\) = \['x'\]"),
     ([SAME["openai-batch"], batch("two", "x")], {}, "line 2: response.body has no list of choices"),
     ([SAME["messages"]], {"fields": {"text": "x"}}, "fields: text cannot be mapped in the format 'messages', which has a list"),
     ([SAME["openai-batch"], {"id": "r"}], {}, "line 2: field 'custom_id' is missing"),
-    ([SAME["alpaca"] | {"instruction": "else"}], {}, r"no chain for any of the 3 problems \(1 rows, 1 of unknown problems\)"),
+    ([SAME["alpaca"] | {"instruction": "else"}], {}, r"3 problems \(1 rows, 1 of unknown problems\)"),
 ]
 
 
@@ -229,7 +229,7 @@ def test_a_broken_line_is_named(tmp_path):
 
 def test_half_a_surrogate_pair_is_counted_and_never_stored(tmp_path):
     chains, report = bring(tmp_path, SAME["jsonl"], {"question": ASKED, "text": "5 \ud83d"})
-    assert (len(chains), report.to_json()["with characters that are none (half of a surrogate pair)"]) == (1, 1)
+    assert (len(chains), report.to_json()["with invalid characters (half of a surrogate pair)"]) == (1, 1)
 
 
 def test_arrays_tables_foreign_parquet_and_data_set_directories_are_read_too(tmp_path):
@@ -306,7 +306,7 @@ def test_a_row_that_was_changed_since_its_export_is_read_anew(tmp_path):
     (tmp_path / "c.jsonl").write_text(text)
     (again,), report = import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
     assert (again.answer, again.layer, again.tokens, again.teacher, again.path) == ("6", "marker", None, "t", 4)
-    assert report.to_json()["changed since their export: read anew"] == 1
+    assert report.to_json()["changed since their export and read again"] == 1
 
 
 @pytest.mark.parametrize("damage", ['"path": "x"', '"sampling": "{"', '"finish": "x"', '"steps": "[{}]"'])
@@ -314,7 +314,7 @@ def test_damaged_notes_of_an_export_are_one_message(tmp_path, damage):
     there_and_back(tmp_path, [Chain("two", 4, SAID, "", "5", "marker", "t")], "alpaca")
     text = (tmp_path / "c.jsonl").read_text().replace('"path": 4', damage)
     (tmp_path / "c.jsonl").write_text(text)
-    with pytest.raises(DataError, match="line 1: what the export noted is damaged"):
+    with pytest.raises(DataError, match=r"line 1: .*metadata"):
         import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
 
 
@@ -355,7 +355,7 @@ def test_examples_are_pairs_of_what_is_read_and_what_is_learned(tmp_path):
     rows, says = exported_examples(tmp_path, "prompt-completion", [EXAMPLES[0], EXAMPLES[2]])
     assert [(row["prompt"], row["completion"]) for row in rows] == [("Q: a\nA:", " b\n\n"), ("a", "bc")]
     assert says == {"examples": 2, "lost": {"weights of parts of the target": 1}}
-    with pytest.raises(DataError, match="prompt-completion.*several messages"):
+    with pytest.raises(DataError, match=r"prompt-completion.*several messages"):
         exported_examples(tmp_path, "prompt-completion")
     rows, _ = exported_examples(tmp_path, "messages", bare=True)
     assert rows[1] == {"messages": [{"role": "system", "content": "Be brief."}, user("a"), assistant("b")]}

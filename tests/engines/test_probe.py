@@ -12,7 +12,7 @@ from loopback import Server, completion
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.remote.endpoint import EndpointEngine
-from understudy.engines.remote.probe import PROMPT, Answers, full_url, probe, read_facts
+from understudy.engines.remote.probe import PROMPT, ProbeReplies, full_url, probe, read_facts
 from understudy.pipeline.connect import probe_endpoint
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
@@ -74,9 +74,9 @@ def test_a_text_that_is_likely_to_be_drawn_twice_says_nothing_of_the_temperature
         return Reply("Sure! Here they are:", logprobs=logprobs, raw=json.dumps(answer))
 
     sure, unsure = reply(*[-0.01] * 5), reply(*[-2.0] * 5)
-    assert read_facts(Answers(sure, sure, sure, True, None), chat=False)["temperature"] == "unknown"
-    assert read_facts(Answers(unsure, unsure, unsure, True, None), chat=False)["temperature"] == "ignored"
-    assert read_facts(Answers(unsure, None, unsure, True, None), chat=False)["temperature"] == "unknown", "two are few"
+    assert read_facts(ProbeReplies(sure, sure, sure, True, None), chat=False)["temperature"] == "unknown"
+    assert read_facts(ProbeReplies(unsure, unsure, unsure, True, None), chat=False)["temperature"] == "ignored"
+    assert read_facts(ProbeReplies(unsure, None, unsure, True, None), chat=False)["temperature"] == "unknown", "two are few"
 
 
 def test_an_address_is_probed_once_and_each_one_for_itself(tmp_path):

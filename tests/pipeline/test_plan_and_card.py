@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from checkpoints import make
 
 from understudy.core import registry
 from understudy.core.errors import CheckpointError, StudyError
@@ -99,11 +100,28 @@ def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
     assert set(plan().stages) < set(plan("study.seeds=3").stages)
 
 
+def test_the_plan_settles_the_precision_of_training_by_the_processor_and_only_students_depend_on_it(plan, monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    here, named, other = plan(), plan("training.precision=float32"), plan("training.precision=bfloat16")
+    assert {s.arguments["training"]["precision"] for s in here.stages.values() if s.kind == "student"} == {"float32"}
+    assert set(here.stages) == set(named.stages)
+    assert kinds(set(here.stages) ^ set(other.stages), here, other) == ["answers", "student"]
+
+
+def test_the_plan_settles_the_precision_of_a_local_teacher_before_its_chains_have_a_key(plan, monkeypatch, tmp_path):
+    make("llama", tmp_path / "teacher")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    local = ("teacher.engine=transformers", "teacher.checkpoint=teacher")
+    here, named, other = (plan(*local, *more) for more in ((), ("teacher.precision=float32",), ("teacher.precision=bfloat16",)))
+    assert here.stages[here.chains].arguments["teacher"]["precision"] == here.study.teacher.precision == "float32"
+    assert here.chains == named.chains != other.chains
+
+
 @pytest.mark.parametrize(("budget", "tokens"), [("role", [900, 900, 900, 900]), ("total", [900, 450, 450, 900])])
 def test_a_budget_is_that_of_each_student_or_is_shared_by_those_of_an_arm(tmp_path, budget, tokens):
     two = '[[arms]]\nname = "two"\nmethod = "sci_cot"\n'
     (tmp_path / "s.toml").write_text(f'{STUDY}{two}{two.replace("two", "gold")}roles.rationale.model = "gold"\n')
-    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}"])
+    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}", "training.precision=float32"])
     asked = [(0, "student"), (3, "rationale"), (3, "answer"), (4, "answer")]
     found = [training_of_role(study, study.arms[i], role) for i, role in asked]
     assert [one.tokens for one in found] == tokens

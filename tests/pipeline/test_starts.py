@@ -73,7 +73,7 @@ def spoil_config(directory):
         (shutil.rmtree, "there is no directory"),
         (lambda d: (d / "model.safetensors").rename(d / "model.bin"), "only safetensors are read"),
         (spoil_config, "model_type 'colour'"),
-        (lambda d: [p.unlink() for p in d.glob("tokenizer*")], "no tokenizer is here"),
+        (lambda d: [p.unlink() for p in d.glob("tokenizer*")], "no tokenizer"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_used_is_named_when_the_study_is_planned(root, spoil, says):

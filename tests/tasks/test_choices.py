@@ -77,24 +77,24 @@ def test_a_base_that_some_answer_shows_need_not_be_declared(tmp_path, shows, let
     [
         (
             [{"choices": TWO, "answer": 1}],
-            "line 1: field 'answer' = 1 could count options from 0 or from 1; say which with task.answer_base",
+            "line 1: field 'answer' = 1 .*task.answer_base",
         ),
         (
             [{"choices": TWO, "answer": 0}, {"choices": TWO, "answer": 2}],
-            "line 1: the answer counts options from 0, at .*line 2 from 1",
+            "line 1: .*from 0.* line 2 from 1",
         ),
         (
             [{"choices": TWO, "answer": 0}, {"choices": ["1", "0"], "answer": 1}],
             "line 2: field 'answer' = 1 is the text of option A and the number of option B",
         ),
         ([{"choices": ["b", "a"], "answer": "b"}], "'b' is the text of option A and the letter of option B"),
-        ([{"choices": TWO, "answer": "star"}], r"'star' is no answer of kind 'option' \(choices: sun, moon\)"),
-        ([{"choices": TWO, "answer": "C"}], "'C' is no answer of kind 'option'"),
-        ([{"choices": "sun", "answer": "A"}], "field 'choices' must be a list of texts"),
-        ([{"choices": ["sun", ""], "answer": "A"}], "must be a list of texts that are not empty, not ''"),
-        ([{"choices": {"label": ["A", "A"], "text": TWO}, "answer": "A"}], "gives a label twice"),
-        ([{"choices": [str(i) for i in range(30)], "answer": "A"}], "has 30 options; 26 are the most"),
-        ([{"choices": {"label": ["A"], "text": TWO}, "answer": "A"}], "must be a list of texts"),
+        ([{"choices": TWO, "answer": "star"}], r"'star' is not an answer of kind 'option' \(choices: sun, moon\)"),
+        ([{"choices": TWO, "answer": "C"}], "'C' is not an answer of kind 'option'"),
+        ([{"choices": "sun", "answer": "A"}], "field 'choices' .*list of .*texts"),
+        ([{"choices": ["sun", ""], "answer": "A"}], "field 'choices' .*''"),
+        ([{"choices": {"label": ["A", "A"], "text": TWO}, "answer": "A"}], "label twice .A, A."),
+        ([{"choices": [str(i) for i in range(30)], "answer": "A"}], "30 options.* 26"),
+        ([{"choices": {"label": ["A"], "text": TWO}, "answer": "A"}], "list of .*texts"),
     ],
 )
 def test_what_is_not_certain_is_an_error_that_names_the_row(tmp_path, rows, says):
@@ -111,9 +111,9 @@ def test_options_may_be_a_field_each_and_empty_ones_at_the_end_are_left_out(tmp_
 
 
 def test_an_empty_option_before_another_and_an_unknown_field_are_errors(tmp_path):
-    with pytest.raises(DataError, match="field 'option_b' is empty, a later option is not"):
+    with pytest.raises(DataError, match="field 'option_b' is empty"):
         read(tmp_path, FOUR | {"option_b": "", "answer": "a"}, fields={"choices": tuple(FOUR)})
-    with pytest.raises(DataError, match=r"has a field 'optiona'; did you mean 'option_a'.*fields.choices"):
+    with pytest.raises(DataError, match=r"fields.choices: .*'optiona'; did you mean 'option_a'"):
         read(tmp_path, FOUR | {"answer": "a"}, fields={"choices": ("optiona", "option_b")})
 
 
@@ -147,7 +147,7 @@ def test_options_are_taken_out_of_the_question(tmp_path, text, question, choices
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("Which is hot?", "line 1: there are no options such as"),
+        ("Which is hot?", "line 1: no options"),
         ("Which? (A) sun", "no options such as"),
         ("Which? (A) sun (C) moon", "no options such as"),
         ("Which (A) or (B)? (A) sun (B) moon", "no options such as"),

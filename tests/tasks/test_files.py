@@ -7,6 +7,7 @@ from saved import make_saved, save
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
+from understudy.studies.schema import build
 from understudy.tasks.files import Files, read_problems
 from understudy.tasks.overlap import check_overlap
 
@@ -43,9 +44,9 @@ def test_fields_are_mapped_and_answers_made_canonical(tmp_path):
     [
         ("{", "line 2: not JSON"),
         ("[1]", "line 2: '[1]' is not a JSON object"),
-        ('{"qestion": "x"}', "line 2: field 'question' must be a text that is not empty; did you mean 'qestion'?"),
-        ('{"question": ""}', "line 2: field 'question' must be a text that is not empty, not ''"),
-        ('{"question": "x", "answer": "blue"}', "line 2: field 'answer' = 'blue' is no answer of kind 'number'"),
+        ('{"qestion": "x"}', "line 2: field 'question' must be a non-empty text; did you mean 'qestion'?"),
+        ('{"question": ""}', "line 2: field 'question' must be a non-empty text, not ''"),
+        ('{"question": "x", "answer": "blue"}', "line 2: field 'answer' = 'blue' is not an answer of kind 'number'"),
         ('{"question": "x", "choices": "ab"}', "line 2: field 'choices' must be a list of texts"),
     ],
 )
@@ -111,7 +112,7 @@ def test_splits_that_the_data_lack_are_drawn_from_train(tmp_path):
     task = files(tmp_path, path="d", sizes={"dev": 0.25})
     assert counts(task) == {"train": 6, "dev": 2, "test": 2}
     assert {p.id for p in task.problems(seed=0) if p.split == "test"} == {"q8", "q9"}
-    with pytest.raises(DataError, match="sizes: test is there already"):
+    with pytest.raises(DataError, match="sizes: test"):
         files(tmp_path, path="d", sizes={"test": 2}).problems(seed=0)
 
 
@@ -124,10 +125,10 @@ def test_rows_without_ids_are_named_by_split_and_row(tmp_path):
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("whole", "has no splits train, dev, test; give sizes"),
-        ("odd", "has no splits train, dev, test; its splits are one, two; give sizes"),
-        ("empty", "there are no data in it"),
-        ("d/train", "has no splits train, dev, test; give sizes"),
+        ("whole", "train, dev, test; .*sizes"),
+        ("odd", "has no splits train, dev, test; .*one, two; .*sizes"),
+        ("empty", "no data"),
+        ("d/train", "train, dev, test; .*sizes"),
         ("d/tset", "d has no split 'tset'; did you mean 'test'"),
         ("none", "none: there is no such file or directory"),
     ],
@@ -150,22 +151,22 @@ def test_a_missing_split_is_named_before_anything_runs(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"path": "q.jsonl"}, "path is one file: split it"),
-        ({"path": "q.jsonl", "train": "t.jsonl"}, "give either path"),
-        ({}, "give either path"),
-        ({"path": "q.jsonl", "sizes": {"dev": 0}}, "sizes: dev = 0: a number of problems, or a share between 0 and 1"),
-        ({"path": "q.jsonl", "sizes": {"dev": 1.5}}, r"sizes: dev = 1\.5"),
+        ({"path": "q.jsonl"}, "path .*sizes"),
+        ({"path": "q.jsonl", "train": "t.jsonl"}, "path, train, dev, test"),
+        ({}, "path, train, dev, test"),
+        ({"path": "q.jsonl", "sizes": {"dev": 0}}, r"sizes\.dev = 0"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1.5}}, r"sizes\.dev = 1\.5"),
         ({"path": "q.jsonl", "sizes": {"dev": 0.5, "test": 0.6}}, "the shares add up to more than 1"),
-        ({"path": "q.jsonl", "sizes": {"dev": 1}, "splits": "s.json"}, "splits and sizes"),
-        ({"path": "q.jsonl", "sizes": {"dev": 1}, "group": "a", "stratify": "b"}, "stratify and group"),
-        ({"train": "q.jsonl", "group": "a"}, "give sizes too"),
-        ({"train": "q.jsonl", "fraction": 0.0}, r"fraction = 0\.0: a share of train above 0"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1}, "splits": "s.json"}, "splits, sizes"),
+        ({"path": "q.jsonl", "sizes": {"dev": 1}, "group": "a", "stratify": "b"}, "stratify, group"),
+        ({"train": "q.jsonl", "group": "a"}, "stratify, group.*sizes"),
+        ({"train": "q.jsonl", "fraction": 0.0}, r"task\.fraction = 0\.0: "),
         ({"train": "q.jsonl", "fields": {"qestion": "q"}}, "unknown field 'qestion'; did you mean 'question'"),
     ],
 )
 def test_options_that_contradict_are_refused(tmp_path, options, says):
     with pytest.raises(ValueError, match=says):
-        files(tmp_path, **options)
+        build(Files, {"kind": "number", "root": str(tmp_path), **options}, "task")
 
 
 def test_groups_and_strata_may_be_called_as_the_file_calls_them(tmp_path):

@@ -26,7 +26,7 @@ def test_a_field_may_be_a_template_over_the_row():
 
 def test_a_template_of_empty_fields_is_empty():
     assert one(ROW, context="{none}").context == ""
-    with pytest.raises(DataError, match="must be a text that is not empty, not ''"):
+    with pytest.raises(DataError, match=r"'{none}' .*not ''"):
         one(ROW, question="{none}")
 
 
@@ -34,14 +34,14 @@ def test_a_template_of_empty_fields_is_empty():
     ("template", "says"),
     [
         ("{pasage} {question}", "line 1: the template .* needs a field 'pasage'; did you mean 'passage'"),
-        ("{list}", "field 'list' = .* is no text"),
+        ("{list}", "field 'list' = .* must be a text"),
         ("{passage.upper}", r"needs a field 'passage\.upper'"),
         ("{passage[0]}", r"needs a field 'passage\[0\]'"),
-        ("{passage:>9}", r"\{passage:>9\} must be a field name and nothing else"),
-        ("{passage!r}", "must be a field name and nothing else"),
-        ("{}", "a field stands in braces"),
-        ("{passage", "a field stands in braces"),
-        ("passage}", "a field stands in braces"),
+        ("{passage:>9}", r"\{passage:>9\} .*field name"),
+        ("{passage!r}", "field name"),
+        ("{}", "in braces"),
+        ("{passage", "in braces"),
+        ("passage}", "in braces"),
     ],
 )
 def test_a_template_is_field_names_in_braces_and_nothing_else(template, says):
@@ -62,7 +62,7 @@ def test_a_template_gives_back_what_it_was_made_of(row, between):
         ({"qestion": "q"}, "unknown field 'qestion'; did you mean 'question'"),
         ({"choices": "{a}"}, "a template makes one text"),
         ({"question": ("a", "b")}, "only choices may be several fields"),
-        ({"answer": "anwser"}, r"here, line 1: neither this nor any other row has a field 'anwser'; did you mean 'answer'"),
+        ({"answer": "anwser"}, r"here, line 1: fields.answer: .*'anwser'; did you mean 'answer'"),
     ],
 )
 def test_fields_that_cannot_be_are_named(fields, says):
@@ -94,7 +94,7 @@ def test_accepted_answers_are_canonical_once_and_an_answer_where_there_is_no_oth
     row = {"question": "Q?", "answer": "5", "accepted": ["5.0", "6 apples", "6"]}
     assert one(row, "number").accepted == ("6",)
     assert one({"question": "Q?", "accepted": ["5", "6"]}, "number").answer == "5"
-    with pytest.raises(DataError, match="field 'accepted' = 'blue' is no answer of kind 'number'"):
+    with pytest.raises(DataError, match="field 'accepted' = 'blue' is not an answer of kind 'number'"):
         one(row | {"accepted": ["blue"]}, "number")
     with pytest.raises(DataError, match="field 'accepted' must be a list"):
         one(row | {"accepted": "6"}, "number")
@@ -125,5 +125,5 @@ def test_options_that_do_not_belong_together_are_refused():
 
 def test_a_bad_row_says_its_own_line(tmp_path):
     (tmp_path / "q.jsonl").write_text(json.dumps({"question": "x", "answer": ["1", {"a": 2}]}) + "\n")
-    with pytest.raises(DataError, match=r"q\.jsonl, line 1: field 'answer' = .* is no answer of kind 'number'"):
+    with pytest.raises(DataError, match=r"q\.jsonl, line 1: field 'answer' = .* is not an answer of kind 'number'"):
         read_problems(tmp_path / "q.jsonl", kind="number", fields={})

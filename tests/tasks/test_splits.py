@@ -130,12 +130,12 @@ def test_keys_are_our_fields_or_those_of_the_file_and_others_are_named():
     problems = [Problem("a", "?", "number", "5", meta={"level": {"n": 2}}), Problem("b", "?", "number")]
     assert [key_of(problems, "answer", "stratify")(p) for p in problems] == ["5", None]
     assert [key_of(problems, "level", "group")(p) for p in problems] == ['{"n": 2}', None]
-    with pytest.raises(DataError, match=r"group = 'levl': no problem has such a field; did you mean 'level'"):
+    with pytest.raises(DataError, match=r"group = 'levl': .*did you mean 'level'"):
         key_of(problems, "levl", "group")
 
 
 def test_too_many_are_asked_for():
-    with pytest.raises(DataError, match=r"ask for 12 problems, there are 10"):
+    with pytest.raises(DataError, match=r"12 problems, .*10"):
         split(made("a" * 10), {"train": 0.9, "test": 3}, seed=0)
 
 
@@ -159,10 +159,10 @@ def test_a_manifest_of_ids_gives_the_same_splits_again(tmp_path_factory, groups,
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"train": ["q0", "q7", "x"]}', r"2 of its ids are those of no problem: 'q7', 'x'; did you mean 'q1'"),
-        ('{"train": ["q0"], "test": ["q0"]}', "1 ids are named twice, the first is 'q0'"),
-        ('["q0"]', "must be a JSON object from splits to lists of ids"),
-        ('{"train": "q0"}', "must be a JSON object from splits to lists of ids"),
+        ('{"train": ["q0", "q7", "x"]}', r"2 of its ids .*'q7', 'x'; did you mean 'q1'"),
+        ('{"train": ["q0"], "test": ["q0"]}', "1 ids .*'q0'"),
+        ('["q0"]', "JSON object"),
+        ('{"train": "q0"}', "JSON object"),
         ("{", "not JSON"),
         (None, "cannot be read"),
     ],

@@ -149,6 +149,7 @@ def trained_by(name, tmp_path, **more):
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_chat_student_learns_by_heart_ends_its_turn_and_is_asked_with_the_tokens_it_was_trained_on(name, tmp_path):
     trained = trained_by(name, tmp_path)
+    assert trained.losses[-1][1] < 0.1, "from about 6: what it says is sure on any processor"
     engine = TransformersEngine(trained.checkpoint)
     found = answer(PROBLEMS, SCoTD(format=CHAT, max_tokens=64), {"student": engine})
     for solution, problem in zip(found.solutions, PROBLEMS, strict=True):

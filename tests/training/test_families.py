@@ -96,10 +96,11 @@ def test_special_tokens_are_those_of_the_published_tokenizer_and_no_token_of_the
 
 def test_a_student_of_the_family_learns_by_heart_is_saved_reloaded_and_asked(checkpoint, tmp_path):
     options = TrainingOptions(
-        steps=400 if "t5" in str(checkpoint) else 120, batch_size=4, checks=1, learning_rate=5e-3, precision="float32"
+        steps=600 if "t5" in str(checkpoint) else 120, batch_size=4, checks=1, learning_rate=5e-3, precision="float32"
     )
     student = StudentOptions(checkpoint=str(checkpoint))
     trained = train(examples(), student=student, options=options, out=tmp_path, seed=0)
+    assert trained.losses[-1][1] < 0.1, "from about 6: what it says is sure on any processor"
     found = answer(PROBLEMS, SCoTD(max_tokens=64), {"student": TransformersEngine(trained.checkpoint)})
     assert not found.errors
     for solution, problem, target in zip(found.solutions, PROBLEMS, TARGETS, strict=True):

@@ -1,4 +1,4 @@
-"""The thought of a reasoning model: in ``<think>`` tags before the reply proper, or in a field of its own."""
+"""The thought of a reasoning model. It stands in ``<think>`` tags before the reply, or in its own field."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _TAGS = re.compile(r"</?think(?:ing)?>", re.I)
 
 def has_tags(text: str) -> bool:
     """Whether a thought begins or ends in ``text``."""
-    return _TAGS.search(text) is not None
+    return "<" in text and _TAGS.search(text) is not None
 
 
 def thought_of(text: str) -> tuple[str, int | None]:
-    """(the thought without its tags, where the reply proper begins) of a reply; the place is 0 where it has no thought, None
-    where its thought never ends."""
+    """(the thought without its tags, the place where the reply after it begins). The place is 0 without a thought, and None where
+    the thought never ends."""
     begin = find_reply(fold(text))
     return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
 
 
 def only_thought(text: str) -> bool:
-    """Whether a reply thinks and says nothing: its thought never ends, or nothing comes after it."""
+    """Whether a reply has only a thought, which never ends or has nothing after it."""
     begin = thought_of(text)[1]
     return begin is None or (begin > 0 and not text[begin:].strip())
 
 
 def with_thought(reasoning: Any, text: str) -> str:
-    """A reply whose thought came in a field of its own, as one text."""
+    """A reply as one text, with the thought from its own field."""
     return f"<think>\n{reasoning}\n</think>\n\n{text}" if isinstance(reasoning, str) and reasoning.strip() else text

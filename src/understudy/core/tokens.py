@@ -12,32 +12,15 @@ A reply never goes through the template, because a template may strip, empty or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from understudy.core.asks import Message
 from understudy.core.errors import EngineError
 
-
-class Tokenizer(Protocol):
-    """The parts of a `transformers` tokenizer that are used here."""
-
-    @property
-    def bos_token_id(self) -> Any: ...
-
-    @property
-    def eos_token_id(self) -> Any: ...
-
-    @property
-    def chat_template(self) -> Any: ...
-
-    @property
-    def added_tokens_decoder(self) -> Mapping[int, Any]: ...
-
-    def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
-
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any: ...
+Tokenizer = Any
+"""A tokenizer of `transformers`, which has no types of its own."""
 
 
 def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int]:

@@ -16,7 +16,7 @@ from understudy.core.values import AnswerKind, Step
 
 
 @dataclass(frozen=True)
-class Worked:
+class WorldSolution:
     """A solved question. Each of ``steps`` has its sub-question, and ``answer`` is canonical for its ``kind``.
 
     ``wordings`` has for each step all the ways to ask for it, with the step's own question among them. The text of the last step
@@ -29,7 +29,7 @@ class Worked:
     wordings: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, told: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random) -> Worked:
+    def of(cls, told: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random) -> WorldSolution:
         """A solution from (text of a step, wordings of its sub-question). ``rng`` draws one of the wordings."""
         steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in told)
         return cls(steps, answer, kind, tuple(wordings for _, wordings in told))
@@ -42,7 +42,7 @@ class Worked:
 class World(Protocol):
     """A task with its own teacher. It is frozen, so that its repr identifies it."""
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question``, which has the form of `core.prompt_format.question_text`.
 
         ``slip`` is the chance of a wrong result in a step, from which the next steps continue. ``misread`` is the chance that the

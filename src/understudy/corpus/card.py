@@ -1,4 +1,4 @@
-"""The card of a corpus: who wrote it, how, under which terms, and what is in it."""
+"""The card of a corpus: who wrote it, how and under which terms, and its contents."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_written_card, write_whole
 
 SHOWN = 10
-"""Different values of a sampling option that a card lists at most."""
+"""The most values of one sampling option that a card lists."""
 
 
 @dataclass(frozen=True)
 class CorpusCard:
-    """``terms``: under what terms the teachers' texts may be used; ``licence``: of the questions. Both as somebody wrote them.
+    """``terms`` are the terms for use of the teachers' texts, and ``licence`` is that of the questions, both in the user's words.
 
-    ``teachers``, ``finish``, ``outcomes`` are counts of chains; ``tokens`` sums over those that say (``tokens_known``).
-    ``sampling``: how the chains were drawn, as far as it is known. ``sources``: file name -> digest of what the chains were
-    read from. ``understudy``: the version that wrote it. It holds no key, no header, no address of a file.
+    ``teachers``, ``finish`` and ``outcomes`` count chains. ``tokens`` is the sum over the ``tokens_known`` chains with a count.
+    ``sampling`` says how the chains were drawn, as far as it is known. ``sources`` maps the names of source files to digests.
+    ``understudy`` is the version that wrote the card. The card has no key, no header and no path.
     """
 
     terms: str = ""
@@ -46,7 +46,7 @@ class CorpusCard:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What somebody who gets this corpus could not know: ``terms``, ``licence``."""
+        """The fields among ``terms`` and ``licence`` that are empty."""
         return tuple(name for name in ("terms", "licence") if not getattr(self, name).strip())
 
 
@@ -59,7 +59,7 @@ def card_of(
     sampling: Mapping[str, Any] | None = None,
     outcomes: Mapping[str, int] | None = None,
 ) -> CorpusCard:
-    """The card of ``chains``. ``sampling`` is what a study asked for; without it, what the chains say of themselves."""
+    """The card of ``chains``. ``sampling`` are the study's options; without them, the card counts what the chains carry."""
     known = [chain.tokens for chain in chains if chain.tokens is not None]
     return CorpusCard(
         terms=text_without_secrets(terms),
@@ -78,7 +78,7 @@ def card_of(
 
 
 def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
-    """File name -> digest of path -> digest: of a second file of a name with as much of its path as tells them apart."""
+    """file name -> digest, from path -> digest. A second file of the same name keeps as much of its path as tells them apart."""
     found: dict[str, str] = {}
     for path, digest in digests.items():
         parts = Path(path).parts
@@ -92,7 +92,7 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
-    """sampling option -> value -> chains, over what the chains carry of their sampling."""
+    """sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
     said: dict[str, Counter[str]] = {}
     for chain in chains:
         for name, value in without_secrets(chain.sampling).items():
@@ -102,12 +102,12 @@ def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
 
 
 def card_path(path: Path) -> Path:
-    """Where the card of a corpus in a text format lies."""
+    """The path of the card of a corpus in a text format."""
     return path.with_name(path.name + ".card.json")
 
 
 def write_card(path: Path, card: CorpusCard) -> None:
-    """Put ``card`` beside the corpus ``path``."""
+    """Write ``card`` beside the corpus ``path``."""
     with write_whole(card_path(path)) as file:
         file.write(json.dumps(card.to_json(), indent=1, ensure_ascii=False).encode())
 
@@ -123,7 +123,7 @@ def read_card(path: Path) -> CorpusCard | None:
 
 
 def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:
-    """``terms`` and ``licence`` as given; where one is "", what the cards of ``paths`` say, each once."""
+    """``terms`` and ``licence``. One that is "" becomes that of the cards of ``paths``, each different one once."""
     cards = [card for path in paths if (card := read_card(path)) is not None]
     return (
         terms or "; ".join(dict.fromkeys(card.terms for card in cards if card.terms)),

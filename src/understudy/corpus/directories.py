@@ -1,10 +1,10 @@
-"""Data sets that are a directory: which of its files hold which split.
+"""Data set directories: the files of each split.
 
     DIR/dataset_dict.json, DIR/train/state.json, DIR/train/data-00000-of-00001.arrow    DatasetDict.save_to_disk
     DIR/state.json, DIR/dataset_info.json, DIR/data-00000-of-00001.arrow                Dataset.save_to_disk
     DIR/data/train-00000-of-00001.parquet, DIR/test.jsonl, DIR/train/0000.parquet        a snapshot of a hub repository
 
-The layouts are those that the `datasets` library writes (read from files of its version 5.2).
+The `datasets` library writes these layouts (as in files of its version 5.2).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from understudy.core.errors import DataError, nearest
 
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
-"""Ends of the names of files with rows."""
+"""Endings of the names of files with rows."""
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "dev": ("dev", "validation", "valid", "val"),
     "test": ("test", "testing"),
 }
-"""Our split -> what data sets call it."""
+"""Our split -> its names in data sets."""
 
 INFO = "dataset_info.json"
 _NO_ROWS = (INFO, "dataset_infos.json", "dataset_dict.json", "state.json")
@@ -33,14 +33,14 @@ _SHARD = re.compile(r"(?P<stem>.*?)(?:[-_.]?(?P<number>\d{5})-of-(?P<of>\d{5})(?
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files behind ``path``: itself, those of a directory with one split, or, for DIR/SPLIT, those of that split.
+    """The files of ``path``: itself, those of a directory with one split, or, for DIR/SPLIT, those of that split.
 
-    Raises DataError where a directory has no data or several splits, or lacks the one that is named.
+    Raises DataError where a directory has no data, several splits, or not the named one.
     """
     if path.is_dir():
         splits = splits_of(path)
         if len(splits) > 1:
-            raise DataError(f"{path}: holds several splits ({', '.join(splits)}); name one, as in {path / next(iter(splits))}")
+            raise DataError(f"{path}: has several splits ({', '.join(splits)}); name one, as in {path / next(iter(splits))}")
         return next(iter(splits.values()))
     if path.exists() or not path.parent.is_dir() or path.suffix.lower() in DATA:
         return [path]
@@ -57,14 +57,14 @@ def files_of(path: Path) -> list[Path]:
 
 
 def splits_of(directory: Path) -> dict[str, list[Path]]:
-    """Split -> its files in order; the only split of a data set that was saved without splits is ``""``.
+    """split -> its files in order. A data set that was saved without splits has the one split ``""``.
 
     Raises DataError where there are no data, or some are missing.
     """
     if (directory / "dataset_dict.json").is_file():
         names = read_json(directory / "dataset_dict.json").get("splits")
         if not isinstance(names, list) or not names:
-            raise DataError(f"{directory / 'dataset_dict.json'}: names no splits; save the data set again")
+            raise DataError(f"{directory / 'dataset_dict.json'}: splits are missing; save the data set again")
         return {str(name): _saved_files(directory / str(name)) for name in names}
     if (directory / "state.json").is_file():
         return {"": _saved_files(directory)}
@@ -79,19 +79,19 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
             for name, path in below.items()
             if name in words
         }
-    inside = f"; there are data in {', '.join(str(path) for path in below.values())}: name one of them" if below else ""
-    raise DataError(f"{directory}: has no data file ({', '.join(DATA)}){inside}")
+    inside = f"; there are data in {', '.join(str(path) for path in below.values())}; name one of them" if below else ""
+    raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 
 
 def roles_of(splits: Sequence[str]) -> dict[str, str]:
-    """Our split -> theirs, by name, or where no name is known by a word of it ("gsm8k-train"). Raises DataError where two fit."""
+    """Our split -> theirs, by name, or, where no name is known, by a word in it ("gsm8k-train"). Raises DataError where two fit."""
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
     worded = {ours: [s for s in splits if set(_words(s)) & set(names)] for ours, names in ROLES.items()}
     found = {}
     for ours, fit in (exact if any(exact.values()) else worded).items():
         if len(fit) > 1:
             raise DataError(
-                f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test, each to a file or DIR/SPLIT"
+                f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test to a file or DIR/SPLIT each"
             )
         if fit:
             found[ours] = fit[0]
@@ -106,14 +106,14 @@ def _saved_files(directory: Path) -> list[Path]:
     """The Arrow files of one saved data set."""
     state = read_json(directory / "state.json")
     if state.get("_indices_data_files"):
-        raise DataError(f"{directory}: it selects its rows by a file of indices; save it again with a newer `datasets` library")
+        raise DataError(f"{directory}: a file of indices selects its rows; save it again with a newer `datasets` library")
     listed = state.get("_data_files")
     if not isinstance(listed, list) or not all(isinstance(f, dict) and f.get("filename") for f in listed):
-        raise DataError(f"{directory / 'state.json'}: names no data files; save the data set again")
+        raise DataError(f"{directory / 'state.json'}: data files are missing; save the data set again")
     files = [directory / Path(str(f["filename"])).name for f in listed]
     for file in files:
         if not file.is_file():
-            raise DataError(f"{file}: is missing, though {directory / 'state.json'} names it; save or copy the data set again")
+            raise DataError(f"{file}: missing, but {directory / 'state.json'} names it; save or copy the data set again")
     return files
 
 
@@ -145,7 +145,7 @@ def _has_data(directory: Path) -> bool:
 
 
 def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files grouped by what their names say: ``train-00000-of-00002.parquet`` is a part of ``train``."""
+    """Files grouped by split: ``train-00000-of-00002.parquet`` is a part of ``train``."""
     splits: dict[str, list[Path]] = {}
     for file in files:
         match = _SHARD.fullmatch(file.stem)
@@ -153,12 +153,8 @@ def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:
         splits.setdefault(match["stem"] or "data", []).append(file)
     for name, parts in splits.items():
         if len({part.suffix.lower() for part in parts}) > 1:
-            raise DataError(
-                f"{parts[0].parent}: {' and '.join(p.name for p in parts)} both match the split {name!r}; give the path of one file"
-            )
+            raise DataError(f"{parts[0].parent}: {' and '.join(p.name for p in parts)} would both be {name!r}; name the file")
         shard = _SHARD.fullmatch(parts[0].stem)
         if shard and shard["of"] and len(parts) != int(shard["of"]):
-            raise DataError(
-                f"{parts[0].parent}: only {len(parts)} of the {int(shard['of'])} files of {name!r} exist; copy the rest"
-            )
+            raise DataError(f"{parts[0].parent}: {len(parts)} of the {int(shard['of'])} files of {name!r} are there; copy the rest")
     return splits

@@ -1,4 +1,4 @@
-"""Chains and training examples for other people's tools, with what a format cannot hold kept in metadata, or named as lost."""
+"""Export of chains and training examples for other tools. What a format cannot hold goes into metadata or is counted as lost."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import write_rows, write_whole
 
 EXACT = (UNDERSTUDY, JSONL.name)
-"""Formats that hold a chain whole and need no question."""
+"""The formats that hold every field of a chain and need no question."""
 _FIELDS = tuple(f.name for f in fields(Chain))
 
 
 def export_chains(
     chains: Sequence[Chain], problems: Mapping[str, Problem], *, format: str, to: Path, card: CorpusCard, bare: bool = False
 ) -> dict[str, Any]:
-    """Write ``chains`` to ``to`` in ``format`` with their ``card``, and say how many and what was lost.
+    """Write ``chains`` to ``to`` in ``format`` with their ``card``, and return the counts of chains and of losses.
 
-    What reading the row alone would not give back (teacher, path, tokens, an answer that the text does not state, ...) goes
-    into the row's ``metadata``; ``bare`` rows have none, and what they lose is counted by field. Chains of problems that are
-    not in ``problems`` are left out of the formats that ask a question, and counted.
+    Fields that the row alone would not give back (teacher, path, tokens, an answer that the text does not state, ...) go into the
+    row's ``metadata``. ``bare`` rows have no metadata, and their losses are counted by field. Formats with a question drop and
+    count the chains of problems that are not in ``problems``.
     """
     clean = [replace(c, sampling=without_secrets(c.sampling), teacher=text_without_secrets(c.teacher)) for c in chains]
     if format == UNDERSTUDY:
@@ -44,12 +44,12 @@ def export_chains(
     else:
         known = [chain for chain in clean if chain.problem in problems]
         if len(known) < len(clean):
-            lost["chains whose question is not given (--problems)"] = len(clean) - len(known)
+            lost["chains without their question (--problems)"] = len(clean) - len(known)
         writer = _Writer(FORMATS[format], problems, bare, lost)
         rows = [writer.row(chain) for chain in known]
     if not rows:
         raise DataError(
-            f"{to}: there is nothing to export: no chain belongs to a question ({len(clean):,} chains, {len(problems):,} questions)"
+            f"{to}: no chain has its question, so there is nothing to export ({len(clean):,} chains, {len(problems):,} questions)"
         )
     _write_lines(to, rows)
     write_card(to, card)
@@ -58,7 +58,7 @@ def export_chains(
 
 @dataclass
 class _Writer:
-    """Chains into rows of one format; ``lost`` counts what bare rows cannot say."""
+    """Makes rows of one format. ``lost`` counts the fields that bare rows cannot hold."""
 
     chosen: FileFormat
     problems: Mapping[str, Problem]
@@ -84,14 +84,14 @@ class _Writer:
 
 
 def export_examples(examples: Sequence[Example], *, format: str, to: Path, card: CorpusCard, bare: bool = False) -> dict[str, Any]:
-    """Write training ``examples`` as pairs of what is read and what is learned; what a pair cannot say is counted as lost.
+    """Write training ``examples`` as pairs of prompt and completion, and count the fields that a pair cannot hold as lost.
 
-    Raises DataError for a format that holds no pairs.
+    Raises DataError for a format without pairs.
     """
     pair = FORMATS[format].pair if format in FORMATS else None
     if format != JSONL.name and pair is None:
         able = ", ".join(name for name, f in FORMATS.items() if f.pair or name == JSONL.name)
-        raise DataError(f"format = {format!r}: examples cannot be exported in this format; choose one of {able}")
+        raise DataError(f"format = {format!r}: this format has no training examples; take one of {able}")
     lost: Counter[str] = Counter()
     rows: list[Row] = []
     for example in examples:

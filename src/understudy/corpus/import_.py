@@ -1,4 +1,4 @@
-"""Chains that somebody already has, in any of the formats, with every row that is left out counted."""
+"""Import of existing chains in any of the formats. Every row that gives no chain is counted."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.answers import Found, extract, normalise
+from understudy.core.answers import FoundAnswer, extract, normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, BatchRequest, Lost, Record
+from understudy.corpus.formats.record import FIELDS, BatchRequest, LostRow, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows
 from understudy.corpus.tables import read_objects
 
 RECORDED = "recorded"
-"""The layer of an answer that came with its row and not from its text."""
+"""The layer of an answer that came from its row and not from its text."""
 
 STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
-"""Layers in which a text says outright that this is its answer."""
+"""The layers of an answer that a text plainly states."""
 
-CHANGED = "changed since their export: read anew"
+CHANGED = "changed since their export and read again"
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
@@ -35,28 +35,28 @@ _NESTED = ("steps", "sampling")
 
 @dataclasses.dataclass
 class Report:
-    """What an import did: counts of ``rows``, of ``chains`` made of them, and of what was left out or differs."""
+    """The result of an import: the counts of ``rows``, of their ``chains``, and of what was lost or differs."""
 
     rows: int = 0
     chains: int = 0
     formats: dict[str, str] = dataclasses.field(default_factory=dict)
-    """File -> what it was read as."""
+    """file -> the format in which it was read."""
     lost: Counter[str] = dataclasses.field(default_factory=Counter)
-    """Rows (and choices of a batch's row) that are left out, by reason."""
+    """Counts of rows (and of choices in a batch's rows) that gave no chain, by reason."""
     notes: Counter[str] = dataclasses.field(default_factory=Counter)
-    """Chains that are kept and have something unusual, by what it is."""
+    """Counts of chains with something unusual, by what it is."""
     duplicates: int = 0
-    """Rows with problem, teacher and text of an earlier one: kept, each on a path of its own."""
+    """Rows with the problem, teacher and text of an earlier row. They are kept, each on its own path."""
     no_answer: int = 0
     recorded_only: int = 0
-    """The text does not state the answer outright; the row's recorded one is used (layer ``recorded``)."""
+    """Chains whose text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
     differs: int = 0
-    """The text states another answer than the row records."""
+    """Chains whose text states another answer than the row records."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
     teachers: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts in words; what is only sometimes there is left out where it did not occur."""
+        """The counts under readable names. Rare ones are missing where they are 0."""
         left_out = {UNKNOWN: self.lost[UNKNOWN], **+self.lost}
         return {
             "rows": self.rows,
@@ -83,10 +83,9 @@ def import_chains(
 ) -> tuple[list[Chain], Report]:
     """The chains in ``paths`` that belong to ``problems`` (id -> problem).
 
-    ``format`` is one of `understudy.corpus.formats.NAMES`, "" reads it off each file. ``fields`` maps our field names to theirs.
-    For how a chain finds its problem see `Questions.find`, for its answer `settle`. Each chain of a problem has a path of its
-    own: the one its row gives where that is free, else the first that is.
-    Raises DataError naming file, line and field.
+    ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
+    to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
+    has its own path: that of its row where it is free, else the first free one. Raises DataError naming file, line and field.
     """
     for name in fields:
         if name not in FIELDS:
@@ -114,8 +113,8 @@ def import_chains(
     if not numbered:
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
         raise DataError(
-            f"{', '.join(map(str, paths))}: no chain for any of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
-            "the chains must name the problems by their ids, or hold their questions"
+            f"{', '.join(map(str, paths))}: no chain of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
+            "the chains must name the problems by their ids, or ask their questions"
         )
     return numbered, report
 
@@ -131,7 +130,7 @@ def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) ->
 def _from_rows(
     path: Path, name: str, fields: Mapping[str, str], asked: dict[str, BatchRequest], report: Report
 ) -> Iterator[Record]:
-    """The records of a file; what is none is counted, requests go to ``asked`` by their id."""
+    """The records of a file. Other rows are counted, and requests go to ``asked`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
     if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
@@ -140,19 +139,17 @@ def _from_rows(
     for where, row in read_objects(path):
         report.rows += 1
         for read in chosen.read(row, names, where):
-            if isinstance(read, Lost):
+            if isinstance(read, LostRow):
                 report.lost[read.why] += 1
             elif isinstance(read, BatchRequest):
                 before = asked.setdefault(read.id, read)
                 if before.question != read.question:
-                    raise DataError(
-                        f"{where}: {read.id!r} belongs to another question in {before.where}; import the batch files one by one"
-                    )
+                    raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch on its own")
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
             elif not _can_encode(read):
-                report.lost["with characters that are none (half of a surrogate pair)"] += 1
+                report.lost["with invalid characters (half of a surrogate pair)"] += 1
             else:
                 yield read
 
@@ -169,7 +166,8 @@ def _can_encode(record: Record) -> bool:
 def _place(
     record: Record, asked: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
 ) -> tuple[Chain, bool] | None:
-    """The chain of ``record`` and whether its path is the row's own; None, and counted, where its problem is not found."""
+    """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
+    result is None."""
     request = next((asked[name] for name in record.named if name in asked), None)
     if request is not None:
         record = dataclasses.replace(
@@ -181,10 +179,10 @@ def _place(
         )
     if not (record.named or record.bare or record.question.strip() or request is not None):
         raise DataError(
-            f"{record.where}: names no problem: it has no id (problem_id, id) and no question; map problem=FIELD or question=FIELD"
+            f"{record.where}: the row has no id of a problem (problem_id, id) and no question; map problem=FIELD or question=FIELD"
         )
     problem = questions.find(record)
-    if request is not None and problem == UNKNOWN:  # asked in other words: then its own name may be the problem's
+    if request is not None and problem == UNKNOWN:  # the question has other words, so the request's own id may be the problem's
         problem = questions.find(dataclasses.replace(record, named=(request.id,)))
     if isinstance(problem, str):
         report.lost[problem] += 1
@@ -200,12 +198,12 @@ def _place(
             chain = _check({**beside, **noted})
         except (ValueError, TypeError, RecursionError) as error:
             said = str(error).splitlines()[0]
-            raise DataError(f"{record.where}: the metadata of its export is damaged ({said}); remove it") from None
+            raise DataError(f"{record.where}: the metadata of the export is damaged ({said}); remove it") from None
     return chain, record.path is not None or "path" in noted
 
 
 def chain_of(record: Record, problem: Problem) -> Chain:
-    """The chain that a row alone is, without what an export of ours noted beside it."""
+    """The chain of a row alone, without the metadata of an export."""
     return _read(record, problem, "text", Report())
 
 
@@ -220,7 +218,7 @@ def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chai
         problem=problem.id,
         path=record.path or 0,
         text=text,
-        # A recorded answer is not in the text, so nothing of the text is its statement.
+        # A recorded answer is not in the text, so the whole text is rationale.
         rationale=thought or text[(begin or 0) : len(text) if layer == RECORDED else found.start].strip(),
         answer=answer,
         layer=layer,
@@ -234,7 +232,8 @@ def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chai
 
 
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
-    """What an export of ours noted beside the text; of a text that was changed since, nothing that was read from it."""
+    """The fields that an export of Understudy wrote beside the text. If the text has changed since, those read from it are
+    dropped."""
     noted = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
     if noted and record.ours["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
@@ -243,7 +242,7 @@ def _read_notes(record: Record, report: Report) -> dict[str, Any]:
 
 
 def _check(row: dict[str, Any]) -> Chain:
-    """The chain of a JSON object, every field of its type. Raises ValueError or TypeError."""
+    """The chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
     _adapter(Chain).validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
@@ -259,7 +258,7 @@ def _adapter(kind: type[Any]) -> Any:
 
 
 def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]:
-    """Each chain on a path of its problem that no earlier one has, its own where it has one, and the counts of the whole."""
+    """Put each chain on a path that no earlier chain of its problem has, its own path where possible, and count everything."""
     taken: set[tuple[str, int]] = set()
     free: Counter[str] = Counter()
     seen: set[tuple[str, str, str]] = set()
@@ -290,12 +289,12 @@ def _count(chain: Chain, report: Report) -> None:
     report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
 
 
-def settle(found: Found, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
-    """(answer, layer) of a chain from what was ``found`` in its text and what its row ``recorded``.
+def settle(found: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
+    """(answer, layer) of a chain, from the answer ``found`` in its text and the answer that its row ``recorded``.
 
-    What the text states outright comes before the record, and the record before what is only concluded from the last
-    sentences: many corpora publish a rationale without its answer, in which any option may be named. A text that states
-    several answers at once has none. ``prefer`` "recorded" puts the record first.
+    An answer that the text plainly states comes before the recorded one, which comes before a conclusion from the last sentences:
+    many corpora publish a rationale without its answer, which may name any option. A text that states several answers at once has
+    none. ``prefer`` "recorded" puts the recorded answer first.
     """
     stated = found.layer in STATED
     if recorded is None or (stated and prefer == "text") or found.value == recorded:

@@ -1,4 +1,4 @@
-"""How a chain finds its problem: by an id, or by the text of its question; never by a guess."""
+"""A chain finds its problem by an id or by the text of its question, and never by a guess."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNKNOWN, AMBIGUOUS, CONTRADICTION = "of unknown problems", "whose question sever
 
 
 class Questions:
-    """The problems, by id and by what they ask: context, question and options as they are asked, and without either."""
+    """The problems by id and by their text: context, question and options as a prompt writes them, without options, and bare."""
 
     def __init__(self, problems: Mapping[str, Problem]) -> None:
         self._problems = problems
@@ -29,10 +29,10 @@ class Questions:
                 self._asking[_blanks(text)].add(problem.id)
 
     def find(self, record: Record) -> Problem | str:
-        """The problem of ``record``, or why it has none.
+        """The problem of ``record``, or the reason why it has none.
 
-        An id that can only mean the problem decides, unless the question is known as another problem's. A row's own ``id``,
-        which is often a running number, counts only where its question does not speak against it.
+        An id that can only mean a problem decides, unless the question is another problem's. A row's own ``id``, which is often a
+        running number, counts only if its question does not contradict it.
         """
         asked = self._ask(record.question)
         names = [name for name in record.named if name in self._problems]
@@ -45,12 +45,12 @@ class Questions:
         return self._problems[next(iter(asked))] if asked else UNKNOWN
 
     def _ask(self, text: str) -> set[str]:
-        """The ids of the problems that ask ``text``, as it is or without its wrapping: the first reading that is known counts."""
+        """The ids of the problems that ask ``text``, as it is or without its wrapping. The first known reading counts."""
         return next((self._asking[key] for way in _readings(text) if (key := _blanks(way)) in self._asking), set())
 
 
 def _readings(text: str) -> Iterator[str]:
-    """What a prompt may ask, from the whole of it to the bare question of its last part."""
+    """The readings of a prompt, from its whole text to the bare question in its last part."""
     if not text.strip():
         return
     yield text

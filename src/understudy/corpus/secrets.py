@@ -1,4 +1,4 @@
-"""What must never lie in a corpus: keys, tokens, headers that somebody's tool wrote beside a reply."""
+"""Secrets must never enter a corpus: keys, tokens and headers that some tool wrote beside a reply."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DEEPEST = 30
 
 
 def without_secrets(value: Any, depth: int = 0) -> Any:
-    """``value`` (as JSON) without fields that are named like a secret, and with texts that look like one replaced; what is
-    nested deeper than anybody writes by hand is left out."""
+    """``value`` (as JSON) without fields that have the name of a secret, and with texts replaced that look like one. Values
+    deeper than anybody nests by hand are replaced too."""
     if depth > DEEPEST:
         return HIDDEN
     if isinstance(value, Mapping):
@@ -28,5 +28,5 @@ def without_secrets(value: Any, depth: int = 0) -> Any:
 
 
 def text_without_secrets(text: str) -> str:
-    """``text`` without what looks like a key, and addresses without name, password and query."""
+    """``text`` without anything that looks like a key, and with addresses without user, password and query."""
     return _VALUES.sub(HIDDEN, _URL.sub(r"\1\2", text))

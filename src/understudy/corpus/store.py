@@ -1,4 +1,4 @@
-"""Problems, chains, verdicts and solutions in Parquet: whole or not at all, and back exactly as they were."""
+"""Problems, chains, verdicts and solutions in Parquet. A file is written whole or not at all, and read back exactly."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Problem, Solution, Verdict, from_json, to_json
+from understudy.core.values import Chain, Problem, Solution, Verdict, from_json
 
 V = TypeVar("V", Problem, Chain, Verdict, Solution)
 _TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
 _TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
 VERSION = 1
+_NESTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=dataclasses.asdict)
 
 
 def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[str, Any] | None = None) -> None:
-    """Write ``values`` to ``path`` (Parquet): numbers and texts as such, everything nested as JSON text.
+    """Write ``values`` to ``path`` (Parquet): numbers and texts as they are, nested values as JSON text.
 
-    What any other tool reads with one call. ``card`` goes into the schema's metadata. The file appears whole, and is durable
-    when this returns.
+    Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
+    durable when this returns.
     """
     columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    rows = [to_json(value) for value in values]
     arrays = {
-        name: pa.array([_cell(row[name], kept) for row in rows], _TYPES.get(kept, pa.string())) for name, kept in columns.items()
+        name: pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
+        for name, kept in columns.items()
     }
     says = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
     table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(says)})
@@ -41,9 +42,9 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``path`` when the block ends, whole and durable, or not at all."""
+    """Open a file that appears at ``path`` when the block ends, whole and durable, or not at all."""
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no directory {path.parent}; make it first")
+        raise DataError(f"{path}: there is no directory {path.parent}; create it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -56,12 +57,12 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
-    """The values that `write_rows` wrote. Raises DataError for a file that is none of ours."""
+    """The values that `write_rows` wrote. Raises DataError for any other file."""
     file, says = _open(path)
     if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
         shown = {name: value for name, value in says.items() if name != "card"}
         holds = shown or "something that Understudy did not write"
-        raise DataError(f"{path}: holds {holds}, not {kind.__name__} version {VERSION}")
+        raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
     for batch in file.iter_batches():
         for row in batch.to_pylist():
@@ -69,13 +70,13 @@ def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
 
 
 def read_written_card(path: Path) -> Mapping[str, Any] | None:
-    """The card that `write_rows` was given, None where there was none."""
+    """The card that `write_rows` wrote, None where there is none."""
     card = _open(path)[1].get("card")
     return card if isinstance(card, dict) else None
 
 
 def is_ours(path: Path) -> bool:
-    """Whether `write_rows` wrote ``path``: another tool's Parquet is a table like any other."""
+    """Whether `write_rows` wrote ``path``. Parquet of another tool is an ordinary table."""
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return False
     return bool(_open(path)[1])
@@ -86,14 +87,12 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         file = pq.ParquetFile(path)
         says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a Parquet file ({error})") from None
+        raise DataError(f"{path}: not a Parquet file ({error})") from None
     return file, says
 
 
 def _cell(value: Any, kept: str) -> Any:
-    if kept in _TYPES:
-        return value
-    return value if kept in _TEXTS else json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return value if kept in _TYPES or kept in _TEXTS else _NESTED.encode(value)
 
 
 def _value(value: Any, kept: str) -> Any:

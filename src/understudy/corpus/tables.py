@@ -1,4 +1,4 @@
-"""Rows of other people's files: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, data set directories; errors name file and line."""
+"""Rows of JSON Lines, JSON, CSV, TSV, Parquet and Arrow files and of data set directories. Errors name file and line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".p
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
-    """(where it stands, row) of every row of ``path``, by the end of its name; blank lines are skipped.
+    """(place, row) of every row of ``path``. The end of its name says how to read it, and blank lines are skipped.
 
-    ``path`` may be a data set directory with one split, or DIR/SPLIT of one with several (see `corpus.directories`). Class
-    labels of the `datasets` library are their names, dates ISO texts, decimals texts; bytes (pictures, sound) are None.
-    Raises DataError naming file and line (or row) where it cannot be read or a row is no object.
+    ``path`` may be a data set directory with one split, or DIR/SPLIT (see `corpus.directories`). Class labels of the `datasets`
+    library become their names, dates ISO texts, decimals texts, and bytes (pictures, sound) None. Raises DataError naming file
+    and line (or row) where the file is damaged or a row is not an object.
     """
     readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
     number = 0
@@ -35,7 +35,8 @@ def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
         try:
             for where, row in readers.get(file.suffix.lower(), _json_lines)(file):
                 number += 1
-                # Saved data sets call the files of every split alike: their rows are counted through.
+                # The files of all splits of a saved data set have the same names, so the place is the split and a running row
+                # number.
                 yield f"{path}, row {number}" if file != path and file.suffix == ".arrow" else where, row
         except UnicodeDecodeError as error:
             raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
@@ -77,14 +78,14 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
         try:
             names = reader.fieldnames or ()
             if twice := [name for i, name in enumerate(names) if name in names[:i]]:
-                raise DataError(f"{path}, line 1: the column {twice[0]!r} occurs twice; give every column its own name")
+                raise DataError(f"{path}, line 1: the column {twice[0]!r} comes twice; give each column its own name")
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
                 if "" in row:
-                    raise DataError(f"{where}: has more fields than the first line names ({', '.join(reader.fieldnames or ())})")
+                    raise DataError(f"{where}: more fields than the first line has names ({', '.join(reader.fieldnames or ())})")
                 yield where, {name: value or None for name, value in row.items()}
         except csv.Error as error:
-            raise DataError(f"{path}, after line {reader.line_num}: cannot be read as a table ({error})") from None
+            raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
@@ -95,11 +96,11 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         file = pq.ParquetFile(path)
         yield from _rows(path, file.schema_arrow.metadata, file.iter_batches())
     except pa.ArrowException as error:
-        raise DataError(f"{path}: cannot be read as a Parquet file ({error})") from None
+        raise DataError(f"{path}: not a Parquet file ({error})") from None
 
 
 def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
-    """Both of Arrow's formats: streams, which the `datasets` library writes, and files."""
+    """The rows of both of Arrow's formats: streams, which the `datasets` library writes, and files."""
     import pyarrow as pa
 
     try:
@@ -108,15 +109,17 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
                 file = pa.ipc.open_file(raw)
                 yield from _rows(path, file.schema.metadata, (file.get_batch(i) for i in range(file.num_record_batches)))
                 return
-            # A stream that was cut between two batches reads as a shorter one; every writer of ours or theirs marks the end.
+            # Beware: a stream that was cut between two record batches looks complete. All known writers mark the end.
             raw.seek(max(0, raw.seek(0, 2) - len(_END)))
             if raw.read() != _END:
-                raise DataError(f"{path}: the Arrow stream is incomplete: it was cut off, or is still being written; copy it again")
+                raise DataError(
+                    f"{path}: the Arrow stream has no end mark, so it was cut off or is still being written; copy it again"
+                )
             raw.seek(0)
             stream = pa.ipc.open_stream(raw)
             yield from _rows(path, stream.schema.metadata, stream)
     except (pa.ArrowException, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as an Arrow file ({error})") from None
+        raise DataError(f"{path}: not an Arrow file ({error})") from None
 
 
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -132,7 +135,7 @@ def _rows(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> I
 
 
 def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
-    """What the `datasets` library says of the columns, beside the file or in it: names of class labels are nowhere else."""
+    """The `datasets` library's description of the columns, beside the file or in it. Only it has the names of class labels."""
     info = path.with_name(INFO)
     try:
         if info.is_file():
@@ -140,12 +143,12 @@ def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
         else:
             found = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{info if info.is_file() else path}: its features cannot be read ({error!r}); save it again") from None
+        raise DataError(f"{info if info.is_file() else path}: the features are damaged ({error!r}); save it again") from None
     return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any, feature: Any) -> Any:
-    """``value`` as JSON has it; ``feature``: what the `datasets` library says of it."""
+    """``value`` as JSON. ``feature`` is its description by the `datasets` library."""
     inner, lists = feature, False  # a struct
     if isinstance(feature, list):
         inner = feature[0] if feature else None

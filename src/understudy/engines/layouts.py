@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import ANSWER, answer_text
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 
 RETRIES = 8
 """How many more solutions are tried to find one that ends in the answer to explain."""
@@ -55,8 +55,8 @@ _OPTION = re.compile(r"^\([a-z]\) (.+)$", re.M)
 class WorldTeacher:
     """``work`` solves a question, anew and perhaps wrongly at each call. ``work_exactly`` solves it without error."""
 
-    work: Callable[[str], Worked]
-    work_exactly: Callable[[str], Worked]
+    work: Callable[[str], WorldSolution]
+    work_exactly: Callable[[str], WorldSolution]
 
 
 def write_reply(prompt: str, teacher: WorldTeacher) -> str:
@@ -142,11 +142,11 @@ def _number(label: str, said: list[str]) -> str:
     return "\n".join(f"{label}{i}: {line}" for i, line in enumerate(said, 1)).removeprefix(f"{label}1:")
 
 
-def _conclusion(worked: Worked) -> str:
+def _conclusion(worked: WorldSolution) -> str:
     return f"The answer is: {_answer(worked)}"
 
 
-def _answer(worked: Worked) -> str:
+def _answer(worked: WorldSolution) -> str:
     return answer_text(worked.answer, worked.kind)
 
 

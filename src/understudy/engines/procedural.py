@@ -13,7 +13,7 @@ from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.core.values import digest
-from understudy.core.worlds import Worked, World
+from understudy.core.worlds import World, WorldSolution
 from understudy.engines.each import serve_each
 from understudy.engines.layouts import WorldTeacher, write_reply
 from understudy.engines.stops import find_stop
@@ -63,10 +63,10 @@ class ProceduralEngine:
             raise EngineError(f"the procedural teacher supports neither beams nor a calculator, not {request.decoding}")
         rng = random.Random(request.noise(self.seed))
 
-        def work(question: str) -> Worked:
+        def work(question: str) -> WorldSolution:
             return self.world.work(question, rng, slip=self.slip, misread=self.misread)
 
-        def work_exactly(question: str) -> Worked:
+        def work_exactly(question: str) -> WorldSolution:
             return self.world.work(question, random.Random(0), slip=0.0, misread=0.0)
 
         try:

@@ -35,7 +35,7 @@ class Done(Generic[T]):
 
 
 @dataclass(eq=False, slots=True)
-class Live(Generic[T]):
+class LiveFlow(Generic[T]):
     """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
 
     path: Path
@@ -47,13 +47,13 @@ class Live(Generic[T]):
 
 
 @dataclass(eq=False, slots=True)
-class Order:
+class EngineOrder:
     """One request to the engine of ``line``, and the flows that wait for its reply."""
 
     key: str
     request: Request
     line: Line
-    waiters: list[tuple[Live[Any], int]]
+    waiters: list[tuple[LiveFlow[Any], int]]
 
 
 @dataclass(eq=False, slots=True)
@@ -66,8 +66,8 @@ class Line:
 
     engine: Engine
     network: AsyncEngine | None
-    waiting: deque[Order] = field(default_factory=deque)
-    durable: deque[list[Order]] = field(default_factory=deque)
+    waiting: deque[EngineOrder] = field(default_factory=deque)
+    durable: deque[list[EngineOrder]] = field(default_factory=deque)
     active: int = 0
     under_way: int = 0
 
@@ -79,9 +79,9 @@ class Board(Generic[T]):
         self.coming: Iterator[tuple[Path, Flow[T]]] = iter(flows)
         self.exhausted = False
         self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
-        self.live: set[Live[T]] = set()
+        self.live: set[LiveFlow[T]] = set()
         self.ready: deque[Done[T]] = deque()
-        self.orders: dict[str, Order] = {}
+        self.orders: dict[str, EngineOrder] = {}
         self.lines: dict[int, Line] = {}
         """The line of each engine by the engine's id."""
         self._last_call: Call | None = None
@@ -98,7 +98,7 @@ class Board(Generic[T]):
             entry = next(self.coming, None)
             self.exhausted = entry is None
             if entry is not None:
-                live = Live(*entry)
+                live = LiveFlow(*entry)
                 self.live.add(live)
                 self._advance(live)
 
@@ -120,7 +120,7 @@ class Board(Generic[T]):
         if self.store is not None:
             self.store.flush()
 
-    def deliver(self, order: Order, reply: Reply | EngineError, usage: Usage | None = None) -> None:
+    def deliver(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
         """Keep the reply, and continue the flows that wait for it. ``usage`` is what a request over a network cost."""
         del self.orders[order.key]
         if self.store is not None:
@@ -140,7 +140,7 @@ class Board(Generic[T]):
         for live in self.live:
             live.flow.close()
 
-    def _advance(self, live: Live[T]) -> None:
+    def _advance(self, live: LiveFlow[T]) -> None:
         """Run the flow until it waits for a reply that is not there, or ends."""
         while not live.missing:
             try:
@@ -157,13 +157,13 @@ class Board(Generic[T]):
             for place, call in enumerate(calls):
                 self._order(live, place, call)
 
-    def _end(self, done: Done[T], live: Live[T]) -> None:
+    def _end(self, done: Done[T], live: LiveFlow[T]) -> None:
         self.live.discard(live)
         self.ready.append(done)
         if self.on_end is not None:
             self.on_end(done)
 
-    def _resume(self, live: Live[T]) -> Any:
+    def _resume(self, live: LiveFlow[T]) -> Any:
         if not live.replies and live.single:
             return next(live.flow)
         for reply in live.replies:
@@ -171,7 +171,7 @@ class Board(Generic[T]):
                 return live.flow.throw(reply)
         return live.flow.send(live.replies[0] if live.single else list(live.replies))
 
-    def _order(self, live: Live[T], place: int, call: Call) -> None:
+    def _order(self, live: LiveFlow[T], place: int, call: Call) -> None:
         """Take the reply from the store, join an order for the same request, or add a new order."""
         engine = self.cast.engine(call, live.path.problem)
         request = self._request(live.path, call)
@@ -189,7 +189,7 @@ class Board(Generic[T]):
         line = self.lines.get(id(engine))
         if line is None:
             line = self.lines[id(engine)] = Line(engine, engine if isinstance(engine, AsyncEngine) else None)
-        order = self.orders[key] = Order(key, request, line, [(live, place)])
+        order = self.orders[key] = EngineOrder(key, request, line, [(live, place)])
         line.waiting.append(order)
 
     def _request(self, path: Path, call: Call) -> Request:
@@ -208,10 +208,13 @@ class Pull:
     ``deliver`` with each order and its reply or error. ``open`` has the orders that it took and has not answered."""
 
     def __init__(
-        self, orders: deque[Order], prepare: Callable[[int], None], deliver: Callable[[Order, Reply | EngineError], None]
+        self,
+        orders: deque[EngineOrder],
+        prepare: Callable[[int], None],
+        deliver: Callable[[EngineOrder, Reply | EngineError], None],
     ) -> None:
         self.orders, self.prepare, self.deliver = orders, prepare, deliver
-        self.open: dict[int, Order] = {}
+        self.open: dict[int, EngineOrder] = {}
         self._tickets = 0
 
     def take(self, n: int) -> list[tuple[int, Request]]:

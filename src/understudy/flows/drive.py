@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from understudy.core.asks import Answer, Reply
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import LocalEngine
-from understudy.flows.board import Board, Done, Flows, Line, Order, Pull
+from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, Pull
 from understudy.flows.cast import Cast
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class _Requests:
     def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
         self.board, self.arrivals = board, arrivals
         self.tasks: set[asyncio.Task[None]] = set()
-        self.reserved: list[list[Order]] = []
+        self.reserved: list[list[EngineOrder]] = []
         self.unkept: list[Line] = []
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
@@ -129,7 +129,7 @@ class _Requests:
             else:
                 self.spent = True
                 self.board.deliver(line.waiting.popleft(), BudgetError("the budget has no room for it: it was not asked"))
-        if self._uncommitted() and (self.committing is None or self.committing.done()):
+        if self._should_commit() and (self.committing is None or self.committing.done()):
             self.committing = asyncio.ensure_future(self._commit())
             _put_when_done(self.committing, self.arrivals, self.committing.result)
         self._send(lines)
@@ -140,10 +140,10 @@ class _Requests:
         free = [ln for ln in lines if ln.network is not None and ln.waiting and ln.under_way < 2 * ln.network.concurrency]
         return max(free, key=lambda line: len(line.waiting), default=None)
 
-    def _reserve(self, line: Line) -> list[Order]:
+    def _reserve(self, line: Line) -> list[EngineOrder]:
         """Take the orders of the next request off ``line``: as many as the budget has room for."""
         assert line.network is not None
-        store, group, first = self.board.store, list[Order](), line.waiting[0]
+        store, group, first = self.board.store, list[EngineOrder](), line.waiting[0]
         n, identity = line.network.n, line.engine.identity
         while line.waiting and len(group) < n and (not group or line.waiting[0].request.differs_in_path(first.request)):
             order = line.waiting[0]
@@ -152,14 +152,14 @@ class _Requests:
             group.append(line.waiting.popleft())
         return group
 
-    def _uncommitted(self) -> bool:
+    def _should_commit(self) -> bool:
         """Whether a commit would let something be sent."""
         return bool(self.reserved or (self.unkept and any(line.waiting for line in self.board.networks)))
 
     async def _commit(self) -> None:
         """Commit the reservations. What comes meanwhile is the next group: the longer a commit takes, the more the next holds."""
         assert self.board.store is not None
-        while self._uncommitted():
+        while self._should_commit():
             groups, self.reserved = self.reserved, []
             answered, self.unkept = self.unkept, []
             await asyncio.to_thread(self.board.store.flush)
@@ -175,7 +175,7 @@ class _Requests:
                 line.active += 1
                 self.tasks.add(asyncio.ensure_future(self._ask(line, line.durable.popleft())))
 
-    async def _ask(self, line: Line, group: list[Order]) -> None:
+    async def _ask(self, line: Line, group: list[EngineOrder]) -> None:
         assert line.network is not None
         answer: Answer | Exception
         try:
@@ -186,7 +186,7 @@ class _Requests:
         self.tasks.discard(asyncio.current_task())
         self.arrivals.put_nowait(partial(self._receive, line, group, answer))
 
-    def _receive(self, line: Line, group: list[Order], answer: Answer | Exception) -> None:
+    def _receive(self, line: Line, group: list[EngineOrder], answer: Answer | Exception) -> None:
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             raise answer
         if self.board.store is None:
@@ -242,7 +242,7 @@ class _Threads:
         if self.closed:
             raise _ClosedError
 
-    def _deliver(self, order: Order, reply: Reply | EngineError) -> None:
+    def _deliver(self, order: EngineOrder, reply: Reply | EngineError) -> None:
         self._stop_if_closed(1)
         self.loop.call_soon_threadsafe(self.arrivals.put_nowait, partial(self.board.deliver, order, reply))
 

@@ -19,9 +19,9 @@ class AnswerOnly:
     """The student learns the answer alone, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
-    """Whose answer the student learns. ``gold`` is the data set's, with one example for each problem (as in the authors' hf_datasets.py
-    without PREDICT_RATIONALE). ``teacher`` is the answer of the selected chains, with one example for each chain (the unlabelled
-    setting)."""
+    """Whose answer the student learns. ``gold`` is the data set's, with one example for each problem (as in the authors'
+    hf_datasets.py without PREDICT_RATIONALE). ``teacher`` is the answer of the selected chains, with one example for each chain
+    (the unlabelled setting)."""
     dummies: int = 0
     """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
     (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""

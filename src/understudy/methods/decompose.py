@@ -42,8 +42,8 @@ class Decompose:
     ``model`` other than the trained one."""
 
     mode: Literal["decompose", "answer", "backfill"] = "decompose"
-    """What the prompt asks for, as above. ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems with
-    sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
+    """What the prompt asks for, as above. ``decompose`` is the paper's way (caption of its figure 3). ``answer`` needs problems
+    with sub-questions (``meta.subquestions``: GSM8K, StrategyQA)."""
     of: Literal["teacher", "human"] = "teacher"
     """backfill: whose chains get sub-questions, the ``teacher``'s (sampled as in scotd) or the data set's rationales (``human``).
     Default chosen by this project, because not every data set has rationales."""
@@ -158,8 +158,8 @@ def _number(letter: str, lines: Sequence[str]) -> str:
 
 
 def _restore_mark(mark: str, reply: Reply) -> Reply:
-    """``reply`` with the ``mark`` that ends its prompt, after its thought, unless it repeats the mark. An empty reply and a thought that
-    never ends stay as they are."""
+    """``reply`` with the ``mark`` that ends its prompt, after its thought, unless it repeats the mark. An empty reply and a
+    thought that never ends stay as they are."""
     said = _strip_thought(reply)
     begin = len(reply.text) - len(said)
     return replace(reply, text=reply.text[:begin] + restore_mark(mark, said)) if said.strip() else reply

@@ -1,7 +1,7 @@
 """The few-shot baseline (Wei et al. 2022, arXiv 2201.11903): solved problems in the prompt, nothing trained.
 
-With ``chain`` the exemplars show their rationale (chain-of-thought prompting), and without it only their answers (standard prompting):
-SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The arm's ``model`` says who answers.
+With ``chain`` the exemplars show their rationale (chain-of-thought prompting), and without it only their answers (standard
+prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The arm's ``model`` says who answers.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     {question} ###  ->  {rationale} --> {answer}
 
 The teacher is asked in two calls, "Let's think step by step." and "Therefore, the answer is" (``teacher.method = "zero_shot"``),
-several times for each question (diverse reasoning: ``teacher.samples``, temperature 0.7). Chains with the right answer are kept. The
-formats and limits are those of itsnamgyu/reasoning-teacher.
+several times for each question (diverse reasoning: ``teacher.samples``, temperature 0.7). Chains with the right answer are kept.
+The formats and limits are those of itsnamgyu/reasoning-teacher.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class ReasoningTeacher:
     delimiter: str = " ###"
     """Ends the question in raw text, for decoders. Encoder-decoders take "" (src/data/format.py of the authors' code)."""
     max_tokens: int = 256
-    """Most tokens of a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up to 512 and 1024)."""
+    """Most tokens of a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up to 512 and
+    1024)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Numbers are plain."""
 

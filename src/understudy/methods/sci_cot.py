@@ -4,10 +4,10 @@
     Rationale:{rationale}                        Rationale: {rationale}
                                                  A: So the answer is: (b)
 
-Only the abstract was available. The two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains stage 2
-on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). An arm with ``answer_sees =
-"rationale"`` measures how much rationales give the answer away. Stage 2 reads a cut-off rationale as it is, in training and in
-answering; only the finish of the answer stage counts.
+Only the abstract was available. The two stages are those of MM-CoT (amazon-science/mm-cot: QCM-E, then QCMG-A), which trains
+stage 2 on the teacher's rationales and answers from generated ones. That mismatch is an option here (``source``). An arm with
+``answer_sees = "rationale"`` measures how much rationales give the answer away. Stage 2 reads a cut-off rationale as it is, in
+training and in answering; only the finish of the answer stage counts.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ class SciCoT:
     """Stage 1 writes a rationale, stage 2 reads it and answers: two students, whose sizes may differ (``roles``)."""
 
     source: Literal["teacher", "out_of_fold", "mix", "shuffled", "none"] = "teacher"
-    """Whose rationales stage 2 learns from. ``teacher``: the teacher's (MM-CoT's files). ``out_of_fold``: those that stage 1 writes for
-    problems outside its training, which resemble what stage 2 later reads. ``mix``: both, with half of the loss each. ``shuffled``:
-    those of other problems. ``none``: there is no stage 1."""
+    """Whose rationales stage 2 learns from. ``teacher``: the teacher's (MM-CoT's files). ``out_of_fold``: those that stage 1
+    writes for problems outside its training, which resemble what stage 2 later reads. ``mix``: both, with half of the loss each.
+    ``shuffled``: those of other problems. ``none``: there is no stage 1."""
     folds: int = 5
-    """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default chosen by
-    this project: with more parts stage 1 sees more problems, and each part costs a student."""
+    """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default
+    chosen by this project: with more parts stage 1 sees more problems, and each part costs a student."""
     rationales: int = 1
-    """The number of rationales that stage 1 samples (at temperature 0.7 if there are several). Stage 2 answers from each, and the majority
-    counts. 1 is MM-CoT's."""
+    """The number of rationales that stage 1 samples (at temperature 0.7 if there are several). Stage 2 answers from each, and the
+    majority counts. 1 is MM-CoT's."""
     mask: Literal["none", "letters", "choices"] = "none"
-    """What is hidden from stage 2 in a rationale: option ``letters``, as in "(b)", "option B", "the answer is B", or letters and the texts
-    of all ``choices`` (and yes and no). The gold text alone cannot be hidden, because answering does not know it. ``none`` is
-    MM-CoT's."""
+    """What is hidden from stage 2 in a rationale: option ``letters``, as in "(b)", "option B", "the answer is B", or letters and
+    the texts of all ``choices`` (and yes and no). The gold text alone cannot be hidden, because answering does not know it.
+    ``none`` is MM-CoT's."""
     answer_sees: Literal["both", "rationale"] = "both"
     """``both``: question and rationale (MM-CoT's QCMG-A). ``rationale``: stage 2 sees no question, so its accuracy shows how much
     rationales give away (the leak probe)."""
     label: Literal["gold", "teacher"] = "gold"
-    """Which answer stage 2 learns: the data set's (MM-CoT), or that of the chains (after rationales of stage 1: that of most chains)."""
+    """Which answer stage 2 learns: the data set's (MM-CoT), or that of the chains (after rationales of stage 1: that of most
+    chains)."""
     max_tokens: int = 256
     """Most tokens of a rationale. Default chosen by this project: that of scotd (MM-CoT: 512)."""
     answer_tokens: int = 32

@@ -1,9 +1,9 @@
 """Symbolic chain-of-thought distillation, SCoTD (Li et al. 2023, arXiv 2306.14050): many sampled chains per question.
 
-N chains are sampled for each question. Those with the right answer are kept (supervised), or all of them (unlabelled: the teacher's
-answer is the label). From the question alone the student learns to write rationale and answer. The arm's ``select`` decides which
-chains are kept (wrong ones too, for ``wrong_weight`` and ``control``). ``training.visits`` is the balanced draw of one chain per visit
-of a problem. Names in capitals are switches of the authors' code.
+N chains are sampled for each question. Those with the right answer are kept (supervised), or all of them (unlabelled: the
+teacher's answer is the label). From the question alone the student learns to write rationale and answer. The arm's ``select``
+decides which chains are kept (wrong ones too, for ``wrong_weight`` and ``control``). ``training.visits`` is the balanced draw of
+one chain per visit of a problem. Names in capitals are switches of the authors' code.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ class SCoTD:
     """The student learns to write the selected chains and then the answer."""
 
     label: Literal["teacher", "gold"] = "teacher"
-    """The answer at the end of a training chain: the ``teacher``'s (``__getitem__`` of hf_datasets.py), or the data set's ``gold``, which
-    differs only for chains with a wrong answer."""
+    """The answer at the end of a training chain: the ``teacher``'s (``__getitem__`` of hf_datasets.py), or the data set's
+    ``gold``, which differs only for chains with a wrong answer."""
     wrong_weight: float = 1.0
     """The loss weight of selected chains with a wrong answer, which ``select.keep = "all"`` keeps. -0.1 is the authors'
     VANILLA_POLICY_GRADIENT, which is off (1 here) in arguments.py."""
     control: bool = False
-    """A token before the question says whether the chain is right (USE_QUARK, off in train.yaml). Answering asks for right chains. A
-    chain without a verdict has no token."""
+    """A token before the question says whether the chain is right (USE_QUARK, off in train.yaml). Answering asks for right
+    chains. A chain without a verdict has no token."""
     in_context: int = 0
-    """The number of other training problems, each with one of its chains, before the question. They are drawn anew for each example and
-    each sample path (USE_RANDOM_TRAIN_PROMPT, off in arguments.py)."""
+    """The number of other training problems, each with one of its chains, before the question. They are drawn anew for each
+    example and each sample path (USE_RANDOM_TRAIN_PROMPT, off in arguments.py)."""
     house_exemplars: bool = False
-    """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen by this
-    project, because the study should decide which examples a teacher sees."""
+    """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen
+    by this project, because the study should decide which examples a teacher sees."""
     max_tokens: int = 256
     """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)

@@ -41,23 +41,23 @@ class Socratic:
     """``two``: each role has its own model (iterative, the paper's main variant). ``shared``: one model plays both roles in turns.
     ``unified``: one model writes all questions and answers in one pass."""
     questions: Literal["interleaved", "plan_first"] = "interleaved"
-    """``interleaved``: each question follows the answers before it. ``plan_first``: all questions come at once. The paper's text allows
-    both. Default chosen by this project, because an answer can then change the next question."""
+    """``interleaved``: each question follows the answers before it. ``plan_first``: all questions come at once. The paper's text
+    allows both. Default chosen by this project, because an answer can then change the next question."""
     guidance: Literal["none", "number", "operators", "equations"] = "none"
-    """The plan that the decomposer writes before its first question: how many steps, which operators, or which equations the solution
-    takes (the paper's content guidance, which comes from gold; here too with ``roles.planner = { model = "gold" }``). Default chosen
-    by this project, because no gold is known when a student answers."""
+    """The plan that the decomposer writes before its first question: how many steps, which operators, or which equations the
+    solution takes (the paper's content guidance, which comes from gold; here too with ``roles.planner = { model = "gold" }``).
+    Default chosen by this project, because no gold is known when a student answers."""
     context: Literal["history", "last"] = "history"
     """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last pair."""
     max_steps: int = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
-    """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with its
-    answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without questions
-    ends soon."""
+    """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with
+    its answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without
+    questions ends soon."""
     max_tokens: int = 96
-    """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest answer to a
-    sub-question in GSM8K's Socratic test set has 88 words and signs)."""
+    """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest
+    answer to a sub-question in GSM8K's Socratic test set has 88 words and signs)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Sub-questions need plain numbers."""
 
@@ -159,8 +159,8 @@ class Socratic:
         return replace(solution_of(problem, path, turns, said), text=f"{write_steps(steps)}\nA: {said}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
-        """The steps and the solver's conclusion. The steps end where the decomposer ends them or repeats itself, where the solver has no
-        answer, or after ``max_steps``."""
+        """The steps and the solver's conclusion. The steps end where the decomposer ends them or repeats itself, where the solver
+        has no answer, or after ``max_steps``."""
         plan = ""
         if self.guidance != "none":
             plan = join_lines((yield from self._ask_until_whole(self._call("planner", problem, (), "Plan:"), turns)))
@@ -238,8 +238,8 @@ def _whole_text(reply: Reply) -> str:
 
 
 def _repeats(step: Step, steps: Sequence[Step]) -> bool:
-    """Whether ``step`` repeats the question and the answer of one of ``steps``. A question alone may come twice: one in six of GSM8K's
-    Socratic solutions asks one twice, for two steps, and none has the same answer twice."""
+    """Whether ``step`` repeats the question and the answer of one of ``steps``. A question alone may come twice: one in six of
+    GSM8K's Socratic solutions asks one twice, for two steps, and none has the same answer twice."""
     return (step.question or "", step.text) in {(s.question, s.text) for s in steps}
 
 

@@ -1,8 +1,8 @@
 """The zero-shot baseline (Kojima et al. 2022, arXiv 2205.11916): a trigger instead of exemplars, nothing trained.
 
-With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind of
-answer, gets the answer. Without ``chain`` there is only the second trigger. Fine-tune-CoT (arXiv 2212.10071) samples its chains with
-this teacher's method.
+With ``chain`` there are two calls: "Let's think step by step." gets a rationale, and a second trigger, which depends on the kind
+of answer, gets the answer. Without ``chain`` there is only the second trigger. Fine-tune-CoT (arXiv 2212.10071) samples its
+chains with this teacher's method.
 
     Q: {question}                                         Q: {question}
     A: Let's think step by step.{rationale}               A: The answer (arabic numerals) is{answer}
@@ -26,13 +26,14 @@ _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """The trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a ``model`` other than the
-    trained one."""
+    """The trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a ``model`` other than
+    the trained one."""
 
     chain: bool = True
     """Think before answering (the paper's zero-shot-CoT)."""
     max_tokens: int = 256
-    """Most tokens of a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of the authors' code)."""
+    """Most tokens of a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of the authors'
+    code)."""
     answer_tokens: int = 32
     """Most tokens of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
@@ -58,8 +59,8 @@ class ZeroShot:
         return self.format.read_solution(problem, path, "student", reply)
 
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
-        """The first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is that of the answer, which is
-        asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
+        """The first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is that of the
+        answer, which is asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
         about, asked = About(problem.id), self.format.write_prompt(problem)
         answer = _answer_trigger(problem)
         if not self.chain:

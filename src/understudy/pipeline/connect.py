@@ -54,7 +54,7 @@ def probe_endpoint(
     known = ledger.capabilities(engine.identity)
     new = [address for address in engine.addresses if full_url(engine, address) not in known]
     for url, facts in probe(engine, new, ledger).items() if new else ():
-        ledger.learned(engine.identity, url, facts)
+        ledger.note_capabilities(engine.identity, url, facts)
         known[url] = facts
     remember(engine, known)
     for address in engine.addresses:

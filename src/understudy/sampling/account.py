@@ -73,11 +73,11 @@ class Account:
 
     def summary(self) -> str:
         """What is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
-        parts = [self._spent(self.store.settled)] if self.store.settled.requests else []
+        parts = [self._describe(self.store.settled)] if self.store.settled.requests else []
         parts += [f"{count:,} {name}" for name, count in (("failed", self.failed), ("not asked", self.unasked)) if count]
         return ", ".join(parts)
 
-    def _spent(self, spent: Spend) -> str:
+    def _describe(self, spent: Spend) -> str:
         tokens, money = self._in_all or (0.0, 0.0)
         if self.store.price is None:
             so_far, in_all, unit = amount(spent.tokens), amount(round(tokens)), "tokens"

@@ -21,7 +21,7 @@ class LedgerJobs:
         self.ledger, self.identity, self.seed = ledger, identity, seed
 
     def any(self) -> bool:
-        """Whether there are batches that have not ended."""
+        """Whether some batches have not ended."""
         with self.ledger.reading() as reader:
             found = reader.execute("SELECT count(*) FROM batches WHERE engine = ? AND ended IS NULL", (self.identity,)).fetchone()
         return bool(found[0])
@@ -78,7 +78,7 @@ class LedgerJobs:
     def end(self, job: Job, *, lost: bool = False) -> None:
         """Nothing more will come of it; ``lost``: what it holds may have been paid for. Durable on return, with what came of it."""
         if lost:
-            self.ledger.lost(job.requests)
+            self.ledger.note_lost(job.requests)
         self.ledger.flush(lambda connection: _end(connection, job))
 
 

@@ -30,9 +30,9 @@ from understudy.sampling.database import APPENDED, INTENTS, capabilities, close_
 GROUP = 256
 """Replies per commit at most."""
 RECENT = 1024
-"""Requests whose number is remembered: paths of one problem are asked for one after another."""
+"""Requests whose number is remembered: the paths of one problem follow each other."""
 AHEAD = 255
-"""Replies that are read along with one at most."""
+"""Replies that are read together with one, at most."""
 WINDOW = 0.010
 """Seconds from the first reply of a group to its commit at most."""
 
@@ -98,7 +98,7 @@ class Ledger:
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
         self.refused = NOTHING
-        """What the request may take that `reserve` had no room for last."""
+        """The most that the request may cost for which `reserve` had no room last."""
         self.early: set[str] = set()
         """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
@@ -109,7 +109,7 @@ class Ledger:
         self._requests: dict[str, int] = {}
         self._last_request = 0
         if not readonly:
-            self._settled.add(*spent(reader, self.price))
+            self._settled.add(*sum_spent(reader, self.price))
             self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
             self._last_request = reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
 
@@ -127,7 +127,7 @@ class Ledger:
         old = version_of(reader, self.path) < INTENTS
         self._begin(reader, readonly=True)
         if not old:
-            self._settled.add(*spent(reader, price))
+            self._settled.add(*sum_spent(reader, price))
         return self
 
     def get(self, key: str) -> Reply | None:
@@ -138,12 +138,12 @@ class Ledger:
                 for group in (self._committing, self._group):
                     if key in group.replies:
                         return group.replies[key]
-                body = self._found(key)
+                body = self._select(key)
         return None if body is None else _reply(body)
 
-    def _found(self, key: str) -> str | None:
-        """A committed reply. Whoever asks for what was once asked for mostly does so in the same order: the more often that turns
-        out to be so, the more of what follows is read along."""
+    def _select(self, key: str) -> str | None:
+        """A committed reply. Whoever asks again for many replies mostly does so in the same order: the more often that is so, the
+        more of the replies that follow are read with it."""
         if not self._appended:
             row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
             return None if row is None else str(row[0])
@@ -189,15 +189,15 @@ class Ledger:
             if self._failed is not None:
                 raise self._failed
             if key not in self._committing.rows and key not in self._group.rows:
-                asked = self._numbered(request.canonical)
+                asked = self._number_of(request.canonical)
                 role = request.ask.role
                 row = (key, engine, asked, request.path, request.attempt, seed, about, role, body, time.time())
                 self._group.rows[key], self._group.replies[key] = row, reply
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
-            self._told()
+            self._wake()
 
-    def _numbered(self, request: str) -> int:
-        """The number of a canonical request; one that was not met of late is kept (again)."""
+    def _number_of(self, request: str) -> int:
+        """The number of a canonical request; a request that was not used lately is written (again)."""
         number = self._requests.get(request)
         if number is None:
             self._last_request += 1
@@ -208,12 +208,12 @@ class Ledger:
         return number
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
-        """The request under ``key`` got no reply and took ``usage``; None: nothing if the endpoint refused it, else what was set
+        """The request under ``key`` got no reply and cost ``usage``; None: nothing if the endpoint refused it, else what was set
         aside."""
         with self._guard:
             unpaid = isinstance(error, UnpaidError)
             self._settle(key, "refused" if unpaid else "failed", usage or (Usage(0, 0, 0) if unpaid else Usage()), str(error))
-            self._told()
+            self._wake()
 
     def resume(self, keys: Iterable[str]) -> None:
         """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
@@ -228,20 +228,20 @@ class Ledger:
                     self._aside.add(1, read, written, most.money)
                     self._settled.add(1, read, written, most.money, -1)  # as which it was counted when the ledger was opened
 
-    def lost(self, keys: Iterable[str]) -> None:
-        """Requests of which nobody knows what became: they count as what was set aside."""
+    def note_lost(self, keys: Iterable[str]) -> None:
+        """Requests whose outcome is not known: they count as what was set aside."""
         with self._guard:
             for key in keys:
                 self._settle(key, "lost", Usage())
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """What is committed."""
+        """The connection that reads what is committed."""
         with self._guard:
             yield self._reader
 
-    def _told(self) -> None:
-        """Something waits for its commit: within the window, or now where a group is full."""
+    def _wake(self) -> None:
+        """Have the group committed: within the window, or now where it is full."""
         self._group.since = self._group.since or time.monotonic()
         self._filled.set()
         if len(self._group.rows) >= GROUP:
@@ -309,18 +309,18 @@ class Ledger:
 
     @property
     def settled(self) -> Spend:
-        """What was spent on requests that are not under way any more."""
+        """The cost of the requests that have ended."""
         with self._guard:
             return self._settled.now()
 
     @property
     def spent(self) -> Spend:
-        """What all requests count as, those under way at the most that they may take."""
+        """The cost of all requests; those under way count as the most that they may cost."""
         with self._guard:
             return self._settled.now() + self._aside.now()
 
     def count(self) -> int:
-        """Replies that are committed."""
+        """The number of committed replies."""
         return int(self._reader.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def replies(self) -> Iterator[tuple[str, Reply]]:
@@ -340,13 +340,13 @@ class Ledger:
         return None if read is None or written is None else (read, written)
 
     def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
-        """What each address of ``engine`` was found to do: url -> name -> value, {} where none was probed."""
+        """The facts about each address of ``engine``: url -> name -> value, {} where none was probed."""
         with self.reading() as reader:
             return capabilities(reader).get(engine, {})
 
-    def learned(self, engine: str, url: str, found: Mapping[str, str]) -> None:
-        """Record what the address was ``found`` to do; durable when this returns. OSError where the disk is full."""
-        rows = [(engine, url, name, value, time.time()) for name, value in found.items()]
+    def note_capabilities(self, engine: str, url: str, facts: Mapping[str, str]) -> None:
+        """Record the ``facts`` about an address of ``engine``; durable when this returns. Raises OSError where the disk is full."""
+        rows = [(engine, url, name, value, time.time()) for name, value in facts.items()]
         self.flush(lambda writer: writer.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?)", rows))
 
     def close(self) -> None:
@@ -373,11 +373,11 @@ class Ledger:
 
 
 _EMPTY = vars(Reply(""))
-"""What an old row does not say."""
+"""The fields that an old row lacks."""
 
 
-def spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, int, float]:
-    """What all requests of a ledger count as; those that had no price are counted at ``price``."""
+def sum_spent(reader: sqlite3.Connection, price: Price | None) -> tuple[int, int, int, float]:
+    """Sum up the cost of all requests of a ledger; requests that had no price are counted at ``price``."""
     per = price or Price(0, 0)
     requests, read, written, money = reader.execute(
         """SELECT coalesce(sum(requests), 0), coalesce(sum(read), 0), coalesce(sum(written), 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,9 @@ from understudy.sampling.allocation import Allocation, Draw, Rounds, rounds
 from understudy.sampling.budget import Spend
 from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
+
+SHOWN = 0.05
+"""Seconds between two messages about the progress, at least."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,15 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
     comes at all.
     """
-    total, look, before = sampling.total, _FirstLook(sampling, tell), store.spent
+    total, look, before, shown = sampling.total, _FirstLook(sampling, tell), store.spent, 0.0
 
     def on_end(done: Done[Chain]) -> None:
+        nonlocal shown
         account.note(done)
-        tell("chains", account.done, total, account.summary())
         look.note(done)
+        if (now := time.monotonic()) - shown > SHOWN or account.done == total:
+            tell("chains", account.done, total, account.summary())
+            shown = now
 
     chains: list[Chain] = []
     failures: list[FailedAsk] = []

@@ -1,4 +1,4 @@
-"""What a sampling has come to, seen from another process while it goes on: the ledger is only read."""
+"""How far a sampling is, seen from another process while it goes on: the ledger is only read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from understudy.sampling.database import BATCHES, INTENTS, capabilities, connect
 @dataclass(frozen=True)
 class Status:
     """``writer``: the process to interrupt so that nobody samples, None where nobody does. ``chains`` of ``total`` have come in the
-    sampling that is going on, or was the last; the asks of ``chains_failed`` failed, and ``chains_unasked`` were not asked for,
-    since the budget had no room or the teacher gave nothing any more. All else is of the whole ledger: ``replies`` it holds;
+    sampling that is going on, or was the last; ``chains_failed`` failed, and ``chains_unasked`` were not asked for, since
+    the budget was spent or the teacher stopped answering. All else is of the whole ledger: ``replies`` it holds;
     ``requests`` that were sent to endpoints, each for one reply or several, those that are under way not among them; replies
     ``asked`` of endpoints, and what became of them; what all that counts as, tokens ``read`` and ``written`` and ``money``, with
     what is set aside for those in flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is
@@ -116,8 +116,8 @@ def _progress(path: Path) -> tuple[int, int, int, int, float]:
     """(came, failed, not asked, total, rate) as the process that samples wrote them last; the rate of an old file is nothing."""
     try:
         age = time.time() - path.stat().st_mtime
-        told = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return 0, 0, 0, 0, 0.0
-    rate = told["rate"] if age < RECENT else 0.0
-    return told["chains"], told.get("failed", 0), told.get("unasked", 0), told["total"], rate
+    rate = state["rate"] if age < RECENT else 0.0
+    return state["chains"], state.get("failed", 0), state.get("unasked", 0), state["total"], rate

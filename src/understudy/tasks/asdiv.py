@@ -10,8 +10,8 @@
 
 Get: github.com/chaochun/nlu-asdiv-dataset, dataset/ASDiv.xml (a row of it as above stands in public code), or
 huggingface.co/datasets/EleutherAI/asdiv (one split; fields body, question, solution_type, answer, formula). There are no splits:
-`test` and `dev` problems are drawn by seed, the rest is train. Problems whose answer is not one number ("Purple", "5:45") are in a
-split of their own, ``not numbers``, which no study uses unless it names it.
+`test` and `dev` problems are drawn by seed, and the rest is train. Problems whose answer is not one number ("Purple", "5:45") are
+in the split ``not numbers``, which a study uses only if it names it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class ASDiv(PublishedSet):
     """ASDiv: answers of kind ``number``; problems whose answer is no single number are in the split "not numbers"."""
 
     dev: AtLeastOne = 200
-    """So many problems, drawn by seed."""
+    """The number of dev problems, drawn by seed."""
     test: AtLeastOne = 500
-    """So many problems, drawn by seed; the rest is train."""
+    """The number of test problems, drawn by seed. The rest is train."""
 
     def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["ASDiv.xml", "dataset/ASDiv.xml"]}, hub(all="validation")]

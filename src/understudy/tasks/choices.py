@@ -1,4 +1,4 @@
-"""The options of a question in every layout that data sets have, and which of them the answer names.
+"""The options of a question, in every layout that data sets use, and the option that an answer names.
 
 ["sun", "moon"]    ["A) sun", "B) moon"]    {"A": "sun", "B": "moon"}    {"label": ["1", "2"], "text": ["sun", "moon"]}
 [{"label": "A", "text": "sun"}, ...]        fields option_a, option_b    "Which is hot? (A) sun (B) moon" in the question
@@ -20,14 +20,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Options:
-    """Option texts in order A, B, ..., and the data set's own ``labels`` where it has some: ARC's may be "1" to "4"."""
+    """Option texts in the order A, B, ..., and the data set's own ``labels``, if any: ARC's may be "1" to "4"."""
 
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
 
 def read_options(value: Any, where: str, name: str) -> Options:
-    """The options that field ``name`` holds. Raises DataError where it is in none of the layouts."""
+    """The options in the field ``name``. Raises DataError where its value has none of the layouts."""
     value = json_list(value)
     if value is None or value in ("", []):
         return Options()
@@ -48,20 +48,20 @@ def read_options(value: Any, where: str, name: str) -> Options:
                     return Options(tuple(t[m.end() :] for t, m in zip(options.texts, signs, strict=True) if m), tuple(labels))
             return options
     raise DataError(
-        f"{where}: field {name!r} must be a list of texts (or of label and text, or a map from labels to texts), not {value!r}"
+        f"{where}: field {name!r} must be a list of texts, a list of label and text, or a map from labels to texts, not {value!r}"
     )
 
 
 def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, answer: str) -> Options:
-    """The options that are a field each; empty ones at the end are left out, and the names count as labels.
+    """The options, each in its own field of ``names``, which count as labels. Empty fields at the end are dropped.
 
-    Where the field of the right answer is one of them (correct_answer, distractor1, ...), it would always be the same option:
-    the options then stand in alphabetical order.
+    If one of them is the field of the right answer (correct_answer, distractor1, ...), it would always be the same option. The
+    options then stand in alphabetical order.
     """
     there = [name for name in names if row.get(name) not in (None, "")]
     if there != list(names[: len(there)]):
         gap = next(name for name in names if name not in there)
-        raise DataError(f"{where}: field {gap!r} is empty but a later option is not; fill it or leave the row out")
+        raise DataError(f"{where}: field {gap!r} is empty, but a later option is not; fill it or remove the row")
     if answer in names:
         return _options(sorted(str(row[name]) for name in there), [], where, "choices")
     return _options([row[name] for name in there], there, where, "choices")
@@ -70,39 +70,39 @@ def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, 
 def _options(texts: Sequence[Any], labels: Sequence[Any], where: str, name: str) -> Options:
     for text in texts:
         if isinstance(text, bool) or not isinstance(text, str | int | float) or not str(text).strip():
-            raise DataError(f"{where}: field {name!r} must be a list of non-empty texts, not {text!r}")
+            raise DataError(f"{where}: field {name!r} must be a list of non-empty texts, but has {text!r}")
     if len(texts) > len(LETTERS):
-        raise DataError(f"{where}: field {name!r} has {len(texts)} options; the most is {len(LETTERS)}")
+        raise DataError(f"{where}: field {name!r} has {len(texts)} options; it may have up to {len(LETTERS)}")
     signs = [str(label).strip() for label in labels]
     if len(set(signs)) < len(signs):
-        raise DataError(f"{where}: field {name!r} gives a label twice ({', '.join(signs)})")
+        raise DataError(f"{where}: field {name!r} has a label twice ({', '.join(signs)})")
     return Options(tuple(map(str, texts)), tuple(signs))
 
 
 _SIGN = re.compile(r"\s*\(?(?P<label>[A-Za-z1-9])(?:\)\s*|\.\s+|(?<=[A-Za-z]):\s+)(?=\S)")
-"""An option's own label before its text; ``1.5`` and ``1:30`` have none."""
+"""An option's own label before its text. ``1.5`` and ``1:30`` have no label."""
 
 _MARKS = (r"(?<!\w)\(X\)\s*", r"(?<!\S)X\)\s*", r"^[ \t]*X[.:]\s+")
 _STYLES = [
     *(re.compile(mark.replace("X", f"(?P<label>[{labels}])"), re.M) for labels in ("A-Z", "a-z", "1-9") for mark in _MARKS),
     re.compile(r"(?<!\S)(?P<label>[A-Z])[.:] +"),
 ]
-"""How options are marked inside a text, one style each: "(A) sun", "A) sun", a line "A. sun"; and "A. sun B. moon"."""
+"""The styles in which a text marks its options: "(A) sun", "A) sun", a line "A. sun", or "A. sun B. moon"."""
 
 _LEAD = re.compile(r"\s*\b(?:answer )?(?:options|choices)( are)?:?\s*$", re.I)
 _TAIL = re.compile(r"\n\s*(?:A|Answer)\s*:?\s*$")
 
 
 def _run(first: str, n: int) -> tuple[str, ...]:
-    """The ``n`` labels that begin an alphabet or the numbers, in the case of ``first``."""
+    """The first ``n`` letters or numbers, in the style of ``first``."""
     signs = "123456789" if first.isdigit() else LETTERS if first.isupper() else LETTERS.lower()
     return tuple(signs[:n])
 
 
 def options_in_text(text: str, where: str) -> tuple[str, Options]:
-    """(the question without its options, the options) of a text that ends with them.
+    """(the question, its options) of a text that ends with the options.
 
-    Raises DataError where there are none, or where more than one style of marks could be the options.
+    Raises DataError where there are no options, or where several styles of marks could be options.
     """
     found: dict[tuple[int, ...], list[re.Match[str]]] = {}
     for style in _STYLES:
@@ -110,19 +110,19 @@ def options_in_text(text: str, where: str) -> tuple[str, Options]:
             found.setdefault(tuple(mark.start("label") for mark in marks), marks)
     if len(found) != 1:
         what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
-        raise DataError(f"{where}: found {what} at the end of {text[-120:]!r}; leave the row out, or give options as a field")
+        raise DataError(f"{where}: {what} at the end of {text[-120:]!r}; remove the row, or give options as a field")
     (marks,) = found.values()
     ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
     texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
     between = [re.sub(r"\s*[,;]?(?:\s+(?:or|and))?$|\s*[,;]$", "", option) for option in texts[:-1]]
     question = _LEAD.sub("", text[: marks[0].start()]).strip()
     if not question or not all([*between, texts[-1]]):
-        raise DataError(f"{where}: the question or an option of {text[-120:]!r} is empty; leave the row out")
+        raise DataError(f"{where}: the question or an option of {text[-120:]!r} is empty; remove the row")
     return question, _options([*between, texts[-1]], [mark["label"] for mark in marks], where, "question")
 
 
 def _marks(style: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """The marks of one style, where they are a list of at least two in order and nothing else; else none."""
+    """The marks of one style, if there are two or more in the right order; else []."""
     marks = list(style.finditer(text))
     labels = tuple(mark["label"] for mark in marks)
     return marks if len(labels) > 1 and labels == _run(labels[0], len(labels)) else []
@@ -131,8 +131,9 @@ def _marks(style: re.Pattern[str], text: str) -> list[re.Match[str]]:
 def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -> str | None:
     """The letter of the option that ``raw`` names, None where it names none.
 
-    In order: the data set's own label; a number counted from ``base``; an option's own text; a letter, ``(a)``, ``B) moon``.
-    Raises ValueError where two readings name different options, or a number could be counted from 0 or from 1.
+    ``raw`` may be, in order of trust: the data set's own label; a number that counts from ``base``; an option's text; a letter,
+    ``(a)`` or ``B) moon``. Raises ValueError where two readings name different options, or where a number may count from 0 or
+    from 1.
     """
     said, bare = _fold(raw), _strip_marks(raw)
     labels = [_fold(label) for label in options.labels]
@@ -145,7 +146,7 @@ def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -
         by_number = None if base is None else _at(int(bare) - base, len(texts))
         if declared or by_text is None:
             if base is None:
-                raise ValueError("could count options from 0 or from 1; set task.answer_base to 0 or 1")
+                raise ValueError("may count options from 0 or from 1; set task.answer_base to 0 or 1")
             return by_number
         if by_number not in (None, by_text):
             raise ValueError(f"is the text of option {by_text} and the number of option {by_number}; set task.answer_base")
@@ -157,7 +158,7 @@ def letter_of(raw: Any, options: Options, base: int | None, *, declared: bool) -
 
 
 def _at(index: int, n: int) -> str | None:
-    """The letter of an index; without option texts any is taken."""
+    """The letter of an index. Without option texts any index is valid."""
     return LETTERS[index] if 0 <= index < (n or len(LETTERS)) else None
 
 
@@ -168,13 +169,14 @@ def _fold(value: Any) -> str:
 
 
 def _strip_marks(value: Any) -> str:
-    """A letter or number without what labels stand in: ``(a)``, ``1.``"""
+    """A letter or number without the signs around it: ``(a)``, ``1.``"""
     match = re.fullmatch(r"[(\[]?(\w|\d{1,2})[)\].:]?", _fold(value))
     return match[1] if match else ""
 
 
 def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
-    """From which number answers count, where some answer shows it: nothing counts 0 from 1, or the last option from 0.
+    """The number from which answers count, if an answer shows it: 0 shows that they count from 0, and the number of options that
+    they count from 1.
 
     ``answers`` are (where, raw answer, options). Raises DataError where they show both.
     """
@@ -187,12 +189,12 @@ def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
             elif int(bare) == len(options.texts):
                 shown.setdefault(1, where)
     if len(shown) > 1:
-        raise DataError(f"{shown[0]}: the answer counts options from 0, but at {shown[1]} from 1; count alike in all rows")
+        raise DataError(f"{shown[0]}: the answer counts options from 0, but at {shown[1]} from 1; count both from one number")
     return next(iter(shown), None)
 
 
 def json_list(value: Any) -> Any:
-    """A list or map as it is, or from its JSON text: tables have none."""
+    """``value``, or the list or map in its JSON text, because a table has no lists."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             return json.loads(value)

@@ -23,7 +23,7 @@ class CommonsenseQA(PublishedSet):
     """CommonsenseQA: answers of kind ``option``. Test is the published dev, since the published test has no answers."""
 
     dev: AtLeastOne = 1000
-    """So many questions are held out of train by seed."""
+    """The number of questions that are held out of train by seed."""
 
     def layouts(self) -> list[FilePatterns]:
         published = {"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
@@ -20,69 +22,71 @@ __all__ = ["Files", "read_problems"]
 class Files:
     """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow by the end of their names, or data set directories.
 
-    Either ``path``, or ``train``, ``dev`` and ``test``. What directories, templates, choices and splits are: docs/study.md.
+    Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """
 
     kind: AnswerKind
-    """What kind of answer the questions have."""
+    """The kind of the answers."""
     root: str = "."
-    """Where the files are, relative to the study file."""
+    """The directory of the files, relative to the study file."""
     path: str | None = None
-    """One file, parted by ``sizes`` or ``splits``; or a data set directory, whose own splits are taken."""
+    """One file, which ``sizes`` or ``splits`` divide, or a data set directory with its own splits."""
     train: str | None = None
     """A file, or ``DIR/SPLIT`` of a directory."""
     dev: str | None = None
-    """Likewise."""
+    """As for train."""
     test: str | None = None
-    """Likewise."""
+    """As for train."""
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    """Our field -> theirs, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
-    ``rationale`` (a human one: exemplars of the teacher's prompt). A name with braces is a template over the row's fields
-    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. Everything else goes to ``meta``."""
+    """Our field -> yours, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
+    ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
+    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
-    """``question``: the options stand in the question's text, "... (A) sun (B) moon"; they are taken out of it."""
+    """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
     answer_base: Literal[0, 1] | None = None
-    """What the first option is called where answers are numbers. Not needed where the data show it: some answer is 0, or the number
-    of options."""
+    """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
+    equals the number of options."""
     sizes: Mapping[str, int | float] = field(default_factory=dict)
-    """What is drawn in seeded order from the file, or from train where the data have splits: numbers of problems, or shares below
-    1; what they leave is train where they do not name it, else it is left out."""
+    """The sizes of splits that are drawn in seeded order from the file, or from train where the data have splits: numbers of
+    problems, or shares below 1. The other problems are train, or dropped if ``sizes`` name train."""
     stratify: str | None = None
-    """With ``sizes``: a field, each of whose values is in each split in proportion."""
+    """With ``sizes``: a field whose values are in each split in proportion."""
     group: str | None = None
-    """With ``sizes``: a field (template, passage), each of whose values is on one side; or ``near-duplicates``."""
+    """With ``sizes``: a field (template, passage) whose equal values are all in one split, or ``near-duplicates``."""
     splits: str | None = None
-    """A JSON file, split -> list of ids, as the problems stage writes it; instead of ``sizes``. Ids in no split are left out."""
-    fraction: float = 1.0
-    """Of train; 0.1 is inside 0.2, held-out splits stay whole (SCoTD's code, arXiv 2306.14050, keeps such a list)."""
+    """A JSON file, split -> list of ids, as the problems stage writes it, instead of ``sizes``. Problems in no split are
+    dropped."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of train that is used. 0.2 contains 0.1, and held-out splits stay whole (SCoTD's code, arXiv 2306.14050, keeps
+    such a list)."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):
-            raise ValueError("give either path (one file, with sizes, or a directory) or train, dev and test (a file each)")
+            raise ValueError(
+                "path, train, dev, test: set either path (one file with sizes, or a directory) or the other three (one file each)"
+            )
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
-            raise ValueError("path is one file: give sizes to split it, e.g. sizes = { dev = 100, test = 100 }; the rest is train")
+            raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
         if self.splits is not None and self.sizes:
-            raise ValueError("splits and sizes: both define the splits; give one of them")
+            raise ValueError("splits, sizes: set only one of them")
         if self.stratify is not None and self.group is not None:
-            raise ValueError("stratify and group: whole groups cannot be drawn in proportion; give one of them")
+            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion")
         if (self.stratify or self.group) and not self.sizes:
-            raise ValueError("stratify and group need sizes, which they draw; give sizes too")
+            raise ValueError("stratify, group: set sizes too")
         for name, size in self.sizes.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
-                raise ValueError(f"sizes: {name} = {size}: must be a number of problems, or a share between 0 and 1")
+                raise ValueError(f"sizes.{name} = {size}: must be a number of problems, or a share between 0 and 1")
         if sum(size for size in self.sizes.values() if isinstance(size, float)) > 1 + 1e-9:
             raise ValueError(f"sizes = {dict(self.sizes)}: the shares add up to more than 1")
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction = {self.fraction}: must be a share of train, above 0 and at most 1")
         _ = self.layout
 
     @property
     def layout(self) -> Layout:
-        """How a row is read."""
+        """How to read a row."""
         return Layout(self.kind, self.fields, self.choices_in, self.answer_base)
 
     def files(self) -> list[Path]:
-        """What the problems are read from. Raises DataError where data, or the splits of a directory, are missing."""
+        """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
         found = [file for source in self._sources().values() for file in files_of(source)]
         described = [info for parent in dict.fromkeys(f.parent for f in found) if (info := parent / INFO).is_file()]
         return [*found, *described, *([Path(self.root) / self.splits] if self.splits else [])]
@@ -100,7 +104,7 @@ class Files:
         return take_fraction(found, self.fraction, seed=seed) if self.fraction < 1 else found
 
     def _sources(self) -> dict[str, Path]:
-        """Split -> where it is read from; ``""`` is not split yet."""
+        """split -> its file or directory; ``""`` has no splits yet."""
         if self.path is None:
             return {
                 name: Path(self.root) / file
@@ -115,16 +119,14 @@ class Files:
             raise DataError(f"{path}: there is no such file or directory")
         if not self.sizes and self.splits is None:
             has = f"; its splits are {', '.join(theirs)}" if len(theirs) > 1 else ""
-            raise DataError(f"{path}: has no splits train, dev, test{has}; give sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
+            raise DataError(f"{path}: has no splits train, dev, test{has}; set sizes, e.g. sizes = {{ dev = 100, test = 100 }}")
         return {"": path}
 
     def _draw(self, problems: list[Problem], seed: int) -> list[Problem]:
-        """``problems`` with ``sizes`` drawn from those that have no split, or else from train."""
+        """``problems`` with ``sizes`` drawn from those without a split, or else from train."""
         own = [problem for problem in problems if problem.split not in ("", "train")]
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
-            raise DataError(
-                f"sizes: {', '.join(taken)} already has its own file; leave it out of sizes, which are drawn from train"
-            )
+            raise DataError(f"sizes: {', '.join(taken)} exists already, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
         keys = {
             option: None if name is None else key_of(pool, self.layout.our_name(name), option)

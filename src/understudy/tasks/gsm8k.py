@@ -31,7 +31,7 @@ class GSM8K(PublishedSet):
     marks: bool = False
     """Keep the calculator's marks, ``<<48/2=24>>``, in the rationales."""
     dev: AtLeastOne = 500
-    """So many problems are held out of train by seed."""
+    """The number of problems that are held out of train by seed."""
 
     def layouts(self) -> list[FilePatterns]:
         end = "_socratic" if self.layout == "socratic" else ""

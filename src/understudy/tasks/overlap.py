@@ -1,4 +1,4 @@
-"""The rule on questions that are on both sides of a split."""
+"""The rule for questions that are both in a held-out split and outside it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Overlap:
 def check_overlap(
     problems: Sequence[Problem], *, held_out: Sequence[str], rule: Literal["error", "drop"]
 ) -> tuple[list[Problem], Overlap]:
-    """``problems`` without those outside the ``held_out`` splits whose question and choices a held-out one has too.
+    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem.
 
-    ``rule`` "error" raises DataError naming them instead. Near-duplicates are counted, never an error.
+    With the ``rule`` "error" such problems raise a DataError that names them. Near-duplicates are counted and never an error.
     """
     held = defaultdict(list)
     for problem in problems:
@@ -39,8 +39,8 @@ def check_overlap(
     if same and rule == "error":
         shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} repeat the question and choices of one in it: {shown}"
-            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to leave them out of training'
+            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {shown}"
+            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
     kept = [p for p in problems if p.id not in same]
     learned = {near_key(p) for p in kept if p.split not in held_out}
@@ -48,11 +48,11 @@ def check_overlap(
 
 
 def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
-    """What is equal for the same question with the same choices in any order."""
+    """A key that is equal for the same question with the same choices in any order."""
     return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
 
 
 def near_key(problem: Problem) -> tuple[str, ...]:
-    """What is equal for questions that differ by case, blanks, punctuation or numbers only."""
+    """A key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
     text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
     return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

@@ -1,4 +1,4 @@
-"""From a row of somebody's file to a `Problem`: which field is what, templates over fields, answers in canonical form."""
+"""From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 @dataclass(frozen=True)
 class Layout:
-    """How rows are read: see `tasks.files.Files`. Raises DataError for fields that cannot be."""
+    """How to read rows; see `tasks.files.Files`. Raises DataError for impossible fields."""
 
     kind: AnswerKind
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
@@ -33,17 +33,17 @@ class Layout:
             if name not in FIELDS:
                 raise DataError(f"fields: unknown field {name!r}{nearest(name, FIELDS)} (known: {', '.join(FIELDS)})")
             if not isinstance(theirs, str) and name != "choices":
-                raise DataError(f"fields.{name} = {list(theirs)}: only choices may name several fields; join texts with a template")
+                raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
                 raise DataError(
-                    f"fields.{name} = {theirs!r}: choices cannot be a template; name the field, or for choices a list of fields"
+                    f"fields.{name} = {theirs!r}: a template makes one text; name the field, or a list of fields for choices"
                 )
             if isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
-            raise DataError(f"answer_base = {self.answer_base}: needs kind = 'option', not {self.kind!r}")
+            raise DataError(f"answer_base = {self.answer_base}: only answers of kind 'option' count options, not {self.kind!r}")
         if self.choices_in == "question" and (self.kind != "option" or "choices" in self.fields):
-            raise DataError('choices_in = "question": needs kind = "option" and no fields.choices')
+            raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
     def name(self, ours: str) -> str:
         """The field, or the template, that ``our_name`` is read from."""
@@ -51,17 +51,17 @@ class Layout:
         return theirs if isinstance(theirs, str) else ", ".join(theirs)
 
     def plain_fields(self) -> list[str]:
-        """Every field that is read as it is: it leaves ``meta``, the fields of a template do not."""
+        """The fields that are read as they are. ``meta`` does not have them, but it has the fields of templates."""
         named = [self.fields.get(ours, ours) for ours in FIELDS]
         return [name for theirs in named for name in ([theirs] if isinstance(theirs, str) else theirs)]
 
     def our_name(self, theirs: str) -> str:
-        """What we call field ``theirs``."""
+        """Our name of the field ``theirs``."""
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
 
 
 def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]]) -> list[Problem]:
-    """The problems of a file. Raises DataError naming file, line and field, or that there is none."""
+    """The problems of a file. Raises DataError naming file, line and field, and for a file without problems."""
     return problems_of(read_rows(path), Layout(kind, fields))
 
 
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> list[tuple[str, Row]]:
     """The rows of ``path``. Raises DataError where there are none."""
     rows = list(read_objects(path))
     if not rows:
-        raise DataError(f"{path}: has no problems")
+        raise DataError(f"{path}: the file has no problem in it")
     return rows
 
 
@@ -82,7 +82,7 @@ def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout) -> list[Problem
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
-    """The share of the rows with an answer that can be read as ``layout`` says; 0 where no row has an answer."""
+    """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
     answered, there, asked = 0, [], []
     for where, row in rows:
         try:
@@ -108,7 +108,7 @@ def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, asked: 
 
 
 def _base(rows: Sequence[tuple[str, Row]], asked: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
-    """From which number answers count options, where that is said or shown."""
+    """The number from which answers count options, if the layout or the data say it."""
     if layout.kind != "option" or layout.answer_base is not None:
         return layout.answer_base
     return base_of(
@@ -119,7 +119,8 @@ def _base(rows: Sequence[tuple[str, Row]], asked: Sequence[tuple[str, Options]],
 
 
 def fields_in(template: str) -> list[str]:
-    """The fields of a template such as ``"{passage}\\n{question}"``; of a plain field name, none. Raises DataError."""
+    """The fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a damaged
+    template."""
     found = []
     for piece in _PIECE.finditer(template):
         if piece[0] in ("{", "}") or piece[1] == "":
@@ -128,13 +129,13 @@ def fields_in(template: str) -> list[str]:
             )
         if piece[1] is not None:
             if re.search(r"[:!]", piece[1]):
-                raise DataError(f"fields: {template!r}: {piece[0]} must hold a field name and nothing else")
+                raise DataError(f"fields: {template!r}: {piece[0]} must be only a field name")
             found.append(piece[1])
     return found
 
 
 def fill(template: str, row: Row, where: str) -> str:
-    """``template`` with the fields of ``row``; an empty field is an empty text. Raises DataError for a field that is not there."""
+    """Fill ``template`` with the fields of ``row``. An empty field gives an empty text. Raises DataError for a missing field."""
 
     def piece(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -144,7 +145,7 @@ def fill(template: str, row: Row, where: str) -> str:
             raise DataError(f"{where}: the template {template!r} needs a field {match[1]!r}{has}")
         value = row[match[1]]
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: field {match[1]!r} = {value!r} is not a text; the template {template!r} needs one")
+            raise DataError(f"{where}: field {match[1]!r} = {value!r} must be a text, because the template {template!r} uses it")
         return "" if value is None else str(value)
 
     return _PIECE.sub(piece, template).strip()
@@ -155,13 +156,13 @@ def _is_template(name: object) -> bool:
 
 
 def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
-    """Every field that is named must be in some row: a misspelt one would only be missed."""
+    """Check that each named field is in some row, because a misspelt field would silently be missing."""
     known = dict.fromkeys(name for _, row in rows for name in row)
     for ours, theirs in layout.fields.items():
         for name in [theirs] if isinstance(theirs, str) else theirs:
             if not _is_template(name) and name not in known:
-                has = f"{nearest(name, list(known))} (the rows have: {', '.join(known)})"
-                raise DataError(f"{rows[0][0]}: fields.{ours} = {name!r}: no row has this field{has}")
+                has = f"{nearest(name, list(known))} (there: {', '.join(known)})"
+                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {name!r}{has}")
 
 
 def _problem(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> Problem:
@@ -213,7 +214,7 @@ def _read_question(row: Row, layout: Layout, where: str) -> tuple[str, Options]:
 
 
 def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
-    """The answers that a row gives, the first of which is the canonical one."""
+    """The answers of a row. The first one is the canonical answer."""
     raw = _get(row, layout, "answer", where)
     several = json_list(raw)
     if isinstance(raw, list):
@@ -233,7 +234,7 @@ class _Answers:
     base: int | None
 
     def read(self, raw: Any, ours: str) -> str:
-        """The canonical form of ``raw``. Raises DataError where it is no answer of the kind."""
+        """The canonical form of ``raw``. Raises DataError where it is not an answer of the kind."""
         name, kind, found = self.layout.name(ours), self.layout.kind, None
         if isinstance(raw, bool) and str(raw) not in self.options.texts:
             raw = "yes" if raw else "no"

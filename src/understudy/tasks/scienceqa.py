@@ -4,8 +4,8 @@
      "closed choice", "grade": "grade2", "subject": "language science", "topic": "vocabulary", "category": "Words", "skill": "...",
      "lecture": "...", "solution": "Green is a colour. ...", "split": "test"}, ...}
 
-The hint is the question's context; the rationale is the solution. About half of the questions come with a picture, which no student
-here can see: they are left out.
+The hint is the question's context; the rationale is the solution. About half of the questions come with a picture, which no
+student here can see. They are dropped.
 
 Get: github.com/lupantech/ScienceQA, data/scienceqa (problems.json: one object, id -> question, as public code reads it), or
 huggingface.co/datasets/derek-thomas/ScienceQA (a row each, the picture within). Splits as published: 12,726 train, 4,241 val (dev
@@ -31,14 +31,14 @@ class ScienceQA(PublishedSet):
     """ScienceQA: answers of kind ``option``; the hint is the context."""
 
     pictures: bool = False
-    """Take the questions with a picture too, without the picture."""
+    """Keep the questions with a picture, without the picture."""
 
     def layouts(self) -> list[FilePatterns]:
         published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}
         return [published, hub(train="train", dev="validation", test="test")]
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
-        """(split, row) of every question. The hub's questions get their ids before those with a picture are left out."""
+        """(split, row) of every question. The hub's questions get their ids before those with a picture are dropped."""
         found = self.find_files()
         if ALL in found:
             rows = _read_table(found[ALL][0])

@@ -1,4 +1,4 @@
-"""Splits: drawn by seed, whole groups on one side, in proportion, or read from a list of ids; nested parts of train."""
+"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from understudy.corpus.directories import read_json
 from understudy.tasks.overlap import near_key
 
 NEAR = "near-duplicates"
-"""The group of questions that differ by numbers, case, blanks and punctuation only."""
+"""The group of questions that differ only by numbers, case, blanks and punctuation."""
 
 Key = Callable[[Problem], str | None]
 
@@ -25,13 +25,13 @@ Key = Callable[[Problem], str | None]
 def split(
     problems: Sequence[Problem], sizes: Mapping[str, float], *, seed: int, stratify: Key | None = None, group: Key | None = None
 ) -> list[Problem]:
-    """``problems`` in seeded random order with their splits, a function of the seed and the ids whatever their order.
+    """``problems`` in seeded random order with their splits: a function of the seed and the ids, and not of their order.
 
-    ``sizes``: problems of each split, or shares of all (numbers between 0 and 1, rounded by largest remainder so that shares
-    that add up to 1 use all). What ``sizes`` leave is train where they do not name train, and left out where they do.
-    ``stratify``: each of its values is in each split in proportion (by largest remainder, split by split). ``group``: problems
-    of one value are all in one split; sizes are then met as nearly as whole groups allow. Raises DataError where there are
-    too few.
+    ``sizes`` are numbers of problems of each split, or shares of all problems (between 0 and 1; rounded by largest remainder, so
+    that shares that add up to 1 use all problems). The other problems are train, or dropped if ``sizes`` name train. With
+    ``stratify`` each of its values is in each split in proportion (by largest remainder, split by split). With ``group`` all
+    problems of one value are in one split, and sizes are met as nearly as whole groups allow. Raises DataError where there are
+    too few problems.
     """
     counts = count_splits(sizes, len(problems))
     order = sorted(problems, key=lambda p: p.id)
@@ -47,7 +47,7 @@ def split(
 
 
 def count_splits(sizes: Mapping[str, float], n: int) -> dict[str, int]:
-    """The number of problems of each split, of ``n`` in all; see `split`. Raises DataError where they are more than ``n``."""
+    """The number of problems of each split, of ``n`` in all; see `split`. Raises DataError where they add up to more than ``n``."""
     counts = {name: size for name, size in sizes.items() if isinstance(size, int)}
     shares = {name: size * n for name, size in sizes.items() if not isinstance(size, int)}
     counts |= _round(shares, round(sum(shares.values())))
@@ -58,7 +58,7 @@ def count_splits(sizes: Mapping[str, float], n: int) -> dict[str, int]:
 
 
 def _round(quotas: Mapping[str, float], total: int) -> dict[str, int]:
-    """``quotas`` as integers that add up to ``total``: rounded down, and one more for the largest remainders."""
+    """``quotas`` as integers that add up to ``total``: they are rounded down, and the largest remainders get one more."""
     floors = {name: math.floor(quota + 1e-9) for name, quota in quotas.items()}
     by_remainder = sorted(quotas, key=lambda name: (floors[name] - quotas[name], name))
     for name in by_remainder[: total - sum(floors.values())]:
@@ -80,15 +80,15 @@ def _by_stratum(order: Sequence[Problem], counts: Mapping[str, int], key: Key) -
 
 
 def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, seed: int) -> dict[str, list[Problem]]:
-    """Whole groups, the largest first, each to a split drawn in proportion to the room that is left in it.
+    """Assign whole groups, the largest first, each to a split that is drawn in proportion to its remaining room.
 
-    So a large group is in train as often as its share says, and single problems fill what is left exactly.
+    So a large group is in train as often as train's share says, and single problems fill the rest exactly.
     """
     groups: dict[str, list[Problem]] = defaultdict(list)
     for problem in order:
         value = key(problem)
         groups[f"\x1f{problem.id}" if value is None else value].append(problem)
-    room = {**counts, "": len(order) - sum(counts.values())}  # "" is left out
+    room = {**counts, "": len(order) - sum(counts.values())}  # "" is dropped
     drawn: dict[str, list[Problem]] = {name: [] for name in room}
     rng = random.Random(f"groups\x1f{seed}")
     for members in sorted(groups.values(), key=len, reverse=True):
@@ -100,10 +100,10 @@ def _by_group(order: Sequence[Problem], counts: Mapping[str, int], key: Key, see
 
 
 def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
-    """What ``stratify`` or ``group`` (the ``option``) goes by: field ``name``, or a group of ``near-duplicates``.
+    """The key for the ``option`` ``stratify`` or ``group``: the field ``name``, or the group of ``near-duplicates``.
 
-    ``answer``, ``question`` and ``context`` are ours; other fields are looked up in ``meta``. None where a problem has none.
-    Raises DataError where no problem has it.
+    The fields are ``answer``, ``question``, ``context``, and those in ``meta``. The key is None for a problem without the field.
+    Raises DataError where no problem has the field.
     """
     if name == NEAR and option == "group":
         return lambda problem: " ".join(near_key(problem))
@@ -112,25 +112,26 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     known = list(dict.fromkeys(field for problem in problems for field in problem.meta))
     if all(problem.meta.get(name) is None for problem in problems):
         there = ", ".join([*known, "answer", "question", "context"])
-        raise DataError(f"{option} = {name!r}: no problem has such a field{nearest(name, known)} (known: {there}; or {NEAR})")
+        raise DataError(f"{option} = {name!r}: no problem has this field{nearest(name, known)} (there: {there}; or {NEAR})")
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
 def take_fraction(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
-    """``problems`` with only ``fraction`` of train, at least one of it; what is in a fraction is in every larger one."""
+    """``problems`` with only ``fraction`` of train, and at least one problem of it. A larger fraction contains every smaller
+    one."""
     train = sorted((p.id for p in problems if p.split == "train"), key=lambda name: digest(["fraction", seed, name], size=32))
     kept = set(train[: max(1, round(fraction * len(train)))])
     return [problem for problem in problems if problem.split != "train" or problem.id in kept]
 
 
 def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
-    """The problems that ``path`` names, with their splits, in its order: a JSON object, split -> list of ids. Others are left out.
+    """The problems that ``path`` names, with their splits and in its order. The file is a JSON object, split -> list of ids.
 
-    Raises DataError where it is none, names an id twice, or one that no problem has.
+    Raises DataError where it is not, where it names an id twice, or where no problem has an id.
     """
     listed = read_json(path)
     if not all(isinstance(ids, list) for ids in listed.values()):
-        raise DataError(f'{path}: must be a JSON object from splits to lists of ids, {{"train": ["q1", ...], "test": [...]}}')
+        raise DataError(f'{path}: must be a JSON object, split -> list of ids: {{"train": ["q1", ...], "test": [...]}}')
     known = {problem.id: problem for problem in problems}
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]
     if missing := [one for _, one in named if one not in known]:
@@ -138,12 +139,12 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
         raise DataError(f"{path}: {len(missing)} of its ids belong to no problem: {shown}{nearest(missing[0], list(known)[:1000])}")
     twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
     if twice:
-        raise DataError(f"{path}: {len(twice)} ids occur twice, the first is {twice[0]!r}; put each problem in one split")
+        raise DataError(f"{path}: {len(twice)} ids come twice, first {twice[0]!r}; name each id once")
     return [replace(known[one], split=name) for name, one in named]
 
 
 def check_ids(problems: Sequence[Problem]) -> None:
-    """Raise DataError where two problems have one id."""
+    """Raise DataError where two problems have the same id."""
     twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
     if twice:
-        raise DataError(f"{len(twice)} ids are used twice, the first is {twice[0]!r}: give every problem its own id")
+        raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")

@@ -22,12 +22,12 @@ from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedR
 
 @dataclass(frozen=True)
 class StrategyQA(PublishedSet):
-    """StrategyQA: answers of kind ``yes_no``. Test is the authors' dev, where that is parted from train."""
+    """StrategyQA: answers of kind ``yes_no``. Test is the authors' dev, if that is separate from train."""
 
     dev: AtLeastOne = 200
-    """So many questions are held out of train by seed."""
+    """The number of questions that are held out of train by seed."""
     test: AtLeastOne = 229
-    """So many questions, drawn by seed, where the authors' dev is not parted."""
+    """The number of test questions, drawn by seed, if the authors' dev is not separate."""
 
     def layouts(self) -> list[FilePatterns]:
         parted = {"train": ["train.json"], "test": ["dev.json"]}

@@ -22,9 +22,9 @@ class SVAMP(PublishedSet):
     """SVAMP: answers of kind ``number``. Of the hub's copy test is the published one."""
 
     dev: AtLeastOne = 100
-    """So many problems, drawn by seed."""
+    """The number of dev problems, drawn by seed."""
     test: AtLeastOne = 300
-    """So many problems, drawn by seed, where none are published; the rest is train."""
+    """The number of test problems, drawn by seed, if none are published. The rest is train."""
 
     def layouts(self) -> list[FilePatterns]:
         return [{ALL: ["SVAMP.json"]}, hub(train="train", test="test")]

@@ -1,16 +1,16 @@
-"""Answers: found in a reply, brought to canonical form, compared. One truth for checks and for evaluation.
+"""Answers are found in a reply, brought to canonical form and compared, in the same way for checks and for evaluation.
 
-    found = extract("She has 2 + 3 = 5. So the answer is: 5", "number")     # Found('5', 'marker', 19, 'ok')
+    found = extract("She has 2 + 3 = 5. So the answer is: 5", "number")     # FoundAnswer('5', 'marker', 19, 'ok')
     compare(found.value, ["5"], "number")                                    # Outcome.CORRECT
 
-`docs/answers.md` says how answers are read and how often that agrees with real corpora's own labels. Derived results are stored
+`docs/answers.md` says how answers are read and how often that agrees with the labels of real corpora. Derived results are stored
 under `VERSION`, which changes whenever a reply may be read differently.
 """
 
 from understudy.core.answers.compare import compare, normalise
 from understudy.core.answers.expression import numbers_used
-from understudy.core.answers.layers import Found, extract
+from understudy.core.answers.layers import FoundAnswer, extract
 
 VERSION = "answers-1"
 
-__all__ = ["VERSION", "Found", "compare", "extract", "normalise", "numbers_used"]
+__all__ = ["VERSION", "FoundAnswer", "compare", "extract", "normalise", "numbers_used"]

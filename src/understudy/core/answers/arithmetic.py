@@ -5,9 +5,9 @@
     evaluate("9**9**9")              -> None     (refused: too large)
     evaluate("__import__('os')")     -> None     (not arithmetic)
 
-Numbers (thousands commas, decimals, mixed fractions, ``%`` as hundredths, a currency sign in front), ``+ - * / ^ **``, ``x`` as
-times, parentheses. There are no names, calls or attributes to refuse: the grammar does not have them. Everything is bounded:
-length, nesting, and the size of every intermediate number, so hostile text costs no more than honest text.
+The grammar has numbers (thousands commas, decimals, mixed fractions, ``%`` as hundredths, a currency sign in front), ``+ - * / ^
+**``, ``x`` as times, and parentheses. It has no names, calls or attributes. Length, nesting and the size of every intermediate
+number are bounded, so hostile text costs no more than honest text.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from fractions import Fraction
 MAX_CHARS = 500
 MAX_DEPTH = 30
 MAX_BITS = 1024
-"""Of a numerator or denominator; about 300 decimal digits."""
+"""The most bits of a numerator or denominator, about 300 decimal digits."""
 
 LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,40})?|[0-9]{1,40}(?:\.[0-9]{1,40})?|\.[0-9]{1,40})(?![0-9])"
-"""A number without sign; more than 40 digits in a row are no number."""
+"""A number without sign. More than 40 digits in a row are not a number."""
 
 _NUMBER = re.compile(rf"(?:[$€£]\s?)?({LITERAL}(?:[eE][+-]?[0-9]{{1,2}}(?![0-9]))?)")
 _MIXED = re.compile(r"[ \t]{1,3}([0-9]{1,6})[ \t]?/[ \t]?([0-9]{1,6})(?![0-9.,]?[0-9])")
@@ -33,8 +33,8 @@ _ATOM = 4
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression: ``text`` is canonical (single spaces, no needless parentheses), ``numbers`` are the literals from
-    left to right, ``value`` is None where it is undefined (division by zero), ``end`` is where it ends in the source."""
+    """A parsed expression. ``text`` is canonical (single spaces, no needless parentheses). ``numbers`` are the literals from left
+    to right. ``value`` is None where it is undefined (division by zero). ``end`` is the end of the expression in the source."""
 
     text: str
     value: Fraction | None
@@ -48,7 +48,7 @@ class _RefusedError(Exception):
 
 
 def parse(text: str, start: int = 0) -> Expression | None:
-    """The longest expression that begins at ``text[start]`` (blanks skipped), or None where there is none or it is refused."""
+    """The longest expression that begins at ``text[start]`` after blanks; None where there is none or where it is too large."""
     try:
         found = _sum(text[start : start + MAX_CHARS], 0, 0)
     except _RefusedError:
@@ -57,13 +57,13 @@ def parse(text: str, start: int = 0) -> Expression | None:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """The exact value of ``text``, None where it is not wholly an expression, is undefined, or is too large."""
+    """The exact value of ``text``; None where it is not an expression as a whole, undefined, or too large."""
     found = parse(text) if len(text) <= MAX_CHARS else None
     return found.value if found and not text[found.end :].strip() else None
 
 
 def write_number(value: Fraction) -> str:
-    """The one way a number is written: ``7``, ``-0.5``; ``1/3`` where no decimal of 20 places or fewer is exact."""
+    """The canonical text of a number: ``7``, ``-0.5``, or ``1/3`` where no decimal of up to 20 places is exact."""
     if value.denominator == 1:
         return str(value.numerator)
     scaled = value * 10**20
@@ -74,7 +74,7 @@ def write_number(value: Fraction) -> str:
 
 
 def to_fraction(literal: str) -> Fraction:
-    """The value of one `LITERAL`, with an exponent perhaps."""
+    """The value of one `LITERAL`, which may have an exponent."""
     return Fraction(literal.replace(",", ""))
 
 
@@ -87,7 +87,7 @@ def _product(text: str, at: int, depth: int) -> Expression | None:
 
 
 def _chain(text: str, at: int, depth: int, operators: tuple[str, str]) -> Expression | None:
-    """Left-associative operators of one level."""
+    """Parse left-associative operators of one level."""
     below = _product if "+" in operators else _signed
     left = below(text, at, depth)
     while left is not None:
@@ -148,7 +148,7 @@ def _descend(depth: int) -> int:
 
 
 def _operator(text: str, at: int) -> tuple[str, int]:
-    """The operator after ``at``, in its one spelling, and where it ends; "" where there is none."""
+    """The operator after ``at`` in its canonical spelling, and its end; "" where there is none."""
     match = _OPERATOR.match(text, _skip(text, at))
     if match is None:
         return "", at

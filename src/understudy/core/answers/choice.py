@@ -1,6 +1,6 @@
 """Options: ``(b)``, ``B``, ``B) show``, ``2``, or the option's own text -> ``B``.
 
-Labels are letters; where there are option texts, ``1`` to ``9`` are labels too (ARC's keys), unless an option *is* that number.
+Labels are letters. If there are option texts, ``1`` to ``9`` are labels too (ARC's keys), unless an option *is* that number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\
 
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
-    """The option that ``span`` states. ``strict``: the label or text has to be its beginning."""
+    """The option that ``span`` states. With ``strict`` it must begin with the label or text."""
     span = span[:SPAN]
     match = _LABEL.match(span)
     by_text = _match_text(span, choices)
@@ -59,7 +59,8 @@ _FIRST = re.compile(
 
 
 def read_first(span: str, choices: Sequence[str]) -> Reading:
-    """The label with which a reply begins: "(b) show", "C) city", "C". Several labelled lines are a list of options, not one."""
+    """The label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list of options and no
+    answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end()):
@@ -71,7 +72,7 @@ _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:
-    """The one option whose text ``sentence`` names, as whole words; a text inside a longer one that is named does not count."""
+    """The one option whose text ``sentence`` names as whole words. A text inside a longer named text does not count."""
     said = f" {' '.join(split_words(sentence))} "
     texts = [f" {' '.join(split_words(choice))} " for choice in choices]
     here = [i for i, text in enumerate(texts) if text.strip() and text in said]
@@ -91,7 +92,7 @@ def _match_text(span: str, choices: Sequence[str]) -> Reading:
 
 
 def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
-    """Further labels that are joined to the first: "A or B", "(A), (B) and (C)"."""
+    """The labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
     found: list[Reading] = []
     while (match := _AND_THEN.match(span, at)) and len(found) < 10:
         letter = _letter(match["a"] or match["b"], choices)
@@ -118,6 +119,6 @@ def _first_word(span: str) -> int:
 
 
 def _is_word(span: str, at: int) -> bool:
-    """Whether the capital A or I before ``at`` reads as a word of the language: "A dog", not "A because"."""
+    """Whether the capital A or I before ``at`` is a word of the sentence: "A dog", not "A because"."""
     follows = re.match(r" ([a-z]+)", span[at : at + 30])
     return follows is not None and follows[1] not in ("because", "since", "as", "is", "and", "or", "which", "for", "due", "based")

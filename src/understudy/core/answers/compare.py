@@ -1,4 +1,4 @@
-"""Answers in canonical form, and whether two of them are the same."""
+"""The canonical form of answers, and the comparison of two answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from understudy.core.values import AnswerKind, Outcome
 
 
 def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
-    """The canonical form of a gold or recorded answer, None where it is no answer of this kind. Idempotent.
+    """The canonical form of a gold or recorded answer, None where it is not an answer of this kind. The function is idempotent.
 
-    ``(A)``, ``a``, ``1``, ``A) show`` and the option's text are ``A``; ``True`` is ``yes``; ``$1,650.50`` is ``1650.5``; dates are
-    ISO; a text is its words; an expression keeps its form with single spaces (and a gold may name its numbers, see `expression`).
+    ``(A)``, ``a``, ``1``, ``A) show`` and the option's text become ``A``; ``True`` becomes ``yes``; ``$1,650.50`` becomes
+    ``1650.5``; dates become ISO dates; a text becomes its words; an expression keeps its form with single spaces (a gold may name
+    its numbers, see `expression`).
     """
     match kind:
         case "option":
@@ -33,16 +34,16 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
 
 
 _DATED = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{2,4}\s*|\s*\d{4}-\d{2}-\d{2}\s*")
-"""A date in figures, which is no arithmetic."""
+"""A date in digits, which is not arithmetic."""
 
 
 def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: Sequence[str] = ()) -> Outcome:
-    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not; UNPARSED for None, NO_GOLD for no
-    golds, UNDECIDABLE where ``value`` or every gold is no answer of this kind.
+    """CORRECT where ``value`` is the same answer as one of ``golds``, WRONG where it is not, UNPARSED for None, NO_GOLD without
+    golds, and UNDECIDABLE where ``value`` or every gold is not an answer of this kind.
 
-    Numbers are equal by exact value (``0.5`` and ``1/2``), or where the gold has three or more decimals and is the value
-    rounded to them. Texts are equal by their words, as numbers, or (a gold of one word) without their blanks; expressions by
-    what they come to.
+    Numbers are equal if their exact values are (``0.5`` and ``1/2``), or if the gold has three or more decimals and is the
+    rounded value. Texts are equal if their words are, or as numbers, or, for a gold of one word, without their blanks.
+    Expressions are equal if their values are.
     """
     if not golds:
         return Outcome.NO_GOLD
@@ -71,7 +72,7 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
 
 
 def _is_rounded(value: str, gold: str) -> bool:
-    """Whether ``gold``, with three or more decimals, is ``value`` rounded to as many."""
+    """Whether ``gold`` has three or more decimals and is ``value`` rounded to them."""
     places = len(gold.partition(".")[2])
     number, exact = evaluate(value), evaluate(gold)
     if places < 3 or "/" in gold or number is None or exact is None:

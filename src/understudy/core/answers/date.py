@@ -1,7 +1,7 @@
 """Dates: ``2020-03-05``, ``03/05/2020``, ``March 5, 2020``, ``5th of March 2020`` -> ISO ``2020-03-05``.
 
-Of ``03/05/2020`` the month comes first, as in BIG-bench's date questions, unless the first number cannot be a month; with dots
-(``05.03.2020``) the day comes first. A date needs its year: without one there is nothing to compare.
+In ``03/05/2020`` the month comes first, as in BIG-bench's date questions, unless the first number cannot be a month. With dots
+(``05.03.2020``) the day comes first. A date without a year is not a date.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AROUND = re.compile(
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The date that ``span`` states; AMBIGUOUS where it states several. ``strict``: nothing but the date."""
+    """The date that ``span`` states, AMBIGUOUS where it states several. With ``strict`` the span must be only the date."""
     span = span[:SPAN]
     if strict:
         lead = _AROUND.match(span)

@@ -1,9 +1,9 @@
-"""The equations in reasoning: what is calculated, what it comes to, and which of them is the first that does not hold.
+"""The equations in reasoning: their calculations, their values, and the first equation that does not hold.
 
-    equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, does not hold
-    first_wrong(["4 + 3 = 7.", "7 x 2 = 15."])            1
+    find_equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, does not hold
+    find_first_wrong(["4 + 3 = 7.", "7 x 2 = 15."])            1
 
-GSM8K's marks (``<<4+3=7>>``, Cobbe et al. 2021, arXiv 2110.14168) are the calculator's and no step of their own.
+GSM8K's marks (``<<4+3=7>>``, Cobbe et al. 2021, arXiv 2110.14168) belong to the calculator and are not steps.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 @dataclass(frozen=True)
 class Equation:
-    """``calculated``: the side with arithmetic in it. ``value``: what it comes to, None where the equation does not hold."""
+    """``calculated`` is the side with arithmetic. ``value`` is its value, None where the equation does not hold."""
 
     calculated: Expression
     value: Fraction | None
 
     @property
     def text(self) -> str:
-        """The calculated side, canonical: ``4 + 3``."""
+        """The canonical text of the calculated side: ``4 + 3``."""
         return self.calculated.text
 
     @property
@@ -55,5 +55,5 @@ def find_equations(rationale: str) -> Iterator[Equation]:
 
 
 def find_first_wrong(steps: Sequence[str]) -> int | None:
-    """The place of the first of ``steps`` with an equation that does not hold; None where all hold."""
+    """The place of the first of ``steps`` with an equation that does not hold, None where all equations hold."""
     return next((i for i, step in enumerate(steps) if any(e.value is None for e in find_equations(_MARK.sub("", step)))), None)

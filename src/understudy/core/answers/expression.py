@@ -1,7 +1,6 @@
 """Expressions as answers: ``(10 - 6) * (4 + 2) = 24`` -> ``(10 - 6) * (4 + 2)``, the side that says how; see `arithmetic`.
 
-A gold is the value that is asked for, ``24``, or that value with the numbers that have to be used, each exactly once:
-``24 from 4 5 6 10``.
+A gold is the target value, ``24``, or the target with the numbers to use, each exactly once: ``24 from 4 5 6 10``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The expression in ``span``: of an equation's sides the one with more numbers. ``strict``: nothing but it and its value."""
+    """The expression in ``span``, or the side of an equation with more numbers. With ``strict`` the span has nothing else."""
     span = tidy(span)[:SPAN]
     gold = _GOLD.fullmatch(span.strip())
     if gold and (value := evaluate(gold["value"])) is not None:
@@ -37,19 +36,20 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 
 def read_last(sentence: str) -> Reading:
-    """The expression that a sentence states, where it states more than a bare number."""
+    """The expression that a sentence states, if it is more than a bare number."""
     found = read(sentence)
     return found if found.value and len(numbers_used(found.value)) > 1 else NOTHING
 
 
 def numbers_used(value: str) -> list[str]:
-    """The numbers in the expression ``value``, canonical, from left to right, each as often as it is used; [] for no expression."""
+    """The canonical numbers in the expression ``value`` from left to right, with repetitions; [] where it is not an expression."""
     found = parse(value)
     return [write_number(number) for number in found.numbers] if found else []
 
 
 def agrees(value: str, gold: str) -> bool | None:
-    """Whether ``value`` comes to the gold's value and uses the gold's numbers, where it names them; None: cannot be compared."""
+    """Whether ``value`` has the gold's value and uses the gold's numbers, if the gold names them; None where they cannot be
+    compared."""
     asked = _GOLD.fullmatch(gold)
     target = evaluate(asked["value"] if asked else gold)
     found = parse(value)
@@ -68,7 +68,7 @@ def _read_numbers(text: str) -> list[Fraction]:
 
 
 def sides_of(line: str, begin: int) -> tuple[list[Expression], int]:
-    """The sides of the equation that begins at ``begin``, and where it ends; a lone expression is one side."""
+    """The sides of the equation that begins at ``begin``, and its end. A lone expression is one side."""
     sides: list[Expression] = []
     end = begin
     while len(sides) < 10 and (side := parse(line, begin)):

@@ -1,14 +1,14 @@
-"""The answer of a reply: layers of reading in order of trust, each of which says its name.
+"""The answer of a reply, from named layers in order of trust.
 
-    statement   "So the answer is: 5", "Answer: (b) show", "\\boxed{5}", "#### 5": the last of them counts   marker, boxed, hashes
+    statement   "So the answer is: 5", "Answer: (b) show", "\\boxed{5}", "#### 5": the last one counts      marker, boxed, hashes
     sign        "--> 5", a line "A: 5"                                                                  arrow, label
     opening     "No, you cannot ski there in August.", "(b) show", "C": how the reply begins             opening
     conclusion  "Therefore, she has 5 apples.", "(b) is the best choice."                               conclusion
-    ending      what the last sentence says of the question                                             last_sentence
+    ending      what the last sentence says about the question                                             last_sentence
     figure      the last number of the reasoning                                                        last_number
 
-Only what follows ``</think>`` is read; a thought that never ends has no answer. A completion that goes on with a problem of its
-own is cut before it.
+Only the text after ``</think>`` is read, so a thought that never ends has no answer. A completion that continues with a new
+problem is cut before it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from understudy.core.values import AnswerKind
 
 
 @dataclass(frozen=True)
-class Found:
-    """What `extract` found.
+class FoundAnswer:
+    """The result of `extract`.
 
-    ``value``: canonical, or None. ``layer``: which one read it, "" where nothing did. ``start``: where the answer's statement
-    begins in the text, and the rationale ends; the end of the reply where nothing was found, or where the reply opens with its
-    answer or is nothing but its conclusion. ``status``: ``ok``, ``no_marker`` (nothing was read), ``ambiguous`` (several
-    answers at once), ``truncated`` (the text ends inside a thought).
+    ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the place in the text
+    where the statement of the answer begins and the rationale ends. It is the end of the reply where there is no answer, or where
+    the reply opens with its answer or is only a conclusion. ``status`` is ``ok``, ``no_marker`` (no answer), ``ambiguous``
+    (several answers at once) or ``truncated`` (the text ends inside a thought).
     """
 
     value: str | None
@@ -57,24 +57,24 @@ class AnswerSpec:
     question: str
 
 
-def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> Found:
-    """The answer that ``text`` gives; see the head of this module for the layers.
+def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> FoundAnswer:
+    """The answer that ``text`` gives. The head of this module lists the layers.
 
-    ``choices`` are option texts in order A, B, ...; ``question`` lets a yes/no answer be read from a sentence that asserts or
-    denies what was asked. Takes time linear in the length of ``text``, whatever it contains.
+    ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that
+    asserts or denies the question. The time is linear in the length of ``text``, whatever it contains.
     """
     asked = AnswerSpec(kind, choices, question)
     plain = fold(text)
     begin = find_reply(plain)
     if begin is None:
-        return Found(None, "", len(text), "truncated")
+        return FoundAnswer(None, "", len(text), "truncated")
     end = find_next_problem(plain, _first(plain, begin))
     end = len(plain) if end is None else end
     for layer, start, reading in _readings(plain, begin, end, asked):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
-            return Found(reading.value, layer, end if alone else start, reading.status)
-    return Found(None, "", len(text), "no_marker")
+            return FoundAnswer(reading.value, layer, end if alone else start, reading.status)
+    return FoundAnswer(None, "", len(text), "no_marker")
 
 
 def _readings(text: str, begin: int, end: int, asked: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
@@ -83,14 +83,14 @@ def _readings(text: str, begin: int, end: int, asked: AnswerSpec) -> Iterator[tu
         yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
     for marker in find_hints(text, begin, end, labels=asked.kind != "option"):
         yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
-    # What opens with its answer gives its reasons after it: all of it is the rationale.
+    # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
     yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], asked)
     said = split_sentences(text, begin, end)
     if not said or _abstains(text[said[-1][0] : said[-1][1]]):
         return
     concluding = [(start, stop) for start, stop in said[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if asked.kind == "number" and said[-1] not in concluding:
-        # Reasoning in numbers says "so" at every step: its last sentence comes first.
+        # Reasoning in numbers says "so" at every step, so its last sentence comes first.
         yield "last_sentence", said[-1][0], read_ending(text[said[-1][0] : said[-1][1]], asked)
     for start, stop in reversed(concluding):
         yield "conclusion", start, read_ending(text[start:stop], asked)
@@ -125,7 +125,7 @@ _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither|unclear|unknown|undetermined|u
 
 
 def read_statement(span: str, asked: AnswerSpec, *, firm: bool) -> Reading:
-    """What follows a marker. ``firm``: only what begins with an answer counts."""
+    """The answer after a marker. With ``firm`` the text must begin with it."""
     if _NOT.match(span) and asked.kind != "text":
         return NOTHING
     first = span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
@@ -150,7 +150,7 @@ def read_statement(span: str, asked: AnswerSpec, *, firm: bool) -> Reading:
 
 
 def read_opening(span: str, asked: AnswerSpec) -> Reading:
-    """What the reply begins with, where that is an answer on its own: a label or a yes or no, and then its reasons."""
+    """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons."""
     match asked.kind:
         case "option":
             return choice.read_first(span, asked.choices)
@@ -161,7 +161,7 @@ def read_opening(span: str, asked: AnswerSpec) -> Reading:
 
 
 def read_ending(sentence: str, asked: AnswerSpec) -> Reading:
-    """What a sentence of reasoning says, where it is the conclusion."""
+    """The answer in a sentence of reasoning that is the conclusion."""
     match asked.kind:
         case "option":
             reading = choice.find_mentioned(sentence, asked.choices)
@@ -182,12 +182,12 @@ def read_ending(sentence: str, asked: AnswerSpec) -> Reading:
 
 
 def _span(text: str, marker: Marker, end: int) -> str:
-    """What is read after a marker: its own extent, or as much as an answer can be long."""
+    """The text to read after a marker: up to its own end, or as long as an answer can be."""
     return text[marker.answer : min(end, marker.answer + SPAN, marker.end if marker.end >= 0 else end)]
 
 
 def _first(text: str, begin: int) -> int:
-    """Where the reply's first word is: what it opens with is no new problem."""
+    """The place of the reply's first word, which cannot be a new problem."""
     while begin < len(text) and text[begin].isspace():
         begin += 1
     return begin

@@ -1,7 +1,7 @@
-"""Where a reply says that it now gives its answer: "The answer is", "Answer:", ``\\boxed{}``, ``####``, ``-->``, an ``A:`` line.
+"""The signs that a reply now gives its answer: "The answer is", "Answer:", ``\\boxed{}``, ``####``, ``-->``, an ``A:`` line.
 
-A marker is found from its one telling word, and only the last `LAST` of each sort are looked at, so that a reply costs no more
-than one pass over its characters.
+A marker is found by its key word. Only the last `LAST` markers of each sort count, so a reply costs no more than one pass over its
+characters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ LAST = 40
 
 
 class Marker(NamedTuple):
-    """``begin``: where the statement begins, its "So the" included. ``answer``: where the answer begins. ``end``: where the marker
-    says that it ends, -1 where it does not. ``firm``: nothing but the answer may follow."""
+    """``begin`` is the beginning of the statement with its "So the", and ``answer`` that of the answer. ``end`` is its end, -1
+    where the marker does not say. ``firm``: only the answer may follow."""
 
     layer: str
     begin: int
@@ -61,7 +61,7 @@ _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0
 
 
 def find_statements(text: str, begin: int, end: int) -> list[Marker]:
-    """The explicit statements of ``text[begin:end]``, the last of them first."""
+    """The explicit statements of ``text[begin:end]``, the last one first."""
     found = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
     if "box" in text:
         found += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
@@ -71,7 +71,7 @@ def find_statements(text: str, begin: int, end: int) -> list[Marker]:
 
 
 def find_hints(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
-    """The weaker signs, arrows and (``labels``) lines that begin with "A:", the last of them first."""
+    """The weaker signs, the last one first: arrows and, with ``labels``, lines that begin with "A:"."""
     found = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
         found += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
@@ -116,7 +116,7 @@ def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker |
     )
     after = _AFTER.match(text, word.end(), end)
     if after is None:
-        # a heading of its own: "Final answer" and the answer on the next line
+        # a heading: "Final answer", with the answer on the next line
         alone = _ALONE.match(text, word.end(), end) if heads and telling else None
         return Marker("marker", start, alone.end()) if alone else None
     colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])

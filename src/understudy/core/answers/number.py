@@ -1,8 +1,8 @@
 """Numbers: ``7``, ``$1,650.50``, ``-3``, ``45 %``, ``5/12``, ``1 1/2 cups``, ``37 + 10 = 47``, ``two hundred and four``.
 
 The canonical form is `arithmetic.plain`: an integer, an exact decimal, else a fraction in lowest terms. A currency or percent
-sign is a unit and is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. What is written as arithmetic is
-evaluated; of an equation the right-hand side counts, since that is what its writer says, true or not.
+sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. Arithmetic is evaluated. Of an equation the
+right-hand side counts, because it is what the writer says, true or not.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _UNIT = re.compile(r"[^0-9=]{0,60}")
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
-    """The number that ``span`` states. ``strict``: the span has to be the number and its unit, as a gold answer is.
-    ``question``: of several numbers in a sentence, the one that the question does not have is the answer."""
+    """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. With
+    ``question`` the answer among several numbers in a sentence is the one that the question does not have."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
     span = tidy(span)[:SPAN]
@@ -62,12 +62,12 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
 
 
 def read_last(sentence: str) -> Reading:
-    """The number with which a sentence of reasoning ends: the last one, the right-hand side of an equation."""
+    """The last number of a sentence of reasoning, or the right-hand side of its equation."""
     return _read_inside(tidy(sentence)[-SPAN:], "")
 
 
 def _read_rest(span: str, value: Fraction, end: int) -> Reading:
-    """A number at the start of its span, after a look at what follows: an equation, or more numbers."""
+    """The answer of a span that begins with a number, after which an equation or more numbers may follow."""
     again = _right_side(span, end)
     if again is not None:
         return Reading(write_number(again[0]))
@@ -84,7 +84,7 @@ def _read_rest(span: str, value: Fraction, end: int) -> Reading:
 
 
 def _read_inside(span: str, question: str) -> Reading:
-    """A number somewhere in a sentence: after its last equals sign, else the only new one, else the last one."""
+    """The number in a sentence: that after its last equals sign, else the only new one, else the last one."""
     span = _ENUMERATED.sub("", span)
     found = _numbers(span)
     if not found:
@@ -110,7 +110,7 @@ def _numbers(span: str) -> list[Fraction]:
 
 
 def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:
-    """What stands to the right of the last equals sign of the equation that goes on at ``end``; None where there is none."""
+    """The value after the last equals sign of the equation that continues at ``end``, None where there is none."""
     found = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
         lead = _FILLER.match(span, match.end())
@@ -122,7 +122,7 @@ def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:
 
 
 def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
-    """Value and end of the number or arithmetic at ``begin``."""
+    """The value and the end of the number or arithmetic at ``begin``."""
     if not _START.match(span, begin):
         return None
     if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
@@ -138,7 +138,7 @@ def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
 
 
 def _unit_percent(span: str, found: Expression) -> Fraction:
-    """A lone ``45%`` is 45; inside arithmetic (``45% * 200``) it is hundredths."""
+    """The value of a percentage: a lone ``45%`` is 45, but inside arithmetic (``45% * 200``) it is 0.45."""
     value = found.value or Fraction(0)
     return value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else value
 
@@ -160,7 +160,7 @@ _BOLD = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ;:]|\$\$|<<[^<>]{
 
 
 def tidy(span: str) -> str:
-    """``span`` without Markdown's and LaTeX's wrapping, and without GSM8K's calculator marks."""
+    """``span`` without the markup of Markdown and LaTeX, and without GSM8K's calculator marks."""
     span = span[: 3 * SPAN]
     if "\\" in span:
         span = _WRAPPED.sub(r" \1 ", _FRACTION.sub(r"(\1)/(\2)", span))
@@ -177,11 +177,11 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
 _BELOW_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS[1:10])}))?|{'|'.join(reversed(_UNITS))})\b"
 NUMBER_WORDS = rf"{_BELOW_100}(?: (?:{'|'.join(_SCALES)})\b(?:(?: and)? {_BELOW_100})?){{0,4}}"
-"""A number in words, as a pattern; `from_words` reads it."""
+"""The pattern of a number in words, which `from_words` reads."""
 
 
 def from_words(text: str) -> Fraction | None:
-    """``two hundred and four`` -> 204, at the start of ``text``: None where it does not begin with a number word."""
+    """The number in words at the start of ``text``: ``two hundred and four`` -> 204. None where there is none."""
     total = group = 0
     seen = False
     for word in re.findall(r"[a-z]+", text[:120].lower()):

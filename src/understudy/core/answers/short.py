@@ -8,7 +8,7 @@ from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end
 from understudy.core.answers.words import to_canonical
 
 LONGEST = 200
-"""Characters of a short answer; more is a text, not an answer."""
+"""The most characters of a short answer. A longer text is not an answer."""
 
 _QUOTED = re.compile(r"[\"`“]([^\"`“”\n]{1,200})[\"`”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
 _LEAD = re.compile(r"[\s:=*_>-]{0,10}(?:that |it is |it's )?")
@@ -16,7 +16,7 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The short text that ``span`` states: what stands in quotes where it begins with them, else its first sentence."""
+    """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     lead = _LEAD.match(span[: 3 * LONGEST])
     begin = lead.end() if lead and not strict else 0
     if quoted := _QUOTED.match(span, begin):
@@ -26,7 +26,7 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 
 def read_last(sentence: str) -> Reading:
-    """What a concluding sentence names: its last quoted text, else what follows its last "is" or colon."""
+    """The answer in a concluding sentence: its last quoted text, else the text after its last "is" or colon."""
     quoted = list(_QUOTED.finditer(sentence))
     if quoted:
         return _to_reading(quoted[-1][1] or quoted[-1][2])

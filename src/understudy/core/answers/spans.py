@@ -1,4 +1,4 @@
-"""Where things are in a reply: its thought, its last problem, its sentences. Positions always count in the text as it came."""
+"""The places of things in a reply: its thought, a new problem, its sentences. Positions always refer to the original text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from typing import NamedTuple
 
 SPAN = 400
-"""Characters that are read of one statement, or of one sentence from its end: an answer is short."""
+"""The most characters that are read of one statement or sentence, because an answer is short."""
 
 
 class Reading(NamedTuple):
-    """What a span says: a canonical answer, nothing, or several answers at once (``ambiguous``)."""
+    """The result of reading a span: a canonical answer, nothing, or several answers at once (``ambiguous``)."""
 
     value: str | None
     status: str = "ok"
@@ -27,12 +27,15 @@ _ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）�
 
 
 def fold(text: str) -> str:
-    """The same text, of the same length, with typographic signs as plain ones."""
+    """``text`` with plain signs in the place of typographic ones. The length stays the same."""
+    if text.isascii() and "\t" not in text and "\r" not in text:
+        return text  # as most replies are: translating takes longer than anything else here
     return text.translate(_ONE_TO_ONE)
 
 
 def one_of(readings: list[Reading]) -> Reading:
-    """The one value on which all readings that found something agree; AMBIGUOUS where they do not, NOTHING where none did."""
+    """The value on which all readings with an answer agree; AMBIGUOUS where they disagree, NOTHING where no reading has an
+    answer."""
     found = [reading for reading in readings if reading.found]
     if not found:
         return NOTHING
@@ -44,7 +47,7 @@ _THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
 
 
 def find_reply(text: str) -> int | None:
-    """Where the reply proper begins, after the last ``</think>``; None where a thought was begun and never ended."""
+    """The place where the reply begins, after the last ``</think>``; None where a thought never ends."""
     begin = 0
     for match in _THOUGHT_END.finditer(text):
         begin = match.end()
@@ -52,17 +55,17 @@ def find_reply(text: str) -> int | None:
 
 
 _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?:\*\*)? ?:(?=\s)")
-"""A new problem: never a numbered one ("Q2."), which is a sub-question of this one."""
+"""The beginning of a new problem. A numbered one ("Q2.") is a sub-question of the same problem and does not count."""
 
 
 def find_next_problem(text: str, begin: int) -> int | None:
-    """Where a completion goes on with a problem of its own, searched from ``begin``: None where it does not."""
+    """The place at or after ``begin`` where a completion continues with a new problem, None where it does not."""
     match = _RUN_ON.search(text, begin)
     return match.start() if match else None
 
 
 def keep_one_problem(text: str) -> str:
-    """``text`` in which nothing reads as a problem of its own: a line that would ("Problem: ...") goes on in the line before it."""
+    """``text`` without a line that looks like a new problem ("Problem: ..."): such a line is joined to the line before it."""
     if find_next_problem(fold(f"{text}\n"), 0) is None:
         return text
     kept: list[str] = []
@@ -82,7 +85,7 @@ _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
 
 def find_sentence_end(text: str, begin: int, end: int) -> int:
-    """Where the sentence that begins at ``begin`` ends: after its full stop, or before the line break."""
+    """The end of the sentence that begins at ``begin``: after its full stop, or before the line break."""
     for match in _STOP.finditer(text, begin, end):
         if match[0] == "\n":
             return match.start()
@@ -98,7 +101,7 @@ def _initial(word: str) -> bool:
 
 
 def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
-    """(begin, end) of each sentence in the last 2,000 characters, blank ones left out."""
+    """(begin, end) of each sentence in the last 2,000 characters, without blank ones."""
     found = []
     at = max(begin, end - 2000)
     while at < end:

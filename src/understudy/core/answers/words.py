@@ -1,4 +1,4 @@
-"""Short text compared by its words: case, articles and punctuation do not count."""
+"""The words of short texts, for comparison without case, articles and punctuation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
-    """The words of ``text``, in lower case and Unicode's compatible form, without articles (unless there is nothing else)."""
+    """The words of ``text`` in lower case and Unicode's compatible form, without articles, unless there are only articles."""
     found = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
     return [word for word in found if word not in _ARTICLES] or found
 
 
 def to_canonical(text: str) -> str:
-    """The words with single spaces between them."""
+    """The words of ``text`` with single spaces between them."""
     return " ".join(split_words(text))

@@ -23,7 +23,7 @@ _NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
-    """The verdict that ``span`` states. ``strict``: it has to be the first word."""
+    """The yes or no that ``span`` states. With ``strict`` it must be the first word."""
     span = span[:SPAN]
     first = _FIRST.match(span)
     end = find_sentence_end(span, len(span) - len(span.lstrip()), len(span))
@@ -38,13 +38,13 @@ _OPENS = re.compile(
 
 
 def read_first(span: str) -> Reading:
-    """The yes or no with which a reply begins, set off by a sign: "No, ...", "True."."""
+    """The yes or no at the beginning of a reply, followed by a sign: "No, ...", "True."."""
     match = _OPENS.match(span)
     return Reading(_VALUES[match[1].lower()]) if match else NOTHING
 
 
 def read_anywhere(sentence: str) -> Reading:
-    """The one verdict that a sentence contains, "not true" turned round."""
+    """The only yes or no in a sentence, where "not true" is no."""
     found = []
     for match in _ANY.finditer(sentence):
         value = _VALUES[match[0].lower()]
@@ -63,14 +63,13 @@ _EMPTY = frozenset(
 
 
 def read_assertion(question: str, sentence: str) -> Reading:
-    """Whether ``sentence`` asserts (yes) or denies (no) what the yes/no ``question`` asks; NOTHING where it does neither plainly.
+    """Whether ``sentence`` asserts (yes) or denies (no) the yes/no ``question``; NOTHING where it plainly does neither.
 
-    It asserts where it says all content words of the question and nothing else, denies where it adds one negation or puts one
-    other word in the place of one: "Is the coin still heads up?", "The coin is tails up." What it adds or leaves out beyond that
-    is left undecided.
+    It asserts the question if it has exactly the question's content words. It denies the question if it adds one negation or
+    replaces one word: "Is the coin still heads up?", "The coin is tails up." With any other difference it does neither.
     """
     if sentence.rstrip(" \"')*_").endswith("?"):
-        return NOTHING  # asks again
+        return NOTHING  # it repeats the question
     asked = [word for word in split_words(_last_question(question)) if word not in _EMPTY]
     said = [word for word in split_words(sentence) if word not in _EMPTY]
     negated = sum(word in _NEGATIONS for word in said) - sum(word in _NEGATIONS for word in asked)

@@ -1,4 +1,4 @@
-"""The formats in which people have chains, by name, and how one is recognised. `docs/corpus.md` says what each keeps."""
+"""The formats of chains by name, and how a format is recognised. `docs/corpus.md` says what each format keeps."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from understudy.corpus.formats.think import THINK
 from understudy.corpus.tables import read_objects
 
 UNDERSTUDY = "understudy"
-"""Our Parquet: no format of rows, every chain comes back exactly."""
+"""Understudy's Parquet, in which every chain comes back exactly."""
 
 FORMATS: Mapping[str, FileFormat] = {f.name: f for f in (JSONL, PROMPT_COMPLETION, MESSAGES, SHAREGPT, ALPACA, THINK, BATCH)}
 NAMES = (UNDERSTUDY, *FORMATS)
 LOOKED_AT = 20
-"""So many rows decide what a file is."""
+"""The number of first rows that decide the format of a file."""
 
 
 def names_of(found: FileFormat, given: Mapping[str, str]) -> Mapping[str, str]:
-    """Our field -> the row's: what was ``given``, else what the format calls it, else our own name."""
+    """Our field -> the row's: the ``given`` one, else the format's, else the default."""
     return {**FIELDS, **found.names, **given}
 
 
 def check_name(name: str) -> None:
     """Raises ValueError where no format is called ``name``."""
     if name not in NAMES:
-        raise ValueError(f"format = {name!r}: is unknown{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
+        raise ValueError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
 def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
-    """The format called ``name``, or the one that the first rows of ``path`` are in where ``name`` is "".
+    """The format called ``name``, or, where ``name`` is "", the format of the first rows of ``path``.
 
-    Raises DataError where the rows are not of that format, of none that is known, or of several.
+    Raises DataError where the rows do not fit the named format, or fit no known format, or several.
     """
     rows: list[Row] = [row for _, row in islice(read_objects(path), LOOKED_AT)]
     if not rows:
-        raise DataError(f"{path}: has no rows")
+        raise DataError(f"{path}: the file has no row")
 
     def fits(found: FileFormat, some: list[Row]) -> bool:
         return found.fits(some, names_of(found, given))
 
-    # Texts with thoughts are read as such in every format: `think` is what has no other form.
+    # Every format reads thoughts, so `think` is only for rows that fit no other format.
     fitting = [f for f in FORMATS.values() if f is not THINK and fits(f, rows[:1])] or [f for f in [THINK] if fits(f, rows)]
     has = f"its first row has: {', '.join(rows[0])}"
     if name:
@@ -54,14 +54,14 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
             like = f"; it looks like {' or '.join(f.name for f in fitting)}" if fitting else ""
             raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {has}{like}")
         return FORMATS[name]
-    if JSONL in fitting and "text" in given:  # plain fields, whose names were given
+    if JSONL in fitting and "text" in given:  # the user has named the plain fields
         return JSONL
     if len(fitting) > 1:
         names = ", ".join(f.name for f in fitting)
-        raise DataError(f"{path}: could be {names}; choose one with format = ... (--format); {has}")
+        raise DataError(f"{path}: may be {names}; set format = ... (--format); {has}")
     if not fitting:
         raise DataError(
-            f"{path}: is in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "
-            "problem=FIELD, question=FIELD), or name a format (--format) to see what it needs"
+            f"{path}: in no known format ({', '.join(NAMES)}); {has}. Map the fields of plain rows (text=FIELD, "
+            "problem=FIELD, question=FIELD), or name the format to be told what it needs"
         )
     return fitting[0]

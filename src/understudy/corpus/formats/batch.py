@@ -19,7 +19,7 @@ from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, BatchRequest, FileFormat, Lost, Read, Record, Row, finish_of, hints
+from understudy.corpus.formats.record import NO_RECORD, BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
@@ -43,7 +43,7 @@ def _read_request(body: Row, name: str, where: str) -> Read:
     if isinstance(body.get("prompt"), str):
         return BatchRequest(where, name, body["prompt"], body["prompt"], **said)
     turns = turns_of(body.get("messages"), where)
-    if isinstance(turns, Lost):  # only the custom_id can then find its problem
+    if isinstance(turns, LostRow):  # only the custom_id can then find its problem
         return BatchRequest(where, name, "", "", **said)
     question, _, prompt, _ = last_exchange([*turns, ("assistant", "")], where)
     return BatchRequest(where, name, question, prompt, **said)
@@ -52,7 +52,7 @@ def _read_request(body: Row, name: str, where: str) -> Read:
 def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     response = row.get("response")
     if row.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
-        yield Lost(f"failed: {_failure(row)}")
+        yield LostRow(f"failed: {_failure(row)}")
         return
     body = response.get("body")
     choices = body.get("choices") if isinstance(body, dict) else None
@@ -72,7 +72,7 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
 def _read_choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
     finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
     if finish is None:
-        return Lost("with tool calls")
+        return LostRow("with tool calls")
     message = choice.get("message")
     message = message if isinstance(message, dict) else {"content": choice.get("text")}
     text = text_parts(message.get("content"), where)

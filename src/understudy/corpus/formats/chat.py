@@ -16,12 +16,12 @@ from understudy.core.asks import Message, Prompt
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.thoughts import with_thought
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, Lost, Read, Record, Row, hints
+from understudy.corpus.formats.record import NO_RECORD, FileFormat, LostRow, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
-NO_TEXT = Lost("with parts that are not text")
+NO_TEXT = LostRow("with parts that are not text")
 EARLIER = "with earlier turns, of which the last was read"
 
 
@@ -66,7 +66,7 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
     return turns[asked[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(asked) > 1 else ""
 
 
-def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | Lost:
+def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | LostRow:
     """The (role, text) of each turn, or why the row is lost. Raises DataError where ``found`` is not a conversation."""
     field, said_by, said, roles = layout
     if not isinstance(found, list) or not found or not all(isinstance(turn, dict) for turn in found):
@@ -75,7 +75,7 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
     for turn in found:
         role = turn.get(said_by)
         if role in _TOOLS or turn.get("tool_calls"):
-            return Lost("with tool calls")
+            return LostRow("with tool calls")
         if role not in roles:
             raise DataError(f"{where}: {said_by} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})")
         text = text_parts(turn.get(said), where)
@@ -99,7 +99,7 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)
-        if isinstance(turns, Lost):
+        if isinstance(turns, LostRow):
             yield turns
             return
         question, text, prompt, note = last_exchange(turns, where)

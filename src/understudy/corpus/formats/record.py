@@ -69,7 +69,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostRow:
     """A row, or a choice in it, that gives no chain, and the reason."""
 
     why: str
@@ -87,7 +87,7 @@ class BatchRequest:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-Read = Record | Lost | BatchRequest
+Read = Record | LostRow | BatchRequest
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ _DRAWN = Decoding(1.0)
 
 
 @dataclass(frozen=True)
-class Answers:
+class ProbeReplies:
     """The reply to each request, None where it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
     and n = 2 where ``several``. ``greedy`` is drawn greedily, and ``stopped`` is too, at the string ``stop`` that is in it."""
 
@@ -97,7 +97,7 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
             stopped = await ask(5, GREEDY, (stop,), seed=1)
     except (AgainError, BudgetError):
         return {}
-    return read_facts(Answers(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
+    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
 
 
 async def _ask(
@@ -135,7 +135,7 @@ async def _ask(
     return reply
 
 
-def read_facts(answers: Answers, *, chat: bool) -> dict[str, str]:
+def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
     """The facts about the endpoint that ``answers`` show; see `probe`."""
     first, *_ = _texts(answers.first, chat=chat)
     again = _texts(answers.again, chat=chat)[0] if answers.again else None
@@ -170,7 +170,7 @@ def read_facts(answers: Answers, *, chat: bool) -> dict[str, str]:
     }
 
 
-def _stop(answers: Answers, *, chat: bool) -> str:
+def _stop(answers: ProbeReplies, *, chat: bool) -> str:
     if answers.greedy is None or answers.stopped is None:
         return "unknown"
     (whole, *_), (text, *_) = _texts(answers.greedy, chat=chat), _texts(answers.stopped, chat=chat)

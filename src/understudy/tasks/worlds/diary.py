@@ -2,8 +2,8 @@
 
     Ana has 4 coins. Wed: loses 2. Mon: finds 3. Tue: Bob finds 5. How many coins does Ana have?
 
-The days put the entries in order; entries that name somebody else do not count; "gives" is a loss (the actor gives away), and
-a careless reader takes it for a gain. A chain works through the days::
+The days order the entries. Entries about somebody else do not count. "gives" is a loss, because the actor gives things away, but a
+careless reader takes it for a gain. A chain goes through the days::
 
     Start 4. Mon 4 + 3 = 7. Wed 7 - 2 = 5. So the answer is: 5
 """
@@ -13,9 +13,12 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -25,7 +28,7 @@ GAINS = ("finds", "wins", "gets", "buys")
 LOSSES = ("loses", "sells", "drops", "gives")
 AMBIGUOUS = "gives"
 LARGEST = 20
-"""Nobody ever has more things than this, or fewer than none, and every amount is below 10."""
+"""Nobody ever has more things than this, or fewer than 0. Every amount is below 10."""
 
 _START = re.compile(r"(\w+) has (\d+) (\w+)\.")
 _ENTRY = re.compile(r"(\w+): (?:([A-Z]\w*) )?(\w+) (\d+)\.")
@@ -34,7 +37,7 @@ _STYLES = ("plain", "words", "so", "change")
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a diary: ``day`` counts from Monday, ``actor`` None is who the question is about."""
+    """One line of a diary. ``day`` counts from Monday, and ``actor`` is None for the person in the question."""
 
     day: int
     actor: str | None
@@ -44,28 +47,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Diary:
-    """The procedural world: word problems about a week, with a teacher of its own. No question is in two splits."""
+    """A procedural world of word problems about a week. No question is in two splits."""
 
     train: int = 1000
-    """Problems of 1 to ``max_steps`` steps, equally many of each."""
+    """The number of problems, of 1 to ``max_steps`` steps, with equally many of each."""
     dev: int = 200
-    """Likewise."""
+    """As for train."""
     test: int = 1000
-    """Likewise."""
+    """As for train."""
     longer_test: int = 300
-    """Problems of one and two steps more than that, in the split "test-longer"."""
-    max_steps: int = 4
-    """Most steps of a problem that is trained on."""
-    distractor: float = 0.25
-    """Share of problems with an entry about somebody else, which does not count."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_steps <= len(DAYS) - 3:
-            raise ValueError(
-                f"max_steps = {self.max_steps}: must be from 1 to {len(DAYS) - 3}: a day for each step, and two for longer problems"
-            )
-        if not 0 <= self.distractor <= 1:
-            raise ValueError(f"distractor = {self.distractor}: must be a share from 0 to 1")
+    """The number of problems with one and two steps more, in the split "test-longer"."""
+    max_steps: Annotated[int, Field(ge=1, le=len(DAYS) - 3)] = 4
+    """Most steps of a problem in train, one step a day. Longer problems need two more days, and distractors one."""
+    distractor: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """The share of problems with an entry about somebody else, which does not count."""
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
@@ -95,10 +90,11 @@ class Diary:
         told = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
         return Problem("", f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", "number", str(has))
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
-        """A working of ``question`` in one of four styles: the world's own teacher. See `core.worlds`.
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
+        """Solve ``question`` in one of four styles (`core.worlds`).
 
-        ``slip``: chance that a step's result is one off. ``misread``: chance that this working takes "gives" for a gain.
+        ``slip`` is the chance that a step's result is one off. ``misread`` is the chance that this solution takes "gives" for a
+        gain.
         """
         name, start, thing, entries = _read(question)
         style = rng.choice(_STYLES)
@@ -113,11 +109,11 @@ class Diary:
             told.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
         told[:2] = [f"{told[0]} {told[1]}"]
         asked = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
-        return Worked.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
+        return WorldSolution.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
 
 
 def _read(question: str) -> tuple[str, int, str, list[Entry]]:
-    """Who the question is about, what they have at first, of what, and the entries that count."""
+    """The person in the question, how many things they have at first, which things, and the entries that count."""
     start = _START.match(question)
     if start is None or "How many" not in question:
         raise ValueError("it must look like: Ana has 4 coins. Wed: loses 2. Mon: finds 3. How many coins does Ana have?")

@@ -1,4 +1,4 @@
-"""The problems of a procedural world: fresh questions for every split, each with its exact working."""
+"""The problems of a procedural world: new questions for every split, each with its exact solution."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from understudy.core.values import Problem
 from understudy.core.worlds import World
 
 TRIES = 2000
-"""So many draws in a row of what was there already, and the world has no more of it (all but surely)."""
+"""After so many draws in a row of known questions, the world almost surely has no more."""
 
 Draw = Callable[[random.Random, int, int], Problem]
-"""(rng, steps, turn) -> a problem without id, split and meta; ``turn`` counts the problems of so many steps in the split, for
-worlds that let answers take turns."""
+"""(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the
+split, so that a world can let its answers alternate."""
 
 
 def draw_splits(
     world: World, wanted: Sequence[tuple[str, int, Sequence[int]]], draw: Draw, *, name: str, seed: int
 ) -> list[Problem]:
-    """The problems of all splits, ``wanted`` being (split, problems, numbers of steps, which take turns).
+    """The problems of all splits. ``wanted`` has (split, number of problems, numbers of steps, which alternate) for each split.
 
-    No question comes twice, nor do the same options, in whatever order. ``meta`` is the exact working: ``steps``, how many;
-    ``rationale``; ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.
+    No question comes twice, and no set of options. ``meta`` is the exact solution: the number of ``steps``, the ``rationale``,
+    and the ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.
     """
     seen: set[frozenset[str]] = set()
     problems = []

@@ -6,9 +6,9 @@
     (b) a key
     (c) a vase
 
-What a thing is made of, what a material is like and what that is good for are facts to be learned from chains; they come back
-in many questions, each time about another set of things. A careless reader does not see the "not" of a question. A chain takes
-one step per hop, and concludes::
+A student learns from chains what things are made of, what materials are like and what they are good for. The same facts come in
+many questions, each about another set of things. A careless reader does not see the "not" of a question. A chain takes one step
+per fact and concludes::
 
     What is magnetic can be pulled by a magnet. A ladder is made of wood, a key of iron, a vase of clay. Wood is not magnetic, iron
     is magnetic, clay is not magnetic. So it is a key. So the answer is: (b)
@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = {
@@ -60,10 +60,10 @@ CAN = {
     "be squeezed": "soft",
 }
 SUBJECTS = {2: [f"made of {material}" for material in THINGS], 3: list(LIKE), 4: list(CAN)}
-"""What is asked, by the number of steps that it takes."""
+"""The subjects of questions, by the number of steps that they take."""
 OPTIONS = 3
 NEGATED = 0.4
-"""Share of questions with a "not"."""
+"""The share of questions with a "not"."""
 
 _QUESTION = re.compile(r"Which of these (?:is|can)( not)? ([a-z ]+)\?\n")
 _OPTION = re.compile(r"^\([a-z]\) a ([a-z]+)$", re.M)
@@ -73,25 +73,26 @@ _CONCLUSIONS = ("So it is a {}.", "That leaves a {}.", "It must be a {}.")
 
 @dataclass(frozen=True)
 class Materials:
-    """A procedural world of multiple choice: what things are made of, and what follows. The facts are in no question. No set of
-    options comes twice, so none is in two splits."""
+    """A procedural world of multiple choice about what things are made of, and what follows. No question states the facts. No set
+    of options comes twice, so none is in two splits."""
 
     train: int = 1000
-    """Problems of 2 to 4 steps, equally many of each: what things are made of, what that is like, what it is good for."""
+    """The number of problems, of 2 to 4 steps, with equally many of each: what things are made of, what that is like, what it is
+    good for."""
     dev: int = 200
-    """Likewise."""
+    """As for train."""
     test: int = 500
-    """Likewise."""
+    """As for train."""
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
         wanted = [(split, getattr(self, split), range(2, 5)) for split in ("train", "dev", "test")]
         return draw_splits(self, wanted, _problem, name="materials", seed=seed)
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
-        """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
+        """Solve ``question`` in one of three styles (`core.worlds`).
 
-        ``slip``: chance that a fact is told wrongly. ``misread``: chance that this working does not see a "not".
+        ``slip`` is the chance that a fact is wrong. ``misread`` is the chance that this solution does not see a "not".
         """
         subject, negated, things = _read(question)
         style = rng.choice(_STYLES)
@@ -111,7 +112,7 @@ class Materials:
             told.append((_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
         found = rng.choice([thing for thing in things if fits[made[thing]] != negated] or things)
         told.append((rng.choice(_CONCLUSIONS).format(found), ("Which one is it?", "So which of them is it?")))
-        return Worked.of(told, chr(65 + things.index(found)), "option", rng)
+        return WorldSolution.of(told, chr(65 + things.index(found)), "option", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
@@ -131,7 +132,7 @@ def _fits(thing: str, subject: str) -> bool:
 
 
 def _read(question: str) -> tuple[str, bool, list[str]]:
-    """What is asked for, whether it is negated, and the things to choose among."""
+    """The subject, whether it is negated, and the things to choose from."""
     asked, things = _QUESTION.match(question), _OPTION.findall(question)
     if asked is None or not things:
         raise ValueError(
@@ -144,7 +145,7 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
 
 
 def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
-    """``right``, or by a slip another one of ``known``."""
+    """``right``, or after a slip another one of ``known``."""
     return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
 
 

@@ -2,8 +2,8 @@
 
     Could a piano and two cats be lighter than a horse?
 
-Each thing's weight is a fact to be learned from chains; a sum is at most 20. A careless reader takes "heavier" for "lighter". A
-chain weighs one thing at a time, then compares::
+The weights are facts that a student learns from chains. A sum is at most 20. A careless reader takes "heavier" for "lighter". A
+chain weighs one thing at a time and then compares::
 
     A piano weighs 8. A cat weighs 2, two weigh 4, 8 + 4 = 12. A horse weighs 9. 12 is not less than 9, so no. So the answer is: no
 """
@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import Worked
+from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = (
@@ -30,13 +30,13 @@ THINGS = (
     "horse boat sofa bull wagon",
 )
 WEIGHT = {thing: weight for weight, things in enumerate(THINGS, 1) for thing in things.split()}
-"""In whatever unit, from 1 to 9."""
+"""The weights in one unit, from 1 to 9."""
 SIDES = {2: ((1, 0),), 3: ((1, 1), (2, 0)), 4: ((2, 1), (1, 2)), 5: ((2, 2),)}
-"""Things on the left and on the right, by the number of steps that they take; where there is nothing there is a weight."""
+"""The numbers of things on the left and on the right, by the number of steps that they take. A side without things has a weight."""
 CLOSE = 3
-"""The sides differ by 1 to so much."""
+"""The sides differ by 1 to this much."""
 PAIRED = 0.25
-"""Chance that a thing of at most 5 comes twice."""
+"""The chance that a thing with a weight of at most 5 comes twice."""
 
 Term = tuple[int, str]
 """How many (1 or 2) of which thing; (n, "") is a weight of n."""
@@ -48,17 +48,18 @@ _STYLES = ("plain", "words", "short")
 
 @dataclass(frozen=True)
 class Scales:
-    """A procedural world of yes/no questions that want to be taken apart: which side is heavier. The weights are in no question.
-    No question is in two splits."""
+    """A procedural world of yes/no questions that must be decomposed: which side is heavier. No question states a weight of a
+    thing. No question is in two splits."""
 
     train: int = 900
-    """Problems of 2 to 4 steps, equally many of each: one to three things to weigh, and the comparison. Half of them yes."""
+    """The number of problems, of 2 to 4 steps, with equally many of each: one to three things to weigh, and the comparison. Half
+    of the answers are yes."""
     dev: int = 200
-    """Likewise."""
+    """As for train."""
     test: int = 500
-    """Likewise."""
+    """As for train."""
     longer_test: int = 200
-    """Problems of one step more than that, in the split "test-longer"."""
+    """The number of problems with one step more, in the split "test-longer"."""
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
@@ -66,10 +67,11 @@ class Scales:
         wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
         return draw_splits(self, [*wanted, ("test-longer", self.longer_test, (5,))], _problem, name="scales", seed=seed)
 
-    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> Worked:
-        """A working of ``question`` in one of three styles: the world's own teacher. See `core.worlds`.
+    def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
+        """Solve ``question`` in one of three styles (`core.worlds`).
 
-        ``slip``: chance that a step's number is one or two off. ``misread``: chance that it takes "heavier" for "lighter".
+        ``slip`` is the chance that a step's number is one or two off. ``misread`` is the chance that it takes "heavier" for
+        "lighter".
         """
         left, relation, right = _read(question)
         style = rng.choice(_STYLES)
@@ -89,7 +91,7 @@ class Scales:
         told.append(
             (_write_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?"))
         )
-        return Worked.of(told, "yes" if yes else "no", "yes_no", rng)
+        return WorldSolution.of(told, "yes" if yes else "no", "yes_no", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
@@ -141,7 +143,7 @@ _WORDS = {
 
 
 def _write_weighing(style: str, term: Term, before: int | None, after: int) -> str:
-    """A step that puts ``term`` on a side, which weighs ``before`` (None: nothing is on it) and then ``after``."""
+    """The step that puts ``term`` on a side, which weighs ``before`` (None: it is empty) and then ``after``."""
     (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
     said = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
     if n == 2:
@@ -163,7 +165,7 @@ def _write_comparison(style: str, left: int, right: int, relation: str, yes: boo
 
 
 def _wordings(others: list[Term], term: Term) -> tuple[str, ...]:
-    """How to ask for the weight of a side that holds ``others`` and now ``term``."""
+    """The ways to ask for the weight of a side that has ``others`` and now ``term``."""
     if others:
         together = _write_side([*others, term])
         return (f"How heavy are {together} together?", f"How heavy is it with {_write_side([term])}?", f"What do {together} weigh?")

@@ -117,13 +117,13 @@ class BatchEngine:
     def _run_beside(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the requests that wait; where it fails, they all do."""
 
-        async def guarded() -> None:
+        async def guard() -> None:
             try:
                 await work
             except Exception as error:  # noqa: BLE001 - raised for everybody who waits, and for the next request
                 self._stop(error)
 
-        task = asyncio.ensure_future(guarded())
+        task = asyncio.ensure_future(guard())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
