@@ -112,31 +112,31 @@ CASES = {
     "infinite rate": ({}, {"training.learning_rate": "nan"}, "learning_rate"),
     # files of questions
     "no questions": ({"q.jsonl": None}, {}, "q.jsonl: there is no such file"),
-    "empty questions": ({"q.jsonl": ""}, {}, "q.jsonl: there is no problem in it"),
-    "blank questions": ({"q.jsonl": "\n\n"}, {}, "q.jsonl: there is no problem in it"),
+    "empty questions": ({"q.jsonl": ""}, {}, "q.jsonl: .*no problem"),
+    "blank questions": ({"q.jsonl": "\n\n"}, {}, "q.jsonl: .*no problem"),
     "broken JSON": ({"q.jsonl": lines(QUESTIONS[:2]) + '{"id": \n'}, {}, "q.jsonl, line 3: not JSON"),
     "not an object": ({"q.jsonl": lines(QUESTIONS[:2]) + "[1]\n"}, {}, r"q.jsonl, line 3: '\[1\]' is not a JSON object"),
     "other encoding": ({"q.jsonl": lines(QUESTIONS).encode("utf-16")}, {}, "q.jsonl: not UTF-8 text"),
     "deeply nested": ({"q.jsonl": "[" * 100_000}, {}, "q.jsonl, line 1: not JSON"),
     "not a table": ({"q.csv": 'id,question,answer\n"1,2'}, {"task.path": "q.csv"}, "q.csv, after line 1: not a table"),
     "too many cells": ({"q.csv": "question,answer\na,1,2\n"}, {"task.path": "q.csv"}, "q.csv, line 2: more fields"),
-    "a spreadsheet": ({"q.xlsx": "PK"}, {"task.path": "q.xlsx"}, "q.xlsx: files that end with .xlsx are not read; save it as"),
+    "a spreadsheet": ({"q.xlsx": "PK"}, {"task.path": "q.xlsx"}, "q.xlsx: .xlsx files are not supported"),
     "a column twice": (
         {"q.csv": "question,answer,answer\na,1,2\n"},
         {"task.path": "q.csv"},
-        "line 1: the column 'answer' is there twice",
+        "line 1: the column 'answer' .*twice",
     ),
     "not Parquet": ({"q.parquet": "hello"}, {"task.path": "q.parquet"}, "q.parquet: not a Parquet file"),
     "JSON without rows": ({"q.json": '{"a": 1}'}, {"task.path": "q.json"}, "q.json: an object with 0 lists"),
     "no question": (with_row(3, question=...), {}, r"q.jsonl, line 4: field 'question' must be a text .*the row has: id, answer"),
-    "empty question": (with_row(3, question="  "), {}, "q.jsonl, line 4: field 'question' must be a text that is not empty"),
+    "empty question": (with_row(3, question="  "), {}, "q.jsonl, line 4: field 'question' must be a non-empty text"),
     "question is a number": (with_row(3, question=7), {}, "q.jsonl, line 4: field 'question' must be a text.*not 7"),
     "field under another name": ({}, {"task.fields.question": "Question"}, "has a field 'Question'; did you mean 'question'"),
     "unknown field of ours": ({}, {"task.fields.qestion": "x"}, "unknown field 'qestion'; did you mean 'question'"),
-    "duplicate ids": (with_row(3, id="q1"), {}, "1 ids are used twice, the first is 'q1'"),
+    "duplicate ids": (with_row(3, id="q1"), {}, "1 ids .*twice.*'q1'"),
     "answer of another kind": (with_row(3, answer="blue"), {}, "q.jsonl, line 4: field 'answer' = 'blue' is no answer of kind"),
-    "answer is NaN": (with_row(3, answer=float("nan")), {}, "q.jsonl, line 4: not JSON .NaN is no value that JSON has"),
-    "answer is infinite": (with_row(3, answer=float("inf")), {}, "q.jsonl, line 4: not JSON .Infinity is no value that JSON has"),
+    "answer is NaN": (with_row(3, answer=float("nan")), {}, "q.jsonl, line 4: not JSON .NaN is"),
+    "answer is infinite": (with_row(3, answer=float("inf")), {}, "q.jsonl, line 4: not JSON .Infinity is"),
     "answer is a list of lists": (with_row(3, answer=[[1]]), {}, "q.jsonl, line 4"),
     "answer not among the choices": (
         {"q.jsonl": lines({**q, "choices": ["x", "y"], "answer": "D" if i == 3 else "A"} for i, q in enumerate(QUESTIONS))},
@@ -144,14 +144,14 @@ CASES = {
         "q.jsonl, line 4: field 'answer' = 'D'",
     ),
     "choices are no list": (with_row(3, choices=7, answer="A"), OPTION, "q.jsonl, line"),
-    "too few questions": ({}, {"task.sizes.train": 60}, "ask for 64 problems, there are 10"),
+    "too few questions": ({}, {"task.sizes.train": 60}, "ask for 64 problems, .*10"),
     "question in train and test": ({"q.jsonl": lines(q | {"question": "Hm?"} for q in QUESTIONS)}, {}, "have the same question"),
     # chains
     "no chains": ({"c.jsonl": None}, {}, "teacher.chains: there is no file .*c.jsonl"),
     "empty chains": ({"c.jsonl": ""}, {}, "c.jsonl"),
     "broken chains": ({"c.jsonl": lines(CHAINS[:1]) + "{"}, {}, "c.jsonl, line 2: not JSON"),
     "chain without text": ({"c.jsonl": lines([CHAINS[0], {"problem_id": "q1"}])}, {}, "c.jsonl, line 2: field 'text'"),
-    "chains without a text": ({"c.jsonl": lines({"problem_id": f"q{i}", "text": " "} for i in range(10))}, {}, "no chain for any"),
+    "chains without a text": ({"c.jsonl": lines({"problem_id": f"q{i}", "text": " "} for i in range(10))}, {}, "no chain"),
     "no chain for training": (
         {
             "s.toml": STUDY.replace("sizes = { train = 6, dev = 2, test = 2 }", 'splits = "splits.json"'),
@@ -161,13 +161,13 @@ CASES = {
         {},
         "none of the 1 chains belongs to a training question",
     ),
-    "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN is no value"),
+    "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN is"),
     "unknown finish": ({"c.jsonl": lines([CHAINS[0] | {"finish": "bored"}])}, {}, "c.jsonl, line 1: field 'finish'"),
-    "chains of other questions": ({"c.jsonl": lines([{"problem_id": "z", "text": "The answer is 1."}])}, {}, "no chain for any"),
+    "chains of other questions": ({"c.jsonl": lines([{"problem_id": "z", "text": "The answer is 1."}])}, {}, "no chain"),
     "nothing left after selection": (
         {"c.jsonl": lines(c | {"text": "The answer is 77."} for c in CHAINS)},
         {},
-        "nothing is left to train",
+        "nothing to train on",
     ),
     # exemplars
     "no rationales": ({}, {"exemplars.n": 2}, "exemplars.n = 2: only 0 training problems have a rationale"),
@@ -176,7 +176,7 @@ CASES = {
     "no checkpoint": ({}, {"student.checkpoint": "nowhere"}, "student.checkpoint.*nowhere"),
     "context too short": ({}, {"student.context": 4}, "none of the 6 examples fits into the student's context of 4 tokens"),
     # places
-    "the run's place is a file": ({"runs": "x"}, {}, "runs/s: cannot be made or written .* another directory with --out"),
+    "the run's place is a file": ({"runs": "x"}, {}, "runs/s: cannot be created or written .*--out"),
 }
 
 
@@ -205,7 +205,7 @@ CHECKPOINTS = {
     "config is no JSON": ({"config__json": b"{"}, "config.json"),
     "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9' is not one that"),
     "no weights": ({"model__safetensors": None}, "no \\*.safetensors file"),
-    "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded; only safetensors"),
+    "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded"),
     "torn weights": ({"model__safetensors": b"12345678"}, "not a safetensors file .8 bytes"),
     "no tokenizer": ({"tokenizer__json": None, "tokenizer_config__json": None}, "tokenizer"),
     "weights of another model": ({"config__json": b'{"model_type": "llama", "hidden_size": 8}'}, "config.json: .*hidden.size"),
@@ -243,7 +243,7 @@ ENDPOINTS = {
     "a web page": (lambda *_: web.Response(text="<html>hi"), "not an answer of an OpenAI-compatible endpoint: <html>hi"),
     "another JSON": (lambda *_: {"hello": 1}, "not an answer of an OpenAI-compatible endpoint"),
     "no choices": (lambda *_: {"choices": []}, "not an answer of an OpenAI-compatible endpoint"),
-    "a choice without text": (lambda *_: {"choices": [{}]}, "a choice without text"),
+    "a choice without text": (lambda *_: {"choices": [{}]}, "the choice has no text"),
     "useless replies": (lambda *_: completion(" Well."), "first 10 replies: 10 unparsed, .*hardly any can be used"),
 }
 

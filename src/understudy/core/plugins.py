@@ -85,7 +85,8 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
     for what, names in table.items():
         if what not in BUILT_IN:
             raise StudyError(
-                f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{nearest(str(what), list(BUILT_IN))} (known: {', '.join(BUILT_IN)})"
+                f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{nearest(str(what), list(BUILT_IN))} "
+                f"(known: {', '.join(BUILT_IN)})"
             )
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
             raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")

@@ -32,8 +32,8 @@ class Procedural:
         """Raise ValueError where the task is no world."""
         if not hasattr(task, "work"):
             raise ValueError(
-                f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural teacher; take "
-                "recorded chains, an endpoint or a transformers model"
+                f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural "
+                "teacher; take recorded chains, an endpoint or a transformers model"
             )
 
     def open(self, *, task: Any, seed: int) -> ProceduralEngine:

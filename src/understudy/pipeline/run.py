@@ -162,8 +162,8 @@ def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[S
         return future.result()
     except BrokenProcessPool:
         raise UnderstudyError(
-            f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. What was "
-            "done is kept: run the same command again to continue, with --workers 1 if memory is short"
+            f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. What "
+            "was done is kept: run the same command again to continue, with --workers 1 if memory is short"
         ) from None
 
 
@@ -208,7 +208,8 @@ def only_runner(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise BusyError(
-                f"{directory}: process {file.read().strip() or '?'} is running a study there; wait for it, or give another directory with --out"
+                f"{directory}: process {file.read().strip() or '?'} is running a study there; "
+                "wait for it, or give another directory with --out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -56,7 +56,8 @@ def ask_student(
     method = card.make_method()
     if getattr(method, "in_context", 0):
         raise StudyError(
-            f"{student}: its method shows training chains before each question (in_context), and a saved student has none; give a student without in_context"
+            f"{student}: its method shows training chains before each question (in_context), and a saved student "
+            "has none; give a student without in_context"
         )
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
     try:
@@ -79,7 +80,8 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
             raise StudyError(
-                f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; give students of one arm"
+                f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; "
+                "give students of one arm"
             )
         if card.role in found:
             raise StudyError(f"{path}: plays the role {card.role!r}, as {found[card.role]} does; give one student for each role")

@@ -183,7 +183,8 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise DataError(
-            f"{path}: was written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); update Understudy"
+            f"{path}: was written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); "
+            "update Understudy"
         )
     return version
 

@@ -41,7 +41,7 @@ def first_look(
         raise StudyError(
             f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. "
             + (f"The first error: {failed[0]} " if failed else "")
-            + "Look at some with `understudy try`, and check that the prompt suits this model (teacher.api, teacher.options.format, "
+            + "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
             + (
                 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '

@@ -128,7 +128,7 @@ def _logprob(chain: Chain) -> float:
     if chain.logprob is None:
         raise DataError(
             f'select.choose = "likeliest": the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r} has no '
-            "log-probability; choose a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field logprob), "
-            'or choose = "random"'
+            "log-probability; choose a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field "
+            'logprob), or choose = "random"'
         )
     return chain.logprob

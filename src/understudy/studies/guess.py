@@ -60,8 +60,8 @@ def guess(path: Path) -> Guess:
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
         raise DataError(
-            f"{first}: no field looks like a question (its fields: {', '.join(rows[0][1])}); rename one to question, or write the study by "
-            "hand with task.fields.question = ..."
+            f"{first}: no field looks like a question (its fields: {', '.join(rows[0][1])}); rename one to question, or write the "
+            "study by hand with task.fields.question = ..."
         )
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}

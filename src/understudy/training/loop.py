@@ -147,7 +147,8 @@ class _Training:
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(
-                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise student.context or shorten the chains"
+                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; "
+                "raise student.context or shorten the chains"
             )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)

@@ -99,8 +99,8 @@ def look_at(directory: Path) -> None:
         pickles = [p.name for pattern in PICKLES for p in directory.glob(pattern)]
         if pickles:
             raise CheckpointError(
-                f"{directory}: has its weights only as {pickles[0]}, a format that can run code when loaded; Understudy reads safetensors. "
-                "If you trust it, convert it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+                f"{directory}: has its weights only as {pickles[0]}, a format that can run code when loaded; Understudy reads "
+                "safetensors. If you trust it, convert it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
             )
         raise CheckpointError(f"{directory}: has no *.safetensors file, so it has no weights; save the model with save_pretrained")
     _check_kind(directory, config)
@@ -223,8 +223,8 @@ def _read_header(path: Path) -> dict[str, int]:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, if it came by git, "
-            "fetch it: git lfs pull"
+            f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, "
+            "if it came by git, fetch it: git lfs pull"
         ) from error
 
 

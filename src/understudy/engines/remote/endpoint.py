@@ -379,6 +379,6 @@ def _forbid(error: ForbiddenError) -> AccountError:
 
 def _shut_out(url: str, error: ThrottledError) -> AccountError:
     return AccountError(
-        f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. What came is kept: run the same command again "
-        "later to continue; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
+        f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. What came is kept: run the same command "
+        "again later to continue; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
     )
