@@ -1,6 +1,6 @@
 """How long `understudy --help` takes, warm: the median of 20 starts and the slowest. The aim is 0.3 s.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 import statistics

@@ -167,7 +167,7 @@ CASES = {
     "nothing left after selection": (
         {"c.jsonl": lines(c | {"text": "The answer is 77."} for c in CHAINS)},
         {},
-        "nothing is left to train",
+        "nothing to train on",
     ),
     # exemplars
     "no rationales": ({}, {"exemplars.n": 2}, "exemplars.n = 2: only 0 training problems have a rationale"),
@@ -176,7 +176,7 @@ CASES = {
     "no checkpoint": ({}, {"student.checkpoint": "nowhere"}, "student.checkpoint.*nowhere"),
     "context too short": ({}, {"student.context": 4}, "none of the 6 examples fits into the student's context of 4 tokens"),
     # places
-    "the run's place is a file": ({"runs": "x"}, {}, "runs/s: cannot be made or written .* another directory with --out"),
+    "the run's place is a file": ({"runs": "x"}, {}, "runs/s: cannot be created or written .*--out"),
 }
 
 
@@ -205,7 +205,7 @@ CHECKPOINTS = {
     "config is no JSON": ({"config__json": b"{"}, "config.json"),
     "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9' is not one that"),
     "no weights": ({"model__safetensors": None}, "no \\*.safetensors file"),
-    "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded; only safetensors"),
+    "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded"),
     "torn weights": ({"model__safetensors": b"12345678"}, "not a safetensors file .8 bytes"),
     "no tokenizer": ({"tokenizer__json": None, "tokenizer_config__json": None}, "tokenizer"),
     "weights of another model": ({"config__json": b'{"model_type": "llama", "hidden_size": 8}'}, "config.json: .*hidden.size"),
@@ -243,7 +243,7 @@ ENDPOINTS = {
     "a web page": (lambda *_: web.Response(text="<html>hi"), "not an answer of an OpenAI-compatible endpoint: <html>hi"),
     "another JSON": (lambda *_: {"hello": 1}, "not an answer of an OpenAI-compatible endpoint"),
     "no choices": (lambda *_: {"choices": []}, "not an answer of an OpenAI-compatible endpoint"),
-    "a choice without text": (lambda *_: {"choices": [{}]}, "a choice without text"),
+    "a choice without text": (lambda *_: {"choices": [{}]}, "the choice has no text"),
     "useless replies": (lambda *_: completion(" Well."), "first 10 replies: 10 unparsed, .*hardly any can be used"),
 }
 

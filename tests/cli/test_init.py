@@ -46,7 +46,7 @@ def test_init_guesses_fields_and_kind_and_writes_a_study_that_samples(tmp_path, 
         turns = [m["role"] for m in server.got[0][1]["messages"]]
         assert turns == ["system", *["user", "assistant"] * 3, "user"], "exemplars come from the file's rationales"
     again = understudy("init", f"mine{suffix}", cwd=tmp_path)
-    assert (again.code, "is there already" in again.err) == (2, True)
+    assert (again.code, "already exists" in again.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
     ("name", "content", "says"),
     [
         ("none.jsonl", None, "cannot be read"),
-        ("empty.csv", "", "no row in it"),
-        ("odd.jsonl", '{"a": 1}\n', "no field looks like a question (there: a)"),
-        ("few.jsonl", '{"question": "x", "answer": "1"}\n', "1 rows are too few"),
+        ("empty.csv", "", "no row"),
+        ("odd.jsonl", '{"a": 1}\n', "no field looks like a question"),
+        ("few.jsonl", '{"question": "x", "answer": "1"}\n', "has 1 rows"),
         ("broken.json", "[{]", "not JSON"),
         ("two.json", '{"a": [], "b": []}', "an object with 2 lists (a, b)"),
         ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields"),

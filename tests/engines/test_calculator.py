@@ -6,7 +6,6 @@ The models know wrong values by heart, so that what the calculator writes is nev
 import json
 import random
 import re
-import time
 
 import pytest
 import torch
