@@ -103,7 +103,8 @@ def keys(options: Any) -> list[dataclasses.Field[Any]]:
 
 def value(field: dataclasses.Field[Any], options: Any) -> str:
     """A key's type, and its default in brackets."""
-    kind = "[table](#methods)" if field.name == "options" else type_name(typing.get_type_hints(options, include_extras=True)[field.name])
+    hints = typing.get_type_hints(options, include_extras=True)
+    kind = "[table](#methods)" if field.name == "options" else type_name(hints[field.name])
     if field.default is dataclasses.MISSING:
         return kind if field.default_factory is not dataclasses.MISSING else f"{kind}, must be given"
     if field.default in (None, "", ()):

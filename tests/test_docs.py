@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import importlib
+import inspect
 import json
 import re
 import runpy
@@ -12,10 +14,14 @@ import typing
 from pathlib import Path
 
 import pytest
+from command import understudy
 
+import understudy as package
 from understudy.cli import VERBS
 from understudy.core import registry
 from understudy.core.registry import find
+from understudy.reports.data import ResultRow
+from understudy.sampling.status import Status
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
 
@@ -28,6 +34,45 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_verb_is_documented(verb):
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
+
+
+def section(verb):
+    """What docs/cli.md says of ``verb``."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    (found,) = [part for part in text.split("\n## ")[1:] if verb in re.split(r",? ", part.partition("\n")[0])]
+    return found
+
+
+def help_of(verb, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(VERBS[verb][0]).main(verb, ["--help"])
+    return set(re.findall(r"--[a-z][a-z-]+|(?<=[ \[])-n\b", capsys.readouterr().out)) - {"--help", "--debug"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_options_of_a_verb_are_those_that_its_section_names(verb, capsys):
+    said, own = section(verb), help_of(verb, capsys)
+    shared = help_of("run", capsys) if re.search(r"options of\s+`run`|`--out` and `--set`", said) else set()
+    named = {option for code in re.findall(r"`([^`\n]+)`", said) for option in re.findall(r"--[a-z][a-z-]+|(?<!\S)-n\b", code)}
+    assert own - shared <= named
+    others = set().union(*(help_of(other, capsys) for other in re.findall(r"understudy ([a-z-]+)", said) if other in VERBS))
+    assert named <= own | shared | others
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("results", ResultRow), ("status", Status)])
+def test_the_keys_of_a_json_are_those_that_the_code_writes(verb, kind):
+    (listed,) = re.findall(r"`--json`[^`]*((?:`[\w, \n]+`[^`]*)+)", section(verb))
+    keys = {key for code in re.findall(r"`([\w, \n]+)`", listed) for key in re.split(r",\s+", code)}
+    assert {field.name for field in dataclasses.fields(kind)} - keys == set()
+
+
+def test_the_calls_from_python_fit_the_functions():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.S)
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    assert {call.func.attr for call in calls} == set(package.__all__)
+    for call in calls:
+        function = getattr(package, call.func.attr)
+        inspect.signature(function).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
 
 
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference.py"))
@@ -78,6 +123,19 @@ def test_the_examples_of_the_study_page_make_one_study(tmp_path):
     assert [*tomllib.loads(study)] == [title.strip("[]") for title in re.findall(r"^## (\S+)$", text, re.M)]
     (tmp_path / "s.toml").write_text(study, encoding="utf-8")
     assert load_study(tmp_path / "s.toml").teacher.price.output == 1.5
+
+
+def test_the_parts_of_the_extending_page_make_a_study_that_runs(tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    blocks = sorted(re.findall(r"```python\n(.*?)```", text, re.S), key=lambda block: "UNDERSTUDY =" in block)
+    (tmp_path / "my_things.py").write_text("\n".join(blocks), encoding="utf-8")
+    (study,) = re.findall(r"```toml\n(\[study\].*?)```", text, re.S)
+    (tmp_path / "mine.toml").write_text(study, encoding="utf-8")
+    done = understudy("run", "mine.toml", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
+    report = json.loads((tmp_path / "runs" / "mine" / "results.json").read_text(encoding="utf-8"))
+    assert report["teacher"]["outcomes"] == {"answer": {"correct": 30}, "short": {"correct": 30}}
+    assert [(row["task"], row["method"], row["n"]) for row in report["rows"]] == [("sums", "plain", 20)]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +226,8 @@ def test_the_files_that_a_page_names_are_there(page):
     for name in re.findall(r"`([a-z_]+/[\w./-]*\.(?:py|toml|txt))(?:::\w+)?`", text):
         first = name.partition("/")[0]
         inside = [base for base in (ROOT, ROOT / "src" / "understudy", ROOT / "tests") if (base / first).is_dir()]
-        assert not inside or any((base / name).exists() for base in inside), name
+        if inside and (first != "src" or name.startswith("src/understudy/")):  # other projects have a src/ too
+            assert any((base / name).exists() for base in inside), name
 
 
 ROW = r"^\| `([\w.]+)` \| (?:`([^`]*)`|not given) \| (\w+): ([^|]+) \| (.*) \|$"
