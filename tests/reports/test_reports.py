@@ -96,6 +96,7 @@ def row(arm, errors=0):
         role_models={"student": "x"},
         engine="transformers",
         precision="float32",
+        training_precision="float32",
         task="files",
         split="test",
         seed=0,
