@@ -24,14 +24,7 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
     plan = make_plan(study)
     stages = plan.until(until)
     table = Table(
-        "stage",
-        "of",
-        "",
-        "memory",
-        box=None,
-        header_style="bold",
-        title=f"{study.name} -> {directory}",
-        title_justify="left",
+        "stage", "of", "", "memory", box=None, header_style="bold", title=f"{study.name} -> {directory}", title_justify="left"
     )
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""

@@ -42,12 +42,7 @@ class Watcher:
 
 
 def run_study(
-    study: Study,
-    directory: Path,
-    *,
-    until: Kind = "answers",
-    watcher: Watcher | None = None,
-    workers: int | None = None,
+    study: Study, directory: Path, *, until: Kind = "answers", watcher: Watcher | None = None, workers: int | None = None
 ) -> Plan:
     """Run ``study`` in ``directory`` up to the stages of kind ``until``; stages that are there already are not redone.
 

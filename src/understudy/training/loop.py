@@ -29,36 +29,20 @@ from understudy.training.memory import estimate, examples_at_once, free_memory, 
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
-from understudy.training.record import LearningCurve, describe, write_record
+from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(LearningCurve):
-    """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
-
-    ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
-    ``tokens`` of them bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
-    ``trained``: how many of the ``parameters`` training changed. ``micro_batch``: examples that went through at once.
-    ``spelled``: different words of the examples that a tokenizer of words spells in letters, None for other tokenizers.
-    ``notes``: what was done that the study does not say.
-    """
+class Trained(LearningCurve, TrainingFacts):
+    """What training left: the ``checkpoint`` directory, loaded by plain `transformers`. ``seen_tokens`` were read and learned,
+    ``tokens`` of them bore loss."""
 
     checkpoint: Path
-    steps: int
     seen_tokens: int
     tokens: int
-    examples: int
-    too_long: int
-    parameters: int
-    trained: int
-    micro_batch: int
-    vocabulary: int
-    spelled: int | None
-    seconds: float
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
