@@ -66,8 +66,8 @@ def select(
     unfit: Mapping[str, str] | None = None,
     learned: Set[str] | None = None,
 ) -> tuple[list[Chain], SelectionCounts]:
-    """The chains of ``chains`` that ``options`` keep, in the order given, and what became of the others. ``outcomes``: chain id -> the outcome of
-    its verdict by one check.
+    """The chains of ``chains`` that ``options`` keep, in the order given, and what became of the others. ``outcomes``: chain id ->
+    the outcome of its verdict by one check.
 
     A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: chain id -> why it cannot be written in the
     arm's format; such chains are dropped before ``per_problem`` chooses. ``learned``: the problems that students learn from, all

@@ -10,10 +10,8 @@ import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -229,7 +227,7 @@ class _Training:
         for begin in range(0, len(examples), self.notes.micro_batch):
             part = slice(begin, begin + self.notes.micro_batch)
             batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
-            with self._autocast():
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
                 loss = self.objective(self.model, batch)
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
@@ -241,9 +239,6 @@ class _Training:
                 )
             loss.backward()  # type: ignore[no-untyped-call]
         return total
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.options.precision == "bfloat16" else nullcontext()
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""

@@ -158,7 +158,10 @@ class AnswersStage(Stage[AnswersSummary]):
         started = time.perf_counter()
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
-        with self._open_store(context, own) as store:
+        # What the teacher says is paid for: it goes into the run's ledger.
+        paid = self.teacher
+        ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
+        with ledger as store:
             engines = self._open_engines(context, store, workings or {})
             answers = answer(
                 asked,
@@ -207,12 +210,6 @@ class AnswersStage(Stage[AnswersSummary]):
                 opened[key] = player.open(self, context, ledger, workings)
             engines[part] = opened[key]
         return engines
-
-    def _open_store(self, context: Context, own: Path) -> Ledger:
-        """Where replies are kept: in the run's ledger where the teacher plays, since what it says is paid for; else in ``own``."""
-        if self.teacher is None:
-            return Ledger(own)
-        return Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget)
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
         learned = () if self.selection is None else self.selection.learned(context)
