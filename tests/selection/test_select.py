@@ -76,7 +76,7 @@ def test_chains_that_the_format_cannot_write_are_dropped_by_reason_before_some_a
     outcomes = {c.id: Outcome.WRONG if i == 0 else Outcome.CORRECT for i, c in enumerate(chains)}
     unfit = {chains[0].id: "no equation", chains[1].id: "no equation"}
     selected, counts = select(chains, outcomes, Selection(per_problem=1), seed=0, unfit=unfit)
-    assert selected == (chains[2],)
+    assert selected == [chains[2]]
     assert counts.dropped == {"wrong": 1, "no equation": 1, "more than 1 per problem": 1}
 
 

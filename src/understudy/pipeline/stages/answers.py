@@ -15,7 +15,7 @@ from understudy.core.protocols import Choosy, Engine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
-from understudy.corpus.store import read_rows, write_rows
+from understudy.corpus.store import write_rows
 from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
@@ -143,10 +143,6 @@ class AnswersStage(Stage[AnswersSummary]):
 
     def is_final(self, summary: AnswersSummary) -> bool:
         return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
-
-    def read(self, context: Context) -> list[Solution]:
-        """What was answered, by problem and path."""
-        return list(read_rows(self.directory(context.run) / FILE, Solution))
 
     def run(self, context: Context) -> AnswersSummary:
         """Write ``solutions.parquet`` and ``errors.json``."""
