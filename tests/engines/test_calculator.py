@@ -147,9 +147,9 @@ def test_stop_strings_end_a_reply_also_where_they_begin_in_a_value(taught, kind)
 def test_values_are_written_without_reading_a_prompt_again_and_do_not_disturb_the_other_rows(taught, kind):
     engine = TransformersEngine(taught(kind), batch_size=8)
     without = serve(engine, [call(p, max_tokens=40) for p in PROMPTS])
-    read = engine.read_tokens
+    read = engine._network.read_tokens
     mixed = serve(engine, [call(p, max_tokens=40, decoding=d) for p in PROMPTS for d in (GREEDY, CALCULATOR)])
-    assert engine.read_tokens == read == sum(r.prompt_tokens for r in without)
+    assert engine._network.read_tokens == read == sum(r.prompt_tokens for r in without)
     assert [r.text for r in mixed[::2]] == [r.text for r in without]
     assert [r.text for r in mixed[1::2]] != [r.text for r in without]
 

@@ -146,7 +146,7 @@ def test_a_prompt_is_read_once_for_all_its_paths_also_in_small_batches(checkpoin
     engine = TransformersEngine(checkpoint(family), batch_size=3)
     serve(engine, [call(p, decoding=SAMPLED, path=path) for p in PROMPTS for path in range(10)])
     tokenizer = AutoTokenizer.from_pretrained(checkpoint(family))
-    assert engine.read_tokens == sum(len(encode_source(tokenizer, p, seq2seq=family == "t5")) for p in PROMPTS)
+    assert engine._network.read_tokens == sum(len(encode_source(tokenizer, p, seq2seq=family == "t5")) for p in PROMPTS)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])

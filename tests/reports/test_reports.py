@@ -96,6 +96,7 @@ def row(arm, errors=0):
         role_models={"student": "x"},
         engine="transformers",
         precision="float32",
+        training_precision="float32",
         task="files",
         split="test",
         seed=0,
@@ -149,7 +150,11 @@ def data():
             ),
         ),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
-        selected=(ArmSelection(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
+        selected=(
+            ArmSelection(
+                arm=HOSTILE, chains=9, kept=5, dropped={"wrong": 3, "duplicate": 1}, problems=3, covered=2, examples=5, used=True
+            ),
+        ),
         curves=(
             Curve(losses=((1, 2.0), (2, 1.0)), dev=((2, 0.5),), best=2, arm=HOSTILE, seed=0, seconds=1.5, parameters=1000, saw=SAW),
         ),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("understudy.cli.demo", "the whole job on the embedded world, offline, in minutes"),
+    "demo": ("understudy.cli.run", "the whole job on the embedded world, offline, in minutes"),
     "init": ("understudy.cli.init", "write a first study for a file of questions"),
     "run": ("understudy.cli.run", "run a study: every stage that is not there yet, and the report"),
     "try": ("understudy.cli.try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),

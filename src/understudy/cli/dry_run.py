@@ -24,14 +24,7 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
     plan = make_plan(study)
     stages = plan.until(until)
     table = Table(
-        "stage",
-        "of",
-        "",
-        "memory",
-        box=None,
-        header_style="bold",
-        title=f"{study.name} -> {directory}",
-        title_justify="left",
+        "stage", "of", "", "memory", box=None, header_style="bold", title=f"{study.name} -> {directory}", title_justify="left"
     )
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
@@ -55,11 +48,11 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print("teacher: recorded chains, nothing is asked")
         return
     left = f"{counted.left:,} to ask for"
-    if counted.most is not None or counted.requests != counted.left:
+    if counted.paid or counted.requests != counted.left:
         shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
         left += f" in {counted.requests:,} requests{shared}"
     console.print(f"teacher: {counted.total:,} chains, {counted.bought:,} already in the ledger, {left}")
-    if counted.most is None:
+    if not counted.paid:
         return
     teacher, (read, written) = plan.study.teacher, counted.expected
     how = "as its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"

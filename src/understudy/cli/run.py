@@ -1,11 +1,11 @@
-"""run, sample, check, select, train, evaluate: a study, up to a stage."""
+"""demo, run, sample, check, select, train, evaluate: a study, up to a stage; the demo's is packaged."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from rich.console import Console
@@ -16,9 +16,9 @@ from understudy.cli.live import Live
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.studies.load import load_study
-from understudy.studies.study import Study
 
 UNTIL: dict[str, Kind] = {
+    "demo": "answers",
     "run": "answers",
     "sample": "chains",
     "check": "verdicts",
@@ -30,22 +30,18 @@ UNTIL: dict[str, Kind] = {
 
 def main(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
-    add_study(parser)
-    add_options(parser)
-    options = parser.parse_args(argv)
-    return start(verb, load_study(options.study, options.overrides), options)
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every verb that runs a study."""
+    if verb != "demo":
+        add_study(parser)
     add_place(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
     parser.add_argument("--workers", type=positive, help="stages at once (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
-
-
-def start(verb: str, study: Study, options: argparse.Namespace) -> int:
-    """Run ``study`` as the options say, show it, and return the exit code."""
+    options = parser.parse_args(argv)
+    if verb == "demo":
+        with as_file(files("understudy.studies") / "presets" / "demo.toml") as path:
+            study = replace(load_study(path, options.overrides), file="")
+    else:
+        study = load_study(options.study, options.overrides)
     if options.seeds is not None:
         study = replace(study, seeds=options.seeds)
     directory = options.out or Path("runs") / study.name
@@ -67,7 +63,7 @@ def start(verb: str, study: Study, options: argparse.Namespace) -> int:
 
         code = show_stages(plan, directory, UNTIL[verb], console)
     else:
-        code = finish(directory, console, page=verb == "run")
+        code = finish(directory, console, page=verb != "evaluate")
     stopped = plan.chains.read_summary(directory).stopped
     if stopped:
         print(f"understudy {verb}: {stopped}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.reports.words import printable
@@ -44,7 +45,7 @@ def _shown(found: Status) -> dict[str, object]:
         )
     says["in the ledger"] = f"{found.replies:,} replies"
     if found.left is not None:
-        says["rate"] = f"{found.rate:,.1f} chains a second, {_time(found.left)} left"
+        says["rate"] = f"{found.rate:,.1f} chains a second, {timedelta(seconds=round(found.left))} left"
     for engine, addresses in found.capabilities.items():
         for url, facts in addresses.items():
             named = url if len(found.capabilities) == 1 else f"{url} ({engine})"
@@ -54,8 +55,3 @@ def _shown(found: Status) -> dict[str, object]:
 
 def _also(counts: Mapping[str, int]) -> str:
     return "".join(f", {count:,} {name}" for name, count in counts.items() if count)
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -44,11 +44,8 @@ class LocalProcesses(ProcessPoolExecutor):
     def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
-        self._pids: Queue[int] = context.Queue()
         self._closed = threading.Event()
-        super().__init__(
-            workers, mp_context=context, initializer=_start, initargs=(self._queue, self._pids, workers, dict(plugins))
-        )
+        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, workers, dict(plugins)))
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -63,17 +60,14 @@ class LocalProcesses(ProcessPoolExecutor):
 
     def stop(self) -> None:
         """Tell the running stages to save what they have and end; wait for them, ten seconds at most."""
-        pids = []
-        while not self._pids.empty():
-            pids.append(self._pids.get())
-        for pid in pids:
-            _signal(pid, signal.SIGTERM)
+        processes = list((self._processes or {}).values())
+        for process in processes:
+            process.terminate()
         self.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and any(_signal(pid, 0) for pid in pids):
-            time.sleep(0.05)
-        for pid in pids:
-            _signal(pid, signal.SIGKILL)
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
         self._closed.set()
 
     def __exit__(self, *_: object) -> None:
@@ -82,15 +76,7 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def _signal(pid: int, number: int) -> bool:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _start(events: Queue[Event], pids: Queue[int], workers: int, plugins: Mapping[str, str]) -> None:
+def _start(events: Queue[Event], workers: int, plugins: Mapping[str, str]) -> None:
     """In the worker: one thread for arithmetic, Ctrl-C is the parent's business, and no life without the parent."""
     global _events, _at_once
     _events, _at_once = events, workers
@@ -99,7 +85,6 @@ def _start(events: Queue[Event], pids: Queue[int], workers: int, plugins: Mappin
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
-    pids.put(os.getpid())
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)

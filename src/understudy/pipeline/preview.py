@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
@@ -33,27 +33,41 @@ LETTERS = 258
 """Tokens of a vocabulary of words before its words: bytes, padding, end."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TeacherRequests:
     """Chains of the whole corpus, how many of them the ledger has replies to, how many ``replies`` are to be asked for and in how
     many ``requests``: equal asks share one, up to ``n``. Later turns of a flow do not count.
 
-    Of an endpoint: ``most``, what those requests take at the most, and ``alone``, what they do if each gives one reply only, which
-    is not ``known`` before the endpoint was probed; ``prompts``, the bytes of theirs; ``means``, the tokens that a request read and
-    a reply wrote by what the ledger has of it, on average; ``spent``, what the ledger has been charged with.
+    Where requests are ``paid`` (an endpoint): ``most``, what those requests take at the most, and ``alone``, what they do if each
+    gives one reply only, which is not ``known`` before the endpoint was probed; ``prompts``, the bytes of theirs; ``means``, the
+    tokens that a request read and a reply wrote by what the ledger has of it, on average; ``spent``, what the ledger has been
+    charged with.
     """
 
-    total: int
-    bought: int
+    total: int = 0
+    bought: int = 0
     replies: int = 0
     requests: int = 0
+    paid: bool = False
     n: int = 1
     known: bool = True
-    most: Spend | None = None
+    most: Spend = NOTHING
     alone: Spend = NOTHING
     prompts: int = 0
     means: tuple[float, float] | None = None
     spent: Spend = NOTHING
+
+    def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
+        """Count a reply that is to be asked for; ``shared``: the request before asks for it, too."""
+        most = worst(request, price)
+        self.replies += 1
+        self.alone += most
+        if shared:
+            self.most += Spend(0, 0, most.written, price.of(0, most.written) if price else 0.0)
+            return
+        self.requests += 1
+        self.prompts += prompt_bytes(request.ask.prompt)
+        self.most += most
 
     @property
     def left(self) -> int:
@@ -85,27 +99,36 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     if not ledger.is_file() and not paid:
         return TeacherRequests(sampling.total, 0, sampling.total, sampling.total)
     engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
+    block = teacher.allocation.first if teacher.allocation else sampling.total
     with ExitStack() as stack:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
         known = _recall_capabilities(engine, store)
-        n = engine.n if isinstance(engine, AsyncEngine) else 1
-        counted = _Counter(teacher.price, n, engine.identity, store)
-        block = teacher.allocation.first if teacher.allocation else None
+        counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, known=known)
+        if paid and store is not None:
+            counted.means, counted.spent = store.means(engine.identity), store.spent
+        asked: set[str] = set()
+        last: tuple[Request, int] | None = None
+        room = 0
         for path, flow in sampling.flows(_paths(sampling, engine.identity, store)):
             ask = _first_call(flow)
-            if ask is not None:
-                decoding = ask.decoding or sampling.decoding
-                request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
-                counted.add(request, path.index // block if block else 0)
-        found = TeacherRequests(counted.total, counted.bought, len(counted.asked), counted.requests)
-        if not paid:
-            return found
-        means, spent = (store.means(engine.identity), store.spent) if store is not None else (None, NOTHING)
-        return replace(
-            found, n=n, known=known, most=counted.most, alone=counted.alone, prompts=counted.prompts, means=means, spent=spent
-        )
+            if ask is None:
+                continue
+            counted.total += 1
+            decoding = ask.decoding or sampling.decoding
+            request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
+            key, round_ = request.key(engine.identity), path.index // block
+            if store is not None and store.get(key) is not None:
+                counted.bought += 1
+            elif key not in asked:  # greedy: one reply for all paths
+                asked.add(key)
+                # As the driver shares a request: by asks of one round that follow one another and differ in their path only.
+                shared = bool(room and last and last[1] == round_ and last[0].differs_in_path(request))
+                counted.add(request, teacher.price, shared=shared)
+                room = room - 1 if shared else counted.n - 1
+                last = request, round_
+    return counted
 
 
 def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
@@ -118,40 +141,6 @@ def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
         remember(engine, store.capabilities(engine.identity))
         return engine.n == 1 or all(address.takes_n for address in engine.addresses)
     return engine.n == 1
-
-
-class _Counter:
-    """First asks, as the driver puts them into requests: those that follow one another and differ in their path only share one, up
-    to ``n``, if they are of one round of an allocation."""
-
-    def __init__(self, price: Price | None, n: int, identity: str, store: Ledger | None) -> None:
-        self.price, self.n, self.identity, self.store = price, n, identity, store
-        self.total = self.bought = self.requests = self.prompts = 0
-        self.most = self.alone = NOTHING
-        self.asked: set[str] = set()
-        self._last: tuple[Request, int] | None = None
-        self._room = 0
-
-    def add(self, request: Request, round_: int) -> None:
-        self.total += 1
-        key = request.key(self.identity)
-        if self.store is not None and self.store.get(key) is not None:
-            self.bought += 1
-            return
-        if key in self.asked:  # greedy: one reply for all paths
-            return
-        self.asked.add(key)
-        most = worst(request, self.price)
-        self.alone += most
-        last, self._last = self._last, (request, round_)
-        if self._room and last is not None and last[1] == round_ and last[0].differs_in_path(request):
-            self._room -= 1
-            self.most += Spend(0, 0, most.written, self.price.of(0, most.written) if self.price else 0.0)
-            return
-        self._room = self.n - 1
-        self.requests += 1
-        self.prompts += prompt_bytes(request.ask.prompt)
-        self.most += most
 
 
 def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:

@@ -19,8 +19,7 @@ from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, cores, perform
-from understudy.pipeline.plan import Plan, make_plan
-from understudy.pipeline.saved import PLAN, save_plan
+from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Kind, Stage, Summary
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
@@ -42,12 +41,7 @@ class Watcher:
 
 
 def run_study(
-    study: Study,
-    directory: Path,
-    *,
-    until: Kind = "answers",
-    watcher: Watcher | None = None,
-    workers: int | None = None,
+    study: Study, directory: Path, *, until: Kind = "answers", watcher: Watcher | None = None, workers: int | None = None
 ) -> Plan:
     """Run ``study`` in ``directory`` up to the stages of kind ``until``; stages that are there already are not redone.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
 from understudy.evaluation.statistics import Paired
+from understudy.selection.select import SelectionCounts
 from understudy.training.record import LearningCurve, Seen
 
 
@@ -100,20 +101,12 @@ class Group:
     high: float
 
 
-@dataclass(frozen=True)
-class ArmSelection:
-    """What selection left an arm of the teacher's ``chains``: ``kept`` and ``dropped`` by reason add up to ``chains``.
-
-    ``covered`` of the ``problems`` have a chain left. ``examples`` is what the student was trained on; ``used`` says whether
-    they were made of the chains (an arm that learns gold answers uses none).
-    """
+@dataclass(frozen=True, kw_only=True)
+class ArmSelection(SelectionCounts):
+    """What selection left an arm of the teacher's ``chains``. ``examples`` is what the student was trained on; ``used`` says
+    whether they were made of the chains (an arm that learns gold answers uses none)."""
 
     arm: str
-    chains: int
-    kept: int
-    dropped: Mapping[str, int]
-    problems: int
-    covered: int
     examples: int
     used: bool
 

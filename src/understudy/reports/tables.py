@@ -92,7 +92,10 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     columns: list[Content[ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
-        (Column("accuracy", number=True), lambda s: _good(percent(s.accuracy), s.accuracy == best and not s.says)),
+        (
+            Column("accuracy", number=True),
+            lambda s: _mark(percent(s.accuracy), "good", s.accuracy == best and not s.says),
+        ),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
     ]
     if any(s.seeds > 1 for s in summaries):
@@ -108,7 +111,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     if any(s.calls_per_answer > 1 for s in summaries):
         columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
     if any(s.errors for s in summaries):
-        columns.append((Column("errors", number=True), lambda s: _bad(str(s.errors), s.errors)))
+        columns.append((Column("errors", number=True), lambda s: _mark(str(s.errors), "bad", s.errors)))
     if any(s.says for s in summaries):
         columns.append((Column(""), lambda s: Cell("at chance" if s.says else "", "bad")))
     first = summaries[0]
@@ -252,7 +255,7 @@ def _training(curves: Sequence[Curve]) -> Table:
         (Column("parameters", number=True), lambda c: f"{c.parameters:,}"),
         (Column("examples", number=True), lambda c: f"{c.saw.examples:,}"),
         (Column("equal ones", number=True), lambda c: f"{c.saw.duplicates:,}"),
-        (Column("too long", number=True), lambda c: _bad(f"{c.saw.too_long:,}", c.saw.too_long)),
+        (Column("too long", number=True), lambda c: _mark(f"{c.saw.too_long:,}", "bad", c.saw.too_long)),
         (Column("longest", number=True), lambda c: f"{c.saw.longest} of {c.saw.context}"),
         (Column("tokens seen", number=True), lambda c: f"{c.saw.seen_tokens:,}"),
         (Column("learned", number=True), lambda c: f"{c.saw.tokens:,}"),
@@ -278,12 +281,8 @@ def _cell(content: str | Cell) -> Cell:
     return content if isinstance(content, Cell) else Cell(content)
 
 
-def _good(text: str, holds: object) -> Cell:
-    return Cell(text, "good" if holds else "plain")
-
-
-def _bad(text: str, holds: object) -> Cell:
-    return Cell(text, "bad" if holds else "plain")
+def _mark(text: str, role: Literal["good", "bad"], holds: object) -> Cell:
+    return Cell(text, role if holds else "plain")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from understudy.core.errors import DataError
 from understudy.pipeline.cache import is_done, read_manifest, remove, size_of
+from understudy.pipeline.plan import PLAN, read_plan
 from understudy.pipeline.run import only_runner
-from understudy.pipeline.saved import PLAN, read_plan
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from understudy.core.values import Chain, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.pipeline.arms import Place
 from understudy.pipeline.cache import is_done, read_summary
-from understudy.pipeline.saved import read_plan
+from understudy.pipeline.plan import read_plan
 from understudy.pipeline.stages import answers, chains, problems, verdicts
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary

@@ -19,8 +19,7 @@ from understudy.runs.run import Run
 class Scored:
     """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding;
     problems that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, where the arm
-    votes and log-probabilities are there. ``errors``: failed asks. ``role_models``: who played each part, by engine identity.
-    ``precision``: of the answering."""
+    votes and log-probabilities are there. ``summary``: what the stage says of itself."""
 
     arm: str
     split: str
@@ -28,10 +27,7 @@ class Scored:
     solutions: Mapping[str, list[Solution]]
     outcomes: Mapping[str, Outcome]
     likelihood: Mapping[str, Outcome] | None
-    errors: int
-    role_models: Mapping[str, str]
-    precision: str
-    seconds: float
+    summary: AnswersSummary
 
     @property
     def replies(self) -> list[Solution]:
@@ -52,8 +48,7 @@ def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
         if decode.votes > 1 and all(s.logprob is not None for found in solutions.values() for s in found):
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
-        told = read_summary(stage, AnswersSummary)
-        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
+        yield Scored(arm, split, seed, solutions, outcomes, likelihood, read_summary(stage, AnswersSummary))
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:

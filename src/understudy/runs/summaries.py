@@ -15,11 +15,11 @@ from understudy.evaluation import metrics
 from understudy.evaluation.outcomes import count_outcomes, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
 from understudy.pipeline.cache import read_manifest, read_summary
-from understudy.pipeline.stages.selection import SelectionSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run
 from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
+from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
@@ -45,9 +45,9 @@ def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
             high=high,
             method=arm.method,
             model=arm.model,
-            role_models=scored.role_models,
+            role_models=scored.summary.models,
             engine=engine,
-            precision=scored.precision,
+            precision=scored.summary.precision,
             training_precision=", ".join(sorted(precisions)),
             task=run.study.task,
             seed=scored.seed,
@@ -86,11 +86,11 @@ def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str,
         "split": scored[0].split,
         "n": n,
         **counted,
-        "errors": sum(one.errors for one in scored),
+        "errors": sum(one.summary.errors for one in scored),
         "tokens_per_answer": round(sum(s.tokens for s in replies) / max(1, n), 2),
         "read_per_answer": round(sum(s.prompt_tokens for s in replies) / max(1, n), 2),
         "calls_per_answer": round(sum(len(s.turns) for s in replies) / max(1, n), 2),
-        "seconds": sum(one.seconds for one in scored),
+        "seconds": sum(one.summary.seconds for one in scored),
     }
 
 
@@ -148,15 +148,10 @@ def group_answers(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:
     """What selection left an arm that trains."""
-    selected = read_summary(run.selection(arm), SelectionSummary)
     student = next(iter(next(iter(run.students(arm).values())).values()))
     return ArmSelection(
+        **vars(read_summary(run.selection(arm), SelectionCounts)),
         arm=arm,
-        chains=selected.chains,
-        kept=selected.kept,
-        dropped=selected.dropped,
-        problems=selected.problems,
-        covered=selected.covered,
         examples=run.student_summaries(arm)[0].examples,
         used=any(example.chain is not None for example in read_seen(student).shown),
     )

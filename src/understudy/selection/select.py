@@ -38,19 +38,16 @@ class Selection:
             raise ValueError(f'choose = "{self.choose}": needs per_problem, the number of chains of each problem')
 
 
-@dataclass(frozen=True)
-class Selected:
-    """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. Kept and dropped chains
-    add up to ``offered``. Of the ``problems`` that had a chain and are learned from, ``covered`` have one left."""
+@dataclass(frozen=True, kw_only=True)
+class SelectionCounts:
+    """How many of the ``chains`` are ``kept``, and why the others are not: ``dropped`` by reason; they add up to ``chains``. Of the
+    ``problems`` that had a chain and are learned from, ``covered`` have one left."""
 
-    chains: tuple[Chain, ...]
+    chains: int
+    kept: int
     dropped: Mapping[str, int]
-    offered: int
     problems: int
-
-    @property
-    def covered(self) -> int:
-        return len({chain.problem for chain in self.chains})
+    covered: int
 
 
 _KEPT = {
@@ -68,8 +65,9 @@ def select(
     seed: int,
     unfit: Mapping[str, str] | None = None,
     learned: Set[str] | None = None,
-) -> Selected:
-    """The chains of ``chains`` that ``options`` keep. ``outcomes``: chain id -> the outcome of its verdict by one check.
+) -> tuple[list[Chain], SelectionCounts]:
+    """The chains of ``chains`` that ``options`` keep, in the order given, and what became of the others. ``outcomes``: chain id ->
+    the outcome of its verdict by one check.
 
     A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: chain id -> why it cannot be written in the
     arm's format; such chains are dropped before ``per_problem`` chooses. ``learned``: the problems that students learn from, all
@@ -100,9 +98,14 @@ def select(
             left[problem] = _choose(candidates, options, options.per_problem, seed)
             dropped[f"more than {options.per_problem} per problem"] += len(candidates) - len(left[problem])
     chosen = {id(chain) for candidates in left.values() for chain in candidates}
-    kept = tuple(chain for chain in chains if id(chain) in chosen)
-    problems = {chain.problem for chain in chains if learned is None or chain.problem in learned}
-    return Selected(kept, dict((+dropped).most_common()), len(chains), len(problems))
+    kept = [chain for chain in chains if id(chain) in chosen]
+    return kept, SelectionCounts(
+        chains=len(chains),
+        kept=len(kept),
+        dropped=dict((+dropped).most_common()),
+        problems=len({chain.problem for chain in chains if learned is None or chain.problem in learned}),
+        covered=len({chain.problem for chain in kept}),
+    )
 
 
 def _choose(candidates: Sequence[Chain], options: Selection, n: int, seed: int) -> list[Chain]:

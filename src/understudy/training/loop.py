@@ -10,10 +10,8 @@ import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -29,36 +27,20 @@ from understudy.training.memory import estimate, examples_at_once, free_memory, 
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
-from understudy.training.record import LearningCurve, describe, write_record
+from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
 from understudy.training.state import clear_state, load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(LearningCurve):
-    """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
-
-    ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
-    ``tokens`` of them bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
-    ``trained``: how many of the ``parameters`` training changed. ``micro_batch``: examples that went through at once.
-    ``spelled``: different words of the examples that a tokenizer of words spells in letters, None for other tokenizers.
-    ``notes``: what was done that the study does not say.
-    """
+class Trained(LearningCurve, TrainingFacts):
+    """What training left: the ``checkpoint`` directory, loaded by plain `transformers`. ``seen_tokens`` were read and learned,
+    ``tokens`` of them bore loss."""
 
     checkpoint: Path
-    steps: int
     seen_tokens: int
     tokens: int
-    examples: int
-    too_long: int
-    parameters: int
-    trained: int
-    micro_batch: int
-    vocabulary: int
-    spelled: int | None
-    seconds: float
-    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -248,7 +230,7 @@ class _Training:
         for begin in range(0, len(examples), self.notes.micro_batch):
             part = slice(begin, begin + self.notes.micro_batch)
             batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
-            with self._autocast():
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
                 loss = self.objective(self.model, batch)
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
@@ -260,9 +242,6 @@ class _Training:
                 )
             loss.backward()  # type: ignore[no-untyped-call]
         return total
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.options.precision == "bfloat16" else nullcontext()
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""

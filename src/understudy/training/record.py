@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 if TYPE_CHECKING:
     from understudy.training.batches import EncodedExample
 
@@ -66,6 +68,27 @@ class LearningCurve:
     best: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """What a manifest keeps of a training. ``steps``: all of them, as given or as ``training.tokens`` asks for; ``best``: the one
+    whose checkpoint is kept. ``too_long`` examples were left out. ``trained``: how many of the ``parameters`` training changed.
+    ``micro_batch``: examples that went through at once. ``spelled``: different words of the examples that a tokenizer of words
+    spells in letters, None for other tokenizers. ``seconds``: of all sessions together. ``notes``: what was done that the study
+    does not say."""
+
+    examples: int
+    steps: int
+    best: int
+    too_long: int
+    parameters: int
+    trained: int
+    micro_batch: int
+    vocabulary: int
+    spelled: int | None
+    seconds: float
+    notes: tuple[str, ...]
+
+
 def write_record(directory: Path, seen: Seen, curve: LearningCurve) -> None:
     """Write both files; `read_seen` and `read_curve` are the ways back."""
     (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
@@ -73,14 +96,10 @@ def write_record(directory: Path, seen: Seen, curve: LearningCurve) -> None:
 
 
 def read_seen(directory: Path) -> Seen:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(Seen).validate_json((directory / SEEN).read_bytes())
 
 
 def read_curve(directory: Path) -> LearningCurve:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(LearningCurve).validate_json((directory / CURVE).read_bytes())
 
 

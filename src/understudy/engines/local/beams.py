@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from understudy.engines.local.forward import READ, Network
@@ -53,18 +54,15 @@ def _group(rows: Sequence[DecodingRow], size: int) -> Iterator[list[DecodingRow]
 
 def _generate(network: Network, stops: StopStrings, rows: Sequence[DecodingRow]) -> list[list[int]]:
     """The best beam of each row, with whatever `generate` writes after its end."""
-    width, first = max(len(row.prompt) for row in rows), rows[0]
-    pad = min(first.ends)
-    ids, seen = [], []
-    for row in rows:
-        padding, prompt, ones = [pad] * (width - len(row.prompt)), list(row.prompt), [1] * len(row.prompt)
-        zeros = [0] * len(padding)
-        ids.append(prompt + padding if network.seq2seq else padding + prompt)
-        seen.append(ones + zeros if network.seq2seq else zeros + ones)
-    begun = 1 if network.seq2seq else width
+    first, pad = rows[0], min(rows[0].ends)
+    side = "right" if network.seq2seq else "left"
+    prompts = [torch.tensor(row.prompt) for row in rows]
+    ids = pad_sequence(prompts, batch_first=True, padding_value=pad, padding_side=side)
+    seen = pad_sequence([torch.ones_like(prompt) for prompt in prompts], batch_first=True, padding_side=side)
+    begun = 1 if network.seq2seq else ids.shape[1]
     out = network.model.generate(
-        torch.tensor(ids, device=network.device),
-        attention_mask=torch.tensor(seen, device=network.device),
+        ids.to(network.device),
+        attention_mask=seen.to(network.device),
         stopping_criteria=StoppingCriteriaList([_StopAtStrings(stops, first.stop, begun)] if first.stop else []),
         generation_config=GenerationConfig(
             num_beams=first.request.decoding.beams,

@@ -83,11 +83,6 @@ class TransformersEngine:
         """The hash of config, weights, tokenizer files and precision."""
         return identity(self.directory, self.dtype)
 
-    @property
-    def read_tokens(self) -> int:
-        """The number of prompt tokens that the model has read. A prompt counts once, however many paths it has."""
-        return self._network.read_tokens
-
     @torch.inference_mode()
     def serve(self, source: Source) -> None:
         """Answer every request of ``source`` (`LocalEngine.serve`)."""

@@ -33,17 +33,8 @@ def score(network: Network, prompts: Prompts, pairs: Sequence[tuple[Tokens, Toke
                 # A text of one token needs no step: its row gets a token whose logits are ignored.
                 logits_BTV = torch.cat([logits_BTV, network.step(decoding, [text[:-1] or (0,) for text in texts])], dim=1)
             target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=network.device)
-            logprob_BT = _logprobs(logits_BTV, target_BT).tolist()
-            for (length, place, _), logprobs in zip(group, logprob_BT, strict=True):
-                scores[place] = logprobs[:length]
+            # Row by row, because float32 copies of all rows would be large.
+            for (length, place, _), logits_TV, target_T in zip(group, logits_BTV, target_BT, strict=True):
+                loss_T = torch.nn.functional.cross_entropy(logits_TV.float(), target_T, reduction="none")
+                scores[place] = (-loss_T[:length]).tolist()
     return scores
-
-
-def _logprobs(logits_BTV: torch.Tensor, target_BT: torch.Tensor) -> torch.Tensor:
-    rows = []
-    for logits_TV, target_T in zip(
-        logits_BTV, target_BT, strict=True
-    ):  # row by row, because float32 copies of all rows would be large
-        logits = logits_TV.float()
-        rows.append(logits.gather(1, target_T[:, None])[:, 0] - torch.logsumexp(logits, dim=-1))
-    return torch.stack(rows)

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.options import unkeyed
+from understudy.core.options import describe, unkeyed
 from understudy.core.protocols import Choosy, Engine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
-from understudy.core.values import Chain, Problem, Solution
-from understudy.corpus.store import read_rows, write_rows
+from understudy.core.values import Chain, Problem, Solution, digest
+from understudy.corpus.store import write_rows
 from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
@@ -37,8 +37,8 @@ Workings = Mapping[str, tuple[Problem, Chain]]
 class Player(Protocol):
     """Who plays a part of a method."""
 
-    def open(self, stage: AnswersStage, context: Context, workings: Workings, /) -> Engine:
-        """The engine that plays it."""
+    def open(self, stage: AnswersStage, context: Context, ledger: Ledger, workings: Workings, /) -> Engine:
+        """The engine that plays it, ready to be asked."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainedPlayer:
 
     student: StudentStage
 
-    def open(self, stage: AnswersStage, context: Context, _: Workings) -> Engine:
+    def open(self, stage: AnswersStage, context: Context, *_: Any) -> Engine:
         return open_student(self.student.checkpoint(context), stage.answering, seed=stage.seed)
 
 
@@ -58,7 +58,7 @@ class UntrainedPlayer:
     checkpoint: str
     files: Mapping[str, str]
 
-    def open(self, stage: AnswersStage, _: Context, __: Workings) -> Engine:
+    def open(self, stage: AnswersStage, *_: Any) -> Engine:
         return open_student(Path(self.checkpoint), stage.answering, seed=stage.seed)
 
 
@@ -70,8 +70,15 @@ class TeacherPlayer:
     options: Any
     files: Mapping[str, str]
 
-    def open(self, stage: AnswersStage, _: Context, __: Workings) -> Engine:
-        engine: Engine = self.options.open(task=stage.problems.task, seed=stage.seed)
+    def open(self, stage: AnswersStage, context: Context, ledger: Ledger, _: Workings) -> Engine:
+        engine, _endpoints = connect(
+            self.options.open(task=stage.problems.task, seed=stage.seed),
+            self.options,
+            ledger,
+            seed=stage.seed,
+            paths=stage.votes if stage.decoding.temperature else 1,
+            tell=lambda line: context.progress("answers", 0, 0, line),
+        )
         return engine
 
 
@@ -79,7 +86,7 @@ class TeacherPlayer:
 class GoldPlayer:
     """What the data set's own working says in the part's place."""
 
-    def open(self, stage: AnswersStage, _: Context, workings: Workings) -> Engine:
+    def open(self, stage: AnswersStage, _: Context, __: Ledger, workings: Workings) -> Engine:
         return GoldEngine(stage.method, workings)
 
 
@@ -137,10 +144,6 @@ class AnswersStage(Stage[AnswersSummary]):
     def is_final(self, summary: AnswersSummary) -> bool:
         return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
 
-    def read(self, context: Context) -> list[Solution]:
-        """What was answered, by problem and path."""
-        return list(read_rows(self.directory(context.run) / FILE, Solution))
-
     def run(self, context: Context) -> AnswersSummary:
         """Write ``solutions.parquet`` and ``errors.json``."""
         known = self.problems.read(context)
@@ -151,9 +154,11 @@ class AnswersStage(Stage[AnswersSummary]):
         started = time.perf_counter()
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
-        engines = self._open_engines(context, workings or {})
-        with self._open_store(context, own) as store:
-            self._connect_teacher(engines, store, context)
+        # What the teacher says is paid for: it goes into the run's ledger.
+        paid = self.teacher
+        ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
+        with ledger as store:
+            engines = self._open_engines(context, store, workings or {})
             answers = answer(
                 asked,
                 self.method,
@@ -191,39 +196,16 @@ class AnswersStage(Stage[AnswersSummary]):
     def _teachers(self) -> list[TeacherPlayer]:
         return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
 
-    def _open_engines(self, context: Context, workings: Workings) -> dict[str, Engine]:
+    def _open_engines(self, context: Context, ledger: Ledger, workings: Workings) -> dict[str, Engine]:
         """Who plays each part; parts with the same player share its engine."""
-        opened: list[tuple[Player, Engine]] = []
-        engines: dict[str, Engine] = {}
+        opened: dict[str, Engine] = {}
+        engines = {}
         for part, player in self.cast.items():
-            engine = next((engine for other, engine in opened if other == player), None)
-            if engine is None:
-                engine = player.open(self, context, workings)
-                opened.append((player, engine))
-            engines[part] = engine
+            key = digest(describe(player))
+            if key not in opened:
+                opened[key] = player.open(self, context, ledger, workings)
+            engines[part] = opened[key]
         return engines
-
-    def _open_store(self, context: Context, own: Path) -> Ledger:
-        """Where replies are kept: in the run's ledger where the teacher plays, since what it says is paid for; else in ``own``."""
-        if self.teacher is None:
-            return Ledger(own)
-        return Ledger(context.ledger, price=self.teacher.price, budget=self.teacher.budget)
-
-    def _connect_teacher(self, engines: dict[str, Engine], ledger: Ledger, context: Context) -> None:
-        """Make the teacher's engine ready to be asked."""
-        played = {part: player for part, player in self.cast.items() if isinstance(player, TeacherPlayer)}
-        if not played:
-            return
-        part, player = next(iter(played.items()))
-        engine, _ = connect(
-            engines[part],
-            player.options,
-            ledger,
-            seed=self.seed,
-            paths=self.votes if self.decoding.temperature else 1,
-            tell=lambda line: context.progress("answers", 0, 0, line),
-        )
-        engines |= dict.fromkeys(played, engine)
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
         learned = () if self.selection is None else self.selection.learned(context)

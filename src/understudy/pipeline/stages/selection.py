@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +15,13 @@ from understudy.pipeline.stage import Context, Stage, Summary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.selection.select import Selection, select
+from understudy.selection.select import Selection, SelectionCounts, select
 from understudy.tasks.splits import take_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionSummary(Summary):
-    """``kept`` of ``chains``, the others ``dropped`` by reason; ``covered`` of ``problems`` have a chain left."""
-
-    chains: int
-    kept: int
-    dropped: Mapping[str, int]
-    problems: int
-    covered: int
+class SelectionSummary(SelectionCounts, Summary):
+    """What selection kept and dropped."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -66,7 +59,7 @@ class SelectionStage(Stage[SelectionSummary]):
         problems = {problem.id: problem for problem in self.problems.read(context)}
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         why = {chain.id: why_unfit(self.writer, problems[chain.problem], chain) for chain in chains}
-        selected = select(
+        selected, counts = select(
             chains,
             self.verdicts.outcomes(context, self.select.check),
             self.select,
@@ -76,15 +69,9 @@ class SelectionStage(Stage[SelectionSummary]):
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)
-        write_json(directory / "selected.json", [chain.id for chain in selected.chains])
+        write_json(directory / "selected.json", [chain.id for chain in selected])
         context.progress("selection", len(chains), len(chains))
-        return SelectionSummary(
-            chains=selected.offered,
-            kept=len(selected.chains),
-            dropped=dict(selected.dropped),
-            problems=selected.problems,
-            covered=selected.covered,
-        )
+        return SelectionSummary(**vars(counts))
 
 
 def why_unfit(writer: Choosy | PromptFormat, problem: Problem, chain: Chain) -> str:

@@ -30,29 +30,18 @@ from understudy.sampling.pool import StudyPool
 from understudy.studies.cast import parts_of
 from understudy.studies.options import Answering
 from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.record import TrainingFacts
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudentSummary(Summary):
-    """``examples`` of ``problems``, made of ``chains``. What training left stands under its own names (`training.loop.Trained`).
-    ``scratch``: made without any pretraining. ``chosen``: its checkpoint was chosen on the dev split. ``precision``: of the
-    training."""
+class StudentSummary(TrainingFacts, Summary):
+    """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
+    chosen on the dev split. ``precision``: of the training."""
 
-    examples: int
     problems: int
     chains: int
-    steps: int
-    best: int
-    too_long: int
-    parameters: int
-    trained: int
-    micro_batch: int
-    vocabulary: int
-    spelled: int | None
-    seconds: float
-    notes: tuple[str, ...]
     scratch: bool
     chosen: bool
     precision: str
@@ -152,10 +141,9 @@ class StudentStage(Stage[StudentSummary]):
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
             context.progress("student", 0, 0, note)
-        own = {field.name for field in fields(StudentSummary)}
-        said = {name: value for name, value in vars(trained).items() if name in own} | {"notes": notes}
+        facts = {field.name: getattr(trained, field.name) for field in fields(TrainingFacts)}
         return StudentSummary(
-            **said,
+            **(facts | {"notes": notes}),
             problems=len({example.problem for example in examples}),
             chains=len(chosen),
             scratch=start is None,
