@@ -94,7 +94,7 @@ def test_an_objective_from_a_file_trains_another_student_on_the_same_chains(tmp_
     ran = run("objective", tmp_path, *DIARY, "training.precision=float32")
     losses = {}
     for stage in stages(ran, "student"):
-        made = json.loads((stage / "manifest.json").read_text())["inputs"]["arguments"]["training"]["objective"]
+        made = json.loads((stage / "manifest.json").read_text())["inputs"]["training"]["objective"]
         losses[made] = [loss for _, loss in json.loads((stage / "curve.json").read_text())["losses"]]
     assert losses.keys() == {"cross_entropy", "focal"}
     assert all(0 < focal < plain for focal, plain in zip(losses["focal"], losses["cross_entropy"], strict=True))
