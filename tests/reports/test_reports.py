@@ -13,6 +13,7 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
 from understudy.reports.data import (
     ArmSelection,
+    ArmSummary,
     Attribution,
     Comparison,
     Curve,
@@ -23,7 +24,6 @@ from understudy.reports.data import (
     ResultRow,
     Story,
     StudentAnswer,
-    Summary,
     TeacherSummary,
     Votes,
 )
@@ -33,14 +33,14 @@ from understudy.reports.plots import pictures
 from understudy.reports.tables import make_tables
 from understudy.reports.terminal import show
 from understudy.reports.words import printable
-from understudy.training.record import LearningCurve, Seen, ShownExample, read_curve, read_seen, write_record
+from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
 
 BINS = tuple(by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
 
-SAW = Seen(
+SAW = TrainingRecord(
     examples=5,
     problems=3,
     too_long=2,
@@ -61,7 +61,7 @@ SAW = Seen(
 
 def summary(arm, split, accuracy, says=""):
     correct = int(accuracy * 100)
-    return Summary(
+    return ArmSummary(
         arm=arm,
         split=split,
         decoding="greedy",

@@ -13,7 +13,7 @@ from rich.text import Text
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.cli.guard import DONE
 from understudy.core.errors import UserError, nearest
-from understudy.training.record import Seen
+from understudy.training.record import TrainingRecord
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
@@ -48,7 +48,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     return DONE
 
 
-def show(name: str, saw: Seen, n: int, console: Console) -> None:
+def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
     """One student: counts, lengths, ``n`` examples."""
     from understudy.reports.words import printable
 

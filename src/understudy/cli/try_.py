@@ -12,7 +12,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, at_least_one, make_parser
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.trial import Trial, Tried, try_teacher
+from understudy.pipeline.trial import Trial, TrialQuestion, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price
 from understudy.studies.load import load_study
@@ -35,7 +35,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 
-def _show(i: int, one: Tried, price: Price | None, console: Console) -> None:
+def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> None:
     chain, verdict = one.chain, one.verdict
     console.print(Text(f"{i}. {one.problem.id}", style="bold"))
     if chain is None or verdict is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from understudy.core.errors import StudyError, nearest
-from understudy.core.registry import BUILT_IN, Added, add, must_fit
+from understudy.core.registry import BUILT_IN, PluginObject, add, must_fit
 
 
 def load(path: Path, *, digest: str | None = None) -> str:
@@ -38,11 +38,11 @@ def load(path: Path, *, digest: str | None = None) -> str:
         raise StudyError(f"plug-in {path}: changed while the study ran; run it again")
     name = f"understudy_plugin_{found}"
     module = sys.modules.get(name) or _import(name, path)
-    add(str(path), {key: Added(what, name, str(path), found) for key, what in _entries(module, path)})
+    add(str(path), {key: PluginObject(what, name, str(path), found) for key, what in _entries(module, path)})
     return found
 
 
-class _Source(importlib.machinery.SourceFileLoader):
+class _PluginLoader(importlib.machinery.SourceFileLoader):
     """Always compiles the text, because a cached compilation may be that of a file that changed within the same second."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the name is the loader's
@@ -50,7 +50,7 @@ class _Source(importlib.machinery.SourceFileLoader):
 
 
 def _import(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_PluginLoader(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their annotations there

@@ -40,7 +40,7 @@ _REST = re.compile(r"(?P<says>[^@#]*)(?P<answer>#[0-9]{1,3})?\s*")
 
 
 @dataclass(frozen=True)
-class Pointed:
+class PointerChain:
     """A chain as pointers: ``rationale`` ("@0 - @1 = #0. #0 + @2 = #1.") and ``answer`` ("#1"). Where it cannot be written so,
     both are "" and ``reason`` says why."""
 
@@ -50,7 +50,7 @@ class Pointed:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledReply:
     """A student's reply with its numbers: ``text``; or, where it cannot be evaluated, as it came, with the ``reason``."""
 
     text: str
@@ -66,7 +66,7 @@ def number(question: str) -> str:
     return "".join([*parts, question[begin:]])
 
 
-def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
+def to_pointers(question: str, rationale: str, answer: str) -> PointerChain:
     """The equations of ``rationale``, each number as a pointer: to the question, to an earlier result, or one of `CONSTANTS`.
 
     An equation that says again what one before it said is left out. Not possible, with the reason: without any equation, with
@@ -76,50 +76,50 @@ def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
     written: dict[str, str] = {}
     for equation in find_equations(rationale):
         if equation.value is None:
-            return Pointed(reason="an equation does not hold")
+            return PointerChain(reason="an equation does not hold")
         if equation.text in written:
             continue
         left = names.point(equation.calculated)
         if left is None:
-            return Pointed(reason="a number from nowhere")
+            return PointerChain(reason="a number from nowhere")
         written[equation.text] = f"{left} = {names.give(equation.value)}."
     found = parse(answer)
     if not written:
-        return Pointed(reason="no equation")
+        return PointerChain(reason="no equation")
     if found is None or found.value not in names.results:
-        return Pointed(reason="the answer is not a result")
+        return PointerChain(reason="the answer is not a result")
     last = max(i for i, value in enumerate(names.results) if value == found.value)
-    return Pointed(" ".join(written.values()), f"#{last}")
+    return PointerChain(" ".join(written.values()), f"#{last}")
 
 
-def to_text(question: str, text: str) -> Filled:
+def to_text(question: str, text: str) -> FilledReply:
     """``text`` (equations in pointers, then a sentence that ends in the answer's pointer) with all numbers filled in.
 
     Never raises: text without any pointer is left as it is; what cannot be evaluated (a pointer to nothing, division by zero,
     an equation that is cut off) is left as it is, with the reason.
     """
     if not _POINTER.search(text):
-        return Filled(text)
+        return FilledReply(text)
     values = {f"@{i}": value for i, (_, value) in enumerate(_numbers(question))}
     said, at = [], len(text) - len(text.lstrip())
     while result := _RESULT.search(text, at):
         left = text[at : result.start()]
         shown, reason = _fill(left, values)
         if reason:
-            return Filled(text, reason)
+            return FilledReply(text, reason)
         found = parse(shown)
         if found is None or shown[found.end :].strip():
-            return Filled(text, f"no arithmetic: {left!r}")
+            return FilledReply(text, f"no arithmetic: {left!r}")
         if found.value is None:
-            return Filled(text, f"undefined: {shown}")
+            return FilledReply(text, f"undefined: {shown}")
         values[result[1]] = found.value
         said.append(f"{shown} = {write_number(found.value)}.")
         at = result.end()
     rest = _REST.fullmatch(text, at)
     if rest is None or not said:
-        return Filled(text, f"cut off: {text[at:]!r}")
+        return FilledReply(text, f"cut off: {text[at:]!r}")
     last, reason = _fill(rest["answer"] or "", values)
-    return Filled(text, reason) if reason else Filled(f"{' '.join(said)} {rest['says']}{last.strip('()')}".rstrip())
+    return FilledReply(text, reason) if reason else FilledReply(f"{' '.join(said)} {rest['says']}{last.strip('()')}".rstrip())
 
 
 def _numbers(question: str) -> list[tuple[int, Fraction]]:

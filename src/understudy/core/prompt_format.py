@@ -22,7 +22,7 @@ from understudy.core.answers import extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.errors import StudyError
-from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
+from understudy.core.pointers import FilledReply, PointerChain, number, to_pointers, to_text
 from understudy.core.thoughts import thought_of, with_thought
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
@@ -174,13 +174,13 @@ class PromptFormat:
             )
         return number(question_text(problem))
 
-    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> Pointed:
+    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> PointerChain:
         if self.numbers == "plain" or not rationale.strip():
-            return Pointed(rationale, answer)
+            return PointerChain(rationale, answer)
         return to_pointers(question_text(problem), rationale, answer)
 
-    def _fill(self, problem: Problem, reply: Reply) -> Filled:
-        return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
+    def _fill(self, problem: Problem, reply: Reply) -> FilledReply:
+        return FilledReply(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
 
 
 def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:

@@ -78,7 +78,7 @@ _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batc
 
 
 @dataclass(frozen=True)
-class Added:
+class PluginObject:
     """An object that the file ``path`` adds; ``module`` is the private name it is imported under, ``digest`` that of its text."""
 
     object: Any
@@ -87,7 +87,7 @@ class Added:
     digest: str
 
 
-_added: dict[tuple[str, str], Added] = {}
+_added: dict[tuple[str, str], PluginObject] = {}
 
 
 def find(what: str, name: str) -> Any:
@@ -96,7 +96,7 @@ def find(what: str, name: str) -> Any:
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
     where = _where(what, name)
-    if isinstance(where, Added):
+    if isinstance(where, PluginObject):
         return where.object
     if isinstance(where, str):
         module, _, attribute = where.partition(":")
@@ -118,12 +118,12 @@ def module_of(what: str, name: str) -> str:
     return where.module
 
 
-def added(what: str, name: str) -> Added | None:
+def added(what: str, name: str) -> PluginObject | None:
     """What a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
     return _added.get((what, name))
 
 
-def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
+def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
     """Make ``entries`` ((what, name) -> object) of the file ``path`` known, in the place of what the same file added before.
 
     Raises StudyError where a name is taken, and then adds nothing.
@@ -162,9 +162,9 @@ def must_fit(what: str, found: object, by: str) -> None:
         raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
-def _where(what: str, name: str) -> str | EntryPoint | Added:
+def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
     mine = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, str | EntryPoint | Added] = {**BUILT_IN[what], **_installed(what), **mine}
+    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **mine}
     if name not in table:
         known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
         raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import Parted, Source
+from understudy.core.protocols import MethodWithParts, Source
 from understudy.core.values import Chain, Problem
 from understudy.engines.each import serve_each
 from understudy.engines.stops import find_stop
@@ -17,7 +17,7 @@ class GoldEngine:
 
     identity = "gold"
 
-    def __init__(self, method: Parted, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
+    def __init__(self, method: MethodWithParts, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
         self.method, self.solutions = method, solutions
 
     def serve(self, source: Source) -> None:

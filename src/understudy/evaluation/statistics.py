@@ -110,7 +110,7 @@ def above(correct_SN: Array, rate: float) -> float:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedTest:
     """``difference`` of two arms on the same problems, its 95 % interval, the p of no difference, and the smallest
     difference that this many problems and seeds detect with a power of .8."""
 
@@ -121,7 +121,7 @@ class Paired:
     detectable: float
 
 
-def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> Paired:
+def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> PairedTest:
     """Compare two arms whose seeds and problems are the same.
 
     p: exact McNemar for one seed; for several, Student's t on the differences with seeds and problems both random
@@ -138,7 +138,7 @@ def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> P
     else:
         half = found.half_width()
         low, high = max(-1.0, found.mean - half), min(1.0, found.mean + half)
-    return Paired(found.mean, low, high, p, detectable(difference_SN, found))
+    return PairedTest(found.mean, low, high, p, detectable(difference_SN, found))
 
 
 def bootstrap(values_N: Array, *, resamples: int, seed: int) -> tuple[float, float]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
-from understudy.evaluation.statistics import Paired
-from understudy.training.record import Seen
+from understudy.evaluation.statistics import PairedTest
+from understudy.training.record import TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class ResultRow(Scores):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary(Scores):
+class ArmSummary(Scores):
     """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` each
     seed's accuracy. The interval is Wilson's for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
     the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
@@ -77,7 +77,7 @@ class Summary(Scores):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison(Paired):
+class Comparison(PairedTest):
     """Two arms on the same problems of one split: accuracy of ``arm`` - accuracy of ``other``, p after Holm's correction over the
     split's comparisons, and one sentence."""
 
@@ -135,7 +135,7 @@ class Curve:
     best: int
     seconds: float
     parameters: int
-    saw: Seen
+    saw: TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribution(Paired):
+class Attribution(PairedTest):
     """One arm on one split with the data set's own working in the place of ``part``, compared with its own answers to the same
     problems (``accuracy``, ``with_gold``). Of its ``wrong`` answers (over all seeds) ``mended`` become right: these were the part's
     errors."""
@@ -246,7 +246,7 @@ class ReportData:
     versions: Mapping[str, str]
     by: str
     rows: tuple[ResultRow, ...]
-    summaries: tuple[Summary, ...]
+    summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     chosen_pairs: bool
     """The study names the pairs that are compared."""

@@ -19,7 +19,7 @@ from understudy.studies.options import Decode
 
 
 @dataclass(frozen=True)
-class Answered:
+class VotedAnswer:
     """``answer`` (None where none was found), the ``share`` of votes it got, and the solutions with their chains."""
 
     answer: str | None
@@ -42,7 +42,7 @@ def ask_student(
     calculator: bool = False,
     seed: int = 0,
     plugins: Sequence[str | Path] = (),
-) -> Answered:
+) -> VotedAnswer:
     """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
 
     ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its
@@ -71,7 +71,7 @@ def ask_student(
     if found.errors:
         raise EngineError(found.errors[0].error)
     counted = vote(found.solutions)
-    return Answered(counted.answer, counted.share, found.solutions)
+    return VotedAnswer(counted.answer, counted.share, found.solutions)
 
 
 def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:

@@ -56,7 +56,7 @@ def import_corpus(
 
 
 @dataclass(frozen=True)
-class _Source:
+class _ExportSource:
     """What is exported: chains, what is known of their problems, and their card."""
 
     chains: Sequence[Chain]
@@ -111,7 +111,7 @@ def export_corpus(
     return says | {"format": format, "terms": found.card.terms, "licence": found.card.licence, "card": where}
 
 
-def _of_run(run: Run, arm: str | None, what: str) -> _Source:
+def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     if arm is not None and arm not in run.arms:
@@ -132,7 +132,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
         outcomes=Counter(outcome[chain.id].value for chain in chains if chain.id in outcome),
     )
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _Source(chains, problems, card, examples)
+    return _ExportSource(chains, problems, card, examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -157,7 +157,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
 
 def _of_corpus(
     source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Mapping[str, str] | None, *, asks: bool
-) -> _Source:
+) -> _ExportSource:
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
@@ -175,7 +175,7 @@ def _of_corpus(
         sampling=base.sampling,
         outcomes=outcomes_of(chains, known) if known else base.outcomes,
     )
-    return _Source(chains, known, card)
+    return _ExportSource(chains, known, card)
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:

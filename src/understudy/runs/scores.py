@@ -14,7 +14,7 @@ from understudy.runs.run import Run, answers_summary
 
 
 @dataclass(frozen=True)
-class Scored:
+class ArmOutcomes:
     """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding;
     problems that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, where the arm
     votes and log-probabilities are there. ``errors``: failed asks. ``role_models``: who played each part, by engine identity.
@@ -37,11 +37,11 @@ class Scored:
         return [solution for solutions in self.solutions.values() for solution in solutions]
 
 
-ScoredAnswers = Mapping[tuple[str, str], Sequence[Scored]]
+ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
 """(arm, split) -> its seeds"""
 
 
-def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
+def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
     """The scored answers of ``arm`` to ``split``, seed by seed."""
     decode = run.arms[arm].decode
     for seed, stage in run.answers(arm, split).items():
@@ -51,7 +51,7 @@ def score(run: Run, arm: str, split: str) -> Iterator[Scored]:
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
         told = answers_summary(stage)
-        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
+        yield ArmOutcomes(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
@@ -62,11 +62,11 @@ def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[S
     }
 
 
-def correctness(scored: Sequence[Scored], problems: Sequence[str]) -> Array:
+def correctness(scored: Sequence[ArmOutcomes], problems: Sequence[str]) -> Array:
     """[S, N]: 1.0 where the answer of a seed to one of ``problems`` is correct."""
     return np.array([[s.outcomes[name] is Outcome.CORRECT for name in problems] for s in scored], dtype=np.float64)
 
 
-def common_problems(scored: Sequence[Scored]) -> list[str]:
+def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
     """The problems that every one of ``scored`` has an outcome for, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

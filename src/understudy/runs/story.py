@@ -8,7 +8,7 @@ from understudy.core.values import Outcome
 from understudy.core.vote import vote
 from understudy.reports.data import Story, StudentAnswer
 from understudy.runs.run import Run
-from understudy.runs.scores import Scored, ScoredAnswers
+from understudy.runs.scores import ArmOutcomes, ScoredAnswers
 from understudy.training.record import ShownExample, read_seen
 
 
@@ -39,7 +39,7 @@ def _first_example(run: Run) -> ShownExample | None:
     return next((example for example in examples if example.chain is not None), None)
 
 
-def _telling_problem(first: Mapping[str, Scored]) -> str:
+def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:
     one, *others = first.values()
     for name, outcome in one.outcomes.items():
         if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
@@ -47,7 +47,7 @@ def _telling_problem(first: Mapping[str, Scored]) -> str:
     return next(iter(one.outcomes))
 
 
-def _answer(scored: Scored, problem: str) -> StudentAnswer:
+def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     solutions = scored.solutions[problem]
     text, answer = solutions[0].text.strip(), solutions[0].answer
     if len(solutions) > 1:

@@ -14,16 +14,16 @@ from understudy.core.values import Outcome
 from understudy.evaluation import metrics
 from understudy.evaluation.outcomes import count_outcomes, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
-from understudy.reports.data import ArmSelection, Comparison, Curve, Group, Perplexity, ResultRow, Summary, TeacherSummary, Votes
+from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run, selection_summary, student_summary
-from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
+from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
 
 
-def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
+def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
     engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
@@ -52,13 +52,13 @@ def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[Scored]) -> Summary:
+def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, common_problems(scored))
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
-    return Summary(
+    return ArmSummary(
         **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
         decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
@@ -73,7 +73,7 @@ def summarise(run: Run, scored: Sequence[Scored]) -> Summary:
     )
 
 
-def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """The fields of `Scores` that are counted, over all seeds of ``scored``."""
     counted = count_outcomes(outcomes)
     n = sum(counted.values())
@@ -91,7 +91,7 @@ def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str,
     }
 
 
-def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
+def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary]) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     at_chance = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation
@@ -126,7 +126,7 @@ def _sentence(pair: Comparison, p: float, *, both_at_chance: bool) -> str:
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
 
 
-def group_answers(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
+def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
@@ -179,7 +179,7 @@ def collect_curves(run: Run) -> Iterator[Curve]:
                 )
 
 
-def count_votes(run: Run, scored: Sequence[Scored]) -> Votes:
+def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Votes:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes

@@ -39,7 +39,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectedChains:
     """The ``chains`` that are kept, in the order given, and why the others are not: ``dropped`` by reason. Kept and dropped chains
     add up to ``offered``. Of the ``problems`` that had a chain and are learned from, ``covered`` have one left."""
 
@@ -77,7 +77,7 @@ def select(
     seed: int,
     unfit: Mapping[str, str] | None = None,
     learned: Set[str] | None = None,
-) -> Selected:
+) -> SelectedChains:
     """The chains of ``chains`` that ``options`` keep. ``outcomes``: chain id -> the outcome of its verdict by one check.
 
     A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: chain id -> why it cannot be written in the
@@ -111,7 +111,7 @@ def select(
     chosen = {id(chain) for candidates in left.values() for chain in candidates}
     kept = tuple(chain for chain in chains if id(chain) in chosen)
     problems = {chain.problem for chain in chains if learned is None or chain.problem in learned}
-    return Selected(kept, dict((+dropped).most_common()), len(chains), len(problems))
+    return SelectedChains(kept, dict((+dropped).most_common()), len(chains), len(problems))
 
 
 def _choose(candidates: Sequence[Chain], options: Selection, n: int, seed: int) -> list[Chain]:

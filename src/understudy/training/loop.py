@@ -36,7 +36,7 @@ from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
 
     ``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
@@ -90,7 +90,7 @@ def train(
     score: ScoreFunction | None = None,
     progress: Progress = silent,
     share: float = 1.0,
-) -> Trained:
+) -> TrainingResult:
     """Train ``student`` on ``examples`` into ``out``/student, going on from a state that an interrupted call left in ``out``.
 
     ``vocabulary``: texts whose words a tokenizer from scratch knows. ``score``: checkpoint -> dev accuracy; the best of
@@ -287,13 +287,13 @@ class _Training:
     def _save(self) -> None:
         save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
 
-    def finish(self) -> Trained:
+    def finish(self) -> TrainingResult:
         notes = self.notes
         checkpoint = self.out / "student"
         if not checkpoint.is_dir():
             raise CheckpointError(f"{checkpoint}: the trained student is gone; remove {self.out} and train again")
         shutil.rmtree(self.out / "candidate", ignore_errors=True)
-        trained = Trained(
+        trained = TrainingResult(
             checkpoint=checkpoint,
             losses=tuple(enumerate(notes.losses, 1)),
             dev=tuple((int(step), float(value)) for step, value in notes.dev),

@@ -30,7 +30,7 @@ class ShownExample:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingRecord:
     """What a training saw: ``examples`` of so many ``problems``; ``too_long`` ones, which do not fit into the ``context``, were
     left out; ``duplicates`` are equal to an earlier one; ``ended`` have the ``end_token`` last.
 
@@ -66,16 +66,16 @@ class LearningCurve:
     best: int
 
 
-def write_record(directory: Path, seen: Seen, curve: LearningCurve) -> None:
+def write_record(directory: Path, seen: TrainingRecord, curve: LearningCurve) -> None:
     """Write both files; `read_seen` and `read_curve` are the ways back."""
     (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
     (directory / CURVE).write_text(json.dumps(asdict(curve)), encoding="utf-8")
 
 
-def read_seen(directory: Path) -> Seen:
+def read_seen(directory: Path) -> TrainingRecord:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Seen).validate_json((directory / SEEN).read_bytes())
+    return TypeAdapter(TrainingRecord).validate_json((directory / SEEN).read_bytes())
 
 
 def read_curve(directory: Path) -> LearningCurve:
@@ -84,10 +84,12 @@ def read_curve(directory: Path) -> LearningCurve:
     return TypeAdapter(LearningCurve).validate_json((directory / CURVE).read_bytes())
 
 
-def describe(kept: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int) -> Seen:
+def describe(
+    kept: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
+) -> TrainingRecord:
     """What training will see. ``encoded``: all examples; ``kept``: those that fit into ``context``; ``end``: the end token."""
     lengths = [len(e) for e in encoded]
-    return Seen(
+    return TrainingRecord(
         examples=len(kept),
         problems=len({e.problem for e in kept}),
         too_long=len(encoded) - len(kept),

@@ -21,21 +21,21 @@ from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cast import parts_of
-from understudy.studies.options import Answering
+from understudy.studies.options import AnsweringOptions
 from understudy.training.options import StudentOptions, TrainingOptions
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudentSummary(Summary):
+class StudentSummary(StageSummary):
     """``examples`` of ``problems``, made of ``chains``. What training left stands under its own names (`training.loop.Trained`).
     ``scratch``: made without any pretraining. ``chosen``: its checkpoint was chosen on the dev split. ``precision``: of the
     training."""
@@ -101,7 +101,7 @@ class StudentStage(Stage[StudentSummary]):
     study_seed: int
     dev: Dev
     vocabulary: Vocabulary
-    answering: Answering
+    answering: AnsweringOptions
 
     def modules(self) -> list[str]:
         return [module_of("method", self.name), module_of("objective", self.training.objective)]
@@ -248,7 +248,7 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
         yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
 
 
-def open_student(checkpoint: Path, answering: Answering, *, seed: int) -> LocalEngine:
+def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 

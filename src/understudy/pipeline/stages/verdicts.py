@@ -10,7 +10,7 @@ from understudy.checks.judge import judge, outcomes_of
 from understudy.core.registry import find, module_of
 from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 
@@ -18,7 +18,7 @@ FILE = "verdicts.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictsSummary(Summary):
+class VerdictsSummary(StageSummary):
     """``outcomes``: check -> outcome -> how many chains have it."""
 
     outcomes: Mapping[str, Mapping[str, int]]
