@@ -33,7 +33,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     from understudy.reports.words import printable
     from understudy.runs.ask import ask_student
 
-    answered = ask_student(
+    result = ask_student(
         options.student,
         options.question,
         partners=options.partners,
@@ -46,13 +46,13 @@ def main(verb: str, argv: Sequence[str]) -> int:
         plugins=options.plugin,
     )
     if options.json:
-        print(json.dumps(answered.to_json(), indent=1, ensure_ascii=False))
+        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
         console = Console(highlight=False)
-        for solution in answered.solutions:
-            said = printable(solution.text).strip() or "(nothing)"
-            console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
-        share = f"  ({answered.share:.0%} of {options.votes} votes)" if options.votes > 1 else ""
-        answer = printable(answered.answer or "none found")
+        for solution in result.solutions:
+            text = printable(solution.text).strip() or "(nothing)"
+            console.print(Text.assemble((text, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
+        share = f"  ({result.share:.0%} of {options.votes} votes)" if options.votes > 1 else ""
+        answer = printable(result.answer or "none found")
         console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))
-    return DONE if answered.answer is not None else FAILED
+    return DONE if result.answer is not None else FAILED

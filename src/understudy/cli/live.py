@@ -76,8 +76,8 @@ class Live(Watcher):
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
                 unit = _UNITS.get(self._kinds[label], "")
-                said = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
-                self._console.print(said, markup=False, highlight=False)
+                line = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
+                self._console.print(line, markup=False, highlight=False)
 
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
         with self._lock:

@@ -49,12 +49,12 @@ def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> 
     console.print(Text.assemble(("answer:    ", "dim"), (answer, "bold"), (f"  read by: {chain.layer or 'nothing'}", "dim")))
     style = "green" if verdict.outcome.value == "correct" else "yellow"
     console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
-    said = "unknown" if chain.tokens is None else str(chain.tokens)
+    count = "unknown" if chain.tokens is None else str(chain.tokens)
     if chain.tokens is not None and chain.prompt_tokens is not None:
-        said = f"{chain.prompt_tokens} read, {chain.tokens} written"
-        said += "" if price is None else f", cost {_money(price.of(chain.prompt_tokens, chain.tokens))}"
+        count = f"{chain.prompt_tokens} read, {chain.tokens} written"
+        count += "" if price is None else f", cost {_money(price.of(chain.prompt_tokens, chain.tokens))}"
     cut = "  (cut off at the limit: raise options.max_tokens)" if chain.finish == "length" else ""
-    console.print(Text.assemble(("tokens:    ", "dim"), said, (cut, "yellow"), "\n"))
+    console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
 
 def _summary(trial: Trial, console: Console) -> None:
@@ -67,13 +67,13 @@ def _summary(trial: Trial, console: Console) -> None:
         console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
     if not trial.requests:
         return
-    says = f"the run asks for {trial.requests:,} chains"
+    line = f"the run asks for {trial.requests:,} chains"
     if trial.tokens is not None:
         read, written = trial.tokens
-        says += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
+        line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
     if trial.projected is not None:
-        says += f", {_money(trial.projected)} at the study's price"
-    console.print(says)
+        line += f", {_money(trial.projected)} at the study's price"
+    console.print(line)
 
 
 def _money(amount: float) -> str:

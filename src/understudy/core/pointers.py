@@ -83,12 +83,12 @@ def to_pointers(question: str, rationale: str, answer: str) -> PointerChain:
         if left is None:
             return PointerChain(reason="a number from nowhere")
         written[equation.text] = f"{left} = {names.give(equation.value)}."
-    found = parse(answer)
+    expression = parse(answer)
     if not written:
         return PointerChain(reason="no equation")
-    if found is None or found.value not in names.results:
+    if expression is None or expression.value not in names.results:
         return PointerChain(reason="the answer is not a result")
-    last = max(i for i, value in enumerate(names.results) if value == found.value)
+    last = max(i for i, value in enumerate(names.results) if value == expression.value)
     return PointerChain(" ".join(written.values()), f"#{last}")
 
 
@@ -101,25 +101,25 @@ def to_text(question: str, text: str) -> FilledReply:
     if not _POINTER.search(text):
         return FilledReply(text)
     values = {f"@{i}": value for i, (_, value) in enumerate(_numbers(question))}
-    said, at = [], len(text) - len(text.lstrip())
+    pieces, at = [], len(text) - len(text.lstrip())
     while result := _RESULT.search(text, at):
         left = text[at : result.start()]
         shown, reason = _fill(left, values)
         if reason:
             return FilledReply(text, reason)
-        found = parse(shown)
-        if found is None or shown[found.end :].strip():
+        expression = parse(shown)
+        if expression is None or shown[expression.end :].strip():
             return FilledReply(text, f"no arithmetic: {left!r}")
-        if found.value is None:
+        if expression.value is None:
             return FilledReply(text, f"undefined: {shown}")
-        values[result[1]] = found.value
-        said.append(f"{shown} = {write_number(found.value)}.")
+        values[result[1]] = expression.value
+        pieces.append(f"{shown} = {write_number(expression.value)}.")
         at = result.end()
     rest = _REST.fullmatch(text, at)
-    if rest is None or not said:
+    if rest is None or not pieces:
         return FilledReply(text, f"cut off: {text[at:]!r}")
     last, reason = _fill(rest["answer"] or "", values)
-    return FilledReply(text, reason) if reason else FilledReply(f"{' '.join(said)} {rest['says']}{last.strip('()')}".rstrip())
+    return FilledReply(text, reason) if reason else FilledReply(f"{' '.join(pieces)} {rest['says']}{last.strip('()')}".rstrip())
 
 
 def _numbers(question: str) -> list[tuple[int, Fraction]]:
@@ -128,16 +128,16 @@ def _numbers(question: str) -> list[tuple[int, Fraction]]:
 
 
 def _value(match: re.Match[str]) -> Fraction:
-    found = match.groupdict()
-    if found["whole"]:
-        return int(found["whole"]) + Fraction(int(found["over"]), int(found["under"]))
-    if found["top"]:
-        return Fraction(int(found["top"]), int(found["bottom"]))
-    if found["digits"]:
-        return to_fraction(found["digits"]) * ((from_words(f"one {found['scale']}") or 1) if found["scale"] else 1)
-    if found["words"]:
-        return from_words(found["words"]) or Fraction(0)
-    return Fraction(_MULTIPLES[found["multiple"].lower()])
+    groups = match.groupdict()
+    if groups["whole"]:
+        return int(groups["whole"]) + Fraction(int(groups["over"]), int(groups["under"]))
+    if groups["top"]:
+        return Fraction(int(groups["top"]), int(groups["bottom"]))
+    if groups["digits"]:
+        return to_fraction(groups["digits"]) * ((from_words(f"one {groups['scale']}") or 1) if groups["scale"] else 1)
+    if groups["words"]:
+        return from_words(groups["words"]) or Fraction(0)
+    return Fraction(_MULTIPLES[groups["multiple"].lower()])
 
 
 class _Names:
@@ -165,8 +165,8 @@ class _Names:
     def _name(self, value: Fraction) -> str | None:
         """The pointer to ``value``: what has not been used yet comes first, and the latest result before the question."""
         results = [f"#{i}" for i, result in enumerate(self.results) if result == value]
-        found = [*reversed(results), *(f"@{i}" for i, given in enumerate(self.given) if given == value)]
-        for name in [*(name for name in found if name not in self.used), *found]:
+        names = [*reversed(results), *(f"@{i}" for i, given in enumerate(self.given) if given == value)]
+        for name in [*(name for name in names if name not in self.used), *names]:
             self.used.add(name)
             return name
         return write_number(value) if value in CONSTANTS else None

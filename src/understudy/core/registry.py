@@ -103,11 +103,11 @@ def find(what: str, name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     by = f"{what} {name!r} of the installed package {_package(where)}"
     try:
-        found = where.load()
+        entry = where.load()
     except Exception as error:
         raise StudyError(f"{by}: {where.value} cannot be imported: {type(error).__name__}: {error}") from error
-    must_fit(what, found, by)
-    return found
+    must_fit(what, entry, by)
+    return entry
 
 
 def module_of(what: str, name: str) -> str:
@@ -143,28 +143,28 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
     _added.update(entries)
 
 
-def must_fit(what: str, found: object, by: str) -> None:
-    """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
+def must_fit(what: str, candidate: object, by: str) -> None:
+    """Raise StudyError where ``candidate`` lacks what every ``what`` has. ``by``: what it is, for the message."""
     if what in _FUNCTIONS:
-        if not callable(found):
+        if not callable(candidate):
             raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
         return
-    fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
-    lacks = [name for name in _CLASSES[what] if not hasattr(found, name) and name not in fields]
-    if what == "method" and not hasattr(found, "sample"):
-        lacks += [name for name in ("examples", "solve") if not hasattr(found, name)]
-    if lacks:
+    fields = [f.name for f in dataclasses.fields(candidate)] if dataclasses.is_dataclass(candidate) else []
+    missing = [name for name in _CLASSES[what] if not hasattr(candidate, name) and name not in fields]
+    if what == "method" and not hasattr(candidate, "sample"):
+        missing += [name for name in ("examples", "solve") if not hasattr(candidate, name)]
+    if missing:
         shape = f"a class with {', '.join(_CLASSES[what])}"
         if what == "method":
             shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
-        raise StudyError(f"{by}: lacks {', '.join(lacks)}; a {what} is {shape}: docs/extending.md")
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise StudyError(f"{by}: lacks {', '.join(missing)}; a {what} is {shape}: docs/extending.md")
+    if not (isinstance(candidate, type) and dataclasses.is_dataclass(candidate)):
         raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
 def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
-    mine = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **mine}
+    additions = {n: entry for (w, n), entry in _added.items() if w == what}
+    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **additions}
     if name not in table:
         known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
         raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")
@@ -174,17 +174,17 @@ def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
 @functools.cache
 def _installed(what: str) -> Mapping[str, EntryPoint]:
     """name -> entry point of an installed package."""
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:
             raise StudyError(
                 f"the installed package {_package(point)} provides the {what} {point.name!r}, which is built in; remove it"
             )
-        if point.name in found and found[point.name].value != point.value:
-            both = f"{_package(found[point.name])} and {_package(point)}"
+        if point.name in points and points[point.name].value != point.value:
+            both = f"{_package(points[point.name])} and {_package(point)}"
             raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")
-        found[point.name] = point
-    return found
+        points[point.name] = point
+    return points
 
 
 def _package(point: EntryPoint) -> str:

@@ -28,5 +28,5 @@ class GoldEngine:
         problem = call.about.problem if call.about else ""
         if problem not in self.solutions:
             raise EngineError(f"problem {problem!r}: the data set has no solution for the role {call.role!r}")
-        said = self.method.quote(*self.solutions[problem], call)
-        return Reply(said[: find_stop(said, call.stop)], tokens=0, prompt_tokens=0)
+        text = self.method.quote(*self.solutions[problem], call)
+        return Reply(text[: find_stop(text, call.stop)], tokens=0, prompt_tokens=0)

@@ -99,12 +99,12 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
                 decoding = ask.decoding or sampling.decoding
                 request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
                 counted.add(request, path.index // block if block else 0)
-        found = TeacherRequests(counted.total, counted.bought, len(counted.asked), counted.requests)
+        requests = TeacherRequests(counted.total, counted.bought, len(counted.asked), counted.requests)
         if not paid:
-            return found
+            return requests
         means, spent = (store.means(engine.identity), store.spent) if store is not None else (None, NOTHING)
         return replace(
-            found, n=n, known=known, most=counted.most, alone=counted.alone, prompts=counted.prompts, means=means, spent=spent
+            requests, n=n, known=known, most=counted.most, alone=counted.alone, prompts=counted.prompts, means=means, spent=spent
         )
 
 
@@ -188,12 +188,12 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     shape = planned_shape(student, vocabulary=words)
     half = context // 2
     most = context if shape.encoder else context - half
-    found = estimate(shape, options, source=context if shape.encoder else half, target=most)
+    memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
     wanted = min(options.micro_batch or examples_at_once(options.precision, options.batch_size), options.batch_size)
     free = free_memory()
     if options.micro_batch or free is None:
-        return found, wanted, context
-    return found, max(1, found.fitting(free - found.weights, wanted)), context
+        return memory, wanted, context
+    return memory, max(1, memory.fitting(free - memory.weights, wanted)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

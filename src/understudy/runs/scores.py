@@ -50,8 +50,10 @@ def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
         if decode.votes > 1 and all(s.logprob is not None for found in solutions.values() for s in found):
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
-        told = answers_summary(stage)
-        yield ArmOutcomes(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
+        summary = answers_summary(stage)
+        yield ArmOutcomes(
+            arm, split, seed, solutions, outcomes, likelihood, summary.errors, summary.models, summary.precision, summary.seconds
+        )
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:

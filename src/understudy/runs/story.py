@@ -21,14 +21,14 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     chain = next(c for c in run.chains if c.id == example.chain)
     split = run.study.evaluation.splits[0]
     first = {arm: scored[arm, split][0] for arm in run.arms}
-    asked = run.of_split(split)[_telling_problem(first)]
+    problem = run.of_split(split)[_telling_problem(first)]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
         verdict=next(v for v in run.verdicts if v.chain == chain.id),
         tokens=example.tokens,
-        asked=asked,
-        answers=tuple(_answer(one, asked.id) for one in first.values() if asked.id in one.outcomes),
+        asked=problem,
+        answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
     )
 
 

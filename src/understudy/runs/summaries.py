@@ -161,13 +161,13 @@ def describe_selection(run: Run, arm: str) -> ArmSelection:
 
 def collect_curves(run: Run) -> Iterator[Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
-    shown = set()
+    stages = set()
     for arm in run.arms:
         for seed, roles in run.students(arm).items():
             for role, stage in roles.items():
-                if stage in shown:
+                if stage in stages:
                     continue
-                shown.add(stage)
+                stages.add(stage)
                 student = student_summary(stage)
                 yield Curve(
                     arm=arm if len(roles) == 1 else f"{arm} ({role})",

@@ -107,8 +107,10 @@ def _validate(study: Study) -> None:
     _check_engine_keys(study.teacher)
     engine, method = study.make_engine(), study.teacher_method()
     if not hasattr(method, "sample"):
-        able = [name for name in METHODS if hasattr(find("method", name), "sample")]
-        raise StudyError(f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(able)}")
+        methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
+        raise StudyError(
+            f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(methods)}"
+        )
     if hasattr(engine, "check"):
         try:
             engine.check(task, chats=method.format.style == "messages")

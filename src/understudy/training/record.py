@@ -85,23 +85,23 @@ def read_curve(directory: Path) -> LearningCurve:
 
 
 def describe(
-    kept: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
+    fitting: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
 ) -> TrainingRecord:
-    """What training will see. ``encoded``: all examples; ``kept``: those that fit into ``context``; ``end``: the end token."""
+    """What training will see. ``encoded``: all examples; ``fitting``: those that fit into ``context``; ``end``: the end token."""
     lengths = [len(e) for e in encoded]
     return TrainingRecord(
-        examples=len(kept),
-        problems=len({e.problem for e in kept}),
-        too_long=len(encoded) - len(kept),
-        groups=dict(Counter(e.group for e in kept)),
-        duplicates=len(kept) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in kept}),
+        examples=len(fitting),
+        problems=len({e.problem for e in fitting}),
+        too_long=len(encoded) - len(fitting),
+        groups=dict(Counter(e.group for e in fitting)),
+        duplicates=len(fitting) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in fitting}),
         context=context,
         longest=max(lengths),
         lengths=_histogram(lengths),
-        weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in kept for w in e.weights).items())},
+        weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in fitting for w in e.weights).items())},
         end_token=tokenizer.decode([end]),
-        ended=sum(e.target[-1] == end for e in kept),
-        shown=tuple(_show(e, tokenizer) for e in kept[:SHOWN]),
+        ended=sum(e.target[-1] == end for e in fitting),
+        shown=tuple(_show(e, tokenizer) for e in fitting[:SHOWN]),
     )
 
 

@@ -155,10 +155,10 @@ class SampledChainsStage(ChainsStage):
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
         names = ("engine", "samples", "temperature", "top_p", "method")
-        asked = {name: getattr(self.teacher, name) for name in names}
+        options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
         model = {name: getattr(self.engine, name) for name in ("model", "api") if hasattr(self.engine, name)}
-        return {**asked, "allocation": allocation, "options": dict(self.teacher.options), **model}
+        return {**options, "allocation": allocation, "options": dict(self.teacher.options), **model}
 
 
 def summarise(

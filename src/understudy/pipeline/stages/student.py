@@ -153,9 +153,9 @@ class StudentStage(Stage[StudentSummary]):
         for note in notes:
             context.progress("student", 0, 0, note)
         own = {field.name for field in fields(StudentSummary)}
-        said = {name: value for name, value in vars(trained).items() if name in own} | {"notes": notes}
+        facts = {name: value for name, value in vars(trained).items() if name in own} | {"notes": notes}
         return StudentSummary(
-            **said,
+            **facts,
             problems=len({example.problem for example in examples}),
             chains=len(chosen),
             scratch=start is None,
@@ -222,12 +222,12 @@ def make_examples(  # noqa: PLR0917
         by_problem[chain.problem].append(chain)
     only = {"role": role} if method.needs else {}
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
-    made: dict[str, list[Example]] = {}
+    examples: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
             raise StudyError(f"the method made no examples of problem {done.path.problem!r}: {done.error}")
-        made[done.path.problem] = done.value
-    return [example for problem in problems for example in made[problem.id] if example.role == role]
+        examples[done.path.problem] = done.value
+    return [example for problem in problems for example in examples[problem.id] if example.role == role]
 
 
 def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:

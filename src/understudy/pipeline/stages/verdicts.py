@@ -55,4 +55,4 @@ class VerdictsStage(Stage[VerdictsSummary]):
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
-        return VerdictsSummary(outcomes={name: dict(found.most_common()) for name, found in counts.items()})
+        return VerdictsSummary(outcomes={name: dict(outcomes.most_common()) for name, outcomes in counts.items()})
