@@ -87,7 +87,7 @@ def test_init_says_what_can_not_be_scored_or_read_yet(tmp_path):
     assert (ran.code, "no answers: nothing can be scored" in ran.out) == (0, True), ran.out
 
 
-@pytest.mark.parametrize(("spoilt", "says"), [("empty", "has no data"), ("torn", "has no end"), ("test", "has no split train")])
+@pytest.mark.parametrize(("spoilt", "says"), [("empty", "no data"), ("torn", "has no end"), ("test", "has no split train")])
 def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
     (tmp_path / "empty").mkdir()
     torn = save(tmp_path / "torn", ROWS) / "data-00000-of-00001.arrow"
@@ -107,7 +107,7 @@ def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
         ("few.jsonl", '{"question": "x", "answer": "1"}\n', "has 1 rows"),
         ("broken.json", "[{]", "not JSON"),
         ("two.json", '{"a": [], "b": []}', "an object with 2 lists (a, b)"),
-        ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields than"),
+        ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields"),
         ("quote.csv", 'question,answer\n"a,b\n', "not a table"),
         ("bytes.parquet", "PAR", "not a Parquet file"),
     ],

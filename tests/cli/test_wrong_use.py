@@ -43,7 +43,7 @@ method = "scotd"
         (STUDY, ("--set", "evaluation.dev_problems=0"), "dev_problems = 0: must be at least 1"),
         (STUDY, ("--set", "arms.0.name=..."), "has no letter or digit"),
         (STUDY, ("--set", "study.name=../evil"), "no slash"),
-        (STUDY, ("--workers", "0"), "--workers 0: must be at least 1"),
+        (STUDY, ("--workers", "0"), "--workers: 0: must be at least 1"),
         (STUDY + '[[arms]]\nname = "a "\nmethod = "scotd"', (), "'a' and 'a ' would both write the file 'a'"),
         (STUDY, ("--set", "task.name=files", "--set", "task.kind=number", "--set", "task.train=x"), "is not a procedural world"),
         (STUDY, ("--set", "teacher.engine=recorded"), "chains must be given"),

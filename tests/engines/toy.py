@@ -44,5 +44,5 @@ def solve_reply(request):
 def expected(problem, path):
     number = int(problem.split("-")[1])
     planned = number + 10 * path + fold_of(problem, 2)
-    answer = str(planned)
-    return f"{answer} {answer} {answer}", -0.25 * len(answer)
+    answer = str(2 * planned)
+    return f"{planned} {answer} {answer}", -0.25 * len(answer)

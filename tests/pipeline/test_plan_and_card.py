@@ -103,7 +103,7 @@ def test_one_more_seed_keeps_the_seeds_that_are_there(plan):
 def test_the_plan_settles_the_precision_of_training_by_the_processor_and_only_students_depend_on_it(plan, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     here, named, other = plan(), plan("training.precision=float32"), plan("training.precision=bfloat16")
-    assert {s.arguments["training"]["precision"] for s in here.stages.values() if s.kind == "student"} == {"float32"}
+    assert {s.training.precision for s in here.stages.values() if s.kind == "student"} == {"float32"}
     assert set(here.stages) == set(named.stages)
     assert kinds(set(here.stages) ^ set(other.stages), here, other) == ["answers", "student"]
 
@@ -113,7 +113,7 @@ def test_the_plan_settles_the_precision_of_a_local_teacher_before_its_chains_hav
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     local = ("teacher.engine=transformers", "teacher.checkpoint=teacher")
     here, named, other = (plan(*local, *more) for more in ((), ("teacher.precision=float32",), ("teacher.precision=bfloat16",)))
-    assert here.stages[here.chains].arguments["teacher"]["precision"] == here.study.teacher.precision == "float32"
+    assert here.chains.engine.precision == "float32"
     assert here.chains == named.chains != other.chains
 
 

@@ -150,7 +150,9 @@ def data():
         ),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(ArmSelection(HOSTILE, 9, 5, {"wrong": 3, "duplicate": 1}, 3, 2, 5, True),),
-        curves=(Curve(HOSTILE, 0, ((1, 2.0), (2, 1.0)), ((2, 0.5),), 2, 1.5, 1000, SAW),),
+        curves=(
+            Curve(losses=((1, 2.0), (2, 1.0)), dev=((2, 0.5),), best=2, arm=HOSTILE, seed=0, seconds=1.5, parameters=1000, saw=SAW),
+        ),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
@@ -285,7 +287,7 @@ def test_what_a_training_saw_and_how_it_went_is_read_as_it_was_written(tmp_path)
 
 
 def test_results_json_is_json(data):
-    assert json.loads(json.dumps(data.to_json()))["summaries"][0]["accuracy"] == 0.83
+    assert json.loads(json.dumps(dataclasses.asdict(data)))["summaries"][0]["accuracy"] == 0.83
 
 
 def test_asks_that_failed_count_whether_a_student_or_the_teacher_was_asked(data):

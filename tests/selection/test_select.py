@@ -52,7 +52,7 @@ def test_equal_texts_are_dropped_on_request():
     chains = [Chain("p", i, "same", "r", "5", "marker", "t") for i in range(3)]
     outcomes = {c.id: Outcome.CORRECT for c in chains}
     assert len(select(chains, outcomes, Selection(), seed=0).chains) == 3
-    assert select(chains, outcomes, Selection(dedup=True), seed=0).to_json()["dropped"] == {"duplicate": 2}
+    assert select(chains, outcomes, Selection(dedup=True), seed=0).dropped == {"duplicate": 2}
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,8 @@ def test_chains_of_problems_that_are_not_learned_from_are_left_out_whatever_they
     outcomes = {c.id: Outcome.WRONG if c.path else Outcome.CORRECT for c in chains}
     selected = select(chains, outcomes, Selection(), seed=0, learned={"a", "c"})
     assert [c.problem for c in selected.chains] == ["a", "c"]
-    assert selected.to_json() == {
-        "chains": 6,
-        "kept": 2,
-        "dropped": {"wrong": 2, "not in the fraction": 2},
-        "problems": 2,
-        "covered": 2,
-    }
+    assert selected.dropped == {"wrong": 2, "not in the fraction": 2}
+    assert (selected.offered, selected.problems, selected.covered) == (6, 2, 2)
 
 
 def corpus(*outcomes):

@@ -20,7 +20,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument(
         "--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help="the student of another role"
     )
-    parser.add_argument("--choice", action="append", default=[], metavar="TEXT", help="an answer option, once per option, in order")
+    parser.add_argument(
+        "--choice", dest="choices", action="append", default=[], metavar="TEXT", help="an answer option, once per option, in order"
+    )
     parser.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
     parser.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
     parser.add_argument("--beams", type=int, default=1, help="of a beam search (default: 1, greedy)")
@@ -28,31 +30,21 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the sampled chains")
     add_plugins(parser, "the student's method")
     add_json(parser, "the solutions and the answer as JSON")
-    options = parser.parse_args(argv)
+    wanted = vars(parser.parse_args(argv))
+    as_json, votes = wanted.pop("json"), wanted["votes"]
 
     from understudy.reports.words import printable
     from understudy.runs.ask import ask_student
 
-    result = ask_student(
-        options.student,
-        options.question,
-        partners=options.partners,
-        choices=options.choice,
-        votes=options.votes,
-        temperature=options.temperature,
-        beams=options.beams,
-        calculator=options.calculator,
-        seed=options.seed,
-        plugins=options.plugin,
-    )
-    if options.json:
-        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
+    answered = ask_student(**wanted)
+    if as_json:
+        print(json.dumps(answered.to_json(), indent=1, ensure_ascii=False))
     else:
         console = Console(highlight=False)
-        for solution in result.solutions:
-            text = printable(solution.text).strip() or "(nothing)"
-            console.print(Text.assemble((text, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
-        share = f"  ({result.share:.0%} of {options.votes} votes)" if options.votes > 1 else ""
-        answer = printable(result.answer or "none found")
+        for solution in answered.solutions:
+            said = printable(solution.text).strip() or "(nothing)"
+            console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
+        share = f"  ({answered.share:.0%} of {votes} votes)" if votes > 1 else ""
+        answer = printable(answered.answer or "none found")
         console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))
     return DONE if result.answer is not None else FAILED

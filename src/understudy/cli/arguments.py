@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from understudy.cli import VERBS
 from understudy.core.errors import UserError
@@ -15,7 +14,8 @@ from understudy.core.values import AnswerKind
 def make_parser(verb: str) -> argparse.ArgumentParser:
     """The parser of ``verb``, with the option that all verbs have."""
     parser = argparse.ArgumentParser(prog=f"understudy {verb}", description=VERBS[verb][1], allow_abbrev=False)
-    parser.add_argument("--debug", action="store_true", help="add the traceback to an error message")
+    # `guarded` takes it out, so it is never among the parsed ones.
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="add the traceback to an error message")
     return parser
 
 
@@ -28,7 +28,8 @@ def add_json(parser: argparse.ArgumentParser, what: str = "as JSON") -> None:
 
 
 def add_plugins(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help=f"a Python file that adds {what}")
+    help_ = f"a Python file that adds {what}"
+    parser.add_argument("--plugin", action="append", default=[], dest="plugins", metavar="FILE", help=help_)
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +61,31 @@ def add_questions(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="the chains' questions; again for more files",
     )
     parser.add_argument("--kind", required=required, choices=get_args(AnswerKind), help="what kind of answer the questions have")
-    add_field_names(parser, "--problem-field", "field of a question where the names differ: id, question, answer, choices, context")
+    add_field_names(
+        parser,
+        "--problem-field",
+        "problem_fields",
+        "field of a question where the names differ: id, question, answer, choices, context",
+    )
 
 
-def add_field_names(parser: argparse.ArgumentParser, option: str, what: str) -> None:
-    parser.add_argument(option, action="append", default=[], metavar="OURS=THEIRS", help=what)
+def add_field_names(parser: argparse.ArgumentParser, option: str, dest: str, what: str) -> None:
+    parser.add_argument(option, action=_FieldNames, default={}, dest=dest, metavar="OURS=THEIRS", help=what)
 
 
-def field_names(pairs: Sequence[str], option: str) -> dict[str, str]:
-    """Our field -> theirs, of ``OURS=THEIRS`` pairs."""
-    names = {}
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
+class _FieldNames(argparse.Action):
+    """Collects ``OURS=THEIRS`` pairs as our field -> theirs."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, pair: Any, option: str | None = None) -> None:
+        ours, equals, theirs = str(pair).partition("=")
         if not (ours and equals and theirs):
             raise UserError(f"{option} {pair!r}: must look like OURS=THEIRS, e.g. text=completion")
-        names[ours] = theirs
-    return names
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), ours: theirs})
 
 
-def at_least_one(number: int | None, option: str) -> None:
-    """Raise UserError where an option's number is below 1."""
-    if number is not None and number < 1:
-        raise UserError(f"{option} {number}: must be at least 1")
+def positive(text: str) -> int:
+    """The number in ``text``, for an option that takes none below 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return number

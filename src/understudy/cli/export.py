@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import add_json, add_questions, field_names, make_parser
-from understudy.cli.guard import DONE
+from understudy.cli.arguments import add_json, add_questions, make_parser
 from understudy.cli.stage_table import tell
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     parser.add_argument("source", metavar="RUN_OR_CORPUS", type=Path, help="a run directory, or a corpus (.parquet)")
     parser.add_argument("--to", metavar="FILE", required=True, type=Path, help="the file to write; its card is written beside it")
@@ -23,21 +22,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--bare", action="store_true", help="rows without metadata; what they lose is counted")
     parser.add_argument("--no-terms", action="store_true", help="export although terms or licence are not known")
     add_json(parser, "the report as JSON")
-    options = parser.parse_args(argv)
+    wanted = vars(parser.parse_args(argv))
+    as_json = wanted.pop("json")
 
     from understudy.runs.corpora import export_corpus
 
-    report = export_corpus(
-        options.source,
-        to=options.to,
-        format=options.format,
-        problems=options.problems,
-        kind=options.kind,
-        problem_fields=field_names(options.problem_field, "--problem-field"),
-        arm=options.arm,
-        what=options.what,
-        bare=options.bare,
-        no_terms=options.no_terms,
-    )
-    tell(f"export: {options.to}", report, as_json=options.json)
-    return DONE
+    tell(f"export: {wanted['to']}", export_corpus(**wanted), as_json=as_json)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from understudy.cli.arguments import add_run, make_parser
-from understudy.cli.guard import DONE
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
@@ -21,4 +20,3 @@ def main(verb: str, argv: Sequence[str]) -> int:
     for held in removed:
         print(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
     print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")
-    return DONE

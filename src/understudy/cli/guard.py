@@ -27,14 +27,14 @@ class Terminated(KeyboardInterrupt):
 
 
 def guarded(module: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run ``module.main(verb, arguments)`` and turn what it raises into a message and an exit code."""
+    """Run ``module.main(verb, arguments)``; its exit code (None: done), or that of what it raises, with a message."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        code: int = importlib.import_module(module).main(verb, rest)
+        code: int | None = importlib.import_module(module).main(verb, rest)
         sys.stdout.flush()
-        return code
+        return code or DONE
     except (UnderstudyError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import add_field_names, add_json, add_questions, field_names, make_parser
-from understudy.cli.guard import DONE
+from understudy.cli.arguments import add_field_names, add_json, add_questions, make_parser
 from understudy.cli.stage_table import tell
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     parser.add_argument("chains", metavar="FILE", nargs="+", type=Path, help="files of chains")
     add_questions(parser, required=True)
@@ -19,6 +18,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     add_field_names(
         parser,
         "--field",
+        "fields",
         "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ...",
     )
     parser.add_argument(
@@ -27,21 +27,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
     parser.add_argument("--licence", default="", help="of the questions: for the corpus's card")
     add_json(parser, "the report as JSON")
-    options = parser.parse_args(argv)
+    wanted = vars(parser.parse_args(argv))
+    as_json = wanted.pop("json")
 
     from understudy.runs.corpora import import_corpus
 
-    report = import_corpus(
-        options.chains,
-        problems=options.problems,
-        kind=options.kind,
-        to=options.to,
-        fields=field_names(options.field, "--field"),
-        problem_fields=field_names(options.problem_field, "--problem-field"),
-        prefer=options.prefer,
-        format=options.format,
-        terms=options.terms,
-        licence=options.licence,
-    )
-    tell(f"corpus: {options.to}", report, as_json=options.json)
-    return DONE
+    tell(f"corpus: {wanted['to']}", import_corpus(**wanted), as_json=as_json)

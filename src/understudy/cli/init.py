@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import make_parser
-from understudy.cli.guard import DONE
 from understudy.core.errors import UserError
 from understudy.reports.words import printable
 from understudy.studies.first_study import study_text
@@ -19,7 +18,7 @@ from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     parser.add_argument(
         "file",
@@ -50,7 +49,6 @@ def main(verb: str, argv: Sequence[str]) -> int:
     if found.layout.kind == "text" and (hint := _hint(found)):
         console.print(Text(hint, style="yellow"))
     console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))
-    return DONE
 
 
 def _hint(found: Guess) -> str:
@@ -72,12 +70,7 @@ def _show(found: Guess, console: Console) -> None:
         console.print("  the options stand in the question's text")
     for ours, theirs in found.fields.items():
         names = (theirs,) if isinstance(theirs, str) else theirs
-        value = " ".join(
-            printable(
-                " | ".join(
-                    str(found.example.get(name, "")) for name in (fields_in(theirs) if isinstance(theirs, str) else ()) or names
-                )
-            ).split()
-        )
+        read = (fields_in(theirs) if isinstance(theirs, str) else ()) or names
+        value = " ".join(printable(" | ".join(str(found.example.get(name, "")) for name in read)).split())
         shown = value if len(value) <= 70 else value[:69] + "…"
         console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{printable(', '.join(names))}: ", "dim"), shown))

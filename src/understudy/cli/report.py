@@ -23,7 +23,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     from understudy.reports.terminal import show
     from understudy.runs.report import open_run, write_page, write_pictures
 
-    data = open_run(options.run, options.plugin)
+    data = open_run(options.run, options.plugins)
     console = Console(highlight=False)
     if options.markdown:
         print(markdown(data))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from understudy.cli.arguments import add_place, add_study, at_least_one, make_parser
+from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.pipeline.run import run_study
@@ -39,15 +39,13 @@ def main(verb: str, argv: Sequence[str]) -> int:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that runs a study."""
     add_place(parser)
-    parser.add_argument("--seeds", type=int, help="number of training seeds (study.seeds)")
-    parser.add_argument("--workers", type=int, help="stages at once (default: one per core)")
+    parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
+    parser.add_argument("--workers", type=positive, help="stages at once (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
 
 
 def start(verb: str, study: Study, options: argparse.Namespace) -> int:
     """Run ``study`` as the options say, show it, and return the exit code."""
-    at_least_one(options.seeds, "--seeds")
-    at_least_one(options.workers, "--workers")
     if options.seeds is not None:
         study = replace(study, seeds=options.seeds)
     directory = options.out or Path("runs") / study.name

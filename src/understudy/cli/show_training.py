@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_run, make_parser
-from understudy.cli.guard import DONE
-from understudy.core.errors import UserError, nearest
-from understudy.training.record import TrainingRecord
+from understudy.core.errors import UserError
+from understudy.training.record import Seen
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
     parser.add_argument("--arm", help="one arm of the study (default: all)")
@@ -28,24 +27,20 @@ def main(verb: str, argv: Sequence[str]) -> int:
     from understudy.training.record import read_seen
 
     run = Run(options.run)
-    if options.arm is not None and options.arm not in run.arms:
-        raise UserError(f"{options.run}: there is no arm {options.arm!r}{nearest(options.arm, list(run.arms))}")
     names: dict[Path, list[str]] = {}
-    trained = [arm for arm in run.arms if run.students(arm)]
-    if options.arm is not None and options.arm not in trained:
-        raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
-    for arm in trained if options.arm is None else [options.arm]:
-        roles = next(iter(run.students(arm).values()))  # every seed sees the same examples
+    for arm in run.arms if options.arm is None else [run.arm(options.arm).name]:
+        roles = next(iter(run.students(arm).values()), {})  # every seed sees the same examples
+        if options.arm and not roles:
+            raise UserError(f"{options.run}: the arm {arm!r} trains no student; name another one with --arm")
         for role, stage in roles.items():
             names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
     seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]
     if options.json:
         print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
-        return DONE
+        return
     console = Console(highlight=False)
     for name, saw in seen:
         show(name, saw, options.n, console)
-    return DONE
 
 
 def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from understudy.cli.arguments import add_json, add_run, make_parser
-from understudy.cli.guard import DONE
 from understudy.reports.words import printable
 from understudy.sampling.status import Status, status
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
     add_json(parser)
@@ -18,9 +17,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     from understudy.cli.stage_table import tell
 
-    state = status(options.run)
-    tell(str(options.run), state.to_json() if options.json else _shown(state), as_json=options.json)
-    return DONE
+    found = status(options.run)
+    tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)
 
 
 def _shown(state: Status) -> dict[str, object]:

@@ -10,21 +10,20 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from understudy.cli.arguments import add_place, add_study, at_least_one, make_parser
+from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.pipeline.trial import Trial, TrialQuestion, try_teacher
 from understudy.reports.words import printable
-from understudy.sampling.budget import Price
+from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
     add_study(parser)
-    parser.add_argument("-n", type=int, default=3, metavar="N", help="questions to try (default 3)")
+    parser.add_argument("-n", type=positive, default=3, metavar="N", help="questions to try (default 3)")
     add_place(parser)
     options = parser.parse_args(argv)
-    at_least_one(options.n, "-n")
 
     study = load_study(options.study, options.overrides)
     trial = try_teacher(study, options.out or Path("runs") / study.name, options.n)
@@ -51,8 +50,8 @@ def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> 
     console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
     count = "unknown" if chain.tokens is None else str(chain.tokens)
     if chain.tokens is not None and chain.prompt_tokens is not None:
-        count = f"{chain.prompt_tokens} read, {chain.tokens} written"
-        count += "" if price is None else f", cost {_money(price.of(chain.prompt_tokens, chain.tokens))}"
+        said = f"{chain.prompt_tokens} read, {chain.tokens} written"
+        said += "" if price is None else f", cost {amount(price.of(chain.prompt_tokens, chain.tokens))}"
     cut = "  (cut off at the limit: raise options.max_tokens)" if chain.finish == "length" else ""
     console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
@@ -61,7 +60,7 @@ def _summary(trial: Trial, console: Console) -> None:
     outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
     failed = sum(bool(one.error) for one in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
-    spent = "" if trial.spent is None else f"; cost {_money(trial.spent)}"
+    spent = "" if trial.spent is None else f"; cost {amount(trial.spent)}"
     console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{spent}")
     for url, facts in trial.endpoints.items():
         console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
@@ -72,9 +71,5 @@ def _summary(trial: Trial, console: Console) -> None:
         read, written = trial.tokens
         line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
     if trial.projected is not None:
-        line += f", {_money(trial.projected)} at the study's price"
-    console.print(line)
-
-
-def _money(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"
+        says += f", {amount(trial.projected)} at the study's price"
+    console.print(says)

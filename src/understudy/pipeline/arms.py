@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.options import describe
@@ -15,6 +15,7 @@ from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.pipeline.cache import digest_files
 from understudy.pipeline.card import CARD
+from understudy.pipeline.stage import Stage
 from understudy.pipeline.stages.answers import AnswersStage, GoldPlayer, Player, TeacherPlayer, TrainedPlayer, UntrainedPlayer
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
@@ -28,6 +29,18 @@ from understudy.training.options import StudentOptions
 
 
 @dataclass(frozen=True)
+class Place:
+    """What the stage in the directory ``folder`` is to an arm: its ``selection``; its ``student`` of the role ``name``; its
+    ``answers`` to the split ``name``; those with ``gold`` in the place of the part ``name``."""
+
+    arm: str
+    what: Literal["selection", "student", "answers", "gold"]
+    seed: int
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class ArmPlan:
     """Where an arm's results are: its selection, per seed the students by role and the answers by split. An arm that trains nothing
     has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in its place."""
@@ -37,6 +50,19 @@ class ArmPlan:
     students: Mapping[int, Mapping[str, StudentStage]]
     answers: Mapping[int, Mapping[str, AnswersStage]]
     gold: Mapping[int, Mapping[str, AnswersStage]] = field(default_factory=dict)
+
+    def places(self) -> Iterator[tuple[Place, Stage[Any]]]:
+        """Every stage of the arm with what it is to the arm, in an order in which they can run."""
+        arm = self.arm.name
+        if self.selection is not None:
+            yield Place(arm, "selection", 0, "", self.selection.folder), self.selection
+        for seed, answers in self.answers.items():
+            for name, student in self.students.get(seed, {}).items():
+                yield Place(arm, "student", seed, name, student.folder), student
+            for name, stage in answers.items():
+                yield Place(arm, "answers", seed, name, stage.folder), stage
+            for name, stage in self.gold.get(seed, {}).items():
+                yield Place(arm, "gold", seed, name, stage.folder), stage
 
 
 @dataclass(frozen=True)

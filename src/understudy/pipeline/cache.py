@@ -114,10 +114,6 @@ class Manifest:
     summary: Mapping[str, Any]
     version: int = VERSION
 
-    def read_summary(self, kind: type[T]) -> T:
-        """The summary as the dataclass that wrote it."""
-        return TypeAdapter(kind).validate_python(self.summary)
-
 
 def is_done(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
@@ -131,6 +127,11 @@ def read_manifest(directory: Path) -> Manifest:
         return TypeAdapter(Manifest).validate_json(text)
     except ValidationError:
         raise DataError(f"{path}: {OLD_RUN}") from None
+
+
+def read_summary(directory: Path, kind: type[T]) -> T:
+    """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
+    return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
 
 
 def write_json(path: Path, value: Any) -> None:

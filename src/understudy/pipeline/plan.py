@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ class Plan:
         """key -> stage, in an order in which they can run."""
         ordered: dict[str, Stage[Any]] = {}
         stages: list[Stage[Any]] = [self.problems, self.chains, self.verdicts]
-        for stage in [*stages, *(stage for arm in self.arms for stage in _stages_of(arm))]:
+        for stage in [*stages, *(stage for arm in self.arms for _, stage in arm.places())]:
             _add(stage, ordered)
         return ordered
 
@@ -115,15 +115,6 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         right_by=study.checks[0] if wants_right else None,
         check=study.checks[0],
     )
-
-
-def _stages_of(arm: ArmPlan) -> Iterator[Stage[Any]]:
-    if arm.selection is not None:
-        yield arm.selection
-    for seed, answers in arm.answers.items():
-        yield from arm.students.get(seed, {}).values()
-        yield from answers.values()
-        yield from arm.gold.get(seed, {}).values()
 
 
 def _add(stage: Stage[Any], ordered: dict[str, Stage[Any]]) -> None:

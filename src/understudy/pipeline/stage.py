@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
 from understudy.core.values import digest
-from understudy.pipeline.cache import code_version, is_done, read_manifest
+from understudy.pipeline.cache import code_version, is_done, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
@@ -84,6 +84,11 @@ class Stage(Generic[S]):
         fields = {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}
         return digest([self.kind, fields, version])
 
+    @property
+    def folder(self) -> str:
+        """The name of its directory."""
+        return f"{self.kind}-{self.key}"
+
     def needs(self) -> Iterator[Stage[Any]]:
         """The stages that must be done before."""
         for each in keyed_fields(self):
@@ -91,11 +96,11 @@ class Stage(Generic[S]):
 
     def directory(self, run: Path) -> Path:
         """Where its files are in the run directory ``run``."""
-        return run / "stages" / f"{self.kind}-{self.key}"
+        return run / "stages" / self.folder
 
     def read_summary(self, run: Path) -> S:
         """What the finished stage said of itself."""
-        return cast(S, read_manifest(self.directory(run)).read_summary(self.summary))
+        return cast(S, read_summary(self.directory(run), self.summary))
 
     def done(self, run: Path) -> bool:
         """Whether it is there and final."""

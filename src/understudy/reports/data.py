@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
-from understudy.evaluation.statistics import PairedTest
-from understudy.training.record import TrainingRecord
+from understudy.evaluation.statistics import Paired
+from understudy.training.record import LearningCurve, Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +55,6 @@ class ResultRow(Scores):
     task: str
     seed: int
     extractor: str
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,16 +118,12 @@ class ArmSelection:
     used: bool
 
 
-@dataclass(frozen=True)
-class Curve:
-    """How one student learned: ``losses`` (step, training loss) and ``dev`` (step, dev accuracy of generated answers); ``best`` is
-    the step whose checkpoint was kept; ``saw``: what training showed it."""
+@dataclass(frozen=True, kw_only=True)
+class Curve(LearningCurve):
+    """How one student learned. ``saw``: what training showed it."""
 
     arm: str
     seed: int
-    losses: tuple[tuple[int, float], ...]
-    dev: tuple[tuple[int, float], ...]
-    best: int
     seconds: float
     parameters: int
     saw: TrainingRecord
@@ -258,9 +249,6 @@ class ReportData:
     attributions: tuple[Attribution, ...]
     first_wrong: tuple[FirstWrong, ...]
     story: Story | None
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
     @property
     def errors(self) -> int:

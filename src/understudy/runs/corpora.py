@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
-from understudy.core.errors import DataError, StudyError, nearest
+from understudy.core.errors import DataError, StudyError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
 from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card
 from understudy.corpus.directories import files_of
@@ -114,13 +114,9 @@ def export_corpus(
 def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
-    if arm is not None and arm not in run.arms:
-        raise DataError(
-            f"{run.directory}: there is no arm {arm!r}{nearest(arm, list(run.arms))} (the run's arms: {', '.join(run.arms)})"
-        )
     problems, chains = {p.id: p for p in run.problems}, run.chains
     if arm is not None:
-        chains = chosen_chains(chains, run.selection(arm))
+        chains = chosen_chains(chains, run.selection(run.arm(arm).name))
     base = read_card(run.chains_file) or CorpusCard()
     outcome = _outcomes(run)
     card = card_of(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.pipeline.cache import is_done, read_manifest, remove, size_of
@@ -26,9 +25,6 @@ class Holding:
     needed: bool
     complete: bool
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def find_runs(where: Path) -> list[Path]:
     """The run directories directly under ``where``."""
@@ -37,8 +33,7 @@ def find_runs(where: Path) -> list[Path]:
 
 def holdings(run: Path) -> list[Holding]:
     """Every stage in ``run``, oldest first."""
-    needed = {stage.key for stage in read_plan(run).stages}
-    return sorted(_holdings(run, needed), key=lambda h: (h.made or "~", h.kind, h.label))
+    return sorted(_holdings(run, set(read_plan(run).stages)), key=lambda h: (h.made or "~", h.kind, h.label))
 
 
 def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
@@ -52,7 +47,7 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
                 label, made, seconds = manifest.label, manifest.made, manifest.seconds
             except DataError:  # of an earlier Understudy: no plan of today needs it
                 label = "(made by an earlier Understudy)"
-        yield Holding(kind, label, key, made, seconds, size_of(path), key in needed, complete)
+        yield Holding(kind, label, key, made, seconds, size_of(path), path.name in needed, complete)
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:

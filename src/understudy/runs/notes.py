@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.pipeline.cache import read_summary
+from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_ids
-from understudy.runs.run import Run, answers_summary, student_summary
+from understudy.runs.run import Run
 from understudy.runs.scores import ScoredAnswers
 
 
@@ -18,32 +20,30 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     study = run.study
     yield from _students(run)
     for arm in study.arms:
-        if any(answers_summary(stage).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
+        if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
             yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
-    problems = run.problems_summary()
+    problems = run.problems_summary
     if problems.dropped:
         yield f"{len(problems.dropped)} problems left training or dev since a held-out split has the same question."
     if problems.near:
         yield f"{problems.near:,} held-out questions differ from one in training by numbers, case or punctuation only."
     if errors := sum(one.errors for seeds in scored.values() for one in seeds):
         yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
-    chains = run.chains_summary()
+    chains = run.chains_summary
     if chains.errors:
         yield f"{chains.errors} asks to the teacher failed; there is no chain for them."
     if chains.unasked:
         yield f"{chains.unasked} chains of the teacher were not asked for: {chains.stopped}."
-    stages = [stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values()]
-    if too_long := sum(student_summary(stage).too_long for stage in stages):
+    if too_long := sum(student.too_long for arm in run.arms for student in run.student_summaries(arm)):
         yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
 
 
 def _students(run: Run) -> Iterator[str]:
     """From what the students start, how their checkpoints are chosen, and what they learn from."""
     study = run.study
-    first_seed = {arm: next(iter(run.students(arm).values()), {}).values() for arm in run.arms}
-    made_with = {arm: [student_summary(stage) for stage in stages] for arm, stages in first_seed.items() if stages}
+    made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     scratch = [arm for arm, students in made_with.items() if any(student.scratch for student in students)]
     if scratch:
         which = "The students" if len(scratch) == len(made_with) else f"The students of {', '.join(scratch)}"

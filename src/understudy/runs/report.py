@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from understudy.core.plugins import load
@@ -59,7 +60,7 @@ def write_page(data: ReportData, directory: Path) -> Path:
     """Write results.json and report.html into the run; the page's path."""
     from understudy.reports.page import page
 
-    write_json(directory / "results.json", data.to_json())
+    write_json(directory / "results.json", asdict(data))
     path = directory / "report.html"
     write_text(path, page(data))
     return path

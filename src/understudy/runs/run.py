@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from understudy.core.errors import DataError, StudyError
+from understudy.core.errors import DataError, StudyError, nearest
 from understudy.core.protocols import Check
 from understudy.core.registry import added, find
 from understudy.core.values import Chain, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
-from understudy.pipeline.cache import Manifest, is_done, read_manifest
-from understudy.pipeline.saved import Place, read_plan
-from understudy.pipeline.stages import chains, problems, verdicts
-from understudy.pipeline.stages.answers import AnswersSummary, read_solutions
+from understudy.pipeline.arms import Place
+from understudy.pipeline.cache import is_done, read_summary
+from understudy.pipeline.saved import read_plan
+from understudy.pipeline.stages import answers, chains, problems, verdicts
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
-from understudy.pipeline.stages.selection import SelectionSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.studies.options import Arm
 
@@ -31,11 +30,17 @@ class Run:
         self.plan = read_plan(directory)
         self.study = self.plan.study
         self.arms: Mapping[str, Arm] = {arm.name: arm for arm in self.study.arms}
-        self._kinds = {stage.key: stage.kind for stage in self.plan.stages}
 
-    def stage(self, key: str) -> Path:
+    def arm(self, name: str) -> Arm:
+        """Raises DataError where the study has none of that name."""
+        if name not in self.arms:
+            near = nearest(name, list(self.arms))
+            raise DataError(f"{self.directory}: there is no arm {name!r}{near} (its arms: {', '.join(self.arms)})")
+        return self.arms[name]
+
+    def stage(self, folder: str) -> Path:
         """The directory of a stage."""
-        path = self.directory / "stages" / f"{self._kinds[key]}-{key}"
+        path = self.directory / "stages" / folder
         if not is_done(path):
             raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
         return path
@@ -43,33 +48,37 @@ class Run:
     def selection(self, arm: str) -> Path:
         """Of an arm that trains: `students` of the others is empty."""
         (place,) = self._places(arm, "selection")
-        return self.stage(place.key)
+        return self.stage(place.folder)
 
     def students(self, arm: str) -> Mapping[int, Mapping[str, Path]]:
         """seed -> role -> directory"""
         students: dict[int, dict[str, Path]] = defaultdict(dict)
         for place in self._places(arm, "student"):
-            students[place.seed][place.name] = self.stage(place.key)
+            students[place.seed][place.name] = self.stage(place.folder)
         return students
+
+    def student_summaries(self, arm: str) -> list[StudentSummary]:
+        """Of the students of all seeds and roles."""
+        return [read_summary(stage, StudentSummary) for roles in self.students(arm).values() for stage in roles.values()]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""
-        return {place.seed: self.stage(place.key) for place in self._places(arm, "answers") if place.name == split}
+        return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
 
     def gold(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
         """part -> seed -> directory of the answers to the first split with gold in that part's place"""
-        answers: dict[str, dict[int, Path]] = defaultdict(dict)
+        by_part: dict[str, dict[int, Path]] = defaultdict(dict)
         for place in self._places(arm, "gold"):
-            answers[place.name][place.seed] = self.stage(place.key)
-        return answers
+            by_part[place.name][place.seed] = self.stage(place.folder)
+        return by_part
 
     def _places(self, arm: str, what: str) -> list[Place]:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
-    def solutions(self, answers: Path, split: str) -> dict[str, list[Solution]]:
-        """Problem -> the solutions in the stage ``answers``, of the problems that have a gold answer."""
+    def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:
+        """Problem -> the solutions in the directory ``stage``, of the problems that have a gold answer."""
         by_problem: dict[str, list[Solution]] = defaultdict(list)
-        for solution in read_solutions(answers):
+        for solution in read_rows(stage / answers.FILE, Solution):
             if solution.problem in self.of_split(split):
                 by_problem[solution.problem].append(solution)
         return by_problem
@@ -92,14 +101,13 @@ class Run:
         """Those of every check."""
         return list(read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict))
 
+    @property
     def problems_summary(self) -> ProblemsSummary:
-        return read_manifest(self.stage(self.plan.problems)).read_summary(ProblemsSummary)
+        return read_summary(self.stage(self.plan.problems), ProblemsSummary)
 
-    def chains_manifest(self) -> Manifest:
-        return read_manifest(self.stage(self.plan.chains))
-
+    @property
     def chains_summary(self) -> ChainsSummary:
-        return self.chains_manifest().read_summary(ChainsSummary)
+        return read_summary(self.stage(self.plan.chains), ChainsSummary)
 
     @cached_property
     def check(self) -> Check:
@@ -129,18 +137,3 @@ class Run:
             if problem.answer is not None:
                 splits[problem.split][problem.id] = problem
         return splits
-
-
-def selection_summary(stage: Path) -> SelectionSummary:
-    """What the selection in the directory ``stage`` says of itself."""
-    return read_manifest(stage).read_summary(SelectionSummary)
-
-
-def student_summary(stage: Path) -> StudentSummary:
-    """What the student in the directory ``stage`` says of itself."""
-    return read_manifest(stage).read_summary(StudentSummary)
-
-
-def answers_summary(stage: Path) -> AnswersSummary:
-    """What the answers in the directory ``stage`` say of themselves."""
-    return read_manifest(stage).read_summary(AnswersSummary)

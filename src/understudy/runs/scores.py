@@ -10,7 +10,9 @@ import numpy as np
 from understudy.core.values import Outcome, Solution
 from understudy.evaluation.outcomes import outcome_of_answer
 from understudy.evaluation.statistics import Array
-from understudy.runs.run import Run, answers_summary
+from understudy.pipeline.cache import read_summary
+from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,8 @@ def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
         if decode.votes > 1 and all(s.logprob is not None for found in solutions.values() for s in found):
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
-        summary = answers_summary(stage)
-        yield ArmOutcomes(
-            arm, split, seed, solutions, outcomes, likelihood, summary.errors, summary.models, summary.precision, summary.seconds
-        )
+        told = read_summary(stage, AnswersSummary)
+        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:

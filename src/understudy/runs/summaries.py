@@ -14,9 +14,12 @@ from understudy.core.values import Outcome
 from understudy.evaluation import metrics
 from understudy.evaluation.outcomes import count_outcomes, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
+from understudy.pipeline.cache import read_manifest, read_summary
+from understudy.pipeline.stages.selection import SelectionSummary
+from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
-from understudy.runs.run import Run, selection_summary, student_summary
-from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
+from understudy.runs.run import Run
+from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
@@ -27,7 +30,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
     engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
-    students = [student_summary(stage).precision for roles in run.students(arm.name).values() for stage in roles.values()]
+    precisions = {student.precision for student in run.student_summaries(arm.name)}
     judged = {arm.decode.label: scored.outcomes}
     if scored.likelihood is not None and not arm.decode.weighted:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
@@ -45,14 +48,14 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
             role_models=scored.role_models,
             engine=engine,
             precision=scored.precision,
-            training_precision=", ".join(sorted(set(students))),
+            training_precision=", ".join(sorted(precisions)),
             task=run.study.task,
             seed=scored.seed,
             extractor=EXTRACTOR,
         )
 
 
-def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
+def summarise(run: Run, scored: Sequence[Scored]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, common_problems(scored))
@@ -145,7 +148,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:
     """What selection left an arm that trains."""
-    selected = selection_summary(run.selection(arm))
+    selected = read_summary(run.selection(arm), SelectionSummary)
     student = next(iter(next(iter(run.students(arm).values())).values()))
     return ArmSelection(
         arm=arm,
@@ -154,7 +157,7 @@ def describe_selection(run: Run, arm: str) -> ArmSelection:
         dropped=selected.dropped,
         problems=selected.problems,
         covered=selected.covered,
-        examples=student_summary(student).examples,
+        examples=run.student_summaries(arm)[0].examples,
         used=any(example.chain is not None for example in read_seen(student).shown),
     )
 
@@ -167,8 +170,8 @@ def collect_curves(run: Run) -> Iterator[Curve]:
             for role, stage in roles.items():
                 if stage in stages:
                     continue
-                stages.add(stage)
-                student = student_summary(stage)
+                shown.add(stage)
+                student = read_summary(stage, StudentSummary)
                 yield Curve(
                     arm=arm if len(roles) == 1 else f"{arm} ({role})",
                     seed=seed,
@@ -219,7 +222,7 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
 
 def describe_teacher(run: Run) -> TeacherSummary:
     """What the teacher wrote, and what every check says of it."""
-    manifest, chains = run.chains_manifest(), run.chains_summary()
+    chains = run.chains_summary
     return TeacherSummary(
         engine=run.study.teacher.engine,
         teachers=chains.teachers,
@@ -229,6 +232,6 @@ def describe_teacher(run: Run) -> TeacherSummary:
             check: dict(Counter(outcome.value for outcome in outcomes_of(run.verdicts, check).values()).most_common())
             for check in run.study.checks
         },
-        seconds=manifest.seconds,
+        seconds=read_manifest(run.stage(run.plan.chains)).seconds,
         errors=chains.errors + chains.unasked,
     )

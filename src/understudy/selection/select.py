@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -51,15 +51,6 @@ class SelectedChains:
     @property
     def covered(self) -> int:
         return len({chain.problem for chain in self.chains})
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "chains": self.offered,
-            "kept": len(self.chains),
-            "dropped": dict(self.dropped),
-            "problems": self.problems,
-            "covered": self.covered,
-        }
 
 
 _KEPT = {

@@ -158,26 +158,18 @@ def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad:
     bears = [tuple(weight * scale for weight in e.weights) for e, scale in zip(examples, scales, strict=True)]
     if start is None:
         rows = [e.source + e.target for e in examples]
-        ids, mask = _pad([row[:-1] for row in rows], pad)
-        targets, _ = _pad([row[1:] for row in rows], pad)
-        weights = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
-        return TrainingBatch({"input_ids": ids, "attention_mask": mask}, targets, _pad_weights(weights, targets.shape[1]))
-    ids, mask = _pad([e.source for e in examples], pad)
-    targets, _ = _pad([e.target for e in examples], pad)
-    decoder_inputs, _ = _pad([(start, *e.target[:-1]) for e in examples], pad)
-    inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": decoder_inputs}
-    return TrainingBatch(inputs, targets, _pad_weights(bears, targets.shape[1]))
+        read, targets = [row[:-1] for row in rows], [row[1:] for row in rows]
+        bears = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
+    else:
+        read, targets = [e.source for e in examples], [e.target for e in examples]
+    inputs = {"input_ids": _pad(read, pad), "attention_mask": _pad([[1] * len(row) for row in read], 0)}
+    if start is not None:
+        inputs["decoder_input_ids"] = _pad([(start, *row[:-1]) for row in targets], pad)
+    return TrainingBatch(inputs, _pad(targets, pad), _pad(bears, 0))
 
 
-def _pad(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    return ids, mask
-
-
-def _pad_weights(rows: Sequence[Sequence[float]], width: int) -> torch.Tensor:
-    return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in rows])
+def _pad(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def leave_out_too_long(examples: Sequence[EncodedExample], context: int, *, seq2seq: bool) -> list[EncodedExample]:

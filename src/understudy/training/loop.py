@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
+from pydantic import TypeAdapter
 
 from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
 from understudy.core.precision import settle_precision
@@ -35,12 +35,11 @@ from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
 
-@dataclass(frozen=True)
-class TrainingResult:
+@dataclass(frozen=True, kw_only=True)
+class Trained(LearningCurve):
     """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
 
-    ``losses``: (step, loss) of every step, steps from 1. ``dev``: (step, score) of every check; ``best``: the step whose
-    checkpoint is kept. ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
+    ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
     ``tokens`` of them bore loss, ``too_long`` examples were left out, ``seconds`` of all sessions together.
     ``trained``: how many of the ``parameters`` training changed. ``micro_batch``: examples that went through at once.
     ``spelled``: different words of the examples that a tokenizer of words spells in letters, None for other tokenizers.
@@ -48,9 +47,6 @@ class TrainingResult:
     """
 
     checkpoint: Path
-    losses: tuple[tuple[int, float], ...]
-    dev: tuple[tuple[int, float], ...]
-    best: int
     steps: int
     seen_tokens: int
     tokens: int
@@ -99,7 +95,6 @@ def train(
     into its context, UnderstudyError where the loss is not finite or the memory does not suffice, which is told before the
     first step where the estimate says so.
     """
-    transformers_logging.disable_progress_bar()
     training: _Training | None = None
     try:
         training = _Training(examples, student, options, out, seed, vocabulary, score, share)
@@ -108,9 +103,9 @@ def train(
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise (
-            out_of_memory(training.estimate, training.micro_batch, training.free) if training else out_of_memory(None, 0, None)
-        ) from error
+        if training is None:
+            raise out_of_memory(None, 0, None) from error
+        raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
 
 
 class _Training:
@@ -181,10 +176,13 @@ class _Training:
 
     def _fit(self, share: float) -> None:
         """Settle how many examples go through the model at once: a resumed training does as before, where that still fits."""
-        numbers = [p.numel() for p in self.model.parameters()]
-        self.trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        matrices = sum(p.numel() for p in matrices_of(self.model))
-        shape = shape_of(self.model.config.to_dict(), parameters=sum(numbers), trained=self.trained, matrices=matrices)
+        parameters = list(self.model.parameters())
+        self.shape = shape = shape_of(
+            self.model.config.to_dict(),
+            parameters=sum(p.numel() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            matrices=sum(p.numel() for p in matrices_of(self.model)),
+        )
         longest = max(self.examples, key=len)
         source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
         target = max(len(e.target) for e in self.examples)
@@ -197,7 +195,7 @@ class _Training:
             if fits == 0:
                 raise out_of_memory(self.estimate, 1, self.free)
             most = min(fits, self.notes.micro_batch or fits)
-        self.micro_batch = self.notes.micro_batch = most
+        self.notes.micro_batch = most
 
     def _resume(self) -> _Notes:
         loaded = load_state(self.out / "state", self.model)
@@ -205,8 +203,7 @@ class _Training:
             return _Notes()
         tensors, notes = loaded
         self.optimizer.restore(tensors)
-        best = notes.pop("best")
-        return _Notes(**notes, best=tuple(best) if best else None)
+        return TypeAdapter(_Notes).validate_python(notes)
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
@@ -232,11 +229,11 @@ class _Training:
                 total = self._gradients(examples, step)
                 break
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.options.micro_batch or self.micro_batch == 1:
+                if not is_out_of_memory(error) or self.options.micro_batch or self.notes.micro_batch == 1:
                     raise
             # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
             self.model.zero_grad(set_to_none=True)
-            self.micro_batch = self.notes.micro_batch = self.micro_batch // 2
+            self.notes.micro_batch //= 2
         self.optimizer.step(step)
         self.notes.seen_tokens += sum(map(len, examples))
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
@@ -248,8 +245,8 @@ class _Training:
             examples = sorted(examples, key=len)
         scale = scale_losses(examples, reduction=self.options.reduction)
         total = 0.0
-        for begin in range(0, len(examples), self.micro_batch):
-            part = slice(begin, begin + self.micro_batch)
+        for begin in range(0, len(examples), self.notes.micro_batch):
+            part = slice(begin, begin + self.notes.micro_batch)
             batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
             with self._autocast():
                 loss = self.objective(self.model, batch)
@@ -287,31 +284,31 @@ class _Training:
     def _save(self) -> None:
         save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
 
-    def finish(self) -> TrainingResult:
-        notes = self.notes
+    def finish(self) -> Trained:
+        notes, shape = self.notes, self.shape
         checkpoint = self.out / "student"
         if not checkpoint.is_dir():
             raise CheckpointError(f"{checkpoint}: the trained student is gone; remove {self.out} and train again")
         shutil.rmtree(self.out / "candidate", ignore_errors=True)
-        trained = TrainingResult(
+        curve = LearningCurve(
+            losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=notes.best[0] if notes.best else notes.step
+        )
+        seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
+        write_record(self.out, seen, curve)
+        clear_state(self.out / "state")
+        return Trained(
+            **vars(curve),
             checkpoint=checkpoint,
-            losses=tuple(enumerate(notes.losses, 1)),
-            dev=tuple((int(step), float(value)) for step, value in notes.dev),
-            best=notes.best[0] if notes.best else notes.step,
             steps=self.steps,
             seen_tokens=notes.seen_tokens,
             tokens=notes.tokens,
             examples=len(self.examples),
             too_long=self.too_long,
-            parameters=sum(p.numel() for p in self.model.parameters()),
-            trained=self.trained,
-            micro_batch=self.micro_batch,
+            parameters=shape.parameters,
+            trained=shape.trained,
+            micro_batch=notes.micro_batch,
             vocabulary=len(self.tokenizer),
             spelled=self.spelled,
             seconds=round(notes.seconds, 2),
             notes=tuple(self.remarks),
         )
-        seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
-        write_record(self.out, seen, LearningCurve(trained.losses, trained.dev, trained.best))
-        clear_state(self.out / "state")
-        return trained

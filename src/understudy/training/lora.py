@@ -18,12 +18,10 @@ from understudy.training.options import Lora
 def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     """``model``, loaded from ``start``, with an adapter that alone is trained; at first it changes nothing (B is 0).
 
-    Raises StudyError where peft is not installed or ``lora.targets`` names no module of the model.
+    Raises StudyError where ``lora.targets`` names no module of the model.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise StudyError("student.lora needs peft, which is not installed: pip install 'understudy[lora]'") from error
+    from peft import LoraConfig, get_peft_model
+
     if not lora.merge and base_of(start) is not None:
         raise CheckpointError(
             f"{start}: is an adapter itself; lora.merge = false would save an adapter of an adapter: set merge = true"

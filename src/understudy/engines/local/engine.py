@@ -17,7 +17,7 @@ Beam search is the exception: it is `generate`'s own (`beams`).
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path as FilePath
 from typing import Literal
@@ -68,10 +68,6 @@ class TransformersEngine:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        if dtype not in loading.DTYPES:
-            raise CheckpointError(f"dtype = {dtype!r}: must be one of {', '.join(loading.DTYPES)}")
-        if batch_size is not None and batch_size < 1:
-            raise CheckpointError(f"batch_size = {batch_size}: must be 1 or more")
         self.directory = FilePath(directory)
         look_at(self.directory)
         self.config = loading.load_config(self.directory)
@@ -99,12 +95,12 @@ class TransformersEngine:
         if not waiting:
             return
         DecodingLoop(
-            source,
+            source=source,
             network=self._network,
             prompts=self._prompts,
             stops=self.stops,
             size=self.batch_size,
-            admit=partial(self._admit, source),
+            admit=self._admit,
             name=str(self.directory),
         ).run(waiting)
 

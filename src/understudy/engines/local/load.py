@@ -6,7 +6,6 @@ model runs, because `transformers` would fill them with random numbers.
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,7 +16,9 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoM
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import base_of
+from understudy.engines.local.checkpoint import base_of, read_config
+
+transformers_logging.disable_progress_bar()  # a run shows its own progress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -28,10 +29,7 @@ def load_config(directory: FilePath) -> Any:
     try:
         return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own checks of a config raise any kind of error
-        try:
-            kind = json.loads((directory / "config.json").read_text("utf-8")).get("model_type")
-        except (ValueError, AttributeError, OSError):
-            raise CheckpointError(f"{directory / 'config.json'}: not a JSON object that describes a model") from error
+        kind = read_config(directory).get("model_type")
         wrong = (
             "its values do not fit together"
             if kind in CONFIG_MAPPING
@@ -63,8 +61,6 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
     against 17.3 at 120) for a 0.6M Llama, is equal within 3 % for GPT-2, and so is reading prompts up to 256 columns.
     """
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     try:
         model, info = maker.from_pretrained(
             base_of(directory) or directory,
@@ -78,9 +74,6 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{directory}: the {config.model_type!r} weights cannot be loaded: {_first_line(error)}") from error
-    finally:
-        if bar:
-            transformers_logging.enable_progress_bar()
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
             names = sorted(str(key) for key in info[what])

@@ -89,28 +89,26 @@ class DecodingRow:
         )
 
 
+@dataclass(kw_only=True)
 class DecodingLoop:
-    """One run of the loop. ``admit`` turns waiting requests into rows, and answers by itself those that need no row."""
+    """One run of the loop, ``size`` rows at once. ``admit`` turns waiting requests into rows, and answers by itself those that need
+    no row. ``name``: the model's, for messages."""
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        network: Network,
-        prompts: Prompts,
-        stops: StopStrings,
-        size: int,
-        admit: Callable[[list[tuple[int, Request]]], list[DecodingRow]],
-        name: str,
-    ) -> None:
-        self.source, self.network, self.prompts, self.stops = source, network, prompts, stops
-        self.size, self.admit, self.name = size, admit, name
-        self.live: list[DecodingRow] = []
-        self.rows = network.new_rows(size)
+    source: Source
+    network: Network
+    prompts: Prompts
+    stops: StopStrings
+    size: int
+    admit: Callable[[Source, list[tuple[int, Request]]], list[DecodingRow]]
+    name: str
+    live: list[DecodingRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rows = self.network.new_rows(self.size)
 
     def run(self, waiting: list[tuple[int, Request]]) -> None:
         """Answer ``waiting`` and everything after it, until no request waits and every row is finished."""
-        self._join(self.admit(waiting))
+        self._join(self.admit(self.source, waiting))
         while self._refill():
             logits_BV = self.network.step(self.rows, [[row.tokens[-1]] for row in self.live])[:, -1]
             self._draw(self.live, logits_BV)
@@ -123,7 +121,7 @@ class DecodingLoop:
             waiting = self.source.take(self.size - len(self.live))
             if not waiting:
                 break
-            self._join(self.admit(waiting))
+            self._join(self.admit(self.source, waiting))
         return bool(self.live)
 
     def _join(self, new: list[DecodingRow]) -> None:

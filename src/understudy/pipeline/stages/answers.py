@@ -139,7 +139,7 @@ class AnswersStage(Stage[AnswersSummary]):
 
     def read(self, context: Context) -> list[Solution]:
         """What was answered, by problem and path."""
-        return read_solutions(self.directory(context.run))
+        return list(read_rows(self.directory(context.run) / FILE, Solution))
 
     def run(self, context: Context) -> AnswersSummary:
         """Write ``solutions.parquet`` and ``errors.json``."""
@@ -243,9 +243,4 @@ class AnswersStage(Stage[AnswersSummary]):
                 f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
                 "can use (meta.rationale; meta.subquestions with answers)"
             )
-        return workings
-
-
-def read_solutions(directory: Path) -> list[Solution]:
-    """The solutions that a finished stage left in ``directory``."""
-    return list(read_rows(directory / FILE, Solution))
+        return found

@@ -59,7 +59,7 @@ class ChainsStage(Stage[ChainsSummary]):
 
     def read(self, context: Context) -> list[Chain]:
         """The chains, by problem and path."""
-        return read_chains(self.directory(context.run))
+        return list(read_rows(self.directory(context.run) / FILE, Chain))
 
     def write(self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = ()) -> None:
         """Write ``chains.parquet`` with its card. ``sources``: files whose cards' terms hold where the study gives none."""
@@ -175,8 +175,3 @@ def summarise(
         stopped=stopped,
         imported=imported or {},
     )
-
-
-def read_chains(directory: Path) -> list[Chain]:
-    """The chains that a finished stage left in ``directory``."""
-    return list(read_rows(directory / FILE, Chain))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from understudy.core.errors import StudyError, nearest
@@ -100,8 +99,3 @@ def _ids_by_split(problems: Iterable[Problem], *, keep: set[str]) -> dict[str, l
         if problem.id in keep:
             ids[problem.split].append(problem.id)
     return ids
-
-
-def read_problems(directory: Path) -> list[Problem]:
-    """The problems that a finished stage left in ``directory``."""
-    return list(read_rows(directory / FILE, Problem))

@@ -187,13 +187,8 @@ class StudentStage(Stage[StudentSummary]):
         return score
 
     def _card(self, problem: Problem) -> Card:
-        needs: dict[str, Stage[Any]] = {
-            "problems": self.problems,
-            "chains": self.chains,
-            "verdicts": self.verdicts,
-            "selection": self.selection,
-        }
-        folds = {f"fold:{role}:{i}": student for role, students in self.folds.items() for i, student in enumerate(students)}
+        needs: list[Stage[Any]] = [self.problems, self.chains, self.verdicts, self.selection]
+        folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
             options=plain(self.method),
@@ -202,7 +197,7 @@ class StudentStage(Stage[StudentSummary]):
             precision=self.answering.precision,
             training_precision=self.training.precision,
             seed=self.seed,
-            lineage={name: f"{stage.kind}-{stage.key}" for name, stage in (needs | folds).items()},
+            lineage={stage.kind: stage.folder for stage in needs} | folds,
         )
 
 
