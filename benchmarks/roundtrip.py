@@ -133,7 +133,7 @@ def source(example: Example) -> Any:
 def said(method: Method, problem: Problem, chain: Chain, targets: dict[Any, str], call: Call) -> Reply:
     """The reply to ``call``: as the example of its prompt, or where there is none (another problem's rationale) as the chain."""
     text = targets.get(call.prompt)
-    if isinstance(method, Parted):
+    if isinstance(method, MethodWithParts):
         told = method.quote(problem, chain, call)
         assert text in (None, told), f"{method.name} teaches {text!r} and is told {told!r}"
         text = told

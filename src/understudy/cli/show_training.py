@@ -12,7 +12,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.core.errors import UserError
-from understudy.training.record import Seen
+from understudy.training.record import TrainingRecord
 
 
 def main(verb: str, argv: Sequence[str]) -> None:

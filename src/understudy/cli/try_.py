@@ -71,5 +71,5 @@ def _summary(trial: Trial, console: Console) -> None:
         read, written = trial.tokens
         line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
     if trial.projected is not None:
-        says += f", {amount(trial.projected)} at the study's price"
-    console.print(says)
+        line += f", {amount(trial.projected)} at the study's price"
+    console.print(line)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
-from understudy.evaluation.statistics import Paired
-from understudy.training.record import LearningCurve, Seen
+from understudy.evaluation.statistics import PairedTest
+from understudy.training.record import LearningCurve, TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)

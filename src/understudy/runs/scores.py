@@ -49,11 +49,13 @@ def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
     for seed, stage in run.answers(arm, split).items():
         solutions = run.solutions(stage, split)
         likelihood = None
-        if decode.votes > 1 and all(s.logprob is not None for found in solutions.values() for s in found):
+        if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):
             likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
         outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
-        told = read_summary(stage, AnswersSummary)
-        yield Scored(arm, split, seed, solutions, outcomes, likelihood, told.errors, told.models, told.precision, told.seconds)
+        summary = read_summary(stage, AnswersSummary)
+        yield ArmOutcomes(
+            arm, split, seed, solutions, outcomes, likelihood, summary.errors, summary.models, summary.precision, summary.seconds
+        )
 
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:

@@ -19,7 +19,7 @@ from understudy.pipeline.stages.selection import SelectionSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run
-from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
+from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
@@ -55,7 +55,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[Scored]) -> ArmSummary:
+def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, common_problems(scored))
@@ -170,7 +170,7 @@ def collect_curves(run: Run) -> Iterator[Curve]:
             for role, stage in roles.items():
                 if stage in stages:
                     continue
-                shown.add(stage)
+                stages.add(stage)
                 student = read_summary(stage, StudentSummary)
                 yield Curve(
                     arm=arm if len(roles) == 1 else f"{arm} ({role})",

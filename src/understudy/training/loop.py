@@ -36,7 +36,7 @@ from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(LearningCurve):
+class TrainingResult(LearningCurve):
     """What training left: the ``checkpoint`` directory, loaded by plain `transformers`.
 
     ``steps``: all of them, as given or as ``training.tokens`` asks for. ``seen_tokens`` were read and learned,
@@ -284,7 +284,7 @@ class _Training:
     def _save(self) -> None:
         save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
 
-    def finish(self) -> Trained:
+    def finish(self) -> TrainingResult:
         notes, shape = self.notes, self.shape
         checkpoint = self.out / "student"
         if not checkpoint.is_dir():
@@ -296,7 +296,7 @@ class _Training:
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
         clear_state(self.out / "state")
-        return Trained(
+        return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
             steps=self.steps,

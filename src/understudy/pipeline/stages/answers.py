@@ -243,4 +243,4 @@ class AnswersStage(Stage[AnswersSummary]):
                 f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
                 "can use (meta.rationale; meta.subquestions with answers)"
             )
-        return found
+        return workings
