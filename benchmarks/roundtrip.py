@@ -24,7 +24,7 @@ from answers import DATA, sets
 from understudy.core.asks import Call, Reply
 from understudy.core.asks import Path as SamplePath
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Choosy, Method, Parted
+from understudy.core.protocols import Method, MethodWithParts, SelectiveMethod
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.corpus.import_ import import_chains
 from understudy.methods.answer_first import AnswerFirst
@@ -102,7 +102,7 @@ def unfed(method: Method, problem: Problem, chain: Chain) -> str:
     """Why ``chain`` gives ``method`` no example, "" where it does."""
     if chain.answer is None:
         return NO_ANSWER
-    return method.unfit(problem, chain) if isinstance(method, Choosy) else ""
+    return method.unfit(problem, chain) if isinstance(method, SelectiveMethod) else ""
 
 
 def taught(method: Method, problem: Problem, chain: Chain, pool: StudyPool) -> Solution:
@@ -133,7 +133,7 @@ def source(example: Example) -> Any:
 def said(method: Method, problem: Problem, chain: Chain, targets: dict[Any, str], call: Call) -> Reply:
     """The reply to ``call``: as the example of its prompt, or where there is none (another problem's rationale) as the chain."""
     text = targets.get(call.prompt)
-    if isinstance(method, Parted):
+    if isinstance(method, MethodWithParts):
         told = method.quote(problem, chain, call)
         assert text in (None, told), f"{method.name} teaches {text!r} and is told {told!r}"
         text = told

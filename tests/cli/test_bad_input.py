@@ -147,7 +147,7 @@ CASES = {
     "too few questions": ({}, {"task.sizes.train": 60}, "64 problems, .*10"),
     "question in train and test": ({"q.jsonl": lines(q | {"question": "Hm?"} for q in QUESTIONS)}, {}, "question and choices"),
     # chains
-    "no chains": ({"c.jsonl": None}, {}, "teacher.chains: there is no file .*c.jsonl"),
+    "no chains": ({"c.jsonl": None}, {}, "teacher.*: there is no file .*c.jsonl"),
     "empty chains": ({"c.jsonl": ""}, {}, "c.jsonl"),
     "broken chains": ({"c.jsonl": lines(CHAINS[:1]) + "{"}, {}, "c.jsonl, line 2: not JSON"),
     "chain without text": ({"c.jsonl": lines([CHAINS[0], {"problem_id": "q1"}])}, {}, "c.jsonl, line 2: field 'text'"),
@@ -203,10 +203,10 @@ def checkpoint(world, **change):
 CHECKPOINTS = {
     "no config": ({"config__json": None}, "no config.json"),
     "config is no JSON": ({"config__json": b"{"}, "config.json"),
-    "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9' is not one that"),
+    "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9'"),
     "no weights": ({"model__safetensors": None}, "no \\*.safetensors file"),
     "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded"),
-    "torn weights": ({"model__safetensors": b"12345678"}, "not a safetensors file .8 bytes"),
+    "torn weights": ({"model__safetensors": b"12345678"}, "safetensors file .8 bytes"),
     "no tokenizer": ({"tokenizer__json": None, "tokenizer_config__json": None}, "tokenizer"),
     "weights of another model": ({"config__json": b'{"model_type": "llama", "hidden_size": 8}'}, "config.json: .*hidden.size"),
 }
@@ -248,26 +248,28 @@ ENDPOINTS = {
 }
 
 
-def endpoint(url):
-    named = {"engine": "endpoint", "url": url, "model": "tiny", "retries": 0, "first_look": 10, "chains": "[]"}
+def endpoint(world, url):
+    """Options that make an endpoint at ``url`` the teacher of the study in ``world``."""
+    put(world, {"s.toml": STUDY.replace('chains = ["c.jsonl"]', "")})
+    named = {"engine": "endpoint", "url": url, "model": "tiny", "retries": 0, "first_look": 10}
     return [word for key, value in named.items() for word in ("--set", f"teacher.{key}={value}")]
 
 
 @pytest.mark.parametrize(("script", "message"), ENDPOINTS.values(), ids=ENDPOINTS.keys())
 def test_an_endpoint_that_cannot_be_used_is_named(world, capsys, script, message):
     with Server(script) as server:
-        code, err = says(capsys, "sample", "s.toml", "--set", "teacher.samples=4", *endpoint(server.url))
+        code, err = says(capsys, "sample", "s.toml", "--set", "teacher.samples=4", *endpoint(world, server.url))
     assert re.search(message, err), err
     assert (code in (1, 2), "Traceback" in err) == (True, False)
 
 
 def test_an_endpoint_that_is_not_there_is_named(world, capsys):
-    code, err = says(capsys, "sample", "s.toml", *endpoint("http://127.0.0.1:9/v1"))
+    code, err = says(capsys, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"))
     assert (code, "is the server running?" in err) == (1, True), err
 
 
 def test_a_key_that_is_not_set_is_named_before_anything_is_asked(world, capsys):
-    code, err = says(capsys, "sample", "s.toml", *endpoint("http://127.0.0.1:9/v1"), "--set", "teacher.key_env=NO_SUCH_KEY")
+    code, err = says(capsys, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"), "--set", "teacher.key_env=NO_SUCH_KEY")
     assert (code, "teacher.key_env = 'NO_SUCH_KEY': this environment variable is not set" in err) == (2, True), err
 
 
@@ -296,7 +298,10 @@ def test_a_full_disk_in_sampling_is_said_and_no_reply_that_was_kept_is_bought_ag
 
     with Server(lambda *_: slowly()) as server:
         more = {"samples": 8, "first_look": 0, "concurrency": 2}
-        sets = [*endpoint(server.url), *(word for key, value in more.items() for word in ("--set", f"teacher.{key}={value}"))]
+        sets = [
+            *endpoint(world, server.url),
+            *(word for key, value in more.items() for word in ("--set", f"teacher.{key}={value}")),
+        ]
         ran = with_files_up_to(400_000, world, "sample", "s.toml", *sets)
         assert (ran.returncode, "Traceback" in ran.stderr) == (1, False), ran.stderr
         assert "is the disk full?" in ran.stderr
@@ -319,7 +324,7 @@ def test_a_worker_that_is_killed_is_said(world):
         os.kill(int(worker), signal.SIGKILL)
     _, err = run.communicate(timeout=60)
     assert (run.returncode, "Traceback" in err) == (1, False), err
-    assert "its process ended without a word" in err
+    assert "its process ended" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

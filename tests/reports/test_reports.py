@@ -33,14 +33,14 @@ from understudy.reports.plots import pictures
 from understudy.reports.tables import make_tables
 from understudy.reports.terminal import show
 from understudy.reports.words import printable
-from understudy.training.record import LearningCurve, Seen, ShownExample, read_curve, read_seen, write_record
+from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
 
 
 BINS = tuple(by_perplexity([(-0.01 * i, i % 60 < 31) for i in range(60)]))
 
-SAW = Seen(
+SAW = TrainingRecord(
     examples=5,
     problems=3,
     too_long=2,

@@ -29,7 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def usage() -> str:
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {says}" for verb, (_, says) in VERBS.items())
+    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items())
     return f"""usage: understudy VERB ...
 
 Teach a small model to reason step by step from a large model's written reasoning, and compare the methods honestly.

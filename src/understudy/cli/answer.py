@@ -36,15 +36,15 @@ def main(verb: str, argv: Sequence[str]) -> int:
     from understudy.reports.words import printable
     from understudy.runs.ask import ask_student
 
-    answered = ask_student(**wanted)
+    result = ask_student(**wanted)
     if as_json:
-        print(json.dumps(answered.to_json(), indent=1, ensure_ascii=False))
+        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
         console = Console(highlight=False)
-        for solution in answered.solutions:
+        for solution in result.solutions:
             said = printable(solution.text).strip() or "(nothing)"
             console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
-        share = f"  ({answered.share:.0%} of {votes} votes)" if votes > 1 else ""
-        answer = printable(answered.answer or "none found")
+        share = f"  ({result.share:.0%} of {votes} votes)" if votes > 1 else ""
+        answer = printable(result.answer or "none found")
         console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))
-    return DONE if answered.answer is not None else FAILED
+    return DONE if result.answer is not None else FAILED

@@ -38,8 +38,8 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
 
 
 def _memory(plan: Plan, stage: StudentStage) -> str:
-    found, examples, context = estimate_memory(plan, stage)
-    return f"{size(found.total(examples))} at {context} tokens, {examples} at once"
+    memory, examples, context = estimate_memory(plan, stage)
+    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
 def _requests(plan: Plan, directory: Path, console: Console) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from understudy.pipeline.executor import Event
 from understudy.pipeline.run import Watcher
-from understudy.pipeline.stage import Stage, Summary
+from understudy.pipeline.stage import Stage, StageSummary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
@@ -75,10 +75,10 @@ class Live(Watcher):
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
                 unit = _UNITS.get(self._kinds[label], "")
-                said = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
-                self._console.print(said, markup=False, highlight=False)
+                line = f"  {self._kinds[label]} {label}: {done}/{total} {unit}{', ' if note else ''}{note}"
+                self._console.print(line, markup=False, highlight=False)
 
-    def finished(self, stage: Stage[Any], summary: Summary, seconds: float) -> None:
+    def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
         with self._lock:
             self._finished += 1
             self._progress.remove_task(self._tasks.pop(stage.label))
@@ -97,7 +97,7 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="dim")
 
 
-def line_of(summary: Summary) -> str:
+def line_of(summary: StageSummary) -> str:
     """One line of what a finished stage says of itself."""
     match summary:
         case ProblemsSummary():

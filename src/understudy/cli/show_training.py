@@ -12,7 +12,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.core.errors import UserError
-from understudy.training.record import Seen
+from understudy.training.record import TrainingRecord
 
 
 def main(verb: str, argv: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def main(verb: str, argv: Sequence[str]) -> None:
         show(name, saw, options.n, console)
 
 
-def show(name: str, saw: Seen, n: int, console: Console) -> None:
+def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
     """One student: counts, lengths, ``n`` examples."""
     from understudy.reports.words import printable
 

@@ -27,20 +27,20 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
     return WITH_ERRORS if errors else DONE
 
 
-def tell(title: str, says: Mapping[str, object], *, as_json: bool) -> None:
+def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """What a verb did: as JSON, or as a table."""
     if as_json:
-        print(json.dumps(says, indent=1, ensure_ascii=False))
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        show_table(title, says, Console(highlight=False))
+        show_table(title, facts, Console(highlight=False))
 
 
-def show_table(title: str, says: Mapping[str, object], console: Console) -> None:
+def show_table(title: str, facts: Mapping[str, object], console: Console) -> None:
     """A title and one line per name and value."""
     table = Table(box=None, show_header=False, title=Text(title), title_justify="left", title_style="bold")
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in says.items():
+    for name, value in facts.items():
         table.add_row(Text(str(name)), Text(_short(value)))
     console.print(table)
 

@@ -22,35 +22,35 @@ def main(verb: str, argv: Sequence[str]) -> None:
     tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)
 
 
-def _shown(found: Status) -> dict[str, object]:
-    says: dict[str, object] = {
-        "sampling": f"by process {found.writer}" if found.writer else "nobody is at it",
-        "chains": f"{found.chains:,} of {found.total:,}{_also({'failed': found.chains_failed, 'not asked': found.chains_unasked})}",
+def _shown(state: Status) -> dict[str, object]:
+    rows: dict[str, object] = {
+        "sampling": f"by process {state.writer}" if state.writer else "nobody is at it",
+        "chains": f"{state.chains:,} of {state.total:,}{_also({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
     }
-    if found.asked:
-        became = {
-            "in flight": found.in_flight,
-            "in batches": found.in_batches,
-            "failed": found.failed,
-            "refused": found.refused,
-            "lost": found.lost,
+    if state.asked:
+        counts = {
+            "in flight": state.in_flight,
+            "in batches": state.in_batches,
+            "failed": state.failed,
+            "refused": state.refused,
+            "lost": state.lost,
         }
-        says["requests"] = f"{found.requests:,} sent"
-        says["replies"] = f"{found.asked:,} asked for, {found.received:,} received{_also(became)}"
-        says["tokens"] = f"{found.read:,} read, {found.written:,} written"
-        says["money"] = found.money
-    for batch in found.batches:
-        says[f"batch {printable(batch['id']) or '(being made)'}"] = (
+        rows["requests"] = f"{state.requests:,} sent"
+        rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_also(counts)}"
+        rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
+        rows["money"] = state.money
+    for batch in state.batches:
+        rows[f"batch {printable(batch['id']) or '(being made)'}"] = (
             f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
         )
-    says["in the ledger"] = f"{found.replies:,} replies"
-    if found.left is not None:
-        says["rate"] = f"{found.rate:,.1f} chains a second, {timedelta(seconds=round(found.left))} left"
-    for engine, addresses in found.capabilities.items():
+    rows["in the ledger"] = f"{state.replies:,} replies"
+    if state.left is not None:
+        rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"
+    for engine, addresses in state.capabilities.items():
         for url, facts in addresses.items():
-            named = url if len(found.capabilities) == 1 else f"{url} ({engine})"
-            says[printable(named)] = {name: printable(value) for name, value in facts.items()}
-    return says
+            label = url if len(state.capabilities) == 1 else f"{url} ({engine})"
+            rows[printable(label)] = {name: printable(value) for name, value in facts.items()}
+    return rows
 
 
 def _also(counts: Mapping[str, int]) -> str:

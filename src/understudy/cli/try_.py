@@ -12,7 +12,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.trial import Trial, Tried, try_teacher
+from understudy.pipeline.trial import Trial, TrialQuestion, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study
@@ -34,7 +34,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 
-def _show(i: int, one: Tried, price: Price | None, console: Console) -> None:
+def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> None:
     chain, verdict = one.chain, one.verdict
     console.print(Text(f"{i}. {one.problem.id}", style="bold"))
     if chain is None or verdict is None:
@@ -48,12 +48,12 @@ def _show(i: int, one: Tried, price: Price | None, console: Console) -> None:
     console.print(Text.assemble(("answer:    ", "dim"), (answer, "bold"), (f"  read by: {chain.layer or 'nothing'}", "dim")))
     style = "green" if verdict.outcome.value == "correct" else "yellow"
     console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
-    said = "unknown" if chain.tokens is None else str(chain.tokens)
+    count = "unknown" if chain.tokens is None else str(chain.tokens)
     if chain.tokens is not None and chain.prompt_tokens is not None:
         said = f"{chain.prompt_tokens} read, {chain.tokens} written"
         said += "" if price is None else f", cost {amount(price.of(chain.prompt_tokens, chain.tokens))}"
     cut = "  (cut off at the limit: raise options.max_tokens)" if chain.finish == "length" else ""
-    console.print(Text.assemble(("tokens:    ", "dim"), said, (cut, "yellow"), "\n"))
+    console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
 
 def _summary(trial: Trial, console: Console) -> None:
@@ -66,10 +66,10 @@ def _summary(trial: Trial, console: Console) -> None:
         console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
     if not trial.requests:
         return
-    says = f"the run asks for {trial.requests:,} chains"
+    line = f"the run asks for {trial.requests:,} chains"
     if trial.tokens is not None:
         read, written = trial.tokens
-        says += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
+        line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
     if trial.projected is not None:
-        says += f", {amount(trial.projected)} at the study's price"
-    console.print(says)
+        line += f", {amount(trial.projected)} at the study's price"
+    console.print(line)

@@ -196,10 +196,10 @@ class Request:
     @property
     def canonical(self) -> str:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
-        found: str | None = self.known.get("")
-        if found is None:
-            found = self.known[""] = _CANONICAL.encode(self._body())
-        return found
+        text: str | None = self.known.get("")
+        if text is None:
+            text = self.known[""] = _CANONICAL.encode(self._body())
+        return text
 
     def _body(self) -> dict[str, Any]:
         prompt = self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt]
@@ -223,9 +223,9 @@ class Request:
         if begun is None:
             text = "\x1f".join([identity, self.canonical, ""])
             begun = self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
-        whole: hashlib.blake2b = begun.copy()
-        whole.update(f"{self.path}\x1f{self.attempt}".encode())
-        return whole.hexdigest()
+        key_hash: hashlib.blake2b = begun.copy()
+        key_hash.update(f"{self.path}\x1f{self.attempt}".encode())
+        return key_hash.hexdigest()
 
     def noise(self, seed: int) -> int:
         """64 bits from which a local engine draws the noise of this request, position by position.

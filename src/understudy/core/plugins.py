@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from understudy.core.errors import StudyError, nearest
-from understudy.core.registry import BUILT_IN, Added, add, must_fit
+from understudy.core.registry import BUILT_IN, PluginObject, add, must_fit
 
 
 def load(path: Path, *, digest: str | None = None) -> str:
@@ -33,16 +33,16 @@ def load(path: Path, *, digest: str | None = None) -> str:
         text = path.read_bytes()
     except OSError as error:
         raise StudyError(f"plug-in {path}: cannot be read ({error.strerror or error})") from None
-    found = hashlib.blake2b(text).hexdigest()[:16]
-    if digest not in (None, found):
+    text_digest = hashlib.blake2b(text).hexdigest()[:16]
+    if digest not in (None, text_digest):
         raise StudyError(f"plug-in {path}: changed while the study ran; run it again")
-    name = f"understudy_plugin_{found}"
+    name = f"understudy_plugin_{text_digest}"
     module = sys.modules.get(name) or _import(name, path)
-    add(str(path), {key: Added(what, name, str(path), found) for key, what in _entries(module, path)})
-    return found
+    add(str(path), {key: PluginObject(what, name, str(path), text_digest) for key, what in _entries(module, path)})
+    return text_digest
 
 
-class _Source(importlib.machinery.SourceFileLoader):
+class _PluginLoader(importlib.machinery.SourceFileLoader):
     """Always compiles the text, because a cached compilation may be that of a file that changed within the same second."""
 
     def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002 - the name is the loader's
@@ -50,7 +50,7 @@ class _Source(importlib.machinery.SourceFileLoader):
 
 
 def _import(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_PluginLoader(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their annotations there
@@ -69,12 +69,12 @@ def _line(error: Exception, path: Path) -> str:
     """The place of the error in ``path``, as ", line 3"."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
-    at, found = error.__traceback__, ""
+    at, line = error.__traceback__, ""
     while at is not None:
         if at.tb_frame.f_code.co_filename == str(path):
-            found = f", line {at.tb_lineno}"
+            line = f", line {at.tb_lineno}"
         at = at.tb_next
-    return found
+    return line
 
 
 def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
@@ -90,6 +90,6 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
             )
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
             raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
-        for name, found in names.items():
-            must_fit(what, found, f"plug-in {path}: {what} {name!r}")
-            yield (what, name), found
+        for name, plugin in names.items():
+            must_fit(what, plugin, f"plug-in {path}: {what} {name!r}")
+            yield (what, name), plugin

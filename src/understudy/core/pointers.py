@@ -40,7 +40,7 @@ _REST = re.compile(r"(?P<says>[^@#]*)(?P<answer>#[0-9]{1,3})?\s*")
 
 
 @dataclass(frozen=True)
-class Pointed:
+class PointerChain:
     """A chain as pointers: ``rationale`` ("@0 - @1 = #0. #0 + @2 = #1.") and ``answer`` ("#1"). Where it cannot be written so,
     both are "" and ``reason`` says why."""
 
@@ -50,7 +50,7 @@ class Pointed:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledReply:
     """A student's reply with its numbers: ``text``; or, where it cannot be evaluated, as it came, with the ``reason``."""
 
     text: str
@@ -66,7 +66,7 @@ def number(question: str) -> str:
     return "".join([*parts, question[begin:]])
 
 
-def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
+def to_pointers(question: str, rationale: str, answer: str) -> PointerChain:
     """The equations of ``rationale``, each number as a pointer: to the question, to an earlier result, or one of `CONSTANTS`.
 
     An equation that says again what one before it said is left out. Not possible, with the reason: without any equation, with
@@ -76,50 +76,50 @@ def to_pointers(question: str, rationale: str, answer: str) -> Pointed:
     written: dict[str, str] = {}
     for equation in find_equations(rationale):
         if equation.value is None:
-            return Pointed(reason="an equation does not hold")
+            return PointerChain(reason="an equation does not hold")
         if equation.text in written:
             continue
         left = names.point(equation.calculated)
         if left is None:
-            return Pointed(reason="a number from nowhere")
+            return PointerChain(reason="a number from nowhere")
         written[equation.text] = f"{left} = {names.give(equation.value)}."
-    found = parse(answer)
+    expression = parse(answer)
     if not written:
-        return Pointed(reason="no equation")
-    if found is None or found.value not in names.results:
-        return Pointed(reason="the answer is not a result")
-    last = max(i for i, value in enumerate(names.results) if value == found.value)
-    return Pointed(" ".join(written.values()), f"#{last}")
+        return PointerChain(reason="no equation")
+    if expression is None or expression.value not in names.results:
+        return PointerChain(reason="the answer is not a result")
+    last = max(i for i, value in enumerate(names.results) if value == expression.value)
+    return PointerChain(" ".join(written.values()), f"#{last}")
 
 
-def to_text(question: str, text: str) -> Filled:
+def to_text(question: str, text: str) -> FilledReply:
     """``text`` (equations in pointers, then a sentence that ends in the answer's pointer) with all numbers filled in.
 
     Never raises: text without any pointer is left as it is; what cannot be evaluated (a pointer to nothing, division by zero,
     an equation that is cut off) is left as it is, with the reason.
     """
     if not _POINTER.search(text):
-        return Filled(text)
+        return FilledReply(text)
     values = {f"@{i}": value for i, (_, value) in enumerate(_numbers(question))}
-    said, at = [], len(text) - len(text.lstrip())
+    pieces, at = [], len(text) - len(text.lstrip())
     while result := _RESULT.search(text, at):
         left = text[at : result.start()]
         shown, reason = _fill(left, values)
         if reason:
-            return Filled(text, reason)
-        found = parse(shown)
-        if found is None or shown[found.end :].strip():
-            return Filled(text, f"no arithmetic: {left!r}")
-        if found.value is None:
-            return Filled(text, f"undefined: {shown}")
-        values[result[1]] = found.value
-        said.append(f"{shown} = {write_number(found.value)}.")
+            return FilledReply(text, reason)
+        expression = parse(shown)
+        if expression is None or shown[expression.end :].strip():
+            return FilledReply(text, f"no arithmetic: {left!r}")
+        if expression.value is None:
+            return FilledReply(text, f"undefined: {shown}")
+        values[result[1]] = expression.value
+        pieces.append(f"{shown} = {write_number(expression.value)}.")
         at = result.end()
     rest = _REST.fullmatch(text, at)
-    if rest is None or not said:
-        return Filled(text, f"cut off: {text[at:]!r}")
+    if rest is None or not pieces:
+        return FilledReply(text, f"cut off: {text[at:]!r}")
     last, reason = _fill(rest["answer"] or "", values)
-    return Filled(text, reason) if reason else Filled(f"{' '.join(said)} {rest['says']}{last.strip('()')}".rstrip())
+    return FilledReply(text, reason) if reason else FilledReply(f"{' '.join(pieces)} {rest['says']}{last.strip('()')}".rstrip())
 
 
 def _numbers(question: str) -> list[tuple[int, Fraction]]:
@@ -128,16 +128,16 @@ def _numbers(question: str) -> list[tuple[int, Fraction]]:
 
 
 def _value(match: re.Match[str]) -> Fraction:
-    found = match.groupdict()
-    if found["whole"]:
-        return int(found["whole"]) + Fraction(int(found["over"]), int(found["under"]))
-    if found["top"]:
-        return Fraction(int(found["top"]), int(found["bottom"]))
-    if found["digits"]:
-        return to_fraction(found["digits"]) * ((from_words(f"one {found['scale']}") or 1) if found["scale"] else 1)
-    if found["words"]:
-        return from_words(found["words"]) or Fraction(0)
-    return Fraction(_MULTIPLES[found["multiple"].lower()])
+    groups = match.groupdict()
+    if groups["whole"]:
+        return int(groups["whole"]) + Fraction(int(groups["over"]), int(groups["under"]))
+    if groups["top"]:
+        return Fraction(int(groups["top"]), int(groups["bottom"]))
+    if groups["digits"]:
+        return to_fraction(groups["digits"]) * ((from_words(f"one {groups['scale']}") or 1) if groups["scale"] else 1)
+    if groups["words"]:
+        return from_words(groups["words"]) or Fraction(0)
+    return Fraction(_MULTIPLES[groups["multiple"].lower()])
 
 
 class _Names:
@@ -165,8 +165,8 @@ class _Names:
     def _name(self, value: Fraction) -> str | None:
         """The pointer to ``value``: what has not been used yet comes first, and the latest result before the question."""
         results = [f"#{i}" for i, result in enumerate(self.results) if result == value]
-        found = [*reversed(results), *(f"@{i}" for i, given in enumerate(self.given) if given == value)]
-        for name in [*(name for name in found if name not in self.used), *found]:
+        names = [*reversed(results), *(f"@{i}" for i, given in enumerate(self.given) if given == value)]
+        for name in [*(name for name in names if name not in self.used), *names]:
             self.used.add(name)
             return name
         return write_number(value) if value in CONSTANTS else None

@@ -21,10 +21,10 @@ _WITHOUT_AMX = (
 """Values of ONEDNN_MAX_CPU_ISA with which torch's matrix library leaves AMX alone, from oneDNN's page "CPU Dispatcher Control"."""
 
 
-def settle_precision(asked: Precision | Literal["auto"], root: Path = Path("/")) -> Precision:
-    """What ``asked`` means on this machine; only "auto" depends on it."""
-    if asked != "auto":
-        return asked
+def settle_precision(precision: Precision | Literal["auto"], root: Path = Path("/")) -> Precision:
+    """What ``precision`` means on this machine; only "auto" depends on it."""
+    if precision != "auto":
+        return precision
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     return "bfloat16" if "amx_bf16" in _cpu_flags(root) and limit not in _WITHOUT_AMX else "float32"
 

@@ -22,7 +22,7 @@ from understudy.core.answers import extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.errors import StudyError
-from understudy.core.pointers import Filled, Pointed, number, to_pointers, to_text
+from understudy.core.pointers import FilledReply, PointerChain, number, to_pointers, to_text
 from understudy.core.thoughts import thought_of, with_thought
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
@@ -72,13 +72,13 @@ class PromptFormat:
             for p, c in exemplars
             if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
         ]
-        asked = f"{before}{self._question(problem)}{after}"
+        question = f"{before}{self._question(problem)}{after}"
         if self.style == "raw":
-            return "".join(f"Q: {shown}\nA:{reply}" for shown, reply in solved) + f"Q: {asked}\nA:"
+            return "".join(f"Q: {example}\nA:{reply}" for example, reply in solved) + f"Q: {question}\nA:"
         turns = [Message("system", self.system)] if self.system else []
-        for shown, reply in solved:
-            turns += [Message("user", shown), Message("assistant", reply)]
-        return (*turns, Message("user", asked))
+        for example, reply in solved:
+            turns += [Message("user", example), Message("assistant", reply)]
+        return (*turns, Message("user", question))
 
     def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
         """The reason why a chain cannot be written in this format, "" where it can. In plain numbers every chain can be written."""
@@ -87,10 +87,10 @@ class PromptFormat:
     def join_reply(self, rationale: str, answer: str, kind: AnswerKind) -> str:
         """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
         become line breaks. A line that looks like the beginning of another problem is joined to the line before it."""
-        said, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
+        body, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
         if self.style == "messages":
-            return f"{said}{ANSWER}{stated}".strip()
-        joined = _LINES.sub(NEWLINE, said)
+            return f"{body}{ANSWER}{stated}".strip()
+        joined = _LINES.sub(NEWLINE, body)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
     def write_reply(self, problem: Problem, rationale: str, answer: str) -> str:
@@ -122,8 +122,8 @@ class PromptFormat:
 
     def write_block(self, text: str) -> str:
         """The reply of several lines that is taught. In raw text an empty line ends it (`stop`), so it has none inside."""
-        said = keep_one_problem(text.strip())
-        return f" {_LINES.sub(NEWLINE, said)}{END}" if self.style == "raw" else said
+        body = keep_one_problem(text.strip())
+        return f" {_LINES.sub(NEWLINE, body)}{END}" if self.style == "raw" else body
 
     def write_example(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
         """The example that teaches ``role`` this ``write_reply`` to this ``wrap_prompt``; ``more``: group, weight."""
@@ -147,15 +147,15 @@ class PromptFormat:
         """
         filled = self._fill(problem, reply)
         text = with_thought(reply.reasoning, filled.text)
-        found = extract(text, problem.kind, problem.choices, problem.question)
+        extraction = extract(text, problem.kind, problem.choices, problem.question)
         thought, begin = thought_of(text)
         return Chain(
             problem=problem.id,
             path=path.index,
             text=text,
-            rationale=thought or text[begin or 0 : found.start].strip(),
-            answer=None if filled.reason else found.value,
-            layer=filled.reason or found.layer,
+            rationale=thought or text[begin or 0 : extraction.start].strip(),
+            answer=None if filled.reason else extraction.value,
+            layer=filled.reason or extraction.layer,
             teacher="",
             finish="length" if begin is None else reply.finish,
             tokens=reply.tokens,
@@ -174,28 +174,28 @@ class PromptFormat:
             )
         return number(question_text(problem))
 
-    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> Pointed:
+    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> PointerChain:
         if self.numbers == "plain" or not rationale.strip():
-            return Pointed(rationale, answer)
+            return PointerChain(rationale, answer)
         return to_pointers(question_text(problem), rationale, answer)
 
-    def _fill(self, problem: Problem, reply: Reply) -> Filled:
-        return Filled(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
+    def _fill(self, problem: Problem, reply: Reply) -> FilledReply:
+        return FilledReply(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
 
 
 def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
     """The solution that several ``turns`` (role, reply) give, whose answer ``text`` states. Its finish is that of the last turn.
     An earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
     answer."""
-    found = extract(text, problem.kind, problem.choices, problem.question)
+    extraction = extract(text, problem.kind, problem.choices, problem.question)
     replies = [reply for _, reply in turns]
     logprobs = [value for reply in replies for value in reply.logprobs]
     return Solution(
         problem=problem.id,
         path=path.index,
         text=text,
-        answer=found.value,
-        layer=found.layer,
+        answer=extraction.value,
+        layer=extraction.layer,
         finish=replies[-1].finish,
         tokens=sum(reply.tokens or 0 for reply in replies),
         logprob=sum(logprobs) / len(logprobs) if logprobs else None,
@@ -206,8 +206,8 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
 
 def cut_off_solution(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
     """The solution of ``turns`` that leave no room in the context of the next model: it is cut off, like a single reply."""
-    whole = "\n".join(reply.text.strip() for _, reply in turns)
-    return replace(solution_of(problem, path, turns, ""), text=whole, finish="length")
+    text = "\n".join(reply.text.strip() for _, reply in turns)
+    return replace(solution_of(problem, path, turns, ""), text=text, finish="length")
 
 
 def question_text(problem: Problem) -> str:

@@ -43,16 +43,16 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
     or is not UTF-8.
     """
     ours = {file.name.removesuffix(".txt"): file for file in files("understudy.methods").joinpath("prompts").iterdir()}
-    found = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
+    texts = {name: file.read_text("utf-8") for name, file in ours.items() if name.startswith(f"{method}-")}
     if own is not None:
         if not own.is_dir():
             raise StudyError(f"teacher.prompts = {str(own)!r}: there is no such directory")
         for path in sorted(own.glob("*.txt")):
             if path.stem not in ours:
                 raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, list(ours))}")
-            if path.stem in found:
-                found[path.stem] = _read_own(path, like=found[path.stem])
-    return dict(sorted(found.items()))
+            if path.stem in texts:
+                texts[path.stem] = _read_own(path, like=texts[path.stem])
+    return dict(sorted(texts.items()))
 
 
 def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
@@ -61,14 +61,14 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
     Raises StudyError for a field without a value.
     """
 
-    def value(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return examples or found[2]
-        if found[1] not in values:
+    def value(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return examples or match[2]
+        if match[1] not in values:
             raise StudyError(
-                f"a prompt has the unknown field {{{{{found[1]}}}}}{nearest(found[1], list(values))} (known: {', '.join(values)})"
+                f"a prompt has the unknown field {{{{{match[1]}}}}}{nearest(match[1], list(values))} (known: {', '.join(values)})"
             )
-        return values[found[1]]
+        return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
 
@@ -90,4 +90,4 @@ def _read_own(path: Path, *, like: str) -> str:
 
 def _fields(text: str) -> set[str]:
     """The fields of a prompt, which stand outside its examples."""
-    return {found[1] for found in _PART.finditer(_HEAD.sub("", text)) if found[1]}
+    return {match[1] for match in _PART.finditer(_HEAD.sub("", text)) if match[1]}

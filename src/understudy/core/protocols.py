@@ -46,7 +46,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Parted(Protocol):
+class MethodWithParts(Protocol):
     """A method whose answers take several turns, so that gold can take the place of a part (error attribution)."""
 
     @property
@@ -62,7 +62,7 @@ class Parted(Protocol):
 
 
 @runtime_checkable
-class Choosy(Protocol):
+class SelectiveMethod(Protocol):
     """A method that cannot learn from every chain that its format can write."""
 
     def unfit(self, problem: Problem, chain: Chain) -> str:
@@ -70,7 +70,7 @@ class Choosy(Protocol):
 
 
 @runtime_checkable
-class Wordy(Protocol):
+class MethodWithWords(Protocol):
     """A method whose prompts and replies need words that a student from scratch must learn."""
 
     @property

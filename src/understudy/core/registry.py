@@ -78,7 +78,7 @@ _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batc
 
 
 @dataclass(frozen=True)
-class Added:
+class PluginObject:
     """An object that the file ``path`` adds; ``module`` is the private name it is imported under, ``digest`` that of its text."""
 
     object: Any
@@ -87,7 +87,7 @@ class Added:
     digest: str
 
 
-_added: dict[tuple[str, str], Added] = {}
+_added: dict[tuple[str, str], PluginObject] = {}
 
 
 def find(what: str, name: str) -> Any:
@@ -96,18 +96,18 @@ def find(what: str, name: str) -> Any:
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
     where = _where(what, name)
-    if isinstance(where, Added):
+    if isinstance(where, PluginObject):
         return where.object
     if isinstance(where, str):
         module, _, attribute = where.partition(":")
         return getattr(importlib.import_module(module), attribute)
     by = f"{what} {name!r} of the installed package {_package(where)}"
     try:
-        found = where.load()
+        entry = where.load()
     except Exception as error:
         raise StudyError(f"{by}: {where.value} cannot be imported: {type(error).__name__}: {error}") from error
-    must_fit(what, found, by)
-    return found
+    must_fit(what, entry, by)
+    return entry
 
 
 def module_of(what: str, name: str) -> str:
@@ -118,12 +118,12 @@ def module_of(what: str, name: str) -> str:
     return where.module
 
 
-def added(what: str, name: str) -> Added | None:
+def added(what: str, name: str) -> PluginObject | None:
     """What a file added as ``name``; None where the name is built in, an installed package's, or unknown."""
     return _added.get((what, name))
 
 
-def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
+def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
     """Make ``entries`` ((what, name) -> object) of the file ``path`` known, in the place of what the same file added before.
 
     Raises StudyError where a name is taken, and then adds nothing.
@@ -143,28 +143,28 @@ def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
     _added.update(entries)
 
 
-def must_fit(what: str, found: object, by: str) -> None:
-    """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
+def must_fit(what: str, candidate: object, by: str) -> None:
+    """Raise StudyError where ``candidate`` lacks what every ``what`` has. ``by``: what it is, for the message."""
     if what in _FUNCTIONS:
-        if not callable(found):
+        if not callable(candidate):
             raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
         return
-    fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
-    lacks = [name for name in _CLASSES[what] if not hasattr(found, name) and name not in fields]
-    if what == "method" and not hasattr(found, "sample"):
-        lacks += [name for name in ("examples", "solve") if not hasattr(found, name)]
-    if lacks:
+    fields = [f.name for f in dataclasses.fields(candidate)] if dataclasses.is_dataclass(candidate) else []
+    missing = [name for name in _CLASSES[what] if not hasattr(candidate, name) and name not in fields]
+    if what == "method" and not hasattr(candidate, "sample"):
+        missing += [name for name in ("examples", "solve") if not hasattr(candidate, name)]
+    if missing:
         shape = f"a class with {', '.join(_CLASSES[what])}"
         if what == "method":
             shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
-        raise StudyError(f"{by}: lacks {', '.join(lacks)}; a {what} is {shape}: docs/extending.md")
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise StudyError(f"{by}: lacks {', '.join(missing)}; a {what} is {shape}: docs/extending.md")
+    if not (isinstance(candidate, type) and dataclasses.is_dataclass(candidate)):
         raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
-def _where(what: str, name: str) -> str | EntryPoint | Added:
-    mine = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, str | EntryPoint | Added] = {**BUILT_IN[what], **_installed(what), **mine}
+def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
+    additions = {n: entry for (w, n), entry in _added.items() if w == what}
+    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **additions}
     if name not in table:
         known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
         raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")
@@ -174,17 +174,17 @@ def _where(what: str, name: str) -> str | EntryPoint | Added:
 @functools.cache
 def _installed(what: str) -> Mapping[str, EntryPoint]:
     """name -> entry point of an installed package."""
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:
             raise StudyError(
                 f"the installed package {_package(point)} provides the {what} {point.name!r}, which is built in; remove it"
             )
-        if point.name in found and found[point.name].value != point.value:
-            both = f"{_package(found[point.name])} and {_package(point)}"
+        if point.name in points and points[point.name].value != point.value:
+            both = f"{_package(points[point.name])} and {_package(point)}"
             raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")
-        found[point.name] = point
-    return found
+        points[point.name] = point
+    return points
 
 
 def _package(point: EntryPoint) -> str:

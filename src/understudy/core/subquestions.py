@@ -58,48 +58,48 @@ def read_steps(text: str) -> tuple[Step, ...]:
 def read_questions(text: str) -> tuple[str, ...]:
     """The questions of ``text`` that have their own lines: the lines after "Q1:", or, where no line has a mark, those that end in
     "?"."""
-    lines = [(kind, join_lines(said)) for kind, _, said in _lines(text)]
-    marked = [said for kind, said in lines if kind in ("asks", "last")]
-    return tuple(said for said in marked or [said for _, said in lines if said.endswith("?")] if said)
+    lines = [(kind, join_lines(line)) for kind, _, line in _lines(text)]
+    marked = [line for kind, line in lines if kind in ("asks", "last")]
+    return tuple(line for line in marked or [line for _, line in lines if line.endswith("?")] if line)
 
 
 def match_questions(text: str, n: int) -> tuple[str, ...]:
     """The questions of ``text`` for ``n`` steps; () where their count differs, or where their numbers are not 1 to ``n``."""
-    asked = [(number, join_lines(said)) for kind, number, said in _lines(text) if kind == "asks"]
-    return _order(asked or list(enumerate(read_questions(text), 1)), n)
+    questions = [(number, join_lines(line)) for kind, number, line in _lines(text) if kind == "asks"]
+    return _order(questions or list(enumerate(read_questions(text), 1)), n)
 
 
 def match_answers(text: str, n: int) -> tuple[str, ...]:
     """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or where one
     number has two answers."""
-    found: list[tuple[int, list[str]]] = []
+    groups: list[tuple[int, list[str]]] = []
     inside = False
-    for kind, number, said in _lines(text):
+    for kind, number, line in _lines(text):
         if kind == "ends":
             break
         if kind:
             inside = kind == "says" and number is not None
             if inside and number is not None:
-                found.append((number, [said]))
+                groups.append((number, [line]))
         elif inside:
-            found[-1][1].append(said)
-    return _order([(number, join_lines(" ".join(lines))) for number, lines in found], n)
+            groups[-1][1].append(line)
+    return _order([(number, join_lines(" ".join(lines))) for number, lines in groups], n)
 
 
 def read_opinions(text: str, n: int) -> tuple[bool, ...]:
     """Whether ``text`` ("Useful 1: Yes", "Q2: No", or one line each) finds each of ``n`` sub-questions useful. A question without
     an opinion counts as useful."""
-    said = dict.fromkeys(range(1, n + 1), True)
-    opinions = [found for line in text.splitlines() if (found := _OPINION.match(_unwrap(line)))]
+    useful = dict.fromkeys(range(1, n + 1), True)
+    opinions = [match for line in text.splitlines() if (match := _OPINION.match(_unwrap(line)))]
     for place, opinion in enumerate(opinions, 1):
-        said[int(opinion[1] or place)] = opinion[2].lower() in ("yes", "useful")
-    return tuple(said[i] for i in range(1, n + 1))
+        useful[int(opinion[1] or place)] = opinion[2].lower() in ("yes", "useful")
+    return tuple(useful[i] for i in range(1, n + 1))
 
 
 def restore_mark(mark: str, text: str) -> str:
     """``text`` after the ``mark`` ("Q1:", "A1:", "Useful 1:") that ends its prompt, unless the text itself has that mark."""
     if mark.startswith("Useful"):
-        begun = any((found := _OPINION.match(_unwrap(line))) and found[1] == "1" for line in text.splitlines())
+        begun = any((match := _OPINION.match(_unwrap(line))) and match[1] == "1" for line in text.splitlines())
     else:
         kind = "asks" if mark.startswith("Q") else "says"
         begun = any((kind, 1) == line[:2] for line in _lines(text))
@@ -173,24 +173,24 @@ def join_lines(text: str) -> str:
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
     question, number, answer = "", None, list[str]()
     inside = marked = False
-    for kind, n, said in _lines(text):
+    for kind, n, line in _lines(text):
         if kind == "ends" or (kind == "asks" and n is None and number is not None):
             break
-        asked, parted, told = said.partition(_PARTED)
+        question_lines, mark, answer_lines = line.partition(_PARTED)
         if kind in ("asks", "last"):
             yield join_lines(question), join_lines(" ".join(answer))
-            question, number, answer, inside, marked = said, n, [], True, False
+            question, number, answer, inside, marked = line, n, [], True, False
         elif kind == "says" and inside and not marked and n in (None, number):
             # A question that does not end in "?" continues up to its answer.
             question = question if question.rstrip().endswith("?") else " ".join([question, *answer])
-            answer, marked = [said], True
+            answer, marked = [line], True
         elif kind == "says":
             inside = False
-        elif parted and asked.rstrip().endswith("?"):
+        elif mark and question_lines.rstrip().endswith("?"):
             yield join_lines(question), join_lines(" ".join(answer))
-            question, number, answer, inside, marked = asked, None, [told], True, True
+            question, number, answer, inside, marked = question_lines, None, [answer_lines], True, True
         elif inside:
-            answer.append(said)
+            answer.append(line)
     yield join_lines(question), join_lines(" ".join(answer))
 
 
@@ -223,8 +223,8 @@ def _unwrap(line: str) -> str:
     return line.rstrip()[2:-2] if line.startswith("**") and line.rstrip().endswith("**") else line
 
 
-def _order(found: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
+def _order(pairs: Sequence[tuple[int | None, str]], n: int) -> tuple[str, ...]:
     """The texts under the numbers 1 to ``n``; () where another number has a text, or where one of them has none or several."""
-    said = dict(found)
-    fits = set(said) == set(range(1, n + 1)) and all(said.values()) and set(found) == set(said.items())
-    return tuple(said[i] for i in range(1, n + 1)) if fits else ()
+    by_number = dict(pairs)
+    fits = set(by_number) == set(range(1, n + 1)) and all(by_number.values()) and set(pairs) == set(by_number.items())
+    return tuple(by_number[i] for i in range(1, n + 1)) if fits else ()

@@ -27,11 +27,11 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
     """The tokens of a raw prompt. For a causal model there is no special token, except the BOS where the tokenizer's own encoding
     begins with it (Llama and OPT have one, GPT-2 and Qwen do not). For sequence to sequence it is the tokenizer's own
     encoding."""
-    whole = list(tokenizer(text)["input_ids"])
+    ids = list(tokenizer(text)["input_ids"])
     if seq2seq:
-        return whole
+        return ids
     bare = encode_text(tokenizer, text)
-    begins = tokenizer.bos_token_id is not None and whole[: len(bare) + 1] == [tokenizer.bos_token_id, *bare]
+    begins = tokenizer.bos_token_id is not None and ids[: len(bare) + 1] == [tokenizer.bos_token_id, *bare]
     return [tokenizer.bos_token_id, *bare] if begins else bare
 
 

@@ -29,10 +29,12 @@ class WorldSolution:
     wordings: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, told: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random) -> WorldSolution:
+    def of(
+        cls, sentences: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random
+    ) -> WorldSolution:
         """A solution from (text of a step, wordings of its sub-question). ``rng`` draws one of the wordings."""
-        steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in told)
-        return cls(steps, answer, kind, tuple(wordings for _, wordings in told))
+        steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in sentences)
+        return cls(steps, answer, kind, tuple(wordings for _, wordings in sentences))
 
     @property
     def rationale(self) -> str:

@@ -79,12 +79,12 @@ def card_of(
 
 def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
     """file name -> digest, from path -> digest. A second file of the same name keeps as much of its path as tells them apart."""
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for path, digest in digests.items():
         parts = Path(path).parts
-        name = next((n for i in range(1, len(parts) + 1) if (n := "/".join(parts[-i:])) not in found), path)
-        found[name] = digest
-    return found
+        name = next((n for i in range(1, len(parts) + 1) if (n := "/".join(parts[-i:])) not in sources), path)
+        sources[name] = digest
+    return sources
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:
@@ -93,12 +93,12 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
     """sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
-    said: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for chain in chains:
         for name, value in without_secrets(chain.sampling).items():
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            said.setdefault(name, Counter())[shown[:80]] += 1
-    return {name: dict(n.most_common()) if len(n) <= SHOWN else f"{len(n)} different" for name, n in said.items()}
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            counts.setdefault(name, Counter())[text[:80]] += 1
+    return {name: dict(n.most_common()) if len(n) <= SHOWN else f"{len(n)} different" for name, n in counts.items()}
 
 
 def card_path(path: Path) -> Path:
@@ -116,8 +116,8 @@ def read_card(path: Path) -> CorpusCard | None:
     """The card in or beside the corpus ``path``, None where there is none. Raises DataError where it is damaged."""
     where = path if is_ours(path) else card_path(path)
     try:
-        found = read_written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
-        return None if found is None else CorpusCard(**found)
+        record = read_written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
+        return None if record is None else CorpusCard(**record)
     except (ValueError, TypeError) as error:
         raise DataError(f"{where}: not a corpus card ({error}); remove it, or write the corpus again") from None
 

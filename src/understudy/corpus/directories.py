@@ -87,15 +87,15 @@ def roles_of(splits: Sequence[str]) -> dict[str, str]:
     """Our split -> theirs, by name, or, where no name is known, by a word in it ("gsm8k-train"). Raises DataError where two fit."""
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
     worded = {ours: [s for s in splits if set(_words(s)) & set(names)] for ours, names in ROLES.items()}
-    found = {}
+    roles = {}
     for ours, fit in (exact if any(exact.values()) else worded).items():
         if len(fit) > 1:
             raise DataError(
                 f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test to a file or DIR/SPLIT each"
             )
         if fit:
-            found[ours] = fit[0]
-    return found
+            roles[ours] = fit[0]
+    return roles
 
 
 def _words(name: str) -> list[str]:
@@ -120,14 +120,14 @@ def _saved_files(directory: Path) -> list[Path]:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that is the file ``path``. Raises DataError for anything else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy it again") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); save or copy it again") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: must be a JSON object, not {str(found)[:60]!r}")
-    return found
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: must be a JSON object, not {str(value)[:60]!r}")
+    return value
 
 
 def _data_files(directory: Path) -> list[Path]:

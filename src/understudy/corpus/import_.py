@@ -96,20 +96,20 @@ def import_chains(
         except ValueError as error:
             raise DataError(str(error)) from None
     report, questions = Report(), Questions(problems)
-    found: list[tuple[Chain, bool]] = []
+    pairs: list[tuple[Chain, bool]] = []
     records: list[Record] = []
-    asked: dict[str, BatchRequest] = {}
+    requests: dict[str, BatchRequest] = {}
     for path in paths:
         if format == UNDERSTUDY or (not format and is_ours(path)):
             report.formats[path.name] = UNDERSTUDY
-            found += [(chain, True) for chain in _from_corpus(path, problems, report)]
+            pairs += [(chain, True) for chain in _from_corpus(path, problems, report)]
         else:
-            records += _from_rows(path, format, fields, asked, report)
+            records += _from_rows(path, format, fields, requests, report)
     for record in records:
-        made = _place(record, asked, questions, prefer, report)
+        made = _place(record, requests, questions, prefer, report)
         if made is not None:
-            found.append(made)
-    numbered = _number(found, report)
+            pairs.append(made)
+    numbered = _number(pairs, report)
     if not numbered:
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
         raise DataError(
@@ -128,9 +128,9 @@ def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) ->
 
 
 def _from_rows(
-    path: Path, name: str, fields: Mapping[str, str], asked: dict[str, BatchRequest], report: Report
+    path: Path, name: str, fields: Mapping[str, str], requests: dict[str, BatchRequest], report: Report
 ) -> Iterator[Record]:
-    """The records of a file. Other rows are counted, and requests go to ``asked`` by their id."""
+    """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
     if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
@@ -142,7 +142,7 @@ def _from_rows(
             if isinstance(read, LostRow):
                 report.lost[read.why] += 1
             elif isinstance(read, BatchRequest):
-                before = asked.setdefault(read.id, read)
+                before = requests.setdefault(read.id, read)
                 if before.question != read.question:
                     raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch on its own")
                 report.notes["requests of a batch"] += 1
@@ -164,11 +164,11 @@ def _can_encode(record: Record) -> bool:
 
 
 def _place(
-    record: Record, asked: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
+    record: Record, requests: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
 ) -> tuple[Chain, bool] | None:
     """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
     result is None."""
-    request = next((asked[name] for name in record.named if name in asked), None)
+    request = next((requests[name] for name in record.named if name in requests), None)
     if request is not None:
         record = dataclasses.replace(
             record,
@@ -188,18 +188,18 @@ def _place(
         report.lost[problem] += 1
         return None
     report.notes[record.note] += bool(record.note)
-    noted = _read_notes(record, report)
-    if not noted:
+    notes = _read_notes(record, report)
+    if not notes:
         chain = _read(record, problem, prefer, report)
     else:
-        whole = all(name in noted for name in _ALL if name not in ("problem", "text"))
-        beside = {"problem": problem.id, "text": record.text} if whole else vars(_read(record, problem, prefer, report))
+        complete = all(name in notes for name in _ALL if name not in ("problem", "text"))
+        beside = {"problem": problem.id, "text": record.text} if complete else vars(_read(record, problem, prefer, report))
         try:
-            chain = _check({**beside, **noted})
+            chain = _check({**beside, **notes})
         except (ValueError, TypeError, RecursionError) as error:
-            said = str(error).splitlines()[0]
-            raise DataError(f"{record.where}: the metadata of the export is damaged ({said}); remove it") from None
-    return chain, record.path is not None or "path" in noted
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{record.where}: the metadata of the export is damaged ({reason}); remove it") from None
+    return chain, record.path is not None or "path" in notes
 
 
 def chain_of(record: Record, problem: Problem) -> Chain:
@@ -209,17 +209,17 @@ def chain_of(record: Record, problem: Problem) -> Chain:
 
 def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     text = record.text
-    found = extract(text, problem.kind, problem.choices, problem.question)
+    extraction = extract(text, problem.kind, problem.choices, problem.question)
     thought, begin = thought_of(text)
     recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices)
-    answer, layer = settle(found, recorded, prefer=prefer)
-    report.differs += None not in (found.value, recorded) and found.value != recorded
+    answer, layer = settle(extraction, recorded, prefer=prefer)
+    report.differs += None not in (extraction.value, recorded) and extraction.value != recorded
     return Chain(
         problem=problem.id,
         path=record.path or 0,
         text=text,
         # A recorded answer is not in the text, so the whole text is rationale.
-        rationale=thought or text[(begin or 0) : len(text) if layer == RECORDED else found.start].strip(),
+        rationale=thought or text[(begin or 0) : len(text) if layer == RECORDED else extraction.start].strip(),
         answer=answer,
         layer=layer,
         teacher=text_without_secrets(record.teacher) or "unknown",
@@ -234,11 +234,11 @@ def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chai
 def _read_notes(record: Record, report: Report) -> dict[str, Any]:
     """The fields that an export of Understudy wrote beside the text. If the text has changed since, those read from it are
     dropped."""
-    noted = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
-    if noted and record.ours["understudy"] != digest(record.text):
+    notes = {name: value for name, value in record.ours.items() if name in _ALL and name != "problem"}
+    if notes and record.ours["understudy"] != digest(record.text):
         report.notes[CHANGED] += 1
-        noted = {name: value for name, value in noted.items() if name not in _OF_THE_TEXT}
-    return noted
+        notes = {name: value for name, value in notes.items() if name not in _OF_THE_TEXT}
+    return notes
 
 
 def _check(row: dict[str, Any]) -> Chain:
@@ -289,14 +289,14 @@ def _count(chain: Chain, report: Report) -> None:
     report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
 
 
-def settle(found: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
-    """(answer, layer) of a chain, from the answer ``found`` in its text and the answer that its row ``recorded``.
+def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
+    """(answer, layer) of a chain, from the answer ``extraction`` in its text and the answer that its row ``recorded``.
 
     An answer that the text plainly states comes before the recorded one, which comes before a conclusion from the last sentences:
     many corpora publish a rationale without its answer, which may name any option. A text that states several answers at once has
     none. ``prefer`` "recorded" puts the recorded answer first.
     """
-    stated = found.layer in STATED
-    if recorded is None or (stated and prefer == "text") or found.value == recorded:
-        return found.value, found.layer
+    stated = extraction.layer in STATED
+    if recorded is None or (stated and prefer == "text") or extraction.value == recorded:
+        return extraction.value, extraction.layer
     return recorded, RECORDED

@@ -34,8 +34,8 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
         name: pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
         for name, kept in columns.items()
     }
-    says = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
-    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(says)})
+    header = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
+    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(header)})
     with write_whole(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -58,10 +58,10 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
 
 def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
     """The values that `write_rows` wrote. Raises DataError for any other file."""
-    file, says = _open(path)
-    if says.get("kind") != kind.__name__ or says.get("version") != VERSION:
-        shown = {name: value for name, value in says.items() if name != "card"}
-        holds = shown or "something that Understudy did not write"
+    file, header = _open(path)
+    if header.get("kind") != kind.__name__ or header.get("version") != VERSION:
+        facts = {name: value for name, value in header.items() if name != "card"}
+        holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
     for batch in file.iter_batches():
@@ -85,10 +85,10 @@ def is_ours(path: Path) -> bool:
 def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     try:
         file = pq.ParquetFile(path)
-        says = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
+        header = json.loads((file.schema_arrow.metadata or {}).get(b"understudy", b"{}"))
     except (OSError, pa.ArrowInvalid, ValueError) as error:
         raise DataError(f"{path}: not a Parquet file ({error})") from None
-    return file, says
+    return file, header
 
 
 def _cell(value: Any, kept: str) -> Any:

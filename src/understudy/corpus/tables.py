@@ -139,12 +139,12 @@ def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     info = path.with_name(INFO)
     try:
         if info.is_file():
-            found = json.loads(info.read_text(encoding="utf-8"))["features"]
+            features = json.loads(info.read_text(encoding="utf-8"))["features"]
         else:
-            found = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features")
+            features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{info if info.is_file() else path}: the features are damaged ({error!r}); save it again") from None
-    return found if isinstance(found, dict) else {}
+    return features if isinstance(features, dict) else {}
 
 
 def _plain(value: Any, feature: Any) -> Any:

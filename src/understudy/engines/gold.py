@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import Parted, Source
+from understudy.core.protocols import MethodWithParts, Source
 from understudy.core.values import Chain, Problem
 from understudy.engines.each import serve_each
 from understudy.engines.stops import find_stop
@@ -17,7 +17,7 @@ class GoldEngine:
 
     identity = "gold"
 
-    def __init__(self, method: Parted, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
+    def __init__(self, method: MethodWithParts, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
         self.method, self.solutions = method, solutions
 
     def serve(self, source: Source) -> None:
@@ -28,5 +28,5 @@ class GoldEngine:
         problem = call.about.problem if call.about else ""
         if problem not in self.solutions:
             raise EngineError(f"problem {problem!r}: the data set has no solution for the role {call.role!r}")
-        said = self.method.quote(*self.solutions[problem], call)
-        return Reply(said[: find_stop(said, call.stop)], tokens=0, prompt_tokens=0)
+        text = self.method.quote(*self.solutions[problem], call)
+        return Reply(text[: find_stop(text, call.stop)], tokens=0, prompt_tokens=0)

@@ -64,10 +64,10 @@ def write_reply(prompt: str, teacher: WorldTeacher) -> str:
 
     Raises EngineError where the prompt has none of the endings above, ValueError where the question is not of the teacher's world.
     """
-    asked = prompt.rpartition("Q: ")[2].rstrip()
+    question = prompt.rpartition("Q: ")[2].rstrip()
     for ending, say in _LAYOUTS.items():
-        if found := re.fullmatch(rf"(?P<question>.+?){ending}", asked, re.S):
-            return say(teacher, found)
+        if match := re.fullmatch(rf"(?P<question>.+?){ending}", question, re.S):
+            return say(teacher, match)
     raise EngineError(
         f"the procedural teacher cannot answer a prompt that ends with {prompt[-80:]!r}; it answers 'Q: ...' and then "
         "'A:', 'Q1:', 'Q1: ... A1:', 'A1: ... Q1:', 'Q1: ... Useful 1:', 'The right answer is: ... A:', "
@@ -75,71 +75,71 @@ def write_reply(prompt: str, teacher: WorldTeacher) -> str:
     )
 
 
-def _write_chain(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    worked = teacher.work(asked["question"])
+def _write_chain(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    worked = teacher.work(match["question"])
     return f" {worked.rationale}{ANSWER}{_answer(worked)}"
 
 
-def _write_dialogue(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    worked = teacher.work(asked["question"])
+def _write_dialogue(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    worked = teacher.work(match["question"])
     turns = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(worked.steps, 1)]
     return "\n".join([*turns, _conclusion(worked)]).removeprefix("Q1:")
 
 
-def _answer_questions(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    worked = teacher.work(asked["question"])
-    said = [step.text for step in worked.steps[: len(_lines_of(asked))]]
-    return "\n".join([_number("A", said), _conclusion(worked)])
+def _answer_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    worked = teacher.work(match["question"])
+    texts = [step.text for step in worked.steps[: len(_lines_of(match))]]
+    return "\n".join([_number("A", texts), _conclusion(worked)])
 
 
-def _ask_questions(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    own = [step.question or "" for step in teacher.work(asked["question"]).steps]
-    given = len(_lines_of(asked))
-    return _number("Q", [GIVEN] * (given - len(own)) + own[:given])
+def _ask_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    own = [step.question or "" for step in teacher.work(match["question"]).steps]
+    count = len(_lines_of(match))
+    return _number("Q", [GIVEN] * (count - len(own)) + own[:count])
 
 
-def _judge_questions(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    open_ = list(teacher.work_exactly(asked["question"]).wordings)
-    said = []
-    for question in _lines_of(asked):
+def _judge_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    open_ = list(teacher.work_exactly(match["question"]).wordings)
+    lines = []
+    for question in _lines_of(match):
         step = next((wordings for wordings in open_ if question in wordings), None)
-        said.append("No" if step is None else "Yes")
+        lines.append("No" if step is None else "Yes")
         if step is not None:
             open_.remove(step)
-    return _number("Useful ", said)
+    return _number("Useful ", lines)
 
 
-def _explain(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    worked = teacher.work(asked["question"])
+def _explain(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    worked = teacher.work(match["question"])
     for _ in range(RETRIES):
-        if _answer(worked) == asked["answer"]:
+        if _answer(worked) == match["answer"]:
             break
-        worked = teacher.work(asked["question"])
+        worked = teacher.work(match["question"])
     return f" {worked.rationale}"
 
 
-def _think(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    return f" {teacher.work(asked['question']).rationale}"
+def _think(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    return f" {teacher.work(match['question']).rationale}"
 
 
-def _conclude(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    question, kind = asked["question"], teacher.work_exactly(asked["question"]).kind
-    value = extract(asked["said"], kind, _OPTION.findall(question), question).value
+def _conclude(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    question, kind = match["question"], teacher.work_exactly(match["question"]).kind
+    value = extract(match["said"], kind, _OPTION.findall(question), question).value
     return "" if value is None else f" {answer_text(value, kind)}"
 
 
-def _write_answer(teacher: WorldTeacher, asked: re.Match[str]) -> str:
-    return f" {_answer(teacher.work(asked['question']))}"
+def _write_answer(teacher: WorldTeacher, match: re.Match[str]) -> str:
+    return f" {_answer(teacher.work(match['question']))}"
 
 
-def _lines_of(asked: re.Match[str]) -> list[str]:
+def _lines_of(match: re.Match[str]) -> list[str]:
     """The sub-questions or steps in the prompt, without their numbers."""
-    return [line.partition(": ")[2].strip() for line in asked["given"].strip().split("\n")]
+    return [line.partition(": ")[2].strip() for line in match["given"].strip().split("\n")]
 
 
-def _number(label: str, said: list[str]) -> str:
+def _number(label: str, lines: list[str]) -> str:
     """Lines with numbered labels. The first label is left out, because the prompt ends with it."""
-    return "\n".join(f"{label}{i}: {line}" for i, line in enumerate(said, 1)).removeprefix(f"{label}1:")
+    return "\n".join(f"{label}{i}: {line}" for i, line in enumerate(lines, 1)).removeprefix(f"{label}1:")
 
 
 def _conclusion(worked: WorldSolution) -> str:

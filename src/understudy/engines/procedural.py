@@ -70,9 +70,9 @@ class ProceduralEngine:
             return self.world.work(question, random.Random(0), slip=0.0, misread=0.0)
 
         try:
-            said = write_reply(prompt, WorldTeacher(work, work_exactly))
+            text = write_reply(prompt, WorldTeacher(work, work_exactly))
         except ValueError as error:
             raise EngineError(f"the procedural teacher cannot read the question that ends {prompt[-200:]!r}: {error}") from None
-        words = re.findall(r"\s*\S+", said[: find_stop(said, request.ask.stop)])
+        words = re.findall(r"\s*\S+", text[: find_stop(text, request.ask.stop)])
         kept = words[: request.ask.max_tokens]
         return Reply("".join(kept), "stop" if kept == words else "length", len(kept), len(prompt.split()))

@@ -41,12 +41,12 @@ class ScriptedEngine:
     def _reply(self, request: Request) -> Reply:
         self.asked.append(request)
         if callable(self.script):
-            said = self.script(request)
+            reply = self.script(request)
         elif request.ask.prompt in self.script:
-            said = self.script[str(request.ask.prompt)]
+            reply = self.script[str(request.ask.prompt)]
         else:
             raise EngineError(f"{self.identity}: the script has no reply to the prompt {request.ask.prompt!r}")
-        if isinstance(said, Reply):
-            return said
-        end = find_stop(said, request.ask.stop)
-        return Reply(said[:end], tokens=len(said.split()), prompt_tokens=len(str(request.ask.prompt).split()))
+        if isinstance(reply, Reply):
+            return reply
+        end = find_stop(reply, request.ask.stop)
+        return Reply(reply[:end], tokens=len(reply.split()), prompt_tokens=len(str(request.ask.prompt).split()))

@@ -39,13 +39,13 @@ def answer(
     Problems are blind. A failed flow is an error beside the solutions, never a wrong answer.
     """
 
-    shown = pool or StudyPool()
+    exemplars = pool or StudyPool()
 
     def flows() -> Iterator[tuple[Path, Flow[Solution]]]:
         for problem in problems:
             for index in range(votes):
                 path = Path(problem.id, index, seed)
-                yield path, method.solve(problem.blind(), path, shown)
+                yield path, method.solve(problem.blind(), path, exemplars)
 
     solutions, errors, total = [], [], len(problems) * votes
     cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)

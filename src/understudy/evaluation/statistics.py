@@ -95,11 +95,11 @@ def accuracy_interval(correct_SN: Array) -> tuple[float, float]:
     """95 % interval of an accuracy: Wilson's for one seed, Student's t over problems and seeds for several."""
     if len(correct_SN) == 1:
         return wilson(int(correct_SN.sum()), correct_SN.shape[1])
-    found = estimate(correct_SN)
-    if found.error == 0:  # all seeds and problems alike: the t interval would have no width
+    mean_estimate = estimate(correct_SN)
+    if mean_estimate.error == 0:  # all seeds and problems alike: the t interval would have no width
         return wilson(int(correct_SN.mean(axis=0).round().sum()), correct_SN.shape[1])
-    half = found.half_width()
-    return max(0.0, found.mean - half), min(1.0, found.mean + half)
+    half = mean_estimate.half_width()
+    return max(0.0, mean_estimate.mean - half), min(1.0, mean_estimate.mean + half)
 
 
 def above(correct_SN: Array, rate: float) -> float:
@@ -110,7 +110,7 @@ def above(correct_SN: Array, rate: float) -> float:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedTest:
     """``difference`` of two arms on the same problems, its 95 % interval, the p of no difference, and the smallest
     difference that this many problems and seeds detect with a power of .8."""
 
@@ -121,7 +121,7 @@ class Paired:
     detectable: float
 
 
-def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> Paired:
+def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> PairedTest:
     """Compare two arms whose seeds and problems are the same.
 
     p: exact McNemar for one seed; for several, Student's t on the differences with seeds and problems both random
@@ -130,15 +130,15 @@ def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> P
     """
     assert first_SN.shape == second_SN.shape
     difference_SN = first_SN - second_SN
-    found = estimate(difference_SN)
+    mean_estimate = estimate(difference_SN)
     discordant = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
-    p = mcnemar(*discordant) if len(difference_SN) == 1 else found.test()
+    p = mcnemar(*discordant) if len(difference_SN) == 1 else mean_estimate.test()
     if len(difference_SN) == 1:
         low, high = bootstrap(difference_SN[0], resamples=resamples, seed=seed)
     else:
-        half = found.half_width()
-        low, high = max(-1.0, found.mean - half), min(1.0, found.mean + half)
-    return Paired(found.mean, low, high, p, detectable(difference_SN, found))
+        half = mean_estimate.half_width()
+        low, high = max(-1.0, mean_estimate.mean - half), min(1.0, mean_estimate.mean + half)
+    return PairedTest(mean_estimate.mean, low, high, p, detectable(difference_SN, mean_estimate))
 
 
 def bootstrap(values_N: Array, *, resamples: int, seed: int) -> tuple[float, float]:
@@ -150,15 +150,15 @@ def bootstrap(values_N: Array, *, resamples: int, seed: int) -> tuple[float, flo
     return float(low), float(high)
 
 
-def detectable(difference_SN: Array, found: MeanEstimate) -> float:
+def detectable(difference_SN: Array, mean_estimate: MeanEstimate) -> float:
     """The smallest true difference that the test at .05 finds with power .8, given the variance that was seen.
 
     At least that of one discordant problem a seed: equal answers everywhere do not make a test that sees everything.
     """
     seeds, n = difference_SN.shape
-    error = max(found.error, 1 / (n * math.sqrt(seeds)))
+    error = max(mean_estimate.error, 1 / (n * math.sqrt(seeds)))
     if not math.isfinite(error):
         return 1.0
-    freedom = max(found.freedom, 1.0)
+    freedom = max(mean_estimate.freedom, 1.0)
     quantiles = float(stats.t.ppf(0.975, freedom)) + float(stats.t.ppf(0.8, freedom))
     return float(min(1.0, quantiles * error))

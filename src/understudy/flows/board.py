@@ -113,7 +113,7 @@ class Board(Generic[T]):
         engine = line.engine
         if not isinstance(engine, LocalEngine):
             raise EngineError(f"{type(engine).__name__} is a network engine: run its flows with adrive")
-        source = Pull(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
+        source = OrderSource(line.waiting, lambda n: self.fill(lambda: len(line.waiting) >= n), self.deliver)
         # One call answers everything that waits for this engine, and whatever flows ask of it meanwhile.
         engine.serve(source)
         assert not line.waiting and not source.open, f"{type(engine).__name__}.serve left requests unanswered"
@@ -203,7 +203,7 @@ class Board(Generic[T]):
         return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 
 
-class Pull:
+class OrderSource:
     """The `Source` of a local engine. ``prepare`` is called with the number of orders that the engine wants, before it takes them;
     ``deliver`` with each order and its reply or error. ``open`` has the orders that it took and has not answered."""
 

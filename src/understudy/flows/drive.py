@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from understudy.core.asks import Answer, Reply
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import LocalEngine
-from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, Pull
+from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, OrderSource
 from understudy.flows.cast import Cast
 
 T = TypeVar("T")
@@ -233,7 +233,7 @@ class _Threads:
         for at, line in self.board.lines.items():
             if line.waiting and at not in self.tasks and line.network is None:
                 assert isinstance(line.engine, LocalEngine)
-                source = Pull(line.waiting, self._stop_if_closed, self._deliver)
+                source = OrderSource(line.waiting, self._stop_if_closed, self._deliver)
                 task = asyncio.ensure_future(asyncio.to_thread(line.engine.serve, source))
                 self.tasks[at] = task
                 _put_when_done(task, self.arrivals, partial(self._rest, at, source))
@@ -246,7 +246,7 @@ class _Threads:
         self._stop_if_closed(1)
         self.loop.call_soon_threadsafe(self.arrivals.put_nowait, partial(self.board.deliver, order, reply))
 
-    def _rest(self, at: int, source: Pull) -> None:
+    def _rest(self, at: int, source: OrderSource) -> None:
         """The engine has no more orders, or raised an error for all of them."""
         self.tasks.pop(at).result()
         assert not source.open, f"{type(self.board.lines[at].engine).__name__}.serve left requests unanswered"

@@ -46,13 +46,13 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], 
                 await stack.enter_async_context(engine)
         window = max(WINDOW, *(engine.concurrency for engine in engines if isinstance(engine, AsyncEngine)))
         flowing = await stack.enter_async_context(aclosing(adrive(flows, cast, window=window)))
-        ended = failed = 0
+        finished = failed = 0
         async for done in flowing:
             on_end(done)
             yield done
-            ended += 1
+            finished += 1
             failed += done.value is None and not done.unasked
-            if ended == failed == HOPELESS:
+            if finished == failed == HOPELESS:
                 return
 
 

@@ -40,14 +40,14 @@ class AnswerFirst:
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
-        made = []
+        examples = []
         for chain in chains:
             if chain.answer is not None:
                 stated = self.format.join_reply("", chain.answer, problem.kind).strip()
-                said = self.format.write_block(f"{stated}\n{chain.rationale}")
+                target = self.format.write_block(f"{stated}\n{chain.rationale}")
                 prompt = self.format.write_prompt(problem)
-                made.append(self.format.write_example("student", prompt, said, problem=problem.id, chain=chain.id))
-        return made
+                examples.append(self.format.write_example("student", prompt, target, problem=problem.id, chain=chain.id))
+        return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         # Messages need the stop string too, because nothing else separates the answer from the rationale after it.

@@ -94,13 +94,13 @@ class Decompose:
         return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
     def _answer(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
-        asked = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
-        if not asked:
+        questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
+        if not questions:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
-        prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", asked)})
+        prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", questions)})
         reply = _restore_mark("A1:", (yield self._call("teacher", problem, prompt)))
-        said = match_answers(_strip_thought(reply), len(asked))
-        steps = tuple(Step(answer, question) for question, answer in zip(asked, said, strict=False))
+        answers = match_answers(_strip_thought(reply), len(questions))
+        steps = tuple(Step(answer, question) for question, answer in zip(questions, answers, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
         # A step without a question marks a chain whose text was read and has no answer to some question.
         return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
@@ -115,14 +115,14 @@ class Decompose:
             plain = self.format.write_prompt(problem, pool.exemplars(path))
             reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
-        said = split_sentences(chain.rationale)
-        if not said or chain.finish != "stop":
+        sentences = split_sentences(chain.rationale)
+        if not sentences or chain.finish != "stop":
             return chain
-        prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", said)})
+        prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", sentences)})
         reply = yield self._call("teacher", problem, prompt)
-        whole = reply.finish == "stop"  # a cut-off question is not a question
-        asked = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(said)) if whole else ()
-        steps = tuple(Step(join_lines(step), question) for question, step in zip(asked, said, strict=False))
+        complete = reply.finish == "stop"  # a cut-off question is not a question
+        questions = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
+        steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))
         return _add_cost(replace(chain, steps=steps), [reply])
 
     def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
@@ -132,14 +132,14 @@ class Decompose:
         replies: list[Reply] = yield calls
         opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
-        kept = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
-        return _add_cost(replace(chain, steps=kept, sampling={**chain.sampling, "useful": shares}), replies)
+        steps = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
+        return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
-        shown = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
+        exemplars = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
         worked_out = "".join(
             f"Q: {question_text(p)}\n{write_steps(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
-            for p, steps, answer in shown
+            for p, steps, answer in exemplars
             if steps
         )
         return self._prompt("questions", problem, pool, {}, examples=worked_out)
@@ -160,9 +160,9 @@ def _number(letter: str, lines: Sequence[str]) -> str:
 def _restore_mark(mark: str, reply: Reply) -> Reply:
     """``reply`` with the ``mark`` that ends its prompt, after its thought, unless it repeats the mark. An empty reply and a
     thought that never ends stay as they are."""
-    said = _strip_thought(reply)
-    begin = len(reply.text) - len(said)
-    return replace(reply, text=reply.text[:begin] + restore_mark(mark, said)) if said.strip() else reply
+    text = _strip_thought(reply)
+    begin = len(reply.text) - len(text)
+    return replace(reply, text=reply.text[:begin] + restore_mark(mark, text)) if text.strip() else reply
 
 
 def _strip_thought(reply: Reply) -> str:

@@ -46,5 +46,5 @@ class FewShot:
         return self.format.read_solution(problem, path, "student", reply)
 
     def _ask(self, role: str, problem: Problem, path: Path, pool: Pool) -> Call:
-        shown = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
-        return Call(role, self.format.write_prompt(problem, shown), self.format.stop, self.max_tokens, about=About(problem.id))
+        exemplars = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
+        return Call(role, self.format.write_prompt(problem, exemplars), self.format.stop, self.max_tokens, about=About(problem.id))

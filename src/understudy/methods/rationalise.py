@@ -47,21 +47,21 @@ class Rationalise:
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
-        told = answer_text(problem.answer, problem.kind)
-        shown = "".join(
+        answer = answer_text(problem.answer, problem.kind)
+        exemplars = "".join(
             f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {join_lines(c.rationale)}{ANSWER}"
             f"{answer_text(c.answer, p.kind)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )
         text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
-        prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": told}, examples=shown))
+        prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": answer}, examples=exemplars))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         # Its thought is dropped, because it argues about the answer that the prompt gave.
         begin = thought_of(reply.text)[1]
-        said = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
-        chain = replace(self.format.read_chain(problem, path, said, prompt=prompt), answer_conditioned=True)
+        explanation = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")
+        chain = replace(self.format.read_chain(problem, path, explanation, prompt=prompt), answer_conditioned=True)
         # A rationale that ends in another answer has argued for that answer, so it keeps it, and selection drops it as wrong.
-        if chain.layer in STATED or begin is None or not said.text.strip():
+        if chain.layer in STATED or begin is None or not explanation.text.strip():
             return chain
-        return replace(chain, rationale=said.text.strip(), answer=problem.answer, layer="given")
+        return replace(chain, rationale=explanation.text.strip(), answer=problem.answer, layer="given")

@@ -57,8 +57,8 @@ class ReasoningTeacher:
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self._prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))
         rationale, arrow, answer = reply.text.rpartition(ARROW)
-        said = f"{rationale}{ANSWER}{answer.strip()}" if arrow else reply.text
-        return replace(solution_of(problem, path, [("student", reply)], said), text=reply.text)
+        text = f"{rationale}{ANSWER}{answer.strip()}" if arrow else reply.text
+        return replace(solution_of(problem, path, [("student", reply)], text), text=reply.text)
 
     def _prompt(self, problem: Problem) -> Prompt:
         return self.format.wrap_prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))

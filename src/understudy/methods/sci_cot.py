@@ -87,12 +87,12 @@ class SciCoT:
         return {"answer": ("rationale",)} if self.source in ("out_of_fold", "mix") else {}
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool, role: str = "answer") -> Flow[list[Example]]:
-        made = []
+        examples = []
         if self.source != "none":
             prompt = self._stage1(problem).prompt
-            made = [self._teach("rationale", prompt, self.format.write_block(c.rationale), c) for c in chains]
+            examples = [self._teach("rationale", prompt, self.format.write_block(c.rationale), c) for c in chains]
         if role == "rationale":
-            return made
+            return examples
         read: list[tuple[str, Chain, str]] = []
         if self.source in ("teacher", "mix"):
             read = [(c.rationale, c, "main") for c in chains]
@@ -108,10 +108,10 @@ class SciCoT:
         for rationale, chain, group in read:
             answer = problem.answer if self.label == "gold" else chain.answer
             if answer is not None:
-                said = self.format.join_reply("", answer, problem.kind)
+                target = self.format.join_reply("", answer, problem.kind)
                 half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
-                made.append(self._teach("answer", self._stage2(problem, rationale).prompt, said, chain, **half))
-        return made
+                examples.append(self._teach("answer", self._stage2(problem, rationale).prompt, target, chain, **half))
+        return examples
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         if call.role == "rationale":
@@ -129,19 +129,19 @@ class SciCoT:
             if not written:
                 raise
             return cut_off_solution(problem, path, [("rationale", reply) for reply in written])
-        found = []
+        solutions = []
         for i, reply in enumerate(answered):
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
             one = solution_of(problem, path, turns, reply.text)
-            found.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
-        chosen = vote(found).answer
+            solutions.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
+        chosen = vote(solutions).answer
         # Where no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
-        won = [s for s in found if (s.finish == "length" if chosen is None else (s.answer, s.finish) == (chosen, "stop"))]
+        won = [s for s in solutions if (s.finish == "length" if chosen is None else (s.answer, s.finish) == (chosen, "stop"))]
         return replace(
-            (won or found)[0],
-            turns=tuple(turn for s in found for turn in s.turns),
-            tokens=sum(s.tokens for s in found),
-            prompt_tokens=sum(s.prompt_tokens for s in found),
+            (won or solutions)[0],
+            turns=tuple(turn for s in solutions for turn in s.turns),
+            tokens=sum(s.tokens for s in solutions),
+            prompt_tokens=sum(s.prompt_tokens for s in solutions),
         )
 
     def _rationales(self, problem: Problem) -> list[Call]:
@@ -155,13 +155,13 @@ class SciCoT:
         return Call("rationale", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
 
     def _stage2(self, problem: Problem, rationale: str) -> Call:
-        shown = [f"Rationale: {self._mask_text(problem, rationale)}"] if self.source != "none" else []
-        asked = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
-        prompt = self.format.wrap_prompt("\n".join([*asked, *shown, "A:"]))
+        rationale_lines = [f"Rationale: {self._mask_text(problem, rationale)}"] if self.source != "none" else []
+        question_lines = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
+        prompt = self.format.wrap_prompt("\n".join([*question_lines, *rationale_lines, "A:"]))
         return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
 
-    def _teach(self, role: str, prompt: Prompt, said: str, chain: Chain, **more: Any) -> Example:
-        return self.format.write_example(role, prompt, said, problem=chain.problem, chain=chain.id, **more)
+    def _teach(self, role: str, prompt: Prompt, target: str, chain: Chain, **more: Any) -> Example:
+        return self.format.write_example(role, prompt, target, problem=chain.problem, chain=chain.id, **more)
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
         text = re.sub(r"\s*\n\s*", "\n", rationale.strip())

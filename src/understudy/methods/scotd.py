@@ -73,19 +73,19 @@ class SCoTD:
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
-        made = []
+        examples = []
         for chain in chains:
             answer = chain.answer if self.label == "teacher" else problem.answer
             if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
                 outcome = pool.outcome(chain)
                 prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
-                said = self.format.write_reply(problem, chain.rationale, answer)
+                target = self.format.write_reply(problem, chain.rationale, answer)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
-                    made.append(
-                        self.format.write_example("student", prompt, said, problem=problem.id, chain=chain.id, weight=weight)
+                    examples.append(
+                        self.format.write_example("student", prompt, target, problem=problem.id, chain=chain.id, weight=weight)
                     )
-        return made
+        return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         prompt = self._prompt(problem, path, pool, GOOD)
@@ -93,5 +93,5 @@ class SCoTD:
         return self.format.read_solution(problem, path, "student", reply)
 
     def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
-        shown = pool.others(path, self.in_context) if self.in_context else ()
-        return self.format.write_prompt(problem, shown, before=f"{token} " if self.control and token else "")
+        context = pool.others(path, self.in_context) if self.in_context else ()
+        return self.format.write_prompt(problem, context, before=f"{token} " if self.control and token else "")

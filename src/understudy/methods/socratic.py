@@ -109,13 +109,13 @@ class Socratic:
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
-        made = []
+        examples = []
         for chain in chains:
             if chain.answer is not None and not self.unfit(problem, chain):
-                for call, said in self._play(problem, chain, pool):
+                for call, target in self._play(problem, chain, pool):
                     role = self.parts[call.role]
-                    made.append(self.format.write_example(role, call.prompt, said, problem=problem.id, chain=chain.id))
-        return made
+                    examples.append(self.format.write_example(role, call.prompt, target, problem=problem.id, chain=chain.id))
+        return examples
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
         """Every call of `solve` and its reply, if the students say what ``chain`` says."""
@@ -124,9 +124,9 @@ class Socratic:
             call = next(flow)
             while True:
                 assert isinstance(call, Call)
-                said = self.quote(problem, chain, call)
-                yield call, said
-                call = flow.send(Reply(said))
+                target = self.quote(problem, chain, call)
+                yield call, target
+                call = flow.send(Reply(target))
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
@@ -137,8 +137,8 @@ class Socratic:
         if call.role == "planner":
             return self.format.write_line(self._plan(steps))
         if call.role == "decomposer" and self.questions == "plan_first":
-            asked = "\n".join(f"Q{i}: {join_lines(step.question or '')}" for i, step in enumerate(steps, 1))
-            return self.format.write_block(_strip_mark(asked))
+            questions = "\n".join(f"Q{i}: {join_lines(step.question or '')}" for i, step in enumerate(steps, 1))
+            return self.format.write_block(_strip_mark(questions))
         if call.role == "decomposer":
             return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
         if _asks_for_the_answer(call):
@@ -152,12 +152,12 @@ class Socratic:
             reply = yield from _take_turn(self._call("student", problem, (), "Q1:"), turns)
             return solution_of(problem, path, turns, f"Q1: {reply.text.strip()}")
         try:
-            steps, said = yield from self._dialogue(problem, turns)
+            steps, text = yield from self._dialogue(problem, turns)
         except TooLongError:
             if not turns:
                 raise
             return cut_off_solution(problem, path, turns)
-        return replace(solution_of(problem, path, turns, said), text=f"{write_steps(steps)}\nA: {said}".lstrip())
+        return replace(solution_of(problem, path, turns, text), text=f"{write_steps(steps)}\nA: {text}".lstrip())
 
     def _dialogue(self, problem: Problem, turns: Turns) -> Talk[tuple[list[Step], str]]:
         """The steps and the solver's conclusion. The steps end where the decomposer ends them or repeats itself, where the solver
@@ -168,8 +168,8 @@ class Socratic:
         steps: list[Step] = []
         planned = None
         if self.questions == "plan_first":
-            said = yield from self._ask_until_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
-            planned = list(read_questions(f"Q1: {said}"))
+            text = yield from self._ask_until_whole(self._call("decomposer", problem, (), "Q1:", plan=plan), turns)
+            planned = list(read_questions(f"Q1: {text}"))
         refused, tried = 0, set[str]()
         while len(steps) < self.max_steps and refused <= self.retries:
             if planned is None:
@@ -196,8 +196,8 @@ class Socratic:
     def _ask_until_whole(self, call: Call, turns: Turns) -> Talk[str]:
         """The reply to ``call``, which is repeated where the reply is empty or cut off; "" where all replies are."""
         for attempt in range(self.retries + 1):
-            if said := _whole_text((yield from _take_turn(call, turns, attempt))):
-                return said
+            if text := _whole_text((yield from _take_turn(call, turns, attempt))):
+                return text
         return ""
 
     def _call(self, role: str, problem: Problem, steps: Sequence[Step], tail: str, *, plan: str = "") -> Call:
@@ -205,22 +205,22 @@ class Socratic:
         seen = steps[-1:] if role == "solver" and self.context == "last" else steps
         told = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(seen, len(steps) - len(seen) + 1)]
         lines = [f"Q: {question_text(problem)}", *([f"Plan: {plan}"] if plan else []), *told, tail]
-        whole = role == "student" or (role == "decomposer" and self.questions == "plan_first")
+        sees_all = role == "student" or (role == "decomposer" and self.questions == "plan_first")
         return Call(
             role,
             self.format.wrap_prompt("\n".join(lines)),
-            self.format.stop if whole or tail == "A:" else self.format.line_stop,
-            self.max_tokens * (self.max_steps if whole else 1),
+            self.format.stop if sees_all or tail == "A:" else self.format.line_stop,
+            self.max_tokens * (self.max_steps if sees_all else 1),
             about=About(problem.id, len(steps)),
         )
 
     def _plan(self, steps: Sequence[Step]) -> str:
         if self.guidance == "number":
             return f"{len(steps)} steps"
-        found = [equation for step in steps for equation in find_equations(step.text)]
+        equations = [equation for step in steps for equation in find_equations(step.text)]
         if self.guidance == "operators":
-            return " ".join(sign for equation in found for sign in equation.operators) or "none"
-        return " ; ".join(equation.text for equation in found) or "none"
+            return " ".join(sign for equation in equations for sign in equation.operators) or "none"
+        return " ; ".join(equation.text for equation in equations) or "none"
 
 
 def _asks_for_the_answer(call: Call) -> bool:

@@ -48,7 +48,7 @@ class StepByStep:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        made = [
+        examples = [
             self.format.write_example(
                 "student",
                 self.format.write_prompt(problem),
@@ -63,10 +63,10 @@ class StepByStep:
         ]
         explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
         for chain in chains:
-            said = self.format.write_block(chain.rationale)
+            target = self.format.write_block(chain.rationale)
             more = {"group": "rationale", "weight": 1 - self.alpha}
-            made.append(self.format.write_example("student", explain, said, problem=problem.id, chain=chain.id, **more))
-        return made
+            examples.append(self.format.write_example("student", explain, target, problem=problem.id, chain=chain.id, **more))
+        return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self.format.write_prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))

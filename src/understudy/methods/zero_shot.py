@@ -47,8 +47,8 @@ class ZeroShot:
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)
         cut = thought is not None and thought.finish == "length"
-        whole = replace(reply, finish="length") if cut else reply
-        return self.format.read_chain(problem, path, whole, prompt=prompt)
+        result = replace(reply, finish="length") if cut else reply
+        return self.format.read_chain(problem, path, result, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
@@ -99,7 +99,7 @@ def _add_trigger(prompt: Prompt, trigger: str) -> Prompt:
     return (*prompt[:-1], Message("user", f"{prompt[-1].content}\n{trigger}"))
 
 
-def _continue(prompt: Prompt, said: str, trigger: str) -> Prompt:
+def _continue(prompt: Prompt, text: str, trigger: str) -> Prompt:
     if isinstance(prompt, str):
-        return f"{prompt}{said.rstrip()}\n{trigger}"
-    return (*prompt, Message("assistant", said.strip()), Message("user", trigger))
+        return f"{prompt}{text.rstrip()}\n{trigger}"
+    return (*prompt, Message("assistant", text.strip()), Message("user", trigger))

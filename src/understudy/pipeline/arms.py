@@ -10,7 +10,7 @@ from typing import Any, Literal
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
-from understudy.core.protocols import Choosy, Parted, Wordy
+from understudy.core.protocols import MethodWithParts, MethodWithWords, SelectiveMethod
 from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.pipeline.cache import digest_files
@@ -66,7 +66,7 @@ class ArmPlan:
 
 
 @dataclass(frozen=True)
-class Ground:
+class SharedStages:
     """What every arm builds on. ``teacher``: who plays where an arm asks the teacher; None for recorded chains."""
 
     study: Study
@@ -84,19 +84,19 @@ class Ground:
             for arm, method in methods
             if trained_roles(arm, method) and method.format.style == "raw"
         }
-        words = {text for _, method in methods if isinstance(method, Wordy) for text in method.words}
+        words = {text for _, method in methods if isinstance(method, MethodWithWords) for text in method.words}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
 
-def plan_arm(ground: Ground, arm: Arm) -> ArmPlan:
+def plan_arm(shared: SharedStages, arm: Arm) -> ArmPlan:
     """The stages of ``arm``. Raises StudyError where a checkpoint that it names cannot be used."""
-    return _ArmPlanner(ground, arm).plan()
+    return _ArmPlanner(shared, arm).plan()
 
 
 class _ArmPlanner:
-    def __init__(self, ground: Ground, arm: Arm) -> None:
-        self.ground, self.arm, self.study = ground, arm, ground.study
-        self.method = ground.study.method(arm)
+    def __init__(self, shared: SharedStages, arm: Arm) -> None:
+        self.shared, self.arm, self.study = shared, arm, shared.study
+        self.method = shared.study.method(arm)
         self.trains = trained_roles(arm, self.method)
         self.selection = self._selection() if self.trains else None
 
@@ -111,35 +111,35 @@ class _ArmPlanner:
             cast = self._cast(own)
             label = f"{arm.name}{suffix}"
             answers[seed] = {split: self._answers(f"{label}, {split}", split, seed, cast) for split in study.evaluation.splits}
-            if study.evaluation.attribution and isinstance(self.method, Parted):
+            if study.evaluation.attribution and isinstance(self.method, MethodWithParts):
                 gold[seed] = self._with_gold(label, seed, cast)
         return ArmPlan(arm, self.selection, students, answers, gold)
 
     def _selection(self) -> SelectionStage:
-        ground, choosy = self.ground, isinstance(self.method, Choosy)
+        shared, selective = self.shared, isinstance(self.method, SelectiveMethod)
         return SelectionStage(
             label=self.arm.name,
-            problems=ground.problems,
-            chains=ground.chains,
-            verdicts=ground.verdicts,
+            problems=shared.problems,
+            chains=shared.chains,
+            verdicts=shared.verdicts,
             select=self.arm.select,
             fraction=self.arm.fraction,
-            writer=self.method if choosy else self.method.format,
-            method=self.arm.method if choosy else None,
+            writer=self.method if selective else self.method.format,
+            method=self.arm.method if selective else None,
             seed=self.study.seed,
         )
 
     def _student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:
         """The student of ``role``, trained on all problems or on those outside ``fold``; those it needs come before."""
         assert self.selection is not None, "only arms that train have students"
-        ground, arm, method, study = self.ground, self.arm, self.method, self.study
+        shared, arm, method, study = self.shared, self.arm, self.method, self.study
         student, files = self._start(role)
         label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
         return StudentStage(
             label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
-            problems=ground.problems,
-            chains=ground.chains,
-            verdicts=ground.verdicts,
+            problems=shared.problems,
+            chains=shared.chains,
+            verdicts=shared.verdicts,
             selection=self.selection,
             folds={
                 need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds))
@@ -155,7 +155,7 @@ class _ArmPlanner:
             seed=seed,
             study_seed=study.seed,
             dev=Dev(split=study.evaluation.dev, problems=study.evaluation.dev_problems, check=study.checks[0]),
-            vocabulary=ground.vocabulary(),
+            vocabulary=shared.vocabulary(),
             answering=study.evaluation.answering,
         )
 
@@ -185,8 +185,8 @@ class _ArmPlanner:
                 assert student.checkpoint is not None, "the study was validated"
                 cast[part] = UntrainedPlayer(student.checkpoint, files)
             elif model == "teacher":
-                assert self.ground.teacher is not None, "the study was validated"
-                cast[part] = self.ground.teacher
+                assert self.shared.teacher is not None, "the study was validated"
+                cast[part] = self.shared.teacher
             else:
                 cast[part] = GoldPlayer()
         return cast
@@ -212,7 +212,7 @@ class _ArmPlanner:
             prompts = load_prompts(self.arm.method, own)
         return AnswersStage(
             label=label,
-            problems=self.ground.problems,
+            problems=self.shared.problems,
             selection=self.selection if trained else None,
             name=self.arm.method,
             method=self.method,
@@ -222,7 +222,7 @@ class _ArmPlanner:
             decoding=decode.decoding,
             seed=seed,
             study_seed=study.seed,
-            exemplars=self.ground.exemplars,
+            exemplars=self.shared.exemplars,
             prompts=prompts,
             answering=study.evaluation.answering,
             swapped=swapped,

@@ -44,14 +44,14 @@ def _imports(module: str) -> tuple[str, frozenset[str]]:
         return "", frozenset()
     source = Path(spec.origin).read_text(encoding="utf-8")
     package = module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             source_module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            found |= {source_module} | {f"{source_module}.{alias.name}" for alias in node.names}
-    ours = {name for name in found if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _spec(name)}
+            names |= {source_module} | {f"{source_module}.{alias.name}" for alias in node.names}
+    ours = {name for name in names if name.split(".")[0] in ("understudy", module.partition(".")[0]) and _spec(name)}
     return digest(source, size=32), frozenset(ours)
 
 

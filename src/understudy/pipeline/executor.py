@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.plugins import load
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 
 Event = tuple[str, int, int, str]
 """label, done, total, note"""
@@ -115,7 +115,7 @@ class Reporter:
             _events.put((self._label, done, total, note))
 
 
-def perform(stage: Stage[Any], run: str) -> tuple[Summary, float]:
+def perform(stage: Stage[Any], run: str) -> tuple[StageSummary, float]:
     """Run ``stage`` in this process, for the run directory ``run``: what it says and its seconds. Module-level, so any executor can
     ship it."""
     context = Context(Path(run), Reporter(stage.label), share=1 / _at_once)

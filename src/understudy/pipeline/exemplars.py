@@ -24,23 +24,23 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
-        given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
-        shown = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(given, 1)]
-        bare = next((p.id for p in shown if p.answer is None or not p.meta.get("rationale")), None)
+        problems_given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
+        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
+        bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
             raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
-        questions = {exact_key(problem) for problem in shown}
-        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *shown]
+        questions = {exact_key(problem) for problem in exemplars}
+        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
     if not options.n:
         return list(problems)
-    able = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
-    if len(able) < options.n:
+    candidates = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
+    if len(candidates) < options.n:
         raise StudyError(
-            f"exemplars.n = {options.n}: only {len(able)} training problems have a rationale; map the field that holds it "
+            f"exemplars.n = {options.n}: only {len(candidates)} training problems have a rationale; map the field that holds it "
             "(task.fields.rationale), or write some by hand: exemplars.file"
         )
     # By a hash of each: one more question changes them only where it is chosen itself, and with them every prompt.
-    chosen = set(sorted(able, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
+    chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 

@@ -14,7 +14,7 @@ from understudy.core.options import plain
 from understudy.core.prompts import load_prompts
 from understudy.core.registry import module_of
 from understudy.engines.recorded import Recorded
-from understudy.pipeline.arms import ArmPlan, Ground, Place, plan_arm
+from understudy.pipeline.arms import ArmPlan, Place, SharedStages, plan_arm
 from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
 from understudy.pipeline.stage import KINDS, Kind, Stage
 from understudy.pipeline.stages.answers import TeacherPlayer
@@ -68,8 +68,8 @@ def make_plan(study: Study) -> Plan:
     chains = _plan_chains(study, problems, exemplars, engine, files)
     verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
-    ground = Ground(study, problems, chains, verdicts, exemplars, teacher)
-    return Plan(study, problems, chains, verdicts, tuple(plan_arm(ground, arm) for arm in study.arms), plugins)
+    shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher)
+    return Plan(study, problems, chains, verdicts, tuple(plan_arm(shared, arm) for arm in study.arms), plugins)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:

@@ -177,12 +177,12 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     shape = planned_shape(student, vocabulary=words)
     half = context // 2
     most = context if shape.encoder else context - half
-    found = estimate(shape, options, source=context if shape.encoder else half, target=most)
+    memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
     wanted = min(options.micro_batch or examples_at_once(options.precision, options.batch_size), options.batch_size)
     free = free_memory()
     if options.micro_batch or free is None:
-        return found, wanted, context
-    return found, max(1, found.fitting(free - found.weights, wanted)), context
+        return memory, wanted, context
+    return memory, max(1, memory.fitting(free - memory.weights, wanted)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from understudy.core.plugins import load
 from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, cores, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
-from understudy.pipeline.stage import Kind, Stage, Summary
+from understudy.pipeline.stage import Kind, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.studies.study import Study
@@ -37,7 +37,7 @@ class Watcher:
 
     def started(self, stage: Stage[Any]) -> None: ...
 
-    def finished(self, stage: Stage[Any], summary: Summary, seconds: float) -> None: ...
+    def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None: ...
 
 
 def run_study(
@@ -86,7 +86,7 @@ class _Run:
         self.plan, self.directory, self.watcher, self.workers = plan, directory, watcher, workers
         self.todo: list[Stage[Any]] = []
         self.waiting: dict[str, Stage[Any]] = {}
-        self.running: dict[Future[tuple[Summary, float]], Stage[Any]] = {}
+        self.running: dict[Future[tuple[StageSummary, float]], Stage[Any]] = {}
 
     def perform(self, todo: list[Stage[Any]], *, cached: int) -> None:
         """Run all of ``todo``; ``cached`` others are there already."""
@@ -125,7 +125,7 @@ class _Run:
         ready = [stage for stage in free if not unfinished & {need.key for need in stage.needs()}]
         yield from sorted(ready, key=lambda stage: stage.kind != "student")
 
-    def _finish(self, future: Future[tuple[Summary, float]]) -> None:
+    def _finish(self, future: Future[tuple[StageSummary, float]]) -> None:
         stage = self.running.pop(future)
         summary, seconds = _result(future, stage)
         finish_stage(stage, summary, seconds, self.directory)
@@ -134,7 +134,7 @@ class _Run:
             _require_gold(summary, self.todo)
 
 
-def finish_stage(stage: Stage[Any], summary: Summary, seconds: float, run: Path) -> None:
+def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:
     """Mark ``stage`` as done in the directory ``run``. Where it was done before with other chains, what was made of those goes."""
     where = stage.directory(run)
     if isinstance(summary, ChainsSummary) and is_done(where) and stage.read_summary(run).corpus != summary.corpus:
@@ -151,7 +151,7 @@ def finish_stage(stage: Stage[Any], summary: Summary, seconds: float, run: Path)
     write_json(where / MANIFEST, asdict(manifest))
 
 
-def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[Summary, float]:
+def _result(future: Future[tuple[StageSummary, float]], stage: Stage[Any]) -> tuple[StageSummary, float]:
     try:
         return future.result()
     except BrokenProcessPool:

@@ -24,13 +24,13 @@ KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "stude
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class StageSummary:
     """What a finished stage says of itself, kept in its manifest: one dataclass for each kind. ``errors``: asks that failed."""
 
     errors: int = 0
 
 
-S = TypeVar("S", bound=Summary)
+S = TypeVar("S", bound=StageSummary)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Stage(Generic[S]):
     label: str = unkeyed("")
 
     kind: ClassVar[Kind]
-    summary: ClassVar[type[Summary]]
+    summary: ClassVar[type[StageSummary]]
 
     def run(self, context: Context) -> S:
         """Make the stage's files in `directory` and say what they are. What it needs is done."""

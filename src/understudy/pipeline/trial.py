@@ -21,7 +21,7 @@ from understudy.studies.study import Study
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialQuestion:
     """One question with the chain it got and its verdict; where the ask failed, the ``error`` and neither."""
 
     problem: Problem
@@ -36,7 +36,7 @@ class Trial:
     of the chains that were tried; None where the engine does not count tokens, or has no price. ``endpoints``: what each address
     was found to do (`engines.remote.probe`)."""
 
-    tried: list[Tried]
+    tried: list[TrialQuestion]
     requests: int
     price: Price | None = None
     endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     tried = [
         _judged(study, problem, by_problem[problem.id])
         if problem.id in by_problem
-        else Tried(problem, None, None, failed.get(problem.id, sampled.stopped))
+        else TrialQuestion(problem, None, None, failed.get(problem.id, sampled.stopped))
         for problem in learn[:n]
     ]
     return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, endpoints)
@@ -106,6 +106,6 @@ def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
     return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
 
 
-def _judged(study: Study, problem: Problem, chain: Chain) -> Tried:
+def _judged(study: Study, problem: Problem, chain: Chain) -> TrialQuestion:
     name = study.checks[0]
-    return Tried(problem, chain, judge(problem, chain, find("check", name), name))
+    return TrialQuestion(problem, chain, judge(problem, chain, find("check", name), name))

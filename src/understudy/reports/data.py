@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
-from understudy.evaluation.statistics import Paired
+from understudy.evaluation.statistics import PairedTest
 from understudy.selection.select import SelectionCounts
-from understudy.training.record import LearningCurve, Seen
+from understudy.training.record import LearningCurve, TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class ArmSummary(Scores):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison(Paired):
+class Comparison(PairedTest):
     """Two arms on the same problems of one split: accuracy of ``arm`` - accuracy of ``other``, p after Holm's correction over the
     split's comparisons, and one sentence."""
 
@@ -119,7 +119,7 @@ class Curve(LearningCurve):
     seed: int
     seconds: float
     parameters: int
-    saw: Seen
+    saw: TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribution(Paired):
+class Attribution(PairedTest):
     """One arm on one split with the data set's own working in the place of ``part``, compared with its own answers to the same
     problems (``accuracy``, ``with_gold``). Of its ``wrong`` answers (over all seeds) ``mended`` become right: these were the part's
     errors."""

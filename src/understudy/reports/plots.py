@@ -68,8 +68,8 @@ def pictures(data: ReportData) -> list[Picture]:
 
 def _label(text: str) -> str:
     """A name as matplotlib may draw it: no mathematics, no control characters, not longer than a line."""
-    shown = " ".join(printable(text).split()).replace("$", r"\$")
-    return shown if len(shown) <= 44 else shown[:43] + "…"
+    label = " ".join(printable(text).split()).replace("$", r"\$")
+    return label if len(label) <= 44 else label[:43] + "…"
 
 
 def _colours(names: Sequence[str]) -> Mapping[str, str]:
@@ -91,8 +91,8 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
             axes.plot([100 * s.low, 100 * s.high], [y, y], color=INK, lw=1.4, solid_capstyle="butt")
             if s.seeds > 1:
                 axes.plot([100 * a for a in s.spread], [y] * s.seeds, "o", color="white", mec=INK, ms=4, mew=0.8)
-            said = f"{100 * s.accuracy:.1f}" + ("  at chance" if s.says else "")
-            axes.text(100 * max(s.high, s.accuracy, *s.spread) + 1.8, y, said, va="center", fontsize=9)
+            label = f"{100 * s.accuracy:.1f}" + ("  at chance" if s.says else "")
+            axes.text(100 * max(s.high, s.accuracy, *s.spread) + 1.8, y, label, va="center", fontsize=9)
         floor = max(summaries[0].chance, summaries[0].majority)
         axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
         axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
@@ -159,12 +159,12 @@ def _votes(data: ReportData) -> Iterator[Picture]:
 
 
 def _perplexity(data: ReportData) -> Iterator[Picture]:
-    shown = [p for p in data.perplexity if not p.who or p.split == data.summaries[0].split]
-    if not shown:
+    rows = [p for p in data.perplexity if not p.who or p.split == data.summaries[0].split]
+    if not rows:
         return
     colours = {**_colours([s.arm for s in data.summaries]), "": INK}
     figure, axes = _axes(5.2, 3)
-    for p in shown:
+    for p in rows:
         at = [100 * (i + 0.5) / len(p.bins) for i in range(len(p.bins))]
         label = f"{p.who or 'teacher'}, {p.split}"
         axes.plot(at, [100 * b.accuracy for b in p.bins], marker="o", ms=4, color=colours[p.who], label=_label(label))

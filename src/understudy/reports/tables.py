@@ -60,7 +60,7 @@ Content = tuple[Column, Callable[[T], str | Cell]]
 
 def make_tables(data: ReportData) -> Iterator[Table]:
     """Every table of ``data`` that has rows, in the order in which they are read."""
-    made = [
+    tables = [
         *(tabulate_accuracy(data, split) for split in splits_of(data)),
         *(tabulate_comparisons(data, split) for split in splits_of(data)),
         *(_votes(votes) for votes in data.votes),
@@ -71,7 +71,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         _chains(data),
         _training(data.curves),
     ]
-    return (table for table in made if table.rows)
+    return (table for table in tables if table.rows)
 
 
 def splits_of(data: ReportData) -> list[str]:
@@ -121,7 +121,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     notes = ["tokens: written per answer, over all calls and votes"]
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
-    notes += [f"{says} of these arms" for says in dict.fromkeys(s.says for s in summaries) if says]
+    notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
     return _table(f"Accuracy on {split}", summaries, columns, about=about, note=" · ".join(notes), pictures=pictures)
 
@@ -161,8 +161,8 @@ def _votes(votes: Votes) -> Table:
 
     columns: list[Content[str]] = [(Column("k"), lambda name: Cell(name, "name"))]
     columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
-    shown = [name for name, rate in rates.items() if rate]
-    return _table(f"Votes: {votes.arm}, {votes.split}", shown, columns, pictures=[f"votes-{slug(votes.arm)}"])
+    names = [name for name, rate in rates.items() if rate]
+    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, pictures=[f"votes-{slug(votes.arm)}"])
 
 
 def _costs(data: ReportData) -> Table:
@@ -199,7 +199,7 @@ def _attributions(attributions: Sequence[Attribution]) -> Table:
     return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 
-def _first_wrong(found: Sequence[FirstWrong]) -> Table:
+def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
     columns: list[Content[FirstWrong]] = [
         (Column("arm"), lambda f: Cell(f.arm, "name")),
         (Column("wrong", number=True), lambda f: f"{f.wrong:,}"),
@@ -208,10 +208,10 @@ def _first_wrong(found: Sequence[FirstWrong]) -> Table:
         (Column("no equation", number=True), lambda f: f"{f.without:,}"),
     ]
     about = "Of the wrong answers. All equations hold where the working itself is another one."
-    return _table(f"First wrong step{_on(found)}", found, columns, about=about)
+    return _table(f"First wrong step{_on(rows)}", rows, columns, about=about)
 
 
-def _perplexity(found: Sequence[Perplexity]) -> Table:
+def _perplexity(rows: Sequence[Perplexity]) -> Table:
     columns: list[Content[Perplexity]] = [
         (Column("replies of"), lambda p: Cell(p.who or "teacher", "name")),
         (Column("to"), lambda p: p.split),
@@ -226,7 +226,7 @@ def _perplexity(found: Sequence[Perplexity]) -> Table:
         "correct, and the highest perplexity of the bin. Replies to the same problem hang together, so small steps between "
         "neighbours may be noise."
     )
-    return _table("Perplexity and correctness", found, columns, about=about, pictures=["perplexity"])
+    return _table("Perplexity and correctness", rows, columns, about=about, pictures=["perplexity"])
 
 
 def _chains(data: ReportData) -> Table:
@@ -290,5 +290,5 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
-def _on(found: Sequence[Attribution | FirstWrong]) -> str:
-    return f" on {found[0].split}" if found else ""
+def _on(rows: Sequence[Attribution | FirstWrong]) -> str:
+    return f" on {rows[0].split}" if rows else ""

@@ -29,8 +29,8 @@ def _draw(table: Table) -> rich_table.Table:
     drawn = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", caption_justify="left", box=None)
     drawn.header_style, drawn.pad_edge, drawn.padding = "dim", False, (0, 1)
     drawn.caption = Text(" ".join(text for text in (table.about, table.note) if text), style="dim")
-    shown = [place for place, column in enumerate(table.columns) if not column.wide]
-    for place in shown:
+    places = [place for place, column in enumerate(table.columns) if not column.wide]
+    for place in places:
         number = table.columns[place].number
         name = table.rows[0][place].role == "name"
         drawn.add_column(
@@ -41,5 +41,5 @@ def _draw(table: Table) -> rich_table.Table:
             min_width=8 if name else None,
         )
     for row in table.rows:
-        drawn.add_row(*(Text(printable(row[place].text), style=STYLES[row[place].role]) for place in shown))
+        drawn.add_row(*(Text(printable(row[place].text), style=STYLES[row[place].role]) for place in places))
     return drawn

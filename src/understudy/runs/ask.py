@@ -19,7 +19,7 @@ from understudy.studies.options import Decode
 
 
 @dataclass(frozen=True)
-class Answered:
+class VotedAnswer:
     """``answer`` (None where none was found), the ``share`` of votes it got, and the solutions with their chains."""
 
     answer: str | None
@@ -42,7 +42,7 @@ def ask_student(
     calculator: bool = False,
     seed: int = 0,
     plugins: Sequence[str | Path] = (),
-) -> Answered:
+) -> VotedAnswer:
     """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
 
     ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its
@@ -67,29 +67,31 @@ def ask_student(
     problem = Problem("question", question, card.kind, choices=tuple(choices))
     engines = {role: TransformersEngine(path, dtype=card.precision, seed=seed) for role, path in cast.items()}
     playing = {part: engines[role] for part, role in parts_of(method).items()}
-    found = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
-    if found.errors:
-        raise EngineError(found.errors[0].error)
-    counted = vote(found.solutions)
-    return Answered(counted.answer, counted.share, found.solutions)
+    answers = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
+    if answers.errors:
+        raise EngineError(answers.errors[0].error)
+    counted = vote(answers.solutions)
+    return VotedAnswer(counted.answer, counted.share, answers.solutions)
 
 
 def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, Path]:
     """role -> the student that plays it. Raises StudyError where one is missing, twice there, or of another method."""
-    found: dict[str, Path] = {}
+    directories: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
             raise StudyError(
                 f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; "
                 "give students of one arm"
             )
-        if card.role in found:
-            raise StudyError(f"{path}: plays the role {card.role!r}, as {found[card.role]} does; give one student for each role")
-        found[card.role] = path
-    missing = [role for role in method.roles if role not in found]
+        if card.role in directories:
+            raise StudyError(
+                f"{path}: plays the role {card.role!r}, as {directories[card.role]} does; give one student for each role"
+            )
+        directories[card.role] = path
+    missing = [role for role in method.roles if role not in directories]
     if missing:
         raise StudyError(
             f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}; give the student of "
             f"{', '.join(missing)} too (--with)"
         )
-    return found
+    return directories

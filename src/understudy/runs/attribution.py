@@ -62,8 +62,8 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
         for one in scored[arm, split]:
             for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
                 solutions = one.solutions[name]
-                shown = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                steps = split_steps(shown.text)
+                solution = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
+                steps = split_steps(solution.text)
                 wrong += 1
                 if not any(True for step in steps for _ in find_equations(step)):
                     without += 1

@@ -47,16 +47,16 @@ def import_corpus(
     of the files' own cards. Raises DataError naming file, line and field.
     """
     known = read_questions(problems, kind=kind, fields=problem_fields)
-    found, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
+    corpus_chains, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    card = card_of(found, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(found, known))
-    write_rows(to, Chain, found, card=card.to_json())
+    card = card_of(corpus_chains, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(corpus_chains, known))
+    write_rows(to, Chain, corpus_chains, card=card.to_json())
     return dict(report.to_json())
 
 
 @dataclass(frozen=True)
-class _Source:
+class _ExportSource:
     """What is exported: chains, what is known of their problems, and their card."""
 
     chains: Sequence[Chain]
@@ -92,26 +92,26 @@ def export_corpus(
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: a .parquet file is for the format {UNDERSTUDY!r} and no other; change --to or --format")
     if source.is_dir():
-        found = _of_run(Run(source), arm, what)
+        export = _of_run(Run(source), arm, what)
     else:
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
-        found = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    if found.card.missing and not no_terms:
+        export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
+    if export.card.missing and not no_terms:
         raise StudyError(
-            f"{source}: the card lacks {', '.join(found.card.missing)}, which the reader of an export must know. Set terms (of the "
+            f"{source}: the card lacks {', '.join(export.card.missing)}, which readers of an export need. Set terms (of the "
             "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again (finished stages are "
             "kept), or give `understudy import` --terms and --licence; --no-terms exports without them"
         )
     if what == "examples":
-        says = export_examples(found.examples, format=format, to=to, card=found.card, bare=bare)
+        counts = export_examples(export.examples, format=format, to=to, card=export.card, bare=bare)
     else:
-        says = export_chains(found.chains, found.problems, format=format, to=to, card=found.card, bare=bare)
+        counts = export_chains(export.chains, export.problems, format=format, to=to, card=export.card, bare=bare)
     where = str(to if format == UNDERSTUDY else card_path(to))
-    return says | {"format": format, "terms": found.card.terms, "licence": found.card.licence, "card": where}
+    return counts | {"format": format, "terms": export.card.terms, "licence": export.card.licence, "card": where}
 
 
-def _of_run(run: Run, arm: str | None, what: str) -> _Source:
+def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, run.chains
@@ -128,7 +128,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
         outcomes=Counter(outcome[chain.id].value for chain in chains if chain.id in outcome),
     )
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _Source(chains, problems, card, examples)
+    return _ExportSource(chains, problems, card, examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -147,13 +147,13 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
         )
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
-    made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
-    return [example for examples in made for example in examples]
+    groups = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
+    return [example for examples in groups for example in examples]
 
 
 def _of_corpus(
     source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Mapping[str, str] | None, *, asks: bool
-) -> _Source:
+) -> _ExportSource:
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
@@ -171,7 +171,7 @@ def _of_corpus(
         sampling=base.sampling,
         outcomes=outcomes_of(chains, known) if known else base.outcomes,
     )
-    return _Source(chains, known, card)
+    return _ExportSource(chains, known, card)
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:

@@ -116,9 +116,9 @@ class Run:
         Raises DataError where it is not, or is not the text that the run was made with.
         """
         made_with, name = self.plan.plugins, self.study.checks[0]
-        mine = added("check", name)
-        if mine is not None and mine.digest not in made_with.values():
-            raise DataError(f"{mine.path}: has changed since {self.directory} was written; run the study again")
+        addition = added("check", name)
+        if addition is not None and addition.digest not in made_with.values():
+            raise DataError(f"{addition.path}: has changed since {self.directory} was written; run the study again")
         try:
             found: Check = find("check", name)
         except StudyError as error:

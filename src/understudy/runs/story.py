@@ -8,7 +8,7 @@ from understudy.core.values import Outcome
 from understudy.core.vote import vote
 from understudy.reports.data import Story, StudentAnswer
 from understudy.runs.run import Run
-from understudy.runs.scores import Scored, ScoredAnswers
+from understudy.runs.scores import ArmOutcomes, ScoredAnswers
 from understudy.training.record import ShownExample, read_seen
 
 
@@ -21,14 +21,14 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     chain = next(c for c in run.chains if c.id == example.chain)
     split = run.study.evaluation.splits[0]
     first = {arm: scored[arm, split][0] for arm in run.arms}
-    asked = run.of_split(split)[_telling_problem(first)]
+    problem = run.of_split(split)[_telling_problem(first)]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
         verdict=next(v for v in run.verdicts if v.chain == chain.id),
         tokens=example.tokens,
-        asked=asked,
-        answers=tuple(_answer(one, asked.id) for one in first.values() if asked.id in one.outcomes),
+        asked=problem,
+        answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
     )
 
 
@@ -39,7 +39,7 @@ def _first_example(run: Run) -> ShownExample | None:
     return next((example for example in examples if example.chain is not None), None)
 
 
-def _telling_problem(first: Mapping[str, Scored]) -> str:
+def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:
     one, *others = first.values()
     for name, outcome in one.outcomes.items():
         if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
@@ -47,7 +47,7 @@ def _telling_problem(first: Mapping[str, Scored]) -> str:
     return next(iter(one.outcomes))
 
 
-def _answer(scored: Scored, problem: str) -> StudentAnswer:
+def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     solutions = scored.solutions[problem]
     text, answer = solutions[0].text.strip(), solutions[0].answer
     if len(solutions) > 1:

@@ -18,7 +18,7 @@ from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run
-from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
+from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
@@ -26,7 +26,7 @@ AT_CHANCE = "at chance: nothing can be said"
 LEVEL = 0.05
 
 
-def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
+def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
     engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
@@ -55,7 +55,7 @@ def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[Scored]) -> ArmSummary:
+def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, common_problems(scored))
@@ -76,7 +76,7 @@ def summarise(run: Run, scored: Sequence[Scored]) -> ArmSummary:
     )
 
 
-def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """The fields of `Scores` that are counted, over all seeds of ``scored``."""
     counted = count_outcomes(outcomes)
     n = sum(counted.values())
@@ -129,7 +129,7 @@ def _sentence(pair: Comparison, p: float, *, both_at_chance: bool) -> str:
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
 
 
-def group_answers(run: Run, scored: Sequence[Scored]) -> Iterator[Group]:
+def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
@@ -159,13 +159,13 @@ def describe_selection(run: Run, arm: str) -> ArmSelection:
 
 def collect_curves(run: Run) -> Iterator[Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
-    shown = set()
+    stages = set()
     for arm in run.arms:
         for seed, roles in run.students(arm).items():
             for role, stage in roles.items():
-                if stage in shown:
+                if stage in stages:
                     continue
-                shown.add(stage)
+                stages.add(stage)
                 student = read_summary(stage, StudentSummary)
                 yield Curve(
                     arm=arm if len(roles) == 1 else f"{arm} ({role})",
@@ -177,7 +177,7 @@ def collect_curves(run: Run) -> Iterator[Curve]:
                 )
 
 
-def count_votes(run: Run, scored: Sequence[Scored]) -> Votes:
+def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Votes:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes

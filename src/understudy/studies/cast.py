@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from understudy.core.errors import StudyError, nearest
 from understudy.core.precision import settle_precision
-from understudy.core.protocols import Parted
+from understudy.core.protocols import MethodWithParts
 from understudy.studies.options import Arm, Role
 from understudy.studies.schema import build, plain
 from understudy.studies.study import Study
@@ -19,7 +19,7 @@ Model = Literal["trained", "untrained", "teacher", "gold"]
 
 def parts_of(method: Any) -> Mapping[str, str]:
     """The roles that the method's `solve` asks -> the role whose student plays them. Methods that train nothing ask one."""
-    if isinstance(method, Parted):
+    if isinstance(method, MethodWithParts):
         return method.parts
     return {role: role for role in method.roles or ("student",)}
 
@@ -70,7 +70,7 @@ def check_roles(arm: Arm, method: Any) -> None:
             has = f"{nearest(name, known)} (it has: {', '.join(known)})"
             raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{has}")
         named = [name, *(part for part, whose in parts.items() if whose == name)]
-        if role.model == "gold" and not (isinstance(method, Parted) and set(named) & set(method.swaps)):
+        if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(named) & set(method.swaps)):
             raise StudyError(
                 f'{where}.model = "gold": gold there would be the answer itself, so the arm measures nothing; choose another model'
             )

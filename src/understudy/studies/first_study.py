@@ -80,15 +80,15 @@ decode = {{ votes = 8, temperature = 0.7 }}
 def _sizes(found: Guess) -> str:
     """What is held out of train: a tenth for each of dev and test that the data do not have."""
     own = {name: n for name, n in found.rows.items() if name}
-    said = f"# its own splits: {', '.join(f'{name} {n}' for name, n in own.items())}\n" if own else ""
+    comment = f"# its own splits: {', '.join(f'{name} {n}' for name, n in own.items())}\n" if own else ""
     held = max(1, found.rows.get("", found.rows.get("train", 0)) // 10)
     drawn = {name: held for name in ("dev", "test") if name not in own}
     if not drawn:
-        return said
+        return comment
     if not own:
         drawn = {"train": found.rows[""] - 2 * held, **drawn}
     sizes = ", ".join(f"{name} = {n}" for name, n in drawn.items())
-    return f"{said}sizes = {{ {sizes} }}{'  # taken from train' if own else ''}\n"
+    return f"{comment}sizes = {{ {sizes} }}{'  # taken from train' if own else ''}\n"
 
 
 def _toml(value: Any) -> str:

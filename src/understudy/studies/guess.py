@@ -81,16 +81,16 @@ def _sources(path: Path) -> dict[str, Path]:
 
 def _fields(rows: Sequence[Row]) -> dict[str, str | tuple[str, ...]]:
     there = {name.lower(): name for row in rows for name, value in row.items() if value not in (None, "", [], {})}
-    found: dict[str, str | tuple[str, ...]] = {}
+    fields: dict[str, str | tuple[str, ...]] = {}
     for ours, names in NAMES.items():
-        theirs = next((there[n] for n in names if n in there and there[n] not in found.values()), None)
+        theirs = next((there[n] for n in names if n in there and there[n] not in fields.values()), None)
         if theirs is not None and (ours != "question" or isinstance(rows[0].get(theirs), str)):
-            found[ours] = theirs
-    if "body" in there and found.get("question") == there.get("question"):
-        found["question"] = f"{{{there['body']}}} {{{there['question']}}}"  # SVAMP and ASDiv tell first, and ask apart
-    if "choices" not in found and (options := _option_fields(list(there.values()))):
-        found["choices"] = options
-    return found
+            fields[ours] = theirs
+    if "body" in there and fields.get("question") == there.get("question"):
+        fields["question"] = f"{{{there['body']}}} {{{there['question']}}}"  # SVAMP and ASDiv tell first, and ask apart
+    if "choices" not in fields and (options := _option_fields(list(there.values()))):
+        fields["choices"] = options
+    return fields
 
 
 def _option_fields(names: Sequence[str]) -> tuple[str, ...]:

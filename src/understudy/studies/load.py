@@ -81,7 +81,11 @@ def _split_teacher(table: Any) -> Any:
 
 def _check_engine_keys(teacher: Teacher) -> None:
     """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it."""
-    own = [field.name for field in dataclasses.fields(find("engine", teacher.engine)) if field.init]
+    try:
+        engine = find("engine", teacher.engine)
+    except StudyError as error:
+        raise StudyError(f"teacher.engine = {teacher.engine!r}: {error}") from error
+    own = [field.name for field in dataclasses.fields(engine) if field.init]
     known = [*(field.name for field in dataclasses.fields(Teacher) if field.name != "engine_options"), *own]
     for key in teacher.engine_options:
         if key not in own:
@@ -103,8 +107,10 @@ def _validate(study: Study) -> None:
     _check_engine_keys(study.teacher)
     engine, method = study.make_engine(), study.teacher_method()
     if not hasattr(method, "sample"):
-        able = [name for name in METHODS if hasattr(find("method", name), "sample")]
-        raise StudyError(f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(able)}")
+        methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
+        raise StudyError(
+            f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(methods)}"
+        )
     if hasattr(engine, "check"):
         try:
             engine.check(task, chats=method.format.style == "messages")

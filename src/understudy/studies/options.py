@@ -163,7 +163,7 @@ class Decode:
 
 
 @dataclass(frozen=True)
-class Answering:
+class AnsweringOptions:
     """How students are run: so many requests at once (``batch_size``), in this ``precision``."""
 
     batch_size: int = 256
@@ -196,9 +196,9 @@ class Evaluation:
     """Of bootstrap and permutation tests."""
 
     @property
-    def answering(self) -> Answering:
+    def answering(self) -> AnsweringOptions:
         """How students are run."""
-        return Answering(self.batch_size, self.precision)
+        return AnsweringOptions(self.batch_size, self.precision)
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):

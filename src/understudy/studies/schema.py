@@ -63,8 +63,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     try:
         return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise StudyError(f"{where} = {value!r}: {said[0].lower()}{said[1:]}") from None
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
 
 
 def _dataclass_in(hint: Any) -> Any:

@@ -37,6 +37,6 @@ class ARC(PublishedSet):
         return [published, hub(name, train="train", dev="validation", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:
-        asked = row.inner("question")
-        choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
-        return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices)
+        question = row.inner("question")
+        choices, answer = question.options(question.get("choices"), row.get("answerKey"))
+        return Problem(row.get("id") or "", question.text("stem", "question"), "option", answer, choices=choices)

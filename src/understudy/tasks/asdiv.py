@@ -49,8 +49,8 @@ class ASDiv(PublishedSet):
 
     def problem(self, row: PublishedRow) -> Problem:
         body, answer = row.text("body"), row.text("answer")
-        found = _ANSWER.fullmatch(answer)
-        value, unit = (found["value"], found["unit"]) if found else (answer, None)
+        match = _ANSWER.fullmatch(answer)
+        value, unit = (match["value"], match["unit"]) if match else (answer, None)
         kind: AnswerKind = "text" if normalise(value, "number") is None else "number"
         return Problem(
             id=row.get("id") or "",

@@ -104,14 +104,14 @@ def options_in_text(text: str, where: str) -> tuple[str, Options]:
 
     Raises DataError where there are no options, or where several styles of marks could be options.
     """
-    found: dict[tuple[int, ...], list[re.Match[str]]] = {}
+    lists: dict[tuple[int, ...], list[re.Match[str]]] = {}
     for style in _STYLES:
         if marks := _marks(style, text):
-            found.setdefault(tuple(mark.start("label") for mark in marks), marks)
-    if len(found) != 1:
-        what = "no options such as (A) ... (B) ..." if not found else "more than one list of options"
+            lists.setdefault(tuple(mark.start("label") for mark in marks), marks)
+    if len(lists) != 1:
+        what = "no options such as (A) ... (B) ..." if not lists else "more than one list of options"
         raise DataError(f"{where}: {what} at the end of {text[-120:]!r}; remove the row, or give options as a field")
-    (marks,) = found.values()
+    (marks,) = lists.values()
     ends = [mark.start() for mark in marks[1:]] + [len(_TAIL.sub("", text))]
     texts = [text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)]
     between = [re.sub(r"\s*[,;]?(?:\s+(?:or|and))?$|\s*[,;]$", "", option) for option in texts[:-1]]
@@ -180,17 +180,19 @@ def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
 
     ``answers`` are (where, raw answer, options). Raises DataError where they show both.
     """
-    shown: dict[int, str] = {}
+    first_row: dict[int, str] = {}
     for where, raw, options in answers:
         bare = _strip_marks(raw)
         if bare.isdecimal() and not {bare, _fold(raw)} & set(map(_fold, (*options.labels, *options.texts))):
             if int(bare) == 0:
-                shown.setdefault(0, where)
+                first_row.setdefault(0, where)
             elif int(bare) == len(options.texts):
-                shown.setdefault(1, where)
-    if len(shown) > 1:
-        raise DataError(f"{shown[0]}: the answer counts options from 0, but at {shown[1]} from 1; count both from one number")
-    return next(iter(shown), None)
+                first_row.setdefault(1, where)
+    if len(first_row) > 1:
+        raise DataError(
+            f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; count both from one number"
+        )
+    return next(iter(first_row), None)
 
 
 def json_list(value: Any) -> Any:

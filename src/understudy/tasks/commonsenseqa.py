@@ -30,7 +30,7 @@ class CommonsenseQA(PublishedSet):
         return [published, hub(train="train", test="validation")]
 
     def problem(self, row: PublishedRow) -> Problem:
-        asked = row.inner("question")
-        choices, answer = asked.options(asked.get("choices"), row.get("answerKey"))
-        meta = {"concept": concept} if (concept := asked.get("question_concept")) else {}
-        return Problem(row.get("id") or "", asked.text("stem", "question"), "option", answer, choices=choices, meta=meta)
+        question = row.inner("question")
+        choices, answer = question.options(question.get("choices"), row.get("answerKey"))
+        meta = {"concept": concept} if (concept := question.get("question_concept")) else {}
+        return Problem(row.get("id") or "", question.text("stem", "question"), "option", answer, choices=choices, meta=meta)

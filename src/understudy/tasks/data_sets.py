@@ -85,10 +85,10 @@ def find(root: str, *layouts: FilePatterns) -> dict[str, list[Path]]:
     if not directory.is_dir():
         raise DataError(f"task.root = {root!r}: there is no directory {directory}")
     for layout in layouts:
-        found = {name: _first(directory, patterns) for name, patterns in layout.items()}
-        if all(found.values()):
-            return found
-        missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not found[name]))
+        paths = {name: _first(directory, patterns) for name, patterns in layout.items()}
+        if all(paths.values()):
+            return paths
+        missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not paths[name]))
     raise DataError(f"{directory}: the data set is incomplete (missing: {', or '.join(missing)}); set task.root to its directory")
 
 
@@ -128,22 +128,22 @@ class PublishedRow:
 
     def gold(self, value: Any, name: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str:
         """The ``value`` of the field ``name`` as a canonical answer. Raises DataError where it is no answer of this kind."""
-        found = normalise(str(value), kind, choices)
-        if found is None:
+        canonical = normalise(str(value), kind, choices)
+        if canonical is None:
             raise self.wrong(name, f"must hold an answer of kind {kind}")
-        return found
+        return canonical
 
     def options(self, choices: Any, key: Any) -> tuple[tuple[str, ...], str]:
         """The option texts in order, and the letter of the option whose label is ``key``.
 
         Labels may be letters or numbers (ARC has both). The answer is the letter of the option's place. Raises DataError.
         """
-        found = read_options(choices, self.where, "choices")
-        if not found.labels:
+        options = read_options(choices, self.where, "choices")
+        if not options.labels:
             raise self.wrong("choices", "must be options with label and text")
-        if key not in found.labels:
-            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is not one of the labels {', '.join(found.labels)}")
-        return tuple(text.strip() for text in found.texts), letter(found.labels.index(key))
+        if key not in options.labels:
+            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is not one of the labels {', '.join(options.labels)}")
+        return tuple(text.strip() for text in options.texts), letter(options.labels.index(key))
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:

@@ -87,21 +87,21 @@ class Files:
 
     def files(self) -> list[Path]:
         """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
-        found = [file for source in self._sources().values() for file in files_of(source)]
-        described = [info for parent in dict.fromkeys(f.parent for f in found) if (info := parent / INFO).is_file()]
-        return [*found, *described, *([Path(self.root) / self.splits] if self.splits else [])]
+        paths = [file for source in self._sources().values() for file in files_of(source)]
+        described = [info for parent in dict.fromkeys(f.parent for f in paths) if (info := parent / INFO).is_file()]
+        return [*paths, *described, *([Path(self.root) / self.splits] if self.splits else [])]
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
         rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
-        found = problems_of([row for _, row in rows], self.layout)
-        check_ids(found)
-        found = [replace(problem, split=name) for (name, _), problem in zip(rows, found, strict=True)]
+        problems = problems_of([row for _, row in rows], self.layout)
+        check_ids(problems)
+        problems = [replace(problem, split=name) for (name, _), problem in zip(rows, problems, strict=True)]
         if self.splits is not None:
-            found = split_by_manifest(found, Path(self.root) / self.splits)
+            problems = split_by_manifest(problems, Path(self.root) / self.splits)
         elif self.sizes:
-            found = self._draw(found, seed)
-        return take_fraction(found, self.fraction, seed=seed) if self.fraction < 1 else found
+            problems = self._draw(problems, seed)
+        return take_fraction(problems, self.fraction, seed=seed) if self.fraction < 1 else problems
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

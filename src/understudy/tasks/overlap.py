@@ -31,15 +31,15 @@ def check_overlap(
 
     With the ``rule`` "error" such problems raise a DataError that names them. Near-duplicates are counted and never an error.
     """
-    held = defaultdict(list)
+    keys = defaultdict(list)
     for problem in problems:
         if problem.split in held_out:
-            held[exact_key(problem)].append(problem.id)
-    same = {p.id: held[exact_key(p)][0] for p in problems if p.split not in held_out and exact_key(p) in held}
+            keys[exact_key(problem)].append(problem.id)
+    same = {p.id: keys[exact_key(p)][0] for p in problems if p.split not in held_out and exact_key(p) in keys}
     if same and rule == "error":
-        shown = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
+        pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {shown}"
+            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {pairs}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
     kept = [p for p in problems if p.id not in same]

@@ -32,10 +32,10 @@ class QuaRel(PublishedSet):
 
     def problem(self, row: PublishedRow) -> Problem:
         question = row.text("question")
-        found = _OPTIONS.search(question)
-        if found is None:
+        match = _OPTIONS.search(question)
+        if match is None:
             raise row.wrong("question", "must have its options (A) and (B)")
-        choices = tuple(found[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
+        choices = tuple(match[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
         meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
         answer = letter(row.index("answer_index", 2))
         return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)

@@ -76,44 +76,44 @@ def read_rows(path: Path) -> list[tuple[str, Row]]:
 def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout) -> list[Problem]:
     """The problems of ``rows`` in order. Raises DataError naming file, line and field."""
     _check_there(rows, layout)
-    asked = [_read_question(row, layout, where) for where, row in rows]
-    base = _base(rows, asked, layout)
-    return [_problem(row, layout, where, base, one) for (where, row), one in zip(rows, asked, strict=True)]
+    questions = [_read_question(row, layout, where) for where, row in rows]
+    base = _base(rows, questions, layout)
+    return [_problem(row, layout, where, base, one) for (where, row), one in zip(rows, questions, strict=True)]
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
-    answered, there, asked = 0, [], []
+    answered, there, questions = 0, [], []
     for where, row in rows:
         try:
             if _raw_answers(row, layout, where):
                 answered += 1
-                asked.append(_read_question(row, layout, where))
+                questions.append(_read_question(row, layout, where))
                 there.append((where, row))
         except DataError:
             continue
     try:
-        base = _base(there, asked, layout)
+        base = _base(there, questions, layout)
     except DataError:
         return 0.0
-    read = sum(_can_be_read(row, layout, where, base, one) for (where, row), one in zip(there, asked, strict=True))
+    read = sum(_can_be_read(row, layout, where, base, one) for (where, row), one in zip(there, questions, strict=True))
     return read / max(1, answered)
 
 
-def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> bool:
+def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, question: tuple[str, Options]) -> bool:
     try:
-        return _problem(row, layout, where, base, asked).answer is not None
+        return _problem(row, layout, where, base, question).answer is not None
     except DataError:
         return False
 
 
-def _base(rows: Sequence[tuple[str, Row]], asked: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
+def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
     """The number from which answers count options, if the layout or the data say it."""
     if layout.kind != "option" or layout.answer_base is not None:
         return layout.answer_base
     return base_of(
         (where, raw, options)
-        for (where, row), (_, options) in zip(rows, asked, strict=True)
+        for (where, row), (_, options) in zip(rows, questions, strict=True)
         for raw in _raw_answers(row, layout, where)
     )
 
@@ -121,7 +121,7 @@ def _base(rows: Sequence[tuple[str, Row]], asked: Sequence[tuple[str, Options]],
 def fields_in(template: str) -> list[str]:
     """The fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a damaged
     template."""
-    found = []
+    names = []
     for piece in _PIECE.finditer(template):
         if piece[0] in ("{", "}") or piece[1] == "":
             raise DataError(
@@ -130,8 +130,8 @@ def fields_in(template: str) -> list[str]:
         if piece[1] is not None:
             if re.search(r"[:!]", piece[1]):
                 raise DataError(f"fields: {template!r}: {piece[0]} must be only a field name")
-            found.append(piece[1])
-    return found
+            names.append(piece[1])
+    return names
 
 
 def fill(template: str, row: Row, where: str) -> str:
@@ -165,8 +165,8 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
                 raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {name!r}{has}")
 
 
-def _problem(row: Row, layout: Layout, where: str, base: int | None, asked: tuple[str, Options]) -> Problem:
-    question, options = asked
+def _problem(row: Row, layout: Layout, where: str, base: int | None, question_and_options: tuple[str, Options]) -> Problem:
+    question, options = question_and_options
     reader = _Answers(layout, where, options, base)
     answers = [reader.read(raw, "answer") for raw in _raw_answers(row, layout, where)]
     accepted = json_list(row.get(layout.name("accepted")) or ())
@@ -235,17 +235,17 @@ class _Answers:
 
     def read(self, raw: Any, ours: str) -> str:
         """The canonical form of ``raw``. Raises DataError where it is not an answer of the kind."""
-        name, kind, found = self.layout.name(ours), self.layout.kind, None
+        name, kind, canonical = self.layout.name(ours), self.layout.kind, None
         if isinstance(raw, bool) and str(raw) not in self.options.texts:
             raw = "yes" if raw else "no"
         if kind == "option":
             try:
-                found = letter_of(raw, self.options, self.base, declared=self.layout.answer_base is not None)
+                canonical = letter_of(raw, self.options, self.base, declared=self.layout.answer_base is not None)
             except ValueError as error:
                 raise DataError(f"{self.where}: field {name!r} = {raw!r} {error}") from None
         elif not isinstance(raw, list | dict):
-            found = normalise(str(raw), kind, self.options.texts)
-        if found is None:
+            canonical = normalise(str(raw), kind, self.options.texts)
+        if canonical is None:
             why = f" (choices: {', '.join(self.options.texts)})" if self.options.texts else ""
             raise DataError(f"{self.where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
-        return found
+        return canonical

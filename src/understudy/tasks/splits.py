@@ -135,8 +135,10 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
     known = {problem.id: problem for problem in problems}
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]
     if missing := [one for _, one in named if one not in known]:
-        shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise DataError(f"{path}: {len(missing)} of its ids belong to no problem: {shown}{nearest(missing[0], list(known)[:1000])}")
+        sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{path}: {len(missing)} of its ids belong to no problem: {sample}{nearest(missing[0], list(known)[:1000])}"
+        )
     twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
     if twice:
         raise DataError(f"{path}: {len(twice)} ids come twice, first {twice[0]!r}; name each id once")

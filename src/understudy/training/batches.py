@@ -72,17 +72,17 @@ def join_turns(examples: Sequence[EncodedExample], context: int) -> list[Encoded
         if before is None or not _continues(before, example) or len(example) > context:
             joined.append(example)
             continue
-        said = before.target[:-1]
-        between = example.source[len(before.source) + len(said) :]
+        tokens = before.target[:-1]
+        between = example.source[len(before.source) + len(tokens) :]
         weights = (*before.weights[:-1], *[0.0] * len(between), *example.weights)
-        joined[-1] = replace(before, target=(*said, *between, *example.target), weights=weights)
+        joined[-1] = replace(before, target=(*tokens, *between, *example.target), weights=weights)
     return joined
 
 
 def _continues(before: EncodedExample, after: EncodedExample) -> bool:
-    told = before.source + before.target[:-1]
+    context = before.source + before.target[:-1]
     same = (before.problem, before.chain, before.weight, before.group) == (after.problem, after.chain, after.weight, after.group)
-    return same and before.chain is not None and len(after.source) > len(told) and after.source[: len(told)] == told
+    return same and before.chain is not None and len(after.source) > len(context) and after.source[: len(context)] == context
 
 
 class VisitOrder:
@@ -146,10 +146,10 @@ def scale_losses(examples: Sequence[EncodedExample], *, reduction: str) -> list[
     So each group is a mean of its own (Distilling step-by-step, arXiv 2305.02301), whatever the lengths; and the weight of an
     example scales what it adds, and never the divisor (SCoTD's wrong chains at -0.1: models/automodel.py of the authors' code).
     """
-    whole: dict[str, float] = defaultdict(float)
+    totals: dict[str, float] = defaultdict(float)
     for e in examples:
-        whole[e.group] += e.size if reduction == "token" else 1
-    return [e.weight / whole[e.group] / (1 if reduction == "token" else e.size) for e in examples]
+        totals[e.group] += e.size if reduction == "token" else 1
+    return [e.weight / totals[e.group] / (1 if reduction == "token" else e.size) for e in examples]
 
 
 def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad: int, start: int | None) -> TrainingBatch:

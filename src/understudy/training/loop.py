@@ -34,7 +34,7 @@ from understudy.training.words import count_spelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(LearningCurve, TrainingFacts):
+class TrainingResult(LearningCurve, TrainingFacts):
     """What training left: the ``checkpoint`` directory, loaded by plain `transformers`. ``seen_tokens`` were read and learned,
     ``tokens`` of them bore loss."""
 
@@ -68,7 +68,7 @@ def train(
     score: ScoreFunction | None = None,
     progress: Progress = silent,
     share: float = 1.0,
-) -> Trained:
+) -> TrainingResult:
     """Train ``student`` on ``examples`` into ``out``/student, going on from a state that an interrupted call left in ``out``.
 
     ``vocabulary``: texts whose words a tokenizer from scratch knows. ``score``: checkpoint -> dev accuracy; the best of
@@ -263,7 +263,7 @@ class _Training:
     def _save(self) -> None:
         save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
 
-    def finish(self) -> Trained:
+    def finish(self) -> TrainingResult:
         notes, shape = self.notes, self.shape
         checkpoint = self.out / "student"
         if not checkpoint.is_dir():
@@ -275,7 +275,7 @@ class _Training:
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
         clear_state(self.out / "state")
-        return Trained(
+        return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
             steps=self.steps,

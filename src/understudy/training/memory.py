@@ -163,7 +163,7 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 def _control_groups(root: Path) -> list[int]:
     """What is left within each memory limit of this process's control group and of those above it (version 2 and 1)."""
-    found = []
+    paths = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
         if controllers not in ("", "memory"):
@@ -177,10 +177,10 @@ def _control_groups(root: Path) -> list[int]:
             if most.isdigit() and used.isdigit():
                 stat = dict(row.split(" ", 1) for row in _read(place / "memory.stat").splitlines() if " " in row)
                 cached = int(stat.get("total_inactive_file" if old else "inactive_file", 0))  # given back when it is needed
-                found.append(max(0, int(most) - int(used) + cached))
+                paths.append(max(0, int(most) - int(used) + cached))
             if place == mount:
                 break
-    return found
+    return paths
 
 
 def _read(path: Path) -> str:
@@ -192,23 +192,23 @@ def _read(path: Path) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
-    said = str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY))
+    message = str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY))
 
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
 """The last is oneDNN's, where the address space is used up."""
 
 
-def out_of_memory(found: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
+def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> UnderstudyError:
     """What to say where a training does not fit, or did not."""
-    if found is None:
+    if memory is None:
         return UnderstudyError("out of memory while the student was loaded: take a smaller one, or run fewer at once (--workers 1)")
-    parts = ", ".join(f"{name} {size(getattr(found, name))}" for name in ("weights", "gradients", "optimizer"))
+    parts = ", ".join(f"{name} {size(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer"))
     left = "" if free is None else f", and {size(free)} were free for this training beside the weights"
     return UnderstudyError(
-        f"out of memory: training with micro_batch = {examples} takes about {size(found.total(examples))} ({parts}, activations "
-        f"{size(examples * found.activations)}){left}. Lower training.micro_batch (the step stays the same), student.context or "
+        f"out of memory: training with micro_batch = {examples} takes about {size(memory.total(examples))} ({parts}, activations "
+        f"{size(examples * memory.activations)}){left}. Lower training.micro_batch (the step stays the same), student.context or "
         "the student's size, train a checkpoint with student.lora, or train fewer students at once (--workers 1)"
     )
 

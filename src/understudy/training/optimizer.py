@@ -99,11 +99,11 @@ class Optimizer:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The whole state by name; `restore` is the way back."""
-        found: dict[str, torch.Tensor] = {}
+        tensors: dict[str, torch.Tensor] = {}
         for i, part in enumerate(self.parts):
             for place, state in part.state_dict()["state"].items():
-                found |= {f"{i}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        return found
+                tensors |= {f"{i}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        return tensors
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.parts]

@@ -32,7 +32,7 @@ class ShownExample:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingRecord:
     """What a training saw: ``examples`` of so many ``problems``; ``too_long`` ones, which do not fit into the ``context``, were
     left out; ``duplicates`` are equal to an earlier one; ``ended`` have the ``end_token`` last.
 
@@ -89,36 +89,38 @@ class TrainingFacts:
     notes: tuple[str, ...]
 
 
-def write_record(directory: Path, seen: Seen, curve: LearningCurve) -> None:
+def write_record(directory: Path, seen: TrainingRecord, curve: LearningCurve) -> None:
     """Write both files; `read_seen` and `read_curve` are the ways back."""
     (directory / SEEN).write_text(json.dumps(asdict(seen), ensure_ascii=False), encoding="utf-8")
     (directory / CURVE).write_text(json.dumps(asdict(curve)), encoding="utf-8")
 
 
-def read_seen(directory: Path) -> Seen:
-    return TypeAdapter(Seen).validate_json((directory / SEEN).read_bytes())
+def read_seen(directory: Path) -> TrainingRecord:
+    return TypeAdapter(TrainingRecord).validate_json((directory / SEEN).read_bytes())
 
 
 def read_curve(directory: Path) -> LearningCurve:
     return TypeAdapter(LearningCurve).validate_json((directory / CURVE).read_bytes())
 
 
-def describe(kept: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int) -> Seen:
-    """What training will see. ``encoded``: all examples; ``kept``: those that fit into ``context``; ``end``: the end token."""
+def describe(
+    fitting: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
+) -> TrainingRecord:
+    """What training will see. ``encoded``: all examples; ``fitting``: those that fit into ``context``; ``end``: the end token."""
     lengths = [len(e) for e in encoded]
-    return Seen(
-        examples=len(kept),
-        problems=len({e.problem for e in kept}),
-        too_long=len(encoded) - len(kept),
-        groups=dict(Counter(e.group for e in kept)),
-        duplicates=len(kept) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in kept}),
+    return TrainingRecord(
+        examples=len(fitting),
+        problems=len({e.problem for e in fitting}),
+        too_long=len(encoded) - len(fitting),
+        groups=dict(Counter(e.group for e in fitting)),
+        duplicates=len(fitting) - len({(e.source, e.target, e.weights, e.weight, e.group) for e in fitting}),
         context=context,
         longest=max(lengths),
         lengths=_histogram(lengths),
-        weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in kept for w in e.weights).items())},
+        weights={f"{w:g}": n for w, n in sorted(Counter(w * e.weight for e in fitting for w in e.weights).items())},
         end_token=tokenizer.decode([end]),
-        ended=sum(e.target[-1] == end for e in kept),
-        shown=tuple(_show(e, tokenizer) for e in kept[:SHOWN]),
+        ended=sum(e.target[-1] == end for e in fitting),
+        shown=tuple(_show(e, tokenizer) for e in fitting[:SHOWN]),
     )
 
 

@@ -50,16 +50,16 @@ class _RefusedError(Exception):
 def parse(text: str, start: int = 0) -> Expression | None:
     """The longest expression that begins at ``text[start]`` after blanks; None where there is none or where it is too large."""
     try:
-        found = _sum(text[start : start + MAX_CHARS], 0, 0)
+        expression = _sum(text[start : start + MAX_CHARS], 0, 0)
     except _RefusedError:
         return None
-    return replace(found, end=start + found.end) if found else None
+    return replace(expression, end=start + expression.end) if expression else None
 
 
 def evaluate(text: str) -> Fraction | None:
     """The exact value of ``text``; None where it is not an expression as a whole, undefined, or too large."""
-    found = parse(text) if len(text) <= MAX_CHARS else None
-    return found.value if found and not text[found.end :].strip() else None
+    expression = parse(text) if len(text) <= MAX_CHARS else None
+    return expression.value if expression and not text[expression.end :].strip() else None
 
 
 def write_number(value: Fraction) -> str:

@@ -73,9 +73,9 @@ _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:
     """The one option whose text ``sentence`` names as whole words. A text inside a longer named text does not count."""
-    said = f" {' '.join(split_words(sentence))} "
+    words = f" {' '.join(split_words(sentence))} "
     texts = [f" {' '.join(split_words(choice))} " for choice in choices]
-    here = [i for i, text in enumerate(texts) if text.strip() and text in said]
+    here = [i for i, text in enumerate(texts) if text.strip() and text in words]
     here = [i for i in here if not any(texts[i] in texts[j] and texts[i] != texts[j] for j in here)]
     return one_of([Reading(_name(i)) for i in here if texts.index(texts[i]) == i])
 
@@ -87,19 +87,19 @@ def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
 
 
 def _match_text(span: str, choices: Sequence[str]) -> Reading:
-    said = split_words(span[: find_sentence_end(span, _first_word(span), len(span))])
-    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if said and said == split_words(choice)][:1])
+    words = split_words(span[: find_sentence_end(span, _first_word(span), len(span))])
+    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
 
 
 def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
     """The labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
-    found: list[Reading] = []
-    while (match := _AND_THEN.match(span, at)) and len(found) < 10:
+    readings: list[Reading] = []
+    while (match := _AND_THEN.match(span, at)) and len(readings) < 10:
         letter = _letter(match["a"] or match["b"], choices)
         if letter:
-            found.append(Reading(letter))
+            readings.append(Reading(letter))
         at = match.end()
-    return found
+    return readings
 
 
 def _letter(sign: str, choices: Sequence[str]) -> str | None:

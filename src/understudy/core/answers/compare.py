@@ -49,10 +49,10 @@ def compare(value: str | None, golds: Sequence[str], kind: AnswerKind, choices: 
         return Outcome.NO_GOLD
     if value is None:
         return Outcome.UNPARSED
-    found = normalise(value, kind, choices)
-    if found is None:
+    canonical = normalise(value, kind, choices)
+    if canonical is None:
         return Outcome.UNDECIDABLE
-    agreed = [_is_same(found, gold, kind) for raw in golds if (gold := normalise(raw, kind, choices)) is not None]
+    agreed = [_is_same(canonical, gold, kind) for raw in golds if (gold := normalise(raw, kind, choices)) is not None]
     if True in agreed:
         return Outcome.CORRECT
     return Outcome.WRONG if False in agreed else Outcome.UNDECIDABLE
@@ -67,8 +67,8 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
         return _is_rounded(value, gold)
     if " " not in gold and value.replace(" ", "") == gold:
         return True
-    found = evaluate(value)
-    return found is not None and found == evaluate(gold)
+    result = evaluate(value)
+    return result is not None and result == evaluate(gold)
 
 
 def _is_rounded(value: str, gold: str) -> bool:

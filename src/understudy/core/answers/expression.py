@@ -37,25 +37,25 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 def read_last(sentence: str) -> Reading:
     """The expression that a sentence states, if it is more than a bare number."""
-    found = read(sentence)
-    return found if found.value and len(numbers_used(found.value)) > 1 else NOTHING
+    expression = read(sentence)
+    return expression if expression.value and len(numbers_used(expression.value)) > 1 else NOTHING
 
 
 def numbers_used(value: str) -> list[str]:
     """The canonical numbers in the expression ``value`` from left to right, with repetitions; [] where it is not an expression."""
-    found = parse(value)
-    return [write_number(number) for number in found.numbers] if found else []
+    expression = parse(value)
+    return [write_number(number) for number in expression.numbers] if expression else []
 
 
 def agrees(value: str, gold: str) -> bool | None:
     """Whether ``value`` has the gold's value and uses the gold's numbers, if the gold names them; None where they cannot be
     compared."""
-    asked = _GOLD.fullmatch(gold)
-    target = evaluate(asked["value"] if asked else gold)
-    found = parse(value)
-    if target is None or found is None or value[found.end :].strip():
+    match = _GOLD.fullmatch(gold)
+    target = evaluate(match["value"] if match else gold)
+    expression = parse(value)
+    if target is None or expression is None or value[expression.end :].strip():
         return None
-    return found.value == target and (asked is None or uses(value, [write_number(n) for n in _read_numbers(asked["numbers"])]))
+    return expression.value == target and (match is None or uses(value, [write_number(n) for n in _read_numbers(match["numbers"])]))
 
 
 def uses(value: str, numbers: Sequence[str]) -> bool:

@@ -63,41 +63,41 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that
     asserts or denies the question. The time is linear in the length of ``text``, whatever it contains.
     """
-    asked = AnswerSpec(kind, choices, question)
+    spec = AnswerSpec(kind, choices, question)
     plain = fold(text)
     begin = find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
     end = find_next_problem(plain, _first(plain, begin))
     end = len(plain) if end is None else end
-    for layer, start, reading in _readings(plain, begin, end, asked):
+    for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
             return FoundAnswer(reading.value, layer, end if alone else start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
 
 
-def _readings(text: str, begin: int, end: int, asked: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
+def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
     for marker in find_statements(text, begin, end):
-        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
-    for marker in find_hints(text, begin, end, labels=asked.kind != "option"):
-        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), asked, firm=marker.firm)
+        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), spec, firm=marker.firm)
+    for marker in find_hints(text, begin, end, labels=spec.kind != "option"):
+        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), spec, firm=marker.firm)
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
-    yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], asked)
-    said = split_sentences(text, begin, end)
-    if not said or _abstains(text[said[-1][0] : said[-1][1]]):
+    yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], spec)
+    sentences = split_sentences(text, begin, end)
+    if not sentences or _abstains(text[sentences[-1][0] : sentences[-1][1]]):
         return
-    concluding = [(start, stop) for start, stop in said[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
-    if asked.kind == "number" and said[-1] not in concluding:
+    concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
+    if spec.kind == "number" and sentences[-1] not in concluding:
         # Reasoning in numbers says "so" at every step, so its last sentence comes first.
-        yield "last_sentence", said[-1][0], read_ending(text[said[-1][0] : said[-1][1]], asked)
+        yield "last_sentence", sentences[-1][0], read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
     for start, stop in reversed(concluding):
-        yield "conclusion", start, read_ending(text[start:stop], asked)
-    start, stop = said[-1]
-    yield "last_sentence", start, read_ending(text[start:stop], asked)
-    if asked.kind == "number":
-        for start, stop in reversed(said):
+        yield "conclusion", start, read_ending(text[start:stop], spec)
+    start, stop = sentences[-1]
+    yield "last_sentence", start, read_ending(text[start:stop], spec)
+    if spec.kind == "number":
+        for start, stop in reversed(sentences):
             yield "last_number", start, number.read_last(text[start:stop])
 
 
@@ -124,23 +124,23 @@ def _abstains(sentence: str) -> bool:
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither|unclear|unknown|undetermined|uncertain|inconclusive|n/a|none)\b(?!,? but)", re.I)
 
 
-def read_statement(span: str, asked: AnswerSpec, *, firm: bool) -> Reading:
+def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """The answer after a marker. With ``firm`` the text must begin with it."""
-    if _NOT.match(span) and asked.kind != "text":
+    if _NOT.match(span) and spec.kind != "text":
         return NOTHING
     first = span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
-    if _abstains(first) and asked.kind != "text":
+    if _abstains(first) and spec.kind != "text":
         return NOTHING
-    match asked.kind:
+    match spec.kind:
         case "option":
-            return choice.read(span, asked.choices, strict=firm)
+            return choice.read(span, spec.choices, strict=firm)
         case "yes_no":
             reading = yes_no.read(span, strict=True)
             if not reading.found:
-                reading = yes_no.read_assertion(asked.question, first)
+                reading = yes_no.read_assertion(spec.question, first)
             return reading if reading.found or firm else yes_no.read(span)
         case "number":
-            return number.read(span, strict=firm, question=asked.question)
+            return number.read(span, strict=firm, question=spec.question)
         case "date":
             return date.read(span, strict=firm)
         case "text":
@@ -149,27 +149,27 @@ def read_statement(span: str, asked: AnswerSpec, *, firm: bool) -> Reading:
             return expression.read(span, strict=firm)
 
 
-def read_opening(span: str, asked: AnswerSpec) -> Reading:
+def read_opening(span: str, spec: AnswerSpec) -> Reading:
     """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons."""
-    match asked.kind:
+    match spec.kind:
         case "option":
-            return choice.read_first(span, asked.choices)
+            return choice.read_first(span, spec.choices)
         case "yes_no":
             return yes_no.read_first(span)
         case _:
             return NOTHING
 
 
-def read_ending(sentence: str, asked: AnswerSpec) -> Reading:
+def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
     """The answer in a sentence of reasoning that is the conclusion."""
-    match asked.kind:
+    match spec.kind:
         case "option":
-            reading = choice.find_mentioned(sentence, asked.choices)
-            return reading if reading.found else choice.find_named(sentence, asked.choices)
+            reading = choice.find_mentioned(sentence, spec.choices)
+            return reading if reading.found else choice.find_named(sentence, spec.choices)
         case "yes_no":
             reading = yes_no.read(sentence, strict=True)
             if not reading.found:
-                reading = yes_no.read_assertion(asked.question, sentence)
+                reading = yes_no.read_assertion(spec.question, sentence)
             return reading if reading.found else yes_no.read_anywhere(sentence)
         case "number":
             return number.read_last(sentence)

@@ -62,20 +62,20 @@ _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0
 
 def find_statements(text: str, begin: int, end: int) -> list[Marker]:
     """The explicit statements of ``text[begin:end]``, the last one first."""
-    found = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
+    markers = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
     if "box" in text:
-        found += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
+        markers += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
     if "####" in text:
-        found += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
-    return sorted(found, key=lambda marker: marker.answer, reverse=True)
+        markers += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
+    return sorted(markers, key=lambda marker: marker.answer, reverse=True)
 
 
 def find_hints(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
     """The weaker signs, the last one first: arrows and, with ``labels``, lines that begin with "A:"."""
-    found = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
+    markers = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
-        found += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
-    return sorted(found, key=lambda marker: marker.answer, reverse=True)
+        markers += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
+    return sorted(markers, key=lambda marker: marker.answer, reverse=True)
 
 
 def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:

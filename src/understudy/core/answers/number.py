@@ -90,8 +90,8 @@ def _read_inside(span: str, question: str) -> Reading:
     if not found:
         return NOTHING
     if "=" not in span and len(found) > 1 and question:
-        given = set(_numbers(question))
-        new = [value for value in dict.fromkeys(found) if value not in given]
+        question_numbers = set(_numbers(question))
+        new = [value for value in dict.fromkeys(found) if value not in question_numbers]
         if len(new) == 1:
             return Reading(write_number(new[0]))
     return Reading(write_number(found[-1]))
@@ -137,10 +137,10 @@ def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
     return value, found.end
 
 
-def _unit_percent(span: str, found: Expression) -> Fraction:
+def _unit_percent(span: str, expression: Expression) -> Fraction:
     """The value of a percentage: a lone ``45%`` is 45, but inside arithmetic (``45% * 200``) it is 0.45."""
-    value = found.value or Fraction(0)
-    return value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else value
+    value = expression.value or Fraction(0)
+    return value * 100 if len(expression.numbers) == 1 and span[expression.end - 1] == "%" else value
 
 
 _FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")

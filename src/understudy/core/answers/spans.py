@@ -36,10 +36,10 @@ def fold(text: str) -> str:
 def one_of(readings: list[Reading]) -> Reading:
     """The value on which all readings with an answer agree; AMBIGUOUS where they disagree, NOTHING where no reading has an
     answer."""
-    found = [reading for reading in readings if reading.found]
-    if not found:
+    hits = [reading for reading in readings if reading.found]
+    if not hits:
         return NOTHING
-    return found[0] if len(set(found)) == 1 else AMBIGUOUS
+    return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
 
 
 _THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
@@ -102,11 +102,11 @@ def _initial(word: str) -> bool:
 
 def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
     """(begin, end) of each sentence in the last 2,000 characters, without blank ones."""
-    found = []
+    sentences = []
     at = max(begin, end - 2000)
     while at < end:
         stop = max(find_sentence_end(text, at, end), at + 1)
         if text[at:stop].strip(" \n*_#-=~.`"):
-            found.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
+            sentences.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
         at = stop
-    return found
+    return sentences

@@ -11,8 +11,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 def split_words(text: str) -> list[str]:
     """The words of ``text`` in lower case and Unicode's compatible form, without articles, unless there are only articles."""
-    found = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
-    return [word for word in found if word not in _ARTICLES] or found
+    words = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
+    return [word for word in words if word not in _ARTICLES] or words
 
 
 def to_canonical(text: str) -> str:

@@ -45,12 +45,12 @@ def read_first(span: str) -> Reading:
 
 def read_anywhere(sentence: str) -> Reading:
     """The only yes or no in a sentence, where "not true" is no."""
-    found = []
+    readings = []
     for match in _ANY.finditer(sentence):
         value = _VALUES[match[0].lower()]
         denied = _NOT.search(sentence, max(0, match.start() - 24), match.start())
-        found.append(Reading({"yes": "no", "no": "yes"}[value] if denied else value))
-    return one_of(found)
+        readings.append(Reading({"yes": "no", "no": "yes"}[value] if denied else value))
+    return one_of(readings)
 
 
 _NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split())
@@ -70,14 +70,14 @@ def read_assertion(question: str, sentence: str) -> Reading:
     """
     if sentence.rstrip(" \"')*_").endswith("?"):
         return NOTHING  # it repeats the question
-    asked = [word for word in split_words(_last_question(question)) if word not in _EMPTY]
-    said = [word for word in split_words(sentence) if word not in _EMPTY]
-    negated = sum(word in _NEGATIONS for word in said) - sum(word in _NEGATIONS for word in asked)
-    asked = [word for word in asked if word not in _NEGATIONS]
-    said = [word for word in said if word not in _NEGATIONS]
-    if len(asked) < 2 or len(said) != len(asked):
+    question_words = [word for word in split_words(_last_question(question)) if word not in _EMPTY]
+    words = [word for word in split_words(sentence) if word not in _EMPTY]
+    negated = sum(word in _NEGATIONS for word in words) - sum(word in _NEGATIONS for word in question_words)
+    question_words = [word for word in question_words if word not in _NEGATIONS]
+    words = [word for word in words if word not in _NEGATIONS]
+    if len(question_words) < 2 or len(words) != len(question_words):
         return NOTHING
-    changed = [(a, s) for a, s in zip(asked, said, strict=True) if a != s]
+    changed = [(a, s) for a, s in zip(question_words, words, strict=True) if a != s]
     if len(changed) > 1 or negated not in (0, 1):
         return NOTHING
     return Reading("yes") if len(changed) + negated in (0, 2) else Reading("no")

@@ -23,9 +23,9 @@ LOOKED_AT = 20
 """The number of first rows that decide the format of a file."""
 
 
-def names_of(found: FileFormat, given: Mapping[str, str]) -> Mapping[str, str]:
-    """Our field -> the row's: the ``given`` one, else the format's, else the default."""
-    return {**FIELDS, **found.names, **given}
+def names_of(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Our field -> the row's: the ``fields`` one, else the format's, else the default."""
+    return {**FIELDS, **layout.names, **fields}
 
 
 def check_name(name: str) -> None:
@@ -34,7 +34,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
-def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
+def format_of(path: Path, name: str, fields: Mapping[str, str]) -> FileFormat:
     """The format called ``name``, or, where ``name`` is "", the format of the first rows of ``path``.
 
     Raises DataError where the rows do not fit the named format, or fit no known format, or several.
@@ -43,8 +43,8 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
     if not rows:
         raise DataError(f"{path}: the file has no row")
 
-    def fits(found: FileFormat, some: list[Row]) -> bool:
-        return found.fits(some, names_of(found, given))
+    def fits(layout: FileFormat, some: list[Row]) -> bool:
+        return layout.fits(some, names_of(layout, fields))
 
     # Every format reads thoughts, so `think` is only for rows that fit no other format.
     fitting = [f for f in FORMATS.values() if f is not THINK and fits(f, rows[:1])] or [f for f in [THINK] if fits(f, rows)]
@@ -54,7 +54,7 @@ def format_of(path: Path, name: str, given: Mapping[str, str]) -> FileFormat:
             like = f"; it looks like {' or '.join(f.name for f in fitting)}" if fitting else ""
             raise DataError(f"{path}: not in the format {name!r}, which needs {FORMATS[name].needs}; {has}{like}")
         return FORMATS[name]
-    if JSONL in fitting and "text" in given:  # the user has named the plain fields
+    if JSONL in fitting and "text" in fields:  # the user has named the plain fields
         return JSONL
     if len(fitting) > 1:
         names = ", ".join(f.name for f in fitting)

@@ -36,17 +36,17 @@ def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
 
 def _read_request(body: Row, name: str, where: str) -> Read:
     metadata = body.get("metadata")
-    said: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "problem": str(metadata.get("problem_id") or "") if isinstance(metadata, dict) else "",
         "sampling": {key: body[key] for key in _SAMPLING if key in body},
     }
     if isinstance(body.get("prompt"), str):
-        return BatchRequest(where, name, body["prompt"], body["prompt"], **said)
+        return BatchRequest(where, name, body["prompt"], body["prompt"], **facts)
     turns = turns_of(body.get("messages"), where)
     if isinstance(turns, LostRow):  # only the custom_id can then find its problem
-        return BatchRequest(where, name, "", "", **said)
+        return BatchRequest(where, name, "", "", **facts)
     question, _, prompt, _ = last_exchange([*turns, ("assistant", "")], where)
-    return BatchRequest(where, name, question, prompt, **said)
+    return BatchRequest(where, name, question, prompt, **facts)
 
 
 def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
@@ -58,18 +58,18 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(body, dict) or not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
         raise DataError(f"{where}: response.body has no list of choices: {str(body)[:60]!r}")
-    said = hints(row, names, where)
-    said |= {"named": (str(row["custom_id"]), *said["named"]), "bare": "", "teacher": str(body.get("model") or "")}
+    facts = hints(row, names, where)
+    facts |= {"named": (str(row["custom_id"]), *facts["named"]), "bare": "", "teacher": str(body.get("model") or "")}
     usage = body.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     for choice in choices:
-        found = _read_choice(choice, said, names, where)
-        if isinstance(found, Record) and len(choices) == 1 and isinstance(tokens, int):
-            found = replace(found, tokens=tokens)
-        yield found
+        record = _read_choice(choice, facts, names, where)
+        if isinstance(record, Record) and len(choices) == 1 and isinstance(tokens, int):
+            record = replace(record, tokens=tokens)
+        yield record
 
 
-def _read_choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
+def _read_choice(choice: Row, facts: Mapping[str, Any], names: Mapping[str, str], where: str) -> Read:
     finish = finish_of(choice, names, where) if choice.get("finish_reason") not in ("tool_calls", "function_call") else None
     if finish is None:
         return LostRow("with tool calls")
@@ -81,11 +81,11 @@ def _read_choice(choice: Row, said: Mapping[str, Any], names: Mapping[str, str],
     if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
         text, finish = message["refusal"], "refused"
     text = with_thought(message.get("reasoning_content") or message.get("reasoning"), text)
-    return Record(text=text, **{**said, "finish": finish, "logprob": _mean_logprob(choice.get("logprobs"))})
+    return Record(text=text, **{**facts, "finish": finish, "logprob": _mean_logprob(choice.get("logprobs"))})
 
 
-def _mean_logprob(found: Any) -> float | None:
-    parts = found.get("content") if isinstance(found, dict) else None
+def _mean_logprob(logprobs: Any) -> float | None:
+    parts = logprobs.get("content") if isinstance(logprobs, dict) else None
     values = [part.get("logprob") if isinstance(part, dict) else None for part in parts] if isinstance(parts, list) else []
     known = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
     return math.fsum(known) / len(known) if known and len(known) == len(values) else None

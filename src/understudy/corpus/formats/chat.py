@@ -58,27 +58,29 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
     if not replies:
         raise DataError(f"{where}: the conversation has no reply (its turns: {', '.join(role for role, _ in turns)})")
     last = replies[-1]
-    asked = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
-    if not asked:
+    questions = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
+    if not questions:
         raise DataError(f"{where}: no user turn precedes the reply (its turns: {', '.join(role for role, _ in turns)})")
     before = turns[:last]
     prompt = before[0][1] if len(before) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in before)
-    return turns[asked[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(asked) > 1 else ""
+    return turns[questions[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(questions) > 1 else ""
 
 
 def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | LostRow:
     """The (role, text) of each turn, or why the row is lost. Raises DataError where ``found`` is not a conversation."""
-    field, said_by, said, roles = layout
+    field, speaker_field, text_field, roles = layout
     if not isinstance(found, list) or not found or not all(isinstance(turn, dict) for turn in found):
-        raise DataError(f"{where}: field {field!r} must be a list of {{{said_by}, {said}}}, not {str(found)[:60]!r}")
+        raise DataError(f"{where}: field {field!r} must be a list of {{{speaker_field}, {text_field}}}, not {str(found)[:60]!r}")
     turns = []
     for turn in found:
-        role = turn.get(said_by)
+        role = turn.get(speaker_field)
         if role in _TOOLS or turn.get("tool_calls"):
             return LostRow("with tool calls")
         if role not in roles:
-            raise DataError(f"{where}: {said_by} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})")
-        text = text_parts(turn.get(said), where)
+            raise DataError(
+                f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})"
+            )
+        text = text_parts(turn.get(text_field), where)
         if text is None:
             return NO_TEXT
         turns.append((roles[role], with_thought(turn.get("reasoning_content") or turn.get("reasoning"), text)))
@@ -94,8 +96,10 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
     """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
 
     def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
-        found = [row.get(layout.field) for row in rows]
-        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
+        conversations = [row.get(layout.field) for row in rows]
+        return all(
+            isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in conversations
+        )
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)

@@ -26,9 +26,11 @@ def _has(rows: Sequence[Row], *names: str) -> bool:
 
 def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     """A row with every field of a chain was written by Understudy, so every field of it is read."""
-    for found in read_plain(row, names, where):
-        whole = all(name in row for name in _OURS)
-        yield replace(found, ours={"understudy": digest(found.text), **{name: row[name] for name in _OURS}}) if whole else found
+    for record in read_plain(row, names, where):
+        is_chain = all(name in row for name in _OURS)
+        yield (
+            replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}}) if is_chain else record
+        )
 
 
 def chain_row(chain: Chain) -> Row:
@@ -52,11 +54,11 @@ def _alpaca(prompt: Prompt, completion: str) -> Row:
 
 def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     text = with_thought(row.get(names["reasoning"]), text_of(row, names, "text", where))
-    task, given = text_of(row, names, "question", where), str(row.get("input") or "")
+    task, context = text_of(row, names, "question", where), str(row.get("input") or "")
     system = str(row.get("system") or "")
-    asked = f"{task}\n{given}" if given else task
-    prompt = f"[system]\n{system}\n[user]\n{asked}" if system else asked
-    yield Record(text=text, question=asked, prompt=prompt, **hints(row, names, where))
+    question = f"{task}\n{context}" if context else task
+    prompt = f"[system]\n{system}\n[user]\n{question}" if system else question
+    yield Record(text=text, question=question, prompt=prompt, **hints(row, names, where))
 
 
 JSONL = FileFormat(

@@ -142,10 +142,10 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
     """The finish of a reply, ``stop`` where the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
-    said = row.get(name) or "stop"
-    if not isinstance(said, str) or said not in FINISHES:
-        raise DataError(f"{where}: field {name!r} (finish) = {said!r}: must be stop, length or refused (content_filter)")
-    return FINISHES[said]
+    finish = row.get(name) or "stop"
+    if not isinstance(finish, str) or finish not in FINISHES:
+        raise DataError(f"{where}: field {name!r} (finish) = {finish!r}: must be stop, length or refused (content_filter)")
+    return FINISHES[finish]
 
 
 def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:

@@ -152,15 +152,15 @@ def tensors(directory: Path) -> dict[str, int]:
 
     Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for index in directory.glob("*.safetensors.index.json"):
         named = set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())
         for name in sorted(named):
             if not (directory / name).is_file():
                 raise CheckpointError(f"{index}: names {name}, which is missing; copy all files of the checkpoint")
     for path in sorted(directory.glob("*.safetensors")):
-        found |= _read_header(path)
-    return found
+        sizes |= _read_header(path)
+    return sizes
 
 
 def has_chat_template(directory: Path) -> bool:

@@ -155,17 +155,17 @@ class Network:
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
             raise CheckpointError(f"models of type {kind!r} cannot be decoded in batches: {error}") from error
         self.read_tokens -= sum(map(len, prompts))
-        for row, (prompt, said) in enumerate(zip(prompts, replies, strict=True)):
-            plain = self._plain(prompt, said).float()
+        for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
+            plain = self._plain(prompt, reply).float()
             if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):
                 raise CheckpointError(
                     f"models of type {kind!r} answer differently in a batch than one by one; choose another model"
                 )
 
-    def _plain(self, prompt: list[int], said: list[int]) -> torch.Tensor:
-        """The logits [T, V] after each token of ``said``, from one forward pass without cache, padding or mask."""
+    def _plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
+        """The logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""
         if self.seq2seq:
-            ids, told = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *said]], device=self.device)
-            return self.model(input_ids=ids, decoder_input_ids=told).logits[0, 1:]  # type: ignore[no-any-return]
-        logits = self.model(input_ids=torch.tensor([prompt + said], device=self.device), use_cache=False).logits
+            ids, decoder_ids = torch.tensor([prompt], device=self.device), torch.tensor([[self.start, *reply]], device=self.device)
+            return self.model(input_ids=ids, decoder_input_ids=decoder_ids).logits[0, 1:]  # type: ignore[no-any-return]
+        logits = self.model(input_ids=torch.tensor([prompt + reply], device=self.device), use_cache=False).logits
         return logits[0, len(prompt) :]  # type: ignore[no-any-return]

@@ -95,13 +95,13 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
 def _with_adapter(model: Any, directory: FilePath) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
         except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{directory}: the adapter cannot be applied to its model: {_first_line(error)}") from error
-    missing = [w for w in said if "missing adapter keys" in str(w.message)]
+    missing = [w for w in messages if "missing adapter keys" in str(w.message)]
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     if missing:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Choosy, Engine
+from understudy.core.protocols import Engine, SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
@@ -21,13 +21,13 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.connect import connect
 from understudy.pipeline.exemplars import exemplar_pool
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
 from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.studies.options import Answering, Exemplars, Teacher
+from understudy.studies.options import AnsweringOptions, Exemplars, Teacher
 
 FILE = "solutions.parquet"
 Workings = Mapping[str, tuple[Problem, Chain]]
@@ -91,7 +91,7 @@ class GoldPlayer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswersSummary(Summary):
+class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
     ``precision``: of the answering; "unknown" for an endpoint."""
 
@@ -125,7 +125,7 @@ class AnswersStage(Stage[AnswersSummary]):
     study_seed: int
     exemplars: Exemplars
     prompts: Mapping[str, str]
-    answering: Answering
+    answering: AnsweringOptions
     swapped: bool
     teacher: Teacher | None = unkeyed(None)
 
@@ -216,11 +216,13 @@ class AnswersStage(Stage[AnswersSummary]):
         """The problems whose data set has a working that can take the place of a part; None where gold plays none."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
-        writer = self.method if isinstance(self.method, Choosy) else self.method.format
-        found = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(writer, p, chain)}
-        if problems and not found and not self.swapped:
+        writer = self.method if isinstance(self.method, SelectiveMethod) else self.method.format
+        workings = {
+            p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(writer, p, chain)
+        }
+        if problems and not workings and not self.swapped:
             raise StudyError(
                 f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
                 "can use (meta.rationale; meta.subquestions with answers)"
             )
-        return found
+        return workings

@@ -21,7 +21,7 @@ from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.connect import connect
 from understudy.pipeline.exemplars import exemplar_pool
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
@@ -33,7 +33,7 @@ FILE = "chains.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainsSummary(Summary):
+class ChainsSummary(StageSummary):
     """``chains`` for so many ``problems`` by ``teachers``. ``corpus``: digest of the chains' ids. ``unasked`` chains were not asked
     for, and ``stopped`` says why. ``imported``: what became of the rows of recorded chains."""
 
@@ -155,10 +155,10 @@ class SampledChainsStage(ChainsStage):
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
         names = ("engine", "samples", "temperature", "top_p", "method")
-        asked = {name: getattr(self.teacher, name) for name in names}
+        options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
         model = {name: getattr(self.engine, name) for name in ("model", "api") if hasattr(self.engine, name)}
-        return {**asked, "allocation": allocation, "options": dict(self.teacher.options), **model}
+        return {**options, "allocation": allocation, "options": dict(self.teacher.options), **model}
 
 
 def summarise(

@@ -13,7 +13,7 @@ from understudy.core.values import Problem
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.exemplars import mark_exemplars
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.studies.options import Exemplars
 from understudy.tasks.overlap import Overlap, check_overlap
 
@@ -21,7 +21,7 @@ FILE = "problems.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProblemsSummary(Summary):
+class ProblemsSummary(StageSummary):
     """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
     question. ``near``: held-out questions that differ from one in training by numbers, case or punctuation only. ``without_gold``:
     splits that are scored and have no gold answers: their teacher can be sampled, nothing can be evaluated."""

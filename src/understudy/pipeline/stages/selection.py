@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Choosy
+from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Problem
 from understudy.pipeline.cache import write_json
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
@@ -20,7 +20,7 @@ from understudy.tasks.splits import take_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionSummary(SelectionCounts, Summary):
+class SelectionSummary(SelectionCounts, StageSummary):
     """What selection kept and dropped."""
 
 
@@ -37,7 +37,7 @@ class SelectionStage(Stage[SelectionSummary]):
     verdicts: VerdictsStage
     select: Selection
     fraction: float
-    writer: Choosy | PromptFormat
+    writer: SelectiveMethod | PromptFormat
     method: str | None
     seed: int
 
@@ -74,7 +74,7 @@ class SelectionStage(Stage[SelectionSummary]):
         return SelectionSummary(**vars(counts))
 
 
-def why_unfit(writer: Choosy | PromptFormat, problem: Problem, chain: Chain) -> str:
+def why_unfit(writer: SelectiveMethod | PromptFormat, problem: Problem, chain: Chain) -> str:
     """Why ``chain`` gives no example; "" where it does, and where it has no answer, which its verdict says."""
     if chain.answer is None:
         return ""

@@ -21,14 +21,14 @@ from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cast import parts_of
-from understudy.studies.options import Answering
+from understudy.studies.options import AnsweringOptions
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -36,7 +36,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudentSummary(TrainingFacts, Summary):
+class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
     chosen on the dev split. ``precision``: of the training."""
 
@@ -90,7 +90,7 @@ class StudentStage(Stage[StudentSummary]):
     study_seed: int
     dev: Dev
     vocabulary: Vocabulary
-    answering: Answering
+    answering: AnsweringOptions
 
     def modules(self) -> list[str]:
         return [module_of("method", self.name), module_of("objective", self.training.objective)]
@@ -205,12 +205,12 @@ def make_examples(  # noqa: PLR0917
         by_problem[chain.problem].append(chain)
     only = {"role": role} if method.needs else {}
     flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
-    made: dict[str, list[Example]] = {}
+    examples: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
             raise StudyError(f"the method made no examples of problem {done.path.problem!r}: {done.error}")
-        made[done.path.problem] = done.value
-    return [example for problem in problems for example in made[problem.id] if example.role == role]
+        examples[done.path.problem] = done.value
+    return [example for problem in problems for example in examples[problem.id] if example.role == role]
 
 
 def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
@@ -231,7 +231,7 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
         yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
 
 
-def open_student(checkpoint: Path, answering: Answering, *, seed: int) -> LocalEngine:
+def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 

@@ -10,7 +10,7 @@ from understudy.checks.judge import judge, outcomes_of
 from understudy.core.registry import find, module_of
 from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
-from understudy.pipeline.stage import Context, Stage, Summary
+from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 
@@ -18,7 +18,7 @@ FILE = "verdicts.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictsSummary(Summary):
+class VerdictsSummary(StageSummary):
     """``outcomes``: check -> outcome -> how many chains have it."""
 
     outcomes: Mapping[str, Mapping[str, int]]
@@ -55,4 +55,4 @@ class VerdictsStage(Stage[VerdictsSummary]):
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
-        return VerdictsSummary(outcomes={name: dict(found.most_common()) for name, found in counts.items()})
+        return VerdictsSummary(outcomes={name: dict(outcomes.most_common()) for name, outcomes in counts.items()})

@@ -87,8 +87,8 @@ class Diary:
         if rng.random() < self.distractor:
             entries.append(Entry(days[steps], other, rng.choice(GAINS + LOSSES), rng.randint(1, 9)))
         rng.shuffle(entries)
-        told = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
-        return Problem("", f"{name} has {start} {thing}.{told} How many {thing} does {name} have?", "number", str(has))
+        story = "".join(f" {DAYS[e.day]}: {e.actor + ' ' if e.actor else ''}{e.verb} {e.amount}." for e in entries)
+        return Problem("", f"{name} has {start} {thing}.{story} How many {thing} does {name} have?", "number", str(has))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of four styles (`core.worlds`).
@@ -100,16 +100,16 @@ class Diary:
         style = rng.choice(_STYLES)
         gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
         has = start
-        told = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
+        sentences = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
         entries.sort(key=lambda e: e.day)
         for entry in entries:
             before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
             if rng.random() < slip:
                 has += rng.choice((-1, 1))
-            told.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
-        told[:2] = [f"{told[0]} {told[1]}"]
-        asked = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
-        return WorldSolution.of(list(zip(told, asked, strict=True)), str(has), "number", rng)
+            sentences.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
+        sentences[:2] = [f"{sentences[0]} {sentences[1]}"]
+        questions = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
+        return WorldSolution.of(list(zip(sentences, questions, strict=True)), str(has), "number", rng)
 
 
 def _read(question: str) -> tuple[str, int, str, list[Entry]]:

@@ -48,5 +48,5 @@ def _key(problem: Problem) -> frozenset[str]:
 
 def _solve(world: World, problem: Problem) -> dict[str, object]:
     worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
-    asked = [{"question": step.question, "answer": step.text} for step in worked.steps]
-    return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": asked}
+    subquestions = [{"question": step.question, "answer": step.text} for step in worked.steps]
+    return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": subquestions}

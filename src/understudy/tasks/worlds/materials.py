@@ -98,21 +98,25 @@ class Materials:
         style = rng.choice(_STYLES)
         negated = negated and rng.random() >= misread
         like = CAN.get(subject, subject if subject in LIKE else "")
-        told: list[tuple[str, tuple[str, ...]]] = []
+        sentences: list[tuple[str, tuple[str, ...]]] = []
         if subject in CAN:
             like = _slip(LIKE, like, slip, rng)
-            told.append((f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?")))
-        made = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
-        fits = {material: subject == f"made of {material}" for material in made.values()}
+            sentences.append(
+                (f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?"))
+            )
+        materials = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
+        fits = {material: subject == f"made of {material}" for material in materials.values()}
         denied = "" if like else f" ({subject.replace('made of', 'not')})"
-        shown = {thing: material if fits[material] else f"{material}{denied}" for thing, material in made.items()}
-        told.append((_write_made_of(style, shown), ("What are they made of?", f"What are {_list(things)} made of?")))
+        words = {thing: material if fits[material] else f"{material}{denied}" for thing, material in materials.items()}
+        sentences.append((_write_made_of(style, words), ("What are they made of?", f"What are {_list(things)} made of?")))
         if like:
             fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
-            told.append((_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?")))
-        found = rng.choice([thing for thing in things if fits[made[thing]] != negated] or things)
-        told.append((rng.choice(_CONCLUSIONS).format(found), ("Which one is it?", "So which of them is it?")))
-        return WorldSolution.of(told, chr(65 + things.index(found)), "option", rng)
+            sentences.append(
+                (_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?"))
+            )
+        choice = rng.choice([thing for thing in things if fits[materials[thing]] != negated] or things)
+        sentences.append((rng.choice(_CONCLUSIONS).format(choice), ("Which one is it?", "So which of them is it?")))
+        return WorldSolution.of(sentences, chr(65 + things.index(choice)), "option", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
@@ -133,15 +137,15 @@ def _fits(thing: str, subject: str) -> bool:
 
 def _read(question: str) -> tuple[str, bool, list[str]]:
     """The subject, whether it is negated, and the things to choose from."""
-    asked, things = _QUESTION.match(question), _OPTION.findall(question)
-    if asked is None or not things:
+    match, things = _QUESTION.match(question), _OPTION.findall(question)
+    if match is None or not things:
         raise ValueError(
             "it must look like: Which of these is not magnetic? Answer Choices: (a) a key (b) a ladder, on lines of their own"
         )
     unknown = [thing for thing in things if thing not in MADE_OF]
-    if unknown or not any(asked[2] in subjects for subjects in SUBJECTS.values()):
-        raise ValueError(f"this world has no {unknown[0] if unknown else asked[2]!r}")
-    return asked[2], asked[1] is not None, things
+    if unknown or not any(match[2] in subjects for subjects in SUBJECTS.values()):
+        raise ValueError(f"this world has no {unknown[0] if unknown else match[2]!r}")
+    return match[2], match[1] is not None, things
 
 
 def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -> str:
@@ -149,26 +153,26 @@ def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -
     return rng.choice([name for name in known if name != right]) if rng.random() < slip else right
 
 
-def _write_made_of(style: str, made: Mapping[str, str]) -> str:
+def _write_made_of(style: str, materials: Mapping[str, str]) -> str:
     match style:
         case "and":
-            return " and ".join(f"a {thing} is made of {material}" for thing, material in made.items()).capitalize() + "."
+            return " and ".join(f"a {thing} is made of {material}" for thing, material in materials.items()).capitalize() + "."
         case "list":
-            (thing, material), *others = made.items()
+            (thing, material), *others = materials.items()
             return ", ".join([f"A {thing} is made of {material}", *(f"a {t} of {m}" for t, m in others)]) + "."
         case _:
-            return ", ".join(f"a {thing} is {material}" for thing, material in made.items()).capitalize() + "."
+            return ", ".join(f"a {thing} is {material}" for thing, material in materials.items()).capitalize() + "."
 
 
 def _write_like(style: str, fits: Mapping[str, bool], like: str) -> str:
-    said = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
+    facts = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
     match style:
         case "and":
-            return " and ".join(f"{one} {like}" for one in said).capitalize() + "."
+            return " and ".join(f"{one} {like}" for one in facts).capitalize() + "."
         case "list":
-            return ", ".join(f"{one} {like}" for one in said).capitalize() + "."
+            return ", ".join(f"{one} {like}" for one in facts).capitalize() + "."
         case _:
-            return ", ".join(said).capitalize() + "."
+            return ", ".join(facts).capitalize() + "."
 
 
 def _list(things: Sequence[str]) -> str:

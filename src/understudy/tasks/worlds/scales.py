@@ -77,7 +77,7 @@ class Scales:
         style = rng.choice(_STYLES)
         if rng.random() < misread:
             relation = "lighter"
-        told: list[tuple[str, tuple[str, ...]]] = []
+        sentences: list[tuple[str, tuple[str, ...]]] = []
         sums = []
         for side in (left, right):
             has = None
@@ -85,13 +85,13 @@ class Scales:
                 before, has = has, (has or 0) + (n * WEIGHT[thing] if thing else n)
                 if thing:
                     has += rng.choice((-2, -1, 1, 2)) if rng.random() < slip else 0
-                    told.append((_write_weighing(style, (n, thing), before, has), _wordings(side[:i], (n, thing))))
+                    sentences.append((_write_weighing(style, (n, thing), before, has), _wordings(side[:i], (n, thing))))
             sums.append(has or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
-        told.append(
+        sentences.append(
             (_write_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?"))
         )
-        return WorldSolution.of(told, "yes" if yes else "no", "yes_no", rng)
+        return WorldSolution.of(sentences, "yes" if yes else "no", "yes_no", rng)
 
 
 def _problem(rng: random.Random, steps: int, turn: int) -> Problem:
@@ -119,18 +119,18 @@ def _write_side(side: list[Term]) -> str:
 
 
 def _read(question: str) -> tuple[list[Term], str, list[Term]]:
-    asked = _QUESTION.fullmatch(question.strip())
-    if asked is None:
+    match = _QUESTION.fullmatch(question.strip())
+    if match is None:
         raise ValueError("it must look like: Could a piano and two cats be lighter than a horse?")
-    return _side(asked[1]), asked[2], _side(asked[3])
+    return _side(match[1]), match[2], _side(match[3])
 
 
 def _side(text: str) -> list[Term]:
     side = []
-    for said in text.split(" and "):
-        term = _TERM.fullmatch(said)
+    for part in text.split(" and "):
+        term = _TERM.fullmatch(part)
         if term is None or (term[3] and term[3] not in WEIGHT):
-            raise ValueError(f"this world has no {said!r}")
+            raise ValueError(f"this world has no {part!r}")
         side.append((int(term[1]), "") if term[1] else (2 if term[2] == "two" else 1, term[3]))
     return side
 
@@ -145,11 +145,11 @@ _WORDS = {
 def _write_weighing(style: str, term: Term, before: int | None, after: int) -> str:
     """The step that puts ``term`` on a side, which weighs ``before`` (None: it is empty) and then ``after``."""
     (n, thing), (weighs, weigh, plus, makes) = term, _WORDS[style]
-    said = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
+    lines = [] if before is None else [f"{before} {plus} {n * WEIGHT[thing]} {makes} {after}"]
     if n == 2:
-        said.insert(0, f"two {weigh} {after if before is None else n * WEIGHT[thing]}")
-    said.insert(0, f"A {thing} {weighs} {after if before is None and n == 1 else WEIGHT[thing]}")
-    return ", ".join(said) + "."
+        lines.insert(0, f"two {weigh} {after if before is None else n * WEIGHT[thing]}")
+    lines.insert(0, f"A {thing} {weighs} {after if before is None and n == 1 else WEIGHT[thing]}")
+    return ", ".join(lines) + "."
 
 
 def _write_comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
