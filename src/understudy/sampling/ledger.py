@@ -99,8 +99,6 @@ class Ledger:
         self._open: dict[str, tuple[int, Spend]] = {}
         self.refused = NOTHING
         """What the request may take that `reserve` had no room for last."""
-        self.early: set[str] = set()
-        """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._filled, self._hurry = threading.Event(), threading.Event()
         self._closed = False
@@ -157,11 +155,11 @@ class Ledger:
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
-        One that is noted already, or has its reply, stays as it is.
+        One that is noted already stays as it is.
 
         Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
         """
-        if key in self._open or key in self.early:
+        if key in self._open:
             return True
         most = worst(request, self.price)
         money = most.money if self.price else None
@@ -181,8 +179,6 @@ class Ledger:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
         None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
-        if key in self.early:
-            return
         about = request.ask.about.problem if request.ask.about else None
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
