@@ -12,16 +12,16 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
 from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, StudyError, UnpaidError
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_failure, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError, short
+from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
@@ -38,6 +38,7 @@ PATIENCE = 3600.0
 _FULL = "token_limit_exceeded"
 """The error of a batch where the server already has too much to do for this account."""
 _NEVER = {"stream": "", "stream_options": ""}
+_NOTHING = Usage(0, 0, 0)
 
 
 @dataclass(eq=False)
@@ -47,25 +48,15 @@ class Wanted:
 
     ticket: int
     request: Request
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = _NOTHING
     without: dict[str, str] = field(default_factory=dict)
     alone: bool = False
 
 
-@dataclass
-class Results:
-    """What the lines of a batch came to: the names of those ``seen`` and of those that are ``unknown``, the number of replies, and
-    the error of the account, after which nothing more is asked (``stop``)."""
-
-    seen: set[str] = field(default_factory=set)
-    unknown: set[str] = field(default_factory=set)
-    replies: int = 0
-    stop: AccountError | None = None
-
-
+@dataclass(eq=False)
 class BatchEngine:
-    """Asks ``endpoint`` in batches. It is a `LocalEngine` of the same identity; a reply is what the endpoint would give to a request
-    of its own, except that its ``latency`` is None. It notes in ``ledger`` what it does; ``seed`` is recorded with the replies.
+    """Asks ``endpoint`` in batches. It is a `LocalEngine` of the same identity; a reply is what the endpoint would give to a
+    request of its own, except that its ``latency`` is None. It notes in ``ledger`` what it does; ``seed`` is recorded with replies.
 
     First the batches of earlier processes that have not ended are continued, and the results of those that have are read. ``poll``:
     seconds between two looks at a batch. ``tell`` gets a line whenever a batch begins or ends. Requests that fail with something
@@ -76,21 +67,18 @@ class BatchEngine:
     nothing for long, or somebody cancels a batch.
     """
 
-    window = AT_ONCE
+    window: ClassVar[int] = AT_ONCE
 
-    def __init__(
-        self,
-        endpoint: EndpointEngine,
-        ledger: Ledger,
-        *,
-        seed: int,
-        poll: float = 60.0,
-        tell: Callable[[str], None] = lambda _: None,
-        most: int = MOST,
-        largest: int = LARGEST,
-    ) -> None:
-        self.endpoint, self.ledger, self.seed, self.poll, self.tell = endpoint, ledger, seed, poll, tell
-        self.identity, self.most, self.largest = endpoint.identity, most, largest
+    endpoint: EndpointEngine
+    ledger: Ledger
+    seed: int
+    poll: float = 60.0
+    tell: Callable[[str], None] = lambda _: None
+    most: int = MOST
+    largest: int = LARGEST
+
+    def __post_init__(self) -> None:
+        self.identity = self.endpoint.identity
         self._jobs: list[Job] = []
         self._waiting: dict[str, Wanted] = {}
         self._full = False
@@ -102,20 +90,27 @@ class BatchEngine:
     def settle_earlier(self) -> None:
         """Take what came of the batches of earlier processes, before requests go out on their own. Raises StudyError where one is
         still under way, since its requests would be paid for twice."""
-        self._read_jobs()
-        if self._jobs:
-            asyncio.run(self._settle_earlier())
+        asyncio.run(self._resume(single=True))
+        for job in self._jobs:
+            raise StudyError(
+                f"teacher.batch = false: {job.size} are in {job} at {job.url} and would be paid for twice: set it to true to "
+                "continue the batch, or cancel it there first"
+            )
 
-    async def _settle_earlier(self) -> None:
+    async def _resume(self, *, single: bool) -> None:
+        """Find the batches of earlier processes and read those that have ended, while nobody waits for anything."""
+        self._waiting = {}
+        self._jobs = read_jobs(self.ledger, self.identity, {address.url for address in self.endpoint.addresses})
         async with self.endpoint:
-            await self._resume(single=True)
+            await self._look(single=single)
 
     async def _serve(self, source: Source) -> None:
-        self._source, self._waiting, self._full = source, {}, False
-        self._read_jobs()
+        self._source = source
+        await self._resume(single=False)
+        for job in self._jobs:
+            self.tell(f"{job}: {job.size}, under way; continued")
+        collect(self.ledger, self.identity)
         async with self.endpoint:
-            await self._resume(single=False)
-            collect(self.ledger, self.identity)
             try:
                 while self._take():
                     await self._send()
@@ -136,7 +131,7 @@ class BatchEngine:
                     self._source.give(ticket, reply)
                     continue
                 try:
-                    self._make_body(request)
+                    self.endpoint.body(request)
                 except EngineError as error:
                     self._source.fail(ticket, error)
                 else:
@@ -147,50 +142,6 @@ class BatchEngine:
         """The keys that wait and are in no batch."""
         held = {key for job in self._jobs for key in job.requests}
         return [key for key in self._waiting if key not in held]
-
-    # Batches of earlier processes
-
-    def _read_jobs(self) -> None:
-        self._jobs = read_jobs(self.ledger, self.identity, {address.url for address in self.endpoint.addresses})
-
-    async def _resume(self, *, single: bool) -> None:
-        """Find every batch again and read those that have ended. ``single``: requests are to go out on their own."""
-        for job in list(self._jobs):
-            if not job.id and not await self._find(job):
-                continue
-            try:
-                batch = await self._get(job)
-            except DeniedError as error:
-                if not single:
-                    raise StudyError(
-                        f"{error}; {len(job.requests):,} requests are in {job} there: is the key of the account that made it "
-                        "(teacher.key_env)? Where it is gone for good, teacher.batch = false asks for them one by one"
-                    ) from None
-                self._lose(job, f"{job} is gone: {error}")
-                continue
-            if batch.get("status") in ENDED:
-                await self._settle(job, batch)
-            elif single:
-                raise StudyError(
-                    f"teacher.batch = false: {len(job.requests):,} requests are in {job} at {job.url} and would be paid for twice: "
-                    "set it to true to continue the batch, or cancel it there first"
-                )
-            else:
-                self.tell(f"{job}: {short(str(batch.get('status')))}, {len(job.requests):,} requests; continued")
-
-    async def _find(self, job: Job) -> bool:
-        """Whether a batch that was noted was also made. Where it was not, none of its requests was sent."""
-        try:
-            found = job.file and await self._insist(job, lambda api: api.find(job.tag, job.file, job.at), patient=True)
-        except UnlistedError as error:
-            self._lose(job, f"{job}: {error}; its requests count as lost and are asked again")
-            return False
-        if not found:
-            self._end(job, "it was not sent")
-            return False
-        job.id = found
-        note(self.ledger, job)
-        return True
 
     # A new batch
 
@@ -236,14 +187,9 @@ class BatchEngine:
 
     def _make_line(self, group: Sequence[str]) -> bytes:
         wanted = self._waiting[group[0]]
-        body = fit_body(self._make_body(wanted.request), len(group), _NEVER | self.endpoint.without | wanted.without)
+        body = fit_body(self.endpoint.body(wanted.request), len(group), _NEVER | self.endpoint.without | wanted.without)
         line = {"custom_id": group[0], "method": "POST", "url": f"/v1/{self.endpoint.path}", "body": body}
         return json.dumps(line).encode() + b"\n"
-
-    def _make_body(self, request: Request) -> dict[str, Any]:
-        if request.decoding.calculator:
-            raise EngineError(f"{self.endpoint.addresses[0].url}: calculator: it needs single requests; set teacher.batch = false")
-        return self.endpoint.body(request)
 
     async def _submit(self, job: Job, content: bytes) -> None:
         perhaps = False
@@ -251,7 +197,7 @@ class BatchEngine:
         async def make(api: BatchApi) -> str:
             """A batch that was made though no answer came is not made twice."""
             nonlocal perhaps
-            found = await api.find(job.tag, job.file, job.at) if perhaps else None
+            found = await api.find(job.tag, job.file) if perhaps else ""
             perhaps = True
             return found or await api.create(job.file, self.endpoint.path, job.tag)
 
@@ -265,10 +211,10 @@ class BatchEngine:
             self._end(job)
             raise StudyError(f"teacher.batch = true: {error}; leave it out where the server has no batches") from None
         note(self.ledger, job)
-        self.tell(f"{job}: {len(job.requests):,} requests sent to {job.url}")
+        self.tell(f"{job}: {job.size} sent to {job.url}")
 
     async def _insist(self, job: Job, call: Callable[[BatchApi], Awaitable[T]], *, patient: bool = False) -> T:
-        """Return what ``call`` gives; it is repeated where that can help, as often as other requests or (``patient``) for `PATIENCE`
+        """Return what ``call`` gives; it is repeated where that can help, as often as any request or (``patient``) for `PATIENCE`
         seconds."""
         api, began, times = BatchApi(self.endpoint.client, job.url), time.monotonic(), 0
         while True:
@@ -279,76 +225,99 @@ class BatchEngine:
                 late = time.monotonic() + wait - began > PATIENCE
                 if late if patient or isinstance(error, ThrottledError) else times >= self.endpoint.retries:
                     raise AccountError(
-                        f"{job.url}: {error}; {len(job.requests):,} requests are in {job}. What came is kept: run the same command "
-                        "again to go on"
+                        f"{job.url}: {error}; {job.size} are in {job}. What came is kept: run the same command again to go on"
                     ) from error
             times += 1
             await asyncio.sleep(wait)
 
-    # The results
+    # Batches that are under way
 
-    async def _get(self, job: Job) -> dict[str, Any]:
-        return await self._insist(job, lambda api: api.get(job.id), patient=True)
-
-    async def _look(self) -> None:
-        """Look at every batch, and read those that have ended."""
+    async def _look(self, *, single: bool = False) -> None:
+        """Look at every batch, and read those that have ended. ``single``: requests are to go out on their own."""
         for job in list(self._jobs):
-            batch = await self._get(job)
-            if batch.get("status") in ENDED:
-                await self._settle(job, batch)
-            if batch.get("status") == "cancelled":  # whoever did that does not want it made again at once
-                raise AccountError(f"{job.url}: {job} was cancelled. What came is kept: run the same command again to go on")
+            if job.id or await self._find(job):
+                await self._look_at(job, single=single)
+
+    async def _find(self, job: Job) -> bool:
+        """Whether a batch that was noted was also made. Where it was not, none of its requests was sent."""
+        try:
+            job.id = await self._insist(job, lambda api: api.find(job.tag, job.file), patient=True) if job.file else ""
+        except UnlistedError as error:
+            self._lose(job, f"{job}: {error}; its requests count as lost and are asked again")
+            return False
+        if job.id:
+            note(self.ledger, job)
+        else:
+            self._end(job, "it was not sent")
+        return bool(job.id)
+
+    async def _look_at(self, job: Job, *, single: bool) -> None:
+        try:
+            batch = await self._insist(job, lambda api: api.get(job.id), patient=True)
+        except DeniedError as error:
+            if not single:
+                raise StudyError(
+                    f"{error}; {job.size} are in {job} there: is the key of the account that made it (teacher.key_env)? Where it "
+                    "is gone for good, teacher.batch = false asks for them one by one"
+                ) from None
+            self._lose(job, f"{job} is gone: {error}")
+            return
+        if batch.get("status") == "failed":
+            self._settle_failed(job, batch)
+        elif batch.get("status") in ENDED:
+            await self._settle(job, batch)
 
     async def _settle(self, job: Job, batch: Mapping[str, Any]) -> None:
         """Read every line of a batch that ended. What is to be asked again goes on waiting."""
-        status = batch.get("status")
-        if status == "failed":
-            self._settle_failed(job, batch)
-            return
-        results = Results()
-        for times in range(self.endpoint.retries + 1):
-            await self._insist(job, lambda api: self._read(api, job, batch, results))
-            if len(results.seen) >= count_lines(batch):
-                break
-            await asyncio.sleep(self.endpoint.back_off(times))  # an end that came too early looks like any other
-        for name, keys in job.keys.items():
-            if name not in results.seen:
-                self._retry(keys, AgainError(f"{job} ended ({status}) without a line of it"))
+        replies, status, stop = 0, batch["status"], None
+        async for keys, line in self._read(job, batch):
+            try:
+                replies += self._take_line(job, keys, line)
+            except AccountError as error:  # the other lines were paid for all the same
+                stop = error
         again = len(job.requests.keys() & self._waiting.keys())
         self._full = False
         self._end(job)
-        self.tell(
-            f"{job}: {short(str(status))}, {results.replies:,} of {len(job.requests):,} requests answered"
-            + (f", {again:,} go into the next" if again else "")
-            + (f"; {len(results.unknown):,} unknown lines are left alone" if results.unknown else "")
-        )
-        if results.stop is not None:
-            raise results.stop
+        more = f", {again:,} go into the next" if again else ""
+        self.tell(f"{job}: {status}, {replies:,} of {job.size} answered{more}")
+        if status == "cancelled" and again:  # whoever did that does not want it made again at once
+            stop = AccountError(f"{job.url}: {job} was cancelled. What came is kept: run the same command again to go on")
+        if stop is not None:
+            raise stop
 
-    async def _read(self, api: BatchApi, job: Job, batch: Mapping[str, Any], results: Results) -> None:
-        """Fetch both files of results and read the lines that were not read before."""
-        for file in (batch.get("output_file_id"), batch.get("error_file_id")):
-            if isinstance(file, str) and file:
-                with tempfile.TemporaryFile(prefix="understudy-") as content:
-                    await api.fetch(file, content)
-                    content.seek(0)
+    async def _read(self, job: Job, batch: Mapping[str, Any]) -> AsyncIterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        """Each line of the results once, with the keys behind it. Lines come in any order, and perhaps twice; one that did not come
+        is empty."""
+        left, unknown = dict(job.keys), set()
+        for times in range(self.endpoint.retries + 1):
+            for file in (batch.get("output_file_id"), batch.get("error_file_id")):
+                if not isinstance(file, str) or not file:
+                    continue
+                with await self._fetch(job, file) as content:
                     for line in read_lines(content, self.endpoint.client.secret):
-                        self._take_line(job, line, results)
+                        name = str(line.get("custom_id"))
+                        if name in left:
+                            yield left.pop(name), line
+                        elif name not in job.keys:
+                            unknown.add(name)
+            if len(job.keys) - len(left) >= count_lines(batch):
+                break
+            await asyncio.sleep(self.endpoint.back_off(times))  # an end that came too early looks like any other
+        for keys in left.values():
+            yield keys, {}
+        if unknown:
+            self.tell(f"{job}: {len(unknown):,} unknown lines are left alone")
 
-    def _take_line(self, job: Job, line: Mapping[str, Any], results: Results) -> None:
-        """Decide what becomes of the requests of one line. Lines come in any order, and perhaps twice."""
-        name = str(line.get("custom_id"))
-        keys = job.keys.get(name)
-        if keys is None:
-            results.unknown.add(name)
-        if keys is None or name in results.seen:
-            return
-        results.seen.add(name)
+    async def _fetch(self, job: Job, file: str) -> BinaryIO:
+        content = tempfile.TemporaryFile(prefix="understudy-")  # noqa: SIM115 - whoever reads it closes it
+        await self._insist(job, lambda api: api.fetch(file, content))
+        return content
+
+    def _take_line(self, job: Job, keys: Sequence[str], line: Mapping[str, Any]) -> int:
+        """Decide what becomes of the requests of one line; returns the number of replies. Raises AccountError."""
         requests = [job.requests[key] for key in keys]
         try:
             answer = read_line(f"{job.url}: {job}", line, requests, self.endpoint)
-        except AccountError as error:  # the other lines were paid for all the same
-            results.stop = error
         except AgainError as error:
             self._retry(keys, error)
         except DeniedError as error:
@@ -358,7 +327,8 @@ class BatchEngine:
                 self._fail(key, error)
         else:
             self._deliver(job, keys, answer)
-            results.replies += len(answer.replies)
+            return len(answer.replies)
+        return 0
 
     def _deliver(self, job: Job, keys: Sequence[str], answer: Answer) -> None:
         """Keep the replies, and give them to whoever waits. Requests of the line that got none go on waiting."""

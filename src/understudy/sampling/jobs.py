@@ -32,6 +32,11 @@ class Job:
     def __str__(self) -> str:
         return f"batch {self.id or self.tag}"
 
+    @property
+    def size(self) -> str:
+        """The number of its requests, in words."""
+        return f"{len(self.requests):,} requests"
+
 
 def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
     """The batches of ``engine`` at ``urls`` that have not ended; what was set aside for their requests stays so."""
@@ -46,34 +51,29 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
 
 def collect(ledger: Ledger, engine: str) -> None:
     """From now on requests to ``engine`` go out in batches only: one that is reserved and in none of them was not sent."""
-    ledger.flush(
-        lambda writer: writer.execute(
-            "INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", (engine,)
-        )
-    )
+    ledger.flush(("INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", [(engine,)]))
 
 
 def note(ledger: Ledger, job: Job) -> None:
     """Keep what is known of the batch; durable on return."""
-    ledger.flush(lambda writer: _note(writer, job))
+    ledger.flush(
+        (
+            "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET file = excluded.file, id = excluded.id",
+            [(job.tag, job.engine, job.url, job.file, job.id, job.at)],
+        ),
+        (
+            "INSERT OR IGNORE INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((job.tag, key, line, *_to_row(job.requests[key])) for line, keys in job.keys.items() for key in keys),
+        ),
+    )
 
 
 def end(ledger: Ledger, job: Job) -> None:
     """The batch has ended. Durable on return, with the replies that came."""
-    ledger.flush(lambda writer: _end(writer, job))
-
-
-def _note(writer: sqlite3.Connection, job: Job) -> None:
-    if not writer.execute("UPDATE batches SET file = ?, id = ? WHERE tag = ?", (job.file, job.id, job.tag)).rowcount:
-        row = (job.tag, job.engine, job.url, job.file, job.id, job.at)
-        writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
-        held = ((job.tag, key, line, *_to_row(job.requests[key])) for line, keys in job.keys.items() for key in keys)
-        writer.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
-
-
-def _end(writer: sqlite3.Connection, job: Job) -> None:
-    writer.execute("UPDATE batches SET ended = ? WHERE tag = ?", (time.time(), job.tag))
-    writer.execute("DELETE FROM batched WHERE batch = ?", (job.tag,))
+    ledger.flush(
+        ("UPDATE batches SET ended = ? WHERE tag = ?", [(time.time(), job.tag)]),
+        ("DELETE FROM batched WHERE batch = ?", [(job.tag,)]),
+    )
 
 
 def _read_held(reader: sqlite3.Connection, job: Job) -> None:

@@ -27,8 +27,6 @@ SLOW = 3600.0
 """Seconds that the transfer of a file may take."""
 _PAGE = 100
 """Batches on one page of the list, at most: the protocol's limit."""
-_EARLIER = 24 * 3600
-"""Seconds by which a server's clock may be behind ours."""
 
 
 class UnlistedError(AccountError):
@@ -56,9 +54,8 @@ class BatchApi:
         """The state of ``batch``, as the server says it."""
         return await self._call("GET", f"batches/{quote(batch, safe='')}")
 
-    async def find(self, tag: str, file: str, since: float) -> str | None:
-        """The id of the batch that was made with ``tag``, or of ``file``, at ``since`` (seconds, of this clock) or later. Raises
-        UnlistedError."""
+    async def find(self, tag: str, file: str) -> str:
+        """The id of the batch that was made with ``tag``, or of ``file``; "" where none was. Raises UnlistedError."""
         after: dict[str, str] = {}
         while True:
             try:
@@ -69,14 +66,16 @@ class BatchApi:
             for batch in batches:
                 if _table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
                     return _read_id(batch)
-            created = batches[-1].get("created_at") if batches else None
-            if not page.get("has_more") or (isinstance(created, int) and created < since - _EARLIER):  # newest first
-                return None
+            if not batches or not page.get("has_more"):
+                return ""
             after = {"after": _read_id(batches[-1])}
 
     async def fetch(self, file: str, into: BinaryIO) -> None:
         """Write a file of results to ``into``. It may lie on another server, which is not shown the key."""
+        into.seek(0)
+        into.truncate()
         await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
+        into.seek(0)
 
     async def _call(
         self, method: str, path: str, body: bytes | aiohttp.FormData | None = None, *, timeout: float | None = None
@@ -96,9 +95,11 @@ def read_lines(file: BinaryIO, secret: str) -> Iterator[dict[str, Any]]:
 
 
 def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], endpoint: EndpointEngine) -> Answer:
-    """Read one line of the results of the batch ``where`` as the answer to a request of its own. Raises the errors of `wire` and of
-    the endpoint."""
+    """Read one line of the results of the batch ``where`` as the answer to a request of its own; {}: a line that did not come.
+    Raises the errors of `wire` and of the endpoint."""
     answer = line.get("response")
+    if not line:
+        raise AgainError(f"{where} ended without a line of it")
     if not isinstance(answer, dict):  # it was not asked: batch_expired, batch_cancelled
         text = json.dumps({"error": line.get("error")})
         error = classify(where, 429, text)
