@@ -478,17 +478,17 @@ def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
     requests = [Request(ask, GREEDY, path, 2) for path, ask in enumerate(asks)]
     with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=5)) as ledger:
         held = {request.key("e"): request for request in requests}
-        job = Job("e", "u", requests=held, keys={"line": tuple(held)})
-        assert all(ledger.reserve(key, engine="e", request=request) for key, request in job.requests.items())
+        job = Job("e", "u", lines={"line": held})
+        assert all(ledger.reserve(key, engine="e", request=request) for key, request in held.items())
         note(ledger, job)
         job.id = "b"
         note(ledger, job)
     with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=2)) as ledger:
         assert read_jobs(ledger, "e", ["elsewhere"]) == read_jobs(ledger, "another", ["u"]) == []
         [again] = read_jobs(ledger, "e", ["u"])
-        assert (again.requests, again.keys, again.tag, again.id) == (job.requests, job.keys, job.tag, "b")
-        assert {request.ask.about for request in again.requests.values()} == {None, About("p-1")}
-        for key, request in again.requests.items():
+        assert (again.lines, again.tag, again.id) == (job.lines, job.tag, "b")
+        assert {request.ask.about for request in again.lines["line"].values()} == {None, About("p-1")}
+        for key, request in again.lines["line"].items():
             assert ledger.reserve(key, engine="e", request=request), "it is set aside already"
             ledger.put(key, Reply("said"), engine="e", request=request, seed=0, usage=Usage(1, 2, 1))
         end(ledger, again)

@@ -71,4 +71,4 @@ def test_a_batch_that_it_noted_is_still_under_way(ledger):
     (job,) = read_jobs(ledger, "teacher", {"http://127.0.0.1:8000/v1"})
     request = Request(Call("teacher", (Message("user", "in a batch"),), ("x",), 6, GREEDY, 0, About("p-7")), GREEDY, 0)
     assert (job.tag, job.file, job.id) == ("understudy-1", "file-1", "batch-1")
-    assert job.requests == {request.key("teacher"): request}
+    assert list(job.lines.values()) == [{request.key("teacher"): request}]

@@ -12,7 +12,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, TypeVar
 
@@ -26,6 +26,8 @@ from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
 T = TypeVar("T")
+Requests = Mapping[str, Request]
+"""The requests of one line by their ledger keys."""
 
 MOST = 50_000
 """Lines of one batch, at most: OpenAI's limit."""
@@ -108,7 +110,7 @@ class BatchEngine:
         self._source = source
         await self._resume(single=False)
         for job in self._jobs:
-            self.tell(f"{job}: {job.size}, under way; continued")
+            self.tell(f"{job}: {job.size} are under way; continued")
         collect(self.ledger, self.identity)
         async with self.endpoint:
             try:
@@ -127,20 +129,15 @@ class BatchEngine:
             for ticket, request in some:
                 key = request.key(self.identity)
                 reply = self.ledger.get(key)  # it may have come out of an earlier batch meanwhile
-                if reply is not None:
-                    self._source.give(ticket, reply)
-                    continue
-                try:
-                    self.endpoint.body(request)
-                except EngineError as error:
-                    self._source.fail(ticket, error)
-                else:
+                if reply is None:
                     self._waiting[key] = Wanted(ticket, request)
+                else:
+                    self._source.give(ticket, reply)
         return bool(self._waiting)
 
     def _list_unheld(self) -> list[str]:
         """The keys that wait and are in no batch."""
-        held = {key for job in self._jobs for key in job.requests}
+        held = {key for job in self._jobs for key in job.keys}
         return [key for key in self._waiting if key not in held]
 
     # A new batch
@@ -162,12 +159,14 @@ class BatchEngine:
         url, content = self.endpoint.addresses[0].url, bytearray()
         job = Job(self.identity, url)
         for group in self._make_groups(keys):
-            line = self._make_line(group)
-            if content and (len(job.keys) >= self.most or len(content) + len(line) > self.largest):
+            first, name = self._waiting[group[0]], group[0]
+            body = fit_body(self.endpoint.body(first.request), len(group), _NEVER | self.endpoint.without | first.without)
+            row = {"custom_id": name, "method": "POST", "url": f"/v1/{self.endpoint.path}", "body": body}
+            line = json.dumps(row).encode() + b"\n"
+            if content and (len(job.lines) >= self.most or len(content) + len(line) > self.largest):
                 yield job, bytes(content)
                 job, content = Job(self.identity, url), bytearray()
-            job.requests |= {key: self._waiting[key].request for key in group}
-            job.keys[group[0]] = tuple(group)
+            job.lines[name] = {key: self._waiting[key].request for key in group}
             content += line
         if content:
             yield job, bytes(content)
@@ -176,20 +175,13 @@ class BatchEngine:
         """The keys of each line, in the order of their paths. Requests that differ only in their path share a line, as many as the
         endpoint gives choices."""
         alike: dict[Any, list[str]] = {}
-        for key in keys:
+        for key in sorted(keys, key=lambda key: self._waiting[key].request.path):
             wanted, request = self._waiting[key], self._waiting[key].request
             same = (request.ask, request.decoding, request.attempt, tuple(wanted.without.items()))
             alike.setdefault(key if wanted.alone else same, []).append(key)
         for group in alike.values():
-            group.sort(key=lambda key: self._waiting[key].request.path)
             for at in range(0, len(group), self.endpoint.n):
                 yield group[at : at + self.endpoint.n]
-
-    def _make_line(self, group: Sequence[str]) -> bytes:
-        wanted = self._waiting[group[0]]
-        body = fit_body(self.endpoint.body(wanted.request), len(group), _NEVER | self.endpoint.without | wanted.without)
-        line = {"custom_id": group[0], "method": "POST", "url": f"/v1/{self.endpoint.path}", "body": body}
-        return json.dumps(line).encode() + b"\n"
 
     async def _submit(self, job: Job, content: bytes) -> None:
         perhaps = False
@@ -235,21 +227,22 @@ class BatchEngine:
     async def _look(self, *, single: bool = False) -> None:
         """Look at every batch, and read those that have ended. ``single``: requests are to go out on their own."""
         for job in list(self._jobs):
-            if job.id or await self._find(job):
+            if not job.id:
+                await self._find(job)
+            if job.id:
                 await self._look_at(job, single=single)
 
-    async def _find(self, job: Job) -> bool:
-        """Whether a batch that was noted was also made. Where it was not, none of its requests was sent."""
+    async def _find(self, job: Job) -> None:
+        """Find the id of a batch that was noted. Where it was not made, none of its requests was sent."""
         try:
             job.id = await self._insist(job, lambda api: api.find(job.tag, job.file), patient=True) if job.file else ""
         except UnlistedError as error:
             self._lose(job, f"{job}: {error}; its requests count as lost and are asked again")
-            return False
+            return
         if job.id:
             note(self.ledger, job)
         else:
             self._end(job, "it was not sent")
-        return bool(job.id)
 
     async def _look_at(self, job: Job, *, single: bool) -> None:
         try:
@@ -270,12 +263,12 @@ class BatchEngine:
     async def _settle(self, job: Job, batch: Mapping[str, Any]) -> None:
         """Read every line of a batch that ended. What is to be asked again goes on waiting."""
         replies, status, stop = 0, batch["status"], None
-        async for keys, line in self._read(job, batch):
+        async for requests, line in self._read(job, batch):
             try:
-                replies += self._take_line(job, keys, line)
+                replies += self._take_line(job, requests, line)
             except AccountError as error:  # the other lines were paid for all the same
                 stop = error
-        again = len(job.requests.keys() & self._waiting.keys())
+        again = len(job.keys & self._waiting.keys())
         self._full = False
         self._end(job)
         more = f", {again:,} go into the next" if again else ""
@@ -285,10 +278,10 @@ class BatchEngine:
         if stop is not None:
             raise stop
 
-    async def _read(self, job: Job, batch: Mapping[str, Any]) -> AsyncIterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-        """Each line of the results once, with the keys behind it. Lines come in any order, and perhaps twice; one that did not come
-        is empty."""
-        left, unknown = dict(job.keys), set()
+    async def _read(self, job: Job, batch: Mapping[str, Any]) -> AsyncIterator[tuple[Requests, Mapping[str, Any]]]:
+        """Each line of the results once, with the requests behind it. Lines come in any order, and perhaps twice; one that did not
+        come is empty."""
+        left, unknown = dict(job.lines), set()
         for times in range(self.endpoint.retries + 1):
             for file in (batch.get("output_file_id"), batch.get("error_file_id")):
                 if not isinstance(file, str) or not file:
@@ -298,13 +291,13 @@ class BatchEngine:
                         name = str(line.get("custom_id"))
                         if name in left:
                             yield left.pop(name), line
-                        elif name not in job.keys:
+                        elif name not in job.lines:
                             unknown.add(name)
-            if len(job.keys) - len(left) >= count_lines(batch):
+            if len(job.lines) - len(left) >= count_lines(batch):
                 break
             await asyncio.sleep(self.endpoint.back_off(times))  # an end that came too early looks like any other
-        for keys in left.values():
-            yield keys, {}
+        for requests in left.values():
+            yield requests, {}
         if unknown:
             self.tell(f"{job}: {len(unknown):,} unknown lines are left alone")
 
@@ -313,72 +306,67 @@ class BatchEngine:
         await self._insist(job, lambda api: api.fetch(file, content))
         return content
 
-    def _take_line(self, job: Job, keys: Sequence[str], line: Mapping[str, Any]) -> int:
+    def _take_line(self, job: Job, requests: Requests, line: Mapping[str, Any]) -> int:
         """Decide what becomes of the requests of one line; returns the number of replies. Raises AccountError."""
-        requests = [job.requests[key] for key in keys]
         try:
-            answer = read_line(f"{job.url}: {job}", line, requests, self.endpoint)
+            answer = read_line(f"{job.url}: {job}", line, list(requests.values()), self.endpoint)
         except AgainError as error:
-            self._retry(keys, error)
+            self._retry(requests, error)
         except DeniedError as error:
-            self._adapt(keys, requests[0], error)
+            self._adapt(requests, error)
         except EngineError as error:
-            for key in keys:
+            for key in requests:
                 self._fail(key, error)
         else:
-            self._deliver(job, keys, answer)
+            self._deliver(job, requests, answer)
             return len(answer.replies)
         return 0
 
-    def _deliver(self, job: Job, keys: Sequence[str], answer: Answer) -> None:
+    def _deliver(self, job: Job, requests: Requests, answer: Answer) -> None:
         """Keep the replies, and give them to whoever waits. Requests of the line that got none go on waiting."""
         for address in self.endpoint.addresses:
-            if address.url == job.url and len(keys) > 1 and address.takes_n is None:
+            if address.url == job.url and len(requests) > 1 and address.takes_n is None:
                 address.takes_n = len(answer.replies) > 1
-        first = self._waiting.get(keys[0])
+        first = self._waiting.get(next(iter(requests)))
         usage = first.usage + answer.usage if first else answer.usage
-        for key, reply in zip(keys, answer.replies, strict=False):
-            self.ledger.put(key, reply, engine=self.identity, request=job.requests[key], seed=self.seed, usage=usage)
+        for (key, request), reply in zip(requests.items(), answer.replies, strict=False):
+            self.ledger.put(key, reply, engine=self.identity, request=request, seed=self.seed, usage=usage)
             usage = usage.along
             wanted = self._waiting.pop(key, None)
             if wanted is not None:
                 self.endpoint.without |= wanted.without
                 self._source.give(wanted.ticket, reply)
 
-    def _retry(self, keys: Sequence[str], error: AgainError) -> None:
+    def _retry(self, requests: Requests, error: AgainError) -> None:
         """Requests that got no answer go on waiting, until all their tries are used up."""
-        for key in keys:
-            wanted = self._waiting.get(key)
-            if wanted is None:
-                continue
+        for key in requests.keys() & self._waiting.keys():
+            wanted = self._waiting[key]
             wanted.usage += Usage(1, 0, 0, error.paid)
             if wanted.usage.requests > self.endpoint.retries:
                 kind = EngineError if wanted.usage.lost else UnpaidError
                 self._fail(key, kind(f"{error} ({wanted.usage.requests} tries)", wanted.usage))
 
-    def _adapt(self, keys: Sequence[str], request: Request, error: DeniedError) -> None:
-        """A line was denied: its requests go on waiting, without a field or apart from each other. Where neither may help, it
-        fails."""
-        wanted = [self._waiting[key] for key in keys if key in self._waiting]
-        without = self.endpoint.spare(error, self.endpoint.body(request), wanted[0].without) if wanted else {}
-        if not without and len(keys) == 1:
-            self._fail(keys[0], error)
-            return
-        for one in wanted:
-            one.without |= without
-            one.alone |= not without
+    def _adapt(self, requests: Requests, error: DeniedError) -> None:
+        """The line was denied: its requests go on waiting, without a field or apart from each other, where that may help."""
+        for key in requests.keys() & self._waiting.keys():
+            wanted = self._waiting[key]
+            without = self.endpoint.spare(error, self.endpoint.body(wanted.request), wanted.without)
+            wanted.without |= without
+            wanted.alone |= not without
+            if not without and len(requests) == 1:
+                self._fail(key, error)
 
     def _settle_failed(self, job: Job, batch: Mapping[str, Any]) -> None:
         """Handle a batch that failed before anything was asked. Where the server had no room for it, it is made again later."""
         codes, why = read_failure(batch)
         what = f"{job.url}: {job} failed: {why}"
-        wanted = job.requests.keys() & self._waiting.keys()
+        wanted = job.keys & self._waiting.keys()
         self._end(job, what)
-        if _FULL in codes and len(job.keys) > 1:
+        if _FULL in codes and len(job.lines) > 1:
             self._full = True
             if not self._jobs:
-                self.most = len(job.keys) // 2
-            self.tell(f"{job}: the server has no room for {len(job.requests):,} more requests; they go into other batches")
+                self.most = len(job.lines) // 2
+            self.tell(f"{job}: the server has no room for {job.size} more; they go into other batches")
             return
         self.tell(what)
         if codes & NO_CREDIT:
@@ -395,13 +383,13 @@ class BatchEngine:
 
     def _end(self, job: Job, why: str = "it was not answered, and nobody asks for it any more") -> None:
         """The batch has ended. What it leaves open was not paid for, and goes into another one where somebody waits for it."""
-        for key in job.requests.keys() - self._waiting.keys():
+        for key in job.keys - self._waiting.keys():
             self.ledger.fail(key, UnpaidError(why))
         self._jobs.remove(job)
         end(self.ledger, job)
 
     def _lose(self, job: Job, why: str) -> None:
         """Nobody knows what became of the batch: its requests count as what was set aside for them."""
-        self.ledger.lost(job.requests)
+        self.ledger.lost(job.keys)
         self._end(job)
         self.tell(why)

@@ -127,8 +127,8 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
     if version < VERSION:
         raise DataError(
-            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which brings "
-            "it up to date"
+            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which "
+            "brings it up to date"
         )
 
 

@@ -16,9 +16,9 @@ from understudy.sampling.ledger import Ledger
 
 @dataclass(eq=False)
 class Job:
-    """A batch of the engine ``engine`` at ``url``: its ``requests`` by ledger key, the ``keys`` behind each of its lines by the
-    line's name, and the ``tag`` that we gave it. The server's ids of its ``file`` of requests and of the batch itself (``id``) are
-    "" until they are known. ``at`` is the time when it was noted."""
+    """A batch of the engine ``engine`` at ``url``, by the ``tag`` that we gave it. The server's ids of its ``file`` of requests and
+    of the batch itself (``id``) are "" until they are known. ``at`` is the time when it was noted. ``lines`` maps the name of each
+    line to its requests by their ledger keys, in the order of their paths."""
 
     engine: str
     url: str
@@ -26,16 +26,20 @@ class Job:
     file: str = ""
     id: str = ""
     at: float = field(default_factory=time.time)
-    requests: dict[str, Request] = field(default_factory=dict)
-    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lines: dict[str, dict[str, Request]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"batch {self.id or self.tag}"
 
     @property
+    def keys(self) -> set[str]:
+        """The ledger keys of its requests."""
+        return {key for line in self.lines.values() for key in line}
+
+    @property
     def size(self) -> str:
         """The number of its requests, in words."""
-        return f"{len(self.requests):,} requests"
+        return f"{len(self.keys):,} requests"
 
 
 def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
@@ -45,7 +49,7 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
         jobs = [Job(*row) for row in rows if row[0] == engine and row[1] in urls]
         for job in jobs:
             _read_held(reader, job)
-    ledger.resume(key for job in jobs for key in job.requests)
+    ledger.resume(key for job in jobs for key in job.keys)
     return jobs
 
 
@@ -63,7 +67,7 @@ def note(ledger: Ledger, job: Job) -> None:
         ),
         (
             "INSERT OR IGNORE INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((job.tag, key, line, *_to_row(job.requests[key])) for line, keys in job.keys.items() for key in keys),
+            ((job.tag, key, name, *_to_row(request)) for name, line in job.lines.items() for key, request in line.items()),
         ),
     )
 
@@ -78,9 +82,8 @@ def end(ledger: Ledger, job: Job) -> None:
 
 def _read_held(reader: sqlite3.Connection, job: Job) -> None:
     columns = "line, key, request, path, attempt, problem, role"
-    for line, key, *row in reader.execute(f"SELECT {columns} FROM batched WHERE batch = ? ORDER BY path", (job.tag,)):  # noqa: S608
-        job.requests[key] = _from_row(*row)
-        job.keys[line] = (*job.keys.get(line, ()), key)
+    for name, key, *row in reader.execute(f"SELECT {columns} FROM batched WHERE batch = ? ORDER BY path", (job.tag,)):  # noqa: S608
+        job.lines.setdefault(name, {})[key] = _from_row(*row)
 
 
 def _to_row(request: Request) -> tuple[Any, ...]:
