@@ -23,6 +23,7 @@ from understudy.core.asks import GREEDY, About, Call, Decoding, Message, Reply, 
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling import batches
@@ -137,6 +138,26 @@ def test_an_engine_is_used_again(tmp_path):
             done = list(run_flows(flows, Cast({"teacher": engine}, store=store)))
             assert [d.error for d in done] == [None] * number
     assert [len(server.lines(batch)) for batch in server.batches.values()] == [3, 4]
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_another_engine_plays_along_here_or_over_the_network(tmp_path, network):
+    def flow(index):
+        first = (yield Call("teacher", f"flow {index}", max_tokens=20)).text
+        told = (yield Call("student", f"of {first}")).text
+        return (yield Call("teacher", f"flow {index} after {told}", max_tokens=20)).text
+
+    with BatchServer() as server, Ledger(tmp_path / "l.sqlite") as store:
+        teacher = BatchEngine(EndpointEngine(server.url, "tiny", identity="e"), store, seed=0, poll=0.01)
+        alone = EndpointEngine(server.url, "tiny", identity="another")
+        student = alone if network else ScriptedEngine(lambda request: f" said to {request.ask.prompt}", identity="another")
+        flows = ((SamplePath(f"p-{i}", i), flow(i)) for i in range(12))
+        done = list(run_flows(flows, Cast({"teacher": teacher, "student": student}, store=store)))
+    assert {d.path.index: d.value for d in done} == {
+        i: f" said to flow {i} after  said to of  said to flow {i}" for i in range(12)
+    }, [d.error for d in done]
+    assert (len(server.bought), set(server.bought.values())) == (24, {1})
+    assert server.single.total() == (12 if network else 0)
 
 
 class Sampling:

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, ClassVar, TypeVar
 from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, StudyError, UnpaidError
 from understudy.core.protocols import Source
-from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_failure, read_line, read_lines
+from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError
+from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError, short
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
@@ -358,18 +358,18 @@ class BatchEngine:
 
     def _settle_failed(self, job: Job, batch: Mapping[str, Any]) -> None:
         """Handle a batch that failed before anything was asked. Where the server had no room for it, it is made again later."""
-        codes, why = read_failure(batch)
-        what = f"{job.url}: {job} failed: {why}"
+        why = json.dumps(batch.get("errors"))
+        what = f"{job.url}: {job} failed: {short(why)}"
         wanted = job.keys & self._waiting.keys()
         self._end(job, what)
-        if _FULL in codes and len(job.lines) > 1:
+        if _FULL in why and len(job.lines) > 1:
             self._full = True
             if not self._jobs:
                 self.most = len(job.lines) // 2
             self.tell(f"{job}: the server has no room for {job.size} more; they go into other batches")
             return
         self.tell(what)
-        if codes & NO_CREDIT:
+        if any(code in why for code in NO_CREDIT):
             raise AccountError(f"{what}; the account has no credit left: top it up, and run the same command again")
         if wanted:
             raise StudyError(f"{what}; none of its requests was asked")

@@ -116,13 +116,6 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
         raise
 
 
-def read_failure(batch: Mapping[str, Any]) -> tuple[set[str], str]:
-    """Why a batch failed before anything was asked: the codes of its errors, and the first of them as text."""
-    data = _table(batch, "errors").get("data")
-    known = [error for error in data if isinstance(error, dict)] if isinstance(data, list) else []
-    return {str(error.get("code")) for error in known}, short(json.dumps(known[:3] or batch.get("errors")))
-
-
 def count_lines(batch: Mapping[str, Any]) -> int:
     """The least number of lines that the files of its results must have."""
     counts = _table(batch, "request_counts")
