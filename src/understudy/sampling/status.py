@@ -119,4 +119,4 @@ def _progress(path: Path) -> tuple[int, int, int, int, float]:
     except FileNotFoundError:
         return 0, 0, 0, 0, 0.0
     rate = told["rate"] if age < RECENT else 0.0
-    return told["chains"], told["failed"], told["unasked"], told["total"], rate
+    return told["chains"], told.get("failed", 0), told.get("unasked", 0), told["total"], rate
