@@ -27,7 +27,7 @@ from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.flows.run import run_flows
-from understudy.sampling.database import MIGRATIONS
+from understudy.sampling.database import VERSION
 from understudy.sampling.ledger import Ledger
 
 CALLS, CONCURRENCY = 200_000, 512
@@ -112,7 +112,7 @@ def build(ledger: Path, engine: EndpointEngine) -> None:
 
 def million(url: str, place: Path) -> None:
     engine = EndpointEngine(url, "loopback", api="chat", identity="the teacher")
-    ledger = place / f"million-{len(MIGRATIONS)}.sqlite"
+    ledger = place / f"million-{VERSION}.sqlite"
     if not ledger.is_file():
         for left in place.glob("million-*"):
             left.unlink()

@@ -4,12 +4,11 @@ import sys
 from pathlib import Path as FilePath
 
 from understudy.core.asks import Call, Path
-from understudy.engines.remote.batch.engine import BatchEngine
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
+from understudy.sampling.batches import BatchEngine
 from understudy.sampling.budget import Budget, Price
-from understudy.sampling.jobs import LedgerJobs
 from understudy.sampling.ledger import Ledger
 
 
@@ -21,14 +20,16 @@ def turns(index):
     return said
 
 
-def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, tell=lambda _: None, **options):
+def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=True, tell=lambda _: None, **options):
     """The values (or errors) of so many flows by number."""
     endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
     with Ledger(FilePath(ledger), price=price, budget=budget) as store:
         engine = EndpointEngine(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
-        batched = BatchEngine(engine, LedgerJobs(store, "e", 0), tell=tell, **({"poll": 0.01, "quiet": 0.05} | options))
+        batches = BatchEngine(engine, store, seed=0, tell=tell, **({"poll": 0.01} | options))
+        if not batch:
+            batches.settle_earlier()
         asking = ((Path(f"p-{i}", i), flow(i)) for i in range(flows))
-        done = run_flows(asking, Cast({"teacher": batched}, store=store))
+        done = run_flows(asking, Cast({"teacher": batches if batch else engine}, store=store))
         return {d.path.index: d.value if d.error is None else d.error for d in done}
 
 

@@ -1,7 +1,6 @@
 """Requests over a network are noted before they are sent, and a budget holds them: a real server counts."""
 
 import asyncio
-import json
 import sqlite3
 import time
 from contextlib import closing
@@ -13,12 +12,11 @@ from hypothesis import strategies as st
 from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Path, Reply, Request
-from understudy.core.errors import DataError, EngineError, UnpaidError
+from understudy.core.errors import EngineError, UnpaidError
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.budget import TEMPLATE, Budget, Price, Spend, worst
-from understudy.sampling.database import MIGRATIONS
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.status import status
 
@@ -148,30 +146,6 @@ def test_whatever_is_in_the_ledger_comes_though_the_budget_is_spent(tmp_path):
             done = list(run_flows(flows, Cast({"teacher": engine}, store=ledger)))
         assert {d.path.problem for d in done if d.value} == {"p-3", "p-7"}
         assert len(server.got) == 10
-
-
-def test_an_old_ledger_opens_and_its_replies_of_endpoints_count(tmp_path):
-    path = tmp_path / "l.sqlite"
-    with closing(sqlite3.connect(path)) as old:
-        MIGRATIONS[0](old)
-        for key, raw in (("k", "{}"), ("k2", "{}"), ("local", None)):
-            reply = json.dumps({"text": "x", "finish": "stop", "tokens": 5, "prompt_tokens": 3, "logprobs": [-1.5], "raw": raw})
-            row = (key, "e", ASK.canonical, 0, 0, 7, "p", "teacher", reply, 1.0)
-            old.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        old.execute("PRAGMA user_version = 1")
-        old.commit()
-    with pytest.raises(DataError, match="an earlier Understudy"):
-        (tmp_path / "ledger.sqlite").hardlink_to(path)
-        status(tmp_path)
-    with Ledger.open(path, readonly=True) as ledger:
-        assert ledger.get("k").text == "x"
-    with Ledger(path, price=Price(1e6, 1e6)) as ledger:
-        assert ledger.get("k").text == ledger.get("local").text == "x"
-        assert ledger.spent == Spend(2, 6, 10, 16.0)
-    with closing(sqlite3.connect(path)) as new:
-        assert new.execute("SELECT request FROM requests").fetchall() == [(ASK.canonical,)], "kept once"
-        kept = new.execute("SELECT key, engine, path, seed, problem, at FROM replies ORDER BY key").fetchall()
-    assert kept[0] == ("k", "e", 0, 7, "p", 1.0)
 
 
 def test_status_sees_what_is_under_way_from_outside(tmp_path):

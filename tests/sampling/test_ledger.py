@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Reply, Request
 from understudy.core.errors import BusyError, DataError
 from understudy.sampling.ledger import GROUP, Ledger
+from understudy.sampling.status import status
 
 REQUEST = Request(Call("teacher", "p"), GREEDY, 0)
 
@@ -89,19 +91,25 @@ def test_a_second_writer_is_told_who_writes(tmp_path):
     Ledger(tmp_path / "l.sqlite").close()
 
 
-def test_files_that_are_no_ledger_and_ledgers_from_the_future_are_refused_unchanged(tmp_path):
+def test_files_that_are_no_ledger_are_refused_unchanged(tmp_path):
     path = tmp_path / "l.sqlite"
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(DataError, match="not a ledger"):
         Ledger(path)
     assert path.read_bytes().startswith(b"not a database")
-    path.unlink()
+
+
+@pytest.mark.parametrize(("version", "says"), [(99, "later Understudy"), (5, r"earlier Understudy .*version 5.*commit 6b91b0b")])
+def test_ledgers_of_another_version_are_refused_unchanged(tmp_path, version, says):
+    path = tmp_path / "ledger.sqlite"
     Ledger(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(DataError, match="later Understudy"):
-        Ledger(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
+    for read in (Ledger, lambda path: Ledger.open(path, readonly=True), lambda path: status(path.parent)):
+        with pytest.raises(DataError, match=says):
+            read(path)
+    assert path.read_bytes() == before
 
 
 @given(

@@ -11,7 +11,7 @@ from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.budget import Price
-from understudy.sampling.jobs import LedgerJobs
+from understudy.sampling.jobs import read_jobs
 from understudy.sampling.ledger import Ledger
 
 WRITTEN = FilePath(__file__).parent / "ledgers" / "6b91b0b.sqlite"
@@ -68,7 +68,7 @@ def test_what_its_endpoint_does_is_known(ledger):
 
 
 def test_a_batch_that_it_noted_is_still_under_way(ledger):
-    (job,) = LedgerJobs(ledger, "teacher", 3).jobs({"http://127.0.0.1:8000/v1"})
+    (job,) = read_jobs(ledger, "teacher", {"http://127.0.0.1:8000/v1"})
     request = Request(Call("teacher", (Message("user", "in a batch"),), ("x",), 6, GREEDY, 0, About("p-7")), GREEDY, 0)
     assert (job.tag, job.file, job.id) == ("understudy-1", "file-1", "batch-1")
-    assert job.requests == {request.key("teacher"): request}
+    assert list(job.lines.values()) == [{request.key("teacher"): request}]

@@ -64,6 +64,7 @@ CHECKPOINT = ["teacher.engine=transformers", "teacher.checkpoint=nowhere"]
         ([], "calculator=true", False),
         (ENDPOINT, "calculator=true", True),
         ([*ENDPOINT, "teacher.api=chat"], "calculator=true", False),
+        ([*ENDPOINT, "teacher.batch=true"], "calculator=true", False),
         (CHECKPOINT, "calculator=true", True),
     ],
 )

@@ -114,7 +114,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class LocalEngine(Protocol):
-    """A model on this machine. It takes requests from a source until none wait."""
+    """A model on this machine, or one that is asked in batches. It takes requests from a source until none wait.
+
+    It may have a ``window``: the number of requests that it answers together, where that is more than a driver lets wait.
+    """
 
     @property
     def identity(self) -> str:

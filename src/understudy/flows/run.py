@@ -26,7 +26,8 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] 
     """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what came
     stays in the store."""
     if all(isinstance(engine, LocalEngine) for engine in cast.engines.values()):
-        yield from drive(flows, cast, on_end=on_end)
+        window = max([WINDOW, *(getattr(engine, "window", 0) for engine in cast.engines.values())])
+        yield from drive(flows, cast, window=window, on_end=on_end)
         return
     with _fewer_collections(), asyncio.Runner(loop_factory=_event_loop()) as runner:
         all_of_them = _run_network(flows, cast, on_end)

@@ -32,15 +32,15 @@ def connect(
     """
     if not isinstance(engine, AsyncEngine):
         return engine, {}
-    from understudy.engines.remote.batch.engine import BatchEngine
     from understudy.engines.remote.endpoint import EndpointEngine
-    from understudy.sampling.jobs import LedgerJobs
+    from understudy.sampling.batches import BatchEngine
 
     if not isinstance(engine, EndpointEngine):
         return engine, {}
-    jobs = LedgerJobs(ledger, engine.identity, seed)
-    if options.batch or jobs.any():
-        return BatchEngine(engine, jobs, batch=options.batch, poll=options.poll, tell=lambda line: tell(printable(line))), {}
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell(printable(line)))
+    if options.batch:
+        return batches, {}
+    batches.settle_earlier()
     return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
 
 

@@ -5,105 +5,93 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.core.asks import About, Call, Decoding, Message, Prompt, Reply, Request, Usage
-from understudy.core.errors import EngineError
-from understudy.engines.remote.batch.jobs import Job
+from understudy.core.asks import About, Call, Decoding, Message, Prompt, Request
 from understudy.sampling.ledger import Ledger
 
 
-class LedgerJobs:
-    """A `JobStore` in ``ledger``: the batches of the engine ``identity``; ``seed`` is recorded with replies."""
+@dataclass(eq=False)
+class Job:
+    """A batch of the engine ``engine`` at ``url``, by the ``tag`` that we gave it. The server's ids of its ``file`` of requests and
+    of the batch itself (``id``) are "" until they are known. ``at`` is the time when it was noted. ``lines`` maps the name of each
+    line to its requests by their ledger keys, in the order of their paths."""
 
-    def __init__(self, ledger: Ledger, identity: str, seed: int) -> None:
-        self.ledger, self.identity, self.seed = ledger, identity, seed
+    engine: str
+    url: str
+    tag: str = field(default_factory=lambda: f"understudy-{uuid.uuid4().hex}")
+    file: str = ""
+    id: str = ""
+    at: float = field(default_factory=time.time)
+    lines: dict[str, dict[str, Request]] = field(default_factory=dict)
 
-    def any(self) -> bool:
-        """Whether some batches have not ended."""
-        with self.ledger.reading() as reader:
-            found = reader.execute("SELECT count(*) FROM batches WHERE engine = ? AND ended IS NULL", (self.identity,)).fetchone()
-        return bool(found[0])
+    def __str__(self) -> str:
+        return f"batch {self.id or self.tag}"
 
-    def jobs(self, urls: Collection[str]) -> list[Job]:
-        """Those at ``urls`` that were noted and have not ended; what they hold is reserved, as it was."""
-        found = []
-        with self.ledger.reading() as reader:
-            for tag, url, file, batch, at in reader.execute(
-                "SELECT tag, url, file, id, at FROM batches WHERE engine = ? AND ended IS NULL ORDER BY at", (self.identity,)
-            ).fetchall():
-                if url in urls:
-                    found.append(Job(tag, url, *_held(reader, tag), file, batch, at))
-        self.ledger.resume(key for job in found for key in job.requests)
-        return found
+    @property
+    def keys(self) -> set[str]:
+        """The ledger keys of its requests."""
+        return {key for line in self.lines.values() for key in line}
 
-    def collect(self) -> None:
-        """From now on requests go out in batches only: what is reserved and in none of them was not sent."""
-        self.ledger.flush(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", (self.identity,)
-            )
-        )
-
-    def reserve(self, key: str, request: Request) -> bool:
-        """Set aside what the request may take; one that is reserved already stays so. False where the budget has no room."""
-        return self.ledger.reserve(key, engine=self.identity, request=request)
-
-    def note(self, job: Job) -> None:
-        """Keep what is known of it; durable on return."""
-        self.ledger.flush(lambda connection: self._note(connection, job))
-
-    def _note(self, connection: sqlite3.Connection, job: Job) -> None:
-        known = connection.execute("UPDATE batches SET file = ?, id = ? WHERE tag = ?", (job.file, job.id, job.tag)).rowcount
-        if not known:
-            row = (job.tag, self.identity, job.url, job.file, job.id, job.at)
-            connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
-            held = ((job.tag, key, line, *_row(job.requests[key])) for line, keys in job.keys.items() for key in keys)
-            connection.executemany("INSERT INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)", held)
-
-    def early_reply(self, key: str) -> Reply | None:
-        """The reply under ``key`` that was `put` here before anybody waited for it."""
-        return self.ledger.get(key) if key in self.ledger.early else None
-
-    def put(self, key: str, reply: Reply, request: Request, usage: Usage) -> None:
-        """Accept the reply, which took ``usage``, whether anybody waits for it or not."""
-        self.ledger.put(key, reply, engine=self.identity, request=request, seed=self.seed, usage=usage)
-        self.ledger.early.add(key)
-
-    def fail(self, key: str, error: EngineError) -> None:
-        """It got no reply."""
-        self.ledger.fail(key, error)
-
-    def end(self, job: Job, *, lost: bool = False) -> None:
-        """Nothing more will come of it; ``lost``: what it holds may have been paid for. Durable on return, with what came of it."""
-        if lost:
-            self.ledger.note_lost(job.requests)
-        self.ledger.flush(lambda connection: _end(connection, job))
+    @property
+    def size(self) -> str:
+        """The number of its requests, in words."""
+        return f"{len(self.keys):,} requests"
 
 
-def _end(connection: sqlite3.Connection, job: Job) -> None:
-    connection.execute("UPDATE batches SET ended = ? WHERE tag = ?", (time.time(), job.tag))
-    connection.execute("DELETE FROM batched WHERE batch = ?", (job.tag,))
+def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
+    """The batches of ``engine`` at ``urls`` that have not ended; what was set aside for their requests stays so."""
+    with ledger.reading() as reader:
+        rows = reader.execute("SELECT engine, url, tag, file, id, at FROM batches WHERE ended IS NULL ORDER BY at").fetchall()
+        jobs = [Job(*row) for row in rows if row[0] == engine and row[1] in urls]
+        for job in jobs:
+            _read_held(reader, job)
+    ledger.resume(key for job in jobs for key in job.keys)
+    return jobs
 
 
-def _held(reader: sqlite3.Connection, tag: str) -> tuple[dict[str, Request], dict[str, tuple[str, ...]]]:
-    """The requests of a batch by key, and the keys behind each of its lines, in the order of their paths."""
-    requests: dict[str, Request] = {}
-    keys: dict[str, tuple[str, ...]] = {}
+def collect(ledger: Ledger, engine: str) -> None:
+    """From now on requests to ``engine`` go out in batches only: one that is reserved and in none of them was not sent."""
+    ledger.flush(("INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", [(engine,)]))
+
+
+def note(ledger: Ledger, job: Job) -> None:
+    """Keep what is known of the batch; durable on return."""
+    ledger.flush(
+        (
+            "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE SET file = excluded.file, id = excluded.id",
+            [(job.tag, job.engine, job.url, job.file, job.id, job.at)],
+        ),
+        (
+            "INSERT OR IGNORE INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((job.tag, key, name, *_to_row(request)) for name, line in job.lines.items() for key, request in line.items()),
+        ),
+    )
+
+
+def end(ledger: Ledger, job: Job) -> None:
+    """The batch has ended. Durable on return, with the replies that came."""
+    ledger.flush(
+        ("UPDATE batches SET ended = ? WHERE tag = ?", [(time.time(), job.tag)]),
+        ("DELETE FROM batched WHERE batch = ?", [(job.tag,)]),
+    )
+
+
+def _read_held(reader: sqlite3.Connection, job: Job) -> None:
     columns = "line, key, request, path, attempt, problem, role"
-    for line, key, *row in reader.execute(f"SELECT {columns} FROM batched WHERE batch = ? ORDER BY path", (tag,)):  # noqa: S608
-        requests[key] = _request(*row)
-        keys[line] = (*keys.get(line, ()), key)
-    return requests, keys
+    for name, key, *row in reader.execute(f"SELECT {columns} FROM batched WHERE batch = ? ORDER BY path", (job.tag,)):  # noqa: S608
+        job.lines.setdefault(name, {})[key] = _from_row(*row)
 
 
-def _row(request: Request) -> tuple[Any, ...]:
+def _to_row(request: Request) -> tuple[Any, ...]:
     about = request.ask.about.problem if request.ask.about else None
     return request.canonical, request.path, request.attempt, about, request.ask.role
 
 
-def _request(canonical: str, path: int, attempt: int, problem: str | None, role: str) -> Request:
+def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role: str) -> Request:
     """What `Request.canonical` says, as a request again."""
     body = json.loads(canonical)
     prompt: Prompt = body["prompt"] if isinstance(body["prompt"], str) else tuple(Message(*turn) for turn in body["prompt"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, Tally, worst
-from understudy.sampling.database import APPENDED, INTENTS, capabilities, close_intents, connect, lock, prepare, unlock, version_of
+from understudy.sampling.database import capabilities, check_version, close_intents, connect, lock, prepare, unlock
 
 GROUP = 256
 """Replies per commit at most."""
@@ -72,7 +72,7 @@ class Ledger:
     """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget``: of the requests that it is
     told of from now on, and of earlier ones that had no price.
 
-    Raises BusyError where another process writes there, DataError where the file is no ledger or of a later version.
+    Raises BusyError where another process writes there, DataError where the file is no ledger or of another version.
     """
 
     def __init__(self, path: str | Path, *, price: Price | None = None, budget: Budget | None = None) -> None:
@@ -93,25 +93,20 @@ class Ledger:
     def _begin(self, reader: sqlite3.Connection, *, readonly: bool) -> None:
         self._reader, self._readonly = reader, readonly
         self._group, self._committing = _Group(), _Group()
-        self._appended = version_of(reader, self.path) >= APPENDED
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
         self.refused = NOTHING
         """The most that the request may cost for which `reserve` had no room last."""
-        self.early: set[str] = set()
-        """Keys whose replies came without a driver, out of a batch: it may put them once more."""
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._filled, self._hurry = threading.Event(), threading.Event()
         self._closed = False
         self._failed: OSError | None = None
-        self._settled, self._aside, self._number = Tally(), Tally(), 0
+        self._settled, self._aside = Tally(), Tally()
         self._requests: dict[str, int] = {}
-        self._last_request = 0
-        if not readonly:
-            self._settled.add(*sum_spent(reader, self.price))
-            self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
-            self._last_request = reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
+        self._settled.add(*sum_spent(reader, self.price))
+        self._number = reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
+        self._last_request = reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
 
     @classmethod
     def open(cls, path: str | Path, *, readonly: bool, price: Price | None = None) -> Ledger:
@@ -124,10 +119,8 @@ class Ledger:
             raise DataError(f"{self.path}: there is no ledger")
         self._lock = None
         reader = connect(self.path, readonly=True)
-        old = version_of(reader, self.path) < INTENTS
+        check_version(reader, self.path)
         self._begin(reader, readonly=True)
-        if not old:
-            self._settled.add(*sum_spent(reader, price))
         return self
 
     def get(self, key: str) -> Reply | None:
@@ -144,9 +137,6 @@ class Ledger:
     def _select(self, key: str) -> str | None:
         """A committed reply. Whoever asks again for many replies mostly does so in the same order: the more often that is so, the
         more of the replies that follow are read with it."""
-        if not self._appended:
-            row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
-            return None if row is None else str(row[0])
         row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -157,11 +147,11 @@ class Ledger:
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
-        One that is noted already, or has its reply, stays as it is.
+        One that is noted already stays as it is.
 
         Durable when `flush` returns: only then it may be sent. It counts as that much until `put` or `fail` says otherwise.
         """
-        if key in self._open or key in self.early:
+        if key in self._open:
             return True
         most = worst(request, self.price)
         money = most.money if self.price else None
@@ -181,8 +171,6 @@ class Ledger:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
         None: one request, and what the reply says itself."""
         assert not self._readonly, "a reader does not write"
-        if key in self.early:
-            return
         about = request.ask.about.problem if request.ask.about else None
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
@@ -259,9 +247,9 @@ class Ledger:
         self._aside.add(most.requests, most.read, most.written, most.money, -1)
         self._settled.add(usage.requests, read, written, money or 0.0)
 
-    def flush(self, also: Callable[[sqlite3.Connection], object] | None = None) -> None:
-        """Commit all that was noted, and what ``also`` does, in one transaction: when this returns, it survives kill -9 and power
-        loss. OSError where the disk is full."""
+    def flush(self, *also: tuple[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Commit all that was noted, and ``also`` each statement for each of its rows, in one transaction: when this returns, it
+        survives kill -9 and power loss. OSError where the disk is full."""
         with self._writing:
             with self._guard:
                 group = self._committing = self._group
@@ -275,8 +263,8 @@ class Ledger:
                         self._connection.executemany(_SETTLE, group.settled)
                         self._connection.executemany(_REQUEST, group.requests)
                         self._connection.executemany(_REPLY, group.rows.values())
-                        if also is not None:
-                            also(self._connection)
+                        for statement, rows in also:
+                            self._connection.executemany(statement, rows)
                 kept = True
             except sqlite3.OperationalError as error:
                 raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error
@@ -347,7 +335,7 @@ class Ledger:
     def note_capabilities(self, engine: str, url: str, facts: Mapping[str, str]) -> None:
         """Record the ``facts`` about an address of ``engine``; durable when this returns. Raises OSError where the disk is full."""
         rows = [(engine, url, name, value, time.time()) for name, value in facts.items()]
-        self.flush(lambda writer: writer.executemany("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?)", rows))
+        self.flush(("INSERT OR REPLACE INTO capabilities VALUES (?, ?, ?, ?, ?)", rows))
 
     def close(self) -> None:
         try:

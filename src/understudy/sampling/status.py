@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import BATCHES, INTENTS, capabilities, connect, version_of, writer
+from understudy.sampling.database import capabilities, check_version, connect, writer
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def status(run: Path) -> Status:
         )
     at_work = writer(path)
     with closing(connect(path, readonly=True)) as reader:
-        if version_of(reader, path) < INTENTS:
-            raise DataError(f"{path}: was written by an earlier Understudy; the next `understudy run` updates it")
+        check_version(reader, path)
         reader.execute("BEGIN")  # all figures are of one moment
         (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
         found = reader.execute(
@@ -72,7 +71,7 @@ def status(run: Path) -> Status:
         )
         endpoints = capabilities(reader)
         by_outcome = {outcome: row for outcome, *row in found}
-        batches = _batches(reader) if version_of(reader, path) >= BATCHES else []
+        batches = _batches(reader)
     paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
     counts = {outcome: row[0] for outcome, row in by_outcome.items()}
     in_batches = sum(batch["replies"] for batch in batches)

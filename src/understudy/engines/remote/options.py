@@ -67,7 +67,7 @@ class Endpoint:
     @property
     def can(self) -> frozenset[str]:
         """What else it can do: ``calculator``, where a reply can be continued in its middle."""
-        return frozenset({"calculator"} if self.api == "completions" else ())
+        return frozenset({"calculator"} if self.api == "completions" and not self.batch else ())
 
     def open(self, *, task: Any, seed: int) -> EndpointEngine:  # noqa: ARG002 - as the protocol has it
         """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""

@@ -1,0 +1,143 @@
+"""The OpenAI batch protocol (developers.openai.com/api/reference: Files, Batches) at one address.
+
+Everything here raises the errors of `wire`: after an AgainError the same may be asked again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from understudy.core.asks import Answer, Request, Usage
+from understudy.core.errors import AccountError
+from understudy.engines.remote.choices import make_refusal
+from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
+from understudy.engines.remote.wire import AgainError, Client, DeniedError, classify, hide, require_choices, short
+
+ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+"""The states of a batch from which nothing more comes."""
+TAG = "understudy"
+"""The key in a batch's ``metadata`` under which our own name for it stands."""
+SLOW = 3600.0
+"""Seconds that the transfer of a file may take."""
+_PAGE = 100
+"""Batches on one page of the list, at most: the protocol's limit."""
+
+
+class UnlistedError(AccountError):
+    """The server has no list of batches, so nobody knows whether a batch was made."""
+
+
+class BatchApi:
+    """The files and batches at ``url`` (with its ``/v1``)."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        self.client, self.url = client, url
+
+    async def upload(self, content: bytes, name: str) -> str:
+        """Upload a file of requests, called ``name`` there; returns its id at the server."""
+        form = aiohttp.FormData({"purpose": "batch"})
+        form.add_field("file", io.BytesIO(content), filename=name, content_type="application/jsonl")
+        return _read_id(await self._call("POST", "files", form, timeout=SLOW))
+
+    async def create(self, file: str, path: str, tag: str) -> str:
+        """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``."""
+        body = {"input_file_id": file, "endpoint": f"/v1/{path}", "completion_window": "24h", "metadata": {TAG: tag}}
+        return _read_id(await self._call("POST", "batches", json.dumps(body).encode()))
+
+    async def get(self, batch: str) -> dict[str, Any]:
+        """The state of ``batch``, as the server says it."""
+        return await self._call("GET", f"batches/{quote(batch, safe='')}")
+
+    async def find(self, tag: str, file: str) -> str:
+        """The id of the batch that was made with ``tag``, or of ``file``; "" where none was. Raises UnlistedError."""
+        after: dict[str, str] = {}
+        while True:
+            try:
+                page = await self._call("GET", f"batches?{urlencode({'limit': _PAGE, **after})}")
+            except DeniedError as error:
+                raise UnlistedError(f"it is not known whether it was made: {error}") from error
+            batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
+            for batch in batches:
+                if _table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
+                    return _read_id(batch)
+            if not batches or not page.get("has_more"):
+                return ""
+            after = {"after": _read_id(batches[-1])}
+
+    async def fetch(self, file: str, into: BinaryIO) -> None:
+        """Write a file of results to ``into``. It may lie on another server, which is not shown the key."""
+        into.seek(0)
+        into.truncate()
+        await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
+        into.seek(0)
+
+    async def _call(
+        self, method: str, path: str, body: bytes | aiohttp.FormData | None = None, *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        answer = await self.client.send(method, f"{self.url}/{path}", body, timeout=timeout)
+        found = _read_object(answer.body)
+        if found is None:
+            raise AgainError(f"not an answer of the batch protocol: {short(answer.body.decode('utf-8', 'replace'))}")
+        return found
+
+
+def read_lines(file: BinaryIO, secret: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of results, with ``secret`` hidden; lines that are no object are left out."""
+    for line in file:
+        if (row := _read_object(hide(line, secret))) is not None:
+            yield row
+
+
+def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], endpoint: EndpointEngine) -> Answer:
+    """Read one line of the results of the batch ``where`` as the answer to a request of its own; {}: a line that did not come.
+    Raises the errors of `wire` and of the endpoint."""
+    answer = line.get("response")
+    if not line:
+        raise AgainError(f"{where} ended without a line of it")
+    if not isinstance(answer, dict):  # it was not asked: batch_expired, batch_cancelled
+        text = json.dumps({"error": line.get("error")})
+        error = classify(where, 429, text)
+        raise error if isinstance(error, AccountError) else AgainError(f"{where}: {short(text)}")
+    status, body = answer.get("status_code"), answer.get("body")
+    text = json.dumps(body, ensure_ascii=False)
+    try:
+        if status != 200:
+            raise classify(where, status if type(status) is int else 500, text)
+        return endpoint.read_answer(where, require_choices(where, body, text, {}), text, requests)
+    except DeniedError as error:
+        if error.names & FILTERED:
+            return Answer((make_refusal(error.body),) * len(requests), Usage(1, 0, 0))
+        raise
+
+
+def count_lines(batch: Mapping[str, Any]) -> int:
+    """The least number of lines that the files of its results must have."""
+    counts = _table(batch, "request_counts")
+    return sum(number for name in ("completed", "failed") if isinstance(number := counts.get(name), int))
+
+
+def _table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object that stands in ``row`` under ``name``; an empty one where there is none."""
+    found = row.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _read_id(row: Mapping[str, Any]) -> str:
+    name = row.get("id")
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise AgainError(f"an answer without an id: {short(json.dumps(row))}")
+    return name
+
+
+def _read_object(text: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
