@@ -27,7 +27,7 @@ from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, w
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sampling, iter_chains
-from understudy.training.memory import Estimate, estimate, examples_at_once, free_memory, planned_shape
+from understudy.training.memory import Estimate, estimate, free_memory, planned_shape, settle_micro_batch
 
 LETTERS = 258
 """Tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -178,11 +178,9 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     half = context // 2
     most = context if shape.encoder else context - half
     found = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    wanted = min(options.micro_batch or examples_at_once(options.precision, options.batch_size), options.batch_size)
     free = free_memory()
-    if options.micro_batch or free is None:
-        return found, wanted, context
-    return found, max(1, found.fitting(free - found.weights, wanted)), context
+    left = None if free is None else free - found.weights
+    return found, max(1, settle_micro_batch(found, options, most=options.batch_size, free=left)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

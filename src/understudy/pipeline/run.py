@@ -49,7 +49,6 @@ def run_study(
     fails; what was done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
     """
     plan = make_plan(study)
-    make_directory(directory)
     run = _Run(plan, directory, watcher or Watcher(), workers)
     with only_runner(directory), _as_last_plan(plan, directory):
         stages, chains = plan.until(until), plan.chains
@@ -178,22 +177,14 @@ def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
         )
 
 
-def make_directory(directory: Path) -> None:
-    """Make a run directory. Raises UserError where that cannot be."""
-    try:
-        (directory / "stages").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be made or written ({error.strerror}); give another directory with --out") from None
-
-
 @contextmanager
 def only_runner(directory: Path) -> Iterator[None]:
-    """Hold the run directory; a second runner is told who has it."""
-    lock = directory / ".lock"
+    """Hold the run directory, which is made where it is not there; a second runner is told who has it."""
     try:
-        file = lock.open("a+")
+        (directory / "stages").mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("a+")
     except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror}); give another directory with --out") from None
+        raise UserError(f"{directory}: cannot be made or written ({error.strerror}); give another directory with --out") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

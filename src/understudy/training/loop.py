@@ -23,7 +23,7 @@ from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
-from understudy.training.memory import estimate, examples_at_once, free_memory, is_out_of_memory, out_of_memory, shape_of
+from understudy.training.memory import estimate, free_memory, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
@@ -168,13 +168,10 @@ class _Training:
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_memory()
         self.free = None if free is None else int(free * share)
-        most = min(self.options.micro_batch or examples_at_once(self.options.precision, self.order.most), self.order.most)
-        if self.options.micro_batch == 0 and self.free is not None:
-            fits = self.estimate.fitting(self.free, most)
-            if fits == 0:
-                raise out_of_memory(self.estimate, 1, self.free)
-            most = min(fits, self.notes.micro_batch or fits)
-        self.notes.micro_batch = most
+        fits = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free)
+        if fits == 0:
+            raise out_of_memory(self.estimate, 1, self.free)
+        self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
 
     def _resume(self) -> _Notes:
         loaded = load_state(self.out / "state", self.model)
