@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,8 @@ def import_corpus(
 
 @dataclass(frozen=True)
 class _Source:
-    """What is exported: chains, what is known of their problems, and their card."""
+    """What is exported: chains, what is known of their problems, and the card they had, with what is known now; it does not count
+    these chains."""
 
     chains: Sequence[Chain]
     problems: Mapping[str, Problem]
@@ -97,18 +98,22 @@ def export_corpus(
         if arm is not None or what != "chains":
             raise DataError(f"{source}: arms and their examples are in a run; give its directory")
         found = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    if found.card.missing and not no_terms:
+    base = found.card
+    card = card_of(
+        found.chains, terms=base.terms, licence=base.licence, sources=base.sources, sampling=base.sampling, outcomes=base.outcomes
+    )
+    if card.missing and not no_terms:
         raise StudyError(
-            f"{source}: whoever gets this must know its terms; not given: {', '.join(found.card.missing)}. Set terms (of the "
+            f"{source}: whoever gets this must know its terms; not given: {', '.join(card.missing)}. Set terms (of the "
             "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again, which does nothing "
             "anew, or give `understudy import` --terms and --licence; --no-terms exports without"
         )
     if what == "examples":
-        says = export_examples(found.examples, format=format, to=to, card=found.card, bare=bare)
+        says = export_examples(found.examples, format=format, to=to, card=card, bare=bare)
     else:
-        says = export_chains(found.chains, found.problems, format=format, to=to, card=found.card, bare=bare)
+        says = export_chains(found.chains, found.problems, format=format, to=to, card=card, bare=bare)
     where = str(to if format == UNDERSTUDY else card_path(to))
-    return says | {"format": format, "terms": found.card.terms, "licence": found.card.licence, "card": where}
+    return says | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
 
 
 def _of_run(run: Run, arm: str | None, what: str) -> _Source:
@@ -119,16 +124,10 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
         chains = chosen_chains(chains, run.selection(run.arm(arm).name))
     base = read_card(run.chains_file) or CorpusCard()
     outcome = _outcomes(run)
-    card = card_of(
-        chains,
-        terms=run.study.corpus.terms or base.terms,
-        licence=run.study.corpus.licence or base.licence,
-        sources=base.sources,
-        sampling=base.sampling,
-        outcomes=Counter(outcome[chain.id].value for chain in chains if chain.id in outcome),
-    )
+    counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
+    terms, licence = run.study.corpus.terms or base.terms, run.study.corpus.licence or base.licence
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _Source(chains, problems, card, examples)
+    return _Source(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -145,8 +144,8 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
         raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
-    made = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
-    return [example for examples in made for example in examples]
+    seed = run.study.seed
+    return [each for role in method.roles for each in make_examples(method, role, learn, chains, pool, {}, seed=seed)]
 
 
 def _of_corpus(
@@ -161,15 +160,9 @@ def _of_corpus(
     chains = list(read_rows(source, Chain))
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_card(source) or CorpusCard()
-    card = card_of(
-        chains,
-        terms=base.terms,
-        licence=base.licence,
-        sources={**base.sources, source.name: digest_files([source], "export")[str(source)]},
-        sampling=base.sampling,
-        outcomes=outcomes_of(chains, known) if known else base.outcomes,
-    )
-    return _Source(chains, known, card)
+    sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
+    outcomes = outcomes_of(chains, known) if known else base.outcomes
+    return _Source(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
