@@ -19,7 +19,6 @@ from typing import Any
 from understudy.core.errors import CheckpointError
 
 ADAPTER = "adapter_config.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 DECIDES = (
     "config.json",
     "generation_config.json",
@@ -94,13 +93,10 @@ def look_at(directory: Path) -> None:
         raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint (is it one directory further down?)")
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
-        pickles = [p.name for pattern in PICKLES for p in directory.glob(pattern)]
-        if pickles:
-            raise CheckpointError(
-                f"{directory}: weights only as {pickles[0]}, a format that can run code when loaded; only safetensors are read. "
-                "Convert it where you trust it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
-            )
-        raise CheckpointError(f"{directory}: no *.safetensors file, so there are no weights")
+        raise CheckpointError(
+            f"{directory}: no *.safetensors file, and only safetensors are read, since other formats can run code when loaded. "
+            "Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+        )
     _check_kind(directory, config)
     tensors(directory)
     _check_tokenizer(directory, config)
@@ -205,9 +201,14 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
         size = 1 + max((i for group in [*ids, [t["id"] for t in body.get("added_tokens", [])]] for i in group), default=-1)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a tokenizer; save it again (tokenizer.save_pretrained)") from error
-    if size > rows:
+    check_vocabulary(directory, tokens=size, embeddings=rows)
+
+
+def check_vocabulary(directory: Path, *, tokens: int, embeddings: int) -> None:
+    """Raise CheckpointError where the tokenizer has more tokens than the model has embeddings."""
+    if tokens > embeddings:
         raise CheckpointError(
-            f"{directory}: the tokenizer has {size} tokens and the model only {rows} embeddings; they do not belong "
+            f"{directory}: the tokenizer has {tokens} tokens and the model only {embeddings} embeddings; they do not belong "
             "together, or tokens were added without model.resize_token_embeddings"
         )
 
