@@ -27,8 +27,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run the function ``where`` ("file:function" of this room) with ``verb`` and ``arguments``; its exit code (None: done), or that of
-    what it raises, with a message."""
+    """Run the function ``where`` ("file:function" of this room) with ``verb`` and ``arguments``; its exit code (None: done), or
+    that of what it raises, with a message."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)

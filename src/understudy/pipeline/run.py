@@ -126,7 +126,13 @@ class _Run:
 
     def _finish(self, future: Future[tuple[Summary, float]]) -> None:
         stage = self.running.pop(future)
-        summary, seconds = _result(future, stage)
+        try:
+            summary, seconds = future.result()
+        except BrokenProcessPool:
+            raise UnderstudyError(
+                f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what "
+                "was done is kept: run the same command again to go on, with --workers 1 where memory is short"
+            ) from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
@@ -148,16 +154,6 @@ def finish_stage(stage: Stage[Any], summary: Summary, seconds: float, run: Path)
         summary=asdict(summary),
     )
     write_json(where / MANIFEST, asdict(manifest))
-
-
-def _result(future: Future[tuple[Summary, float]], stage: Stage[Any]) -> tuple[Summary, float]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise UnderstudyError(
-            f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what was "
-            "done is kept: run the same command again to go on, with --workers 1 where memory is short"
-        ) from None
 
 
 def _require_libraries(stage: Stage[Any]) -> None:
