@@ -22,6 +22,7 @@ from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
+from understudy.engines.local.load import end_tokens
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
 from understudy.training.memory import estimate, free_memory, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
@@ -141,9 +142,7 @@ class _Training:
             turn = assistant_turn(self.tokenizer, first.messages)
         except EngineError as error:
             raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
-        declared = self.model.generation_config.eos_token_id
-        ends = declared if isinstance(declared, list) else [declared]
-        self.model.generation_config.eos_token_id = sorted({turn.end, self.tokenizer.eos_token_id, *ends} - {None})
+        self.model.generation_config.eos_token_id = sorted(end_tokens(self.model, self.tokenizer) | {turn.end})
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():

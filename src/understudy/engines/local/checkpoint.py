@@ -49,7 +49,6 @@ def find_checkpoint(name: str, root: Path) -> Path:
         return directory
     from huggingface_hub import snapshot_download
 
-    cached: Path | None = None
     error: Exception | None = None
     for offline in (True, False):
         try:
@@ -94,8 +93,8 @@ def look_at(directory: Path) -> None:
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
-            f"{directory}: no *.safetensors file, and only safetensors are read, since other formats can run code when loaded. "
-            "Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+            f"{directory}: no *.safetensors file, so there are no weights: only safetensors are read, since other formats can run code "
+            "when loaded. Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
     _check_kind(directory, config)
     tensors(directory)
