@@ -93,8 +93,8 @@ def look_at(directory: Path) -> None:
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
-            f"{directory}: no *.safetensors file, so there are no weights: only safetensors are read, since other formats can run code "
-            "when loaded. Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+            f"{directory}: no *.safetensors file, so there are no weights: only safetensors are read, since other formats can run "
+            "code when loaded. Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
     _check_kind(directory, config)
     tensors(directory)
