@@ -134,7 +134,7 @@ def said(method: Method, problem: Problem, chain: Chain, targets: dict[Any, str]
     """The reply to ``call``: as the example of its prompt, or where there is none (another problem's rationale) as the chain."""
     text = targets.get(call.prompt)
     if isinstance(method, Parted):
-        told = method.told(problem, chain, call)
+        told = method.quote(problem, chain, call)
         assert text in (None, told), f"{method.name} teaches {text!r} and is told {told!r}"
         text = told
     assert text is not None, f"{method.name} asks what no example taught: {call.prompt!r}"

@@ -33,7 +33,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "peers"))
-from sampling_page import write_page  # noqa: E402
+from sampling_page import OUT_OF_DATE, write_page  # noqa: E402
 from workload import Spec, hashed, prompt  # noqa: E402
 
 OURS = str(HERE.parent / "src")
@@ -319,7 +319,10 @@ def main() -> None:
 def save(rows: list[Row]) -> None:
     """Put ``rows`` in the place of earlier ones of the same things, and write the page."""
     kept = {(row["benchmark"], row["subject"], row["concurrency"]): row for row in rows}
+    measured = any(row["benchmark"] == "throughput" for row in rows)
     for row in json.loads(RESULTS.read_text()) if RESULTS.is_file() else []:
+        if measured and row["benchmark"] == OUT_OF_DATE:
+            continue
         kept.setdefault((row["benchmark"], row["subject"], row["concurrency"]), row)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, kept.values())) + "\n]\n")

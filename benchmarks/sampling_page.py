@@ -31,11 +31,14 @@ PACKAGES = {
     "inspect": "inspect_ai",
 }
 
+OUT_OF_DATE = "out of date"
+"""The benchmark of a row that says why the others are no longer true; measuring throughput removes it."""
+
 TEMPLATE = """# How fast a teacher is sampled
 
 Written by `make bench-sampling` (and `make bench-sampling-large`) from
 [benchmarks/results/sampling.json](../benchmarks/results/sampling.json); do not edit.
-
+{note}
 A server on loopback answers each chat completion 50 ms after it came, with about 100 tokens (400 characters) and its usage; prompts
 are about 300 tokens, all of them different. It is pinned to core 0 of a machine with two; each subject runs alone on core 1, in an
 environment of its own with pinned versions (`benchmarks/peers/`), set up for throughput as its documentation says. Subjects take
@@ -192,6 +195,7 @@ def write_page(given: Sequence[Row], path: Path) -> None:
     slow = [i for i in range(1000) if int(hashed(prompt(i))[:8], 16) % 50 == 0]
     large = [row for row in given if row["benchmark"] in ("memory", "memory growth", "ledger")]
     parts = {
+        "note": [f"\n**Out of date:** {row['subject']}\n" for row in given if row["benchmark"] == OUT_OF_DATE],
         "aims": targets(rows),
         "throughput": table(rows, ["concurrency 16", "128", "512"], [("throughput", c, whole) for c in (16, 128, 512)]),
         "slow": [str(len(slow))],

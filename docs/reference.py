@@ -13,10 +13,13 @@ import re
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
+
+import annotated_types
+from pydantic.fields import FieldInfo
 
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.registry import METHODS, TASKS, find
+from understudy.core.registry import ENGINES, METHODS, TASKS, find
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
@@ -37,16 +40,23 @@ TASK = """## [task]
 ([diary](#diary), [materials](#materials), [scales](#scales)), of a published set ([tasks.md](tasks.md): what each wants, its paper
 and licence), or of a task of your own ([extending.md](extending.md)).
 """
+ENGINE = """### Engines
+
+Each engine has keys of its own, which stand in the same table. A key of another engine is an error that names that engine.
+[teachers.md](teachers.md) says what each engine does; [extending.md](extending.md#an-engine) how to add one.
+"""
 OPTIONS = """## Methods
 
 The `options` of an arm, and of [[teacher]](#teacher), for each `method`.
 """
 OURS = ("files", "diary", "materials", "scales")
+PLAYERS = ("procedural", "recorded", "transformers", "endpoint")
 TABLES = {
     "[study]": Study,
     **{name: find("task", name) for name in [*OURS, *sorted(set(TASKS) - set(OURS))]},
     "[exemplars]": Exemplars,
     "[teacher]": Teacher,
+    **{name: find("engine", name) for name in [*PLAYERS, *sorted(set(ENGINES) - set(PLAYERS))]},
     "allocation": Allocation,
     "price": Price,
     "budget": Budget,
@@ -62,9 +72,10 @@ TABLES = {
     **{name: find("method", name) for name in sorted(METHODS)},
     "format": PromptFormat,
 }
-BEFORE = {"files": TASK, min(METHODS): OPTIONS}
+BEFORE = {"files": TASK, PLAYERS[0]: ENGINE, min(METHODS): OPTIONS}
 INTRO = {Study: "The study as a whole."}
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true / false", Any: "value"}
+LIMITS = {annotated_types.Ge: "at least", annotated_types.Gt: "above", annotated_types.Le: "at most", annotated_types.Lt: "below"}
 
 
 def page() -> str:
@@ -85,13 +96,15 @@ def section(title: str) -> Iterator[str]:
 
 
 def keys(options: Any) -> list[dataclasses.Field[Any]]:
-    """The fields that the table may set: of the study those of [study] alone, the others are tables of their own."""
-    return [f for f in dataclasses.fields(options) if f.init and (options is not Study or f.name in HEAD)]
+    """The fields that the table may set. The study's other fields are tables of their own, and so are the keys of an engine."""
+    fields = [f for f in dataclasses.fields(options) if f.init and f.name != "engine_options"]
+    return [f for f in fields if options is not Study or f.name in HEAD]
 
 
 def value(field: dataclasses.Field[Any], options: Any) -> str:
     """A key's type, and its default in brackets."""
-    kind = "[table](#methods)" if field.name == "options" else type_name(typing.get_type_hints(options)[field.name])
+    hints = typing.get_type_hints(options, include_extras=True)
+    kind = "[table](#methods)" if field.name == "options" else type_name(hints[field.name])
     if field.default is dataclasses.MISSING:
         return kind if field.default_factory is not dataclasses.MISSING else f"{kind}, must be given"
     if field.default in (None, "", ()):
@@ -104,6 +117,8 @@ def type_name(hint: Any) -> str:
     if hint in NAMES:
         return NAMES[hint]
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return ", ".join(part for part in (type_name(inside[0]), " and ".join(limits(inside[1:]))) if part)
     if origin is typing.Literal:
         return " / ".join(f"`{one}`" for one in inside)
     if origin in (typing.Union, types.UnionType):
@@ -112,6 +127,16 @@ def type_name(hint: Any) -> str:
         return f"list of {type_name(inside[0])}s"
     title = next((title for title, options in TABLES.items() if options is hint), None)
     return f"[table](#{title})" if title else "table"
+
+
+def limits(marks: tuple[Any, ...]) -> Iterator[str]:
+    """What an Annotated type allows, "at least 1". An unknown mark is an error, so that no limit is left out of the page."""
+    for mark in (mark for field in marks for mark in (field.metadata if isinstance(field, FieldInfo) else [field])):
+        if isinstance(mark, annotated_types.MinLen):
+            yield "not empty"
+            continue
+        (bound,) = dataclasses.asdict(mark).values()
+        yield f"{LIMITS[type(mark)]} {bound}"
 
 
 def meanings(options: Any) -> dict[str, str]:

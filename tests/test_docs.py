@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import importlib
+import inspect
 import json
 import re
 import runpy
@@ -12,10 +14,14 @@ import typing
 from pathlib import Path
 
 import pytest
+from command import understudy
 
+import understudy as package
 from understudy.cli import VERBS
 from understudy.core import registry
 from understudy.core.registry import find
+from understudy.reports.data import ResultRow
+from understudy.sampling.status import Status
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
 
@@ -28,6 +34,45 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_every_verb_is_documented(verb):
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert re.search(rf"^## .*\b{verb}\b", text, re.M)
+
+
+def section(verb):
+    """What docs/cli.md says of ``verb``."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    (found,) = [part for part in text.split("\n## ")[1:] if verb in re.split(r",? ", part.partition("\n")[0])]
+    return found
+
+
+def help_of(verb, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(VERBS[verb][0]).main(verb, ["--help"])
+    return set(re.findall(r"--[a-z][a-z-]+|(?<=[ \[])-n\b", capsys.readouterr().out)) - {"--help", "--debug"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_options_of_a_verb_are_those_that_its_section_names(verb, capsys):
+    said, own = section(verb), help_of(verb, capsys)
+    shared = help_of("run", capsys) if re.search(r"options of\s+`run`|`--out` and `--set`", said) else set()
+    named = {option for code in re.findall(r"`([^`\n]+)`", said) for option in re.findall(r"--[a-z][a-z-]+|(?<!\S)-n\b", code)}
+    assert own - shared <= named
+    others = set().union(*(help_of(other, capsys) for other in re.findall(r"understudy ([a-z-]+)", said) if other in VERBS))
+    assert named <= own | shared | others
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("results", ResultRow), ("status", Status)])
+def test_the_keys_of_a_json_are_those_that_the_code_writes(verb, kind):
+    (listed,) = re.findall(r"`--json`[^`]*((?:`[\w, \n]+`[^`]*)+)", section(verb))
+    keys = {key for code in re.findall(r"`([\w, \n]+)`", listed) for key in re.split(r",\s+", code)}
+    assert {field.name for field in dataclasses.fields(kind)} - keys == set()
+
+
+def test_the_calls_from_python_fit_the_functions():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8"), re.S)
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    assert {call.func.attr for call in calls} == set(package.__all__)
+    for call in calls:
+        function = getattr(package, call.func.attr)
+        inspect.signature(function).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
 
 
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference.py"))
@@ -61,7 +106,8 @@ def test_every_key_says_what_it_means_and_every_table_what_it_is_for(title):
 
 
 def test_the_reference_has_every_table_that_a_study_can_hold():
-    found = {find("task", name) for name in registry.TASKS} | {find("method", name) for name in registry.METHODS} | {Study}
+    registered = [("task", registry.TASKS), ("method", registry.METHODS), ("engine", registry.ENGINES)]
+    found = {Study} | {find(what, name) for what, names in registered for name in names}
     waiting = [*found]
     while waiting:
         hints = typing.get_type_hints(waiting.pop()).values()
@@ -77,6 +123,19 @@ def test_the_examples_of_the_study_page_make_one_study(tmp_path):
     assert [*tomllib.loads(study)] == [title.strip("[]") for title in re.findall(r"^## (\S+)$", text, re.M)]
     (tmp_path / "s.toml").write_text(study, encoding="utf-8")
     assert load_study(tmp_path / "s.toml").teacher.price.output == 1.5
+
+
+def test_the_parts_of_the_extending_page_make_a_study_that_runs(tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    blocks = sorted(re.findall(r"```python\n(.*?)```", text, re.S), key=lambda block: "UNDERSTUDY =" in block)
+    (tmp_path / "my_things.py").write_text("\n".join(blocks), encoding="utf-8")
+    (study,) = re.findall(r"```toml\n(\[study\].*?)```", text, re.S)
+    (tmp_path / "mine.toml").write_text(study, encoding="utf-8")
+    done = understudy("run", "mine.toml", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
+    report = json.loads((tmp_path / "runs" / "mine" / "results.json").read_text(encoding="utf-8"))
+    assert report["teacher"]["outcomes"] == {"answer": {"correct": 30}, "short": {"correct": 30}}
+    assert [(row["task"], row["method"], row["n"]) for row in report["rows"]] == [("sums", "plain", 20)]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +194,12 @@ def test_links_lead_somewhere(page):
             assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
 
 
+def test_every_page_is_named_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)", index.read_text(encoding="utf-8"))}
+    assert [str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").rglob("*.md")) if page not in {*linked, index}] == []
+
+
 def anchors(page):
     """The names of a page's headings in links, as the usual renderers of Markdown make them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
@@ -148,9 +213,21 @@ def test_coverage_names_files_and_tests_that_exist():
     rows = re.findall(r"^\| (\d+) \|", COVERAGE, re.M)
     assert [int(row) for row in rows] == list(range(1, 63))
     table = COVERAGE.partition("|---")[2].partition("\n## ")[0]
-    for name in re.findall(r"`([\w/]+(?:\.py|\.toml|/))`", table):
-        base = ROOT if name.startswith("tests/") else ROOT / "src" / "understudy"
-        assert (base / name).exists(), name
+    names = re.findall(r"`([\w/]+(?:\.py|\.toml|/))`", table)
+    assert len(names) > 150
+    places = {name: (ROOT if name.startswith("tests/") else ROOT / "src" / "understudy") / name for name in names}
+    assert [name for name, place in places.items() if not place.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_files_that_a_page_names_are_there(page):
+    """Paths that begin with a directory of the repository, a room of the source or a room of the tests."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for name in re.findall(r"`([a-z_]+/[\w./-]*\.(?:py|toml|txt))(?:::\w+)?`", text):
+        first = name.partition("/")[0]
+        inside = [base for base in (ROOT, ROOT / "src" / "understudy", ROOT / "tests") if (base / first).is_dir()]
+        if inside and (first != "src" or name.startswith("src/understudy/")):  # other projects have a src/ too
+            assert any((base / name).exists() for base in inside), name
 
 
 ROW = r"^\| `([\w.]+)` \| (?:`([^`]*)`|not given) \| (\w+): ([^|]+) \| (.*) \|$"
@@ -174,8 +251,8 @@ def test_the_row_of_an_option_has_its_default_its_source_and_tests_that_are_ther
     default = field.default_factory() if field.default is dataclasses.MISSING else field.default
     assert shown == ("" if default is None else json.dumps(default))
     assert source in {"paper", "code", "proxy", "measured", "ours"}
-    meaning = REFERENCE["meanings"](table_of(title))[name]
-    assert (source == "ours") == bool(re.search(r"\bours\b|\bthis\s+project\b", meaning)), "the string below the field says so too"
+    if re.search(r"\bours\b|\bthis\s+project\b", REFERENCE["meanings"](table_of(title))[name]):
+        assert source == "ours", "the string below the field says that this project chose the default"
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", tests)
     assert tests == ", ".join(f"`{file}::{test}`" for file, test in named)
     for file, test in named:
@@ -197,8 +274,8 @@ def test_the_repository_speaks_of_the_project_alone():
         pytest.skip("not a git checkout")
     for name in filter(None, listed):
         path = ROOT / name
-        if path.suffix in (".png", ".svg") or not path.is_file():
+        if path.suffix == ".png" or not path.is_file():
             continue
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()  # ledgers and corpora of earlier versions too
         for word in ("/" + "work/", "/" + "root/", "/" + "home/"):
-            assert word not in text, (name, word)
+            assert word.encode() not in text, (name, word)

@@ -5,7 +5,8 @@
     function = "recite"       # a key of this engine alone
 
 The function below knows only how to add up what a question names; yours may call a library, a program or a service. It is asked in
-this process, one request at a time; an engine over a network has ``async def reply(self, request)`` instead of ``serve``.
+this process, one request at a time. An engine over a network has ``concurrency``, ``n`` and ``async def replies(self, requests)``
+instead of ``serve`` (docs/extending.md).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.tries < 1:
-            raise ValueError(f"tries = {self.tries}: at least 1")
+            raise ValueError(f"tries = {self.tries}: must be at least 1")
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt = self.format.write_prompt(problem, pool.exemplars(path))

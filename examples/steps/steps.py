@@ -7,15 +7,15 @@ The answer plays no part: a chain may come to the right answer by a wrong step. 
 
 from __future__ import annotations
 
-from understudy.core.answers.equations import equations
-from understudy.core.subquestions import sentences
+from understudy.core.answers.equations import find_equations
+from understudy.core.subquestions import split_sentences
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 
 def steps_hold(problem: Problem, chain: Chain) -> Verdict:
     """Whether all equations of the chain hold; the detail names the first that does not."""
-    steps = [step.text for step in chain.steps] or sentences(chain.rationale)
-    written = [(place, equation) for place, step in enumerate(steps, 1) for equation in equations(step)]
+    steps = [step.text for step in chain.steps] or split_sentences(chain.rationale)
+    written = [(place, equation) for place, step in enumerate(steps, 1) for equation in find_equations(step)]
     wrong = next(((place, equation) for place, equation in written if equation.value is None), None)
     if wrong is not None:
         place, equation = wrong

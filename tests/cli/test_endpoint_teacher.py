@@ -93,7 +93,7 @@ def test_a_teacher_that_cannot_be_asked_ends_the_run_soon_with_its_reason(tmp_pa
 def test_an_endpoint_needs_address_and_model(tmp_path):
     (tmp_path / "s.toml").write_text(STUDY.replace('url = "URL"', ""))
     ran = understudy("sample", "s.toml", cwd=tmp_path)
-    assert (ran.code, 'url must be given: an engine "endpoint" needs an address' in ran.err) == (2, True), ran.err
+    assert (ran.code, "url must be given" in ran.err) == (2, True), ran.err
 
 
 def test_try_shows_prompt_reply_answer_and_verdict_and_the_run_does_not_ask_again(tmp_path, study):

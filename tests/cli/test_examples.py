@@ -1,4 +1,4 @@
-"""A check that looks at steps and an objective, both from outside the source, from the example to a report."""
+"""A check that looks at steps, an objective and an engine, all from outside the source, from the example to a report."""
 
 import json
 import shutil
@@ -18,8 +18,8 @@ from understudy.studies.load import load_study
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SIZES = {"train": 24, "dev": 8, "test": 12, "longer_test": 8}
-TINY = [f"task.{split}={n}" for split, n in SIZES.items()]
-TINY += ["training.steps=4", "training.checks=1", "student.hidden=32", "student.layers=1", "student.heads=2"]
+DIARY = [f"task.{split}={n}" for split, n in SIZES.items()]
+TINY = ["training.steps=4", "training.checks=1", "student.hidden=32", "student.layers=1", "student.heads=2"]
 
 
 def run(name, where, *sets):
@@ -42,7 +42,7 @@ def stages(run, kind):
 
 
 def test_two_checks_judge_every_chain_and_an_arm_selects_by_the_one_it_names(tmp_path):
-    ran = run("steps", tmp_path)
+    ran = run("steps", tmp_path, *DIARY)
     (chains,), (verdicts,) = stages(ran, "chains"), stages(ran, "verdicts")
     ids = {chain.id for chain in read_rows(chains / "chains.parquet", Chain)}
     outcomes = {"answer": {}, "steps": {}}
@@ -80,7 +80,7 @@ def test_the_check_names_the_first_step_that_is_wrong(fresh, rationale, outcome,
     ("change", "message"),
     [
         ("arms.1.select.check=stepz", r"arms\['right steps'\].select.check = 'stepz': .*did you mean 'steps'\?"),
-        ("study.checks=[]", "study.checks = .*: name at least one check"),
+        ("study.checks=[]", "study.checks = .*at least one check"),
         ("study.checks=['steps','steps']", "study.checks = .*each once"),
         ("study.checks=['answr']", r"unknown check 'answr'; did you mean 'answer'\?"),
     ],
@@ -91,10 +91,10 @@ def test_a_check_that_the_study_does_not_have_is_named(fresh, change, message):
 
 
 def test_an_objective_from_a_file_trains_another_student_on_the_same_chains(tmp_path):
-    ran = run("objective", tmp_path, "training.precision=float32")
+    ran = run("objective", tmp_path, *DIARY, "training.precision=float32")
     losses = {}
     for stage in stages(ran, "student"):
-        made = json.loads((stage / "manifest.json").read_text())["inputs"]["arguments"]["training"]["objective"]
+        made = json.loads((stage / "manifest.json").read_text())["inputs"]["training"]["objective"]
         losses[made] = [loss for _, loss in json.loads((stage / "curve.json").read_text())["losses"]]
     assert losses.keys() == {"cross_entropy", "focal"}
     assert all(0 < focal < plain for focal, plain in zip(losses["focal"], losses["cross_entropy"], strict=True))
@@ -104,3 +104,32 @@ def test_an_objective_from_a_file_trains_another_student_on_the_same_chains(tmp_
 def test_an_objective_that_nobody_knows_is_named(fresh):
     with pytest.raises(StudyError, match=r"unknown objective 'focul'; did you mean 'focal'\?"):
         load_study(EXAMPLES / "objective" / "study.toml", ["arms.1.training.objective=focul"])
+
+
+def test_a_function_is_a_teacher_whose_replies_are_kept(tmp_path):
+    ran = run("function", tmp_path)
+    chains = list(read_rows(stages(ran, "chains")[0] / "chains.parquet", Chain))
+    verdicts = read_rows(stages(ran, "verdicts")[0] / "verdicts.parquet", Verdict)
+    assert [chain.teacher for chain in chains] == ["function recite"] * 40
+    assert all(chain.steps == () and f"= {chain.answer}. So the answer is: {chain.answer}" in chain.text for chain in chains)
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.CORRECT] * 40
+    assert {row["arm"] for row in json.loads((ran / "results.json").read_text())["rows"]} == {"SCoTD", "answer-only"}
+    again = understudy("run", "function/study.toml", "--dry-run", "--set", "teacher.samples=2", cwd=tmp_path)
+    assert "80 chains, 40 already in the ledger, 40 to ask for" in again.out, again.out + again.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["teacher.function=recited"], r"teacher: function = 'recited': there are recite"),
+        (["teacher.slip=0.1"], r"engine 'function' has no key 'slip'; it is a key of engine 'procedural'"),
+        (["teacher.engine=functon"], r"unknown engine 'functon'; did you mean 'function'\?"),
+        (
+            ["arms.0.model=teacher", "arms.0.decode.beams=2"],
+            r"beams = 2: only models on this machine search with beams; .*'function'",
+        ),
+    ],
+)
+def test_what_an_engine_of_ones_own_does_not_have_is_named(fresh, changes, message):
+    with pytest.raises(StudyError, match=message):
+        load_study(EXAMPLES / "function" / "study.toml", changes)

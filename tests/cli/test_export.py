@@ -159,12 +159,12 @@ WRONG = [
     (("nowhere", "--to", "o.jsonl", "--format", "jsonl"), "neither a run directory nor a corpus"),
     (("c.jsonl", "--to", "o.jsonl", "--format", "jsonl"), "neither a run directory nor a corpus"),
     (("c.parquet", "--to", "o.jsonl", "--format", "alpacca"), "did you mean 'alpaca'"),
-    (("c.parquet", "--to", "o.parquet", "--format", "jsonl"), "ends with .parquet"),
-    (("c.parquet", "--to", "o.jsonl", "--format", "understudy"), "ends with .parquet"),
+    (("c.parquet", "--to", "o.parquet", "--format", "jsonl"), ".parquet"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "understudy"), ".parquet"),
     (("c.parquet", "--to", "o.jsonl", "--format", "alpaca"), "a corpus does not hold its questions"),
     (("c.parquet", "--to", "o.jsonl", "--format", "jsonl", "--problems", "q.jsonl"), "a corpus does not hold its questions"),
-    (("c.parquet", "--to", "o.jsonl", "--format", "jsonl", "--arm", "a"), "arms and their examples are in a run"),
-    ((".", "--to", "o.jsonl", "--format", "jsonl"), "no run is here"),
+    (("c.parquet", "--to", "o.jsonl", "--format", "jsonl", "--arm", "a"), "give the directory of a run"),
+    ((".", "--to", "o.jsonl", "--format", "jsonl"), "holds no run"),
 ]
 
 
@@ -193,8 +193,8 @@ def test_wrong_use_of_a_run_is_one_message(tiny, monkeypatch, capsys):
     monkeypatch.chdir(tiny)
     for more, says in (
         (("--format", "jsonl", "--arm", "N chain, all"), "did you mean 'N chains, all'"),
-        (("--format", "jsonl", "--what", "examples"), "examples are those of one arm"),
-        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "examples have no such form; take one of jsonl, "),
+        (("--format", "jsonl", "--what", "examples"), "name it with --arm"),
+        (("--format", "think", "--what", "examples", "--arm", "answer-only"), "take one of jsonl, "),
     ):
         assert main(["export", "runs/demo", "--to", "o.jsonl", *more]) == 2
         assert says in capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_a_changed_plug_in_is_done_anew_and_no_other_stage(ran, fresh, monkeypat
         retry.write_text(before[retry] + "# changed\n")
         assert to_do() == ["answers", "student"]
         check.write_text(before[check] + "# changed\n")
-        with pytest.raises(DataError, match=r"game24\.py: not as it was when runs/game24 was made; run the study again"):
+        with pytest.raises(DataError, match=r"game24\.py: has changed since runs/game24 was written"):
             open_run(run, [check])
     finally:
         for path, text in before.items():

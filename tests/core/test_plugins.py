@@ -82,7 +82,7 @@ def test_a_changed_file_takes_the_place_of_what_it_added_before(plugin):
 def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
     load(plugin(CHECK))
     load(plugin(CHECK, "copy.py"))
-    with pytest.raises(StudyError, match=r"other\.py: check 'mine' is .*\.py's already; rename one"):
+    with pytest.raises(StudyError, match=r"other\.py: check 'mine' is already defined in .*\.py"):
         load(plugin(CHECK + "# another", "other.py"))
     assert find("check", "mine")(None, "5").outcome == "correct"
 
@@ -93,12 +93,12 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
         ("x = (", r"mine\.py, line 1: cannot be imported: SyntaxError"),
         ("x = 1\ny = x / 0\n", r"mine\.py, line 2: cannot be imported: ZeroDivisionError: division by zero"),
         ("import no_such_module\n", r"mine\.py, line 1: cannot be imported: ModuleNotFoundError"),
-        ("x = 1\n", "it must say what it adds: UNDERSTUDY = "),
-        ("UNDERSTUDY = {'metod': {}}", r"UNDERSTUDY has 'metod'; did you mean 'method'\?"),
-        ("UNDERSTUDY = {'check': [1]}", r"UNDERSTUDY\['check'\] must be names with their objects, not \[1\]"),
-        ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': cannot be called; it must be a function"),
-        ("UNDERSTUDY = {'task': {'t': int}}", "task 't': problems missing; a task is a class with problems"),
-        ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': not a dataclass"),
+        ("x = 1\n", "UNDERSTUDY = "),
+        ("UNDERSTUDY = {'metod': {}}", r"UNDERSTUDY .*'metod'; did you mean 'method'\?"),
+        ("UNDERSTUDY = {'check': [1]}", r"UNDERSTUDY\['check'\] .*\[1\]"),
+        ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': .*it must be a function"),
+        ("UNDERSTUDY = {'task': {'t': int}}", "task 't': lacks problems; a task is a class with problems"),
+        ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': is not a dataclass"),
         ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': name, paper, roles, needs, .*, solve missing"),
         (CHECK.replace('"mine"', '"answer"'), "check 'answer' is built in; give yours another name"),
     ],
@@ -153,12 +153,12 @@ def test_an_installed_package_brings_names_by_its_entry_points(tmp_path, monkeyp
 def test_an_installed_name_that_is_taken_is_an_error(tmp_path, monkeypatch, plugin):
     package(tmp_path, "one", [("understudy.checks", "mine = one:check")])
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(StudyError, match="check 'mine' is the installed package one's; rename one"):
+    with pytest.raises(StudyError, match="check 'mine' comes from the installed package one"):
         load(plugin(CHECK))
     package(tmp_path, "two", [("understudy.checks", "mine = two:check")])
     registry._installed.cache_clear()
-    with pytest.raises(StudyError, match=r"the installed packages (one and two|two and one) both bring a check 'mine'"):
+    with pytest.raises(StudyError, match=r"the installed packages (one and two|two and one) both provide the check 'mine'"):
         find("check", "answer")
     package(tmp_path, "three", [("understudy.methods", "scotd = three:check")])
-    with pytest.raises(StudyError, match="the installed package three brings a method 'scotd', which is built in"):
+    with pytest.raises(StudyError, match="the installed package three provides the method 'scotd', which is built in"):
         find("method", "scotd")

@@ -61,7 +61,7 @@ def test_two_sources_of_one_name_are_told_apart():
 @pytest.mark.parametrize("text", ["{", "[]", '{"term": "x"}'])
 def test_a_damaged_card_is_one_message(tmp_path, text):
     card_path(tmp_path / "a").write_text(text)
-    with pytest.raises(DataError, match=r"a\.card\.json: not the card of a corpus"):
+    with pytest.raises(DataError, match=r"a\.card\.json: not a corpus card"):
         read_card(tmp_path / "a")
 
 

@@ -197,7 +197,7 @@ WRONG = [
     ),
     ([SAME["sharegpt"], {"conversations": [{"from": "x", "value": ""}]}], {}, "line 2: from 'x' is unknown"),
     ([SAME["messages"], {"messages": [user(ASKED)]}], {}, r"line 2: the conversation has no reply \(its turns: user\)"),
-    ([SAME["messages"], {"messages": [assistant("x")]}], {}, "line 2: no user asks before the reply"),
+    ([SAME["messages"], {"messages": [assistant("x")]}], {}, "line 2: no user turn precedes the reply"),
     ([SAME["messages"], {"messages": []}], {}, "line 2: field 'messages' must be a list of {role, content}"),
     (
         [SAME["messages"], {"messages": [user(ASKED), assistant(3)]}],

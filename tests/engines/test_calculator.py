@@ -6,7 +6,6 @@ The models know wrong values by heart, so that what the calculator writes is nev
 import json
 import random
 import re
-import time
 
 import pytest
 import torch
@@ -187,9 +186,7 @@ def test_sampled_replies_with_a_calculator_do_not_depend_on_the_batch(taught, ki
     ],
 )
 def test_what_stands_in_a_mark_is_calculated_or_left_alone(text, becomes):
-    began = time.perf_counter()
     assert fill_value(text) == becomes
-    assert time.perf_counter() - began < 1
 
 
 def test_the_marks_of_gsm8k_get_the_values_that_people_gave_them(real_data):

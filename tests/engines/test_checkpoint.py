@@ -58,7 +58,7 @@ def without_tokenizer(directory):
         (lambda d: change(d, "config.json", model_type="colour"), "config.json: .*model_type 'colour'"),
         (lambda d: change(d, "config.json", model_type="vit"), "config.json: .*model_type 'vit'"),
         (pickled, "only safetensors are read"),
-        (lambda d: (d / "model.safetensors").unlink(), "there are no weights"),
+        (lambda d: (d / "model.safetensors").unlink(), "has no weights"),
         (cut, "model.safetensors: .*bytes"),
         (pointer, "git lfs pull"),
         (indexed, "model-00001-of-00002.safetensors"),

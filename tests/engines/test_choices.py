@@ -175,5 +175,5 @@ def test_a_server_that_is_not_there_has_taken_nothing(tmp_path):
 
 
 def test_a_reply_that_nobody_can_read_is_an_error():
-    with pytest.raises(EngineError, match="a choice without text"):
+    with pytest.raises(EngineError, match="the choice has no text"):
         read_choices(several({"n": 2}, [{}, {}]), "", (), chat=False, n=2)

@@ -90,7 +90,7 @@ def test_a_slow_answer_is_a_timeout_and_then_an_error_that_names_the_address():
     [
         (lambda: web.Response(status=404, text="model not found"), "HTTP 404: model not found"),
         (lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1"}), "HTTP 307: ; is the url right"),
-        (lambda: {"choices": [{"finish_reason": "stop"}]}, "a choice without text"),
+        (lambda: {"choices": [{"finish_reason": "stop"}]}, "the choice has no text"),
     ],
 )
 def test_what_will_not_pass_is_an_error_at_once(answer, says):
@@ -173,5 +173,5 @@ def test_where_values_cannot_be_written_while_the_model_writes_it_is_said():
         with pytest.raises(EngineError, match="a chat reply cannot be continued"):
             ask(server, request, api="chat")
         assert not server.got
-        with pytest.raises(EngineError, match="counts no tokens"):
+        with pytest.raises(EngineError, match="reports no token counts"):
             ask(server, request)

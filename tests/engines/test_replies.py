@@ -138,7 +138,7 @@ def test_a_403_of_an_address_that_answers_is_of_its_own_prompt_and_one_of_a_mode
     error = {"error": {"code": 403, "message": "not you"}}
     with pytest.raises(EngineError, match=r"HTTP 403: .*not you"):
         ask(answer(error), n=2)
-    with pytest.raises(AccountError, match="may this key use this model"):
+    with pytest.raises(AccountError, match="this key may use this model"):
         ask(lambda *_: web.json_response(error, status=403))
 
 
@@ -191,7 +191,7 @@ def test_log_probabilities_that_a_study_needs_and_does_not_get_end_it(answer):
 
 def test_an_answer_without_end_is_given_up(monkeypatch):
     monkeypatch.setattr("understudy.engines.remote.wire.LARGEST", 1 << 20)
-    with pytest.raises(EngineError, match="an answer of more than 1 MiB"):
+    with pytest.raises(EngineError, match="the answer exceeds 1 MiB"):
         ask(lambda *_: web.Response(body=b" " * (2 << 20)))
 
 
@@ -219,7 +219,7 @@ def test_whatever_a_choice_is_made_of_it_is_a_reply_that_can_be_kept_or_a_named_
         answer = more | {"choices": [choice] * n}
         reply, *_ = read_choices(answer, json.dumps(answer), ("\n\n",), chat=chat, n=n)
     except EngineError as error:
-        assert "a choice without text" in str(error)
+        assert "the choice has no text" in str(error)
         return
     for text in (reply.text, reply.reasoning, reply.raw, reply.model, reply.finish_reason):
         text.encode()

@@ -168,7 +168,7 @@ def test_an_answer_larger_than_it_may_be_is_not_read_to_its_end(monkeypatch, pac
     head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (b"Content-Encoding: gzip\r\n" if packed else b"", len(body))
     (answer,), _ = ask(lambda *_: head + body)
     assert isinstance(answer, EngineError)
-    assert "an answer of more than" in str(answer)
+    assert "the answer exceeds" in str(answer)
 
 
 def test_nobody_is_there():

@@ -173,7 +173,7 @@ def test_a_card_can_name_registered_methods_only(tmp_path):
     write_card(tmp_path, dataclasses.replace(CARD_OF, method="os:system"))
     with pytest.raises(ValueError, match="unknown method 'os:system'"):
         read_card(tmp_path).make_method()
-    with pytest.raises(CheckpointError, match="no student with a card"):
+    with pytest.raises(CheckpointError, match="holds no student"):
         read_card(tmp_path / "none")
 
 

@@ -102,7 +102,7 @@ def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypat
     with pytest.raises(StudyError, match=r"arms\['a'\]\.student\.lora needs peft"):
         plan(root, "student.lora.rank=4")
     (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', "lora = {}"))
-    with pytest.raises(StudyError, match="lora changes a model that is there already"):
+    with pytest.raises(StudyError, match="give checkpoint, or leave lora out"):
         plan(root)
 
 

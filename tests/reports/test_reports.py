@@ -13,6 +13,7 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
 from understudy.reports.data import (
     ArmSelection,
+    ArmSummary,
     Attribution,
     Comparison,
     Curve,
@@ -23,7 +24,6 @@ from understudy.reports.data import (
     ResultRow,
     Story,
     StudentAnswer,
-    Summary,
     TeacherSummary,
     Votes,
 )
@@ -61,7 +61,7 @@ SAW = Seen(
 
 def summary(arm, split, accuracy, says=""):
     correct = int(accuracy * 100)
-    return Summary(
+    return ArmSummary(
         arm=arm,
         split=split,
         decoding="greedy",

@@ -194,15 +194,17 @@ def test_status_sees_what_is_under_way_from_outside(tmp_path):
 
 
 def test_a_commit_that_takes_long_holds_up_no_reply(tmp_path):
+    flushes = []
+
     class Slow(Ledger):
         def flush(self):
+            flushes.append(len(flushes))
             time.sleep(0.05)
             super().flush()
 
     with Server(lambda *_: completion("said")) as server, Slow(tmp_path / "l.sqlite") as ledger:
-        began = time.monotonic()
         assert len(sample(ledger, server.url, 200, concurrency=50)) == 200
-        assert time.monotonic() - began < 200 * 0.05 / 4, "requests that come together share a commit"
+    assert len(flushes) < 200 / 4, "requests that come together share a commit"
 
 
 @pytest.mark.parametrize("wrong", [{"money": 0.0}, {"tokens": -1}, {"requests": 0}])

@@ -129,5 +129,5 @@ def test_a_chain_without_log_probability_cannot_be_among_the_likeliest_but_one_t
 
 def test_choosing_needs_a_number():
     for choose in ("random", "likeliest"):
-        with pytest.raises(ValueError, match=f'choose = "{choose}": say how many of each problem with per_problem'):
+        with pytest.raises(ValueError, match=f'choose = "{choose}": needs per_problem'):
             Selection(choose=choose)

@@ -39,7 +39,7 @@ def test_what_is_asked_for_and_what_it_is_called(options, decoding, label):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"beams": 0}, "beams = 0: at least 1"),
+        ({"beams": 0}, "beams = 0: must be at least 1"),
         ({"beams": 4, "votes": 2}, "beams = 4 with T=0.7, votes = 2"),
         ({"beams": 4, "temperature": 0.5}, "beams = 4 with T=0.5, votes = 1"),
         ({"beams": 4, "top_p": 0.5}, "beams = 4 with T=0 top_p=0.5, votes = 1"),

@@ -96,10 +96,10 @@ def test_a_shared_student_plays_both_parts_unless_one_is_given_to_somebody_else(
         ("arms.0.roles.rationale.modle=gold", r"roles.rationale: unknown key 'modle'; did you mean 'model'\?"),
         ("arms.0.roles.rationale.model=golden", r"roles.rationale.model = 'golden'"),
         ("arms.0.roles=3", r"roles: must be a table of tables, not 3"),
-        ("arms.1.roles.solver.model=untrained", r"roles.solver.model = \"untrained\": there is no student.checkpoint"),
-        ("arms.0.model=untrained", r"roles.rationale.model = \"untrained\": there is no student.checkpoint"),
+        ("arms.1.roles.solver.model=untrained", r"roles.solver.model = \"untrained\": needs student.checkpoint"),
+        ("arms.0.model=untrained", r"roles.rationale.model = \"untrained\": needs student.checkpoint"),
         ("arms.0.roles.rationale.training.steps=0", r"arms\['sci'\].roles.rationale.training.steps = 0"),
-        ("teacher.method=sci_cot", r"teacher.method = 'sci_cot': it asks no teacher; take one of answer_only, decompose,"),
+        ("teacher.method=sci_cot", r"teacher.method = 'sci_cot': .*asks no teacher"),
         ("arms.0.method=rationalise", r"method 'rationalise' only asks a teacher; set it as teacher.method"),
         ("evaluation.compare=[['sci','socrates']]", r"there is no arm 'socrates'; did you mean 'socratic'\?"),
     ],
@@ -110,13 +110,13 @@ def test_what_cannot_be_is_refused_by_name(plan, override, says):
 
 
 def test_gold_in_every_part_or_in_a_part_with_settings_of_its_own_is_refused(plan):
-    with pytest.raises(StudyError, match="gold plays every part, so there is nothing to measure"):
+    with pytest.raises(StudyError, match="gold plays every part"):
         plan("arms.1.roles.decomposer.model=gold", "arms.1.roles.solver.model=gold")
     with pytest.raises(StudyError, match=r"roles.answer.model = \"gold\": gold there would be the answer itself"):
         plan("arms.0.roles.answer.model=gold")
-    with pytest.raises(StudyError, match='budget = "total": it is of tokens'):
+    with pytest.raises(StudyError, match=r'budget = "total": .*give tokens'):
         plan("arms.0.training.steps=3", "arms.0.training.budget=total")
-    with pytest.raises(StudyError, match=r"student and training are for a role that is trained here \(answer\)"):
+    with pytest.raises(StudyError, match=r"trained here: answer"):
         plan("arms.0.roles.rationale.model=gold", "arms.0.roles.rationale.student.hidden=64")
 
 

@@ -87,5 +87,5 @@ def positive(text: str) -> int:
     """The number in ``text``, for an option that takes none below 1."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return number

@@ -33,11 +33,11 @@ def main(verb: str, argv: Sequence[str]) -> None:
 
     to = options.to or Path(f"{options.file.resolve().stem}.toml")
     if to.exists():
-        raise UserError(f"{to}: is there already; give another name with --to")
+        raise UserError(f"{to}: already exists; choose another name with --to")
     found = guess(options.file)
     rows = found.rows.get("", found.rows.get("train", 0))
     if rows < 10:
-        raise UserError(f"{options.file}: {rows} rows are too few to split; at least 10")
+        raise UserError(f"{options.file}: has {rows} rows; a split into train, dev and test needs at least 10")
     relative = os.path.relpath(options.file.resolve(), to.resolve().parent)
     to.write_text(study_text(options.file, found, to=to, relative=relative), encoding="utf-8")
     console = Console(highlight=False)

@@ -31,7 +31,7 @@ def main(verb: str, argv: Sequence[str]) -> None:
     for arm in run.arms if options.arm is None else [run.arm(options.arm).name]:
         roles = next(iter(run.students(arm).values()), {})  # every seed sees the same examples
         if options.arm and not roles:
-            raise UserError(f"{options.run}: the arm {arm!r} trains nothing")
+            raise UserError(f"{options.run}: the arm {arm!r} trains no student; name another one with --arm")
         for role, stage in roles.items():
             names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
     seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]

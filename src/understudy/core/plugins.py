@@ -81,12 +81,15 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
     """((table, name), object) of everything that the file adds."""
     table = getattr(module, "UNDERSTUDY", None)
     if not isinstance(table, dict) or not table:
-        raise StudyError(f'plug-in {path}: it must say what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
+        raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
     for what, names in table.items():
         if what not in BUILT_IN:
-            raise StudyError(f"plug-in {path}: UNDERSTUDY has {what!r}{nearest(str(what), list(BUILT_IN))} ({', '.join(BUILT_IN)})")
+            raise StudyError(
+                f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{nearest(str(what), list(BUILT_IN))} "
+                f"(known: {', '.join(BUILT_IN)})"
+            )
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
-            raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must be names with their objects, not {names!r}")
+            raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
         for name, found in names.items():
             must_fit(what, found, f"plug-in {path}: {what} {name!r}")
             yield (what, name), found

@@ -169,7 +169,9 @@ class PromptFormat:
         if self.numbers == "plain":
             return question_text(problem)
         if problem.kind != "number":
-            raise StudyError(f'format.numbers = "pointers" is for answers that are numbers; those of the task are {problem.kind!r}')
+            raise StudyError(
+                f'format.numbers = "pointers": works on answers of kind "number", not {problem.kind!r}; set it to "plain"'
+            )
         return number(question_text(problem))
 
     def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> Pointed:

@@ -66,7 +66,7 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
             return examples or found[2]
         if found[1] not in values:
             raise StudyError(
-                f"a prompt asks for {{{{{found[1]}}}}}{nearest(found[1], list(values))} (there are: {', '.join(values)})"
+                f"a prompt has the unknown field {{{{{found[1]}}}}}{nearest(found[1], list(values))} (known: {', '.join(values)})"
             )
         return values[found[1]]
 
@@ -84,7 +84,7 @@ def _read_own(path: Path, *, like: str) -> str:
         wrong = ", ".join(f"{{{{{name}}}}} is {'missing' if name in needed else 'unknown'}" for name in sorted(needed ^ has))
         raise StudyError(f"{path}: {wrong}; this prompt has {' and '.join(f'{{{{{name}}}}}' for name in sorted(needed))}")
     if len(re.findall(r"(?m)^\[/?examples\]$", text)) != 2 * len([m for m in _PART.finditer(text) if m[2] is not None]):
-        raise StudyError(f"{path}: [examples] and then [/examples] must each have a line of their own")
+        raise StudyError(f"{path}: [examples] and then [/examples] must each stand alone on a line, in this order")
     return text
 
 

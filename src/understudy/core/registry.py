@@ -133,9 +133,11 @@ def add(path: str, entries: Mapping[tuple[str, str], Added]) -> None:
         if name in BUILT_IN[what]:
             raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
         if name in _installed(what):
-            raise StudyError(f"{path}: {what} {name!r} is the installed package {_package(_installed(what)[name])}'s; rename one")
+            raise StudyError(
+                f"{path}: {what} {name!r} comes from the installed package {_package(_installed(what)[name])}; rename yours"
+            )
         if other is not None and other.path != path and other.digest != entry.digest:
-            raise StudyError(f"{path}: {what} {name!r} is {other.path}'s already; rename one")
+            raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
     for key in [key for key, entry in _added.items() if entry.path == path]:
         del _added[key]
     _added.update(entries)
@@ -145,7 +147,7 @@ def must_fit(what: str, found: object, by: str) -> None:
     """Raise StudyError where ``found`` lacks what every ``what`` has. ``by``: what it is, for the message."""
     if what in _FUNCTIONS:
         if not callable(found):
-            raise StudyError(f"{by}: cannot be called; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
+            raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
         return
     fields = [f.name for f in dataclasses.fields(found)] if dataclasses.is_dataclass(found) else []
     lacks = [name for name in _CLASSES[what] if not hasattr(found, name) and name not in fields]
@@ -155,9 +157,9 @@ def must_fit(what: str, found: object, by: str) -> None:
         shape = f"a class with {', '.join(_CLASSES[what])}"
         if what == "method":
             shape += ", and sample (to ask a teacher), examples and solve (to teach and ask students), or all of them"
-        raise StudyError(f"{by}: {', '.join(lacks)} missing; a {what} is {shape}: docs/extending.md")
+        raise StudyError(f"{by}: lacks {', '.join(lacks)}; a {what} is {shape}: docs/extending.md")
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise StudyError(f"{by}: not a dataclass; its fields are the options that a study may set: docs/extending.md")
+        raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
 def _where(what: str, name: str) -> str | EntryPoint | Added:
@@ -175,10 +177,12 @@ def _installed(what: str) -> Mapping[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:
-            raise StudyError(f"the installed package {_package(point)} brings a {what} {point.name!r}, which is built in")
+            raise StudyError(
+                f"the installed package {_package(point)} provides the {what} {point.name!r}, which is built in; remove it"
+            )
         if point.name in found and found[point.name].value != point.value:
             both = f"{_package(found[point.name])} and {_package(point)}"
-            raise StudyError(f"the installed packages {both} both bring a {what} {point.name!r}; remove one")
+            raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")
         found[point.name] = point
     return found
 

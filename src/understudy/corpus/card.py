@@ -119,7 +119,7 @@ def read_card(path: Path) -> CorpusCard | None:
         found = read_written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
         return None if found is None else CorpusCard(**found)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: not the card of a corpus ({error}); remove it, or write the corpus again") from None
+        raise DataError(f"{where}: not a corpus card ({error}); remove it, or write the corpus again") from None
 
 
 def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:

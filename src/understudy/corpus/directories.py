@@ -52,7 +52,7 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     if path.name not in splits:
         has = f"{nearest(path.name, list(splits))} (its splits: {', '.join(filter(None, splits)) or 'none'})"
-        raise DataError(f"{path}: missing, and {path.parent} has no split {path.name!r}{has}")
+        raise DataError(f"{path}: does not exist, and {path.parent} has no split {path.name!r}{has}")
     return splits[path.name]
 
 

@@ -27,6 +27,6 @@ class GoldEngine:
         call = request.ask
         problem = call.about.problem if call.about else ""
         if problem not in self.solutions:
-            raise EngineError(f"problem {problem!r}: the data set has no solution to play the part {call.role!r}")
+            raise EngineError(f"problem {problem!r}: the data set has no solution for the role {call.role!r}")
         said = self.method.quote(*self.solutions[problem], call)
         return Reply(said[: find_stop(said, call.stop)], tokens=0, prompt_tokens=0)

@@ -32,8 +32,8 @@ class Procedural:
         """Raise ValueError where the task is no world."""
         if not hasattr(task, "work"):
             raise ValueError(
-                f"engine = 'procedural': the task {type(task).__name__} is no world, so it has no teacher of its own; take "
-                "recorded chains, an endpoint or a transformers model"
+                f"engine = 'procedural': the task {type(task).__name__} is not a procedural world, so it has no procedural "
+                "teacher; take recorded chains, an endpoint or a transformers model"
             )
 
     def open(self, *, task: Any, seed: int) -> ProceduralEngine:
@@ -60,7 +60,7 @@ class ProceduralEngine:
         if not isinstance(prompt, str):
             raise EngineError('the procedural teacher answers raw prompts, not messages; set format.style = "raw"')
         if request.decoding.beams > 1 or request.decoding.calculator:
-            raise EngineError(f"the procedural teacher has neither beams nor a calculator ({request.decoding})")
+            raise EngineError(f"the procedural teacher supports neither beams nor a calculator, not {request.decoding}")
         rng = random.Random(request.noise(self.seed))
 
         def work(question: str) -> WorldSolution:

@@ -30,11 +30,13 @@ class Cast:
         """The engine that answers ``call`` of a flow of ``problem``. Raises EngineError where nobody plays its role."""
         if call.out_of_fold:
             if call.role not in self.folds:
-                raise EngineError(f"a flow called role {call.role!r} out of fold, and this role has no fold models")
+                raise EngineError(f"a flow called the role {call.role!r} out of fold, and this role has no fold models")
             models = self.folds[call.role]
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
-            raise EngineError(f"a flow called role {call.role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})")
+            raise EngineError(
+                f"a flow called the role {call.role!r}, which no model plays (roles: {', '.join(self.engines) or 'none'})"
+            )
         return self.engines[call.role]
 
     def settle(self, call: Call) -> Decoding:

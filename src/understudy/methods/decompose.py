@@ -65,7 +65,9 @@ class Decompose:
 
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
-            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: must be at least 0 and 1")
+            raise ValueError(
+                f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: feedback must be at least 0, max_tokens 1"
+            )
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
         if self.format.numbers != "plain":
@@ -82,7 +84,7 @@ class Decompose:
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
-            raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; {self.mode!r} is for [teacher]')
+            raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; use {self.mode!r} in [teacher]')
         reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
         return solution_of(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
 
@@ -107,7 +109,7 @@ class Decompose:
         if self.of == "human":
             chain = recorded_chain(problem)
             if chain is None:
-                raise StudyError(f'of = "human": problem {problem.id!r} has no rationale of its own; take of = "teacher"')
+                raise StudyError(f'of = "human": problem {problem.id!r} has no human rationale; set of = "teacher"')
             chain = replace(chain, path=path.index)
         else:
             plain = self.format.write_prompt(problem, pool.exemplars(path))

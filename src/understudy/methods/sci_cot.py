@@ -64,7 +64,7 @@ class SciCoT:
 
     def __post_init__(self) -> None:
         if self.folds < 2 or self.rationales < 1:
-            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: must be at least 2 and 1")
+            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: folds must be at least 2, rationales 1")
         if self.format.numbers == "pointers":
             raise ValueError('format.numbers = "pointers": a rationale without its answer has no result to point at; take "plain"')
         if self.source == "none" and self.answer_sees == "rationale":

@@ -54,7 +54,8 @@ class SCoTD:
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
             raise ValueError(
-                f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}: must be from -1 to 1, and 0 or more"
+                f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}: "
+                "wrong_weight must be from -1 to 1, in_context at least 0"
             )
 
     @property

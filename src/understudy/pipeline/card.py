@@ -54,15 +54,19 @@ def read_card(checkpoint: Path) -> Card:
     """The card in ``checkpoint``. Raises CheckpointError where there is none or it cannot be read."""
     path = checkpoint / CARD
     if not path.is_file():
-        raise CheckpointError(f"{checkpoint}: no student with a card is here ({CARD} is missing); give the directory of a student")
+        raise CheckpointError(f"{checkpoint}: holds no student ({CARD} is missing); give the directory of a student")
     try:
         card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
     except (ValueError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: not a card: {error}") from None
     if card.version != 1 or card.kind not in get_args(AnswerKind):
-        raise CheckpointError(f"{path}: version {card.version}, kind {card.kind!r}: written by another version of Understudy")
+        raise CheckpointError(
+            f"{path}: version {card.version}, kind {card.kind!r}: was written by another version of Understudy; train it again"
+        )
     if card.extractor != EXTRACTOR:
-        raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this is {EXTRACTOR}; evaluate it again")
+        raise CheckpointError(
+            f"{path}: its scores come from the answer reader {card.extractor}, but this version has {EXTRACTOR}; evaluate it again"
+        )
     return card
 
 

@@ -160,7 +160,7 @@ def read_plan(run: Path) -> SavedPlan:
     """The plan that ran last in ``run``. Raises DataError where ``run`` is no run directory, or one of an earlier Understudy."""
     path = run / PLAN
     if not path.is_file():
-        raise DataError(f"{run}: no run is here ({PLAN} is missing); give a directory that `understudy run` wrote")
+        raise DataError(f"{run}: holds no run ({PLAN} is missing); give a directory that `understudy run` wrote")
     body = json.loads(path.read_text(encoding="utf-8"))
     if body.get("version") != VERSION:
         raise DataError(f"{path}: {OLD_RUN}")

@@ -130,8 +130,8 @@ class _Run:
             summary, seconds = future.result()
         except BrokenProcessPool:
             raise UnderstudyError(
-                f"{stage.kind} {stage.label}: its process ended without a message (was it killed, or is the memory full?); what "
-                "was done is kept: run the same command again to go on, with --workers 1 where memory is short"
+                f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. "
+                "What was done is kept: run the same command again to continue, with --workers 1 if memory is short"
             ) from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
@@ -160,7 +160,7 @@ def _require_libraries(stage: Stage[Any]) -> None:
     """Raise UserError before anything is asked or trained where a library is missing that ``stage`` runs with."""
     missing = [name for name in stage.libraries() if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{stage.kind} {stage.label}: {', '.join(missing)} not installed: pip install 'understudy[train]'")
+        raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[train]'")
 
 
 def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
@@ -169,7 +169,7 @@ def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     if without and any(stage.kind in ("student", "answers") for stage in todo):
         raise StudyError(
             f"evaluation: no problem of split {without[0]!r} has a gold answer, so nothing can be scored on it; name the field "
-            "with task.fields.answer, or go no further than the chains (understudy sample, check, select)"
+            "with task.fields.answer, or stop at the chains (understudy sample, check, select)"
         )
 
 
@@ -180,14 +180,17 @@ def only_runner(directory: Path) -> Iterator[None]:
         (directory / "stages").mkdir(parents=True, exist_ok=True)
         file = (directory / ".lock").open("a+")
     except OSError as error:
-        raise UserError(f"{directory}: cannot be made or written ({error.strerror}); give another directory with --out") from None
+        raise UserError(
+            f"{directory}: cannot be created or written ({error.strerror}); give another directory with --out"
+        ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise BusyError(
-                f"{directory}: process {file.read().strip() or '?'} is running a study there; wait for it or give --out"
+                f"{directory}: process {file.read().strip() or '?'} is running a study there; "
+                "wait for it, or give another directory with --out"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -59,7 +59,7 @@ class ResultRow(Scores):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary(Scores):
+class ArmSummary(Scores):
     """One arm on one split and decoding, over its seeds: counts and seconds are sums, ``accuracy`` is the mean, ``spread`` each
     seed's accuracy. The interval is Wilson's for one seed, over problems and seeds for several (docs/statistics.md). ``stop_rate``:
     the share of replies that ended by themselves. ``says`` is "" or "at chance: nothing can be said"."""
@@ -230,7 +230,7 @@ class ReportData:
     versions: Mapping[str, str]
     by: str
     rows: tuple[ResultRow, ...]
-    summaries: tuple[Summary, ...]
+    summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     chosen_pairs: bool
     """The study names the pairs that are compared."""

@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from understudy.reports.data import ArmSelection, Attribution, Comparison, Curve, FirstWrong, Perplexity, ReportData, Summary, Votes
+from understudy.reports.data import (
+    ArmSelection,
+    ArmSummary,
+    Attribution,
+    Comparison,
+    Curve,
+    FirstWrong,
+    Perplexity,
+    ReportData,
+    Votes,
+)
 from understudy.reports.words import percent, short_p, signed, slug
 
 T = TypeVar("T")
@@ -76,10 +86,10 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     untrained = {g.value for g in data.groups if g.split == split and not g.trained}
     best = max(s.accuracy for s in summaries)
 
-    def of_group(value: str) -> Callable[[Summary], str]:
+    def of_group(value: str) -> Callable[[ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")
 
-    columns: list[Content[Summary]] = [
+    columns: list[Content[ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
         (
@@ -157,7 +167,7 @@ def _votes(votes: Votes) -> Table:
 
 def _costs(data: ReportData) -> Table:
     split = data.summaries[0].split
-    columns: list[Content[Summary]] = [
+    columns: list[Content[ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"),

@@ -55,7 +55,10 @@ def ask_student(
     card = read_card(Path(student))
     method = card.make_method()
     if getattr(method, "in_context", 0):
-        raise StudyError(f"{student}: before each question it is shown training chains (in_context), which are not with it")
+        raise StudyError(
+            f"{student}: its method shows training chains before each question (in_context), and a saved student "
+            "has none; give a student without in_context"
+        )
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
     try:
         decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
@@ -76,7 +79,10 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
     found: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
-            raise StudyError(f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student")
+            raise StudyError(
+                f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; "
+                "give students of one arm"
+            )
         if card.role in found:
             raise StudyError(f"{path}: plays the role {card.role!r}, as {found[card.role]} does; give one student for each role")
         found[card.role] = path

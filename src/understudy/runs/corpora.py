@@ -91,12 +91,12 @@ def export_corpus(
     except ValueError as error:
         raise DataError(str(error)) from None
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
-        raise DataError(f"{to}: a corpus in the format {UNDERSTUDY!r} ends with .parquet, and nothing else does")
+        raise DataError(f"{to}: a .parquet file is for the format {UNDERSTUDY!r} and no other; change --to or --format")
     if source.is_dir():
         found = _of_run(Run(source), arm, what)
     else:
         if arm is not None or what != "chains":
-            raise DataError(f"{source}: arms and their examples are in a run; give its directory")
+            raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         found = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
     base = found.card
     card = card_of(
@@ -104,9 +104,9 @@ def export_corpus(
     )
     if card.missing and not no_terms:
         raise StudyError(
-            f"{source}: whoever gets this must know its terms; not given: {', '.join(card.missing)}. Set terms (of the "
-            "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again, which does nothing "
-            "anew, or give `understudy import` --terms and --licence; --no-terms exports without"
+            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "
+            "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again (finished stages are "
+            "kept), or give `understudy import` --terms and --licence; --no-terms exports without them"
         )
     if what == "examples":
         says = export_examples(found.examples, format=format, to=to, card=card, bare=bare)
@@ -118,7 +118,7 @@ def export_corpus(
 
 def _of_run(run: Run, arm: str | None, what: str) -> _Source:
     if what == "examples" and arm is None:
-        raise DataError(f"{run.directory}: examples are those of one arm; name it (its arms: {', '.join(run.arms)})")
+        raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, run.chains
     if arm is not None:
         chains = chosen_chains(chains, run.selection(run.arm(arm).name))
@@ -141,7 +141,9 @@ def _outcomes(run: Run) -> dict[str, Outcome]:
 def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
-        raise DataError(f"{run.directory}: the examples of {arm!r} are made by its own students, and are not exported")
+        raise DataError(
+            f"{run.directory}: the examples of {arm!r} come from its own students and cannot be exported; export its chains"
+        )
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
     seed = run.study.seed

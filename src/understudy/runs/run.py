@@ -118,7 +118,7 @@ class Run:
         made_with, name = self.plan.plugins, self.study.checks[0]
         mine = added("check", name)
         if mine is not None and mine.digest not in made_with.values():
-            raise DataError(f"{mine.path}: not as it was when {self.directory} was made; run the study again")
+            raise DataError(f"{mine.path}: has changed since {self.directory} was written; run the study again")
         try:
             found: Check = find("check", name)
         except StudyError as error:

@@ -16,7 +16,7 @@ from understudy.evaluation.statistics import Array, above, accuracy_interval, ho
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
-from understudy.reports.data import ArmSelection, Comparison, Curve, Group, Perplexity, ResultRow, Summary, TeacherSummary, Votes
+from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run
 from understudy.runs.scores import Scored, ScoredAnswers, common_problems, correctness
 from understudy.selection.select import SelectionCounts
@@ -55,13 +55,13 @@ def make_rows(run: Run, scored: Scored) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[Scored]) -> Summary:
+def summarise(run: Run, scored: Sequence[Scored]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
     correct_SN = correctness(scored, common_problems(scored))
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
-    return Summary(
+    return ArmSummary(
         **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
         decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
@@ -94,7 +94,7 @@ def _measure(scored: Sequence[Scored], outcomes: Iterable[Outcome]) -> dict[str,
     }
 
 
-def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[Summary]) -> Iterator[Comparison]:
+def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary]) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     at_chance = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation

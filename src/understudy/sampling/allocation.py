@@ -39,7 +39,7 @@ class Allocation:
     def __post_init__(self) -> None:
         for name, least in (("first", 1), ("most", self.first), ("right", 0)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least {least}")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {least}")
 
 
 class Draw(NamedTuple):

@@ -24,7 +24,7 @@ class Price:
 
     def __post_init__(self) -> None:
         if self.input < 0 or self.output < 0:
-            raise ValueError(f"input = {self.input}, output = {self.output}: from 0 on")
+            raise ValueError(f"input = {self.input}, output = {self.output}: must be at least 0")
 
     def of(self, read: float, written: float) -> float:
         """What so many tokens cost."""
@@ -90,7 +90,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name, cap in self._caps():
             if cap <= 0:
-                raise ValueError(f"{name} = {cap}: above 0")
+                raise ValueError(f"{name} = {cap}: must be above 0")
 
     def covers(self, spend: Spend) -> bool:
         """Whether ``spend`` is within every cap."""

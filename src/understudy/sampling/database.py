@@ -158,7 +158,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise DataError(f"{path}: not a ledger ({error}); move it away, or give another run directory") from None
+        raise DataError(f"{path}: is not a ledger ({error}); move it away, or give another run directory") from None
     return connection
 
 
@@ -183,7 +183,8 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise DataError(
-            f"{path}: written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); update it"
+            f"{path}: was written by a later Understudy (ledger version {version}, this one knows {len(MIGRATIONS)}); "
+            "update Understudy"
         )
     return version
 

@@ -39,16 +39,16 @@ def first_look(
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:
         raise StudyError(
-            f"{report}: hardly any can be used, so the sampling was stopped; what came is in the ledger. "
+            f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. "
             + (f"The first error: {failed[0]} " if failed else "")
-            + "Look at them with `understudy try`: is the prompt right for this model (teacher.api, teacher.options.format, "
-            "exemplars), is teacher.options.max_tokens large enough, is task.kind right? "
+            + "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
+            "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
             + (
                 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
                 if thought
                 else ""
             )
-            + "teacher.first_look = 0 goes on anyway"
+            + "teacher.first_look = 0 continues anyway"
         )
     if drawn and (copies := _copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"

@@ -179,8 +179,8 @@ def _nothing(store: Ledger, before: Spend, failures: Sequence[FailedAsk], *, poo
         )
     failed = f"; the first error: {failures[0].error}" if failures else ""
     return StudyError(
-        f"the budget is spent ({budget.describe(store.spent)}) and no chain has come{failed}; raise teacher.budget, or look at the "
-        "prompts with `understudy try`"
+        f"the budget is spent ({budget.describe(store.spent)}) and no chain was received{failed}; raise teacher.budget, or "
+        "look at the prompts with `understudy try`"
     )
 
 

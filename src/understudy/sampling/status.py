@@ -64,7 +64,7 @@ def status(run: Path) -> Status:
     at_work = writer(path)
     with closing(connect(path, readonly=True)) as reader:
         if version_of(reader, path) < INTENTS:
-            raise DataError(f"{path}: written by an earlier Understudy; the next `understudy run` brings it up to date")
+            raise DataError(f"{path}: was written by an earlier Understudy; the next `understudy run` updates it")
         reader.execute("BEGIN")  # all figures are of one moment
         (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
         found = reader.execute(

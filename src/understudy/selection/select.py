@@ -35,7 +35,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.choose != "first" and self.per_problem is None:
-            raise ValueError(f'choose = "{self.choose}": say how many of each problem with per_problem')
+            raise ValueError(f'choose = "{self.choose}": needs per_problem, the number of chains of each problem')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def _logprob(chain: Chain) -> float:
     if chain.logprob is None:
         raise DataError(
             f'select.choose = "likeliest": the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r} has no '
-            "log-probability; take a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field logprob), "
-            'or choose = "random"'
+            "log-probability; choose a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field "
+            'logprob), or choose = "random"'
         )
     return chain.logprob

@@ -71,12 +71,18 @@ def check_roles(arm: Arm, method: Any) -> None:
             raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{has}")
         named = [name, *(part for part, whose in parts.items() if whose == name)]
         if role.model == "gold" and not (isinstance(method, Parted) and set(named) & set(method.swaps)):
-            raise StudyError(f'{where}.model = "gold": gold there would be the answer itself, so there is nothing to measure')
+            raise StudyError(
+                f'{where}.model = "gold": gold there would be the answer itself, so the arm measures nothing; choose another model'
+            )
         trained = trained_roles(arm, method)
         if (role.student or role.training) and name not in trained:
-            raise StudyError(f"{where}: student and training are for a role that is trained here ({', '.join(trained) or 'none'})")
+            raise StudyError(
+                f"{where}: only a trained role has student and training (trained here: {', '.join(trained) or 'none'})"
+            )
     if set(models_of(arm, method).values()) == {"gold"}:
-        raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, so there is nothing to measure")
+        raise StudyError(
+            f"arms[{arm.name!r}].roles: gold plays every part, so the arm measures nothing; give one part another model"
+        )
 
 
 def where_student(arm: Arm, role: str) -> str:

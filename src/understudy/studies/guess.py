@@ -56,12 +56,12 @@ def guess(path: Path) -> Guess:
     first = next(iter(sources.values()))
     rows = list(islice(read_objects(first), LOOKED_AT))
     if not rows:
-        raise DataError(f"{first}: there is no row in it")
+        raise DataError(f"{first}: has no rows")
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
         raise DataError(
-            f"{first}: no field looks like a question (there: {', '.join(rows[0][1])}); name it question, or write the study by "
-            "hand with task.fields.question = ..."
+            f"{first}: no field looks like a question (its fields: {', '.join(rows[0][1])}); rename one to question, or write the "
+            "study by hand with task.fields.question = ..."
         )
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
@@ -74,7 +74,7 @@ def _sources(path: Path) -> dict[str, Path]:
     roles = roles_of(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
         raise DataError(
-            f"{path}: has no split train (its splits: {', '.join(splits)}); name one to take, as in {path / next(iter(splits))}"
+            f"{path}: has no split train (its splits: {', '.join(splits)}); name one, as in {path / next(iter(splits))}"
         )
     return {ours: path / name for ours, name in roles.items()} or {"": path}
 

@@ -94,9 +94,9 @@ def _validate(study: Study) -> None:
     study.load_plugins()
     _validate_names(study.arms)
     if file_name(study.name) == "" or Path(study.name).name != study.name:
-        raise StudyError(f"study.name = {study.name!r}: it names a directory, so it needs a letter or digit and no slash")
+        raise StudyError(f"study.name = {study.name!r}: must have a letter or digit and no slash, because it names a directory")
     if not study.checks or len(set(study.checks)) < len(study.checks):
-        raise StudyError(f"study.checks = {list(study.checks)}: name at least one check, and each once")
+        raise StudyError(f"study.checks = {list(study.checks)}: must name at least one check, and each once")
     for name in study.checks:
         find("check", name)
     task = study.make_task()
@@ -104,7 +104,7 @@ def _validate(study: Study) -> None:
     engine, method = study.make_engine(), study.teacher_method()
     if not hasattr(method, "sample"):
         able = [name for name in METHODS if hasattr(find("method", name), "sample")]
-        raise StudyError(f"teacher.method = {study.teacher.method!r}: it asks no teacher; take one of {', '.join(able)}")
+        raise StudyError(f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(able)}")
     if hasattr(engine, "check"):
         try:
             engine.check(task, chats=method.format.style == "messages")
@@ -115,7 +115,7 @@ def _validate(study: Study) -> None:
     names = [arm.name for arm in study.arms]
     for name in (name for pair in study.evaluation.compare for name in pair):
         if name not in names:
-            raise StudyError(f"evaluation.compare: there is no arm {name!r}{nearest(name, names)} (there are: {', '.join(names)})")
+            raise StudyError(f"evaluation.compare: there is no arm {name!r}{nearest(name, names)} (known: {', '.join(names)})")
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:
@@ -141,7 +141,9 @@ def _validate_arm(study: Study, arm: Arm) -> None:
             if method.format.style == "messages" and student.checkpoint is None:
                 raise StudyError(f'{where}: format.style = "messages": a student from scratch has no chat template; use "raw"')
         elif model == "untrained" and student.checkpoint is None:
-            raise StudyError(f'{at}.model = "untrained": there is no student.checkpoint; before training it has learned nothing')
+            raise StudyError(
+                f'{at}.model = "untrained": needs student.checkpoint; before training, a student from scratch has learned nothing'
+            )
         elif model == "teacher":
             _validate_asked_teacher(study, arm, where, at)
 
@@ -151,7 +153,7 @@ def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None
     engine, name = study.make_engine(), study.teacher.engine
     can: frozenset[str] = getattr(engine, "can", frozenset())
     if not hasattr(engine, "open"):
-        raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot be asked; take an endpoint or a checkpoint')
+        raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')
     if arm.decode.beams > 1 and "beams" not in can:
         raise StudyError(
             f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; "
@@ -169,14 +171,14 @@ def _validate_names(arms: Sequence[Arm]) -> None:
     names = [arm.name for arm in arms]
     for name in names:
         if names.count(name) > 1:
-            raise StudyError(f"arms: two arms are called {name!r}; give each a name of its own")
+            raise StudyError(f"arms: two arms are called {name!r}; give each its own name")
     links: dict[str, str] = {}
     for name in names:
         link = file_name(name)
         if not link:
-            raise StudyError(f"arms: the name {name!r} has no letter or digit; results and files are named by it")
+            raise StudyError(f"arms: the name {name!r} has no letter or digit, and files are named after it; rename it")
         if link in links:
-            raise StudyError(f"arms: {links[link]!r} and {name!r} would both be the file {link!r}; name them apart")
+            raise StudyError(f"arms: {links[link]!r} and {name!r} would both write the file {link!r}; rename one")
         links[link] = name
 
 

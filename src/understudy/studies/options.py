@@ -54,11 +54,11 @@ class Teacher:
         if self.allocation is not None:
             first, most = self.allocation.first, self.allocation.most
             if not first <= self.samples <= most:
-                raise ValueError(f"samples = {self.samples}: from allocation.first = {first} to allocation.most = {most}")
+                raise ValueError(f"samples = {self.samples}: must be from allocation.first = {first} to allocation.most = {most}")
             if self.engine == "recorded":
                 raise ValueError("allocation: recorded chains are not sampled; leave it out, or choose another engine")
         if self.budget is not None and self.budget.money is not None and self.price is None:
-            raise ValueError(f"budget.money = {self.budget.money}: price must be given, {{ input = 0.5, output = 1.5 }}")
+            raise ValueError(f"budget.money = {self.budget.money}: needs price, e.g. price = {{ input = 0.5, output = 1.5 }}")
 
     @property
     def paths(self) -> int:
@@ -99,7 +99,9 @@ class Exemplars:
 
     def __post_init__(self) -> None:
         if self.n and self.file is not None:
-            raise ValueError(f"n = {self.n} and file = {self.file!r}: choose them from training, or give them, not both")
+            raise ValueError(
+                f"n = {self.n} and file = {self.file!r}: set n to choose from training, or file to give your own, not both"
+            )
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,17 @@ class Decode:
     def __post_init__(self) -> None:
         for name in ("votes", "beams"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: at least 1")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
             raise ValueError(
-                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search draws nothing; leave the others out"
+                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search does not sample; leave the others out"
             )
         if self.beams > 1 and self.calculator:
-            raise ValueError(f"beams = {self.beams} with calculator = true: a beam cannot be given values; choose one of the two")
+            raise ValueError(
+                f"beams = {self.beams} with calculator = true: a calculator cannot change a beam; choose one of the two"
+            )
         if self.votes > 1 and self.decoding.temperature == 0:
-            raise ValueError("temperature = 0 with several votes: they would all be the same; give a temperature")
+            raise ValueError("temperature = 0 with several votes: all replies would be the same; raise temperature")
 
     @property
     def decoding(self) -> Decoding:
@@ -199,7 +203,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
             raise ValueError(
-                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; train is what students learn"
+                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; students are trained on train"
             )
         if self.dev in self.splits:
             raise ValueError(

@@ -89,7 +89,7 @@ def find(root: str, *layouts: FilePatterns) -> dict[str, list[Path]]:
         if all(found.values()):
             return found
         missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not found[name]))
-    raise DataError(f"{directory}: the data set is not there (missing: {', or '.join(missing)}); set task.root to its directory")
+    raise DataError(f"{directory}: the data set is incomplete (missing: {', or '.join(missing)}); set task.root to its directory")
 
 
 def _first(directory: Path, patterns: Sequence[str]) -> list[Path]:
@@ -111,7 +111,7 @@ class PublishedRow:
         """The text of the field. Raises DataError where it is empty or not a text."""
         value = self.get(*names)
         if not isinstance(value, str) or not value.strip():
-            raise self.wrong(next((name for name in names if name in self.values), names[0]), "must be a text that is not empty")
+            raise self.wrong(next((name for name in names if name in self.values), names[0]), "must be a non-empty text")
         return value.strip()
 
     def inner(self, name: str) -> PublishedRow:
@@ -147,7 +147,7 @@ class PublishedRow:
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
-            return DataError(f"{self.where}: there is no field {name!r}{nearest(name, list(self.values))}; it {must}")
+            return DataError(f"{self.where}: field {name!r} is missing{nearest(name, list(self.values))}; it {must}")
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 
@@ -184,6 +184,8 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
         sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
     pool = [p for p in problems if p.split == whole]
     if sum(sizes.values()) >= len(pool):
-        raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: there are only {len(pool)} problems")
+        raise DataError(
+            f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the data set has only {len(pool)} problems"
+        )
     moved = {p.id: p.split for p in split(pool, sizes, seed=seed)}
     return [replace(p, split=moved.get(p.id, "train")) if p.split == whole else p for p in problems]

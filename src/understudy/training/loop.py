@@ -124,7 +124,10 @@ class _Training:
         self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
-            raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens")
+            raise UserError(
+                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; "
+                "raise student.context or shorten the chains"
+            )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)

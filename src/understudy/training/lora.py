@@ -24,7 +24,7 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
 
     if not lora.merge and base_of(start) is not None:
         raise CheckpointError(
-            f"{start}: an adapter itself; lora.merge = false would save an adapter of an adapter: set merge = true"
+            f"{start}: is an adapter itself; lora.merge = false would save an adapter of an adapter: set merge = true"
         )
     targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
     config = LoraConfig(

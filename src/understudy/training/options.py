@@ -36,7 +36,7 @@ class Lora:
 
     def __post_init__(self) -> None:
         if not self.targets.strip(" ,"):
-            raise ValueError(f'targets = {self.targets!r}: "all-linear", or names of modules with commas between')
+            raise ValueError(f'targets = {self.targets!r}: must be "all-linear", or names of modules with commas between')
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StudentOptions:
 
     def __post_init__(self) -> None:
         if self.lora is not None and self.checkpoint is None:
-            raise ValueError("lora changes a model that is there already: give checkpoint, or leave lora out")
+            raise ValueError("lora needs a pretrained model: give checkpoint, or leave lora out")
         if self.hidden % (2 * self.heads):
             raise ValueError(f"hidden = {self.hidden}: must be a multiple of 2 x heads = {2 * self.heads}")
 
@@ -142,6 +142,8 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         if self.budget == "total" and not self.tokens:
-            raise ValueError('budget = "total": it is of tokens; give tokens, and leave steps out')
+            raise ValueError('budget = "total": the budget counts tokens; give tokens, and leave steps out')
         if self.steps is not None and self.tokens:
-            raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: one of them decides how long; leave the other out")
+            raise ValueError(
+                f"steps = {self.steps} and tokens = {self.tokens}: only one of them can end training; leave the other out"
+            )

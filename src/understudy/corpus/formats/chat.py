@@ -60,7 +60,7 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
     last = replies[-1]
     asked = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
     if not asked:
-        raise DataError(f"{where}: no user asks before the reply (its turns: {', '.join(role for role, _ in turns)})")
+        raise DataError(f"{where}: no user turn precedes the reply (its turns: {', '.join(role for role, _ in turns)})")
     before = turns[:last]
     prompt = before[0][1] if len(before) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in before)
     return turns[asked[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(asked) > 1 else ""

@@ -60,7 +60,7 @@ def find_checkpoint(name: str, root: Path) -> Path:
     if isinstance(error, CheckpointError):
         raise error
     raise CheckpointError(
-        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the whole model, which cannot be "
+        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, which cannot be "
         f"downloaded ({type(error).__name__}); name a directory, or run where there is a network: hf download {name}"
     ) from error
 
@@ -75,7 +75,7 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
     if chats and not has_chat_template(directory):
         raise CheckpointError(
             f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
-            'style = "messages"; use style = "raw", or take a model that was tuned for chats'
+            'style = "messages"; use style = "raw", or choose a model trained for chat'
         )
     return directory
 
@@ -89,12 +89,14 @@ def look_at(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint (is it one directory further down?)")
+        raise CheckpointError(
+            f"{directory}: no config.json, so this is not a model checkpoint; give the directory that holds config.json"
+        )
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
-            f"{directory}: no *.safetensors file, so there are no weights: only safetensors are read, since other formats can run "
-            "code when loaded. Convert weights that you trust: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+            f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can run "
+            "code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
     _check_kind(directory, config)
     tensors(directory)
@@ -165,11 +167,11 @@ def has_chat_template(directory: Path) -> bool:
 
 def _check_adapter(directory: Path, base: Path) -> None:
     if not (directory / "adapter_model.safetensors").is_file():
-        raise CheckpointError(f"{directory}: an adapter ({ADAPTER}) without adapter_model.safetensors; only safetensors are read")
+        raise CheckpointError(f"{directory}: has {ADAPTER} but no adapter_model.safetensors; save the adapter as safetensors")
     if importlib.util.find_spec("peft") is None:
-        raise CheckpointError(f"{directory}: an adapter, and peft is not installed: pip install 'understudy[lora]'")
+        raise CheckpointError(f"{directory}: is an adapter, which needs peft: pip install 'understudy[lora]'")
     if base_of(base) is not None:
-        raise CheckpointError(f"{directory}: an adapter of an adapter ({base}); merge the first one into its model")
+        raise CheckpointError(f"{directory}: is an adapter of another adapter ({base}); merge that one into its model first")
     try:
         look_at(base)
     except CheckpointError as error:
@@ -181,8 +183,8 @@ def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
     kind, known = config.get("model_type"), _known_kinds()
     if known and kind not in known:
         raise CheckpointError(
-            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and code "
-            "of a checkpoint is never run"
+            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
+            "Understudy never runs a checkpoint's own code"
         )
 
 
@@ -221,8 +223,8 @@ def _read_header(path: Path) -> dict[str, int]:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path}: not a whole safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, if it came by git, "
-            "fetch it: git lfs pull"
+            f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, "
+            "if it came by git, fetch it: git lfs pull"
         ) from error
 
 

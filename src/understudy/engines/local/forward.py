@@ -38,11 +38,13 @@ class Network:
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
-                raise CheckpointError("config.json: decoder_start_token_id is missing; T5 uses the pad token's id")
+                raise CheckpointError("config.json: decoder_start_token_id is missing; set it (T5 uses the pad token's id)")
             self.start = model.config.decoder_start_token_id
         elif "position_ids" not in takes:
             kind = model.config.model_type
-            raise CheckpointError(f"models of type {kind!r} take no position_ids, which prompts of unequal length need")
+            raise CheckpointError(
+                f"models of type {kind!r} take no position_ids, which batches of unequal prompts need; choose another model"
+            )
 
     def new_rows(self, size: int) -> Rows:
         """Empty rows, for about ``size`` rows at most."""
@@ -151,12 +153,14 @@ class Network:
             rows.add(block, [0, 1])
             ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
-            raise CheckpointError(f"models of type {kind!r} cannot be decoded in rows side by side: {error}") from error
+            raise CheckpointError(f"models of type {kind!r} cannot be decoded in batches: {error}") from error
         self.read_tokens -= sum(map(len, prompts))
         for row, (prompt, said) in enumerate(zip(prompts, replies, strict=True)):
             plain = self._plain(prompt, said).float()
             if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):
-                raise CheckpointError(f"models of type {kind!r} answer differently side by side than alone: not supported")
+                raise CheckpointError(
+                    f"models of type {kind!r} answer differently in a batch than one by one; choose another model"
+                )
 
     def _plain(self, prompt: list[int], said: list[int]) -> torch.Tensor:
         """The logits [T, V] after each token of ``said``, from one forward pass without cache, padding or mask."""

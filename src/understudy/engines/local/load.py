@@ -95,7 +95,7 @@ def _with_adapter(model: Any, directory: FilePath) -> Any:
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
         except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{directory}: the adapter cannot be put on its model: {_first_line(error)}") from error
+            raise CheckpointError(f"{directory}: the adapter cannot be applied to its model: {_first_line(error)}") from error
     missing = [w for w in said if "missing adapter keys" in str(w.message)]
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)

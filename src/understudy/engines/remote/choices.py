@@ -69,7 +69,7 @@ def _read_choice(
     if text is None and _text(message.get("refusal")):
         text, finish = _text(message["refusal"]), "refused"
     if text is None and not reasoning and finish == "stop":
-        raise EngineError(f"a choice without text: {short(json.dumps(choice))}")
+        raise EngineError(f"the choice has no text: {short(json.dumps(choice))}")
     text = text or ""
     # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
     whole = True

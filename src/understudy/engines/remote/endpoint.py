@@ -90,7 +90,9 @@ class EndpointEngine:
         if key_env and not self._key:
             raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
         if not (self._key.isascii() and self._key.isprintable()):
-            raise StudyError(f"teacher.key_env = {key_env!r}: the variable holds characters that a key cannot have (a line break?)")
+            raise StudyError(
+                f"teacher.key_env = {key_env!r}: the variable holds characters that a key cannot have; look for a line break"
+            )
         self._client: Client | None = None
         self.without: dict[str, str] = {}
         """Fields that the server does not take -> what to call them, "" where they are left out."""
@@ -150,7 +152,7 @@ class EndpointEngine:
             if whole is not None:
                 if part.tokens is None:
                     raise EngineError(
-                        f"{where}: calculator: the endpoint counts no tokens, so what is left of max_tokens is unknown", spent
+                        f"{where}: calculator: the endpoint reports no token counts, so the rest of max_tokens is unknown", spent
                     )
                 left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
             text = text + part.text if whole is None else whole
@@ -268,7 +270,7 @@ class EndpointEngine:
             raise EngineError(f"{url}: {error}") from None
         if self.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(
-                f"teacher.logprobs = true: {url} gives none; leave it out, or serve the model with something that does"
+                f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that gives them"
             )
         return Answer(tuple(replies), read_usage(answer))
 
@@ -281,7 +283,9 @@ class EndpointEngine:
         for name in spare:
             if name in body and name not in known and re.search(rf"\b{name}\b", error.body):
                 if name == "logprobs" and self.logprobs:
-                    raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or serve the model with something that does")
+                    raise StudyError(
+                        f"teacher.logprobs = true: {error}; leave it out, or use a server that gives log-probabilities"
+                    )
                 return {name: ""}
         return {}
 
@@ -356,7 +360,7 @@ def _check_url(url: str) -> str:
     if not whole:
         raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
     if parts.user or parts.password or parts.query_string:
-        raise StudyError("teacher.url: put no name, password or query into the address; name a variable with key_env")
+        raise StudyError("teacher.url: the address must hold no name, password or query; name the key's variable with key_env")
     return url.rstrip("/")
 
 
@@ -368,13 +372,13 @@ def fit_body(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[s
 
 def _forbid(error: ForbiddenError) -> AccountError:
     return AccountError(
-        f"{error}; may this key use this model (teacher.key_env, teacher.model)? What came is kept: run the same command again to "
-        "go on"
+        f"{error}; check that this key may use this model (teacher.key_env, teacher.model). What came is kept: run the same "
+        "command again to continue"
     )
 
 
 def _shut_out(url: str, error: ThrottledError) -> AccountError:
     return AccountError(
-        f"{url}: {error}; it has let nobody in for {PATIENCE / 60:g} minutes. What came is kept: run the same command again "
-        "later to go on; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
+        f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. What came is kept: run the same command "
+        "again later to continue; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
     )

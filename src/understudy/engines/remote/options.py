@@ -55,7 +55,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.url:
-            raise ValueError('url must be given: an address, e.g. "http://localhost:8000/v1"')
+            raise ValueError('url must be given, e.g. "http://localhost:8000/v1"')
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
 

@@ -24,7 +24,7 @@ def merge_events(text: str) -> dict[str, Any]:
         chunk = json.loads(data)
         parts = chunk.get("choices") or [] if isinstance(chunk, dict) else None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise ValueError(f"a chunk in no known layout: {data[:100]}")
+            raise ValueError(f"a chunk has an unknown layout: {data[:100]}")
         if chunk.get("error"):
             return {"error": chunk["error"]}
         answer |= {k: v for k, v in chunk.items() if k not in ("choices", "object") and v is not None}

@@ -134,7 +134,9 @@ class Client:
                         continue
                     size += len(part)
                     if size > LARGEST:
-                        raise EngineError(f"{url}: an answer of more than {LARGEST >> 20} MiB; is this a language model's address?")
+                        raise EngineError(
+                            f"{url}: the answer exceeds {LARGEST >> 20} MiB; check that this is a language model's address"
+                        )
                     found.append(part)
         except TimeoutError:
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
@@ -201,7 +203,7 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
         inside = found["error"]
         status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _names(text))
         raise classify(url, status, text, read_wait(headers))
-    raise AgainError(f"not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
+    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
 
 
 def _find_status(code: Any, names: set[str]) -> int:
@@ -240,7 +242,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
     if status in (401, 402) or (status == 429 and NO_CREDIT & _names(text)):
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} What came is kept: run the same command again to go on")
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} What came is kept: run the same command again to continue")
     if status == 429:
         return ThrottledError(said, wait)
     if status in _PASSING or (status >= 500 and status != 501):

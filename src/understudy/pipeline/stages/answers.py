@@ -221,6 +221,6 @@ class AnswersStage(Stage[AnswersSummary]):
         if problems and not found and not self.swapped:
             raise StudyError(
                 f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
-                "can take (meta.rationale; meta.subquestions with answers)"
+                "can use (meta.rationale; meta.subquestions with answers)"
             )
         return found

@@ -90,7 +90,7 @@ class RecordedChainsStage(ChainsStage):
         train = [chain for chain in chains if known[chain.problem].split == "train"]
         if not train:
             raise DataError(
-                f"teacher.chains: none of the {len(chains)} chains belongs to a training question; see task.sizes, task.splits"
+                f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.sizes and task.splits"
             )
         imported = report.to_json() | {"of other splits": len(chains) - len(train)}
         return self.write(context, train, {}, self.engine.chains, imported=imported)

@@ -119,7 +119,7 @@ class StudentStage(Stage[StudentSummary]):
         examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
         if not examples:
             raise StudyError(
-                f"arm with method {self.name!r}: nothing is left to train role {self.role!r} on: {len(chosen)} of {len(chains)} "
+                f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {len(chosen)} of {len(chains)} "
                 "chains were selected; see `understudy select` for the reasons"
             )
         trained = train(
@@ -208,7 +208,7 @@ def make_examples(  # noqa: PLR0917
     made: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
-            raise StudyError(f"examples of problem {done.path.problem!r} could not be made: {done.error}")
+            raise StudyError(f"the method made no examples of problem {done.path.problem!r}: {done.error}")
         made[done.path.problem] = done.value
     return [example for problem in problems for example in made[problem.id] if example.role == role]
 

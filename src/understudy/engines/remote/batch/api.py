@@ -84,14 +84,14 @@ def read_lines(path: Path, secret: str) -> Iterator[dict[str, Any]]:
 def _read(url: str, answer: Response) -> dict[str, Any]:
     row = _object(answer.body)
     if row is None:
-        raise AgainError(f"{url}: not an answer of the batch protocol: {short(answer.body.decode('utf-8', 'replace'))}")
+        raise AgainError(f"{url}: the answer does not follow the batch protocol: {short(answer.body.decode('utf-8', 'replace'))}")
     return row
 
 
 def _id(url: str, row: Mapping[str, Any]) -> str:
     name = row.get("id")
     if not isinstance(name, str) or not name.isprintable() or not name:
-        raise AgainError(f"{url}: an answer without an id: {short(json.dumps(row))}")
+        raise AgainError(f"{url}: the answer has no id: {short(json.dumps(row))}")
     return name
 
 

@@ -107,7 +107,7 @@ class BatchEngine:
             return await self.endpoint.replies(requests)
         request = requests[0]
         if request.decoding.calculator:
-            raise EngineError(f"{self.endpoint.addresses[0].url}: calculator: it needs single requests; set teacher.batch = false")
+            raise EngineError(f"{self.endpoint.addresses[0].url}: calculator: needs single requests; set teacher.batch = false")
         key = request.key(self.identity)
         reply = self.store.early_reply(key)
         if reply is None:
@@ -142,8 +142,8 @@ class BatchEngine:
             except DeniedError as error:
                 if self.batch:
                     raise StudyError(
-                        f"{error}; {describe(job)} there: is the key of the account that made it (teacher.key_env)? Where it is "
-                        "gone for good, teacher.batch = false asks for them one by one"
+                        f"{error}; {describe(job)} there: use the key of the account that made it (teacher.key_env). If it is "
+                        "gone for good, teacher.batch = false sends its requests one by one"
                     ) from None
                 await asyncio.to_thread(self.store.end, job, lost=True)
                 self.tell(f"batch {job.id or job.tag} is gone: {error}")
@@ -205,7 +205,7 @@ class BatchEngine:
             job.id = await self._make(job)
         except DeniedError as error:
             await self._release(job, UnpaidError(str(error)))
-            raise StudyError(f"teacher.batch = true: {error}; leave it out where the server has no batches") from None
+            raise StudyError(f"teacher.batch = true: {error}; leave it out if the server has no batch jobs") from None
         await asyncio.to_thread(self.store.note, job)
         self.tell(f"batch {job.id}: {len(job.requests):,} requests sent to {job.url}")
         self._follow(job)
@@ -220,7 +220,7 @@ class BatchEngine:
                 if perhaps and (found := await api.find(job.tag, job.file, job.at)) is not None:
                     return found
             except DeniedError as error:
-                raise AgainError(f"it is not known whether it was made: {error}") from error
+                raise AgainError(f"it is unknown whether the server made the batch: {error}") from error
             perhaps = False
             try:
                 return await api.create(job.file, self.endpoint.path, job.tag)
@@ -240,7 +240,7 @@ class BatchEngine:
                 wait = error.wait or self.endpoint.back_off(times)
                 if (_now() + wait - began > PATIENCE) if tries is None or isinstance(error, ThrottledError) else times >= tries:
                     raise AccountError(
-                        f"{job.url}: {error}; {describe(job)}. What came is kept: run the same command again to go on"
+                        f"{job.url}: {error}; {describe(job)}. What came is kept: run the same command again to continue"
                     ) from error
             times += 1
             await asyncio.sleep(wait)
@@ -259,7 +259,7 @@ class BatchEngine:
                 await self._settle(job, batch)
                 if batch.get("status") == "cancelled":  # whoever did that does not want it made again at once
                     raise AccountError(
-                        f"{job.url}: batch {job.id} was cancelled. What came is kept: run the same command again to go on"
+                        f"{job.url}: batch {job.id} was cancelled. What came is kept: run the same command again to continue"
                     )
                 return
 
@@ -335,7 +335,7 @@ class BatchEngine:
         if codes & NO_CREDIT:
             raise AccountError(f"{what}; the account has no credit left: top it up, and run the same command again")
         if wanted:
-            raise StudyError(f"{what}; none of its requests was asked")
+            raise StudyError(f"{what}; none of its requests was sent")
 
     async def _release(self, job: Job, error: UnpaidError, again: Iterable[str] = ()) -> None:
         """Nothing of the batch was paid for: its requests fail with ``error``, or are collected ``again``."""
