@@ -95,8 +95,8 @@ def look_at(directory: Path) -> None:
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
-            f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can run "
-            "code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+            f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can "
+            "run code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
     _check_kind(directory, config)
     tensors(directory)
