@@ -56,7 +56,7 @@ def import_corpus(
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Exported:
     """What is exported: chains, what is known of their problems, and the card they had, with what is known now; it does not count
     these chains."""
 
@@ -116,7 +116,7 @@ def export_corpus(
     return says | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
 
 
-def _of_run(run: Run, arm: str | None, what: str) -> _Source:
+def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, run.chains
@@ -127,7 +127,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _Source:
     counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
     terms, licence = run.study.corpus.terms or base.terms, run.study.corpus.licence or base.licence
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _Source(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
+    return _Exported(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -152,7 +152,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
 
 def _of_corpus(
     source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Mapping[str, str] | None, *, asks: bool
-) -> _Source:
+) -> _Exported:
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
@@ -164,7 +164,7 @@ def _of_corpus(
     base = read_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
     outcomes = outcomes_of(chains, known) if known else base.outcomes
-    return _Source(chains, known, replace(base, sources=sources, outcomes=outcomes))
+    return _Exported(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
