@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("understudy.cli.run", "the whole job on the embedded world, offline, in minutes"),
-    "init": ("understudy.cli.init", "write a first study for a file of questions"),
-    "run": ("understudy.cli.run", "run a study: every stage that is not there yet, and the report"),
-    "try": ("understudy.cli.try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
-    "import": ("understudy.cli.import_", "bring chains that somebody already has into a corpus"),
-    "export": ("understudy.cli.export", "chains or training examples in a format that other tools read, with their card"),
-    "sample": ("understudy.cli.run", "a study up to its chains"),
-    "check": ("understudy.cli.run", "a study up to the verdicts on its chains"),
-    "select": ("understudy.cli.run", "a study up to the chains that each arm is given"),
-    "train": ("understudy.cli.run", "a study up to its trained students"),
-    "evaluate": ("understudy.cli.run", "a study up to its students' answers and scores"),
-    "show-training": ("understudy.cli.show_training", "what a run's students were trained on, token by token"),
-    "report": ("understudy.cli.report", "write the report of a run again"),
-    "answer": ("understudy.cli.answer", "put a question to a trained student: its chain and its answer"),
-    "results": ("understudy.cli.results", "the results of a run, one row per arm, split, seed and decoding"),
-    "status": ("understudy.cli.status", "how far the sampling of a run is, and what it has cost, while it goes on"),
-    "ls": ("understudy.cli.ls", "what runs hold, and how large it is"),
-    "gc": ("understudy.cli.gc", "remove what a run holds and its study no longer needs"),
+VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its function, what it does)
+    "demo": ("run:main", "the whole job on the embedded world, offline, in minutes"),
+    "init": ("init:main", "write a first study for a file of questions"),
+    "run": ("run:main", "run a study: every stage that is not there yet, and the report"),
+    "try": ("try_:main", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
+    "import": ("corpora:import_", "bring chains that somebody already has into a corpus"),
+    "export": ("corpora:export", "chains or training examples in a format that other tools read, with their card"),
+    "sample": ("run:main", "a study up to its chains"),
+    "check": ("run:main", "a study up to the verdicts on its chains"),
+    "select": ("run:main", "a study up to the chains that each arm is given"),
+    "train": ("run:main", "a study up to its trained students"),
+    "evaluate": ("run:main", "a study up to its students' answers and scores"),
+    "show-training": ("show_training:main", "what a run's students were trained on, token by token"),
+    "report": ("report:report", "write the report of a run again"),
+    "answer": ("answer:main", "put a question to a trained student: its chain and its answer"),
+    "results": ("report:results", "the results of a run, one row per arm, split, seed and decoding"),
+    "status": ("status:main", "how far the sampling of a run is, and what it has cost, while it goes on"),
+    "ls": ("holdings:ls", "what runs hold, and how large it is"),
+    "gc": ("holdings:gc", "remove what a run holds and its study no longer needs"),
 }
 
 

@@ -26,13 +26,15 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would be."""
 
 
-def guarded(module: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run ``module.main(verb, arguments)``; its exit code (None: done), or that of what it raises, with a message."""
+def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
+    """Run the function ``where`` ("file:function" of this room) with ``verb`` and ``arguments``; its exit code (None: done), or
+    that of what it raises, with a message."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        code: int | None = importlib.import_module(module).main(verb, rest)
+        file, _, function = where.partition(":")
+        code: int | None = getattr(importlib.import_module(f"understudy.cli.{file}"), function)(verb, rest)
         sys.stdout.flush()
         return code or DONE
     except (UnderstudyError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:

@@ -1,17 +1,19 @@
-"""report: score a run's answers again and write its page."""
+"""report and results: a run's answers, scored again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from understudy.cli.arguments import add_plugins, add_run, make_parser
+from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
 from understudy.cli.guard import DONE, WITH_ERRORS
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
+def report(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
     add_run(parser)
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown instead")
@@ -33,3 +35,21 @@ def main(verb: str, argv: Sequence[str]) -> int:
     if options.pictures:
         write_pictures(data, options.pictures)
     return WITH_ERRORS if any(row.errors for row in data.rows) else DONE
+
+
+def results(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    add_json(parser, "a JSON array, one object per row")
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+
+    from understudy.runs.report import open_run
+
+    data = open_run(options.run, options.plugins)
+    if options.json:
+        print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
+    else:
+        from understudy.reports.terminal import show
+
+        show(data, Console(highlight=False))

@@ -33,12 +33,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def holm(p: Sequence[float]) -> list[float]:
     """p-values after Holm's correction (Holm 1979), in the order given."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    corrected, largest = [0.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, p[i] * (len(p) - rank)))
-        corrected[i] = largest
-    return corrected
+    order = np.argsort(p, kind="stable")
+    raised = np.minimum(1.0, np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(raised)
+    return [float(value) for value in corrected]
 
 
 @dataclass(frozen=True)

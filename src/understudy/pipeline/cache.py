@@ -168,11 +168,6 @@ def _needs(directory: Path) -> tuple[str, ...]:
         return ()
 
 
-def size_of(directory: Path) -> int:
-    """Bytes in a directory."""
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-
-
 def remove(directory: Path) -> None:
     """Delete a stage; the manifest goes first, so an interrupted removal never looks complete."""
     (directory / MANIFEST).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,12 @@ PLAN = "plan.json"
 """The plan at rest: what `ls`, `results`, `report` and `gc` know of a run without its study file."""
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(SharedStages):
     """Every stage of a study. ``plugins``: plug-in file -> digest of the text that the keys stand for."""
 
-    study: Study
-    problems: ProblemsStage
-    chains: ChainsStage
-    verdicts: VerdictsStage
     arms: tuple[ArmPlan, ...]
-    plugins: Mapping[str, str] = field(default_factory=dict)
+    plugins: Mapping[str, str]
 
     @cached_property
     def stages(self) -> Mapping[str, Stage[Any]]:
@@ -69,7 +65,7 @@ def make_plan(study: Study) -> Plan:
     verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher)
-    return Plan(study, problems, chains, verdicts, tuple(plan_arm(shared, arm) for arm in study.arms), plugins)
+    return Plan(**vars(shared), arms=tuple(plan_arm(shared, arm) for arm in study.arms), plugins=plugins)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:

@@ -27,7 +27,7 @@ from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, w
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sampling, iter_chains
-from understudy.training.memory import Estimate, estimate, examples_at_once, free_memory, planned_shape
+from understudy.training.memory import Estimate, estimate, free_memory, planned_shape, settle_micro_batch
 
 LETTERS = 258
 """Tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -178,11 +178,9 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     half = context // 2
     most = context if shape.encoder else context - half
     memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    wanted = min(options.micro_batch or examples_at_once(options.precision, options.batch_size), options.batch_size)
     free = free_memory()
-    if options.micro_batch or free is None:
-        return memory, wanted, context
-    return memory, max(1, memory.fitting(free - memory.weights, wanted)), context
+    left = None if free is None else free - memory.weights
+    return memory, max(1, settle_micro_batch(memory, options, most=options.batch_size, free=left)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

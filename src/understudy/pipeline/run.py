@@ -49,7 +49,6 @@ def run_study(
     fails; what was done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
     """
     plan = make_plan(study)
-    make_directory(directory)
     run = _Run(plan, directory, watcher or Watcher(), workers)
     with only_runner(directory), _as_last_plan(plan, directory):
         stages, chains = plan.until(until), plan.chains
@@ -127,7 +126,13 @@ class _Run:
 
     def _finish(self, future: Future[tuple[StageSummary, float]]) -> None:
         stage = self.running.pop(future)
-        summary, seconds = _result(future, stage)
+        try:
+            summary, seconds = future.result()
+        except BrokenProcessPool:
+            raise UnderstudyError(
+                f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. "
+                "What was done is kept: run the same command again to continue, with --workers 1 if memory is short"
+            ) from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
@@ -151,16 +156,6 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
     write_json(where / MANIFEST, asdict(manifest))
 
 
-def _result(future: Future[tuple[StageSummary, float]], stage: Stage[Any]) -> tuple[StageSummary, float]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise UnderstudyError(
-            f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. What "
-            "was done is kept: run the same command again to continue, with --workers 1 if memory is short"
-        ) from None
-
-
 def _require_libraries(stage: Stage[Any]) -> None:
     """Raise UserError before anything is asked or trained where a library is missing that ``stage`` runs with."""
     missing = [name for name in stage.libraries() if importlib.util.find_spec(name) is None]
@@ -178,24 +173,16 @@ def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
         )
 
 
-def make_directory(directory: Path) -> None:
-    """Make a run directory. Raises UserError where that cannot be."""
+@contextmanager
+def only_runner(directory: Path) -> Iterator[None]:
+    """Hold the run directory, which is made where it is not there; a second runner is told who has it."""
     try:
         (directory / "stages").mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("a+")
     except OSError as error:
         raise UserError(
             f"{directory}: cannot be created or written ({error.strerror}); give another directory with --out"
         ) from None
-
-
-@contextmanager
-def only_runner(directory: Path) -> Iterator[None]:
-    """Hold the run directory; a second runner is told who has it."""
-    lock = directory / ".lock"
-    try:
-        file = lock.open("a+")
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror}); give another directory with --out") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

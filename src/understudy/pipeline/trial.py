@@ -14,7 +14,7 @@ from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.preview import load_problems
-from understudy.pipeline.run import make_directory, only_runner
+from understudy.pipeline.run import only_runner
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
 from understudy.sampling.budget import Price
 from understudy.studies.study import Study
@@ -84,7 +84,6 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         chains, _ = stage.engine.read(known)
         return Trial([_judged(study, known[chain.problem], chain) for chain in chains[:n]], 0)
     assert isinstance(stage, SampledChainsStage)
-    make_directory(directory)
     with only_runner(directory):
         trial = replace(stage, **_for_a_trial(stage))
         sampling = replace(trial.sampling(problems), problems=learn[:n])

@@ -7,7 +7,7 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -63,7 +63,8 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
             for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
                 solutions = one.solutions[name]
                 solution = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                steps = split_steps(solution.text)
+                # The answers to its sub-questions, or its lines or sentences.
+                steps = [step.text for step in read_steps(solution.text)] or split_sentences(solution.text)
                 wrong += 1
                 if not any(True for step in steps for _ in find_equations(step)):
                     without += 1
@@ -73,8 +74,3 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
                     at[place + 1] += 1
         if wrong > without:
             yield FirstWrong(arm, split, wrong, tuple(sorted(at.items())), holds, without)
-
-
-def split_steps(text: str) -> Sequence[str]:
-    """The steps of a solution: the answers to its sub-questions, or its lines or sentences."""
-    return [step.text for step in read_steps(text)] or split_sentences(text)

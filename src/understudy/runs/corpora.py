@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,8 @@ def import_corpus(
 
 @dataclass(frozen=True)
 class _ExportSource:
-    """What is exported: chains, what is known of their problems, and their card."""
+    """What is exported: chains, what is known of their problems, and the card they had, with what is known now; it does not count
+    these chains."""
 
     chains: Sequence[Chain]
     problems: Mapping[str, Problem]
@@ -97,18 +98,22 @@ def export_corpus(
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    if export.card.missing and not no_terms:
+    base = export.card
+    card = card_of(
+        export.chains, terms=base.terms, licence=base.licence, sources=base.sources, sampling=base.sampling, outcomes=base.outcomes
+    )
+    if card.missing and not no_terms:
         raise StudyError(
-            f"{source}: the card lacks {', '.join(export.card.missing)}, which readers of an export need. Set terms (of the "
+            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "
             "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again (finished stages are "
             "kept), or give `understudy import` --terms and --licence; --no-terms exports without them"
         )
     if what == "examples":
-        counts = export_examples(export.examples, format=format, to=to, card=export.card, bare=bare)
+        says = export_examples(export.examples, format=format, to=to, card=card, bare=bare)
     else:
-        counts = export_chains(export.chains, export.problems, format=format, to=to, card=export.card, bare=bare)
+        says = export_chains(export.chains, export.problems, format=format, to=to, card=card, bare=bare)
     where = str(to if format == UNDERSTUDY else card_path(to))
-    return counts | {"format": format, "terms": export.card.terms, "licence": export.card.licence, "card": where}
+    return says | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
 
 
 def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
@@ -119,16 +124,10 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
         chains = chosen_chains(chains, run.selection(run.arm(arm).name))
     base = read_card(run.chains_file) or CorpusCard()
     outcome = _outcomes(run)
-    card = card_of(
-        chains,
-        terms=run.study.corpus.terms or base.terms,
-        licence=run.study.corpus.licence or base.licence,
-        sources=base.sources,
-        sampling=base.sampling,
-        outcomes=Counter(outcome[chain.id].value for chain in chains if chain.id in outcome),
-    )
+    counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
+    terms, licence = run.study.corpus.terms or base.terms, run.study.corpus.licence or base.licence
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _ExportSource(chains, problems, card, examples)
+    return _ExportSource(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -147,8 +146,8 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
         )
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
-    groups = [make_examples(method, role, learn, chains, pool, {}, seed=run.study.seed) for role in method.roles]
-    return [example for examples in groups for example in examples]
+    seed = run.study.seed
+    return [each for role in method.roles for each in make_examples(method, role, learn, chains, pool, {}, seed=seed)]
 
 
 def _of_corpus(
@@ -163,15 +162,9 @@ def _of_corpus(
     chains = list(read_rows(source, Chain))
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_card(source) or CorpusCard()
-    card = card_of(
-        chains,
-        terms=base.terms,
-        licence=base.licence,
-        sources={**base.sources, source.name: digest_files([source], "export")[str(source)]},
-        sampling=base.sampling,
-        outcomes=outcomes_of(chains, known) if known else base.outcomes,
-    )
-    return _ExportSource(chains, known, card)
+    sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
+    outcomes = outcomes_of(chains, known) if known else base.outcomes
+    return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.errors import DataError
-from understudy.pipeline.cache import is_done, read_manifest, remove, size_of
+from understudy.pipeline.cache import is_done, read_manifest, remove
 from understudy.pipeline.plan import PLAN, read_plan
 from understudy.pipeline.run import only_runner
 
@@ -47,7 +47,8 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
                 label, made, seconds = manifest.label, manifest.made, manifest.seconds
             except DataError:  # of an earlier Understudy: no plan of today needs it
                 label = "(made by an earlier Understudy)"
-        yield Holding(kind, label, key, made, seconds, size_of(path), path.name in needed, complete)
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        yield Holding(kind, label, key, made, seconds, size, path.name in needed, complete)
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:

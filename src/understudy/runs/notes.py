@@ -11,7 +11,7 @@ from pathlib import Path
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.pipeline.cache import read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
-from understudy.pipeline.stages.selection import learned_ids
+from understudy.pipeline.stages.selection import learned_problems
 from understudy.runs.run import Run
 from understudy.runs.scores import ScoredAnswers
 
@@ -66,7 +66,8 @@ def _students(run: Run) -> Iterator[str]:
         yield f"Students are trained in {' or '.join(precisions)} and answer in {study.evaluation.precision}."
     for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
-            yield f"{arm} learns from {len(learned_ids(run.selection(arm))):,} of the training problems (fraction {fraction:g})."
+            n = len(learned_problems(run.problems, run.selection(arm)))
+            yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
 
 
 def format_command(run: Run) -> str:

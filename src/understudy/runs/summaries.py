@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -16,6 +15,7 @@ from understudy.evaluation.outcomes import count_outcomes, outcome_of
 from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
+from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
 from understudy.runs.run import Run
 from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
@@ -223,10 +223,7 @@ def describe_teacher(run: Run) -> TeacherSummary:
         teachers=chains.teachers,
         chains=chains.chains,
         problems=chains.problems,
-        outcomes={
-            check: dict(Counter(outcome.value for outcome in outcomes_of(run.verdicts, check).values()).most_common())
-            for check in run.study.checks
-        },
+        outcomes=read_summary(run.stage(run.plan.verdicts), VerdictsSummary).outcomes,
         seconds=read_manifest(run.stage(run.plan.chains)).seconds,
         errors=chains.errors + chains.unasked,
     )

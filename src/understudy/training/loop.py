@@ -22,8 +22,9 @@ from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
+from understudy.engines.local.load import end_tokens
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
-from understudy.training.memory import estimate, examples_at_once, free_memory, is_out_of_memory, out_of_memory, shape_of
+from understudy.training.memory import estimate, free_memory, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
@@ -144,9 +145,7 @@ class _Training:
             turn = assistant_turn(self.tokenizer, first.messages)
         except EngineError as error:
             raise CheckpointError(f"{student.checkpoint or 'a student from scratch'}: {error}") from error
-        declared = self.model.generation_config.eos_token_id
-        ends = declared if isinstance(declared, list) else [declared]
-        self.model.generation_config.eos_token_id = sorted({turn.end, self.tokenizer.eos_token_id, *ends} - {None})
+        self.model.generation_config.eos_token_id = sorted(end_tokens(self.model, self.tokenizer) | {turn.end})
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
@@ -171,13 +170,10 @@ class _Training:
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_memory()
         self.free = None if free is None else int(free * share)
-        most = min(self.options.micro_batch or examples_at_once(self.options.precision, self.order.most), self.order.most)
-        if self.options.micro_batch == 0 and self.free is not None:
-            fits = self.estimate.fitting(self.free, most)
-            if fits == 0:
-                raise out_of_memory(self.estimate, 1, self.free)
-            most = min(fits, self.notes.micro_batch or fits)
-        self.notes.micro_batch = most
+        fits = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free)
+        if fits == 0:
+            raise out_of_memory(self.estimate, 1, self.free)
+        self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
 
     def _resume(self) -> _Notes:
         loaded = load_state(self.out / "state", self.model)

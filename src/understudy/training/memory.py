@@ -88,13 +88,17 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     )
 
 
-def examples_at_once(precision: str, most: int) -> int:
-    """How many of a step's ``most`` examples go through the model at once where memory is no question.
+def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, free: int | None) -> int:
+    """How many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into ``free``
+    bytes (None: nobody knows); 0: none.
 
-    In float32 eight, sorted by length: a student from scratch saves more by less padding than it loses by smaller products. In
-    bfloat16, whose products take little of the time, all.
+    In float32 eight at the most, sorted by length: a student from scratch saves more by less padding than it loses by smaller
+    products. In bfloat16, whose products take little of the time, all.
     """
-    return min(most, 8) if precision == "float32" else most
+    if options.micro_batch:
+        return min(options.micro_batch, most)
+    at_once = min(most, 8) if options.precision == "float32" else most
+    return at_once if free is None else found.fitting(free, at_once)
 
 
 def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int) -> Shape:

@@ -19,7 +19,6 @@ from typing import Any
 from understudy.core.errors import CheckpointError
 
 ADAPTER = "adapter_config.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 DECIDES = (
     "config.json",
     "generation_config.json",
@@ -50,7 +49,6 @@ def find_checkpoint(name: str, root: Path) -> Path:
         return directory
     from huggingface_hub import snapshot_download
 
-    cached: Path | None = None
     error: Exception | None = None
     for offline in (True, False):
         try:
@@ -96,13 +94,10 @@ def look_at(directory: Path) -> None:
         )
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
-        pickles = [p.name for pattern in PICKLES for p in directory.glob(pattern)]
-        if pickles:
-            raise CheckpointError(
-                f"{directory}: has its weights only as {pickles[0]}, a format that can run code when loaded; Understudy reads "
-                "safetensors. If you trust it, convert it: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
-            )
-        raise CheckpointError(f"{directory}: has no *.safetensors file, so it has no weights; save the model with save_pretrained")
+        raise CheckpointError(
+            f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can "
+            "run code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
+        )
     _check_kind(directory, config)
     tensors(directory)
     _check_tokenizer(directory, config)
@@ -207,9 +202,14 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
         size = 1 + max((i for group in [*ids, [t["id"] for t in body.get("added_tokens", [])]] for i in group), default=-1)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a tokenizer; save it again (tokenizer.save_pretrained)") from error
-    if size > rows:
+    check_vocabulary(directory, tokens=size, embeddings=rows)
+
+
+def check_vocabulary(directory: Path, *, tokens: int, embeddings: int) -> None:
+    """Raise CheckpointError where the tokenizer has more tokens than the model has embeddings."""
+    if tokens > embeddings:
         raise CheckpointError(
-            f"{directory}: the tokenizer has {size} tokens and the model only {rows} embeddings; they do not belong "
+            f"{directory}: the tokenizer has {tokens} tokens and the model only {embeddings} embeddings; they do not belong "
             "together, or tokens were added without model.resize_token_embeddings"
         )
 

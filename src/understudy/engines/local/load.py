@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoM
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import base_of, read_config
+from understudy.engines.local.checkpoint import base_of, check_vocabulary, read_config
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
 
@@ -81,12 +81,7 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
                 f"{directory}: {len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do "
                 "not belong together: save them together again (model.save_pretrained)"
             )
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise CheckpointError(
-            f"{directory}: the tokenizer has {len(tokenizer)} tokens and the model only {rows} embeddings; they do not belong "
-            "together, or tokens were added without model.resize_token_embeddings"
-        )
+    check_vocabulary(directory, tokens=len(tokenizer), embeddings=model.get_input_embeddings().num_embeddings)
     if base_of(directory) is not None:
         model = _with_adapter(model, directory)
     return model.eval().requires_grad_(False).to(device)

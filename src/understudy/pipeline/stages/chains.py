@@ -61,11 +61,21 @@ class ChainsStage(Stage[ChainsSummary]):
         """The chains, by problem and path."""
         return list(read_rows(self.directory(context.run) / FILE, Chain))
 
-    def write(self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = ()) -> None:
-        """Write ``chains.parquet`` with its card. ``sources``: files whose cards' terms hold where the study gives none."""
+    def write(
+        self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
+    ) -> ChainsSummary:
+        """Write ``chains.parquet`` with its card; ``more``: what else the summary says. ``sources``: files whose cards' terms hold
+        where the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, terms=terms, licence=licence, sources=name_sources(self.files), sampling=dict(sampling))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
+        return ChainsSummary(
+            chains=len(chains),
+            problems=len({chain.problem for chain in chains}),
+            teachers=tuple(sorted({chain.teacher for chain in chains})),
+            corpus=digest([chain.id for chain in chains]),
+            **more,
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -82,8 +92,8 @@ class RecordedChainsStage(ChainsStage):
             raise DataError(
                 f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.sizes and task.splits"
             )
-        self.write(context, train, {}, self.engine.chains)
-        return summarise(train, imported=report.to_json() | {"of other splits": len(chains) - len(train)})
+        imported = report.to_json() | {"of other splits": len(chains) - len(train)}
+        return self.write(context, train, {}, self.engine.chains, imported=imported)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -118,8 +128,8 @@ class SampledChainsStage(ChainsStage):
         problems = self.problems.read(context)
         sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
         write_json(self.directory(context.run) / "errors.json", [dataclasses.asdict(error) for error in sampled.failures])
-        self.write(context, sampled.chains, self._described())
-        return summarise(sampled.chains, errors=len(sampled.failures), unasked=sampled.unasked, stopped=sampled.stopped)
+        failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
+        return self.write(context, sampled.chains, self._described(), errors=failed, unasked=left, stopped=why)
 
     def pool(self, problems: Sequence[Problem]) -> StudyPool:
         """What the teacher's method sees besides a problem."""
@@ -159,19 +169,3 @@ class SampledChainsStage(ChainsStage):
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
         model = {name: getattr(self.engine, name) for name in ("model", "api") if hasattr(self.engine, name)}
         return {**options, "allocation": allocation, "options": dict(self.teacher.options), **model}
-
-
-def summarise(
-    chains: Sequence[Chain], *, errors: int = 0, unasked: int = 0, stopped: str = "", imported: Mapping[str, JSON] | None = None
-) -> ChainsSummary:
-    """What a stage of ``chains`` says of itself."""
-    return ChainsSummary(
-        errors=errors,
-        chains=len(chains),
-        problems=len({chain.problem for chain in chains}),
-        teachers=tuple(sorted({chain.teacher for chain in chains})),
-        corpus=digest([chain.id for chain in chains]),
-        unasked=unasked,
-        stopped=stopped,
-        imported=imported or {},
-    )

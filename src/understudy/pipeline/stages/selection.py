@@ -83,15 +83,9 @@ def why_unfit(writer: SelectiveMethod | PromptFormat, problem: Problem, chain: C
     return writer.unfit(problem, chain)
 
 
-def learned_ids(selection: Path) -> list[str]:
-    """The training problems that the selection in the directory ``selection`` learns from."""
-    ids: list[str] = json.loads((selection / "problems.json").read_text(encoding="utf-8"))
-    return ids
-
-
 def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
     """Those of ``problems`` that the selection in the directory ``selection`` learns from."""
-    ids = set(learned_ids(selection))
+    ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
     return [problem for problem in problems if problem.id in ids]
 
 

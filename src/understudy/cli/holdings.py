@@ -1,4 +1,4 @@
-"""ls: what runs hold."""
+"""ls and gc: what runs hold, and how what their studies no longer need is removed: never the ledger, which was paid for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from understudy.cli.arguments import add_json, make_parser
+from understudy.cli.arguments import add_json, add_run, make_parser
 
 
-def main(verb: str, argv: Sequence[str]) -> None:
+def ls(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     parser.add_argument("run", metavar="RUN", type=Path, nargs="?", help="a run directory; without it, every run in runs/")
     add_json(parser)
@@ -41,3 +41,18 @@ def main(verb: str, argv: Sequence[str]) -> None:
         print(json.dumps(body, indent=1))
     else:
         Console(highlight=False).print(table if table.row_count else "no runs in runs/")
+
+
+def gc(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
+    options = parser.parse_args(argv)
+
+    from understudy.runs.holdings import collect_garbage
+
+    removed = collect_garbage(options.run, dry_run=options.dry_run)
+    word = "would remove" if options.dry_run else "removed"
+    for held in removed:
+        print(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
+    print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")

@@ -1,4 +1,4 @@
-"""import: chains that somebody already has, in any of the formats, into a corpus, checked against their questions."""
+"""import and export: chains that somebody already has, into a corpus; a corpus or what a run made, for other tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from understudy.cli.arguments import add_field_names, add_json, add_questions, m
 from understudy.cli.stage_table import tell
 
 
-def main(verb: str, argv: Sequence[str]) -> None:
+def import_(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     parser.add_argument("chains", metavar="FILE", nargs="+", type=Path, help="files of chains")
     add_questions(parser, required=True)
@@ -33,3 +33,24 @@ def main(verb: str, argv: Sequence[str]) -> None:
     from understudy.runs.corpora import import_corpus
 
     tell(f"corpus: {wanted['to']}", import_corpus(**wanted), as_json=as_json)
+
+
+def export(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    parser.add_argument("source", metavar="RUN_OR_CORPUS", type=Path, help="a run directory, or a corpus (.parquet)")
+    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help="the file to write; its card is written beside it")
+    parser.add_argument("--format", metavar="NAME", required=True, help="jsonl, messages, sharegpt, alpaca, ...")
+    add_questions(parser, required=False)
+    parser.add_argument("--arm", help="of a run: the chains selected for this arm (default: all of the teacher's)")
+    parser.add_argument(
+        "--what", choices=("chains", "examples"), default="chains", help="examples: what the arm's student is trained on"
+    )
+    parser.add_argument("--bare", action="store_true", help="rows without metadata; what they lose is counted")
+    parser.add_argument("--no-terms", action="store_true", help="export although terms or licence are not known")
+    add_json(parser, "the report as JSON")
+    wanted = vars(parser.parse_args(argv))
+    as_json = wanted.pop("json")
+
+    from understudy.runs.corpora import export_corpus
+
+    tell(f"export: {wanted['to']}", export_corpus(**wanted), as_json=as_json)
