@@ -152,7 +152,7 @@ class _Names:
         return f"#{len(self.results) - 1}"
 
     def point(self, expression: Expression) -> str | None:
-        """``expression`` in pointers, None where it has a number that is nowhere."""
+        """``expression`` in pointers; None where no pointer stands for one of its numbers."""
         parts, begin = [], 0
         for literal in _LITERAL.finditer(expression.text):
             name = self._name(to_fraction(literal[0]))

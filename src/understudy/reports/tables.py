@@ -127,7 +127,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
 
 
 def tabulate_comparisons(data: ReportData, split: str) -> Table:
-    """What the paired tests say of the arms on one split."""
+    """The paired tests between the arms on one split."""
     several = data.summaries[0].seeds > 1
     tests = (
         "Intervals and p: Student's t with problems and training seeds as random factors"
