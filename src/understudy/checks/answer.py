@@ -1,7 +1,5 @@
 """The check ``answer``: a chain is correct where its answer is the gold answer, or one of the accepted ones."""
 
-from __future__ import annotations
-
 from understudy.checks.judge import by_answer
 from understudy.core.answers import compare
 from understudy.core.values import Outcome, Problem

@@ -4,8 +4,6 @@ judge(problem, chain, same_answer, "answer")       # Verdict(chain.id, Outcome.C
 even = by_answer(lambda problem, answer: Outcome.CORRECT if answer[-1] in "02468" else Outcome.WRONG)       # a check
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The command line: `main` finds the verb in a table and imports its file when it is called."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """answer: one question to a trained student, by the method, format and stop rules of its card."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The options that several verbs have, each described once."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any, get_args

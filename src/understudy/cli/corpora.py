@@ -1,7 +1,5 @@
 """import and export: chains that somebody already has, into a corpus; a corpus or what a run made, for other tools."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """--dry-run: the plan, what is there already, how many requests the teacher would get, the first prompt of each kind."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """What every verb shares: exit codes, one-message errors, interruption."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """ls and gc: what runs hold, and how what their studies no longer need is removed: never the ledger, which was paid for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """init: a first study for a file of questions."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

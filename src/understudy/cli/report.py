@@ -1,7 +1,5 @@
 """report and results: a run's answers, scored again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

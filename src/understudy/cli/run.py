@@ -1,7 +1,5 @@
 """demo, run, sample, check, select, train, evaluate: a study, up to a stage; the demo's is packaged."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import replace

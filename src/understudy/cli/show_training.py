@@ -1,7 +1,5 @@
 """show-training: what a run's students were trained on, token by token."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """What the single-stage verbs show when their stage is done: one line per stage, from the manifests."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

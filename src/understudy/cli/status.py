@@ -1,7 +1,5 @@
 """status: how far a sampling is, from outside."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 

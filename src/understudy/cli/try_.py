@@ -1,7 +1,5 @@
 """try: a few questions to the teacher, before many are asked."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

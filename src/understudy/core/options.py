@@ -1,7 +1,5 @@
 """Options are frozen dataclasses: their fields are the keys of a table of the study, and most of them decide what a stage makes."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence

@@ -8,8 +8,6 @@ The file is imported once, under a private module name that depends on its text.
 the stages that use it contain its digest.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.machinery
 import importlib.util

@@ -9,8 +9,6 @@ networks (Vinyals et al. 2015, arXiv 1506.03134) and the number slots of word-pr
 What a student writes is evaluated by `core.answers.arithmetic`, which has no names or calls and bounds every number.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

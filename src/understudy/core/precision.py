@@ -6,8 +6,6 @@ slower (docs/training.md has the measurement). On ARM torch's batched products a
 https://github.com/pytorch/pytorch/issues/151934.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Literal

@@ -11,8 +11,6 @@ In the style of messages a question is a turn of the user and a reply is a turn 
 renders them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

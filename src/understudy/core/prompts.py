@@ -13,8 +13,6 @@ A user's own files of the same names replace these (``teacher.prompts``). A prom
 model is never read as a template.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from importlib.resources import files

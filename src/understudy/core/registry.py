@@ -5,8 +5,6 @@ A name is built in, or an installed package brings it by an entry point (groups 
 (`core.plugins`). Nothing else is ever imported: a card or a study cannot name a module.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib

@@ -13,8 +13,6 @@ Text of a model is often damaged. Nothing here raises an error or makes up a wor
 so is an answer whose number is not its question's.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The thought of a reasoning model. It stands in ``<think>`` tags before the reply, or in its own field."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -10,8 +10,6 @@ at the seam::
 A reply never goes through the template, because a template may strip, empty or double its ``<think>`` block (Qwen3's does).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

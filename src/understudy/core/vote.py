@@ -4,8 +4,6 @@ vote([7, 7, 8, cut off])                 -> 7, share 2/3
 vote([7 (-0.9), 8 (-0.1), 8 (-2.0)], weighted=True)   each counts exp(mean log-probability per token)
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

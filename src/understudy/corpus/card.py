@@ -1,7 +1,5 @@
 """The card of a corpus: who wrote it, how and under which terms, and its contents."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 from collections import Counter

@@ -7,8 +7,6 @@
 The `datasets` library writes these layouts (as in files of its version 5.2).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

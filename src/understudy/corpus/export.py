@@ -1,7 +1,5 @@
 """Export of chains and training examples for other tools. What a format cannot hold goes into metadata or is counted as lost."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

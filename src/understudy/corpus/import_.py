@@ -1,7 +1,5 @@
 """Import of existing chains in any of the formats. Every row that gives no chain is counted."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

@@ -1,7 +1,5 @@
 """A chain finds its problem by an id or by the text of its question, and never by a guess."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Secrets must never enter a corpus: keys, tokens and headers that some tool wrote beside a reply."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Problems, chains, verdicts and solutions in Parquet. A file is written whole or not at all, and read back exactly."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

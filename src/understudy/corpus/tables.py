@@ -1,7 +1,5 @@
 """Rows of JSON Lines, JSON, CSV, TSV, Parquet and Arrow files and of data set directories. Errors name file and line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

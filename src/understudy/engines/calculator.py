@@ -4,8 +4,6 @@ The paper's calculator (Cobbe et al. 2021, arXiv 2110.14168; openai/grade-school
 the evaluator that also reads answers, so text of a model is never run. The model itself completes a mark that has no value.
 """
 
-from __future__ import annotations
-
 from understudy.core.answers.arithmetic import evaluate, write_number
 
 

@@ -1,7 +1,5 @@
 """Serving for engines that answer each request on its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from understudy.core.asks import Reply, Request

@@ -1,7 +1,5 @@
 """Gold in the place of a part: the engine replies with what the data set's own solution says at that point of the conversation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from understudy.core.asks import Reply, Request

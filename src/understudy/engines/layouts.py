@@ -31,8 +31,6 @@ to that prompt with a chain and ``Therefore, ... is`` is the answer that the cha
 alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ engine = ScriptedEngine({"Q: 2 + 2\\nA:": " So the answer is: 4"})
 engine = ScriptedEngine(lambda request: f" {request.path}")          # any function of the request
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from understudy.core.asks import Answer, Reply, Request, Usage

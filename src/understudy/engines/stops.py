@@ -1,7 +1,5 @@
 """Stop strings and written values are matched in text, not in tokens, wherever the token boundaries are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

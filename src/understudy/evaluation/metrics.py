@@ -1,7 +1,5 @@
 """Numbers of one arm: votes for every k from one sample set, perplexity and correctness, what chance and a constant answer get."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import Counter

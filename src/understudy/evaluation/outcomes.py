@@ -1,7 +1,5 @@
 """What an answer counts as. n = correct + wrong + undecidable + unparsed + truncated; errors are never among them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

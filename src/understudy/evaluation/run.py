@@ -1,7 +1,5 @@
 """Put problems to students and collect what they answer; the same path for choosing checkpoints, evaluating and serving."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

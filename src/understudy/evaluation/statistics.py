@@ -3,8 +3,6 @@
 Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where the answer was correct.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

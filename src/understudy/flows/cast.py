@@ -1,7 +1,5 @@
 """Who plays which role, and how: what a driver needs besides the flows themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -8,8 +8,6 @@ continues as soon as its own reply is in; local engines work beside them, each i
 share, and what they promise of the store and of errors.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial

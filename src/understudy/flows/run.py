@@ -1,8 +1,6 @@
 """Run flows over whatever engines there are: local ones alone in this thread, network ones in an event loop, with local ones
 beside them in threads."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Iterator

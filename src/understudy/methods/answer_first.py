@@ -8,8 +8,6 @@ not write to answer.
 When the student answers, it stops at the end of its first line, so it costs as much as a student without chains.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar

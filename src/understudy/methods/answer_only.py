@@ -1,7 +1,5 @@
 """The label-only baseline: the student learns answers and no reasoning (SCoTD's DROP_RATIONALE, arXiv 2306.14050)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal

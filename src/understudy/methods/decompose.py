@@ -9,8 +9,6 @@ Socratic layout was made by filling in a question for each step (openai/grade-sc
 ``prompts/``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal

@@ -4,8 +4,6 @@ With ``chain`` the exemplars show their rationale (chain-of-thought prompting), 
 prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The arm's ``model`` says who answers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar

@@ -9,8 +9,6 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 ``select.keep = "correct"``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal

@@ -7,8 +7,6 @@ several times for each question (diverse reasoning: ``teacher.samples``, tempera
 The formats and limits are those of itsnamgyu/reasoning-teacher.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

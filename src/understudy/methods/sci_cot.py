@@ -10,8 +10,6 @@ stage 2 on the teacher's rationales and answers from generated ones. That mismat
 training and in answering; only the finish of the answer stage counts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

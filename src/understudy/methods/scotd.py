@@ -6,8 +6,6 @@ decides which chains are kept (wrong ones too, for ``wrong_weight`` and ``contro
 one chain per visit of a problem. Names in capitals are switches of the authors' code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal

@@ -9,8 +9,6 @@ The sources are the paper's text and second-hand notes, because its repository i
 option comes from. The teacher's side is `methods.decompose`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace

@@ -8,8 +8,6 @@ sees both tasks of an item, and each L is a mean over its own tokens (model_util
 rationale costs nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal

@@ -9,8 +9,6 @@ chains with this teacher's method.
     Therefore, the answer (arabic numerals) is{answer}
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """The stages of one arm: selection, the students of each role (and their folds), answers, and those with gold in a part's place."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ A stage's key is made of its own options and the keys of the stages before it, s
 has run. The manifest is written last: its existence means that the stage is complete.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

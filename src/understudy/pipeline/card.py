@@ -3,8 +3,6 @@
 Only registered names, never modules: a card cannot make anything be imported that a study could not name.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """The exemplars of a study: chosen from training or given, and out of everything else."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From a study to its stages: what depends on what, and the key under which each result is kept."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

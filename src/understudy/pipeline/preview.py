@@ -1,7 +1,5 @@
 """What a study would ask, before anything is asked: the first prompt of each kind, the number of teacher requests."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Run a plan: every stage that is not there yet, as many at once as there are cores. Resume is: run it again."""
 
-from __future__ import annotations
-
 import fcntl
 import importlib.util
 import os

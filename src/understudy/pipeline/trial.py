@@ -1,7 +1,5 @@
 """A few questions to the teacher before many: what the verb `try` does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

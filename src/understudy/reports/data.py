@@ -3,8 +3,6 @@
 `runs.report` fills them from a run's stages; nothing in this room computes a number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The tables of a report as Markdown, for documents."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from understudy.reports.data import ReportData

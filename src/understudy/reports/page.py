@@ -1,7 +1,5 @@
 """The report as one HTML file that needs nothing else: pictures inside, no script, everything from outside escaped."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 from understudy.reports.data import ReportData

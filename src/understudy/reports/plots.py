@@ -1,7 +1,5 @@
 """The pictures of a report, drawn once, for the page as SVG and for documents as PNG."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence

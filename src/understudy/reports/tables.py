@@ -3,8 +3,6 @@
 Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True)), rows=((Cell("SCoTD"), Cell("93.6", "good")),))
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar

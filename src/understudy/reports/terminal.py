@@ -1,7 +1,5 @@
 """The report in the terminal: the arms on each split, what the paired tests say, what has to be read with it."""
 
-from __future__ import annotations
-
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text

@@ -1,7 +1,5 @@
 """How numbers and texts are written in every report."""
 
-from __future__ import annotations
-
 
 def percent(share: float) -> str:
     """``0.9364`` -> ``93.6``: percent are written without their sign in tables."""

@@ -1,7 +1,5 @@
 """Ask a trained student as evaluation does: by its card."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

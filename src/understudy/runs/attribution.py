@@ -4,8 +4,6 @@ A wrong answer that becomes right when gold takes the place of the decomposer wa
 alone. Arithmetic is checked step by step in what the students wrote (`core.answers.equations`).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

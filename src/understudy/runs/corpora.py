@@ -1,7 +1,5 @@
 """Chains in and out: recorded chains into a corpus (`import`), a corpus or what a run made into other formats (`export`)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What a run directory holds, which of it the run's study still needs, and how the rest is removed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

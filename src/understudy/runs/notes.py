@@ -1,7 +1,5 @@
 """What has to be read with a report's numbers, in sentences, and how anyone makes the same again."""
 
-from __future__ import annotations
-
 import platform
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The report of a run, computed from its stages; `reports` only draws it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import asdict

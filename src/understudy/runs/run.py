@@ -1,7 +1,5 @@
 """A run directory by the plan that ran last in it. Only its own files are read, never the study's inputs."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The answers of a run, scored: what the results rows and the report are made of. Nothing is asked and nothing is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One problem followed from question to chain to verdict to training tokens, and one from question to the students' answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from understudy.core.values import Outcome

@@ -1,7 +1,5 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations

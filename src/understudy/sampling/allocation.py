@@ -10,8 +10,6 @@ then the one with fewer chains, then by a hash of its id. The place depends on t
 asks for the same chains and more; and one more question takes no more than its own chains.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence

@@ -6,8 +6,6 @@ Each step is durable before the next, so after a kill the same command finds eve
 batch that was about to be made by the tag that we gave it. The requests of a batch are asked nowhere else.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """The ledger's file: who may write to it, how it is opened, and its tables."""
 
-from __future__ import annotations
-
 import fcntl
 import multiprocessing
 import os

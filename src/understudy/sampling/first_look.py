@@ -1,7 +1,5 @@
 """Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Batches in the ledger: each is noted before it is made, with the requests that it holds, so that none is bought twice."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

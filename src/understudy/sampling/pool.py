@@ -1,7 +1,5 @@
 """What methods may see besides their problem: exemplars, prompts, other problems' chains, verdicts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Sample chains: put problems to a teacher, round by round, and collect the chains that it writes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

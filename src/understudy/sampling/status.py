@@ -1,7 +1,5 @@
 """How far a sampling is, seen from another process while it goes on: the ledger is only read."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

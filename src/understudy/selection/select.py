@@ -1,7 +1,5 @@
 """Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set

@@ -1,7 +1,5 @@
 """Who plays which part of a method: the students that an arm trains, the teacher, an untrained checkpoint, or gold."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal

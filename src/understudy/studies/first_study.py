@@ -1,7 +1,5 @@
 """The first study for a file of questions: what `understudy init` writes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

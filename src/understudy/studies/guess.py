@@ -1,7 +1,5 @@
 """From a file of questions to what a study must know of it: which field is what, what kind of answers, which splits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

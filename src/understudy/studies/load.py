@@ -1,7 +1,5 @@
 """Read a study file, strictly, and say what in it cannot be before anything is asked or trained."""
 
-from __future__ import annotations
-
 import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence

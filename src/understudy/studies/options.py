@@ -1,7 +1,5 @@
 """The tables of a study file but [task], [student] and [training]: who teaches, what is shown, asked and compared."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import types

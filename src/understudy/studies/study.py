@@ -11,8 +11,6 @@
 [[arms]]      name, method, options, select, decode, and what differs from [training]
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ Get: github.com/google-deepmind/AQuA (train.json, dev.json, test.json, one objec
 them), or huggingface.co/datasets/deepmind/aqua_rat (raw). Splits as published: 97,467 train, 254 dev, 254 test.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

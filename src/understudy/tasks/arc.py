@@ -10,8 +10,6 @@ ARC-Challenge; the layout that public readers of it use), or huggingface.co/data
 of labels and texts). Splits as published: 2,251 / 570 / 2,376 easy, 1,119 / 299 / 1,172 challenge.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

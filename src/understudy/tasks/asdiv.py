@@ -14,8 +14,6 @@ huggingface.co/datasets/EleutherAI/asdiv (one split; fields body, question, solu
 in the split ``not numbers``, which a study uses only if it names it.
 """
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator

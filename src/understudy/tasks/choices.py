@@ -4,8 +4,6 @@
 [{"label": "A", "text": "sun"}, ...]        fields option_a, option_b    "Which is hot? (A) sun (B) moon" in the question
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -10,8 +10,6 @@ loading script of `datasets` has both). Splits: 9,741 train, 1,221 dev. The publ
 published dev is test, and `dev` questions are held out of train.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from understudy.core.values import Problem

@@ -1,7 +1,5 @@
 """Problems from the user's files: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, and data set directories."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -10,8 +10,6 @@ test_socratic.jsonl: read there), or huggingface.co/datasets/openai/gsm8k (main,
 is no dev split, so `dev` problems are held out of train, never of test.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal

@@ -10,8 +10,6 @@ huggingface.co/datasets/allenai/openbookqa (main and additional; question_stem, 
 code reads them). Splits as published: 4,957 train, 500 dev, 500 test.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The rule for questions that are both in a held-out split and outside it."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Sequence

@@ -11,8 +11,6 @@ Get: allenai.org/data/quarel, quarel-dataset-v1 (quarel-v1-train.jsonl, -dev, -t
 (both read in the loading script of `datasets`). Splits as published: 1,941 train, 278 dev, 552 test.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -12,8 +12,6 @@ huggingface.co/datasets/derek-thomas/ScienceQA (a row each, the picture within).
 here), 4,241 test, with pictures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
 
-from __future__ import annotations
-
 import json
 import math
 import random

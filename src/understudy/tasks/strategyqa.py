@@ -12,8 +12,6 @@ test) and wics/strategy-qa (one split); fields as public code that reads them na
 the authors' dev is test, and where that is not parted, `test` questions are drawn by seed; `dev` questions are held out of train.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from understudy.core.values import Problem

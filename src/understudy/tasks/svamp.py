@@ -8,8 +8,6 @@ in uses of both in public code). SVAMP.json, 1,000 problems, has no splits: `tes
 is train; of the hub's copy `dev` problems are held out of train.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from understudy.core.answers import numbers_used

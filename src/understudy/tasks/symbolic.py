@@ -10,8 +10,6 @@ dataset/last_letters/last_letters.json, 500 questions each. There are no splits:
 the rest is train.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """From examples to batches: tokens with a loss weight each, and an order that is a pure function of (seed, step)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ A step is a pure function of (seed, step, state), and the state is saved whole: 
 last saved step with the same losses as one that was not.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 import time

@@ -1,7 +1,5 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: a low-rank change of a checkpoint, saved merged or as an adapter."""
 
-from __future__ import annotations
-
 import copy
 import warnings
 from pathlib import Path

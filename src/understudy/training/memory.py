@@ -7,8 +7,6 @@ GPT-2, OPT, Llama, Qwen3 and T5 (`benchmarks/memory.py` measures the sum against
 model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Mapping

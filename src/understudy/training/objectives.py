@@ -3,8 +3,6 @@
 loss = cross_entropy(model, batch)      # a scalar tensor; the losses of the parts of a step add up to the step's
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Muon for the matrices inside layers, AdamW for the rest; the learning rate as a pure function of the step."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from typing import Any

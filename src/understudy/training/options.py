@@ -1,7 +1,5 @@
 """What a student is and how it is trained: the keys of a study's [student] and [training]. Imports no model library."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The state of a training under way, at rest: safetensors and JSON, whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

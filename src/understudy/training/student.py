@@ -1,7 +1,5 @@
 """The student before training: loaded from a checkpoint, or made from scratch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

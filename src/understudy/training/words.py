@@ -4,8 +4,6 @@ Lossless for any text (letters are bytes underneath), and a plain `transformers`
 blank before it, as in GPT-2; numbers are words, too.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable

@@ -10,8 +10,6 @@ The grammar has numbers (thousands commas, decimals, mixed fractions, ``%`` as h
 number are bounded, so hostile text costs no more than honest text.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction

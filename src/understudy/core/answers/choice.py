@@ -3,8 +3,6 @@
 Labels are letters. If there are option texts, ``1`` to ``9`` are labels too (ARC's keys), unless an option *is* that number.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

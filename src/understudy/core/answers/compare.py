@@ -1,7 +1,5 @@
 """The canonical form of answers, and the comparison of two answers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ In ``03/05/2020`` the month comes first, as in BIG-bench's date questions, unles
 (``05.03.2020``) the day comes first. A date without a year is not a date.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 

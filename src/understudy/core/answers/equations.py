@@ -6,8 +6,6 @@
 GSM8K's marks (``<<4+3=7>>``, Cobbe et al. 2021, arXiv 2110.14168) belong to the calculator and are not steps.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A gold is the target value, ``24``, or the target with the numbers to use, each exactly once: ``24 from 4 5 6 10``.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -11,8 +11,6 @@ Only the text after ``</think>`` is read, so a thought that never ends has no an
 problem is cut before it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A marker is found by its key word. Only the last `LAST` markers of each sort cou
 characters.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -5,8 +5,6 @@ sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. 
 right-hand side counts, because it is what the writer says, true or not.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 

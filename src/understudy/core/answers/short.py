@@ -1,7 +1,5 @@
 """Short text: names, words, lists of words. Canonical by its words; see `split_words`."""
 
-from __future__ import annotations
-
 import re
 
 from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end

@@ -1,7 +1,5 @@
 """The places of things in a reply: its thought, a new problem, its sentences. Positions always refer to the original text."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The words of short texts, for comparison without case, articles and punctuation."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """Yes and no: ``Yes``, ``No, it is not``, ``true``, ``B) False`` -> ``yes`` or ``no``."""
 
-from __future__ import annotations
-
 import re
 
 from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of

@@ -1,7 +1,5 @@
 """The formats of chains by name, and how a format is recognised. `docs/corpus.md` says what each format keeps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path

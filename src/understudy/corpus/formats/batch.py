@@ -8,8 +8,6 @@ A ``custom_id`` is the id of a problem, or of a request in an input file that is
 order. A request that failed has an ``error``, or a status other than 200. An export writes the problem's id as the ``custom_id``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

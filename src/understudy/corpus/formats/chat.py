@@ -7,8 +7,6 @@ The last reply is the chain, and the user's turn before it is its question. Earl
 and stay in the prompt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 

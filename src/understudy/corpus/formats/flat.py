@@ -5,8 +5,6 @@
 {"instruction": "A coin is heads up. ...", "input": "", "output": "It is flipped once. So the answer is: no"}
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 

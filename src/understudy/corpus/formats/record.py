@@ -1,7 +1,5 @@
 """The vocabulary that all formats share: what a format is, and what it reads from a row."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ An export writes the rationale of every chain as the thought. A chain that was c
 never ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from understudy.core.prompt_format import ANSWER, answer_text, question_text

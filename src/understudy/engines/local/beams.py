@@ -6,8 +6,6 @@ to which SCoTD passes its NUM_BEAMS (arXiv 2306.14050, arguments.py of the autho
 ignores the rest of a checkpoint's generation_config, such as repetition penalties.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

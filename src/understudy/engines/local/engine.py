@@ -14,8 +14,6 @@ The loop does what `generate` does not (docs/decoding.md):
 Beam search is the exception: it is `generate`'s own (`beams`).
 """
 
-from __future__ import annotations
-
 import math
 from functools import cached_property, lru_cache
 from itertools import takewhile

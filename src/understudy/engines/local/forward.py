@@ -4,8 +4,6 @@ The loop always gives additive attention masks [B, 1, T, C] and positions. Whate
 wrong for some families once rows are ragged. Legend: U prompts, B rows, T tokens, C columns, V vocabulary.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from typing import Any

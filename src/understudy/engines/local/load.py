@@ -4,8 +4,6 @@ Only local files and only safetensors are read, and no code of the directory is 
 model runs, because `transformers` would fill them with random numbers.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path as FilePath
 from typing import Any

@@ -1,7 +1,5 @@
 """The decoding loop: it takes requests from a source and decodes them in rows until each has its reply."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

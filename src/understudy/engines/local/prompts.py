@@ -1,7 +1,5 @@
 """Prompts that the model has read: each is read once for all its paths, even for a path that comes a little later."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 

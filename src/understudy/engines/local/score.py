@@ -1,7 +1,5 @@
 """The log-probabilities of given texts after given prompts, by teacher forcing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Everything here raises the errors of `wire`: after an AgainError the same may be asked again.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Read the answer of an OpenAI-compatible server as replies. A field of a wrong type counts as missing."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurre
 its load and shrinks nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections import deque

@@ -4,8 +4,6 @@ The answers show what became of ``n``, log-probabilities, stop strings, temperat
 value is ``unknown``: a model may say nothing, or one thing only.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

@@ -1,7 +1,5 @@
 """An answer that comes as a stream of chunks (server-sent events), put together as if it had come in one piece."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

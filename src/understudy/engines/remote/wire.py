@@ -9,8 +9,6 @@ EngineError      anything else that will not pass
 The client is aiohttp's: proxies, compression, TLS and HTTP itself are its business.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """chains: what the teacher wrote for the training problems, sampled through the ledger or read from files."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

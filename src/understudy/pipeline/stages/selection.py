@@ -1,7 +1,5 @@
 """selection: which chains become examples of an arm, and why the others do not."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

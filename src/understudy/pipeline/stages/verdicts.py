@@ -1,7 +1,5 @@
 """verdicts: what each check says of every chain; the chains themselves are never changed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

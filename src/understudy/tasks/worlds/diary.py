@@ -8,8 +8,6 @@ careless reader takes it for a gain. A chain goes through the days::
     Start 4. Mon 4 + 3 = 7. Wed 7 - 2 = 5. So the answer is: 5
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The problems of a procedural world: new questions for every split, each with its exact solution."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace

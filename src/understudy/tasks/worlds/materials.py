@@ -14,8 +14,6 @@ per fact and concludes::
     is magnetic, clay is not magnetic. So it is a key. So the answer is: (b)
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence

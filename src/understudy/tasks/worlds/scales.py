@@ -8,8 +8,6 @@ chain weighs one thing at a time and then compares::
     A piano weighs 8. A cat weighs 2, two weigh 4, 8 + 4 = 12. A horse weighs 9. 12 is not less than 9, so no. So the answer is: no
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass
