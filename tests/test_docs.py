@@ -44,8 +44,9 @@ def section(verb):
 
 
 def help_of(verb, capsys):
+    file, function = VERBS[verb][0].split(":")
     with pytest.raises(SystemExit):
-        importlib.import_module(VERBS[verb][0]).main(verb, ["--help"])
+        getattr(importlib.import_module(f"understudy.cli.{file}"), function)(verb, ["--help"])
     return set(re.findall(r"--[a-z][a-z-]+|(?<=[ \[])-n\b", capsys.readouterr().out)) - {"--help", "--debug"}
 
 

@@ -409,7 +409,7 @@ def test_a_set_that_is_not_there_names_the_directory_and_the_files_it_looked_for
             [{"question": "q", "answer": "x\n#### many"}],
             "line 1: field 'answer'",
         ),
-        ("gsm8k", "train.jsonl", [{"qestion": "q", "answer": "x\n#### 4"}], "'question'; did you mean 'qestion'"),
+        ("gsm8k", "train.jsonl", [{"qestion": "q", "answer": "x\n#### 4"}], "is missing; did you mean 'qestion'"),
         ("svamp", "SVAMP.json", [{**svamp(0), "Body": ""}], "row 1: field 'Body'"),
         (
             "commonsenseqa",

@@ -147,7 +147,7 @@ class PublishedRow:
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
-            return DataError(f"{self.where}: field {name!r} is missing{nearest(name, list(self.values))}; it {must}")
+            return DataError(f"{self.where}: field {name!r} {must}, and is missing{nearest(name, list(self.values))}")
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 
