@@ -2,6 +2,8 @@
 #   make demo        the whole job on the embedded world, offline, in minutes
 #   make test        lint, types and the test suite (offline, under 10 minutes on 2 cores)
 #   make test-slow   the tests that take minutes of CPU
+#   make test-core   installs the light core alone and runs its verbs
+#   make test-kill   kills a sampling 300 times
 #   make test-hostile  10,000 calls to a server at its worst
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
 #                    over 200,000 replies, a ledger of a million
@@ -17,7 +19,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
+.PHONY: demo test test-slow test-core test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -30,6 +32,11 @@ test-hostile: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout=3600
+
+test-core: $(STAMP)
+	$(PYTHON) -m venv --clear .venv-core
+	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt .
+	UNDERSTUDY_CORE=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest tests/test_light_core.py
 
 test-kill: $(STAMP)
 	UNDERSTUDY_KILLS=300 $(BIN)/python -m pytest tests/sampling/test_durability.py -k kill
@@ -59,4 +66,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-core runs build dist .mypy_cache .ruff_cache .pytest_cache
