@@ -154,7 +154,7 @@ def test_an_account_that_is_refused_ends_it_and_so_do_log_probabilities_that_the
     with Server(None, probed=lambda *_: web.Response(status=401)) as server, pytest.raises(AccountError, match="is the key right"):
         learn(engine_of(server), tmp_path / "l.sqlite")
     with serving(logprobs=False) as server:
-        with pytest.raises(StudyError, match=r"logprobs = true: .* gives none"):
+        with pytest.raises(StudyError, match=r"logprobs = true: .* gives no"):
             learn(engine_of(server, logprobs=True), tmp_path / "l.sqlite")
         assert len(server.probes) == 1
 

@@ -55,7 +55,8 @@ class Study:
     """What judges chains: ``answer`` (equal to the gold), or checks of your own. The first one also judges checkpoints, students
     and votes; every verdict is kept under its check's name, and an arm selects by any of them (``select.check``)."""
     plugins: tuple[str, ...] = ()
-    """Python files of your own that add tasks, methods, checks and objectives (docs/extending.md); relative to the study file."""
+    """Python files of your own that add engines, tasks, methods, checks and objectives (docs/extending.md); relative to the study
+    file."""
     title: str = ""
     """For the report."""
     description: str = ""
