@@ -99,7 +99,7 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     assert all(prompt.count("So the answer is: ") == 2 for prompt in prompts)
     assert understudy("show-training", "runs/s", cwd=tmp_path).code == 0
     refused = understudy("show-training", "runs/s", "--arm", "before", cwd=tmp_path)
-    assert (refused.code, "trains nothing" in refused.err) == (2, True)
+    assert (refused.code, "trains no student" in refused.err) == (2, True)
 
 
 TEACHERS = """

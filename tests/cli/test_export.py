@@ -78,12 +78,12 @@ def test_without_terms_and_licence_nothing_leaves_unless_it_is_said(files, monke
     assert bring() == 0
     assert export() == 2
     said = capsys.readouterr().err
-    assert "not given: terms, licence." in said
+    assert "lacks terms, licence" in said
     assert "[corpus]" in said
     assert not (files / "o.jsonl").exists()
     assert bring("--terms", "the provider's") == 0
     assert export() == 2
-    assert "not given: licence." in capsys.readouterr().err
+    assert "lacks licence" in capsys.readouterr().err
     assert export("--no-terms") == 0
     assert bring("--terms", "the provider's", "--licence", "MIT") == 0
     assert export() == 0
@@ -129,7 +129,7 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     keys = [list(make_plan(load_study(files / "s.toml", more)).stages) for more in ([], ["corpus.terms=others"])]
     assert keys[0] == keys[1]
     plan = make_plan(load_study(files / "s.toml", ['teacher.chains=["set"]']))
-    assert [Path(name).name for name in plan.stages[plan.chains].arguments["files"]] == ["data-00000-of-00001.arrow"]
+    assert [Path(name).name for name in plan.chains.files] == ["data-00000-of-00001.arrow"]
     with pytest.raises(StudyError, match=r"teacher: format = 'sharegtp'.*did you mean 'sharegpt'"):
         load_study(files / "s.toml", ["teacher.format=sharegtp"])
     assert main(["export", str(files / "runs" / "s"), "--to", str(files / "o.jsonl"), "--format", "think"]) == 0

@@ -177,7 +177,7 @@ def test_own_questions_and_recorded_chains_go_from_files_to_a_report_and_seed_an
     second = re.sub(r"\[student\].*?(?=\[training\])", '[student]\ncheckpoint = "runs/own/students/mine"\n', second, flags=re.S)
     (tmp_path / "second.toml").write_text(second + '[[arms]]\nname = "gold"\nmethod = "answer_only"\n')
     stopped = understudy("sample", "second.toml", cwd=tmp_path)
-    assert "40 cut off" in stopped.err, "a student of two steps is no teacher, and the first look says so"
+    assert "hardly any can be used" in stopped.err, "a student of two steps is no teacher, and the first look says so"
     sampled = understudy("sample", "second.toml", "--set", "teacher.first_look=0", cwd=tmp_path)
     assert sampled.code == 0, sampled.out + sampled.err
     assert "40 chains for 20 problems" in sampled.out

@@ -21,7 +21,8 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
         if stage.kind == kind:
             summary = stage.read_summary(run)
             errors += summary.errors
-            show_table(f"{kind}: {stage.label}", {**asdict(summary), "in": str(stage.directory(run))}, console)
+            facts = {name.replace("_", " "): value for name, value in asdict(summary).items() if value not in ("", None, {}, ())}
+            show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
     return WITH_ERRORS if errors else DONE
 
 
@@ -45,7 +46,7 @@ def show_table(title: str, facts: Mapping[str, object], console: Console) -> Non
 
 def _short(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_short(v)}" for k, v in value.items()) or "none"
+        return ", ".join(f"{k}: {_short(v)}" if isinstance(v, dict) else f"{k} {_short(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list | tuple):
         shown = ", ".join(_short(v) for v in value[:5])
         return f"{shown}, ... ({len(value)} in all)" if len(value) > 5 else shown or "none"

@@ -48,8 +48,8 @@ def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> 
     console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
     count = "unknown" if chain.tokens is None else str(chain.tokens)
     if chain.tokens is not None and chain.prompt_tokens is not None:
-        said = f"{chain.prompt_tokens} read, {chain.tokens} written"
-        said += "" if price is None else f", cost {amount(price.of(chain.prompt_tokens, chain.tokens))}"
+        count = f"{chain.prompt_tokens} read, {chain.tokens} written"
+        count += "" if price is None else f", cost {amount(price.of(chain.prompt_tokens, chain.tokens))}"
     cut = "  (cut off at the limit: raise options.max_tokens)" if chain.finish == "length" else ""
     console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
