@@ -30,9 +30,9 @@ dev_problems = 2
 ARMS = [("scotd", 0.1), ("scotd", 0.3), ("scotd", 1.0), ("answer_only", 0.3)]
 
 
-def says(run, kind):
+def summaries(run, kind):
     found = [(path.parent, json.loads(path.read_text())) for path in run.glob(f"stages/{kind}-*/manifest.json")]
-    return {manifest["label"]: (where, manifest["says"]) for where, manifest in found}
+    return {manifest["label"]: (where, manifest["summary"]) for where, manifest in found}
 
 
 def test_smaller_fractions_are_inside_larger_ones_for_every_method_and_seed_and_words_are_shared(tmp_path):
@@ -41,14 +41,14 @@ def test_smaller_fractions_are_inside_larger_ones_for_every_method_and_seed_and_
     ran = understudy("train", "s.toml", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
     run = tmp_path / "runs" / "s"
-    selected = says(run, "selection")
+    selected = summaries(run, "selection")
     parts = {label: set(json.loads((where / "problems.json").read_text())) for label, (where, _) in selected.items()}
     assert [len(parts[f"scotd {part}"]) for part in (0.1, 0.3, 1.0)] == [4, 12, 40]
     assert parts["scotd 0.1"] < parts["scotd 0.3"] < parts["scotd 1.0"]
     assert selected["scotd 0.1"][1]["dropped"]["not in the fraction"] == 72
     assert selected["scotd 0.1"][1]["problems"] == 4
     assert "answer_only 0.3" not in selected, "the arms of one fraction share their selection"
-    students = says(run, "student")
+    students = summaries(run, "student")
     assert len(students) == 8
     for seed in (0, 1):
         assert students[f"answer_only 0.3, seed {seed}"][1]["problems"] == 12, "gold labels, too"
@@ -67,4 +67,4 @@ def test_a_fraction_that_is_none_is_named(tmp_path):
     for value in ("0.0", "1.5", "-1.0"):
         (tmp_path / "s.toml").write_text(f'{STUDY}[[arms]]\nname = "a"\nmethod = "scotd"\nfraction = {value}\n')
         ran = understudy("run", "s.toml", cwd=tmp_path)
-        assert (ran.code, f"arms[0]: fraction = {value}: must be" in ran.err) == (2, True), ran.err
+        assert (ran.code, f"arms[0].fraction = {value}: " in ran.err) == (2, True), ran.err

@@ -1,4 +1,4 @@
-"""The same from Python: five documented functions."""
+"""The same from Python: six documented functions."""
 
 import pytest
 
@@ -8,7 +8,7 @@ import understudy
 def test_a_finished_run_is_opened_asked_and_run_again_from_python(tiny, monkeypatch):
     monkeypatch.chdir(tiny)
     report = understudy.open_run("runs/demo")
-    assert {row["arm"] for row in report.rows} >= {"answer-only", "N chains, all + vote"}
+    assert {row.arm for row in report.rows} >= {"answer-only", "N chains, all + vote"}
     assert report.story is not None
     assert [token for token, weight in report.story.tokens if weight][-1] == "<end>"
     answered = understudy.ask_student(

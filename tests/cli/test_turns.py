@@ -43,9 +43,9 @@ roles.decomposer = { model = "gold" }
 """
 
 
-def says(run, kind):
+def summaries(run, kind):
     found = [(path.parent, json.loads(path.read_text())) for path in run.glob(f"stages/{kind}-*/manifest.json")]
-    return {manifest["label"]: (where, manifest["says"]) for where, manifest in found}
+    return {manifest["label"]: (where, manifest["summary"]) for where, manifest in found}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def ran(tmp_path_factory):
 
 
 def test_folds_are_trained_without_the_problems_whose_rationales_they_write(ran):
-    students = says(ran / "runs" / "s", "student")
+    students = summaries(ran / "runs" / "s", "student")
     problems = [students[f"sci (rationale), without fold {i} of 2"][1]["problems"] for i in (1, 2)]
     assert sum(problems) == students["sci (rationale)"][1]["problems"]
     answer = students["sci (answer)"][1]
@@ -148,12 +148,12 @@ def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_t
         again = understudy("run", "s.toml", "--set", "evaluation.resamples=200", cwd=tmp_path)
         assert again.code == 0, again.err
         assert len(server.got) == asked, "what the teacher said in its turns is kept as well"
-    students = says(tmp_path / "runs" / "s", "student")
+    students = summaries(tmp_path / "runs" / "s", "student")
     assert set(students) == {"teacher solves (decomposer)", "teacher asks (solver)"}
-    for label, (_, found) in says(tmp_path / "runs" / "s", "answers").items():
+    for label, (_, found) in summaries(tmp_path / "runs" / "s", "answers").items():
         teacher = "solver" if "solves" in label else "decomposer"
-        assert "/v1" in found["role_models"][teacher]
-        assert len(set(found["role_models"].values())) == 2
+        assert "/v1" in found["models"][teacher]
+        assert len(set(found["models"].values())) == 2
         assert found["errors"] == 0
 
 
