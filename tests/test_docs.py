@@ -179,7 +179,7 @@ def test_the_readmes_tree_has_every_room_and_every_name_that_is_built_in():
     tree = README.partition("## The tree")[2].partition("## State")[0]
     rooms = {path.name for path in (ROOT / "src" / "understudy").iterdir() if (path / "__init__.py").is_file()}
     assert rooms == set(re.findall(r"^  (\w+)/", tree, re.M))
-    lines = {room: text for room, text in re.findall(r"^  (\w+)/((?:.*\n(?!  \w|\w))*.*)", tree, re.M)}
+    lines = dict(re.findall(r"^  (\w+)/((?:.*\n(?!  \w|\w))*.*)", tree, re.M))
     for room, names in {"tasks": registry.TASKS, "methods": registry.METHODS, "engines": registry.ENGINES}.items():
         assert set(names) - {"files"} <= set(re.findall(r"\w+", lines[room])), room
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name in tree}

@@ -144,9 +144,7 @@ def test_a_budget_without_room_for_one_chain_says_so(lab):
 
 def test_a_budget_that_ends_before_a_chain_came_says_what_the_asks_came_to(lab):
     lab.server.script = lambda *_: web.json_response({"choices": [{"finish_reason": "stop"}]})
-    with pytest.raises(
-        StudyError, match=r"the budget is spent \(7 of 7 requests\) and no chain .*; the first error: .*choice"
-    ):
+    with pytest.raises(StudyError, match=r"the budget is spent \(7 of 7 requests\) and no chain .*; the first error: .*choice"):
         lab.sample("teacher.budget.requests=7")
 
 
