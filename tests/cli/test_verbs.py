@@ -177,7 +177,8 @@ def test_own_questions_and_recorded_chains_go_from_files_to_a_report_and_seed_an
     second = re.sub(r"\[student\].*?(?=\[training\])", '[student]\ncheckpoint = "runs/own/students/mine"\n', second, flags=re.S)
     (tmp_path / "second.toml").write_text(second + '[[arms]]\nname = "gold"\nmethod = "answer_only"\n')
     stopped = understudy("sample", "second.toml", cwd=tmp_path)
-    assert "hardly any can be used" in stopped.err, "a student of two steps is no teacher, and the first look says so"
+    (counts,) = re.findall(r"first 40 replies: (\d+) unparsed, (\d+) cut off, (\d+) refused: hardly any can be used", stopped.err)
+    assert sum(map(int, counts)) >= 36, "a student of two steps is no teacher, and the first look says so"
     sampled = understudy("sample", "second.toml", "--set", "teacher.first_look=0", cwd=tmp_path)
     assert sampled.code == 0, sampled.out + sampled.err
     assert "40 chains for 20 problems" in sampled.out

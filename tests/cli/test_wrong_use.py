@@ -1,5 +1,6 @@
 """Wrong input: one message that says what and where, the right exit code, nothing lost, no traceback."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -93,15 +94,21 @@ def test_a_second_run_in_one_directory_is_refused(tiny):
     assert "is running a study there" in ran.err
 
 
-def start(cwd, *options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "understudy", "demo", *SETS, *options],
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Starts a demo in a session of its own, which ends with the test whatever becomes of it."""
+    runs = []
+
+    def started(*options):
+        command = [sys.executable, "-m", "understudy", "demo", *SETS, *options]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        runs.append(subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **streams))
+        return runs[-1]
+
+    yield started
+    for run in runs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 def wait_for(cwd, pattern):
@@ -113,8 +120,8 @@ def wait_for(cwd, pattern):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interruption_keeps_what_was_done_and_says_so(tmp_path, number, code):
-    run = start(tmp_path, "--set", "training.steps=100000")
+def test_interruption_keeps_what_was_done_and_says_so(start, tmp_path, number, code):
+    run = start("--set", "training.steps=100000")
     wait_for(tmp_path, "runs/demo/stages/student-*/*")
     run.send_signal(number)
     _, err = run.communicate(timeout=60)
@@ -122,8 +129,8 @@ def test_interruption_keeps_what_was_done_and_says_so(tmp_path, number, code):
     assert "run the same command again to go on" in err
 
 
-def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(tmp_path):
-    run = start(tmp_path)
+def test_a_killed_run_goes_on_where_it_stopped_and_leaves_no_process(start, tmp_path):
+    run = start()
     wait_for(tmp_path, "runs/demo/stages/student-*/manifest.json")
     os.kill(run.pid, signal.SIGKILL)
     run.communicate(timeout=30)
