@@ -1,8 +1,14 @@
 """The command line as a user runs it, and the settings that make the demo tiny."""
 
+import atexit
+import functools
+import json
 import os
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +25,7 @@ TINY = [
     "student.heads=2",
     "arms.4.decode.votes=3",
 ]
+SCREEN = {"COLUMNS": "120", "NO_COLOR": "1"}
 SETS = [word for assignment in TINY for word in ("--set", assignment)]
 
 
@@ -30,12 +37,42 @@ class Ran:
 
 
 def understudy(*arguments: str, cwd: Path, timeout: float = 240) -> Ran:
-    """Run the command line as a user would, in a process of its own."""
-    environment = os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
+    """Run the command line in a process of its own, which has the heavy libraries already (warm.py)."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        out.touch()
+        err.touch()
+        order = {"arguments": arguments, "cwd": str(cwd), "out": str(out), "err": str(err), "environment": {**os.environ, **SCREEN}}
+        code = _ask(json.dumps(order), timeout)
+        return Ran(code, out.read_text(), err.read_text())
+
+
+def _ask(order: str, timeout: float) -> int:
+    process = _warm_process()
+    process.stdin.write(order + "\n")
+    process.stdin.flush()
+    if not select.select([process.stdout], [], [], timeout)[0]:
+        os.killpg(process.pid, signal.SIGKILL)
+        _warm_process.cache_clear()
+        raise TimeoutError(f"{timeout:.0f} s were not enough for {order}")
+    return int(process.stdout.readline())
+
+
+@functools.cache
+def _warm_process() -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)
+    atexit.register(process.stdin.close)
+    return process
+
+
+def understudy_anew(*arguments: str, cwd: Path, timeout: float = 240) -> Ran:
+    """The same, started as a user would: an interpreter of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "understudy", *arguments],
         cwd=cwd,
-        env=environment,
+        env=os.environ | SCREEN,
         capture_output=True,
         text=True,
         timeout=timeout,
