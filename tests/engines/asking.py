@@ -1,4 +1,12 @@
-"""Ask an engine for one reply, as most tests do."""
+"""Ask an engine for one reply, as most tests do; open an endpoint."""
+
+from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.options import Endpoint
+
+
+def open_endpoint(url, model="tiny", *, wait=1.0, **options):
+    """The engine of the server at ``url``; one request asks it for one reply, where ``options`` do not say otherwise."""
+    return EndpointEngine(Endpoint(url, model, **{"n": 1} | options), wait=wait)
 
 
 async def ask_one(engine, request):

@@ -5,17 +5,16 @@ import json
 
 import pytest
 from aiohttp import web
-from asking import ask_one
+from asking import ask_one, open_endpoint
 from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import EngineError, StudyError
-from understudy.engines.remote.endpoint import EndpointEngine
 
 
 def ask(server, request, **options):
     async def run():
-        async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
+        async with open_endpoint(server.url, "tiny", wait=0.01, **options) as engine:
             return await ask_one(engine, request)
 
     return asyncio.run(run())
@@ -113,17 +112,17 @@ def test_a_server_that_is_not_there_is_named():
 
 def test_the_key_comes_from_the_environment_and_is_never_kept(monkeypatch):
     with pytest.raises(StudyError, match="UNDERSTUDY_TEST_KEY"):
-        EndpointEngine("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY")
+        open_endpoint("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY")
     monkeypatch.setenv("UNDERSTUDY_TEST_KEY", "secret")
     with Server(lambda *_: completion("ok")) as server:
         reply = ask(server, call(), key_env="UNDERSTUDY_TEST_KEY")
         assert server.headers[0]["Authorization"] == "Bearer secret"
-    assert "secret" not in reply.raw + EndpointEngine("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY").identity
+    assert "secret" not in reply.raw + open_endpoint("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY").identity
     for leaks in ("http://me:secret@localhost/v1", "http://localhost/v1?key=secret"):
         with pytest.raises(StudyError, match="no name, password or query"):
-            EndpointEngine(leaks, "m")
+            open_endpoint(leaks, "m")
     with pytest.raises(StudyError, match="must look like"):
-        EndpointEngine("localhost:8000", "m")
+        open_endpoint("localhost:8000", "m")
 
 
 FULL = " 48/2 = <<48/2=25>>25. 2*3 = <<2*3=6>>6 and <<1000*2=2,000.0>>2000.\n\nThe answer is <<24+6=31>>31."

@@ -4,10 +4,10 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from asking import open_endpoint
 from hostile import FAULTS, REFUSALS, Hostile, text_of
 
 from understudy.core.asks import Call, Decoding, Path
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.sampling.ledger import Ledger
@@ -25,7 +25,7 @@ def sampled(server, ledger, n, **options):
     async def run():
         done = []
         with Ledger(ledger) as store:
-            async with EndpointEngine(server.url, "m", retries=60, wait=0.001, **options) as engine:
+            async with open_endpoint(server.url, "m", retries=60, wait=0.001, **options) as engine:
                 asked = adrive(write_prompt(n), Cast({"teacher": engine}, store=store, decoding={"teacher": Decoding(1.0)}))
                 async with aclosing(asked):
                     async for one in asked:

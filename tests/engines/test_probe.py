@@ -5,12 +5,12 @@ import json
 
 import pytest
 from aiohttp import web
+from asking import open_endpoint
 from endpoints import PROGRAMS, Program, serving
 from loopback import Server, completion
 
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.probe import PROMPT, ProbeReplies, full_url, probe, read_facts
 from understudy.pipeline.connect import probe_endpoint
 from understudy.sampling.budget import Budget
@@ -27,7 +27,7 @@ FOUND = {
 
 
 def engine_of(*servers, **options):
-    return EndpointEngine([server.url for server in servers], "tiny", identity="e", **options)
+    return open_endpoint([server.url for server in servers], "tiny", identity="e", **options)
 
 
 def found_by(server, path, **options):

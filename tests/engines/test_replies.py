@@ -5,7 +5,7 @@ import json
 
 import pytest
 from aiohttp import web
-from asking import ask_one
+from asking import ask_one, open_endpoint
 from hostile import streamed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,6 @@ from loopback import Server, completion
 from understudy.core.asks import Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, EngineError, StudyError, UnderstudyError
 from understudy.engines.remote.choices import read_choices
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.sse import merge_events
 from understudy.sampling.ledger import Ledger
 
@@ -24,7 +23,7 @@ def ask(script, *, n=1, stop=(), **options):
     with Server(script) as server:
 
         async def run():
-            async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
+            async with open_endpoint(server.url, "tiny", wait=0.01, **options) as engine:
                 return [await ask_one(engine, Request(Call("teacher", "Q", stop), Decoding(1.0), path)) for path in range(n)]
 
         return asyncio.run(run()), [body for _, body in server.got]

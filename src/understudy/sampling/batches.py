@@ -19,7 +19,7 @@ from understudy.core.errors import AccountError, BudgetError, EngineError, Study
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError, short
+from understudy.engines.remote.wire import KEPT, NO_CREDIT, AgainError, DeniedError, ThrottledError, short
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
@@ -60,8 +60,8 @@ class BatchEngine:
 
     First the batches of earlier processes that have not ended are continued, and the results of those that have are read. ``poll``:
     seconds between two looks at a batch. ``tell`` gets a line whenever a batch begins or ends. Requests that fail with something
-    that may pass, or come back unanswered from a batch that expired, go into the next batch, ``endpoint.retries`` times. Where the
-    budget has no room for a request, it waits for what the batches under way leave of it.
+    that may pass, or come back unanswered from a batch that expired, go into the next batch, as often as the endpoint's
+    ``retries`` say. Where the budget has no room for a request, it waits for what the batches under way leave of it.
 
     `serve` raises the endpoint's errors; StudyError where the server has no batches or rejects the file; AccountError where it says
     nothing for long, or somebody cancels a batch.
@@ -213,10 +213,8 @@ class BatchEngine:
             except AgainError as error:
                 wait = error.wait or self.endpoint.back_off(times)
                 late = time.monotonic() + wait - began > PATIENCE
-                if late if patient or isinstance(error, ThrottledError) else times >= self.endpoint.retries:
-                    raise AccountError(
-                        f"{job.url}: {error}; {job.size} are in {job}. What came is kept: run the same command again to go on"
-                    ) from error
+                if late if patient or isinstance(error, ThrottledError) else times >= self.endpoint.options.retries:
+                    raise AccountError(f"{job.url}: {error}; {job.size} are in {job}. {KEPT}") from error
             times += 1
             await asyncio.sleep(wait)
 
@@ -272,7 +270,7 @@ class BatchEngine:
         more = f", {again:,} go into the next" if again else ""
         self.tell(f"{job}: {status}, {replies:,} of {job.size} answered{more}")
         if status == "cancelled" and again:  # whoever did that does not want it made again at once
-            stop = AccountError(f"{job.url}: {job} was cancelled. What came is kept: run the same command again to go on")
+            stop = AccountError(f"{job.url}: {job} was cancelled. {KEPT}")
         if stop is not None:
             raise stop
 
@@ -280,7 +278,7 @@ class BatchEngine:
         """Each line of the results once, with the requests behind it. Lines come in any order, and perhaps twice; one that did not
         come is empty."""
         left, unknown = dict(job.lines), set()
-        for times in range(self.endpoint.retries + 1):
+        for times in range(self.endpoint.options.retries + 1):
             for file in (batch.get("output_file_id"), batch.get("error_file_id")):
                 if not isinstance(file, str) or not file:
                     continue
@@ -340,7 +338,7 @@ class BatchEngine:
         for key in requests.keys() & self._waiting.keys():
             wanted = self._waiting[key]
             wanted.usage += Usage(1, 0, 0, error.paid)
-            if wanted.usage.requests > self.endpoint.retries:
+            if wanted.usage.requests > self.endpoint.options.retries:
                 kind = EngineError if wanted.usage.lost else UnpaidError
                 self._fail(key, kind(f"{error} ({wanted.usage.requests} tries)", wanted.usage))
 

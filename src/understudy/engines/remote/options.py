@@ -73,18 +73,4 @@ class Endpoint:
         """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""
         from understudy.engines.remote.endpoint import EndpointEngine
 
-        return EndpointEngine(
-            self.url,
-            self.model,
-            api=self.api,
-            key_env=self.key_env,
-            timeout=self.timeout,
-            retries=self.retries,
-            requests_per_minute=self.requests_per_minute,
-            tokens_per_minute=self.tokens_per_minute,
-            stream=self.stream,
-            logprobs=self.logprobs,
-            identity=self.identity,
-            n=self.n,
-            concurrency=self.concurrency,
-        )
+        return EndpointEngine(self)

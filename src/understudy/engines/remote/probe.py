@@ -7,7 +7,7 @@ value is ``unknown``: a model may say nothing, or one thing only.
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -91,16 +91,14 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
             other = await ask(2, _DRAWN, seed=2)
         again = await ask(3, _DRAWN, seed=1)
         greedy, stop, stopped = await ask(4, GREEDY, seed=1), "", None
-        if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.api == "chat")[0])):
+        if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.chat)[0])):
             stopped = await ask(5, GREEDY, (stop,), seed=1)
     except (AgainError, BudgetError):
         return {}
-    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
+    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.chat)
 
 
-async def _ask(
-    engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: Mapping[str, Any]
-) -> Reply | None:
+async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
     """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises AgainError or BudgetError where
     it cannot be asked now."""
     key = request.key(f"{engine.identity} at {full_url(engine, address)}")

@@ -40,6 +40,7 @@ NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bill
 """What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication"})
 """What they call a key that they do not know."""
+KEPT = "What came is kept: run the same command again to continue"
 _ACCOUNT = {
     401: "is the key right (teacher.key_env)?",
     402: "the account has no credit left: top it up.",
@@ -240,7 +241,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
     if status in (401, 402) or (status == 429 and NO_CREDIT & _names(text)):
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} What came is kept: run the same command again to continue")
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
     if status == 429:
         return ThrottledError(said, wait)
     if status in _PASSING or (status >= 500 and status != 501):
