@@ -1,4 +1,4 @@
-"""Ask an engine for one reply, as most tests do; open an endpoint."""
+"""Open an endpoint, ask an engine for one reply, and look into a ledger, as most tests do."""
 
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.options import Endpoint
@@ -13,3 +13,9 @@ async def ask_one(engine, request):
     """The reply to one request."""
     answer = await engine.replies([request])
     return answer.replies[0]
+
+
+def read_keys(ledger):
+    """The keys of the committed replies."""
+    with ledger.reading() as reader:
+        return [key for (key,) in reader.execute("SELECT key FROM replies")]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 from aiohttp import web
-from asking import open_endpoint
+from asking import open_endpoint, read_keys
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Path
@@ -54,8 +54,8 @@ def sample(server, where, *, problems=2, paths=range(10), temperature=1.0, budge
 
 
 def rows(where):
-    with Ledger.open(where / "ledger.sqlite", readonly=True) as ledger:
-        return dict(ledger.replies())
+    with Ledger(where / "ledger.sqlite", readonly=True) as ledger:
+        return {key: ledger.get(key) for key in read_keys(ledger)}
 
 
 def test_paths_of_one_problem_share_a_request_and_its_prompt_is_paid_once(tmp_path):

@@ -31,7 +31,7 @@ class Price:
         return (read * self.input + written * self.output) / 1e6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spend:
     """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 where there was no price)."""
 
@@ -52,25 +52,6 @@ class Spend:
 
 
 NOTHING = Spend()
-
-
-@dataclass(slots=True)
-class Tally:
-    """A `Spend` that changes with every request."""
-
-    requests: int = 0
-    read: int = 0
-    written: int = 0
-    money: float = 0.0
-
-    def add(self, requests: int, read: int, written: int, money: float, sign: int = 1) -> None:
-        self.requests += sign * requests
-        self.read += sign * read
-        self.written += sign * written
-        self.money += sign * money
-
-    def now(self) -> Spend:
-        return Spend(self.requests, self.read, self.written, self.money)
 
 
 @dataclass(frozen=True)

@@ -90,59 +90,51 @@ def _lock_of(path: Path) -> Path:
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file. Raises DataError where it is no ledger."""
+    """Open the file, so that every commit is durable; a new one gets its tables. Raises DataError where it is no ledger, or one of
+    another version."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not readonly:
+            _prepare(connection)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
         raise DataError(f"{path}: is not a ledger ({error}); move it away, or give another run directory") from None
+    if version != VERSION:
+        connection.close()
+        versions = f"ledger version {version}, this one knows {VERSION}"
+        if version > VERSION:
+            raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
+        raise DataError(
+            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which "
+            "brings it up to date"
+        )
     return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        tables = ";".join(SCHEMA)
+        connection.executescript(f"BEGIN IMMEDIATE; {tables}; PRAGMA user_version = {VERSION}; COMMIT")
 
 
 def close_intents(connection: sqlite3.Connection, at: float) -> None:
     """Say what became of the requests that were under way when their process ended: those in batches still are, those that were to
     go into one were not sent, all others are lost."""
-    connection.execute("BEGIN IMMEDIATE")
     held = "outcome IS NULL AND key NOT IN (SELECT key FROM batched)"
-    if connection.execute("SELECT count(*) FROM collecting").fetchone()[0]:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         connection.execute(
             f"""UPDATE intents SET requests = 0, read = 0, written = 0, money = 0, outcome = 'refused', error = 'it was not sent',
                 ended = ? WHERE {held} AND number > (SELECT since FROM collecting WHERE collecting.engine = intents.engine)""",  # noqa: S608
             (at,),
         )
-    connection.execute(f"UPDATE intents SET outcome = 'lost', ended = ? WHERE {held}", (at,))  # noqa: S608
-    connection.execute("DELETE FROM collecting")
-    connection.execute("COMMIT")
-
-
-def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DataError where its tables are of another version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    versions = f"ledger version {version}, this one knows {VERSION}"
-    if version > VERSION:
-        raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
-    if version < VERSION:
-        raise DataError(
-            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which "
-            "brings it up to date"
-        )
-
-
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make it durable at every commit; a new one gets its tables, in one transaction. Raises DataError where it is of another
-    version."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        connection.execute("BEGIN IMMEDIATE")
-        for table in SCHEMA:
-            connection.execute(table)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    check_version(connection, path)
+        connection.execute(f"UPDATE intents SET outcome = 'lost', ended = ? WHERE {held}", (at,))  # noqa: S608
+        connection.execute("DELETE FROM collecting")
 
 
 def capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:

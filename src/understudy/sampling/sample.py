@@ -76,12 +76,16 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
     comes at all.
     """
-    total, look, before, shown = sampling.total, _FirstLook(sampling, tell), store.spent, 0.0
+    total, before, shown = sampling.total, store.spent, 0.0
+    first: list[Done[Chain]] = []
 
     def on_end(done: Done[Chain]) -> None:
         nonlocal shown
         account.note(done)
-        look.note(done)
+        if len(first) < sampling.first_look and not done.unasked:
+            first.append(done)
+            if len(first) == sampling.first_look:
+                tell("chains", 0, 0, _look(sampling, first))
         if (now := time.monotonic()) - shown > SHOWN or account.done == total:
             tell("chains", account.done, total, account.summary())
             shown = now
@@ -98,7 +102,8 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
             chains.append(replace(done.value, teacher=engine.identity))
     if not chains:
         raise _nothing(store, before, failures, poor=poor)
-    look.finish()
+    if 0 < len(first) < sampling.first_look:
+        tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
     stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if poor or unasked else ""
     order = {problem.id: i for i, problem in enumerate(sampling.problems)}
@@ -139,30 +144,11 @@ def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
     return Draw(chain.answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
-class _FirstLook:
-    """Collects the first chains and failures, and tells what they are like (`first_look`)."""
-
-    def __init__(self, sampling: Sampling, tell: Progress) -> None:
-        self.sampling, self.tell = sampling, tell
-        self.first: list[Done[Chain]] = []
-
-    def note(self, done: Done[Chain]) -> None:
-        if len(self.first) < self.sampling.first_look and not done.unasked:
-            self.first.append(done)
-            if len(self.first) == self.sampling.first_look:
-                self._look()
-
-    def finish(self) -> None:
-        """Look at the chains, fewer than were to be looked at, that came in all."""
-        if self.first and len(self.first) < self.sampling.first_look:
-            self._look()
-
-    def _look(self) -> None:
-        chains = [done.value for done in self.first if done.value is not None]
-        errors = [str(done.error) for done in self.first if done.value is None]
-        problems = {problem.id: problem for problem in self.sampling.problems}
-        judge, drawn = self.sampling.judge, self.sampling.decoding.temperature > 0
-        self.tell("chains", 0, 0, first_look(chains, errors, problems, judge, drawn=drawn))
+def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
+    chains = [done.value for done in first if done.value is not None]
+    errors = [str(done.error) for done in first if done.value is None]
+    problems = {problem.id: problem for problem in sampling.problems}
+    return first_look(chains, errors, problems, sampling.judge, drawn=sampling.decoding.temperature > 0)
 
 
 def _nothing(store: Ledger, before: Spend, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:

@@ -3,7 +3,6 @@
 Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
 
-import ast
 import functools
 import hashlib
 import importlib.util
@@ -70,7 +69,9 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
     """
     directory = find_checkpoint(name, root)
     look_at(directory)
-    if chats and not has_chat_template(directory):
+    files = [directory / "chat_template.jinja", directory / "chat_template.json"]
+    has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
+    if chats and not has_template:
         raise CheckpointError(
             f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
             'style = "messages"; use style = "raw", or choose a model trained for chat'
@@ -156,13 +157,6 @@ def tensors(directory: Path) -> dict[str, int]:
     return sizes
 
 
-def has_chat_template(directory: Path) -> bool:
-    """Whether the tokenizer has a chat template."""
-    if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
-        return True
-    return bool((_json(directory / "tokenizer_config.json") or {}).get("chat_template"))
-
-
 def _check_adapter(directory: Path, base: Path) -> None:
     if not (directory / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"{directory}: has {ADAPTER} but no adapter_model.safetensors; save the adapter as safetensors")
@@ -234,13 +228,8 @@ def _known_kinds() -> frozenset[str]:
     path = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py" if spec and spec.origin else None
     if path is None or not path.is_file():
         return frozenset()
-    tables = [
-        node.value
-        for node in ast.parse(path.read_text("utf-8")).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _TABLES
-    ]
-    rows = [row for table in tables for row in ast.walk(table) if isinstance(row, ast.Tuple) and len(row.elts) == 2]
-    return frozenset(str(row.elts[0].value) for row in rows if isinstance(row.elts[0], ast.Constant))
+    tables = re.findall(rf"^(?:{'|'.join(_TABLES)})\b[^\n]*=(.*?)^\)", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
 class Rows:
     """The rows that are being decoded, about ``size`` at most. The model takes ``cache`` as its ``past_key_values``."""
 
-    def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: str) -> None:
+    def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: torch.device) -> None:
         self.size, self.dtype, self.device = size, dtype, device
         self.n = self.lo = self.hi = self.capacity = 0
         self.starts = torch.zeros(0, dtype=torch.long)  # the first column of each row
