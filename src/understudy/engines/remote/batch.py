@@ -36,6 +36,7 @@ class BatchApi:
 
     def __init__(self, client: Client, url: str) -> None:
         self.client, self.url = client, url
+        self._tried = False
 
     async def upload(self, content: bytes, name: str) -> str:
         """Upload a file of requests, called ``name`` there; returns its id at the server."""
@@ -44,7 +45,11 @@ class BatchApi:
         return _read_id(await self._call("POST", "files", form, timeout=SLOW))
 
     async def create(self, file: str, path: str, tag: str) -> str:
-        """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``."""
+        """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``. A
+        second try looks first whether the batch was made though no answer came."""
+        if self._tried and (found := await self.find(tag, file)):
+            return found
+        self._tried = True
         body = {"input_file_id": file, "endpoint": f"/v1/{path}", "completion_window": "24h", "metadata": {TAG: tag}}
         return _read_id(await self._call("POST", "batches", json.dumps(body).encode()))
 

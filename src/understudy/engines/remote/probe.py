@@ -93,14 +93,14 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
         greedy, stop, stopped = await ask(4, GREEDY, seed=1), "", None
         if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.chat)[0])):
             stopped = await ask(5, GREEDY, (stop,), seed=1)
-    except (AgainError, BudgetError):
+    except (TimeoutError, AgainError, BudgetError):
         return {}
     return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.chat)
 
 
 async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
-    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises AgainError or BudgetError where
-    it cannot be asked now."""
+    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises TimeoutError, AgainError or
+    BudgetError where it cannot be asked now."""
     key = request.key(f"{engine.identity} at {full_url(engine, address)}")
     kept = store.get(key)
     if kept is not None:
@@ -112,14 +112,10 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
     expected = len(PROMPT) // 4 + TOKENS
     await address.pace.enter(expected)
     try:
-        async with asyncio.timeout(PATIENCE):
-            reply = await engine.ask_once(address, request, more)
-    except TimeoutError:
-        store.fail(key, EngineError(f"no answer within {PATIENCE:g} s"))
-        raise AgainError("it is slow") from None
-    except (AccountError, AgainError) as error:
-        paid = isinstance(error, AgainError) and error.paid
-        store.fail(key, (EngineError if paid else UnpaidError)(str(error)))
+        reply = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
+    except (TimeoutError, AgainError, AccountError) as error:
+        paid = isinstance(error, TimeoutError) or (isinstance(error, AgainError) and error.paid)
+        store.fail(key, (EngineError if paid else UnpaidError)(str(error) or f"no answer within {PATIENCE:g} s"))
         raise
     except EngineError as error:
         store.fail(key, error)

@@ -21,7 +21,6 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import orjson
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
@@ -179,7 +178,7 @@ def hide(body: bytes, secret: str) -> bytes:
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
     the errors above."""
-    answer = await client.send("POST", url, _dump(body))
+    answer = await client.send("POST", url, json.dumps(body).encode())
     text = answer.body.decode("utf-8", "replace")
     try:
         if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
@@ -187,7 +186,7 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
             found = json.loads(hide(text.encode("utf-8", "surrogatepass"), client.secret))
             text = json.dumps(found, ensure_ascii=False)
         else:
-            found = _load(answer.body, text)
+            found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
     return require_choices(url, found, text, answer.headers), text
@@ -213,20 +212,6 @@ def _find_status(code: Any, names: set[str]) -> int:
         return 401
     code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
     return code if type(code) is int and 400 <= code < 600 else 500
-
-
-def _dump(body: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # half characters, which orjson does not write
-        return json.dumps(body).encode()
-
-
-def _load(body: bytes, text: str) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
-        return json.loads(text)
 
 
 def short(text: str) -> str:
