@@ -9,7 +9,6 @@ and that can be spared, is left out from then on.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import random
 import re
@@ -20,14 +19,12 @@ from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Finish, Reply, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Reply, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
-from understudy.engines.calculator import correct_value
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.options import Endpoint
 from understudy.engines.remote.pace import Address, Pace, choose
 from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, ThrottledError, post
-from understudy.engines.stops import find_stop
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
@@ -46,9 +43,6 @@ class EndpointEngine:
     Of several addresses a request goes to the one with most room, and elsewhere where one is down. Tries that follow a refused
     connection, ``timeout`` seconds without the whole answer, a broken answer or a 5xx come each after twice the wait of the one
     before; a 429 uses up none.
-
-    With a calculator (completions only) a reply takes one more request for each wrong value in a mark. Its ``tokens`` are those of
-    all requests, what is left of ``max_tokens`` is estimated by the length of the text, and ``logprobs`` are ().
 
     Raises StudyError where the key's variable is not set. `replies` raises EngineError, which names address and answer, where this
     request cannot be answered; AccountError where none can; StudyError where the endpoint does not give what the study needs.
@@ -85,43 +79,10 @@ class EndpointEngine:
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ in their path only, in one answer; only the first where the endpoint gives one choice."""
         try:
-            return await (self._calculate(requests[0]) if requests[0].decoding.calculator else self._answer(requests))
+            return await self._answer(requests)
         except AccountError as error:
             self._stopped = error
             raise
-
-    async def _calculate(self, request: Request) -> Answer:
-        """Let the model write; where a marked value is wrong, cut there, write the right one and ask for what follows."""
-        ask, text, where = request.ask, "", self.addresses[0].url
-        if self.chat or not isinstance(ask.prompt, str):
-            raise EngineError(
-                f"{where}: calculator: a chat reply cannot be continued in the middle; use raw prompts and api = 'completions'"
-            )
-        parts: list[Reply] = []
-        spent = Usage(0, 0, 0)
-        left = ask.max_tokens
-        while True:
-            try:
-                answer = await self._answer([replace(request, ask=replace(ask, prompt=ask.prompt + text, max_tokens=left))])
-            except EngineError as error:
-                error.usage = spent + (error.usage or Usage())
-                raise
-            spent += answer.usage
-            part = answer.replies[0]
-            parts.append(part)
-            whole = correct_value(text + part.text, len(text))
-            if whole is not None:
-                if part.tokens is None:
-                    raise EngineError(
-                        f"{where}: calculator: the endpoint reports no token counts, so the rest of max_tokens is unknown", spent
-                    )
-                left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
-            text = text + part.text if whole is None else whole
-            at = find_stop(text, ask.stop)
-            if whole is None or at is not None or left < 1:
-                break
-        finish: Finish = "stop" if at is not None else part.finish if whole is None else "length"
-        return Answer((_join(parts, text[:at], finish),), spent)
 
     async def _answer(self, requests: Sequence[Request]) -> Answer:
         body = self.body(requests[0])
@@ -245,8 +206,8 @@ class EndpointEngine:
     def body(self, request: Request) -> dict[str, Any]:
         """The body of the request, as JSON. Raises EngineError for what an endpoint cannot be asked."""
         ask = request.ask
-        if request.decoding.beams > 1:
-            raise EngineError(f"{self.addresses[0].url}: beams = {request.decoding.beams}: an endpoint has no beam search")
+        if request.decoding.beams > 1 or request.decoding.calculator:
+            raise EngineError(f"{self.addresses[0].url}: an endpoint has neither beams nor a calculator: {request.decoding}")
         body: dict[str, Any] = {
             "model": self.options.model,
             "max_tokens": ask.max_tokens,
@@ -282,23 +243,6 @@ class _History:
     def usage(self, last: Usage) -> Usage:
         """The usage of all tries, ``last`` included."""
         return Usage(self.tries, 0, 0, self.lost) + last
-
-
-def _join(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:
-    """One reply made of several requests; all that was paid for is counted, also what was cut off."""
-    if len(parts) == 1:
-        return replace(parts[0], text=text, finish=finish)
-    read, written = [p.prompt_tokens for p in parts], [p.tokens for p in parts]
-    return Reply(
-        text=text,
-        finish=finish,
-        tokens=None if None in written else sum(t or 0 for t in written),
-        prompt_tokens=None if None in read else sum(t or 0 for t in read),
-        raw=f"[{', '.join(p.raw or '' for p in parts)}]",
-        finish_reason=parts[-1].finish_reason,
-        model=parts[-1].model,
-        latency=sum(p.latency or 0.0 for p in parts),
-    )
 
 
 def _check_url(url: str) -> str:
