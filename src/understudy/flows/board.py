@@ -215,17 +215,12 @@ class OrderSource:
     ) -> None:
         self.orders, self.prepare, self.deliver = orders, prepare, deliver
         self.open: dict[int, EngineOrder] = {}
-        self._tickets = 0
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         self.prepare(n)
-        some: list[tuple[int, Request]] = []
-        while self.orders and len(some) < n:
-            order = self.orders.popleft()
-            self._tickets += 1
-            self.open[self._tickets] = order
-            some.append((self._tickets, order.request))
-        return some
+        taken = [self.orders.popleft() for _ in range(min(n, len(self.orders)))]
+        self.open |= {id(order): order for order in taken}
+        return [(id(order), order.request) for order in taken]
 
     def give(self, ticket: int, reply: Reply) -> None:
         self.deliver(self.open.pop(ticket), reply)

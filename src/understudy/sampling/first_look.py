@@ -13,6 +13,7 @@ USELESS = 0.9
 """The sampling stops where more than this share of the first replies cannot become a training example."""
 ENOUGH = 10
 """So many replies say something about the others."""
+_EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
 
 
 def first_look(
@@ -30,23 +31,17 @@ def first_look(
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
-    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
     thought = counted[Outcome.ONLY_THOUGHT]
-    lost |= {"only thought": thought} if thought else {}
-    lost |= {"failed": len(failed)} if failed else {}
+    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
+    lost |= {name: count for name, count in (("only thought", thought), ("failed", len(failed))) if count}
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:
+        first_error = f"The first error: {failed[0]} " if failed else ""
         raise StudyError(
-            f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. "
-            + (f"The first error: {failed[0]} " if failed else "")
-            + "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
+            f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"
+            "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
-            + (
-                'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
-                if thought
-                else ""
-            )
-            + "teacher.first_look = 0 continues anyway"
+            f"{_EMPTY_LINES if thought else ''}teacher.first_look = 0 continues anyway"
         )
     if drawn and (copies := _copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"

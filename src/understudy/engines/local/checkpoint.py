@@ -97,7 +97,12 @@ def look_at(directory: Path) -> None:
             f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can "
             "run code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
-    _check_kind(directory, config)
+    kind, known = config.get("model_type"), _known_kinds()
+    if known and kind not in known:
+        raise CheckpointError(
+            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
+            "Understudy never runs a checkpoint's own code"
+        )
     tensors(directory)
     _check_tokenizer(directory, config)
 
@@ -169,15 +174,6 @@ def _check_adapter(directory: Path, base: Path) -> None:
     except CheckpointError as error:
         raise CheckpointError(f"{directory}: the adapter's base model: {error}") from error
     _read_header(directory / "adapter_model.safetensors")
-
-
-def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
-    kind, known = config.get("model_type"), _known_kinds()
-    if known and kind not in known:
-        raise CheckpointError(
-            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
-            "Understudy never runs a checkpoint's own code"
-        )
 
 
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:

@@ -83,10 +83,10 @@ class BatchApi:
     async def _call(
         self, method: str, path: str, body: bytes | aiohttp.FormData | None = None, *, timeout: float | None = None
     ) -> dict[str, Any]:
-        answer = await self.client.send(method, f"{self.url}/{path}", body, timeout=timeout)
-        found = _read_object(answer.body)
+        _, answer = await self.client.send(method, f"{self.url}/{path}", body, timeout=timeout)
+        found = _read_object(answer)
         if found is None:
-            raise AgainError(f"not an answer of the batch protocol: {short(answer.body.decode('utf-8', 'replace'))}")
+            raise AgainError(f"not an answer of the batch protocol: {short(answer.decode('utf-8', 'replace'))}")
         return found
 
 

@@ -13,7 +13,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -72,12 +71,8 @@ class ForbiddenError(DeniedError):
     """HTTP 403: the key may not do this, or this prompt is not let in."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """A 200 and what came with it."""
-
-    headers: Mapping[str, str]
-    body: bytes
+Response = tuple[Mapping[str, str], bytes]
+"""The headers of a 200, and its body."""
 
 
 class Client:
@@ -94,7 +89,6 @@ class Client:
             connector=_Connector(limit=0),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout),
         )
 
     async def close(self) -> None:
@@ -104,12 +98,12 @@ class Client:
         self,
         method: str,
         url: str,
-        body: bytes | aiohttp.FormData | None = None,
+        content: bytes | aiohttp.FormData | None = None,
         *,
         into: Callable[[bytes], Any] | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """The answer to ``body``, a 200. Raises the errors above.
+        """The answer to ``content``, a 200. Raises the errors above.
 
         ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
         server is not shown the key. ``timeout`` takes the place of the client's.
@@ -119,33 +113,30 @@ class Client:
             async with self._session.request(
                 method,
                 url,
-                data=io.BytesIO(body) if isinstance(body, bytes) and len(body) > _COPIED else body,
-                headers=_JSON if isinstance(body, bytes) else None,
+                data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
+                headers=_JSON if isinstance(content, bytes) else None,
                 allow_redirects=into is not None,
                 proxy=self._proxy(URL(url).origin()),
-                timeout=self._session.timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
+                timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
-                found, size = [], 0
+                body = bytearray()
+                take = into if into is not None and answer.status == 200 else body.extend
                 async for part in answer.content.iter_any():
-                    if into is not None and answer.status == 200:
-                        into(part)
-                        continue
-                    size += len(part)
-                    if size > LARGEST:
+                    take(part)
+                    if len(body) > LARGEST:
                         raise EngineError(
                             f"{url}: the answer exceeds {LARGEST >> 20} MiB; check that this is a language model's address"
                         )
-                    found.append(part)
         except TimeoutError:
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise AgainError(f"no connection ({error}); is the server running?") from error
         except aiohttp.ClientError as error:
             raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
-        whole = hide(b"".join(found), self.secret)
+        whole = hide(bytes(body), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
-        return Response(answer.headers, whole)
+        return answer.headers, whole
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -178,10 +169,10 @@ def hide(body: bytes, secret: str) -> bytes:
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
     the errors above."""
-    answer = await client.send("POST", url, json.dumps(body).encode())
-    text = answer.body.decode("utf-8", "replace")
+    headers, content = await client.send("POST", url, json.dumps(body).encode())
+    text = content.decode("utf-8", "replace")
     try:
-        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        if headers.get("Content-Type", "").startswith("text/event-stream"):
             text = json.dumps(merge_events(text), ensure_ascii=False)  # a key that came in pieces is whole here
             found = json.loads(hide(text.encode("utf-8", "surrogatepass"), client.secret))
             text = json.dumps(found, ensure_ascii=False)
@@ -189,7 +180,7 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
             found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
-    return require_choices(url, found, text, answer.headers), text
+    return require_choices(url, found, text, headers), text
 
 
 def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
