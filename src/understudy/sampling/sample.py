@@ -13,7 +13,6 @@ from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Draw, Rounds, rounds
-from understudy.sampling.budget import Spend
 from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
 
@@ -76,7 +75,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
     comes at all.
     """
-    total, before, shown = sampling.total, store.spent, 0.0
+    total, shown = sampling.total, 0.0
     first: list[Done[Chain]] = []
 
     def on_end(done: Done[Chain]) -> None:
@@ -101,7 +100,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
         else:
             chains.append(replace(done.value, teacher=engine.identity))
     if not chains:
-        raise _nothing(store, before, failures, poor=poor)
+        raise _nothing(store, failures, poor=poor)
     if 0 < len(first) < sampling.first_look:
         tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
@@ -151,20 +150,14 @@ def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     return first_look(chains, errors, problems, sampling.judge, drawn=sampling.decoding.temperature > 0)
 
 
-def _nothing(store: Ledger, before: Spend, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
-    """The error where no chain came. ``before``: what the ledger had spent before the first call."""
+def _nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
+    """The error where no chain came."""
+    first = f"; the first error: {failures[0].error}" if failures else ""
     if not poor or store.budget is None:
-        return EngineError(f"the teacher wrote no chain at all; its first error: {failures[0].error if failures else 'none'}")
-    budget = store.budget
-    if store.spent == before and not failures:
-        return StudyError(
-            "teacher.budget has no room for a single request, so no chain was asked for "
-            f"({budget.explain(store.spent, store.refused)}); raise it and run the same command again"
-        )
-    failed = f"; the first error: {failures[0].error}" if failures else ""
+        return EngineError(f"the teacher wrote no chain at all{first}")
     return StudyError(
-        f"the budget is spent ({budget.describe(store.spent)}) and no chain was received{failed}; raise teacher.budget, or "
-        "look at the prompts with `understudy try`"
+        f"teacher.budget has no room for another request ({store.budget.explain(store.spent, store.refused)}), and no chain was "
+        f"received{first}; raise it and run the same command again, or look at the prompts with `understudy try`"
     )
 
 

@@ -57,9 +57,6 @@ class Status:
     batches: list[dict[str, Any]]
     capabilities: Mapping[str, Mapping[str, Mapping[str, str]]]
 
-    def to_json(self) -> dict[str, Any]:
-        return vars(self)
-
 
 def status(run: Path) -> Status:
     """The figures of the run directory ``run``. Raises DataError where nothing was sampled there."""

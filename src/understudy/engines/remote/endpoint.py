@@ -19,7 +19,7 @@ from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Reply, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Reply, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
 from understudy.engines.remote.options import Endpoint
@@ -223,10 +223,8 @@ class EndpointEngine:
             if not isinstance(ask.prompt, str):
                 raise EngineError(f"{self.addresses[0].url}: messages need api = 'chat'")
             return body | {"prompt": ask.prompt, "logprobs": 1}
-        turns = [{"role": "user", "content": ask.prompt}]
-        if not isinstance(ask.prompt, str):
-            turns = [{"role": m.role, "content": m.content} for m in ask.prompt]
-        return body | {"messages": turns, "logprobs": True}
+        messages = (Message("user", ask.prompt),) if isinstance(ask.prompt, str) else ask.prompt
+        return body | {"messages": [vars(message) for message in messages], "logprobs": True}
 
 
 @dataclass
