@@ -38,8 +38,7 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
     may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
     if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
         raise StudyError(
-            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; "
-            f"a check may return {', '.join(may_say)}"
+            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it may be {', '.join(may_say)}"
         )
     return replace(verdict, chain=chain.id, check=name)
 

@@ -40,7 +40,7 @@ class LiveFlow(Generic[T]):
 
     path: Path
     flow: Flow[T]
-    replies: list[Reply | EngineError | None] = field(default_factory=list)
+    replies: list[Reply | EngineError | None] = field(default_factory=lambda: [None])
     missing: int = 0
     single: bool = True
     asked: bool = False
@@ -164,8 +164,6 @@ class Board(Generic[T]):
             self.on_end(done)
 
     def _resume(self, live: LiveFlow[T]) -> Any:
-        if not live.replies and live.single:
-            return next(live.flow)
         for reply in live.replies:
             if isinstance(reply, EngineError):
                 return live.flow.throw(reply)

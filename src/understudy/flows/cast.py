@@ -33,7 +33,7 @@ class Cast:
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
             raise EngineError(
-                f"a flow called the role {call.role!r}, which no model plays (roles: {', '.join(self.engines) or 'none'})"
+                f"a flow called the role {call.role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})"
             )
         return self.engines[call.role]
 

@@ -27,7 +27,9 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] 
         window = max([WINDOW, *(getattr(engine, "window", 0) for engine in cast.engines.values())])
         yield from drive(flows, cast, window=window, on_end=on_end)
         return
-    with _fewer_collections(), asyncio.Runner(loop_factory=_event_loop()) as runner:
+    from uvloop import new_event_loop
+
+    with _fewer_collections(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         all_of_them = _run_network(flows, cast, on_end)
         try:
             while some := runner.run(_take(all_of_them)):
@@ -53,16 +55,6 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], 
             failed += done.value is None and not done.unasked
             if finished == failed == HOPELESS:
                 return
-
-
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's event loop where it is installed: there is none for Windows."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
-    return factory
 
 
 async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:

@@ -107,8 +107,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         if version > VERSION:
             raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
         raise DataError(
-            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which "
-            "brings it up to date"
+            f"{path}: written by an earlier Understudy ({versions}); `understudy sample` of commit {BEFORE} brings it up to date"
         )
     return connection
 

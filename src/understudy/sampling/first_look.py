@@ -1,7 +1,8 @@
 """Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.values import Chain, Outcome, Problem, Verdict
@@ -54,20 +55,21 @@ def first_look(
 def _copies(chains: Sequence[Chain]) -> int:
     """How many replies came to prompts that have several, where those of each are all alike and there are enough; else 0. Some
     servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
-    texts: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    for chain in chains:
-        texts[chain.problem, chain.prompt].append(chain.text)
-    several = [found for found in texts.values() if len(found) > 1]
+    several = _find_several(((chain.problem, chain.prompt), chain.text) for chain in chains)
     total = sum(map(len, several))
     return total if total >= ENOUGH and all(len(set(found)) == 1 for found in several) else 0
 
 
 def _disagreement(chains: Sequence[Chain]) -> float | None:
     """The share of answers that are not their question's most frequent one, over questions with several answers."""
-    answers: dict[str, list[str]] = defaultdict(list)
-    for chain in chains:
-        if chain.answer is not None:
-            answers[chain.problem].append(chain.answer)
-    several = [found for found in answers.values() if len(found) > 1]
+    several = _find_several((chain.problem, chain.answer) for chain in chains if chain.answer is not None)
     total = sum(map(len, several))
     return None if not total else 1 - sum(max(Counter(found).values()) for found in several) / total
+
+
+def _find_several(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
+    """The texts of each key that has more than one."""
+    by_key: dict[Any, list[str]] = defaultdict(list)
+    for key, text in texts:
+        by_key[key].append(text)
+    return [found for found in by_key.values() if len(found) > 1]

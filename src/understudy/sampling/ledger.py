@@ -71,10 +71,8 @@ class Ledger:
     Raises BusyError where another process writes there, DataError where the file is no ledger or of another version.
     """
 
-    def __init__(
-        self, path: str | Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False
-    ) -> None:
-        self.path, self.price, self.budget = Path(path), price, budget
+    def __init__(self, path: Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False) -> None:
+        self.path, self.price, self.budget = path, price, budget
         self.refused = NOTHING
         self._lock = None if readonly else lock(self.path)
         try:
@@ -192,9 +190,8 @@ class Ledger:
         """Requests of an earlier process that a batch still holds: what was set aside for them stays so until `put` or `fail`."""
         held, price = set(keys), self.price or Price(0, 0)
         with self._guard:
-            for key, number, read, written, money in self._reader.execute(
-                "SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL"
-            ):
+            found = self._reader.execute("SELECT key, number, read, written, money FROM intents WHERE outcome IS NULL")
+            for key, number, read, written, money in found:
                 if key in held and key not in self._open:
                     most = Spend(1, read, written, price.of(read, written) if money is None else money)
                     self._open[key] = number, most

@@ -62,9 +62,7 @@ def status(run: Path) -> Status:
     """The figures of the run directory ``run``. Raises DataError where nothing was sampled there."""
     path = run / "ledger.sqlite"
     if not path.is_file():
-        raise DataError(
-            f"{run}: nothing was sampled here (there is no ledger.sqlite); give a directory that `understudy run` wrote"
-        )
+        raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
     at_work = writer(path)
     with closing(connect(path, readonly=True)) as reader:
         reader.execute("BEGIN")  # all figures are of one moment

@@ -88,9 +88,7 @@ def look_at(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(
-            f"{directory}: no config.json, so this is not a model checkpoint; give the directory that holds config.json"
-        )
+        raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint; give the directory that holds it")
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(

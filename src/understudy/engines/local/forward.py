@@ -128,9 +128,8 @@ class Network:
             past_key_values=cache,
             use_cache=True,
         ).logits
-        own, cross = (
-            [(layer.keys, layer.values) for layer in c.layers] for c in (cache.self_attention_cache, cache.cross_attention_cache)
-        )
+        caches = cache.self_attention_cache, cache.cross_attention_cache
+        own, cross = ([(layer.keys, layer.values) for layer in one.layers] for one in caches)
         return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
 
     def _prove(self) -> None:

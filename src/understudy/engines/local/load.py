@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
@@ -28,12 +28,10 @@ def load_config(directory: FilePath) -> Any:
         return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own checks of a config raise any kind of error
         kind = read_config(directory).get("model_type")
-        wrong = (
-            "its values do not fit together"
-            if kind in CONFIG_MAPPING
-            else f"the installed transformers cannot load model_type {kind!r}, and code of a checkpoint is never run"
-        )
-        raise CheckpointError(f"{directory / 'config.json'}: {wrong} ({' '.join(str(error).split())[:300]})") from error
+        raise CheckpointError(
+            f"{directory / 'config.json'}: its values do not fit together, or the installed transformers cannot load model_type "
+            f"{kind!r} without code of the checkpoint, which is never run ({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def load_tokenizer(directory: FilePath) -> Any:
@@ -42,11 +40,11 @@ def load_tokenizer(directory: FilePath) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(
-            f"{directory}: no tokenizer can be loaded; save it beside the model (tokenizer.save_pretrained): {_first_line(error)}"
+            f"{directory}: no tokenizer can be loaded ({_first_line(error)}); save it beside the model"
         ) from error
     if tokenizer.eos_token_id is None:
         raise CheckpointError(
-            f"{directory}: the tokenizer has no end token (eos_token), so no reply would ever end; set one and save it"
+            f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; set one and save it"
         )
     return tokenizer
 

@@ -15,7 +15,7 @@ from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError
 from understudy.engines.remote.choices import make_refusal
 from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
-from understudy.engines.remote.wire import AgainError, Client, DeniedError, classify, hide, require_choices, short
+from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, require_choices, short
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states of a batch from which nothing more comes."""
@@ -80,10 +80,8 @@ class BatchApi:
         await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
         into.seek(0)
 
-    async def _call(
-        self, method: str, path: str, body: bytes | aiohttp.FormData | None = None, *, timeout: float | None = None
-    ) -> dict[str, Any]:
-        _, answer = await self.client.send(method, f"{self.url}/{path}", body, timeout=timeout)
+    async def _call(self, method: str, path: str, content: Content = None, timeout: float = 0.0) -> dict[str, Any]:
+        _, answer = await self.client.send(method, f"{self.url}/{path}", content, timeout=timeout)
         found = _read_object(answer)
         if found is None:
             raise AgainError(f"not an answer of the batch protocol: {short(answer.decode('utf-8', 'replace'))}")

@@ -104,9 +104,7 @@ class EndpointEngine:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(1, 0, 0)))
                 if isinstance(error, ForbiddenError) and not address.well:
-                    raise AccountError(
-                        f"{error}; check that this key may use this model (teacher.key_env, teacher.model). {KEPT}"
-                    ) from error
+                    raise AccountError(f"{error}; check that this key may use this model (teacher.key_env). {KEPT}") from error
                 if history.n == 1:
                     raise
                 history.n, history.address = 1, None
@@ -181,9 +179,7 @@ class EndpointEngine:
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
-            raise StudyError(
-                f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that gives them"
-            )
+            raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
         return Answer(tuple(replies), read_usage(answer))
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
@@ -197,9 +193,7 @@ class EndpointEngine:
         for name in spare:
             if name in body and name not in known and re.search(rf"\b{name}\b", error.body):
                 if name == "logprobs" and self.options.logprobs:
-                    raise StudyError(
-                        f"teacher.logprobs = true: {error}; leave it out, or use a server that gives log-probabilities"
-                    )
+                    raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or use a server that gives them")
                 return {name: ""}
         return {}
 
@@ -261,9 +255,7 @@ def _read_key(variable: str | None) -> str:
     if variable and not key:
         raise StudyError(f"teacher.key_env = {variable!r}: this environment variable is not set")
     if not (key.isascii() and key.isprintable()):
-        raise StudyError(
-            f"teacher.key_env = {variable!r}: the variable holds characters that a key cannot have; look for a line break"
-        )
+        raise StudyError(f"teacher.key_env = {variable!r}: the variable holds characters that no key has; look for a line break")
     return key
 
 

@@ -71,6 +71,7 @@ class ForbiddenError(DeniedError):
     """HTTP 403: the key may not do this, or this prompt is not let in."""
 
 
+Content = bytes | aiohttp.FormData | None
 Response = tuple[Mapping[str, str], bytes]
 """The headers of a 200, and its body."""
 
@@ -95,13 +96,7 @@ class Client:
         await self._session.close()
 
     async def send(
-        self,
-        method: str,
-        url: str,
-        content: bytes | aiohttp.FormData | None = None,
-        *,
-        into: Callable[[bytes], Any] | None = None,
-        timeout: float | None = None,
+        self, method: str, url: str, content: Content = None, *, into: Callable[[bytes], Any] | None = None, timeout: float = 0.0
     ) -> Response:
         """The answer to ``content``, a 200. Raises the errors above.
 
@@ -124,9 +119,7 @@ class Client:
                 async for part in answer.content.iter_any():
                     take(part)
                     if len(body) > LARGEST:
-                        raise EngineError(
-                            f"{url}: the answer exceeds {LARGEST >> 20} MiB; check that this is a language model's address"
-                        )
+                        raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
         except TimeoutError:
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
@@ -173,11 +166,9 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     text = content.decode("utf-8", "replace")
     try:
         if headers.get("Content-Type", "").startswith("text/event-stream"):
-            text = json.dumps(merge_events(text), ensure_ascii=False)  # a key that came in pieces is whole here
-            found = json.loads(hide(text.encode("utf-8", "surrogatepass"), client.secret))
-            text = json.dumps(found, ensure_ascii=False)
-        else:
-            found = json.loads(text)
+            whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
+            text = hide(whole, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
+        found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
     return require_choices(url, found, text, headers), text
