@@ -34,6 +34,10 @@ class Done(Generic[T]):
     bought: bool = False
 
 
+OnEnd = Callable[[Done[Any]], None]
+"""Called with each flow as it ends."""
+
+
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
     """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
@@ -75,7 +79,7 @@ class Line:
 class Board(Generic[T]):
     """What both drivers share; it does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
 
-    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: Callable[[Done[T]], None] | None) -> None:
+    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd) -> None:
         self.coming: Iterator[tuple[Path, Flow[T]]] = iter(flows)
         self.exhausted = False
         self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
@@ -160,8 +164,7 @@ class Board(Generic[T]):
     def _end(self, done: Done[T], live: LiveFlow[T]) -> None:
         self.live.discard(live)
         self.ready.append(done)
-        if self.on_end is not None:
-            self.on_end(done)
+        self.on_end(done)
 
     def _resume(self, live: LiveFlow[T]) -> Any:
         for reply in live.replies:

@@ -32,9 +32,7 @@ class Cast:
             models = self.folds[call.role]
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
-            raise EngineError(
-                f"a flow called the role {call.role!r}, which nobody plays (roles: {', '.join(self.engines) or 'none'})"
-            )
+            raise EngineError(f"a flow called the role {call.role!r}; nobody plays it (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[call.role]
 
     def settle(self, call: Call) -> Decoding:

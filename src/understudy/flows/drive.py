@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from understudy.core.asks import Answer, Reply
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import LocalEngine
-from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, OrderSource
+from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, OnEnd, OrderSource
 from understudy.flows.cast import Cast
 
 T = TypeVar("T")
@@ -27,9 +27,7 @@ WINDOW = 4096
 """Flows that are begun and have not ended, at most."""
 
 
-def drive(
-    flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: Callable[[Done[T]], None] | None = None
-) -> Iterator[Done[T]]:
+def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Run ``flows`` over the local engines of ``cast``, with at most ``window`` flows begun and not ended.
 
     A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are yielded
@@ -60,7 +58,7 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
     A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
     Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store.
     """
-    board = Board(flows, cast, window, None)
+    board = Board(flows, cast, window, lambda _: None)
     arrivals: Arrivals = asyncio.Queue()
     requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
     try:

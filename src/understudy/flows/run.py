@@ -3,12 +3,12 @@ beside them in threads."""
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import TypeVar
 
 from understudy.core.protocols import AsyncEngine, LocalEngine
-from understudy.flows.board import Done, Flows
+from understudy.flows.board import Done, Flows, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.drive import WINDOW, adrive, drive
 
@@ -20,7 +20,7 @@ GROUP = 1024
 """Ended flows are handed on in groups of so many: whoever takes them need not hold all of them."""
 
 
-def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] = lambda _: None) -> Iterator[Done[T]]:
+def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what came
     stays in the store."""
     if all(isinstance(engine, LocalEngine) for engine in cast.engines.values()):
@@ -38,7 +38,7 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] 
             runner.run(all_of_them.aclose())
 
 
-async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], None]) -> AsyncGenerator[Done[T], None]:
+async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGenerator[Done[T], None]:
     """`adrive` with its engines opened. Ends early where nothing succeeds."""
     engines = list({id(engine): engine for engine in cast.engines.values()}.values())
     async with AsyncExitStack() as stack:

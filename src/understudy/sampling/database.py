@@ -106,9 +106,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         versions = f"ledger version {version}, this one knows {VERSION}"
         if version > VERSION:
             raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
-        raise DataError(
-            f"{path}: written by an earlier Understudy ({versions}); `understudy sample` of commit {BEFORE} brings it up to date"
-        )
+        raise DataError(f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` of commit {BEFORE} once")
     return connection
 
 

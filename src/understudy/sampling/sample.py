@@ -8,7 +8,7 @@ from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
-from understudy.flows.board import Done
+from understudy.flows.board import Done, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
@@ -109,9 +109,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     return Sample(sorted(chains, key=lambda c: (order[c.problem], c.path)), failures, unasked, stopped)
 
 
-def iter_chains(
-    sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: Callable[[Done[Chain]], None] = lambda _: None
-) -> Iterator[Done[Chain]]:
+def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[Chain]]:
     """Yield every chain as it ends, in one round or in those of an allocation. A round that could not be asked for whole is the
     last."""
     problems = {problem.id: problem for problem in sampling.problems}

@@ -39,13 +39,9 @@ def load_tokenizer(directory: FilePath) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
-        raise CheckpointError(
-            f"{directory}: no tokenizer can be loaded ({_first_line(error)}); save it beside the model"
-        ) from error
+        raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
     if tokenizer.eos_token_id is None:
-        raise CheckpointError(
-            f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; set one and save it"
-        )
+        raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
     return tokenizer
 
 

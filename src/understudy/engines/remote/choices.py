@@ -15,9 +15,7 @@ from understudy.engines.stops import find_stop
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read_choices(
-    answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
-) -> list[Reply]:
+def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1) -> list[Reply]:
     """The first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError where none can.
 
     ``raw`` is the answer as it came; where several choices were asked for, each keeps its own part of it. The number of tokens of
@@ -26,14 +24,14 @@ def read_choices(
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
+        return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
     each = [len(_logprobs(choice.get("logprobs"))) for choice in choices]
     counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         try:
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
-            reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
+            reply = _read_choice(choice, answer, part, stop, chat=chat)
         except EngineError as error:
             why = error
         else:
@@ -50,9 +48,7 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     return Usage(1, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
 
 
-def _read_choice(
-    choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
-) -> Reply:
+def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool) -> Reply:
     """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
     as if it had come in a field of its own; a raw completion stays as it is.
 
@@ -91,7 +87,6 @@ def _read_choice(
         raw=_encodable(raw),
         finish_reason=_encodable(reason) if isinstance(reason, str) else "",
         model=_encodable(_version(answer)),
-        latency=latency,
     )
 
 

@@ -167,15 +167,15 @@ class EndpointEngine:
                     raise
                 without |= more
         self.without |= without
-        return self.read_answer(url, answer, raw, requests, round(time.monotonic() - began, 4))
+        latency = round(time.monotonic() - began, 4)
+        found = self.read_answer(url, answer, raw, requests)
+        return replace(found, replies=tuple(replace(reply, latency=latency) for reply in found.replies))
 
-    def read_answer(
-        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], latency: float | None = None
-    ) -> Answer:
+    def read_answer(self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request]) -> Answer:
         """The replies in ``answer``, which has choices and came as ``raw``. Raises EngineError where there is none, StudyError
         where log-probabilities are wanted and missing."""
         try:
-            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
+            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests))
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):

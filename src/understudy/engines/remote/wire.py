@@ -86,11 +86,7 @@ class Client:
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
         self.timeout, self.secret = timeout, secret
         self._proxy = cache(_find_proxy)
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0),
-            headers=headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = aiohttp.ClientSession(connector=_Connector(limit=0), headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
         await self._session.close()
