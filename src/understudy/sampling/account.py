@@ -66,11 +66,11 @@ class Account:
             self._now = settled
         if settled != self._now:
             if self.bought >= SOME:
-                now = self._cost(self._now)
-                self._in_all = now + self._left / self.bought * (now - self._cost(self._before))
+                now = self._measure(self._now)
+                self._in_all = now + self._left / self.bought * (now - self._measure(self._before))
             self._now = settled
 
-    def _cost(self, spend: Spend) -> float:
+    def _measure(self, spend: Spend) -> float:
         return spend.tokens if self.store.price is None else spend.money
 
     def summary(self) -> str:
@@ -80,7 +80,7 @@ class Account:
         return ", ".join(parts)
 
     def _describe(self, spent: Spend) -> str:
-        so_far = f"{amount(self._cost(spent))} {'tokens' if self.store.price is None else 'money'}"
+        so_far = f"{amount(self._measure(spent))} {'tokens' if self.store.price is None else 'money'}"
         if self._in_all is None or not self._left:
             return so_far
         return f"{so_far}, about {amount(round(self._in_all) if self.store.price is None else self._in_all)} in all"

@@ -20,7 +20,7 @@ from understudy.core.errors import AccountError, BudgetError, EngineError, Study
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import KEPT, NO_CREDIT, AgainError, DeniedError, ThrottledError, short
+from understudy.engines.remote.wire import KEPT, NO_CREDIT, AgainError, DeniedError, ThrottledError, shorten
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
@@ -335,7 +335,7 @@ class BatchEngine:
     def _settle_failed(self, job: Job, state: Mapping[str, Any]) -> None:
         """Handle a batch that failed before anything was asked. Where the server had no room for it, it is made again later."""
         why = json.dumps(state.get("errors"))
-        what = f"{job.url}: {job} failed: {short(why)}"
+        what = f"{job.url}: {job} failed: {shorten(why)}"
         wanted = job.keys & self._waiting.keys()
         self._end(job, what)
         if _FULL in why and len(job.lines) > 1:

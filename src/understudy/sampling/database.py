@@ -53,7 +53,7 @@ SCHEMA = (
 def lock(path: Path) -> IO[str]:
     """Hold the ledger ``path`` for writing, with the number of the process to interrupt and of this one in the file beside it.
     Raises BusyError where one does."""
-    file = _lock_of(path).open("a+")
+    file = _locate_lock(path).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -75,17 +75,17 @@ def unlock(file: IO[str] | None) -> None:
         file.close()
 
 
-def writer(path: Path) -> int | None:
+def find_writer(path: Path) -> int | None:
     """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`); None where nobody does."""
     try:
-        found = list(map(int, _lock_of(path).read_text().split()))
+        found = list(map(int, _locate_lock(path).read_text().split()))
         os.kill(found[-1], 0)
     except (OSError, ValueError, IndexError):
         return None
     return found[0]
 
 
-def _lock_of(path: Path) -> Path:
+def _locate_lock(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
@@ -134,7 +134,7 @@ def close_intents(connection: sqlite3.Connection, at: float) -> None:
         connection.execute("DELETE FROM collecting")
 
 
-def capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
+def read_capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
     """What was found of endpoints: engine -> url -> name -> value, each by name."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     rows = reader.execute("SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name")

@@ -44,15 +44,15 @@ def first_look(
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
             f"{_EMPTY_LINES if thought else ''}teacher.first_look = 0 continues anyway"
         )
-    if drawn and (copies := _copies(chains)):
+    if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
-    split = _disagreement(chains)
+    split = _measure_disagreement(chains)
     if split is None:
         return report
     return f"{report}; where a question has several answers, {split:.0%} of them are not its most frequent one"
 
 
-def _copies(chains: Sequence[Chain]) -> int:
+def _count_copies(chains: Sequence[Chain]) -> int:
     """How many replies came to prompts that have several, where those of each are all alike and there are enough; else 0. Some
     servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
     several = _find_several(((chain.problem, chain.prompt), chain.text) for chain in chains)
@@ -60,7 +60,7 @@ def _copies(chains: Sequence[Chain]) -> int:
     return total if total >= ENOUGH and all(len(set(found)) == 1 for found in several) else 0
 
 
-def _disagreement(chains: Sequence[Chain]) -> float | None:
+def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
     """The share of answers that are not their question's most frequent one, over questions with several answers."""
     several = _find_several((chain.problem, chain.answer) for chain in chains if chain.answer is not None)
     total = sum(map(len, several))

@@ -24,7 +24,7 @@ import orjson
 from understudy.core.asks import Reply, Request, Usage
 from understudy.core.errors import EngineError, UnpaidError
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
-from understudy.sampling.database import capabilities, close_intents, connect, lock, unlock
+from understudy.sampling.database import close_intents, connect, lock, read_capabilities, unlock
 
 GROUP = 256
 """Replies per commit at most."""
@@ -117,7 +117,7 @@ class Ledger:
                     if key in group.replies:
                         return group.replies[key]
                 body = self._select(key)
-        return None if body is None else _reply(body)
+        return None if body is None else _read_reply(body)
 
     def _select(self, key: str) -> str | None:
         """A committed reply. Whoever asks again for many replies mostly does so in the same order: the more often that is so, the
@@ -289,7 +289,7 @@ class Ledger:
     def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
         """The facts about each address of ``engine``: url -> name -> value, {} where none was probed."""
         with self.reading() as reader:
-            return capabilities(reader).get(engine, {})
+            return read_capabilities(reader).get(engine, {})
 
     def note_capabilities(self, engine: str, url: str, facts: Mapping[str, str]) -> None:
         """Record the ``facts`` about an address of ``engine``; durable when this returns. Raises OSError where the disk is full."""
@@ -320,7 +320,7 @@ _EMPTY = vars(Reply(""))
 """The fields that an old row lacks."""
 
 
-def _reply(body: str) -> Reply:
+def _read_reply(body: str) -> Reply:
     fields = orjson.loads(body)
     fields["logprobs"] = tuple(fields["logprobs"])
     reply = object.__new__(Reply)  # a frozen dataclass sets each field by a call: of a million replies, seconds

@@ -100,7 +100,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
         else:
             chains.append(replace(done.value, teacher=engine.identity))
     if not chains:
-        raise _nothing(store, failures, poor=poor)
+        raise _explain_nothing(store, failures, poor=poor)
     if 0 < len(first) < sampling.first_look:
         tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
@@ -148,7 +148,7 @@ def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     return first_look(chains, errors, problems, sampling.judge, drawn=sampling.decoding.temperature > 0)
 
 
-def _nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
+def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
     """The error where no chain came."""
     first = f"; the first error: {failures[0].error}" if failures else ""
     if not poor or store.budget is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import capabilities, connect, writer
+from understudy.sampling.database import connect, find_writer, read_capabilities
 
 _COUNT = """
     SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
@@ -63,18 +63,18 @@ def status(run: Path) -> Status:
     path = run / "ledger.sqlite"
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
-    at_work = writer(path)
+    at_work = find_writer(path)
     with closing(connect(path, readonly=True)) as reader:
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())
-        endpoints, batches = capabilities(reader), _batches(reader)
+        endpoints, batches = read_capabilities(reader), _read_batches(reader)
     counts["in_batches"] = sum(batch["replies"] for batch in batches)
     counts["in_flight"] -= counts["in_batches"]
     if at_work is None:
         counts["lost"] += counts["in_flight"]
         counts["in_flight"] = 0
-    state = _progress(run / FILE)
+    state = _read_progress(run / FILE)
     rate = state["rate"] if at_work else 0.0
     done = state["chains"] + state["failed"] + state["unasked"]
     return Status(
@@ -91,7 +91,7 @@ def status(run: Path) -> Status:
     )
 
 
-def _batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+def _read_batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
     found = reader.execute(
         """SELECT id, url, count(DISTINCT line) AS requests, count(*) AS replies
             FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
@@ -100,7 +100,7 @@ def _batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
     return list(map(dict, found))
 
 
-def _progress(path: Path) -> dict[str, Any]:
+def _read_progress(path: Path) -> dict[str, Any]:
     """What the process that samples wrote last (`Account`); the rate of an old file is nothing."""
     state = {"chains": 0, "failed": 0, "unasked": 0, "total": 0, "rate": 0.0}
     if path.is_file():

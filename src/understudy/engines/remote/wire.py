@@ -64,7 +64,7 @@ class DeniedError(UnpaidError):
 
     def __init__(self, what: str, body: str) -> None:
         super().__init__(what)
-        self.body, self.names = body, _names(body)
+        self.body, self.names = body, _read_names(body)
 
 
 class ForbiddenError(DeniedError):
@@ -177,9 +177,9 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
-        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _names(text))
+        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text))
         raise classify(url, status, text, read_wait(headers))
-    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
+    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}", paid=True)
 
 
 def _find_status(code: Any, names: set[str]) -> int:
@@ -192,7 +192,7 @@ def _find_status(code: Any, names: set[str]) -> int:
     return code if type(code) is int and 400 <= code < 600 else 500
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """The beginning of a text, on one line."""
     text = " ".join(text[:2000].split())
     return text if len(text) <= 300 else text[:297] + "..."
@@ -200,10 +200,10 @@ def short(text: str) -> str:
 
 def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above."""
-    said = f"HTTP {status}: {short(text)}"
+    said = f"HTTP {status}: {shorten(text)}"
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
-    if status in (401, 402) or (status == 429 and NO_CREDIT & _names(text)):
+    if status in (401, 402) or (status == 429 and NO_CREDIT & _read_names(text)):
         return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
     if status == 429:
         return ThrottledError(said, wait)
@@ -213,7 +213,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     return DeniedError(f"{url}: {said}{hint}", text)
 
 
-def _names(text: str) -> set[str]:
+def _read_names(text: str) -> set[str]:
     """The names that a server gives the error which it sent."""
     try:
         error = json.loads(text)["error"]
