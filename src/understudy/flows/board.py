@@ -62,15 +62,19 @@ class EngineOrder:
 
 @dataclass(eq=False, slots=True)
 class Line:
-    """The orders that wait for one engine. ``network`` is the engine where it is asked over a network; an engine that is both is.
-
-    For a network engine: ``durable`` has the groups of orders that may be sent; so many are being sent (``active``); and
-    ``under_way`` counts these, the groups whose reservation is not committed yet, and those whose reply is not.
-    """
+    """The orders that wait for one engine."""
 
     engine: Engine
-    network: AsyncEngine | None
     waiting: deque[EngineOrder] = field(default_factory=deque)
+
+
+@dataclass(eq=False, slots=True)
+class NetworkLine(Line):
+    """The line of an engine that is asked over a network; one that is a local engine too is. ``durable`` has the groups of orders
+    that may be sent; so many are being sent (``active``); and ``under_way`` counts these, the groups whose reservation is not
+    committed yet, and those whose reply is not."""
+
+    engine: AsyncEngine
     durable: deque[list[EngineOrder]] = field(default_factory=deque)
     active: int = 0
     under_way: int = 0
@@ -88,13 +92,10 @@ class Board(Generic[T]):
         self.orders: dict[str, EngineOrder] = {}
         self.lines: dict[int, Line] = {}
         """The line of each engine by the engine's id."""
+        self.networks: list[NetworkLine] = []
+        """Those of the network engines."""
         self._last_call: Call | None = None
         self._last_request = Request(Call("", ""), GREEDY, 0)
-
-    @property
-    def networks(self) -> list[Line]:
-        """The lines of the network engines."""
-        return [line for line in self.lines.values() if line.network is not None]
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, ``enough`` says so, or there are no more."""
@@ -189,7 +190,9 @@ class Board(Generic[T]):
         live.asked = True
         line = self.lines.get(id(engine))
         if line is None:
-            line = self.lines[id(engine)] = Line(engine, engine if isinstance(engine, AsyncEngine) else None)
+            line = self.lines[id(engine)] = NetworkLine(engine) if isinstance(engine, AsyncEngine) else Line(engine)
+            if isinstance(line, NetworkLine):
+                self.networks.append(line)
         order = self.orders[key] = EngineOrder(key, request, line, [(live, place)])
         line.waiting.append(order)
 

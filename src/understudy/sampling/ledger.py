@@ -92,7 +92,8 @@ class Ledger:
         self.settled, self._aside = self._sum_spent(), NOTHING
         self._number = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
         self._last_request = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
-        self._guard, self._writing = threading.Condition(), threading.Lock()
+        self._guard, self._writing = threading.Lock(), threading.Lock()
+        self._changed = threading.Condition(self._guard)
         self._closed = False
         self._failed: OSError | None = None
         self._committer = threading.Thread(target=self._commit_groups, name=f"commits to {self.path.name}", daemon=True)
@@ -214,7 +215,7 @@ class Ledger:
         """Have the group committed: within the window, or now where it is full."""
         if not self._group.since or len(self._group.replies) >= GROUP:
             self._group.since = self._group.since or time.monotonic()
-            self._guard.notify()
+            self._changed.notify()
 
     def _settle(self, key: str, outcome: str, usage: Usage, error: str | None = None) -> None:
         """What became of a request that was reserved; where a count is not known, it stays what was set aside."""
@@ -254,7 +255,7 @@ class Ledger:
         while True:
             with self._guard:
                 while not self._closed and (rest := self._rest()) > 0:  # a `flush` meanwhile takes the group
-                    self._guard.wait(rest)
+                    self._changed.wait(rest)
             if self._closed:
                 return
             try:
@@ -302,7 +303,7 @@ class Ledger:
         finally:
             with self._guard:
                 self._closed = True
-                self._guard.notify()
+                self._changed.notify()
             self._committer.join()
             # The reader goes first: the last one to leave tidies up, and may write.
             self._reader.close()
