@@ -200,7 +200,7 @@ class Board(Generic[T]):
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
         if last is None or call != last or call.about != last.about:
-            decoding = self.cast.settle(call)
+            decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
             self._last_request = Request(replace(call, decoding=decoding), decoding, 0, call.attempt)
         # A greedy reply is the same on every path, so it is requested once, as path 0.

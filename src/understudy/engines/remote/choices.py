@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -29,16 +30,11 @@ def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, ch
     counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
-        try:
+        with suppress(EngineError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
             reply = _read_choice(choice, answer, part, stop, chat=chat)
-        except EngineError as error:
-            why = error
-        else:
             found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
-    if not found:
-        raise why
-    return found
+    return found or [_read_choice(choices[0], answer, raw, stop, chat=chat)]  # where none can be read, this says why
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
