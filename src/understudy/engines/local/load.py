@@ -82,17 +82,15 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
 def _with_adapter(model: Any, directory: FilePath) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings(record=True) as messages:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", "Found missing adapter keys")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
-        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
             raise CheckpointError(f"{directory}: the adapter cannot be applied to its model: {_first_line(error)}") from error
-    missing = [w for w in messages if "missing adapter keys" in str(w.message)]
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
-    if missing:
-        raise CheckpointError(f"{directory}: the adapter lacks weights ({_first_line(missing[0].message)}); save it again")
     return model
 
 
@@ -116,5 +114,5 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset([tokenizer.eos_token_id, *more])
 
 
-def _first_line(error: BaseException | Warning | str) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
