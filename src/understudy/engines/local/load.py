@@ -84,11 +84,13 @@ def _with_adapter(model: Any, directory: FilePath) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", "Found missing adapter keys")
+        warnings.filterwarnings("error", ".*missing adapter keys")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
         except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
-            raise CheckpointError(f"{directory}: the adapter cannot be applied to its model: {_first_line(error)}") from error
+            raise CheckpointError(
+                f"{directory}: the adapter does not fit its model ({_first_line(error)}); save it again"
+            ) from error
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     return model
