@@ -14,7 +14,7 @@ from typing import Any
 from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import ReplyStore
-from understudy.engines.remote.choices import read_choices
+from understudy.engines.remote.choices import gives_logprobs, read_choices
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.pace import Address
 from understudy.engines.remote.wire import AgainError
@@ -151,7 +151,7 @@ def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
         several = "copies" if alike and temperature == "draws" else "honoured"
 
     return {
-        "logprobs": "given" if answers.first.logprobs else "none",
+        "logprobs": "given" if gives_logprobs(json.loads(answers.first.raw or "")) else "none",
         "model": answers.first.model or "unknown",
         "n": several,
         "seed": seed,
