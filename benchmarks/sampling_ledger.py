@@ -24,6 +24,7 @@ from workload import MAX_TOKENS, TEMPERATURE, Spec, hashed, prompt
 from understudy.core.asks import Call, Decoding, Flow, Reply, Request
 from understudy.core.asks import Path as SamplePath
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.flows.run import run_flows
@@ -72,7 +73,7 @@ async def sample(engine: EndpointEngine, ledger: Path, calls: int) -> list[float
 
 def memory(url: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place) as work:
-        engine = EndpointEngine(url, "loopback", api="chat", concurrency=CONCURRENCY)
+        engine = EndpointEngine(Endpoint(url, "loopback", api="chat", concurrency=CONCURRENCY, n=1))
         seen = asyncio.run(sample(engine, Path(work) / "ledger.sqlite", CALLS))
     tell("memory", "understudy", CONCURRENCY, seen[0], f"MB after {WARM:,} replies")
     tell("memory growth", "understudy", CONCURRENCY, seen[-1] - seen[0], f"MB more after {CALLS:,}")
@@ -111,7 +112,7 @@ def build(ledger: Path, engine: EndpointEngine) -> None:
 
 
 def million(url: str, place: Path) -> None:
-    engine = EndpointEngine(url, "loopback", api="chat", identity="the teacher")
+    engine = EndpointEngine(Endpoint(url, "loopback", api="chat", identity="the teacher", n=1))
     ledger = place / f"million-{VERSION}.sqlite"
     if not ledger.is_file():
         for left in place.glob("million-*"):

@@ -16,6 +16,7 @@ from understudy.core.asks import Call, Decoding, Flow
 from understudy.core.asks import Path as SamplePath
 from understudy.core.values import Problem
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.ledger import Ledger
@@ -32,7 +33,7 @@ def flows(prompts: list[str]) -> Iterator[tuple[SamplePath, Flow[str]]]:
 
 
 def requests(spec: Spec, prompts: list[str]) -> list[str]:
-    engine = EndpointEngine(spec.url, spec.model, api="chat", concurrency=spec.concurrency)
+    engine = EndpointEngine(Endpoint(spec.url, spec.model, api="chat", concurrency=spec.concurrency, n=1))
     replies = [""] * len(prompts)
     with Ledger(Path(spec.work) / "ledger.sqlite") as store:
         cast = Cast({"teacher": engine}, {"teacher": Decoding(TEMPERATURE)}, store=store)

@@ -244,7 +244,7 @@ def test_a_budget_without_room_for_one_request_says_what_one_takes_with_exit_cod
         study(server.url)
         ran = understudy("sample", "s.toml", "--set", "teacher.budget.tokens=100", cwd=tmp_path)
         assert (ran.code, len(server.got), len(server.probes)) == (2, 0, 0), ran.out
-    assert re.search(r"no room for a single request.*tokens: it may take \d,?\d+, and 0 of 100 are spent\); raise it", ran.err), (
+    assert re.search(r"no room for another request \(tokens: it may take \d,?\d+, and 0 of 100 are spent\).*raise it", ran.err), (
         ran.err
     )
 

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path as FilePath
 
+from asking import open_endpoint
+
 from understudy.core.asks import Call, Path
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.batches import BatchEngine
@@ -24,7 +25,7 @@ def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=Tr
     """The values (or errors) of so many flows by number."""
     endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
     with Ledger(FilePath(ledger), price=price, budget=budget) as store:
-        engine = EndpointEngine(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
+        engine = open_endpoint(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
         batches = BatchEngine(engine, store, seed=0, tell=tell, **({"poll": 0.01} | options))
         if not batch:
             batches.settle_earlier()

@@ -2,10 +2,10 @@
 
 import time
 
+from asking import open_endpoint
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Path, Reply
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 
@@ -37,6 +37,6 @@ def endless(index):
 
 if __name__ == "__main__":
     with Server(lambda *_: completion("said")) as server:
-        engines = {"local": Slow(), "remote": EndpointEngine(server.url, "tiny")}
+        engines = {"local": Slow(), "remote": open_endpoint(server.url, "tiny")}
         flows = ((Path(f"p-{i}"), endless(i)) for i in range(50))
         list(run_flows(flows, Cast(engines), on_end=print))

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import pytest
 from aiohttp import web
+from asking import open_endpoint, read_keys
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Path
 from understudy.core.errors import EngineError
 from understudy.engines.remote.choices import read_choices
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.board import Done
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
@@ -43,7 +43,7 @@ def sample(server, where, *, problems=2, paths=range(10), temperature=1.0, budge
 
     async def run(ledger) -> list[Done]:
         flows = ((Path(f"p{i}", path), one_flow(f"p{i}")) for i in range(problems) for path in paths)
-        async with EndpointEngine(server.url, "m", **{"n": 4, "retries": 0, "identity": "m", "concurrency": 3} | options) as engine:
+        async with open_endpoint(server.url, "m", **{"n": 4, "retries": 0, "identity": "m", "concurrency": 3} | options) as engine:
             asked = adrive(flows, Cast({"teacher": engine}, store=ledger, decoding={"teacher": Decoding(temperature)}))
             return [done async for done in asked]
 
@@ -54,8 +54,8 @@ def sample(server, where, *, problems=2, paths=range(10), temperature=1.0, budge
 
 
 def rows(where):
-    with Ledger.open(where / "ledger.sqlite", readonly=True) as ledger:
-        return dict(ledger.replies())
+    with Ledger(where / "ledger.sqlite", readonly=True) as ledger:
+        return {key: ledger.get(key) for key in read_keys(ledger)}
 
 
 def test_paths_of_one_problem_share_a_request_and_its_prompt_is_paid_once(tmp_path):

@@ -5,17 +5,16 @@ import json
 
 import pytest
 from aiohttp import web
-from asking import ask_one
+from asking import ask_one, open_endpoint
 from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import EngineError, StudyError
-from understudy.engines.remote.endpoint import EndpointEngine
 
 
 def ask(server, request, **options):
     async def run():
-        async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
+        async with open_endpoint(server.url, "tiny", wait=0.01, **options) as engine:
             return await ask_one(engine, request)
 
     return asyncio.run(run())
@@ -107,71 +106,21 @@ def test_a_server_that_is_not_there_is_named():
 
     with pytest.raises(EngineError, match="is the server running"):
         ask(Nowhere, call(), retries=1)
-    with pytest.raises(EngineError, match="beams = 3: an endpoint has no beam search"):
-        ask(Nowhere, Request(Call("teacher", "p"), Decoding(beams=3), 0))
+    for decoding in (Decoding(beams=3), Decoding(calculator=True)):
+        with pytest.raises(EngineError, match="an endpoint has neither beams nor a calculator"):
+            ask(Nowhere, Request(Call("teacher", "p"), decoding, 0))
 
 
 def test_the_key_comes_from_the_environment_and_is_never_kept(monkeypatch):
     with pytest.raises(StudyError, match="UNDERSTUDY_TEST_KEY"):
-        EndpointEngine("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY")
+        open_endpoint("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY")
     monkeypatch.setenv("UNDERSTUDY_TEST_KEY", "secret")
     with Server(lambda *_: completion("ok")) as server:
         reply = ask(server, call(), key_env="UNDERSTUDY_TEST_KEY")
         assert server.headers[0]["Authorization"] == "Bearer secret"
-    assert "secret" not in reply.raw + EndpointEngine("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY").identity
+    assert "secret" not in reply.raw + open_endpoint("http://localhost/v1", "m", key_env="UNDERSTUDY_TEST_KEY").identity
     for leaks in ("http://me:secret@localhost/v1", "http://localhost/v1?key=secret"):
         with pytest.raises(StudyError, match="no name, password or query"):
-            EndpointEngine(leaks, "m")
+            open_endpoint(leaks, "m")
     with pytest.raises(StudyError, match="must look like"):
-        EndpointEngine("localhost:8000", "m")
-
-
-FULL = " 48/2 = <<48/2=25>>25. 2*3 = <<2*3=6>>6 and <<1000*2=2,000.0>>2000.\n\nThe answer is <<24+6=31>>31."
-
-
-def scripted(seen):
-    """A model over HTTP that goes on with FULL behind what the prompt has of it, right values in it or not."""
-
-    def script(_path, body, _n):
-        told = body["prompt"].removeprefix("Q:")
-        seen.append((told, body["max_tokens"]))
-        return {
-            "choices": [{"text": FULL[len(told) :], "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 3, "completion_tokens": 50},
-        }
-
-    return script
-
-
-def test_wrong_values_in_marks_are_set_right_and_the_rest_is_asked_for_again():
-    seen = []
-    request = Request(Call("teacher", "Q:", max_tokens=60), Decoding(calculator=True), 0)
-    with Server(scripted(seen)) as server:
-        reply = ask(server, request)
-    right = FULL.replace("25>>", "24>>").replace("31>>", "30>>")
-    assert (reply.text, reply.finish, reply.logprobs) == (right, "stop", ())
-    assert [told for told, _ in seen] == ["", " 48/2 = <<48/2=24>>", right[: right.index("30>>") + 4]]
-    assert (reply.tokens, reply.prompt_tokens) == (150, 9), "all that was paid for"
-    assert [limit for _, limit in seen] == [60, 50, 1]
-    assert [answer["usage"]["completion_tokens"] for answer in json.loads(reply.raw)] == [50, 50, 50]
-
-
-def test_a_calculated_reply_ends_at_its_stop_string_and_at_its_limit():
-    for more, text, finish in (
-        ({"stop": ("\n\n",), "max_tokens": 60}, FULL.replace("25>>", "24>>").partition("\n\n")[0], "stop"),
-        ({"stop": ("24>",), "max_tokens": 60}, " 48/2 = <<48/2=", "stop"),
-        ({"max_tokens": 5}, " 48/2 = <<48/2=24>>", "length"),
-    ):
-        with Server(scripted([])) as server:
-            reply = ask(server, Request(Call("teacher", "Q:", **more), Decoding(calculator=True), 0))
-        assert (reply.text, reply.finish) == (text, finish)
-
-
-def test_where_values_cannot_be_written_while_the_model_writes_it_is_said():
-    request = Request(Call("teacher", "Q:"), Decoding(calculator=True), 0)
-    with Server(lambda *_: {"choices": [{"text": "<<2+2=5>>"}]}) as server:
-        with pytest.raises(EngineError, match="a chat reply cannot be continued"):
-            ask(server, request, api="chat")
-        assert not server.got
-        with pytest.raises(EngineError, match="reports no token counts"):
-            ask(server, request)
+        open_endpoint("localhost:8000", "m")

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from understudy.core.asks import GREEDY, Call, Decoding, Message, Request
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.local.beams import score
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.forward import Network
-from understudy.engines.local.score import score
 
 PROMPTS = [
     "Q: How many coins has Ana?\nA:",
@@ -94,7 +94,7 @@ def scores(engine, pairs):
     """The log-probabilities that beam search takes for (prompt, text) pairs."""
     tokens = [(engine._encode(prompt), tuple(encode_text(engine.tokenizer, text))) for prompt, text in pairs]
     with torch.inference_mode():
-        return score(engine._network, engine._prompts, tokens, size=engine.batch_size)
+        return score(engine._prompts, tokens, size=engine.batch_size)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -201,7 +201,7 @@ def test_what_cannot_be_answered_fails_alone(checkpoint):
     )
     engine.serve(queue)
     assert set(queue.replies) == {1}
-    says = {0: "context", 2: "no tokens", 3: "chat template", 4: "max_tokens = 0", 5: "temperature = -1.0"}
+    says = {0: "context", 2: "no tokens", 3: "chat template", 4: "max_tokens = 0", 5: "temperature=-1.0"}
     for ticket, text in says.items():
         assert text in str(queue.errors[ticket])
 

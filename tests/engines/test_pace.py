@@ -10,14 +10,13 @@ from email.utils import format_datetime
 import hours
 import pytest
 from aiohttp import web
-from asking import ask_one
+from asking import ask_one, open_endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Server, completion
 
 from understudy.core.asks import Call, Decoding, Request
-from understudy.core.errors import AccountError, StudyError
-from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.core.errors import AccountError
 from understudy.engines.remote.pace import DEAD, REST, START, Address, Pace, choose
 
 
@@ -185,7 +184,7 @@ def ask_all(server, n, **options):
     urls = [one.url for one in server] if isinstance(server, list) else server.url
 
     async def run():
-        async with EndpointEngine(urls, "m", wait=0.01, **options) as engine:
+        async with open_endpoint(urls, "m", wait=0.01, **options) as engine:
             return await asyncio.gather(*(ask_one(engine, call(path)) for path in range(n)), return_exceptions=True)
 
     return asyncio.run(run())
@@ -284,7 +283,7 @@ def test_where_one_address_is_down_the_others_answer_and_it_is_asked_again_when_
 
         async def run():
             nonlocal down
-            async with EndpointEngine([a.url, b.url, "http://127.0.0.1:9/v1"], "m", wait=0.01, identity="m") as engine:
+            async with open_endpoint([a.url, b.url, "http://127.0.0.1:9/v1"], "m", wait=0.01, identity="m") as engine:
                 first = await asyncio.gather(*(ask_one(engine, call(path)) for path in range(100)))
                 down, tried = False, len(a.got)
                 await asyncio.sleep(0.1)
@@ -300,6 +299,6 @@ def test_where_one_address_is_down_the_others_answer_and_it_is_asked_again_when_
 
 
 def test_several_addresses_must_be_said_to_be_one_model():
-    with pytest.raises(StudyError, match=r"teacher\.identity must be given where there are several addresses"):
-        EndpointEngine(["http://a/v1", "http://b/v1"], "m")
-    assert EndpointEngine(["http://a/v1", "http://b/v1"], "m", identity="llama").identity == "llama"
+    with pytest.raises(ValueError, match="identity must be given"):
+        open_endpoint(["http://a/v1", "http://b/v1"], "m")
+    assert open_endpoint(["http://a/v1", "http://b/v1"], "m", identity="llama").identity == "llama"

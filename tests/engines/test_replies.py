@@ -5,7 +5,7 @@ import json
 
 import pytest
 from aiohttp import web
-from asking import ask_one
+from asking import ask_one, open_endpoint, read_keys
 from hostile import streamed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,6 @@ from loopback import Server, completion
 from understudy.core.asks import Call, Decoding, Reply, Request
 from understudy.core.errors import AccountError, EngineError, StudyError, UnderstudyError
 from understudy.engines.remote.choices import read_choices
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.sse import merge_events
 from understudy.sampling.ledger import Ledger
 
@@ -24,7 +23,7 @@ def ask(script, *, n=1, stop=(), **options):
     with Server(script) as server:
 
         async def run():
-            async with EndpointEngine(server.url, "tiny", wait=0.01, **options) as engine:
+            async with open_endpoint(server.url, "tiny", wait=0.01, **options) as engine:
                 return [await ask_one(engine, Request(Call("teacher", "Q", stop), Decoding(1.0), path)) for path in range(n)]
 
         return asyncio.run(run()), [body for _, body in server.got]
@@ -46,7 +45,7 @@ def test_what_is_new_of_a_reply_comes_back_from_the_ledger_and_an_old_row_has_no
     with Ledger(tmp_path / "l.sqlite") as ledger:
         ledger.put("k", reply, engine="e", request=request, seed=0)
         ledger.flush()
-        assert dict(ledger.replies()) == {"k": reply}
+        assert {key: ledger.get(key) for key in read_keys(ledger)} == {"k": reply}
         row = ledger._connection.execute("SELECT reply FROM replies").fetchone()[0]
         old = {name: value for name, value in json.loads(row).items() if name not in ("finish_reason", "model", "latency")}
         ledger._connection.execute("UPDATE replies SET reply = ?", (json.dumps(old),))

@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 
 import pytest
 import torch
+from asking import open_endpoint
 from checkpoints import make
 from interrupted import Slow
 from loopback import Server, completion
@@ -19,7 +20,6 @@ from test_local import call, plain, serve
 from understudy.core.asks import Call, Path, Reply
 from understudy.core.errors import EngineError
 from understudy.engines.local.engine import TransformersEngine
-from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.ledger import Ledger
@@ -82,7 +82,7 @@ def test_flows_take_turns_between_both_while_both_work(checkpoint, first):
         return script(path, body, n)
 
     with Server(timed) as server:
-        done = run({"local": local, "remote": EndpointEngine(server.url, "tiny")}, first)
+        done = run({"local": local, "remote": open_endpoint(server.url, "tiny")}, first)
     assert len(came) == sum(1 + i % 3 for i in range(FLOWS))
     assert {d.path.problem: d.value for d in done} == {f"p-{i}": apart(checkpoint, i, first) for i in range(FLOWS)}
     during = sum(any(began < at < rests for began, rests in local.worked) for at in came)
@@ -117,7 +117,7 @@ def test_both_engines_replies_are_kept_in_the_store_by_one_thread(checkpoint, tm
         for again in (False, True):
             local, came = Timed(checkpoint), len(server.got)
             with Watched(tmp_path / "l.sqlite") as store:
-                done = run({"local": local, "remote": EndpointEngine(server.url, "tiny")}, "local", store=store)
+                done = run({"local": local, "remote": open_endpoint(server.url, "tiny")}, "local", store=store)
             assert len(done) == FLOWS
             assert (len(server.got) == came, local.worked == []) == (again, again)
     assert threads == {threading.get_ident()}
@@ -130,7 +130,7 @@ def test_a_request_that_fails_over_the_network_ends_its_own_flow_only(checkpoint
         return web.Response(status=400, text="no") if "Bob finds 7 coins. " in body["prompt"] else script(path, body, n)
 
     with Server(fails) as server:
-        done = run({"local": TransformersEngine(checkpoint), "remote": EndpointEngine(server.url, "tiny")}, "local")
+        done = run({"local": TransformersEngine(checkpoint), "remote": open_endpoint(server.url, "tiny")}, "local")
     assert [(d.path.problem, "HTTP 400" in d.error) for d in done if d.error] == [("p-7", True)]
 
 
@@ -141,7 +141,7 @@ def test_a_local_model_that_can_answer_nothing_ends_it_all(checkpoint, tmp_path)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with Server(script) as server, pytest.raises(EngineError, match="not finite"):
-        run({"local": TransformersEngine(tmp_path), "remote": EndpointEngine(server.url, "tiny")}, "remote")
+        run({"local": TransformersEngine(tmp_path), "remote": open_endpoint(server.url, "tiny")}, "remote")
 
 
 def test_an_error_in_the_callers_own_code_ends_it_without_waiting_for_what_nobody_wants():
@@ -151,7 +151,7 @@ def test_an_error_in_the_callers_own_code_ends_it_without_waiting_for_what_nobod
         raise ZeroDivisionError
 
     with Server(script) as server, pytest.raises(ZeroDivisionError):
-        run({"local": local, "remote": EndpointEngine(server.url, "tiny")}, "local", on_end=on_end)
+        run({"local": local, "remote": open_endpoint(server.url, "tiny")}, "local", on_end=on_end)
     answered = local.answered
     time.sleep(0.1)
     assert local.answered == answered < FLOWS, "its thread has ended, before it had said everything"

@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 
 from understudy.core.asks import Call, Path
 from understudy.engines.remote.endpoint import EndpointEngine
+from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.ledger import Ledger
@@ -27,7 +28,7 @@ def main(ledger: str, url: str, n: str, concurrency: str, limit: str) -> None:
     flows = ((Path(f"p-{i}"), turns(i)) for i in range(int(n)))
     print("begins", flush=True)
     with Ledger(FilePath(ledger)) as store:
-        engine = EndpointEngine(url, "tiny", retries=0, identity="e", concurrency=int(concurrency))
+        engine = EndpointEngine(Endpoint(url, "tiny", retries=0, identity="e", concurrency=int(concurrency), n=1))
         done = list(run_flows(flows, Cast({"teacher": engine}, store=store)))
     print(sum(d.value is not None for d in done), flush=True)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from asking import read_keys
 from loopback import Server, completion
 
 from understudy.core.asks import GREEDY, Call, Reply, Request
@@ -63,7 +64,7 @@ class Sampling:
         with closing(sqlite3.connect(self.ledger)) as reader:
             assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         with Ledger(self.ledger) as ledger:
-            assert ledger.count() == self.requests
+            assert len(read_keys(ledger)) == self.requests
             assert ledger.spent.requests >= len(self.server.got), "the server never got what the ledger does not know"
         came = Counter(body["prompt"] for _, body in self.server.got)
         assert len(came) == self.requests
@@ -122,7 +123,7 @@ def test_an_endpoint_that_dies_in_the_middle_leaves_what_came(tmp_path):
         failed, server.script = len(server.got) - 49, answer
         sampling.complete()
         with Ledger(sampling.ledger) as ledger:
-            assert ledger.count() == sampling.requests
+            assert len(read_keys(ledger)) == sampling.requests
         assert len(server.got) == sampling.requests + failed
 
 
@@ -161,6 +162,6 @@ def test_power_loss_at_any_moment_loses_no_committed_reply(tmp_path):
         lost.with_name("l.sqlite-wal").write_bytes(later[1][:cut] + rest)
         lost.with_name("l.sqlite-shm").unlink(missing_ok=True)
         with Ledger(lost) as ledger:
-            assert ledger.count() >= 10 * n
+            assert len(read_keys(ledger)) >= 10 * n
             assert all(ledger.get(f"k{i}").text == f"reply {i}" for i in range(10 * n))
             assert ledger.spent.requests >= 10 * n

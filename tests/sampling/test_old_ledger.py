@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path as FilePath
 
 import pytest
+from asking import read_keys
 
 from understudy.core.asks import GREEDY, About, Call, Decoding, Message, Path, Request
 from understudy.core.errors import EngineError
@@ -53,7 +54,7 @@ def test_its_replies_are_found_under_their_keys_and_nothing_is_asked_again(ledge
         assert (first.text, first.reasoning, first.logprobs) == (text, "a thought", (-0.5, -1.25))
         assert (first.tokens, first.prompt_tokens, first.model, first.finish_reason) == (2, 7, "m-7 (fp)", "stop")
         assert second.text == f"question {problem[2:]} again after {text} said 0 <ü>"
-    assert set(KEYS) <= set(dict(ledger.replies()))
+    assert set(KEYS) <= set(read_keys(ledger))
 
 
 def test_what_it_cost_is_known_and_a_lost_request_counts(ledger):

@@ -62,9 +62,7 @@ CHECKPOINT = ["teacher.engine=transformers", "teacher.checkpoint=nowhere"]
         (ENDPOINT, "beams=2", False),
         (CHECKPOINT, "beams=2", True),
         ([], "calculator=true", False),
-        (ENDPOINT, "calculator=true", True),
-        ([*ENDPOINT, "teacher.api=chat"], "calculator=true", False),
-        ([*ENDPOINT, "teacher.batch=true"], "calculator=true", False),
+        (ENDPOINT, "calculator=true", False),
         (CHECKPOINT, "calculator=true", True),
     ],
 )

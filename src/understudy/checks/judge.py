@@ -13,8 +13,7 @@ from understudy.core.protocols import Check
 from understudy.core.thoughts import only_thought
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
-_OF_AN_ANSWER = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE)
-_OF_A_CHAIN = (*_OF_AN_ANSWER, Outcome.UNPARSED)
+_MAY_SAY = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED)
 
 
 def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdict:
@@ -36,11 +35,10 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
             f"check {name or check!r}: it returned {verdict!r} for problem {problem.id!r}; a check takes (problem, chain) and "
             "returns a Verdict; understudy.checks.judge.by_answer makes one of a function (problem, answer) -> Outcome"
         )
-    may_say = _OF_A_CHAIN if problem.answer is not None else (*_OF_A_CHAIN, Outcome.NO_GOLD)
-    if verdict.outcome not in may_say:
+    may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
+    if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
         raise StudyError(
-            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; "
-            f"a check may return {', '.join(may_say)}"
+            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it may be {', '.join(may_say)}"
         )
     return replace(verdict, chain=chain.id, check=name)
 
@@ -48,7 +46,7 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
 def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
     """A check that looks at nothing but the answer, in canonical form.
 
-    ``compare`` says CORRECT, WRONG or UNDECIDABLE; anything else is a StudyError. It is not asked where the chain has no answer
+    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer
     (UNPARSED) or the problem no gold one (NO_GOLD).
     """
 
@@ -60,11 +58,6 @@ def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
             outcome = Outcome.NO_GOLD
         else:
             outcome = compare(problem, chain.answer)
-            if outcome not in _OF_AN_ANSWER or not isinstance(outcome, Outcome):
-                raise StudyError(
-                    f"check {compare!r}: it returned {outcome!r} for the answer {chain.answer!r} to problem {problem.id!r}; "
-                    "it must return Outcome.CORRECT, WRONG or UNDECIDABLE"
-                )
         return Verdict(chain.id, outcome, _read(problem, chain))
 
     return check

@@ -17,7 +17,7 @@ def main(verb: str, argv: Sequence[str]) -> None:
     from understudy.cli.stage_table import tell
 
     found = status(options.run)
-    tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)
+    tell(str(options.run), vars(found) if options.json else _shown(found), as_json=options.json)
 
 
 def _shown(state: Status) -> dict[str, object]:

@@ -20,15 +20,3 @@ def fill_value(text: str, new: int = 0) -> str | None:
             return f"{text[: at + 1]}{write_number(value)}>>"
         at = text.find("=", at + 1)
     return None
-
-
-def correct_value(text: str, new: int = 0) -> str | None:
-    """Like `fill_value`, for a text written without the calculator: a mark that has the right value, in any notation, may stay."""
-    whole = fill_value(text, new)
-    while whole is not None:
-        begin = whole.rindex("=") + 1
-        said, closed, _ = text[begin:].partition(">>")
-        if not closed or evaluate(said) != evaluate(whole[begin:-2]):
-            return whole
-        whole = fill_value(text, begin)
-    return None

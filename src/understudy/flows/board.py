@@ -34,13 +34,17 @@ class Done(Generic[T]):
     bought: bool = False
 
 
+OnEnd = Callable[[Done[Any]], None]
+"""Called with each flow as it ends."""
+
+
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
     """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
 
     path: Path
     flow: Flow[T]
-    replies: list[Reply | EngineError | None] = field(default_factory=list)
+    replies: list[Reply | EngineError | None] = field(default_factory=lambda: [None])
     missing: int = 0
     single: bool = True
     asked: bool = False
@@ -58,15 +62,19 @@ class EngineOrder:
 
 @dataclass(eq=False, slots=True)
 class Line:
-    """The orders that wait for one engine. ``network`` is the engine where it is asked over a network; an engine that is both is.
-
-    For a network engine: ``durable`` has the groups of orders that may be sent; so many are being sent (``active``); and
-    ``under_way`` counts these, the groups whose reservation is not committed yet, and those whose reply is not.
-    """
+    """The orders that wait for one engine."""
 
     engine: Engine
-    network: AsyncEngine | None
     waiting: deque[EngineOrder] = field(default_factory=deque)
+
+
+@dataclass(eq=False, slots=True)
+class NetworkLine(Line):
+    """The line of an engine that is asked over a network; one that is a local engine too is. ``durable`` has the groups of orders
+    that may be sent; so many are being sent (``active``); and ``under_way`` counts these, the groups whose reservation is not
+    committed yet, and those whose reply is not."""
+
+    engine: AsyncEngine
     durable: deque[list[EngineOrder]] = field(default_factory=deque)
     active: int = 0
     under_way: int = 0
@@ -75,7 +83,7 @@ class Line:
 class Board(Generic[T]):
     """What both drivers share; it does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
 
-    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: Callable[[Done[T]], None] | None) -> None:
+    def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd) -> None:
         self.coming: Iterator[tuple[Path, Flow[T]]] = iter(flows)
         self.exhausted = False
         self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
@@ -84,13 +92,10 @@ class Board(Generic[T]):
         self.orders: dict[str, EngineOrder] = {}
         self.lines: dict[int, Line] = {}
         """The line of each engine by the engine's id."""
+        self.networks: list[NetworkLine] = []
+        """Those of the network engines."""
         self._last_call: Call | None = None
         self._last_request = Request(Call("", ""), GREEDY, 0)
-
-    @property
-    def networks(self) -> list[Line]:
-        """The lines of the network engines."""
-        return [line for line in self.lines.values() if line.network is not None]
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
         """Begin flows until the window is full, ``enough`` says so, or there are no more."""
@@ -160,12 +165,9 @@ class Board(Generic[T]):
     def _end(self, done: Done[T], live: LiveFlow[T]) -> None:
         self.live.discard(live)
         self.ready.append(done)
-        if self.on_end is not None:
-            self.on_end(done)
+        self.on_end(done)
 
     def _resume(self, live: LiveFlow[T]) -> Any:
-        if not live.replies and live.single:
-            return next(live.flow)
         for reply in live.replies:
             if isinstance(reply, EngineError):
                 return live.flow.throw(reply)
@@ -188,7 +190,9 @@ class Board(Generic[T]):
         live.asked = True
         line = self.lines.get(id(engine))
         if line is None:
-            line = self.lines[id(engine)] = Line(engine, engine if isinstance(engine, AsyncEngine) else None)
+            line = self.lines[id(engine)] = NetworkLine(engine) if isinstance(engine, AsyncEngine) else Line(engine)
+            if isinstance(line, NetworkLine):
+                self.networks.append(line)
         order = self.orders[key] = EngineOrder(key, request, line, [(live, place)])
         line.waiting.append(order)
 
@@ -196,7 +200,7 @@ class Board(Generic[T]):
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
         if last is None or call != last or call.about != last.about:
-            decoding = self.cast.settle(call)
+            decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
             self._last_request = Request(replace(call, decoding=decoding), decoding, 0, call.attempt)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
@@ -215,17 +219,12 @@ class OrderSource:
     ) -> None:
         self.orders, self.prepare, self.deliver = orders, prepare, deliver
         self.open: dict[int, EngineOrder] = {}
-        self._tickets = 0
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         self.prepare(n)
-        some: list[tuple[int, Request]] = []
-        while self.orders and len(some) < n:
-            order = self.orders.popleft()
-            self._tickets += 1
-            self.open[self._tickets] = order
-            some.append((self._tickets, order.request))
-        return some
+        taken = [self.orders.popleft() for _ in range(min(n, len(self.orders)))]
+        self.open |= {id(order): order for order in taken}
+        return [(id(order), order.request) for order in taken]
 
     def give(self, ticket: int, reply: Reply) -> None:
         self.deliver(self.open.pop(ticket), reply)

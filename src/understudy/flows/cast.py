@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from understudy.core.asks import GREEDY, Call, Decoding
+from understudy.core.asks import Call, Decoding
 from understudy.core.errors import EngineError
 from understudy.core.protocols import Engine, ReplyStore
 from understudy.core.values import digest
@@ -32,14 +32,8 @@ class Cast:
             models = self.folds[call.role]
             return models[fold_of(problem, len(models))]
         if call.role not in self.engines:
-            raise EngineError(
-                f"a flow called the role {call.role!r}, which no model plays (roles: {', '.join(self.engines) or 'none'})"
-            )
+            raise EngineError(f"a flow called the role {call.role!r}; nobody plays it (roles: {', '.join(self.engines) or 'none'})")
         return self.engines[call.role]
-
-    def settle(self, call: Call) -> Decoding:
-        """The decoding of ``call``: its own, or else the one of its role."""
-        return call.decoding or self.decoding.get(call.role, GREEDY)
 
 
 def fold_of(problem: str, folds: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from understudy.core.asks import Answer, Reply
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import LocalEngine
-from understudy.flows.board import Board, Done, EngineOrder, Flows, Line, OrderSource
+from understudy.flows.board import Board, Done, EngineOrder, Flows, NetworkLine, OnEnd, OrderSource
 from understudy.flows.cast import Cast
 
 T = TypeVar("T")
@@ -27,9 +27,7 @@ WINDOW = 4096
 """Flows that are begun and have not ended, at most."""
 
 
-def drive(
-    flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: Callable[[Done[T]], None] | None = None
-) -> Iterator[Done[T]]:
+def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Run ``flows`` over the local engines of ``cast``, with at most ``window`` flows begun and not ended.
 
     A flow that ends makes room for the next while the engine works, so its batch stays full to the last. Ended flows are yielded
@@ -60,7 +58,7 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
     A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
     Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store.
     """
-    board = Board(flows, cast, window, None)
+    board = Board(flows, cast, window, lambda _: None)
     arrivals: Arrivals = asyncio.Queue()
     requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
     try:
@@ -95,21 +93,18 @@ class _Requests:
     def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
         self.board, self.arrivals = board, arrivals
         self.tasks: set[asyncio.Task[None]] = set()
-        self.reserved: list[list[EngineOrder]] = []
-        self.unkept: list[Line] = []
+        self.reserved: list[tuple[NetworkLine, list[EngineOrder]]] = []
+        self.unkept: list[NetworkLine] = []
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
     def enough(self) -> bool:
         """Whether so many orders wait for network engines that `start` can take whole requests."""
         # A plain loop: this is asked before every flow that begins.
-        networks, waiting, wanted = 0, 0, 0
-        for line in self.board.lines.values():
-            if line.network is not None:
-                networks += 1
-                waiting += len(line.waiting)
-                wanted += (2 * line.network.concurrency + 1) * line.network.n
-        return networks > 0 and waiting >= wanted
+        room = 0
+        for line in self.board.networks:
+            room += (2 * line.engine.concurrency + 1) * line.engine.n - len(line.waiting)
+        return bool(self.board.networks) and room <= 0
 
     def start(self) -> None:
         """Reserve as many requests as may be sent at once and as many again, so that none waits for a commit; send the durable."""
@@ -121,7 +116,7 @@ class _Requests:
                 if self.board.store is None:
                     line.durable.append(group)
                 else:
-                    self.reserved.append(group)
+                    self.reserved.append((line, group))
             elif any(other.under_way for other in lines):
                 break  # one that ends may cost less than was set aside for it
             else:
@@ -133,16 +128,15 @@ class _Requests:
         self._send(lines)
 
     @staticmethod
-    def _next(lines: list[Line]) -> Line | None:
+    def _next(lines: list[NetworkLine]) -> NetworkLine | None:
         """The longest line whose engine may be asked more, None where there is none."""
-        free = [ln for ln in lines if ln.network is not None and ln.waiting and ln.under_way < 2 * ln.network.concurrency]
+        free = [line for line in lines if line.waiting and line.under_way < 2 * line.engine.concurrency]
         return max(free, key=lambda line: len(line.waiting), default=None)
 
-    def _reserve(self, line: Line) -> list[EngineOrder]:
+    def _reserve(self, line: NetworkLine) -> list[EngineOrder]:
         """Take the orders of the next request off ``line``: as many as the budget has room for."""
-        assert line.network is not None
         store, group, first = self.board.store, list[EngineOrder](), line.waiting[0]
-        n, identity = line.network.n, line.engine.identity
+        n, identity = line.engine.n, line.engine.identity
         while line.waiting and len(group) < n and (not group or line.waiting[0].request.differs_in_path(first.request)):
             order = line.waiting[0]
             if self.spent or not (store is None or store.reserve(order.key, engine=identity, request=order.request)):
@@ -163,28 +157,27 @@ class _Requests:
             await asyncio.to_thread(self.board.store.flush)
             for line in answered:
                 line.under_way -= 1
-            for group in groups:
-                group[0].line.durable.append(group)
+            for line, group in groups:
+                line.durable.append(group)
             self._send(self.board.networks)
 
-    def _send(self, lines: list[Line]) -> None:
+    def _send(self, lines: list[NetworkLine]) -> None:
         for line in lines:
-            while line.durable and line.network is not None and line.active < line.network.concurrency:
+            while line.durable and line.active < line.engine.concurrency:
                 line.active += 1
                 self.tasks.add(asyncio.ensure_future(self._ask(line, line.durable.popleft())))
 
-    async def _ask(self, line: Line, group: list[EngineOrder]) -> None:
-        assert line.network is not None
+    async def _ask(self, line: NetworkLine, group: list[EngineOrder]) -> None:
         answer: Answer | Exception
         try:
-            answer = await line.network.replies([order.request for order in group])
+            answer = await line.engine.replies([order.request for order in group])
         except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
             answer = error
         line.active -= 1
         self.tasks.discard(asyncio.current_task())
         self.arrivals.put_nowait(partial(self._receive, line, group, answer))
 
-    def _receive(self, line: Line, group: list[EngineOrder], answer: Answer | Exception) -> None:
+    def _receive(self, line: NetworkLine, group: list[EngineOrder], answer: Answer | Exception) -> None:
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             raise answer
         if self.board.store is None:
@@ -209,7 +202,7 @@ class _Requests:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.board.store is not None:
-            groups = [*self.reserved, *(group for line in self.board.networks for group in line.durable)]
+            groups = [group for _, group in self.reserved] + [group for line in self.board.networks for group in line.durable]
             for order in (order for group in groups for order in group):
                 self.board.store.fail(order.key, UnpaidError("it was not sent"))
 
@@ -229,7 +222,7 @@ class _Threads:
 
     def start(self) -> None:
         for at, line in self.board.lines.items():
-            if line.waiting and at not in self.tasks and line.network is None:
+            if line.waiting and at not in self.tasks and not isinstance(line, NetworkLine):
                 assert isinstance(line.engine, LocalEngine)
                 source = OrderSource(line.waiting, self._stop_if_closed, self._deliver)
                 task = asyncio.ensure_future(asyncio.to_thread(line.engine.serve, source))

@@ -3,12 +3,12 @@ beside them in threads."""
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
 from typing import TypeVar
 
 from understudy.core.protocols import AsyncEngine, LocalEngine
-from understudy.flows.board import Done, Flows
+from understudy.flows.board import Done, Flows, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.drive import WINDOW, adrive, drive
 
@@ -20,14 +20,16 @@ GROUP = 1024
 """Ended flows are handed on in groups of so many: whoever takes them need not hold all of them."""
 
 
-def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] = lambda _: None) -> Iterator[Done[T]]:
+def run_flows(flows: Flows[T], cast: Cast, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[T]]:
     """Yield every flow as it ends. ``on_end`` is called with each at once; an error that it raises ends the run, and what came
     stays in the store."""
     if all(isinstance(engine, LocalEngine) for engine in cast.engines.values()):
         window = max([WINDOW, *(getattr(engine, "window", 0) for engine in cast.engines.values())])
         yield from drive(flows, cast, window=window, on_end=on_end)
         return
-    with _fewer_collections(), asyncio.Runner(loop_factory=_event_loop()) as runner:
+    from uvloop import new_event_loop
+
+    with _fewer_collections(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         all_of_them = _run_network(flows, cast, on_end)
         try:
             while some := runner.run(_take(all_of_them)):
@@ -36,7 +38,7 @@ def run_flows(flows: Flows[T], cast: Cast, *, on_end: Callable[[Done[T]], None] 
             runner.run(all_of_them.aclose())
 
 
-async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], None]) -> AsyncGenerator[Done[T], None]:
+async def _run_network(flows: Flows[T], cast: Cast, on_end: OnEnd) -> AsyncGenerator[Done[T], None]:
     """`adrive` with its engines opened. Ends early where nothing succeeds."""
     engines = list({id(engine): engine for engine in cast.engines.values()}.values())
     async with AsyncExitStack() as stack:
@@ -53,16 +55,6 @@ async def _run_network(flows: Flows[T], cast: Cast, on_end: Callable[[Done[T]], 
             failed += done.value is None and not done.unasked
             if finished == failed == HOPELESS:
                 return
-
-
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's event loop where it is installed: there is none for Windows."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
-    return factory
 
 
 async def _take(flowing: AsyncGenerator[Done[T], None]) -> list[Done[T]]:

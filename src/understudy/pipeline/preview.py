@@ -101,7 +101,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     with ExitStack() as stack:
         store = None
         if ledger.is_file():
-            store = stack.enter_context(Ledger.open(ledger, readonly=True, price=teacher.price))
+            store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True))
         known = _recall_capabilities(engine, store)
         counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, known=known)
         if paid and store is not None:

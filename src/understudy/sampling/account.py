@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from types import TracebackType
 from typing import Any
 
 from understudy.flows.board import Done
@@ -31,7 +30,7 @@ class Account:
         self.store, self.total = store, total
         self.came = self.failed = self.unasked = self.bought = 0
         self._before = self._now = NOTHING
-        self._in_all: tuple[float, float] | None = None
+        self._in_all: float | None = None
         self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._written = 0.0
 
@@ -67,9 +66,12 @@ class Account:
             self._now = settled
         if settled != self._now:
             if self.bought >= SOME:
-                so_far, more = self._now - self._before, self._left / self.bought
-                self._in_all = self._now.tokens + more * so_far.tokens, self._now.money + more * so_far.money
+                now = self._measure(self._now)
+                self._in_all = now + self._left / self.bought * (now - self._measure(self._before))
             self._now = settled
+
+    def _measure(self, spend: Spend) -> float:
+        return spend.tokens if self.store.price is None else spend.money
 
     def summary(self) -> str:
         """What is spent; once some chains were bought, the total cost at their mean; how many failed or were not asked for."""
@@ -78,12 +80,10 @@ class Account:
         return ", ".join(parts)
 
     def _describe(self, spent: Spend) -> str:
-        tokens, money = self._in_all or (0.0, 0.0)
-        if self.store.price is None:
-            so_far, in_all, unit = amount(spent.tokens), amount(round(tokens)), "tokens"
-        else:
-            so_far, in_all, unit = amount(spent.money), amount(money), "money"
-        return f"{so_far} {unit}, about {in_all} in all" if self._in_all and self._left else f"{so_far} {unit}"
+        so_far = f"{amount(self._measure(spent))} {'tokens' if self.store.price is None else 'money'}"
+        if self._in_all is None or not self._left:
+            return so_far
+        return f"{so_far}, about {amount(round(self._in_all) if self.store.price is None else self._in_all)} in all"
 
     def _write(self) -> None:
         now = self._written = time.monotonic()
@@ -102,7 +102,7 @@ class Account:
         self._write()
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None) -> None:
+    def __exit__(self, _type: object, error: object, _at: object) -> None:
         if error is None:
             self.unasked = self.total - self.done
         if not isinstance(error, OSError):

@@ -12,14 +12,15 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, StudyError, UnpaidError
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_line, read_lines
 from understudy.engines.remote.endpoint import EndpointEngine, fit_body
-from understudy.engines.remote.wire import NO_CREDIT, AgainError, DeniedError, ThrottledError, short
+from understudy.engines.remote.wire import KEPT, NO_CREDIT, AgainError, DeniedError, ThrottledError, shorten
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
@@ -38,7 +39,6 @@ PATIENCE = 3600.0
 _FULL = "token_limit_exceeded"
 """The error of a batch where the server already has too much to do for this account."""
 _NEVER = {"stream": "", "stream_options": ""}
-_NOTHING = Usage(0, 0, 0)
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class Wanted:
 
     ticket: int
     request: Request
-    usage: Usage = _NOTHING
+    usage: Usage = field(default_factory=lambda: Usage(0, 0, 0))
     without: dict[str, str] = field(default_factory=dict)
     alone: bool = False
 
@@ -60,8 +60,8 @@ class BatchEngine:
 
     First the batches of earlier processes that have not ended are continued, and the results of those that have are read. ``poll``:
     seconds between two looks at a batch. ``tell`` gets a line whenever a batch begins or ends. Requests that fail with something
-    that may pass, or come back unanswered from a batch that expired, go into the next batch, ``endpoint.retries`` times. Where the
-    budget has no room for a request, it waits for what the batches under way leave of it.
+    that may pass, or come back unanswered from a batch that expired, go into the next batch, as often as the endpoint's
+    ``retries`` say. Where the budget has no room for a request, it waits for what the batches under way leave of it.
 
     `serve` raises the endpoint's errors; StudyError where the server has no batches or rejects the file; AccountError where it says
     nothing for long, or somebody cancels a batch.
@@ -182,21 +182,12 @@ class BatchEngine:
                 yield group[at : at + self.endpoint.n]
 
     async def _submit(self, job: Job, content: bytes) -> None:
-        perhaps = False
-
-        async def make(api: BatchApi) -> str:
-            """A batch that was made though no answer came is not made twice."""
-            nonlocal perhaps
-            found = await api.find(job.tag, job.file) if perhaps else ""
-            perhaps = True
-            return found or await api.create(job.file, self.endpoint.path, job.tag)
-
         note(self.ledger, job)
         self._jobs.append(job)
         try:
             job.file = await self._insist(job, lambda api: api.upload(content, f"{job.tag}.jsonl"))
             note(self.ledger, job)
-            job.id = await self._insist(job, make)
+            job.id = await self._insist(job, lambda api: api.create(job.file, self.endpoint.path, job.tag))
         except DeniedError as error:
             self._end(job)
             raise StudyError(f"teacher.batch = true: {error}; leave it out where the server has no batches") from None
@@ -213,10 +204,8 @@ class BatchEngine:
             except AgainError as error:
                 wait = error.wait or self.endpoint.back_off(times)
                 late = time.monotonic() + wait - began > PATIENCE
-                if late if patient or isinstance(error, ThrottledError) else times >= self.endpoint.retries:
-                    raise AccountError(
-                        f"{job.url}: {error}; {job.size} are in {job}. What came is kept: run the same command again to go on"
-                    ) from error
+                if late if patient or isinstance(error, ThrottledError) else times >= self.endpoint.options.retries:
+                    raise AccountError(f"{job.url}: {error}; {job.size} are in {job}. {KEPT}") from error
             times += 1
             await asyncio.sleep(wait)
 
@@ -225,26 +214,25 @@ class BatchEngine:
     async def _look(self, *, single: bool = False) -> None:
         """Look at every batch, and read those that have ended. ``single``: requests are to go out on their own."""
         for job in list(self._jobs):
-            if not job.id:
-                await self._find(job)
-            if job.id:
+            if job.id or await self._find(job):
                 await self._look_at(job, single=single)
 
-    async def _find(self, job: Job) -> None:
+    async def _find(self, job: Job) -> bool:
         """Find the id of a batch that was noted. Where it was not made, none of its requests was sent."""
         try:
             job.id = await self._insist(job, lambda api: api.find(job.tag, job.file), patient=True) if job.file else ""
         except UnlistedError as error:
             self._lose(job, f"{job}: {error}; its requests count as lost and are asked again")
-            return
+            return False
         if job.id:
             note(self.ledger, job)
         else:
             self._end(job, "it was not sent")
+        return bool(job.id)
 
     async def _look_at(self, job: Job, *, single: bool) -> None:
         try:
-            batch = await self._insist(job, lambda api: api.get(job.id), patient=True)
+            state = await self._insist(job, lambda api: api.get(job.id), patient=True)
         except DeniedError as error:
             if not single:
                 raise StudyError(
@@ -253,15 +241,15 @@ class BatchEngine:
                 ) from None
             self._lose(job, f"{job} is gone: {error}")
             return
-        if batch.get("status") == "failed":
-            self._settle_failed(job, batch)
-        elif batch.get("status") in ENDED:
-            await self._settle(job, batch)
+        if state.get("status") == "failed":
+            self._settle_failed(job, state)
+        elif state.get("status") in ENDED:
+            await self._settle(job, state)
 
-    async def _settle(self, job: Job, batch: Mapping[str, Any]) -> None:
+    async def _settle(self, job: Job, state: Mapping[str, Any]) -> None:
         """Read every line of a batch that ended. What is to be asked again goes on waiting."""
-        replies, status, stop = 0, batch["status"], None
-        async for requests, line in self._read(job, batch):
+        replies, status, stop = 0, state["status"], None
+        async for requests, line in self._read(job, state):
             try:
                 replies += self._take_line(job, requests, line)
             except AccountError as error:  # the other lines were paid for all the same
@@ -272,37 +260,27 @@ class BatchEngine:
         more = f", {again:,} go into the next" if again else ""
         self.tell(f"{job}: {status}, {replies:,} of {job.size} answered{more}")
         if status == "cancelled" and again:  # whoever did that does not want it made again at once
-            stop = AccountError(f"{job.url}: {job} was cancelled. What came is kept: run the same command again to go on")
+            stop = AccountError(f"{job.url}: {job} was cancelled. {KEPT}")
         if stop is not None:
             raise stop
 
-    async def _read(self, job: Job, batch: Mapping[str, Any]) -> AsyncIterator[tuple[Requests, Mapping[str, Any]]]:
+    async def _read(self, job: Job, state: Mapping[str, Any]) -> AsyncIterator[tuple[Requests, Mapping[str, Any]]]:
         """Each line of the results once, with the requests behind it. Lines come in any order, and perhaps twice; one that did not
         come is empty."""
-        left, unknown = dict(job.lines), set()
-        for times in range(self.endpoint.retries + 1):
-            for file in (batch.get("output_file_id"), batch.get("error_file_id")):
-                if not isinstance(file, str) or not file:
-                    continue
-                with await self._fetch(job, file) as content:
+        left = dict(job.lines)
+        files = [name for kind in ("output", "error") if isinstance(name := state.get(f"{kind}_file_id"), str) and name]
+        for times in range(self.endpoint.options.retries + 1):
+            for file in files:
+                with tempfile.TemporaryFile(prefix="understudy-") as content:
+                    await self._insist(job, partial(BatchApi.fetch, file=file, into=content))
                     for line in read_lines(content, self.endpoint.client.secret):
-                        name = str(line.get("custom_id"))
-                        if name in left:
-                            yield left.pop(name), line
-                        elif name not in job.lines:
-                            unknown.add(name)
-            if len(job.lines) - len(left) >= count_lines(batch):
+                        if (requests := left.pop(str(line.get("custom_id")), None)) is not None:
+                            yield requests, line
+            if len(job.lines) - len(left) >= count_lines(state):
                 break
             await asyncio.sleep(self.endpoint.back_off(times))  # an end that came too early looks like any other
         for requests in left.values():
             yield requests, {}
-        if unknown:
-            self.tell(f"{job}: {len(unknown):,} unknown lines are left alone")
-
-    async def _fetch(self, job: Job, file: str) -> BinaryIO:
-        content = tempfile.TemporaryFile(prefix="understudy-")  # noqa: SIM115 - whoever reads it closes it
-        await self._insist(job, lambda api: api.fetch(file, content))
-        return content
 
     def _take_line(self, job: Job, requests: Requests, line: Mapping[str, Any]) -> int:
         """Decide what becomes of the requests of one line; returns the number of replies. Raises AccountError."""
@@ -340,7 +318,7 @@ class BatchEngine:
         for key in requests.keys() & self._waiting.keys():
             wanted = self._waiting[key]
             wanted.usage += Usage(1, 0, 0, error.paid)
-            if wanted.usage.requests > self.endpoint.retries:
+            if wanted.usage.requests > self.endpoint.options.retries:
                 kind = EngineError if wanted.usage.lost else UnpaidError
                 self._fail(key, kind(f"{error} ({wanted.usage.requests} tries)", wanted.usage))
 
@@ -354,10 +332,10 @@ class BatchEngine:
             if not without and len(requests) == 1:
                 self._fail(key, error)
 
-    def _settle_failed(self, job: Job, batch: Mapping[str, Any]) -> None:
+    def _settle_failed(self, job: Job, state: Mapping[str, Any]) -> None:
         """Handle a batch that failed before anything was asked. Where the server had no room for it, it is made again later."""
-        why = json.dumps(batch.get("errors"))
-        what = f"{job.url}: {job} failed: {short(why)}"
+        why = json.dumps(state.get("errors"))
+        what = f"{job.url}: {job} failed: {shorten(why)}"
         wanted = job.keys & self._waiting.keys()
         self._end(job, what)
         if _FULL in why and len(job.lines) > 1:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from understudy.core.asks import Call, Request, prompt_bytes
+from pydantic import Field
+
+from understudy.core.asks import Request, prompt_bytes
 
 TEMPLATE = 64
 """Tokens that a server's chat template may put around a prompt (a default system message, the date); the number was chosen by this
@@ -17,21 +20,17 @@ BYTES_PER_TOKEN = 4
 class Price:
     """Money for what an endpoint reads and writes, in whatever currency."""
 
-    input: float
+    input: Annotated[float, Field(ge=0)]
     """Per million tokens that are read: the prompts."""
-    output: float
+    output: Annotated[float, Field(ge=0)]
     """Per million tokens that are written: the replies."""
-
-    def __post_init__(self) -> None:
-        if self.input < 0 or self.output < 0:
-            raise ValueError(f"input = {self.input}, output = {self.output}: must be at least 0")
 
     def of(self, read: float, written: float) -> float:
         """What so many tokens cost."""
         return (read * self.input + written * self.output) / 1e6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spend:
     """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 where there was no price)."""
 
@@ -54,25 +53,6 @@ class Spend:
 NOTHING = Spend()
 
 
-@dataclass(slots=True)
-class Tally:
-    """A `Spend` that changes with every request."""
-
-    requests: int = 0
-    read: int = 0
-    written: int = 0
-    money: float = 0.0
-
-    def add(self, requests: int, read: int, written: int, money: float, sign: int = 1) -> None:
-        self.requests += sign * requests
-        self.read += sign * read
-        self.written += sign * written
-        self.money += sign * money
-
-    def now(self) -> Spend:
-        return Spend(self.requests, self.read, self.written, self.money)
-
-
 @dataclass(frozen=True)
 class Budget:
     """A cap on what a run's ledger may ever hold, over all runs of the command; whatever is not given is not capped.
@@ -80,17 +60,12 @@ class Budget:
     What a request may take at the most is set aside before it is sent.
     """
 
-    money: float | None = None
+    money: Annotated[float, Field(gt=0)] | None = None
     """In the currency of ``price``, which must be given then."""
-    tokens: int | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = None
     """Read and written together."""
-    requests: int | None = None
+    requests: Annotated[int, Field(gt=0)] | None = None
     """Whatever became of them: failed ones count too."""
-
-    def __post_init__(self) -> None:
-        for name, cap in self._caps():
-            if cap <= 0:
-                raise ValueError(f"{name} = {cap}: must be above 0")
 
     def covers(self, spend: Spend) -> bool:
         """Whether ``spend`` is within every cap."""
@@ -129,5 +104,5 @@ def worst(request: Request, price: Price | None) -> Spend:
     No tokenizer of bytes, or of pieces of text that fall back to bytes, makes more tokens of a text than it has bytes.
     """
     read = prompt_bytes(request.ask.prompt) + TEMPLATE
-    written = request.ask.max_tokens if isinstance(request.ask, Call) else 0
+    written = request.ask.max_tokens
     return Spend(1, read, written, price.of(read, written) if price else 0.0)

@@ -53,7 +53,7 @@ SCHEMA = (
 def lock(path: Path) -> IO[str]:
     """Hold the ledger ``path`` for writing, with the number of the process to interrupt and of this one in the file beside it.
     Raises BusyError where one does."""
-    file = _lock_of(path).open("a+")
+    file = _locate_lock(path).open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -75,77 +75,66 @@ def unlock(file: IO[str] | None) -> None:
         file.close()
 
 
-def writer(path: Path) -> int | None:
+def find_writer(path: Path) -> int | None:
     """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`); None where nobody does."""
     try:
-        found = list(map(int, _lock_of(path).read_text().split()))
+        found = list(map(int, _locate_lock(path).read_text().split()))
         os.kill(found[-1], 0)
     except (OSError, ValueError, IndexError):
         return None
     return found[0]
 
 
-def _lock_of(path: Path) -> Path:
+def _locate_lock(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file. Raises DataError where it is no ledger."""
+    """Open the file, so that every commit is durable; a new one gets its tables. Raises DataError where it is no ledger, or one of
+    another version."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not readonly:
+            _prepare(connection)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
         raise DataError(f"{path}: is not a ledger ({error}); move it away, or give another run directory") from None
+    if version != VERSION:
+        connection.close()
+        versions = f"ledger version {version}, this one knows {VERSION}"
+        if version > VERSION:
+            raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
+        raise DataError(f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` of commit {BEFORE} once")
     return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        tables = ";".join(SCHEMA)
+        connection.executescript(f"BEGIN IMMEDIATE; {tables}; PRAGMA user_version = {VERSION}; COMMIT")
 
 
 def close_intents(connection: sqlite3.Connection, at: float) -> None:
     """Say what became of the requests that were under way when their process ended: those in batches still are, those that were to
     go into one were not sent, all others are lost."""
-    connection.execute("BEGIN IMMEDIATE")
     held = "outcome IS NULL AND key NOT IN (SELECT key FROM batched)"
-    if connection.execute("SELECT count(*) FROM collecting").fetchone()[0]:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         connection.execute(
             f"""UPDATE intents SET requests = 0, read = 0, written = 0, money = 0, outcome = 'refused', error = 'it was not sent',
                 ended = ? WHERE {held} AND number > (SELECT since FROM collecting WHERE collecting.engine = intents.engine)""",  # noqa: S608
             (at,),
         )
-    connection.execute(f"UPDATE intents SET outcome = 'lost', ended = ? WHERE {held}", (at,))  # noqa: S608
-    connection.execute("DELETE FROM collecting")
-    connection.execute("COMMIT")
+        connection.execute(f"UPDATE intents SET outcome = 'lost', ended = ? WHERE {held}", (at,))  # noqa: S608
+        connection.execute("DELETE FROM collecting")
 
 
-def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DataError where its tables are of another version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    versions = f"ledger version {version}, this one knows {VERSION}"
-    if version > VERSION:
-        raise DataError(f"{path}: written by a later Understudy ({versions}); update it")
-    if version < VERSION:
-        raise DataError(
-            f"{path}: written by an earlier Understudy ({versions}); run `understudy sample` once with commit {BEFORE}, which "
-            "brings it up to date"
-        )
-
-
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make it durable at every commit; a new one gets its tables, in one transaction. Raises DataError where it is of another
-    version."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages that are written again and again are copied once
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        connection.execute("BEGIN IMMEDIATE")
-        for table in SCHEMA:
-            connection.execute(table)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    check_version(connection, path)
-
-
-def capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
+def read_capabilities(reader: sqlite3.Connection) -> dict[str, dict[str, dict[str, str]]]:
     """What was found of endpoints: engine -> url -> name -> value, each by name."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     rows = reader.execute("SELECT engine, url, name, value FROM capabilities ORDER BY engine, url, name")

@@ -1,7 +1,8 @@
 """Look at the first replies of a teacher before many are bought: what they are like, and whether to go on."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.values import Chain, Outcome, Problem, Verdict
@@ -13,6 +14,7 @@ USELESS = 0.9
 """The sampling stops where more than this share of the first replies cannot become a training example."""
 ENOUGH = 10
 """So many replies say something about the others."""
+_EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
 
 
 def first_look(
@@ -30,49 +32,44 @@ def first_look(
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
-    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
     thought = counted[Outcome.ONLY_THOUGHT]
-    lost |= {"only thought": thought} if thought else {}
-    lost |= {"failed": len(failed)} if failed else {}
+    lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
+    lost |= {name: count for name, count in (("only thought", thought), ("failed", len(failed))) if count}
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:
+        first_error = f"The first error: {failed[0]} " if failed else ""
         raise StudyError(
-            f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. "
-            + (f"The first error: {failed[0]} " if failed else "")
-            + "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
+            f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"
+            "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
-            + (
-                'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
-                if thought
-                else ""
-            )
-            + "teacher.first_look = 0 continues anyway"
+            f"{_EMPTY_LINES if thought else ''}teacher.first_look = 0 continues anyway"
         )
-    if drawn and (copies := _copies(chains)):
+    if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"
-    split = _disagreement(chains)
+    split = _measure_disagreement(chains)
     if split is None:
         return report
     return f"{report}; where a question has several answers, {split:.0%} of them are not its most frequent one"
 
 
-def _copies(chains: Sequence[Chain]) -> int:
+def _count_copies(chains: Sequence[Chain]) -> int:
     """How many replies came to prompts that have several, where those of each are all alike and there are enough; else 0. Some
     servers answer 200 and draw nothing (``transformers serve`` without ``do_sample``)."""
-    texts: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    for chain in chains:
-        texts[chain.problem, chain.prompt].append(chain.text)
-    several = [found for found in texts.values() if len(found) > 1]
+    several = _find_several(((chain.problem, chain.prompt), chain.text) for chain in chains)
     total = sum(map(len, several))
     return total if total >= ENOUGH and all(len(set(found)) == 1 for found in several) else 0
 
 
-def _disagreement(chains: Sequence[Chain]) -> float | None:
+def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
     """The share of answers that are not their question's most frequent one, over questions with several answers."""
-    answers: dict[str, list[str]] = defaultdict(list)
-    for chain in chains:
-        if chain.answer is not None:
-            answers[chain.problem].append(chain.answer)
-    several = [found for found in answers.values() if len(found) > 1]
+    several = _find_several((chain.problem, chain.answer) for chain in chains if chain.answer is not None)
     total = sum(map(len, several))
     return None if not total else 1 - sum(max(Counter(found).values()) for found in several) / total
+
+
+def _find_several(texts: Iterable[tuple[Any, str]]) -> list[list[str]]:
+    """The texts of each key that has more than one."""
+    by_key: dict[Any, list[str]] = defaultdict(list)
+    for key, text in texts:
+        by_key[key].append(text)
+    return [found for found in by_key.values() if len(found) > 1]

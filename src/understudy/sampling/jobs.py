@@ -65,7 +65,7 @@ def note(ledger: Ledger, job: Job) -> None:
         ),
         (
             "INSERT OR IGNORE INTO batched VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ((job.tag, key, name, *_to_row(request)) for name, line in job.lines.items() for key, request in line.items()),
+            [(job.tag, key, name, *_to_row(request)) for name, line in job.lines.items() for key, request in line.items()],
         ),
     )
 

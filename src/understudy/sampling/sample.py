@@ -8,12 +8,11 @@ from understudy.core.asks import GREEDY, Decoding, Flow, Path
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
-from understudy.flows.board import Done
+from understudy.flows.board import Done, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.account import Account
 from understudy.sampling.allocation import Allocation, Draw, Rounds, rounds
-from understudy.sampling.budget import Spend
 from understudy.sampling.first_look import Judge, first_look
 from understudy.sampling.ledger import Ledger
 
@@ -76,12 +75,16 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
     Raises StudyError where the budget ends before a single chain has come, or the first chains are useless; EngineError where none
     comes at all.
     """
-    total, look, before, shown = sampling.total, _FirstLook(sampling, tell), store.spent, 0.0
+    total, shown = sampling.total, 0.0
+    first: list[Done[Chain]] = []
 
     def on_end(done: Done[Chain]) -> None:
         nonlocal shown
         account.note(done)
-        look.note(done)
+        if len(first) < sampling.first_look and not done.unasked:
+            first.append(done)
+            if len(first) == sampling.first_look:
+                tell("chains", 0, 0, _look(sampling, first))
         if (now := time.monotonic()) - shown > SHOWN or account.done == total:
             tell("chains", account.done, total, account.summary())
             shown = now
@@ -97,17 +100,16 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
         else:
             chains.append(replace(done.value, teacher=engine.identity))
     if not chains:
-        raise _nothing(store, before, failures, poor=poor)
-    look.finish()
+        raise _explain_nothing(store, failures, poor=poor)
+    if 0 < len(first) < sampling.first_look:
+        tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
     stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if poor or unasked else ""
     order = {problem.id: i for i, problem in enumerate(sampling.problems)}
     return Sample(sorted(chains, key=lambda c: (order[c.problem], c.path)), failures, unasked, stopped)
 
 
-def iter_chains(
-    sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: Callable[[Done[Chain]], None] = lambda _: None
-) -> Iterator[Done[Chain]]:
+def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[Chain]]:
     """Yield every chain as it ends, in one round or in those of an allocation. A round that could not be asked for whole is the
     last."""
     problems = {problem.id: problem for problem in sampling.problems}
@@ -139,46 +141,21 @@ def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
     return Draw(chain.answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
-class _FirstLook:
-    """Collects the first chains and failures, and tells what they are like (`first_look`)."""
-
-    def __init__(self, sampling: Sampling, tell: Progress) -> None:
-        self.sampling, self.tell = sampling, tell
-        self.first: list[Done[Chain]] = []
-
-    def note(self, done: Done[Chain]) -> None:
-        if len(self.first) < self.sampling.first_look and not done.unasked:
-            self.first.append(done)
-            if len(self.first) == self.sampling.first_look:
-                self._look()
-
-    def finish(self) -> None:
-        """Look at the chains, fewer than were to be looked at, that came in all."""
-        if self.first and len(self.first) < self.sampling.first_look:
-            self._look()
-
-    def _look(self) -> None:
-        chains = [done.value for done in self.first if done.value is not None]
-        errors = [str(done.error) for done in self.first if done.value is None]
-        problems = {problem.id: problem for problem in self.sampling.problems}
-        judge, drawn = self.sampling.judge, self.sampling.decoding.temperature > 0
-        self.tell("chains", 0, 0, first_look(chains, errors, problems, judge, drawn=drawn))
+def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
+    chains = [done.value for done in first if done.value is not None]
+    errors = [str(done.error) for done in first if done.value is None]
+    problems = {problem.id: problem for problem in sampling.problems}
+    return first_look(chains, errors, problems, sampling.judge, drawn=sampling.decoding.temperature > 0)
 
 
-def _nothing(store: Ledger, before: Spend, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
-    """The error where no chain came. ``before``: what the ledger had spent before the first call."""
+def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:
+    """The error where no chain came."""
+    first = f"; the first error: {failures[0].error}" if failures else ""
     if not poor or store.budget is None:
-        return EngineError(f"the teacher wrote no chain at all; its first error: {failures[0].error if failures else 'none'}")
-    budget = store.budget
-    if store.spent == before and not failures:
-        return StudyError(
-            "teacher.budget has no room for a single request, so no chain was asked for "
-            f"({budget.explain(store.spent, store.refused)}); raise it and run the same command again"
-        )
-    failed = f"; the first error: {failures[0].error}" if failures else ""
+        return EngineError(f"the teacher wrote no chain at all{first}")
     return StudyError(
-        f"the budget is spent ({budget.describe(store.spent)}) and no chain was received{failed}; raise teacher.budget, or "
-        "look at the prompts with `understudy try`"
+        f"teacher.budget has no room for another request ({store.budget.explain(store.spent, store.refused)}), and no chain was "
+        f"received{first}; raise it and run the same command again, or look at the prompts with `understudy try`"
     )
 
 

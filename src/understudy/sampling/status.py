@@ -5,13 +5,22 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import capabilities, check_version, connect, writer
+from understudy.sampling.database import connect, find_writer, read_capabilities
+
+_COUNT = """
+    SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
+        coalesce(sum(requests) FILTER (WHERE outcome IS NOT NULL), 0) AS requests,
+        count(*) FILTER (WHERE outcome = 'reply') AS received, count(*) FILTER (WHERE outcome = 'failed') AS failed,
+        count(*) FILTER (WHERE outcome = 'refused') AS refused, count(*) FILTER (WHERE outcome = 'lost') AS lost,
+        count(*) FILTER (WHERE outcome IS NULL) AS in_flight,
+        coalesce(sum(read), 0) AS read, coalesce(sum(written), 0) AS written, total(money) AS money
+    FROM intents"""
 
 
 @dataclass(frozen=True)
@@ -48,73 +57,54 @@ class Status:
     batches: list[dict[str, Any]]
     capabilities: Mapping[str, Mapping[str, Mapping[str, str]]]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def status(run: Path) -> Status:
     """The figures of the run directory ``run``. Raises DataError where nothing was sampled there."""
     path = run / "ledger.sqlite"
     if not path.is_file():
-        raise DataError(
-            f"{run}: nothing was sampled here (there is no ledger.sqlite); give a directory that `understudy run` wrote"
-        )
-    at_work = writer(path)
+        raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
+    at_work = find_writer(path)
     with closing(connect(path, readonly=True)) as reader:
-        check_version(reader, path)
         reader.execute("BEGIN")  # all figures are of one moment
-        (replies,) = reader.execute("SELECT count(*) FROM replies").fetchone()
-        found = reader.execute(
-            "SELECT outcome, count(*), sum(read), sum(written), total(money), sum(requests) FROM intents GROUP BY outcome"
-        )
-        endpoints = capabilities(reader)
-        by_outcome = {outcome: row for outcome, *row in found}
-        batches = _batches(reader)
-    paid = [row for outcome, row in by_outcome.items() if outcome != "refused"]
-    counts = {outcome: row[0] for outcome, row in by_outcome.items()}
-    in_batches = sum(batch["replies"] for batch in batches)
-    under_way = counts.get(None, 0) - in_batches
-    came, failed, unasked, total, rate = _progress(run / FILE)
-    moving = at_work is not None and rate > 0
+        reader.row_factory = sqlite3.Row
+        counts = dict(reader.execute(_COUNT).fetchone())
+        endpoints, batches = read_capabilities(reader), _read_batches(reader)
+    counts["in_batches"] = sum(batch["replies"] for batch in batches)
+    counts["in_flight"] -= counts["in_batches"]
+    if at_work is None:
+        counts["lost"] += counts["in_flight"]
+        counts["in_flight"] = 0
+    state = _read_progress(run / FILE)
+    rate = state["rate"] if at_work else 0.0
+    done = state["chains"] + state["failed"] + state["unasked"]
     return Status(
         writer=at_work,
-        chains=came,
-        chains_failed=failed,
-        chains_unasked=unasked,
-        total=total,
-        replies=replies,
-        requests=sum(row[4] for outcome, row in by_outcome.items() if outcome is not None),
-        asked=sum(counts.values()),
-        received=counts.get("reply", 0),
-        in_flight=under_way if at_work else 0,
-        in_batches=in_batches,
-        failed=counts.get("failed", 0),
-        refused=counts.get("refused", 0),
-        lost=counts.get("lost", 0) + (0 if at_work else under_way),
-        read=sum(row[1] for row in paid),
-        written=sum(row[2] for row in paid),
-        money=sum(row[3] for row in paid),
-        rate=rate if at_work else 0.0,
-        left=(total - came - failed - unasked) / rate if moving else None,
+        chains=state["chains"],
+        chains_failed=state["failed"],
+        chains_unasked=state["unasked"],
+        total=state["total"],
+        rate=rate,
+        left=(state["total"] - done) / rate if rate else None,
         batches=batches,
         capabilities=endpoints,
+        **counts,
     )
 
 
-def _batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+def _read_batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
     found = reader.execute(
-        """SELECT id, url, count(DISTINCT line), count(*) FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
+        """SELECT id, url, count(DISTINCT line) AS requests, count(*) AS replies
+            FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
             WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
     )
-    return [{"id": batch, "url": url, "requests": requests, "replies": replies} for batch, url, requests, replies in found]
+    return list(map(dict, found))
 
 
-def _progress(path: Path) -> tuple[int, int, int, int, float]:
-    """(came, failed, not asked, total, rate) as the process that samples wrote them last; the rate of an old file is nothing."""
-    try:
+def _read_progress(path: Path) -> dict[str, Any]:
+    """What the process that samples wrote last (`Account`); the rate of an old file is nothing."""
+    state = {"chains": 0, "failed": 0, "unasked": 0, "total": 0, "rate": 0.0}
+    if path.is_file():
         age = time.time() - path.stat().st_mtime
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return 0, 0, 0, 0, 0.0
-    rate = state["rate"] if age < RECENT else 0.0
-    return state["chains"], state.get("failed", 0), state.get("unasked", 0), state["total"], rate
+        state |= json.loads(path.read_text(encoding="utf-8"))
+        state["rate"] *= age < RECENT
+    return state

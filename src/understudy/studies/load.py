@@ -165,8 +165,8 @@ def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None
         )
     if arm.decode.calculator and "calculator" not in can:
         raise StudyError(
-            f"{where}.decode.calculator = true: only models on this machine and endpoints with teacher.api = 'completions' and "
-            f'without teacher.batch can be given values while they write; model = "teacher" asks teacher.engine = {name!r}'
+            f"{where}.decode.calculator = true: only models on this machine can be given values while they write; "
+            f'model = "teacher" asks teacher.engine = {name!r}'
         )
 
 

@@ -121,8 +121,8 @@ class Decode:
     1 in arguments.py of SCoTD's authors)."""
     calculator: bool = False
     """The values of expressions that are marked as GSM8K does it are calculated while the answer is written: after ``<<48/2=`` come
-    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine, or an endpoint with ``api = "completions"`` and
-    without ``batch``. Off is ours: it does something only where students were taught on marked chains."""
+    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine. Off is ours: it does something only
+    where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
         for name in ("votes", "beams"):

@@ -15,24 +15,26 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from understudy.engines.local.forward import READ, Network
 from understudy.engines.local.loop import DecodingRow
-from understudy.engines.local.prompts import Prompts
-from understudy.engines.local.score import score
+from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
 
+LOGITS = 2**26  # in memory at once: 256 MiB
 
-def search(network: Network, prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *, size: int) -> None:
+
+def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *, size: int) -> None:
     """Give every row its tokens, their log-probabilities and its finish, with at most ``size`` beams at once (but at least one
     row's).
 
     Where logits are not finite, a row has no finish, or log-probabilities that are not finite.
     """
+    network = prompts.network
     network.model.generation_config = GenerationConfig()  # else `generate` would fill in the checkpoint's own options
     for group in _group(rows, size):
         for row, tokens in zip(group, _generate(network, stops, group), strict=True):
             for token in tokens:
                 if not row.finish:
                     row.take(token, 0.0, stops)
-    scored = score(network, prompts, [(row.prompt, tuple(row.tokens)) for row in rows], size=size)
+    scored = score(prompts, [(row.prompt, tuple(row.tokens)) for row in rows], size=size)
     for row, logprobs in zip(rows, scored, strict=True):
         row.logprobs = logprobs
 
@@ -85,3 +87,31 @@ class _StopAtStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is
     def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         ended = [self.stops.contains_stop(beam, self.stop) for beam in input_ids[:, self.begun :].tolist()]
         return torch.tensor(ended, device=input_ids.device)
+
+
+def score(prompts: Prompts, pairs: Sequence[tuple[Tokens, Tokens]], *, size: int) -> list[list[float]]:
+    """The natural log-probability of each token of each text, for (prompt, text) ``pairs``, at most ``size`` rows at once.
+
+    A log-probability is not finite where the model's logits are not.
+    """
+    scores: list[list[float]] = [[] for _ in pairs]
+    for block, places in prompts.find([prompt for prompt, _ in pairs]):
+        waiting = sorted(((len(pairs[place][1]), place, index) for place, index in places if pairs[place][1]), reverse=True)
+        while waiting:
+            longest = waiting[0][0]
+            rows = max(1, min(size, LOGITS // (longest * block.logits.shape[1])))
+            group, waiting = waiting[:rows], waiting[rows:]
+            index = [index for *_, index in group]
+            texts = [pairs[place][1] for _, place, _ in group]
+            logits_BTV = block.logits[torch.tensor(index, device=prompts.network.device)][:, None]
+            if longest > 1:
+                decoding = prompts.network.new_rows(len(group))
+                decoding.add(block, index)
+                # A text of one token needs no step: its row gets a token whose logits are ignored.
+                logits_BTV = torch.cat([logits_BTV, prompts.network.step(decoding, [text[:-1] or (0,) for text in texts])], dim=1)
+            target_BT = torch.tensor([list(text) + [0] * (longest - len(text)) for text in texts], device=prompts.network.device)
+            # Row by row, because float32 copies of all rows would be large.
+            for (length, place, _), logits_TV, target_T in zip(group, logits_BTV, target_BT, strict=True):
+                loss_T = torch.nn.functional.cross_entropy(logits_TV.float(), target_T, reduction="none")
+                scores[place] = (-loss_T[:length]).tolist()
+    return scores

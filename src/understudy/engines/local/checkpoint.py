@@ -3,7 +3,6 @@
 Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
 
-import ast
 import functools
 import hashlib
 import importlib.util
@@ -70,7 +69,9 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
     """
     directory = find_checkpoint(name, root)
     look_at(directory)
-    if chats and not has_chat_template(directory):
+    files = [directory / "chat_template.jinja", directory / "chat_template.json"]
+    has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
+    if chats and not has_template:
         raise CheckpointError(
             f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
             'style = "messages"; use style = "raw", or choose a model trained for chat'
@@ -87,16 +88,19 @@ def look_at(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(
-            f"{directory}: no config.json, so this is not a model checkpoint; give the directory that holds config.json"
-        )
+        raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint; give the directory that holds it")
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
             f"{directory}: has no *.safetensors file, so it has no weights; only safetensors are read, because other formats can "
             "run code when loaded. If you trust them, convert them: AutoModelForCausalLM.from_pretrained(old).save_pretrained(new)"
         )
-    _check_kind(directory, config)
+    kind, known = config.get("model_type"), _known_kinds()
+    if known and kind not in known:
+        raise CheckpointError(
+            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
+            "Understudy never runs a checkpoint's own code"
+        )
     tensors(directory)
     _check_tokenizer(directory, config)
 
@@ -156,13 +160,6 @@ def tensors(directory: Path) -> dict[str, int]:
     return sizes
 
 
-def has_chat_template(directory: Path) -> bool:
-    """Whether the tokenizer has a chat template."""
-    if (directory / "chat_template.jinja").is_file() or (directory / "chat_template.json").is_file():
-        return True
-    return bool((_json(directory / "tokenizer_config.json") or {}).get("chat_template"))
-
-
 def _check_adapter(directory: Path, base: Path) -> None:
     if not (directory / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"{directory}: has {ADAPTER} but no adapter_model.safetensors; save the adapter as safetensors")
@@ -175,15 +172,6 @@ def _check_adapter(directory: Path, base: Path) -> None:
     except CheckpointError as error:
         raise CheckpointError(f"{directory}: the adapter's base model: {error}") from error
     _read_header(directory / "adapter_model.safetensors")
-
-
-def _check_kind(directory: Path, config: Mapping[str, Any]) -> None:
-    kind, known = config.get("model_type"), _known_kinds()
-    if known and kind not in known:
-        raise CheckpointError(
-            f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
-            "Understudy never runs a checkpoint's own code"
-        )
 
 
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
@@ -234,13 +222,8 @@ def _known_kinds() -> frozenset[str]:
     path = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py" if spec and spec.origin else None
     if path is None or not path.is_file():
         return frozenset()
-    tables = [
-        node.value
-        for node in ast.parse(path.read_text("utf-8")).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in _TABLES
-    ]
-    rows = [row for table in tables for row in ast.walk(table) if isinstance(row, ast.Tuple) and len(row.elts) == 2]
-    return frozenset(str(row.elts[0].value) for row in rows if isinstance(row.elts[0], ast.Constant))
+    tables = re.findall(rf"^(?:{'|'.join(_TABLES)})\b[^\n]*=(.*?)^\)", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
 
 
 def _json(path: Path) -> dict[str, Any] | None:

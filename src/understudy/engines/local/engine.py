@@ -23,13 +23,13 @@ from typing import Literal
 import torch
 
 from understudy.core.asks import Decoding, Prompt, Request
-from understudy.core.errors import CheckpointError, EngineError, TooLongError
+from understudy.core.errors import EngineError, TooLongError
 from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import identity, look_at
-from understudy.engines.local.forward import PROVEN, Network
+from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe, not_finite
 from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
@@ -85,30 +85,14 @@ class TransformersEngine:
     def serve(self, source: Source) -> None:
         """Answer every request of ``source`` (`LocalEngine.serve`)."""
         waiting = source.take(self.batch_size)
-        if not waiting:
-            return
-        DecodingLoop(
-            source=source,
-            network=self._network,
-            prompts=self._prompts,
-            stops=self.stops,
-            size=self.batch_size,
-            admit=self._admit,
-            name=str(self.directory),
-        ).run(waiting)
+        if waiting:
+            DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
 
     @cached_property
     def _network(self) -> Network:
         model = loading.load_model(self.directory, self.config, self.tokenizer, dtype=self.dtype, device=self.device)
         self._ends = loading.end_tokens(model, self.tokenizer)
-        try:
-            network = Network(model, device=self.device)
-            if self.config.model_type not in PROVEN:
-                with torch.inference_mode():
-                    network.prove()
-        except CheckpointError as error:
-            raise CheckpointError(f"{self.directory}: {error}") from error
-        return network
+        return Network(model, name=str(self.directory))
 
     @cached_property
     def _prompts(self) -> Prompts:
@@ -129,15 +113,12 @@ class TransformersEngine:
 
     def _row(self, ticket: int, request: Request) -> DecodingRow:
         ask, decoding = request.ask, request.decoding
-        if ask.max_tokens < 1:
-            raise EngineError(f"{describe(request)}: max_tokens = {ask.max_tokens}: must be 1 or more")
-        if not 0 <= decoding.temperature < math.inf:
-            raise EngineError(f"{describe(request)}: temperature = {decoding.temperature}: must be 0 or more, and finite")
-        if not 0 < decoding.top_p <= 1:
-            raise EngineError(f"{describe(request)}: top_p = {decoding.top_p}: must be above 0 and at most 1")
-        if decoding.beams < 1 or (decoding.beams > 1 and decoding != Decoding(beams=decoding.beams)):
+        alone = decoding.beams == 1 or decoding == Decoding(beams=decoding.beams)
+        in_range = ask.max_tokens >= 1 and 0 <= decoding.temperature < math.inf and 0 < decoding.top_p <= 1 <= decoding.beams
+        if not (alone and in_range):
             raise EngineError(
-                f"{describe(request)}: {decoding}: beams must be 1 or more; beam search needs temperature 0, top_p 1, no calculator"
+                f"{describe(request)}: max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
+                "temperature 0 or more, top_p above 0 and at most 1; beam search needs temperature 0, top_p 1, no calculator"
             )
         prompt = self._tokens(request)
         stop, special = self.stops.split(ask.stop)
@@ -152,10 +133,10 @@ class TransformersEngine:
         )
 
     def _search(self, source: Source, rows: list[DecodingRow]) -> None:
-        search(self._network, self._prompts, self.stops, rows, size=self.batch_size)
+        search(self._prompts, self.stops, rows, size=self.batch_size)
         for row in rows:
             if row.finish is None or not all(map(math.isfinite, row.logprobs)):
-                raise not_finite(str(self.directory), row.request, at=len(list(takewhile(math.isfinite, row.logprobs))))
+                raise not_finite(self._network.name, row.request, at=len(list(takewhile(math.isfinite, row.logprobs))))
             source.give(row.ticket, row.reply(self.stops))
 
     def _tokens(self, request: Request) -> Tokens:

@@ -19,15 +19,19 @@ PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attenti
 READ = 8192  # tokens of all prompts read at once, padding included
 
 PROVEN = frozenset({"gpt2", "opt", "llama", "qwen2", "qwen3", "t5"})
-"""Model families for which tests hold that rows decoded together equal `generate`. `Network.prove` tries other families before
+"""Model families for which tests hold that rows decoded together equal `generate`. `Network` tries other families before
 use."""
 
 
 class Network:
-    """A loaded model. ``read_tokens`` counts the prompt tokens that it has read."""
+    """A loaded model, ``name`` in messages. ``read_tokens`` counts the prompt tokens that it has read.
 
-    def __init__(self, model: Any, *, device: str) -> None:
-        self.model, self.device = model, device
+    Raises CheckpointError where it cannot be decoded in batches.
+    """
+
+    def __init__(self, model: Any, *, name: str) -> None:
+        self.model, self.name = model, name
+        self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
         self.read_tokens = 0
@@ -36,13 +40,12 @@ class Network:
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
-                raise CheckpointError("config.json: decoder_start_token_id is missing; set it (T5 uses the pad token's id)")
+                raise CheckpointError(f"{name}: config.json has no decoder_start_token_id; set it (T5 uses the pad token's id)")
             self.start = model.config.decoder_start_token_id
         elif "position_ids" not in takes:
-            kind = model.config.model_type
-            raise CheckpointError(
-                f"models of type {kind!r} take no position_ids, which batches of unequal prompts need; choose another model"
-            )
+            raise self._unfit("take no position_ids, which batches of unequal prompts need")
+        if model.config.model_type not in PROVEN:
+            self._prove()
 
     def new_rows(self, size: int) -> Rows:
         """Empty rows, for about ``size`` rows at most."""
@@ -72,20 +75,14 @@ class Network:
         if self.seq2seq:
             # The cache has the sources' keys and values, so the model only needs to see that there is some encoder output.
             nothing = torch.zeros(1, 1, 1, dtype=self.dtype, device=self.device).expand(rows.n, 1, 1)
-            logits = self.model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=nothing),
-                attention_mask=rows.source_mask(),
-                decoder_input_ids=ids,
-                decoder_attention_mask=rows.mask(columns),
-                **options,
-            ).logits
+            options |= {"encoder_outputs": BaseModelOutput(last_hidden_state=nothing), "attention_mask": rows.source_mask()}
+            options |= {"decoder_input_ids": ids, "decoder_attention_mask": rows.mask(columns)}
         else:
             # Padding stays at the position of the row's last token, because the next position may be beyond the model's last.
             last = torch.tensor([len(row) - 1 for row in tokens])
             positions = rows.next[:, None] + torch.minimum(torch.arange(columns), last[:, None])
-            logits = self.model(
-                input_ids=ids, attention_mask=rows.mask(columns), position_ids=positions.to(self.device), **options
-            ).logits
+            options |= {"input_ids": ids, "attention_mask": rows.mask(columns), "position_ids": positions.to(self.device)}
+        logits = self.model(**options).logits
         rows.advance(columns)
         return logits  # type: ignore[no-any-return]
 
@@ -131,12 +128,11 @@ class Network:
             past_key_values=cache,
             use_cache=True,
         ).logits
-        own, cross = (
-            [(layer.keys, layer.values) for layer in c.layers] for c in (cache.self_attention_cache, cache.cross_attention_cache)
-        )
+        caches = cache.self_attention_cache, cache.cross_attention_cache
+        own, cross = ([(layer.keys, layer.values) for layer in one.layers] for one in caches)
         return Block(lengths=[1] * len(prompts), logits=logits[:, -1], layers=own, sources=lengths.tolist(), cross=cross)
 
-    def prove(self) -> None:
+    def _prove(self) -> None:
         """Compare two ragged rows with the model's plain forward pass, and raise CheckpointError where they differ.
 
         This protects families that no test covers: positions counted from the padding, attention windows or recurrent states would
@@ -145,20 +141,20 @@ class Network:
         size = self.model.get_input_embeddings().num_embeddings
         prompts = [[i * 7 % size for i in range(3, 6)], [i * 5 % size for i in range(2, 11)]]
         replies = [[1 % size, 2 % size, 3 % size], [4 % size, 5 % size, 6 % size]]
-        kind = self.model.config.model_type
         try:
             rows, (block,) = self.new_rows(2), self.read(prompts)
             rows.add(block, [0, 1])
             ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
-            raise CheckpointError(f"models of type {kind!r} cannot be decoded in batches: {error}") from error
+            raise self._unfit(f"cannot be decoded in batches ({error})") from error
         self.read_tokens -= sum(map(len, prompts))
         for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
             plain = self._plain(prompt, reply).float()
             if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):
-                raise CheckpointError(
-                    f"models of type {kind!r} answer differently in a batch than one by one; choose another model"
-                )
+                raise self._unfit("answer differently in a batch than one by one")
+
+    def _unfit(self, why: str) -> CheckpointError:
+        return CheckpointError(f"{self.name}: models of type {self.model.config.model_type!r} {why}; choose another model")
 
     def _plain(self, prompt: list[int], reply: list[int]) -> torch.Tensor:
         """The logits [T, V] after each token of ``reply``, from one forward pass without cache, padding or mask."""

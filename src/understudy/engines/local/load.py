@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
@@ -28,12 +28,10 @@ def load_config(directory: FilePath) -> Any:
         return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own checks of a config raise any kind of error
         kind = read_config(directory).get("model_type")
-        wrong = (
-            "its values do not fit together"
-            if kind in CONFIG_MAPPING
-            else f"the installed transformers cannot load model_type {kind!r}, and code of a checkpoint is never run"
-        )
-        raise CheckpointError(f"{directory / 'config.json'}: {wrong} ({' '.join(str(error).split())[:300]})") from error
+        raise CheckpointError(
+            f"{directory / 'config.json'}: its values do not fit together, or the installed transformers cannot load model_type "
+            f"{kind!r} without code of the checkpoint, which is never run ({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def load_tokenizer(directory: FilePath) -> Any:
@@ -41,13 +39,9 @@ def load_tokenizer(directory: FilePath) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
-        raise CheckpointError(
-            f"{directory}: no tokenizer can be loaded; save it beside the model (tokenizer.save_pretrained): {_first_line(error)}"
-        ) from error
+        raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
     if tokenizer.eos_token_id is None:
-        raise CheckpointError(
-            f"{directory}: the tokenizer has no end token (eos_token), so no reply would ever end; set one and save it"
-        )
+        raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
     return tokenizer
 
 
@@ -88,17 +82,17 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
 def _with_adapter(model: Any, directory: FilePath) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings(record=True) as messages:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", ".*missing adapter keys")
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
-        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{directory}: the adapter cannot be applied to its model: {_first_line(error)}") from error
-    missing = [w for w in messages if "missing adapter keys" in str(w.message)]
+        except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
+            raise CheckpointError(
+                f"{directory}: the adapter does not fit its model ({_first_line(error)}); save it again"
+            ) from error
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
-    if missing:
-        raise CheckpointError(f"{directory}: the adapter lacks weights ({_first_line(missing[0].message)}); save it again")
     return model
 
 
@@ -122,5 +116,5 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset([tokenizer.eos_token_id, *more])
 
 
-def _first_line(error: BaseException | Warning | str) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,6 @@ from understudy.core.errors import EngineError
 from understudy.core.protocols import Source
 from understudy.engines.calculator import fill_value
 from understudy.engines.local.draw import NotFiniteError, draw, uniform
-from understudy.engines.local.forward import Network
 from understudy.engines.local.prompts import Prompts
 from understudy.engines.stops import StopStrings, find_stop
 
@@ -87,22 +86,18 @@ class DecodingRow:
         )
 
 
-@dataclass(kw_only=True)
+Admit = Callable[[Source, list[tuple[int, Request]]], list[DecodingRow]]
+
+
 class DecodingLoop:
     """One run of the loop, ``size`` rows at once. ``admit`` turns waiting requests into rows, and answers by itself those that need
-    no row. ``name``: the model's, for messages."""
+    no row."""
 
-    source: Source
-    network: Network
-    prompts: Prompts
-    stops: StopStrings
-    size: int
-    admit: Callable[[Source, list[tuple[int, Request]]], list[DecodingRow]]
-    name: str
-    live: list[DecodingRow] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.rows = self.network.new_rows(self.size)
+    def __init__(self, source: Source, prompts: Prompts, stops: StopStrings, admit: Admit, *, size: int) -> None:
+        self.source, self.prompts, self.stops, self.admit, self.size = source, prompts, stops, admit, size
+        self.network = prompts.network
+        self.rows = self.network.new_rows(size)
+        self.live: list[DecodingRow] = []
 
     def run(self, waiting: list[tuple[int, Request]]) -> None:
         """Answer ``waiting`` and everything after it, until no request waits and every row is finished."""
@@ -146,7 +141,7 @@ class DecodingLoop:
             tokens, logprobs = draw(logits_BV, temperature=temperature, top_p=top_p, u=u)
         except NotFiniteError as error:
             row = rows[error.row]
-            raise not_finite(self.name, row.request, at=len(row.tokens)) from None
+            raise not_finite(self.network.name, row.request, at=len(row.tokens)) from None
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self.stops)
 

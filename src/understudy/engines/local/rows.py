@@ -78,7 +78,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped 
 class Rows:
     """The rows that are being decoded, about ``size`` at most. The model takes ``cache`` as its ``past_key_values``."""
 
-    def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: str) -> None:
+    def __init__(self, *, size: int, seq2seq: bool, dtype: torch.dtype, device: torch.device) -> None:
         self.size, self.dtype, self.device = size, dtype, device
         self.n = self.lo = self.hi = self.capacity = 0
         self.starts = torch.zeros(0, dtype=torch.long)  # the first column of each row
@@ -96,7 +96,10 @@ class Rows:
         width, n = int(lengths.max()), self.n + len(indices)
         pick = torch.tensor(indices, device=self.device)
         if not self.layers:
-            self._open(block)
+            self.layers += [_Layer(self) for _ in block.layers]
+            self.cross += [_Layer(self) for _ in block.cross]
+            if block.cross:
+                self.cache.is_updated = dict.fromkeys(range(len(block.cross)), True)
         self._make_room(left=width, right=1, rows=n, like=block.layers)
         for layer, read in zip(self.layers, block.layers, strict=True):
             for buffer, states in zip(layer.pair, read, strict=True):
@@ -153,12 +156,6 @@ class Rows:
         """The additive mask of the sources, [R, 1, 1, S]."""
         hidden = torch.arange(int(self.sources.max())) >= self.sources[:, None]
         return additive(hidden[:, None, None, :], self.dtype).to(self.device)
-
-    def _open(self, block: Block) -> None:
-        self.layers += [_Layer(self) for _ in block.layers]
-        self.cross += [_Layer(self) for _ in block.cross]
-        if block.cross:
-            self.cache.is_updated = dict.fromkeys(range(len(block.cross)), True)
 
     def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
         """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they

@@ -15,7 +15,7 @@ from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError
 from understudy.engines.remote.choices import make_refusal
 from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
-from understudy.engines.remote.wire import AgainError, Client, DeniedError, classify, hide, require_choices, short
+from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, require_choices, shorten
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states of a batch from which nothing more comes."""
@@ -36,6 +36,7 @@ class BatchApi:
 
     def __init__(self, client: Client, url: str) -> None:
         self.client, self.url = client, url
+        self._tried = False
 
     async def upload(self, content: bytes, name: str) -> str:
         """Upload a file of requests, called ``name`` there; returns its id at the server."""
@@ -44,7 +45,11 @@ class BatchApi:
         return _read_id(await self._call("POST", "files", form, timeout=SLOW))
 
     async def create(self, file: str, path: str, tag: str) -> str:
-        """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``."""
+        """Make a batch of the uploaded ``file``, whose requests go to ``path``; returns its id. `find` finds it by ``tag``. A
+        second try looks first whether the batch was made though no answer came."""
+        if self._tried and (found := await self.find(tag, file)):
+            return found
+        self._tried = True
         body = {"input_file_id": file, "endpoint": f"/v1/{path}", "completion_window": "24h", "metadata": {TAG: tag}}
         return _read_id(await self._call("POST", "batches", json.dumps(body).encode()))
 
@@ -62,7 +67,7 @@ class BatchApi:
                 raise UnlistedError(f"it is not known whether it was made: {error}") from error
             batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
             for batch in batches:
-                if _table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
+                if _read_table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
                     return _read_id(batch)
             if not batches or not page.get("has_more"):
                 return ""
@@ -75,13 +80,11 @@ class BatchApi:
         await self.client.send("GET", f"{self.url}/files/{quote(file, safe='')}/content", into=into.write, timeout=SLOW)
         into.seek(0)
 
-    async def _call(
-        self, method: str, path: str, body: bytes | aiohttp.FormData | None = None, *, timeout: float | None = None
-    ) -> dict[str, Any]:
-        answer = await self.client.send(method, f"{self.url}/{path}", body, timeout=timeout)
-        found = _read_object(answer.body)
+    async def _call(self, method: str, path: str, content: Content = None, timeout: float = 0.0) -> dict[str, Any]:
+        _, answer = await self.client.send(method, f"{self.url}/{path}", content, timeout=timeout)
+        found = _read_object(answer)
         if found is None:
-            raise AgainError(f"not an answer of the batch protocol: {short(answer.body.decode('utf-8', 'replace'))}")
+            raise AgainError(f"not an answer of the batch protocol: {shorten(answer.decode('utf-8', 'replace'))}")
         return found
 
 
@@ -101,7 +104,7 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
     if not isinstance(answer, dict):  # it was not asked: batch_expired, batch_cancelled
         text = json.dumps({"error": line.get("error")})
         error = classify(where, 429, text)
-        raise error if isinstance(error, AccountError) else AgainError(f"{where}: {short(text)}")
+        raise error if isinstance(error, AccountError) else AgainError(f"{where}: {shorten(text)}")
     status, body = answer.get("status_code"), answer.get("body")
     text = json.dumps(body, ensure_ascii=False)
     try:
@@ -116,11 +119,11 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
 
 def count_lines(batch: Mapping[str, Any]) -> int:
     """The least number of lines that the files of its results must have."""
-    counts = _table(batch, "request_counts")
+    counts = _read_table(batch, "request_counts")
     return sum(number for name in ("completed", "failed") if isinstance(number := counts.get(name), int))
 
 
-def _table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _read_table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The object that stands in ``row`` under ``name``; an empty one where there is none."""
     found = row.get(name)
     return found if isinstance(found, dict) else {}
@@ -129,7 +132,7 @@ def _table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _read_id(row: Mapping[str, Any]) -> str:
     name = row.get("id")
     if not isinstance(name, str) or not name.isprintable() or not name:
-        raise AgainError(f"an answer without an id: {short(json.dumps(row))}")
+        raise AgainError(f"an answer without an id: {shorten(json.dumps(row))}")
     return name
 
 

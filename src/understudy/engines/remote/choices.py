@@ -3,21 +3,20 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from understudy.core.asks import Finish, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
-from understudy.engines.remote.wire import short
+from understudy.engines.remote.wire import shorten
 from understudy.engines.stops import find_stop
 
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read_choices(
-    answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
-) -> list[Reply]:
+def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1) -> list[Reply]:
     """The first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError where none can.
 
     ``raw`` is the answer as it came; where several choices were asked for, each keeps its own part of it. The number of tokens of
@@ -26,33 +25,26 @@ def read_choices(
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
-    each = [len(_logprobs(choice.get("logprobs"))) for choice in choices]
+        return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
+    each = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
     counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
-        try:
+        with suppress(EngineError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
-            reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
-        except EngineError as error:
-            why = error
-        else:
+            reply = _read_choice(choice, answer, part, stop, chat=chat)
             found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
-    if not found:
-        raise why
-    return found
+    return found or [_read_choice(choices[0], answer, raw, stop, chat=chat)]  # where none can be read, this says why
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
     counts = answer.get("usage")
     counts = counts if isinstance(counts, dict) else {}
-    return Usage(1, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
+    return Usage(1, _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens")))
 
 
-def _read_choice(
-    choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
-) -> Reply:
+def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool) -> Reply:
     """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
     as if it had come in a field of its own; a raw completion stays as it is.
 
@@ -62,12 +54,12 @@ def _read_choice(
     finish = _FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    text = _text(message.get("content")) if chat else _text(choice.get("text"))
-    reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning")) or ""
-    if text is None and _text(message.get("refusal")):
-        text, finish = _text(message["refusal"]), "refused"
+    text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
+    reasoning = _read_text(message.get("reasoning_content")) or _read_text(message.get("reasoning")) or ""
+    if text is None and _read_text(message.get("refusal")):
+        text, finish = _read_text(message["refusal"]), "refused"
     if text is None and not reasoning and finish == "stop":
-        raise EngineError(f"the choice has no text: {short(json.dumps(choice))}")
+        raise EngineError(f"the choice has no text: {shorten(json.dumps(choice))}")
     text = text or ""
     # The thought goes first: a stop string in it, or the empty line behind it, ends no answer.
     whole = True
@@ -80,24 +72,23 @@ def _read_choice(
     if at is not None:
         text, finish = text[:at], "stop"
     finish = finish if whole else "length"
-    usage, logprobs = read_usage(answer), _logprobs(choice.get("logprobs"))
+    usage, logprobs = read_usage(answer), _read_logprobs(choice.get("logprobs"))
     return Reply(
-        text=_encodable(text),
+        text=_make_encodable(text),
         finish=finish,
         tokens=usage.written,
         prompt_tokens=usage.read,
         logprobs=logprobs if at is None else (),
-        reasoning=_encodable(reasoning),
-        raw=_encodable(raw),
-        finish_reason=_encodable(reason) if isinstance(reason, str) else "",
-        model=_encodable(_version(answer)),
-        latency=latency,
+        reasoning=_make_encodable(reasoning),
+        raw=_make_encodable(raw),
+        finish_reason=_make_encodable(reason) if isinstance(reason, str) else "",
+        model=_make_encodable(_read_version(answer)),
     )
 
 
 def make_refusal(answer: str) -> Reply:
     """The reply to a prompt that a server's content filter did not let in, with the server's ``answer``."""
-    return Reply("", "refused", tokens=0, raw=_encodable(answer), finish_reason="content_filter")
+    return Reply("", "refused", tokens=0, raw=_make_encodable(answer), finish_reason="content_filter")
 
 
 def gives_logprobs(answer: Mapping[str, Any]) -> bool:
@@ -106,18 +97,18 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
     return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
 
 
-def _text(value: Any) -> str | None:
+def _read_text(value: Any) -> str | None:
     """A text, or a list of its parts."""
     if isinstance(value, list):
         return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
     return value if isinstance(value, str) else None
 
 
-def _count(value: Any) -> int | None:
+def _read_count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 53 else None
 
 
-def _logprobs(value: Any) -> tuple[float, ...]:
+def _read_logprobs(value: Any) -> tuple[float, ...]:
     """Log-probabilities of the reply's tokens in either API's layout, () where there are none."""
     if not isinstance(value, dict):
         return ()
@@ -128,12 +119,12 @@ def _logprobs(value: Any) -> tuple[float, ...]:
     return tuple(map(float, values)) if all(type(v) in (int, float) and math.isfinite(v) for v in values) else ()
 
 
-def _version(answer: Mapping[str, Any]) -> str:
+def _read_version(answer: Mapping[str, Any]) -> str:
     model, print_ = answer.get("model"), answer.get("system_fingerprint")
     known = model if isinstance(model, str) else ""
     return f"{known} ({print_})".strip() if isinstance(print_, str) and print_ else known
 
 
-def _encodable(text: str) -> str:
+def _make_encodable(text: str) -> str:
     """``text`` without half characters, which JSON can write and no file takes."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

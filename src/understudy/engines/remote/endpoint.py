@@ -9,24 +9,22 @@ and that can be spared, is left out from then on.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Call, Finish, Reply, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Reply, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
-from understudy.engines.calculator import correct_value
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
+from understudy.engines.remote.options import Endpoint
 from understudy.engines.remote.pace import Address, Pace, choose
-from understudy.engines.remote.wire import AgainError, Client, DeniedError, ForbiddenError, ThrottledError, post
-from understudy.engines.stops import find_stop
+from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
@@ -40,127 +38,51 @@ FILTERED = frozenset({"content_filter", "content_policy_violation"})
 
 
 class EndpointEngine:
-    """Answers calls through ``url`` (with its ``/v1``) as ``model``. It is an `AsyncEngine`, used as an async context.
+    """Answers calls as ``options`` say. It is an `AsyncEngine`, used as an async context; ``wait``: seconds before the second try.
 
-    ``url``: one address, or several that serve the same model, which ``identity`` must name then. A request goes to the address
-    with most room, and elsewhere where one is down. ``api``: ``completions`` sends a raw prompt as it is; ``chat`` sends messages,
-    and a raw prompt as one message of the user. ``key_env``: the environment variable that holds the key, which is never written
-    anywhere. ``retries``: further tries after a refused connection, after ``timeout`` seconds without the whole answer, after a
-    broken answer or a 5xx, each after twice the wait of the one before; a 429 uses up none. ``requests_per_minute`` and
-    ``tokens_per_minute`` are limits of each address. ``concurrency``: requests at once, at most. ``stream``: answers come in
-    chunks. ``logprobs``: an answer without log-probabilities is an error. ``identity``: the name of the model in the ledger; by
-    default made of address, API and model. ``n``: choices of a request, at most: draws from one prompt, which is read and paid for
-    once.
-
-    With a calculator (completions only) a reply takes one more request for each wrong value in a mark. Its ``tokens`` are those of
-    all requests, what is left of ``max_tokens`` is estimated by the length of the text, and ``logprobs`` are ().
+    Of several addresses a request goes to the one with most room, and elsewhere where one is down. Tries that follow a refused
+    connection, ``timeout`` seconds without the whole answer, a broken answer or a 5xx come each after twice the wait of the one
+    before; a 429 uses up none.
 
     Raises StudyError where the key's variable is not set. `replies` raises EngineError, which names address and answer, where this
     request cannot be answered; AccountError where none can; StudyError where the endpoint does not give what the study needs.
     """
 
-    def __init__(
-        self,
-        url: str | Sequence[str],
-        model: str,
-        *,
-        api: Literal["completions", "chat"] = "completions",
-        key_env: str | None = None,
-        timeout: float = 120.0,
-        retries: int = 4,
-        wait: float = 1.0,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | None = None,
-        stream: bool = False,
-        logprobs: bool = False,
-        identity: str | None = None,
-        n: int = 1,
-        concurrency: int = 64,
-    ) -> None:
-        urls = [_check_url(one) for one in ([url] if isinstance(url, str) else url)]
-        assert urls, "an endpoint has an address"
-        if len(urls) > 1 and identity is None:
-            raise StudyError(f"teacher.identity must be given where there are several addresses: {', '.join(urls)}")
-        self.model, self.api, self.stream, self.logprobs = model, api, stream, logprobs
-        self.timeout, self.retries, self.wait, self.concurrency = timeout, retries, wait, concurrency
-        self.identity = identity or f"endpoint {urls[0]} {api} {model}"
-        self.addresses = [Address(one, Pace(requests_per_minute, tokens_per_minute)) for one in urls]
-        self._n = n
-        self._key = os.environ.get(key_env, "").strip() if key_env else ""
-        if key_env and not self._key:
-            raise StudyError(f"teacher.key_env = {key_env!r}: this environment variable is not set")
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise StudyError(
-                f"teacher.key_env = {key_env!r}: the variable holds characters that a key cannot have; look for a line break"
-            )
-        self._client: Client | None = None
+    client: Client
+
+    def __init__(self, options: Endpoint, *, wait: float = 1.0) -> None:
+        urls = [_check_url(url) for url in ([options.url] if isinstance(options.url, str) else options.url)]
+        self.options, self.wait, self.concurrency = options, wait, options.concurrency
+        self.identity = options.identity or f"endpoint {urls[0]} {options.api} {options.model}"
+        self.addresses = [Address(url, Pace(options.requests_per_minute, options.tokens_per_minute)) for url in urls]
+        self.chat = options.api == "chat"
+        self.path = "chat/completions" if self.chat else "completions"
+        """The path of its API below an address."""
         self.without: dict[str, str] = {}
         """Fields that the server does not take -> what to call them, "" where they are left out."""
+        self._key = _read_key(options.key_env)
         self._stopped: AccountError | None = None
 
     async def __aenter__(self) -> EndpointEngine:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = Client(headers=headers, timeout=self.timeout, secret=self._key)
+        self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._client is not None:
-            await self._client.close()
-
-    @property
-    def client(self) -> Client:
-        """The client that sends the requests."""
-        assert self._client is not None, "use the engine as an async context"
-        return self._client
-
-    @property
-    def path(self) -> str:
-        """The path of its API below an address."""
-        return "chat/completions" if self.api == "chat" else "completions"
+        await self.client.close()
 
     @property
     def n(self) -> int:
-        """Replies that one request may ask for: as many as it was made for, until an address gives one only."""
-        return 1 if any(address.takes_n is False for address in self.addresses) else self._n
+        """Replies that one request may ask for: as many as the options say, until an address gives one only."""
+        return 1 if any(address.takes_n is False for address in self.addresses) else self.options.n
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ in their path only, in one answer; only the first where the endpoint gives one choice."""
-        if requests[0].decoding.calculator:
-            return await self._calculate(requests[0])
-        return await self._answer(requests)
-
-    async def _calculate(self, request: Request) -> Answer:
-        """Let the model write; where a marked value is wrong, cut there, write the right one and ask for what follows."""
-        ask, text, where = request.ask, "", self.addresses[0].url
-        if self.api != "completions" or not isinstance(ask, Call) or not isinstance(ask.prompt, str):
-            raise EngineError(
-                f"{where}: calculator: a chat reply cannot be continued in the middle; use raw prompts and api = 'completions'"
-            )
-        parts: list[Reply] = []
-        spent = Usage(0, 0, 0)
-        left = ask.max_tokens
-        while True:
-            try:
-                answer = await self._answer([replace(request, ask=replace(ask, prompt=ask.prompt + text, max_tokens=left))])
-            except EngineError as error:
-                error.usage = spent + (error.usage or Usage())
-                raise
-            spent += answer.usage
-            part = answer.replies[0]
-            parts.append(part)
-            whole = correct_value(text + part.text, len(text))
-            if whole is not None:
-                if part.tokens is None:
-                    raise EngineError(
-                        f"{where}: calculator: the endpoint reports no token counts, so the rest of max_tokens is unknown", spent
-                    )
-                left -= math.ceil(part.tokens * (len(whole) - len(text)) / len(part.text))
-            text = text + part.text if whole is None else whole
-            at = find_stop(text, ask.stop)
-            if whole is None or at is not None or left < 1:
-                break
-        finish: Finish = "stop" if at is not None else part.finish if whole is None else "length"
-        return Answer((_join(parts, text[:at], finish),), spent)
+        try:
+            return await self._answer(requests)
+        except AccountError as error:
+            self._stopped = error
+            raise
 
     async def _answer(self, requests: Sequence[Request]) -> Answer:
         body = self.body(requests[0])
@@ -175,22 +97,18 @@ class EndpointEngine:
             try:
                 if self._stopped is not None:
                     raise self._stopped
-                fitting = fit_body(body, history.n, self.without | history.without)
-                answer = await self._ask(f"{address.url}/{self.path}", fitting, requests[: history.n])
-            except AccountError as error:
-                self._stopped = error
-                raise
+                answer = await self._ask(address, body, requests[: history.n])
             except AgainError as error:
-                pause = self._wait_for(error, f"{address.url}/{self.path}", address, number, history)
+                pause = self._wait_for(error, address, number, history)
             except DeniedError as error:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(1, 0, 0)))
                 if isinstance(error, ForbiddenError) and not address.well:
-                    self._stopped = _forbid(error)
-                    raise self._stopped from error
-                self._adapt(error, body, history)
+                    raise AccountError(f"{error}; check that this key may use this model (teacher.key_env). {KEPT}") from error
+                if history.n == 1:
+                    raise
+                history.n, history.address = 1, None
             else:
-                self.without |= history.without
                 if len(requests) > 1 and address.takes_n is None:
                     address.takes_n = len(answer.replies) > 1
                 cost = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
@@ -200,131 +118,116 @@ class EndpointEngine:
                 address.pace.leave(expected, cost)
             await asyncio.sleep(pause)
 
-    async def ask_once(self, address: Address, request: Request, more: Mapping[str, Any]) -> Reply:
-        """One try at ``address``, with the fields ``more`` added; fields that it does not know and that can be spared are left out.
-        Of several choices the first is read, and all are in ``raw``. Raises the errors of `engines.remote.wire`."""
-        body = {**self.body(request), **more}
-        without: dict[str, str] = {}
-        while True:
-            try:
-                answer = await self._ask(f"{address.url}/{self.path}", fit_body(body, 1, self.without | without), [request])
-            except DeniedError as error:
-                more_without = self.spare(error, body, without)
-                if not more_without:
-                    raise
-                without |= more_without
-            else:
-                self.without |= without
-                address.well = True
-                return answer.replies[0]
+    async def ask_once(self, address: Address, request: Request, more: dict[str, Any]) -> Reply:
+        """One try at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
+        Raises the errors of `engines.remote.wire`."""
+        answer = await self._ask(address, self.body(request) | more, [request])
+        address.well = True
+        return answer.replies[0]
 
-    def _wait_for(self, error: AgainError, url: str, address: Address, number: int, history: _History) -> float:
+    def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
+        url = f"{address.url}/{self.path}"
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE:
-                self._stopped = _shut_out(url, error)
-                raise self._stopped from error
+                raise AccountError(
+                    f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. {KEPT}; "
+                    "teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
+                ) from error
             address.pace.shrink(number, error.wait)
             history.throttled += 1
             return 0.0 if error.wait else self.back_off(history.throttled - 1)
         address.note_fault()
         history.lost += error.paid
         history.tries += 1
-        if history.tries > self.retries:
+        if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
-            raise kind(
-                f"{url}: {error} ({history.tries} {'try' if history.tries == 1 else 'tries'})", history.usage(Usage(0, 0, 0))
-            ) from error
+            tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
+            raise kind(f"{url}: {error} ({tries})", history.usage(Usage(0, 0, 0))) from error
         # Where there are others they are asked first, at once.
         return min(error.wait, PATIENCE) or self.back_off(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
-
-    def _adapt(self, error: DeniedError, body: Mapping[str, Any], history: _History) -> None:
-        """Leave out what was denied, or ask for one choice from now on. Raises ``error`` where neither may help."""
-        history.address = None
-        without = self.spare(error, body, history.without)
-        if not without and history.n == 1:
-            raise error
-        history.without |= without
-        history.n = history.n if without else 1
 
     def back_off(self, times: int) -> float:
         """Seconds to wait after so many tries."""
         # Jitter decides nothing but when: it is drawn without a seed on purpose.
         return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
 
-    async def _ask(self, url: str, body: Mapping[str, Any], requests: Sequence[Request]) -> Answer:
-        """Send one request; the answer has a reply for each choice that can be read, at least one."""
-        began = time.monotonic()
-        answer, raw = await post(self.client, url, body)
-        return self.read_answer(url, answer, raw, requests, round(time.monotonic() - began, 4))
+    async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request]) -> Answer:
+        """Send one request, and again without the fields that were denied and can be spared. The answer has a reply for each choice
+        that can be read, at least one."""
+        url, without = f"{address.url}/{self.path}", dict[str, str]()
+        while True:
+            began = time.monotonic()
+            try:
+                answer, raw = await post(self.client, url, fit_body(body, len(requests), self.without | without))
+                break
+            except DeniedError as error:
+                more = self.spare(error, body, without)
+                if not more:
+                    raise
+                without |= more
+        self.without |= without
+        latency = round(time.monotonic() - began, 4)
+        found = self.read_answer(url, answer, raw, requests)
+        return replace(found, replies=tuple(replace(reply, latency=latency) for reply in found.replies))
 
-    def read_answer(
-        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], latency: float | None = None
-    ) -> Answer:
+    def read_answer(self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request]) -> Answer:
         """The replies in ``answer``, which has choices and came as ``raw``. Raises EngineError where there is none, StudyError
         where log-probabilities are wanted and missing."""
-        assert isinstance(requests[0].ask, Call)
         try:
-            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.api == "chat", n=len(requests), latency=latency)
+            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests))
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
-        if self.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
-            raise StudyError(
-                f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use a server that gives them"
-            )
+        if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
+            raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
         return Answer(tuple(replies), read_usage(answer))
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """The fields to leave out of a request that was denied for them, or to rename (as `without`); {} where there are none."""
-        known = {**self.without, **without}
+        known = self.without | dict(without)
+        if error.names & FILTERED:
+            return {}
         if "max_completion_tokens" in error.body and "max_tokens" not in known:
             return {"max_tokens": "max_completion_tokens"}
         spare = [*_SPARE, *(name for name in ("temperature", "top_p") if body[name] == 1.0)]  # 1 is what is meant without them
         for name in spare:
             if name in body and name not in known and re.search(rf"\b{name}\b", error.body):
-                if name == "logprobs" and self.logprobs:
-                    raise StudyError(
-                        f"teacher.logprobs = true: {error}; leave it out, or use a server that gives log-probabilities"
-                    )
+                if name == "logprobs" and self.options.logprobs:
+                    raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or use a server that gives them")
                 return {name: ""}
         return {}
 
     def body(self, request: Request) -> dict[str, Any]:
         """The body of the request, as JSON. Raises EngineError for what an endpoint cannot be asked."""
         ask = request.ask
-        if not isinstance(ask, Call):
-            raise EngineError(f"{self.addresses[0].url}: an endpoint does not score texts")
-        if request.decoding.beams > 1:
-            raise EngineError(f"{self.addresses[0].url}: beams = {request.decoding.beams}: an endpoint has no beam search")
+        if request.decoding.beams > 1 or request.decoding.calculator:
+            raise EngineError(f"{self.addresses[0].url}: an endpoint has neither beams nor a calculator: {request.decoding}")
         body: dict[str, Any] = {
-            "model": self.model,
+            "model": self.options.model,
             "max_tokens": ask.max_tokens,
             "temperature": request.decoding.temperature,
             "top_p": request.decoding.top_p,
             "seed": (request.path << 16) + request.attempt,  # servers that honour it give each path a draw of its own
         }
-        if self.stream:
+        if self.options.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if ask.stop:
             body["stop"] = list(ask.stop)
-        if self.api == "completions":
+        if not self.chat:
             if not isinstance(ask.prompt, str):
                 raise EngineError(f"{self.addresses[0].url}: messages need api = 'chat'")
             return body | {"prompt": ask.prompt, "logprobs": 1}
-        turns = [{"role": "user", "content": ask.prompt}]
-        if not isinstance(ask.prompt, str):
-            turns = [{"role": m.role, "content": m.content} for m in ask.prompt]
-        return body | {"messages": turns, "logprobs": True}
+        messages = (Message("user", ask.prompt),) if isinstance(ask.prompt, str) else ask.prompt
+        return body | {"messages": [vars(message) for message in messages], "logprobs": True}
 
 
 @dataclass
 class _History:
-    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last; ``without`` are the fields
-    that it leaves out; it failed so many times (``tries``), of which ``lost`` may have been paid for; it was ``throttled``."""
+    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last; it failed so
+    many times (``tries``), of which ``lost`` may have been paid for; it was ``throttled``."""
 
     n: int
     address: Address | None = None
-    without: dict[str, str] = field(default_factory=dict)
     tries: int = 0
     lost: int = 0
     throttled: int = 0
@@ -332,23 +235,6 @@ class _History:
     def usage(self, last: Usage) -> Usage:
         """The usage of all tries, ``last`` included."""
         return Usage(self.tries, 0, 0, self.lost) + last
-
-
-def _join(parts: Sequence[Reply], text: str, finish: Finish) -> Reply:
-    """One reply made of several requests; all that was paid for is counted, also what was cut off."""
-    if len(parts) == 1:
-        return replace(parts[0], text=text, finish=finish)
-    read, written = [p.prompt_tokens for p in parts], [p.tokens for p in parts]
-    return Reply(
-        text=text,
-        finish=finish,
-        tokens=None if None in written else sum(t or 0 for t in written),
-        prompt_tokens=None if None in read else sum(t or 0 for t in read),
-        raw=f"[{', '.join(p.raw or '' for p in parts)}]",
-        finish_reason=parts[-1].finish_reason,
-        model=parts[-1].model,
-        latency=sum(p.latency or 0.0 for p in parts),
-    )
 
 
 def _check_url(url: str) -> str:
@@ -364,21 +250,16 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _read_key(variable: str | None) -> str:
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not key:
+        raise StudyError(f"teacher.key_env = {variable!r}: this environment variable is not set")
+    if not (key.isascii() and key.isprintable()):
+        raise StudyError(f"teacher.key_env = {variable!r}: the variable holds characters that no key has; look for a line break")
+    return key
+
+
 def fit_body(body: dict[str, Any], n: int, without: Mapping[str, str]) -> dict[str, Any]:
     """``body`` as it is sent: with ``n``, without the fields that the endpoint does not take, others under another name."""
     body = body | {"n": n} if n > 1 else body
     return {without.get(name, name): value for name, value in body.items() if without.get(name, name)} if without else body
-
-
-def _forbid(error: ForbiddenError) -> AccountError:
-    return AccountError(
-        f"{error}; check that this key may use this model (teacher.key_env, teacher.model). What came is kept: run the same "
-        "command again to continue"
-    )
-
-
-def _shut_out(url: str, error: ThrottledError) -> AccountError:
-    return AccountError(
-        f"{url}: {error}; it has refused every request for {PATIENCE / 60:g} minutes. What came is kept: run the same command "
-        "again later to continue; teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
-    )

@@ -64,27 +64,8 @@ class Endpoint:
         if self.api == "completions" and chats:
             raise ValueError('options.format.style = "messages": these need teacher.api = "chat"')
 
-    @property
-    def can(self) -> frozenset[str]:
-        """What else it can do: ``calculator``, where a reply can be continued in its middle."""
-        return frozenset({"calculator"} if self.api == "completions" and not self.batch else ())
-
     def open(self, *, task: Any, seed: int) -> EndpointEngine:  # noqa: ARG002 - as the protocol has it
         """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""
         from understudy.engines.remote.endpoint import EndpointEngine
 
-        return EndpointEngine(
-            self.url,
-            self.model,
-            api=self.api,
-            key_env=self.key_env,
-            timeout=self.timeout,
-            retries=self.retries,
-            requests_per_minute=self.requests_per_minute,
-            tokens_per_minute=self.tokens_per_minute,
-            stream=self.stream,
-            logprobs=self.logprobs,
-            identity=self.identity,
-            n=self.n,
-            concurrency=self.concurrency,
-        )
+        return EndpointEngine(self)

@@ -48,8 +48,6 @@ class Pace:
 
     async def enter(self, tokens: int, *, again: bool = False) -> int:
         """Wait until a request of about so many ``tokens`` may go. Returns its number, for `shrink`; `leave` must follow."""
-        if not self._waiting and self.active < int(self.limit) and max(self._next, self._paused) <= (now := _now()):
-            return self._go(now, tokens)
         place: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if again else self._waiting.append)((place, tokens))
         self._admit()

@@ -7,8 +7,7 @@ value is ``unknown``: a model may say nothing, or one thing only.
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,18 +90,16 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
             other = await ask(2, _DRAWN, seed=2)
         again = await ask(3, _DRAWN, seed=1)
         greedy, stop, stopped = await ask(4, GREEDY, seed=1), "", None
-        if greedy is not None and (stop := _piece(_texts(greedy, chat=engine.api == "chat")[0])):
+        if greedy is not None and (stop := _choose_stop(_read_texts(greedy, chat=engine.chat)[0])):
             stopped = await ask(5, GREEDY, (stop,), seed=1)
-    except (AgainError, BudgetError):
+    except (TimeoutError, AgainError, BudgetError):
         return {}
-    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.api == "chat")
+    return read_facts(ProbeReplies(first, again, other, several is not None, greedy, stopped, stop), chat=engine.chat)
 
 
-async def _ask(
-    engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: Mapping[str, Any]
-) -> Reply | None:
-    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises AgainError or BudgetError where
-    it cannot be asked now."""
+async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
+    """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises TimeoutError, AgainError or
+    BudgetError where it cannot be asked now."""
     key = request.key(f"{engine.identity} at {full_url(engine, address)}")
     kept = store.get(key)
     if kept is not None:
@@ -114,14 +111,10 @@ async def _ask(
     expected = len(PROMPT) // 4 + TOKENS
     await address.pace.enter(expected)
     try:
-        async with asyncio.timeout(PATIENCE):
-            reply = await engine.ask_once(address, request, more)
-    except TimeoutError:
-        store.fail(key, EngineError(f"no answer within {PATIENCE:g} s"))
-        raise AgainError("it is slow") from None
-    except (AccountError, AgainError) as error:
-        paid = isinstance(error, AgainError) and error.paid
-        store.fail(key, (EngineError if paid else UnpaidError)(str(error)))
+        reply = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
+    except (TimeoutError, AgainError, AccountError) as error:
+        paid = isinstance(error, TimeoutError) or (isinstance(error, AgainError) and error.paid)
+        store.fail(key, (EngineError if paid else UnpaidError)(str(error) or f"no answer within {PATIENCE:g} s"))
         raise
     except EngineError as error:
         store.fail(key, error)
@@ -135,9 +128,9 @@ async def _ask(
 
 def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
     """The facts about the endpoint that ``answers`` show; see `probe`."""
-    first, *_ = _texts(answers.first, chat=chat)
-    again = _texts(answers.again, chat=chat)[0] if answers.again else None
-    other = _texts(answers.other, chat=chat) if answers.other else []
+    first, *_ = _read_texts(answers.first, chat=chat)
+    again = _read_texts(answers.again, chat=chat)[0] if answers.again else None
+    other = _read_texts(answers.other, chat=chat) if answers.other else []
     draws = [first, *([] if again is None else [again]), *other]
 
     temperature = seed = "unknown"
@@ -145,7 +138,7 @@ def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
         temperature = "draws"
         if again is not None and (first != again or len(first.strip()) >= LONG):
             seed = "honoured" if first == again else "ignored"
-    elif len(draws) > 2 and len(first.strip()) >= LONG and not _likely(answers.first):
+    elif len(draws) > 2 and len(first.strip()) >= LONG and not _is_likely(answers.first):
         temperature = "ignored"
 
     several = "unknown"
@@ -158,20 +151,20 @@ def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
         several = "copies" if alike and temperature == "draws" else "honoured"
 
     return {
-        "logprobs": "given" if gives_logprobs(_answer(answers.first)) else "none",
+        "logprobs": "given" if gives_logprobs(json.loads(answers.first.raw or "")) else "none",
         "model": answers.first.model or "unknown",
         "n": several,
         "seed": seed,
-        "stop": _stop(answers, chat=chat),
+        "stop": _judge_stop(answers, chat=chat),
         "temperature": temperature,
         "usage": "none" if None in (answers.first.tokens, answers.first.prompt_tokens) else "given",
     }
 
 
-def _stop(answers: ProbeReplies, *, chat: bool) -> str:
+def _judge_stop(answers: ProbeReplies, *, chat: bool) -> str:
     if answers.greedy is None or answers.stopped is None:
         return "unknown"
-    (whole, *_), (text, *_) = _texts(answers.greedy, chat=chat), _texts(answers.stopped, chat=chat)
+    (whole, *_), (text, *_) = _read_texts(answers.greedy, chat=chat), _read_texts(answers.stopped, chat=chat)
     before, _, _ = whole.partition(answers.stop)
     if text == whole:
         return "ignored"
@@ -181,30 +174,20 @@ def _stop(answers: ProbeReplies, *, chat: bool) -> str:
     return "kept" if text.lstrip().startswith((before + answers.stop).lstrip()) and len(text) < len(whole) else "unknown"
 
 
-def _piece(text: str) -> str:
+def _choose_stop(text: str) -> str:
     """The first letter or digit in the first half of ``text`` that differs from its beginning; "" where there is none. It is a
     single character: where a server drops broken characters, two neighbours in its text may have had something between them."""
     half = text.strip()[: len(text.strip()) // 2]
     return next((c for c in half[1:] if c.isascii() and c.isalnum() and c != half[0]), "")
 
 
-def _likely(reply: Reply) -> bool:
+def _is_likely(reply: Reply) -> bool:
     """Whether it may well be drawn twice."""
     return bool(reply.logprobs) and sum(reply.logprobs) > math.log(CHANCE)
 
 
-def _texts(reply: Reply, *, chat: bool) -> list[str]:
-    """The whole text of each choice that has one, thoughts first."""
-    answer = _answer(reply)
-    texts = []
-    for choice in answer["choices"]:
-        with suppress(EngineError):  # the first has one, or it would be no reply
-            (alone,) = read_choices({**answer, "choices": [choice]}, "", (), chat=chat)
-            texts.append(alone.reasoning + alone.text)
-    return texts
-
-
-def _answer(reply: Reply) -> dict[str, Any]:
-    assert reply.raw is not None
-    answer: dict[str, Any] = json.loads(reply.raw)
-    return answer
+def _read_texts(reply: Reply, *, chat: bool) -> list[str]:
+    """The whole text of each choice that has one, by index, thoughts first."""
+    answer = json.loads(reply.raw or "")
+    choices = read_choices(answer, "", (), chat=chat, n=len(answer["choices"]))
+    return [choice.reasoning + choice.text for choice in choices]

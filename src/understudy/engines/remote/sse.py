@@ -15,7 +15,7 @@ def merge_events(text: str) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     done = False
-    for data in _events(text):
+    for data in _split_events(text):
         if data == "[DONE]":
             done = True
             break
@@ -34,7 +34,7 @@ def merge_events(text: str) -> dict[str, Any]:
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 
 
-def _events(text: str) -> list[str]:
+def _split_events(text: str) -> list[str]:
     """The ``data`` of each event; those that consist of comments only, which keep a connection alive, have none."""
     events = text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")
     lines = [[line[5:].removeprefix(" ") for line in event.split("\n") if line.startswith("data:")] for event in events]

@@ -13,7 +13,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -21,7 +20,6 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import orjson
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
@@ -40,6 +38,7 @@ NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bill
 """What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication"})
 """What they call a key that they do not know."""
+KEPT = "What came is kept: run the same command again to continue"
 _ACCOUNT = {
     401: "is the key right (teacher.key_env)?",
     402: "the account has no credit left: top it up.",
@@ -65,19 +64,16 @@ class DeniedError(UnpaidError):
 
     def __init__(self, what: str, body: str) -> None:
         super().__init__(what)
-        self.body, self.names = body, _names(body)
+        self.body, self.names = body, _read_names(body)
 
 
 class ForbiddenError(DeniedError):
     """HTTP 403: the key may not do this, or this prompt is not let in."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """A 200 and what came with it."""
-
-    headers: Mapping[str, str]
-    body: bytes
+Content = bytes | aiohttp.FormData | None
+Response = tuple[Mapping[str, str], bytes]
+"""The headers of a 200, and its body."""
 
 
 class Client:
@@ -90,26 +86,15 @@ class Client:
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
         self.timeout, self.secret = timeout, secret
         self._proxy = cache(_find_proxy)
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0),
-            headers=headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout),
-        )
+        self._session = aiohttp.ClientSession(connector=_Connector(limit=0), headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
         await self._session.close()
 
     async def send(
-        self,
-        method: str,
-        url: str,
-        body: bytes | aiohttp.FormData | None = None,
-        *,
-        into: Callable[[bytes], Any] | None = None,
-        timeout: float | None = None,
+        self, method: str, url: str, content: Content = None, *, into: Callable[[bytes], Any] | None = None, timeout: float = 0.0
     ) -> Response:
-        """The answer to ``body``, a 200. Raises the errors above.
+        """The answer to ``content``, a 200. Raises the errors above.
 
         ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
         server is not shown the key. ``timeout`` takes the place of the client's.
@@ -119,33 +104,28 @@ class Client:
             async with self._session.request(
                 method,
                 url,
-                data=io.BytesIO(body) if isinstance(body, bytes) and len(body) > _COPIED else body,
-                headers=_JSON if isinstance(body, bytes) else None,
+                data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
+                headers=_JSON if isinstance(content, bytes) else None,
                 allow_redirects=into is not None,
                 proxy=self._proxy(URL(url).origin()),
-                timeout=self._session.timeout if timeout is None else aiohttp.ClientTimeout(total=timeout),
+                timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
-                found, size = [], 0
+                body = bytearray()
+                take = into if into is not None and answer.status == 200 else body.extend
                 async for part in answer.content.iter_any():
-                    if into is not None and answer.status == 200:
-                        into(part)
-                        continue
-                    size += len(part)
-                    if size > LARGEST:
-                        raise EngineError(
-                            f"{url}: the answer exceeds {LARGEST >> 20} MiB; check that this is a language model's address"
-                        )
-                    found.append(part)
+                    take(part)
+                    if len(body) > LARGEST:
+                        raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
         except TimeoutError:
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise AgainError(f"no connection ({error}); is the server running?") from error
         except aiohttp.ClientError as error:
             raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
-        whole = hide(b"".join(found), self.secret)
+        whole = hide(bytes(body), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
-        return Response(answer.headers, whole)
+        return answer.headers, whole
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -178,18 +158,16 @@ def hide(body: bytes, secret: str) -> bytes:
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
     the errors above."""
-    answer = await client.send("POST", url, _dump(body))
-    text = answer.body.decode("utf-8", "replace")
+    headers, content = await client.send("POST", url, json.dumps(body).encode())
+    text = content.decode("utf-8", "replace")
     try:
-        if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-            text = json.dumps(merge_events(text), ensure_ascii=False)  # a key that came in pieces is whole here
-            found = json.loads(hide(text.encode("utf-8", "surrogatepass"), client.secret))
-            text = json.dumps(found, ensure_ascii=False)
-        else:
-            found = _load(answer.body, text)
+        if headers.get("Content-Type", "").startswith("text/event-stream"):
+            whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
+            text = hide(whole, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
+        found = json.loads(text)
     except (ValueError, RecursionError):
         found = None
-    return require_choices(url, found, text, answer.headers), text
+    return require_choices(url, found, text, headers), text
 
 
 def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -199,9 +177,9 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
-        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _names(text))
+        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text))
         raise classify(url, status, text, read_wait(headers))
-    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {short(text)}", paid=True)
+    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}", paid=True)
 
 
 def _find_status(code: Any, names: set[str]) -> int:
@@ -214,21 +192,7 @@ def _find_status(code: Any, names: set[str]) -> int:
     return code if type(code) is int and 400 <= code < 600 else 500
 
 
-def _dump(body: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # half characters, which orjson does not write
-        return json.dumps(body).encode()
-
-
-def _load(body: bytes, text: str) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
-        return json.loads(text)
-
-
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """The beginning of a text, on one line."""
     text = " ".join(text[:2000].split())
     return text if len(text) <= 300 else text[:297] + "..."
@@ -236,11 +200,11 @@ def short(text: str) -> str:
 
 def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above."""
-    said = f"HTTP {status}: {short(text)}"
+    said = f"HTTP {status}: {shorten(text)}"
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
-    if status in (401, 402) or (status == 429 and NO_CREDIT & _names(text)):
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} What came is kept: run the same command again to continue")
+    if status in (401, 402) or (status == 429 and NO_CREDIT & _read_names(text)):
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
     if status == 429:
         return ThrottledError(said, wait)
     if status in _PASSING or (status >= 500 and status != 501):
@@ -249,7 +213,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
     return DeniedError(f"{url}: {said}{hint}", text)
 
 
-def _names(text: str) -> set[str]:
+def _read_names(text: str) -> set[str]:
     """The names that a server gives the error which it sent."""
     try:
         error = json.loads(text)["error"]
