@@ -1,11 +1,11 @@
-"""What the rooms promise each other. The protocols are structural: nothing inherits from them."""
+"""What the rooms promise each other. The protocols are structural: nothing need inherit from them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
@@ -43,6 +43,24 @@ class Method(Protocol):
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         """Get one solution from the students. ``problem`` is blind."""
+
+
+class OneStudent:
+    """Most methods train one student, whose examples ask nobody."""
+
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+
+class NoStudent:
+    """A method that only asks trains nobody."""
+
+    roles: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:  # noqa: ARG002
+        yield from ()
+        return []
 
 
 @runtime_checkable

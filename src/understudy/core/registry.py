@@ -7,7 +7,6 @@ A name is built in, or an installed package brings it by an entry point (groups 
 
 import dataclasses
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -48,9 +47,7 @@ TASKS: Mapping[str, str] = {
     "svamp": "understudy.tasks.svamp:SVAMP",
 }
 
-CHECKS: Mapping[str, str] = {
-    "answer": "understudy.checks.answer:same_answer",
-}
+CHECKS: Mapping[str, str] = {"answer": "understudy.checks.answer:same_answer"}
 
 ENGINES: Mapping[str, str] = {
     "endpoint": "understudy.engines.remote.options:Endpoint",
@@ -59,9 +56,7 @@ ENGINES: Mapping[str, str] = {
     "transformers": "understudy.engines.local.options:Transformers",
 }
 
-OBJECTIVES: Mapping[str, str] = {
-    "cross_entropy": "understudy.training.objectives:cross_entropy",
-}
+OBJECTIVES: Mapping[str, str] = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "method": METHODS,
@@ -93,27 +88,23 @@ def find(what: str, name: str) -> Any:
 
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
-    where = _where(what, name)
-    if isinstance(where, PluginObject):
-        return where.object
-    if isinstance(where, str):
-        module, _, attribute = where.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    by = f"{what} {name!r} of the installed package {_package(where)}"
+    known = _known(what, name)
+    if isinstance(known, PluginObject):
+        return known.object
+    if name in BUILT_IN[what]:
+        return known.load()
+    by = f"{what} {name!r} of the installed package {_package(known)}"
     try:
-        entry = where.load()
+        loaded = known.load()
     except Exception as error:
-        raise StudyError(f"{by}: {where.value} cannot be imported: {type(error).__name__}: {error}") from error
-    must_fit(what, entry, by)
-    return entry
+        raise StudyError(f"{by}: {known.value} cannot be imported: {type(error).__name__}: {error}") from error
+    must_fit(what, loaded, by)
+    return loaded
 
 
 def module_of(what: str, name: str) -> str:
     """The module that holds the object registered as ``name``: whose source decides what it does."""
-    where = _where(what, name)
-    if isinstance(where, str):
-        return where.partition(":")[0]
-    return where.module
+    return _known(what, name).module
 
 
 def added(what: str, name: str) -> PluginObject | None:
@@ -160,9 +151,10 @@ def must_fit(what: str, candidate: object, by: str) -> None:
         raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
-def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
+def _known(what: str, name: str) -> EntryPoint | PluginObject:
+    ours = {n: EntryPoint(n, place, what) for n, place in BUILT_IN[what].items()}
     additions = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **additions}
+    table: dict[str, EntryPoint | PluginObject] = {**ours, **_installed(what), **additions}
     if name not in table:
         known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
         raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")

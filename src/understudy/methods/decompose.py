@@ -13,11 +13,11 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
-from understudy.core.protocols import Pool
+from understudy.core.protocols import NoStudent, Pool
 from understudy.core.subquestions import (
     join_lines,
     match_answers,
@@ -31,11 +31,11 @@ from understudy.core.subquestions import (
     write_steps,
 )
 from understudy.core.thoughts import thought_of
-from understudy.core.values import Chain, Example, Problem, Solution, Step
+from understudy.core.values import Chain, Problem, Solution, Step
 
 
 @dataclass(frozen=True)
-class Decompose:
+class Decompose(NoStudent):
     """Asks for sub-questions and trains nothing. It is a teacher's method, and with ``mode = "decompose"`` also a baseline for a
     ``model`` other than the trained one."""
 
@@ -58,8 +58,6 @@ class Decompose:
 
     name: ClassVar[str] = "decompose"
     paper: ClassVar[str] = "2212.00193"
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
@@ -75,10 +73,6 @@ class Decompose:
         ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
         chain = yield from ways[self.mode](problem, path, pool)
         return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
-
-    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        yield from ()
-        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
@@ -175,13 +169,8 @@ def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:
 
 def _add_cost(chain: Chain, replies: Sequence[Reply]) -> Chain:
     """``chain`` with the tokens of further ``replies``, or None where one of their counts is not known."""
-
-    def add(before: int | None, more: Sequence[int | None]) -> int | None:
-        known = [n for n in more if n is not None]
-        return (before or 0) + sum(known) if len(known) == len(more) else None
-
     return replace(
         chain,
-        tokens=add(chain.tokens, [r.tokens for r in replies]),
-        prompt_tokens=add(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
+        tokens=add_counts(chain.tokens or 0, *(r.tokens for r in replies)),
+        prompt_tokens=add_counts(chain.prompt_tokens or 0, *(r.prompt_tokens for r in replies)),
     )

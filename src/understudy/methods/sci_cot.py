@@ -159,7 +159,7 @@ class SciCoT:
         return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
 
     def _teach(self, role: str, prompt: Prompt, target: str, chain: Chain, **more: Any) -> Example:
-        return self.format.write_example(role, prompt, target, problem=chain.problem, chain=chain.id, **more)
+        return self.format.write_example(role, prompt, target, chain.problem, chain.id, **more)
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
         text = re.sub(r"\s*\n\s*", "\n", rationale.strip())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -83,26 +84,18 @@ def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
     answered, there, questions = 0, [], []
     for where, row in rows:
-        try:
+        with suppress(DataError):
             if _raw_answers(row, layout, where):
                 answered += 1
                 questions.append(_read_question(row, layout, where))
                 there.append((where, row))
-        except DataError:
-            continue
-    try:
+    read = 0
+    with suppress(DataError):
         base = _base(there, questions, layout)
-    except DataError:
-        return 0.0
-    read = sum(_can_be_read(row, layout, where, base, one) for (where, row), one in zip(there, questions, strict=True))
+        for (where, row), question in zip(there, questions, strict=True):
+            with suppress(DataError):
+                read += _problem(row, layout, where, base, question).answer is not None
     return read / max(1, answered)
-
-
-def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, question: tuple[str, Options]) -> bool:
-    try:
-        return _problem(row, layout, where, base, question).answer is not None
-    except DataError:
-        return False
 
 
 def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
@@ -165,12 +158,11 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
 
 def _problem(row: Row, layout: Layout, where: str, base: int | None, question_and_options: tuple[str, Options]) -> Problem:
     question, options = question_and_options
-    reader = _Answers(layout, where, options, base)
-    answers = [reader.read(raw, "answer") for raw in _raw_answers(row, layout, where)]
     accepted = json_list(row.get(layout.name("accepted")) or ())
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
-    golds = list(dict.fromkeys([*answers, *(reader.read(raw, "accepted") for raw in accepted)]))
+    answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
+    golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, base=base) for ours, raw in answers))
     taken = set(layout.plain_fields())
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
@@ -222,28 +214,19 @@ def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
     return [] if raw in (None, "") else [raw]
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """Reads the answers of one row."""
-
-    layout: Layout
-    where: str
-    options: Options
-    base: int | None
-
-    def read(self, raw: Any, ours: str) -> str:
-        """The canonical form of ``raw``. Raises DataError where it is not an answer of the kind."""
-        name, kind, canonical = self.layout.name(ours), self.layout.kind, None
-        if isinstance(raw, bool) and str(raw) not in self.options.texts:
-            raw = "yes" if raw else "no"
-        if kind == "option":
-            try:
-                canonical = letter_of(raw, self.options, self.base, declared=self.layout.answer_base is not None)
-            except ValueError as error:
-                raise DataError(f"{self.where}: field {name!r} = {raw!r} {error}") from None
-        elif not isinstance(raw, list | dict):
-            canonical = normalise(str(raw), kind, self.options.texts)
-        if canonical is None:
-            why = f" (choices: {', '.join(self.options.texts)})" if self.options.texts else ""
-            raise DataError(f"{self.where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
-        return canonical
+def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, base: int | None) -> str:
+    """The canonical form of ``raw`` in our field ``ours``. Raises DataError where it is not an answer of the kind."""
+    name, kind, canonical = layout.name(ours), layout.kind, None
+    if isinstance(raw, bool) and str(raw) not in options.texts:
+        raw = "yes" if raw else "no"
+    if kind == "option":
+        try:
+            canonical = letter_of(raw, options, base, declared=layout.answer_base is not None)
+        except ValueError as error:
+            raise DataError(f"{where}: field {name!r} = {raw!r} {error}") from None
+    elif not isinstance(raw, list | dict):
+        canonical = normalise(str(raw), kind, options.texts)
+    if canonical is None:
+        why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
+        raise DataError(f"{where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
+    return canonical

@@ -19,7 +19,7 @@ from pathlib import Path
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
 from understudy.corpus.directories import read_json
-from understudy.tasks.data_sets import ALL, FilePatterns, PublishedRow, PublishedSet, hub, letter, read_rows
+from understudy.tasks.data_sets import ALL, FilePatterns, PublishedRow, PublishedSet, hub, read_rows
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
@@ -58,7 +58,7 @@ class ScienceQA(PublishedSet):
             id=row.text("id"),
             question=row.text("question"),
             kind="option",
-            answer=letter(row.index("answer", len(choices))),
+            answer=row.letter("answer", len(choices)),
             choices=tuple(choices),
             context=(row.get("hint") or "").strip(),
             meta=meta,

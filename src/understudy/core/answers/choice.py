@@ -6,8 +6,7 @@ Labels are letters. If there are option texts, ``1`` to ``9`` are labels too (AR
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
-from understudy.core.answers.words import split_words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, first_sentence, one_of, split_words
 
 _OPEN = (
     r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
@@ -31,20 +30,12 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     match = _LABEL.match(span)
     by_text = _match_text(span, choices)
     if match is None:
-        return (
-            by_text
-            if strict or by_text.found
-            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
-        )
+        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     sign = next(group for group in match.groups() if group)
     if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
     if match["bare"] in ("A", "I") and _is_word(span, match.end()):
-        return (
-            by_text
-            if by_text.found or strict
-            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
-        )
+        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     letter = _letter(sign, choices)
     if letter is None:
         return by_text
@@ -85,7 +76,7 @@ def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
 
 
 def _match_text(span: str, choices: Sequence[str]) -> Reading:
-    words = split_words(span[: find_sentence_end(span, _first_word(span), len(span))])
+    words = split_words(first_sentence(span))
     return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
 
 
@@ -110,10 +101,6 @@ def _letter(sign: str, choices: Sequence[str]) -> str | None:
 
 def _name(index: int) -> str:
     return chr(ord("A") + index)
-
-
-def _first_word(span: str) -> int:
-    return len(span) - len(span.lstrip())
 
 
 def _is_word(span: str, at: int) -> bool:

@@ -2,8 +2,7 @@
 
 import re
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
-from understudy.core.answers.words import split_words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of, split_words
 
 _VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
 _NO_NOUN = (
@@ -58,6 +57,12 @@ _EMPTY = frozenset(
         "and or so thus hence therefore final answer now still also then"
     ).split()
 )
+
+
+def read_reply(question: str, span: str, sentence: str) -> Reading:
+    """The yes or no that ``span`` begins with, or else what its ``sentence`` says about the ``question``."""
+    reading = read(span, strict=True)
+    return reading if reading.found else read_assertion(question, sentence)
 
 
 def read_assertion(question: str, sentence: str) -> Reading:

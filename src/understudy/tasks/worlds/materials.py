@@ -152,25 +152,20 @@ def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -
 
 
 def _write_made_of(style: str, materials: Mapping[str, str]) -> str:
-    match style:
-        case "and":
-            return " and ".join(f"a {thing} is made of {material}" for thing, material in materials.items()).capitalize() + "."
-        case "list":
-            (thing, material), *others = materials.items()
-            return ", ".join([f"A {thing} is made of {material}", *(f"a {t} of {m}" for t, m in others)]) + "."
-        case _:
-            return ", ".join(f"a {thing} is {material}" for thing, material in materials.items()).capitalize() + "."
+    like = "is" if style == "short" else "is made of"
+    facts = [f"a {thing} {like} {material}" for thing, material in materials.items()]
+    if style == "list":
+        facts[1:] = [f"a {thing} of {material}" for thing, material in list(materials.items())[1:]]
+    return _join(style, facts)
 
 
 def _write_like(style: str, fits: Mapping[str, bool], like: str) -> str:
-    facts = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
-    match style:
-        case "and":
-            return " and ".join(f"{one} {like}" for one in facts).capitalize() + "."
-        case "list":
-            return ", ".join(f"{one} {like}" for one in facts).capitalize() + "."
-        case _:
-            return ", ".join(facts).capitalize() + "."
+    end = "" if style == "short" else f" {like}"
+    return _join(style, [f"{material} is{'' if fit else ' not'}{end}" for material, fit in fits.items()])
+
+
+def _join(style: str, facts: Sequence[str]) -> str:
+    return (" and " if style == "and" else ", ").join(facts).capitalize() + "."
 
 
 def _list(things: Sequence[str]) -> str:
