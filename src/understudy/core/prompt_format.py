@@ -166,9 +166,7 @@ class PromptFormat:
         if self.numbers == "plain":
             return question_text(problem)
         if problem.kind != "number":
-            raise StudyError(
-                f'format.numbers = "pointers": works on answers of kind "number", not {problem.kind!r}; set it to "plain"'
-            )
+            raise StudyError(f'format.numbers = "pointers": needs answers of kind "number", not {problem.kind!r}; take "plain"')
         return number(question_text(problem))
 
     def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> PointerChain:

@@ -63,9 +63,8 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
         if match[1] is None:
             return examples or match[2]
         if match[1] not in values:
-            raise StudyError(
-                f"a prompt has the unknown field {{{{{match[1]}}}}}{nearest(match[1], list(values))} (known: {', '.join(values)})"
-            )
+            known = f"{nearest(match[1], list(values))} (known: {', '.join(values)})"
+            raise StudyError(f"a prompt has the unknown field {{{{{match[1]}}}}}{known}")
         return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")

@@ -207,11 +207,7 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
 def counting(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
     """A function for a driver's ``on_end``: it reports to ``progress`` how many flows have ended."""
     done = itertools.count(1)
-
-    def one_more(_ended: object) -> None:
-        progress(stage, next(done), total)
-
-    return one_more
+    return lambda _ended: progress(stage, next(done), total)
 
 
 ScoreFunction = Callable[[FilePath], float]

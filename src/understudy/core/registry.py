@@ -122,9 +122,7 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
         if name in BUILT_IN[what]:
             raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
         if name in _installed(what):
-            raise StudyError(
-                f"{path}: {what} {name!r} comes from the installed package {_package(_installed(what)[name])}; rename yours"
-            )
+            raise StudyError(f"{path}: {what} {name!r} is the installed package's {_package(_installed(what)[name])}; rename yours")
         if other is not None and other.path != path and other.digest != entry.digest:
             raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
     for key in [key for key, entry in _added.items() if entry.path == path]:
@@ -167,9 +165,7 @@ def _installed(what: str) -> Mapping[str, EntryPoint]:
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:
-            raise StudyError(
-                f"the installed package {_package(point)} provides the {what} {point.name!r}, which is built in; remove it"
-            )
+            raise StudyError(f"the installed package {_package(point)} provides the built-in {what} {point.name!r}; remove it")
         if point.name in points and points[point.name].value != point.value:
             both = f"{_package(points[point.name])} and {_package(point)}"
             raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")

@@ -69,7 +69,7 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     for place in (directory / "data", directory):
         if files := _data_files(place):
             return _group_by_name(files)
-    below = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir() and _has_data(path)}
+    below = {path.name: path for path in sorted(directory.iterdir()) if _data_files(path) or _data_files(path / "data")}
     words = {word for names in ROLES.values() for word in names}
     if below.keys() & words:
         return {
@@ -84,20 +84,15 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
 def roles_of(splits: Sequence[str]) -> dict[str, str]:
     """Our split -> theirs, by name, or, where no name is known, by a word in it ("gsm8k-train"). Raises DataError where two fit."""
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
-    worded = {ours: [s for s in splits if set(_words(s)) & set(names)] for ours, names in ROLES.items()}
+    words = {split: set(re.split(r"[^a-z0-9]+", split.lower())) for split in splits}
+    worded = {ours: [s for s in splits if words[s] & set(names)] for ours, names in ROLES.items()}
     roles = {}
     for ours, fit in (exact if any(exact.values()) else worded).items():
         if len(fit) > 1:
-            raise DataError(
-                f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test to a file or DIR/SPLIT each"
-            )
+            raise DataError(f"{' and '.join(fit)} could both be the split {ours}; set train, dev, test to a file or DIR/SPLIT each")
         if fit:
             roles[ours] = fit[0]
     return roles
-
-
-def _words(name: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", name.lower())
 
 
 def _saved_files(directory: Path) -> list[Path]:
@@ -136,10 +131,6 @@ def _data_files(directory: Path) -> list[Path]:
         for path in directory.iterdir()
         if path.suffix.lower() in DATA and path.name not in _NO_ROWS and not path.name.startswith(".") and path.is_file()
     )
-
-
-def _has_data(directory: Path) -> bool:
-    return bool(_data_files(directory) or _data_files(directory / "data"))
 
 
 def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:

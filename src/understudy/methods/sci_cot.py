@@ -92,10 +92,8 @@ class SciCoT:
         if role == "rationale":
             return examples
         read: list[tuple[str, Chain, str]] = []
-        if self.source in ("teacher", "mix"):
+        if self.source in ("teacher", "mix", "none"):
             read = [(c.rationale, c, "main") for c in chains]
-        elif self.source == "none":
-            read = [("", c, "main") for c in chains]
         elif self.source == "shuffled":
             others = [(c, pool.others(Path(problem.id, c.path), 1)) for c in chains]
             read = [(other.rationale, c, "main") for c, found in others for _, other in found]

@@ -65,10 +65,8 @@ class Socratic:
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
-            raise ValueError(
-                f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}: "
-                "must be at least 1, 0 and 1"
-            )
+            given = f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}"
+            raise ValueError(f"{given}: must be at least 1, 0 and 1")
         if self.format.numbers == "pointers":
             raise ValueError('format.numbers = "pointers": sub-questions are words, not equations; take "plain"')
         if self.models == "unified" and (self.questions, self.guidance, self.context) != ("interleaved", "none", "history"):

@@ -43,8 +43,8 @@ class PublishedSet:
         """The layouts in which the set is published. The first layout whose splits are all there counts."""
         raise NotImplementedError
 
-    def problem(self, row: PublishedRow) -> Problem:
-        """The problem of one row. Raises DataError naming file, line and field."""
+    def problem(self, row: PublishedRow) -> Problem | None:
+        """The problem of one row, None where the set leaves it out. Raises DataError naming file, line and field."""
         raise NotImplementedError
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
@@ -158,14 +158,15 @@ def read_rows(path: Path) -> Iterator[PublishedRow]:
     return (PublishedRow(values, where) for where, values in read_objects(path))
 
 
-def number(parted: Iterable[tuple[str, Problem]], *, name: str) -> list[Problem]:
+def number(parted: Iterable[tuple[str, Problem | None]], *, name: str) -> list[Problem]:
     """The problems of (split, problem) pairs with their splits, and with ids where they have none. A split that a problem already
     has stays. Raises DataError where two problems share an id."""
     problems: list[Problem] = []
     counts: dict[str, int] = {}
     for part, problem in parted:
         at = counts[part] = counts.get(part, -1) + 1
-        problems.append(replace(problem, split=problem.split or part, id=problem.id or f"{name}-{part}-{at}"))
+        if problem is not None:
+            problems.append(replace(problem, split=problem.split or part, id=problem.id or f"{name}-{part}-{at}"))
     check_ids(problems)
     return problems
 
@@ -181,8 +182,6 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
         sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
     pool = [p for p in problems if p.split == whole]
     if sum(sizes.values()) >= len(pool):
-        raise DataError(
-            f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the data set has only {len(pool)} problems"
-        )
+        raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the set has only {len(pool)} problems")
     moved = {p.id: p.split for p in split(pool, sizes, seed=seed)}
     return [replace(p, split=moved.get(p.id, "train")) if p.split == whole else p for p in problems]

@@ -60,17 +60,13 @@ class Files:
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):
-            raise ValueError(
-                "path, train, dev, test: set either path (one file with sizes, or a directory) or the other three (one file each)"
-            )
+            raise ValueError("path, train, dev, test: set path (one file with sizes, or a directory) or the others (one file each)")
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
             raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
         if self.splits is not None and self.sizes:
             raise ValueError("splits, sizes: set only one of them")
-        if self.stratify is not None and self.group is not None:
-            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion")
-        if (self.stratify or self.group) and not self.sizes:
-            raise ValueError("stratify, group: set sizes too")
+        if (self.stratify and self.group) or ((self.stratify or self.group) and not self.sizes):
+            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion, and sizes too")
         for name, size in self.sizes.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
                 raise ValueError(f"sizes.{name} = {size}: must be a number of problems, or a share between 0 and 1")

@@ -1,10 +1,10 @@
 """From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
 from understudy.core.answers import normalise
@@ -15,7 +15,6 @@ from understudy.tasks.choices import Options, base_of, json_list, letter_of, opt
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
 _LISTS = ("choices", "accepted")
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,7 @@ class Layout:
             if not isinstance(theirs, str) and name != "choices":
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
-                raise DataError(
-                    f"fields.{name} = {theirs!r}: a template makes one text; name the field, or a list of fields for choices"
-                )
+                raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
@@ -112,34 +109,27 @@ def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Option
 def fields_in(template: str) -> list[str]:
     """The fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a damaged
     template."""
-    names = []
-    for piece in _PIECE.finditer(template):
-        if piece[0] in ("{", "}") or piece[1] == "":
-            raise DataError(
-                f"fields: {template!r}: write a field in braces, as in {{question}}, and a brace itself as {{{{ or }}}}"
-            )
-        if piece[1] is not None:
-            if re.search(r"[:!]", piece[1]):
-                raise DataError(f"fields: {template!r}: {piece[0]} must be only a field name")
-            names.append(piece[1])
-    return names
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError:
+        pieces = [("", "", "", None)]
+    if any(name == "" or spec or conversion for _, name, spec, conversion in pieces):
+        raise DataError(f"fields: {template!r}: in braces is only a field name, as {{question}}; a brace itself is {{{{ or }}}}")
+    return [name for _, name, _, _ in pieces if name is not None]
 
 
 def fill(template: str, row: Row, where: str) -> str:
     """Fill ``template`` with the fields of ``row``. An empty field gives an empty text. Raises DataError for a missing field."""
-
-    def piece(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0][0]
-        if match[1] not in row:
-            has = f"{nearest(match[1], list(row))} (the row has: {', '.join(row)})"
-            raise DataError(f"{where}: the template {template!r} needs a field {match[1]!r}{has}")
-        value = row[match[1]]
+    filled = ""
+    for text, name, _, _ in Formatter().parse(template):
+        if name is not None and name not in row:
+            has = f"{nearest(name, list(row))} (the row has: {', '.join(row)})"
+            raise DataError(f"{where}: the template {template!r} needs a field {name!r}{has}")
+        value = None if name is None else row[name]
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: field {match[1]!r} = {value!r} must be a text, because the template {template!r} uses it")
-        return "" if value is None else str(value)
-
-    return _PIECE.sub(piece, template).strip()
+            raise DataError(f"{where}: field {name!r} = {value!r} must be a text, because the template {template!r} uses it")
+        filled += text if value is None else f"{text}{value}"
+    return filled.strip()
 
 
 def _is_template(name: object) -> bool:

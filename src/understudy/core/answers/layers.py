@@ -104,10 +104,8 @@ _CONCLUDES = re.compile(
 )
 _ABSTAINS = re.compile(
     r"\b(?:(?:can(?:not|'t| not)|could not|couldn't|impossible to|unable to|not possible to|difficult to|hard to)\s"
-    r"(?:be\s)?(?:\w+\s)?"
-    r"(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|insufficient information|"
-    r"unanswerable"
-    r"|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
+    r"(?:be\s)?(?:\w+\s)?(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|"
+    r"insufficient information|unanswerable|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
     re.I,
 )
 

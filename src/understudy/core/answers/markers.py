@@ -36,12 +36,12 @@ _AFTER = re.compile(
 _ALONE = re.compile(r"[*_]{0,3}\s?:?[*_]{0,3}\s?\n", re.I)
 _BEFORE = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|"
-    r"because of this|"
-    r"given this|based on this)\b,?\s{1,2})?(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?"
-    r"(?P<the>(?:the|my|our|this)\s{1,2})?"
+    r"because of this|given this|based on this)\b,?\s{1,2})?"
+    r"(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
     r"(?P<sort>(?:(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
     re.I,
 )
+_TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}
 _LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
 _BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{")
 _HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
@@ -65,21 +65,19 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
     window = text[max(begin, word.start() - 90) : word.start()]
     before = _BEFORE.search(window)
-    start = word.start() - (len(window) - before.start() if before else 0)
-    sort = before["sort"].lower().split() if before else []
+    assert before is not None, "it may be empty"
+    start = word.start() - len(window) + before.start()
+    sort = before["sort"].lower().split()
     line = window.rpartition("\n")[2]
-    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())] if before else line))
-    telling = word[0].lower() in ("answer", "answers") or bool(
-        {"correct", "best", "right", "final", "appropriate", "answer"} & set(sort)
-    )
+    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())]))
+    telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
     after = _AFTER.match(text, word.end(), end)
     if after is None:
         # a heading: "Final answer", with the answer on the next line
         alone = _ALONE.match(text, word.end(), end) if heads and telling else None
         return Marker("marker", start, alone.end()) if alone else None
     colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])
-    known = bool(before and (before["the"] or sort))
-    if not telling or not (known or colon or heads):
+    if not telling or not (before["the"] or sort or colon or heads):
         return None
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)
 

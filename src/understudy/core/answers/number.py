@@ -13,8 +13,7 @@ from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, fin
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
-    r"just|"
-    r"simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
+    r"just|simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
     re.I,
 )
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")

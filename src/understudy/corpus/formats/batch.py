@@ -17,7 +17,7 @@ from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints
+from understudy.corpus.formats.record import BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
@@ -110,6 +110,5 @@ BATCH = FileFormat(
     fits=lambda rows, _names: all("custom_id" in row and ({"response", "error", "body"} & set(row)) for row in rows),
     read=_read,
     write=_write,
-    names=NO_RECORD,
     mapped=False,
 )

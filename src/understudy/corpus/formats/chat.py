@@ -14,7 +14,7 @@ from understudy.core.asks import Message, Prompt
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.thoughts import with_thought
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, LostRow, Read, Record, Row, hints
+from understudy.corpus.formats.record import FileFormat, LostRow, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
@@ -75,9 +75,7 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
         if role in _TOOLS or turn.get("tool_calls"):
             return LostRow("with tool calls")
         if role not in roles:
-            raise DataError(
-                f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})"
-            )
+            raise DataError(f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} ({', '.join(roles)})")
         text = text_parts(turn.get(text_field), where)
         if text is None:
             return NO_TEXT
@@ -85,19 +83,12 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
     return turns
 
 
-def _turns(prompt: Prompt, completion: str) -> list[Message]:
-    asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-    return [*asked, Message("assistant", completion)]
-
-
 def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str]) -> FileFormat:
     """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
 
     def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
-        conversations = [row.get(layout.field) for row in rows]
-        return all(
-            isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in conversations
-        )
+        found = [row.get(layout.field) for row in rows]
+        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)
@@ -108,7 +99,8 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
         yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
 
     def pair(prompt: Prompt, completion: str) -> Row:
-        turns = _turns(prompt, completion)
+        asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+        turns = [*asked, Message("assistant", completion)]
         return {layout.field: [{layout.role: written_roles[t.role], layout.content: t.content} for t in turns]}
 
     return FileFormat(
@@ -118,7 +110,6 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
         read=read,
         write=lambda problem, chain: pair(question_text(problem), chain.text),
         pair=pair,
-        names=NO_RECORD,
         mapped=False,
     )
 

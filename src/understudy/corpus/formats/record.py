@@ -7,7 +7,6 @@ from typing import Any
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError, nearest
-from understudy.core.prompt_format import prompt_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 
@@ -18,18 +17,15 @@ FIELDS: Mapping[str, str] = {
     "question": "question",
     "text": "text",
     "reasoning": "reasoning_content",
-    "answer": "answer",
+    "answer": "",
     "teacher": "teacher",
     "tokens": "tokens",
     "logprob": "logprob",
     "finish": "finish",
     "path": "path",
 }
-"""Our field -> the default field of a row, which a format or the user's mapping may replace."""
-
-NO_RECORD: Mapping[str, str] = {"answer": ""}
-"""In most formats a field ``answer`` is the data set's gold as often as the teacher's answer, so it is read only where it is
-mapped."""
+"""Our field -> the default field of a row, which a format or the user's mapping may replace. In most formats a field ``answer`` is
+the data set's gold as often as the teacher's answer, so it is read only where it is mapped."""
 
 FINISHES: Mapping[str, str] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
@@ -158,13 +154,6 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     if value is None or isinstance(value, str | int | float):
         return "" if value is None else str(value)
     raise DataError(f"{where}: field {theirs!r} ({name}) must be a text, not {str(value)[:60]!r}")
-
-
-def join_prompt(prompt: Prompt) -> str:
-    """A prompt as one text: the content of its only message, or all messages, each under its role."""
-    if not isinstance(prompt, str) and len(prompt) == 1:
-        return prompt[0].content
-    return prompt_text(prompt)
 
 
 def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float | None:

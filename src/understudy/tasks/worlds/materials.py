@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import WorldSolution
+from understudy.core.worlds import WordedStep, WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = {
@@ -96,12 +96,11 @@ class Materials:
         style = rng.choice(_STYLES)
         negated = negated and rng.random() >= misread
         like = CAN.get(subject, subject if subject in LIKE else "")
-        sentences: list[tuple[str, tuple[str, ...]]] = []
+        sentences: list[WordedStep] = []
         if subject in CAN:
             like = _slip(LIKE, like, slip, rng)
-            sentences.append(
-                (f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?"))
-            )
+            asks = (f"What can {subject}?", f"What is a thing like that can {subject}?")
+            sentences.append((f"What is {like} can {subject}.", asks))
         materials = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in materials.values()}
         denied = "" if like else f" ({subject.replace('made of', 'not')})"
@@ -109,9 +108,8 @@ class Materials:
         sentences.append((_write_made_of(style, words), ("What are they made of?", f"What are {_list(things)} made of?")))
         if like:
             fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
-            sentences.append(
-                (_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?"))
-            )
+            asks = (f"Which of these materials is {like}?", f"Are these materials {like}?")
+            sentences.append((_write_like(style, fits, like), asks))
         choice = rng.choice([thing for thing in things if fits[materials[thing]] != negated] or things)
         sentences.append((rng.choice(_CONCLUSIONS).format(choice), ("Which one is it?", "So which of them is it?")))
         return WorldSolution.of(sentences, chr(65 + things.index(choice)), "option", rng)
@@ -137,9 +135,7 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
     """The subject, whether it is negated, and the things to choose from."""
     match, things = _QUESTION.match(question), _OPTION.findall(question)
     if match is None or not things:
-        raise ValueError(
-            "it must look like: Which of these is not magnetic? Answer Choices: (a) a key (b) a ladder, on lines of their own"
-        )
+        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, on lines of their own")
     unknown = [thing for thing in things if thing not in MADE_OF]
     if unknown or not any(match[2] in subjects for subjects in SUBJECTS.values()):
         raise ValueError(f"this world has no {unknown[0] if unknown else match[2]!r}")
