@@ -121,8 +121,8 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
         other = _added.get((what, name))
         if name in BUILT_IN[what]:
             raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
-        if name in _installed(what):
-            raise StudyError(f"{path}: {what} {name!r} is the installed package's {_package(_installed(what)[name])}; rename yours")
+        if taken := _installed(what).get(name):
+            raise StudyError(f"{path}: {what} {name!r} comes from the installed package {_package(taken)}; rename yours")
         if other is not None and other.path != path and other.digest != entry.digest:
             raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
     for key in [key for key, entry in _added.items() if entry.path == path]:

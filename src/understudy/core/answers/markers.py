@@ -42,6 +42,7 @@ _BEFORE = re.compile(
     re.I,
 )
 _TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}
+_SIGN = re.compile(r"[^\w,\s]")
 _LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
 _BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{")
 _HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
@@ -54,7 +55,8 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
     and, with ``labels``, lines that begin with "A:"."""
     statements = [marker for match in _last(_WORD, text, begin, end) if (marker := _read_word(text, match, begin, end))]
     statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
-    statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
+    hashes = _last(_HASHES, text, begin, end) if "####" in text else []
+    statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in hashes]
     yield from sorted(statements, key=lambda marker: marker.answer, reverse=True)
     signs = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
@@ -63,19 +65,20 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
 
 
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
+    after, alone = _AFTER.match(text, word.end(), end), _ALONE.match(text, word.end(), end)
+    if not after and not alone:
+        return None
     window = text[max(begin, word.start() - 90) : word.start()]
-    before = _BEFORE.search(window)
+    before = _BEFORE.search(window, len(window) - len(_SIGN.split(window)[-1]))  # it has words and commas only
     assert before is not None, "it may be empty"
     start = word.start() - len(window) + before.start()
     sort = before["sort"].lower().split()
     line = window.rpartition("\n")[2]
     heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())]))
     telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
-    after = _AFTER.match(text, word.end(), end)
-    if after is None:
+    if not after:
         # a heading: "Final answer", with the answer on the next line
-        alone = _ALONE.match(text, word.end(), end) if heads and telling else None
-        return Marker("marker", start, alone.end()) if alone else None
+        return Marker("marker", start, alone.end()) if alone and heads and telling else None
     colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])
     if not telling or not (before["the"] or sort or colon or heads):
         return None
