@@ -160,5 +160,5 @@ def test_an_installed_name_that_is_taken_is_an_error(tmp_path, monkeypatch, plug
     with pytest.raises(StudyError, match=r"the installed packages (one and two|two and one) both provide the check 'mine'"):
         find("check", "answer")
     package(tmp_path, "three", [("understudy.methods", "scotd = three:check")])
-    with pytest.raises(StudyError, match="the installed package three provides the method 'scotd', which is built in"):
+    with pytest.raises(StudyError, match="the installed package three provides the built-in method 'scotd'"):
         find("method", "scotd")

@@ -24,11 +24,9 @@ from understudy.core.values import Problem
 _HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
 _PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
-SUBJECTS = ("maths", "science", "commonsense")
-
 
 def subject_of(problem: Problem) -> str:
-    """The one of `SUBJECTS` that suits ``problem``, by the kind of its answer."""
+    """The one of maths, science and commonsense that suits ``problem``, by the kind of its answer."""
     if problem.choices or problem.kind == "option":
         return "science"
     return "maths" if problem.kind in ("number", "expression") else "commonsense"

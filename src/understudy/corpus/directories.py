@@ -9,7 +9,7 @@ The `datasets` library writes these layouts (as in files of its version 5.2).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,7 @@ from understudy.core.errors import DataError, nearest
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 """Endings of the names of files with rows."""
 
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "dev": ("dev", "validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
+ROLES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "val"), "test": ("test", "testing")}
 """Our split -> its names in data sets."""
 
 INFO = "dataset_info.json"
@@ -71,12 +67,8 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
             return _group_by_name(files)
     below = {path.name: path for path in sorted(directory.iterdir()) if _data_files(path) or _data_files(path / "data")}
     words = {word for names in ROLES.values() for word in names}
-    if below.keys() & words:
-        return {
-            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path)
-            for name, path in below.items()
-            if name in words
-        }
+    if named := {name: path for name, path in below.items() if name in words}:
+        return {name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) for name, path in named.items()}
     inside = f"; there are data in {', '.join(str(path) for path in below.values())}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 

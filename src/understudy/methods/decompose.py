@@ -13,23 +13,13 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from understudy.core import subquestions
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool
-from understudy.core.subquestions import (
-    join_lines,
-    match_answers,
-    match_questions,
-    read_opinions,
-    read_steps,
-    recorded_chain,
-    restore_mark,
-    split_sentences,
-    steps_of,
-    write_steps,
-)
+from understudy.core.subquestions import join_lines, steps_of, write_steps
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, Solution, Step
 
@@ -81,7 +71,9 @@ class Decompose(NoStudent):
     def _decompose(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
         reply = _restore_mark("Q1:", (yield self._call("teacher", problem, prompt)))
-        return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
+        return _add_steps(
+            self.format.read_chain(problem, path, reply, prompt=prompt), subquestions.read_steps(_strip_thought(reply))
+        )
 
     def _answer(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
@@ -89,7 +81,7 @@ class Decompose(NoStudent):
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
         prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", questions)})
         reply = _restore_mark("A1:", (yield self._call("teacher", problem, prompt)))
-        answers = match_answers(_strip_thought(reply), len(questions))
+        answers = subquestions.match_answers(_strip_thought(reply), len(questions))
         steps = tuple(Step(answer, question) for question, answer in zip(questions, answers, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
         # A step without a question marks a chain whose text was read and has no answer to some question.
@@ -97,7 +89,7 @@ class Decompose(NoStudent):
 
     def _backfill(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
-            chain = recorded_chain(problem)
+            chain = subquestions.recorded_chain(problem)
             if chain is None:
                 raise StudyError(f'of = "human": problem {problem.id!r} has no human rationale; set of = "teacher"')
             chain = replace(chain, path=path.index)
@@ -105,13 +97,13 @@ class Decompose(NoStudent):
             plain = self.format.write_prompt(problem, pool.exemplars(path))
             reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
-        sentences = split_sentences(chain.rationale)
+        sentences = subquestions.split_sentences(chain.rationale)
         if not sentences or chain.finish != "stop":
             return chain
         prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", sentences)})
         reply = yield self._call("teacher", problem, prompt)
         complete = reply.finish == "stop"  # a cut-off question is not a question
-        questions = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
+        questions = subquestions.match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
         steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))
         return _add_cost(replace(chain, steps=steps), [reply])
 
@@ -120,17 +112,18 @@ class Decompose(NoStudent):
         prompt = self._prompt("feedback", problem, pool, {"questions": _number("Q", [s.question or "" for s in chain.steps])})
         calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
-        opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
+        opinions = [
+            subquestions.read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies
+        ]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         steps = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
         return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
-        exemplars = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
         worked_out = "".join(
-            f"Q: {question_text(p)}\n{write_steps(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
-            for p, steps, answer in exemplars
-            if steps
+            f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p.kind)}\n\n"
+            for p, c in pool.exemplars(path)
+            if c.answer is not None and steps_of(c)
         )
         return self._prompt("questions", problem, pool, {}, examples=worked_out)
 
@@ -152,7 +145,7 @@ def _restore_mark(mark: str, reply: Reply) -> Reply:
     thought that never ends stay as they are."""
     text = _strip_thought(reply)
     begin = len(reply.text) - len(text)
-    return replace(reply, text=reply.text[:begin] + restore_mark(mark, text)) if text.strip() else reply
+    return replace(reply, text=reply.text[:begin] + subquestions.restore_mark(mark, text)) if text.strip() else reply
 
 
 def _strip_thought(reply: Reply) -> str:

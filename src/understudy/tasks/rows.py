@@ -19,12 +19,19 @@ _LISTS = ("choices", "accepted")
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read rows; see `tasks.files.Files`. Raises DataError for impossible fields."""
+    """How to read rows. Raises DataError for impossible fields."""
 
     kind: AnswerKind
+    """The kind of the answers."""
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Our field -> yours, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
+    ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
+    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
+    """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
     answer_base: Literal[0, 1] | None = None
+    """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
+    equals the number of options."""
 
     def __post_init__(self) -> None:
         for name, theirs in self.fields.items():

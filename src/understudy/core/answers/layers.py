@@ -15,18 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from understudy.core.answers import choice, date, expression, number, short, yes_no
+from understudy.core.answers import choice, date, expression, number, short, spans, yes_no
 from understudy.core.answers.markers import find_markers
-from understudy.core.answers.spans import (
-    NOTHING,
-    SPAN,
-    Reading,
-    find_next_problem,
-    find_reply,
-    first_sentence,
-    fold,
-    split_sentences,
-)
+from understudy.core.answers.spans import NOTHING, SPAN, Reading
 from understudy.core.values import AnswerKind
 
 
@@ -62,11 +53,11 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     asserts or denies the question. The time is linear in the length of ``text``, whatever it contains.
     """
     spec = AnswerSpec(kind, choices, question)
-    plain = fold(text)
-    begin = find_reply(plain)
+    plain = spans.fold(text)
+    begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = find_next_problem(plain, len(plain) - len(plain[begin:].lstrip()))  # its first word cannot be a new problem
+    end = spans.find_next_problem(plain, len(plain) - len(plain[begin:].lstrip()))  # its first word cannot be a new problem
     for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
@@ -81,7 +72,7 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
         yield marker.layer, marker.begin, read_statement(text[marker.answer : stop], spec, firm=marker.firm)
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
     yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], spec)
-    sentences = split_sentences(text, begin, end)
+    sentences = spans.split_sentences(text, begin, end)
     if not sentences or _abstains(text[sentences[-1][0] : sentences[-1][1]]):
         return
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
@@ -122,7 +113,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """The answer after a marker. With ``firm`` the text must begin with it."""
     if _NOT.match(span) and spec.kind != "text":
         return NOTHING
-    first = first_sentence(span)
+    first = spans.first_sentence(span)
     if _abstains(first) and spec.kind != "text":
         return NOTHING
     match spec.kind:
