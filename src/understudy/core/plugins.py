@@ -79,10 +79,8 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
         raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
     for what, names in table.items():
         if what not in BUILT_IN:
-            raise StudyError(
-                f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{nearest(str(what), list(BUILT_IN))} "
-                f"(known: {', '.join(BUILT_IN)})"
-            )
+            known = f"{nearest(str(what), list(BUILT_IN))} (known: {', '.join(BUILT_IN)})"
+            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{known}")
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
             raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
         for name, plugin in names.items():

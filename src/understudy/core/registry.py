@@ -14,7 +14,10 @@ from typing import Any
 
 from understudy.core.errors import StudyError, nearest
 
-METHODS: Mapping[str, str] = {
+Names = Mapping[str, str]
+"""name -> module:object."""
+
+METHODS: Names = {
     "answer_first": "understudy.methods.answer_first:AnswerFirst",
     "answer_only": "understudy.methods.answer_only:AnswerOnly",
     "decompose": "understudy.methods.decompose:Decompose",
@@ -28,7 +31,7 @@ METHODS: Mapping[str, str] = {
     "zero_shot": "understudy.methods.zero_shot:ZeroShot",
 }
 
-TASKS: Mapping[str, str] = {
+TASKS: Names = {
     "aqua": "understudy.tasks.aqua:AQuA",
     "arc": "understudy.tasks.arc:ARC",
     "asdiv": "understudy.tasks.asdiv:ASDiv",
@@ -47,24 +50,18 @@ TASKS: Mapping[str, str] = {
     "svamp": "understudy.tasks.svamp:SVAMP",
 }
 
-CHECKS: Mapping[str, str] = {"answer": "understudy.checks.answer:same_answer"}
+CHECKS: Names = {"answer": "understudy.checks.answer:same_answer"}
 
-ENGINES: Mapping[str, str] = {
+ENGINES: Names = {
     "endpoint": "understudy.engines.remote.options:Endpoint",
     "procedural": "understudy.engines.procedural:Procedural",
     "recorded": "understudy.engines.recorded:Recorded",
     "transformers": "understudy.engines.local.options:Transformers",
 }
 
-OBJECTIVES: Mapping[str, str] = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
+OBJECTIVES: Names = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
 
-BUILT_IN: Mapping[str, Mapping[str, str]] = {
-    "method": METHODS,
-    "task": TASKS,
-    "engine": ENGINES,
-    "check": CHECKS,
-    "objective": OBJECTIVES,
-}
+BUILT_IN: Mapping[str, Names] = {"method": METHODS, "task": TASKS, "engine": ENGINES, "check": CHECKS, "objective": OBJECTIVES}
 _CLASSES = {"method": ("name", "paper", "roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
 """What is a dataclass of options, and the members that it must have."""
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}

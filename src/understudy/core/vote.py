@@ -47,8 +47,5 @@ def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
 
 def _weight(solution: Solution) -> float:
     if solution.logprob is None:
-        raise ValueError(
-            f"problem {solution.problem!r}, path {solution.path}: a likelihood-weighted vote needs log-probabilities, and the "
-            "engine gave none"
-        )
+        raise ValueError(f"problem {solution.problem!r}, path {solution.path}: a weighted vote needs log-probabilities")
     return math.exp(solution.logprob)

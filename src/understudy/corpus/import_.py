@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ CHANGED = "changed since their export and read again"
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+Requests = dict[str, BatchRequest]
+"""The requests of a batch by their ids."""
 
 
 @dataclasses.dataclass
@@ -86,7 +90,7 @@ def import_chains(
     report, questions = Report(), Questions(problems)
     pairs: list[tuple[Chain, bool]] = []
     records: list[Record] = []
-    requests: dict[str, BatchRequest] = {}
+    requests: Requests = {}
     for path in paths:
         if format == UNDERSTUDY or (not format and is_ours(path)):
             chains = list(read_rows(path, Chain))
@@ -109,9 +113,7 @@ def import_chains(
     return numbered, report
 
 
-def _from_rows(
-    path: Path, name: str, fields: Mapping[str, str], requests: dict[str, BatchRequest], report: Report
-) -> Iterator[Record]:
+def _from_rows(path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
@@ -130,24 +132,13 @@ def _from_rows(
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
-            elif not _can_encode(read):
+            elif _HALF_PAIR.search(json.dumps(vars(read), ensure_ascii=False, default=str)):
                 report.lost["with invalid characters (half of a surrogate pair)"] += 1
             else:
                 yield read
 
 
-def _can_encode(record: Record) -> bool:
-    beside = [record.text, record.prompt, record.teacher, record.answer, record.sampling, record.ours]
-    try:
-        json.dumps(beside, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _place(
-    record: Record, requests: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
-) -> tuple[Chain, bool] | None:
+def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> tuple[Chain, bool] | None:
     """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
     result is None."""
     request = next((requests[name] for name in record.named if name in requests), None)

@@ -19,7 +19,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool
-from understudy.core.subquestions import join_lines, steps_of, write_steps
+from understudy.core.subquestions import join_lines, read_opinions, read_steps, steps_of, write_steps
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, Solution, Step
 
@@ -71,9 +71,7 @@ class Decompose(NoStudent):
     def _decompose(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
         reply = _restore_mark("Q1:", (yield self._call("teacher", problem, prompt)))
-        return _add_steps(
-            self.format.read_chain(problem, path, reply, prompt=prompt), subquestions.read_steps(_strip_thought(reply))
-        )
+        return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
     def _answer(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
@@ -112,9 +110,7 @@ class Decompose(NoStudent):
         prompt = self._prompt("feedback", problem, pool, {"questions": _number("Q", [s.question or "" for s in chain.steps])})
         calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
-        opinions = [
-            subquestions.read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies
-        ]
+        opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
         steps = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
         return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, TypeVar
 from understudy.core.answers.equations import find_equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
-from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
@@ -137,7 +137,7 @@ class Socratic:
             return self.format.write_block(_strip_mark(questions))
         if call.role == "decomposer":
             return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
-        if _asks_for_the_answer(call):
+        if prompt_text(call.prompt).endswith("\nA:"):
             # If the questions end too early, they have not led to the chain's answer.
             return conclusion if at >= len(steps) else self.format.write_block("")
         return self.format.write_line(steps[min(at, len(steps) - 1)].text)
@@ -217,11 +217,6 @@ class Socratic:
         if self.guidance == "operators":
             return " ".join(sign for equation in equations for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in equations) or "none"
-
-
-def _asks_for_the_answer(call: Call) -> bool:
-    text = call.prompt if isinstance(call.prompt, str) else call.prompt[-1].content
-    return text.endswith("\nA:")
 
 
 def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:

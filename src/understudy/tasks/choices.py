@@ -45,9 +45,7 @@ def read_options(value: Any, where: str, name: str) -> Options:
                 if len(labels) > 1 and tuple(labels) == _run(labels[0], len(options.texts)):
                     return Options(tuple(t[m.end() :] for t, m in zip(options.texts, signs, strict=True) if m), tuple(labels))
             return options
-    raise DataError(
-        f"{where}: field {name!r} must be a list of texts (with labels or without) or map labels to texts, not {value!r}"
-    )
+    raise DataError(f"{where}: field {name!r} must be a list of texts (labelled or not) or map labels to texts, not {value!r}")
 
 
 def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, answer: str) -> Options:

@@ -6,7 +6,8 @@ A set is a subclass of `PublishedSet` that says where its files are (`layouts`) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +74,14 @@ class PublishedSet:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split; ``seed`` draws those that are held out. Raises DataError naming file, line and field."""
-        problems = number(((part, self.problem(row)) for part, row in self.rows()), name=self.prefix)
+        problems: list[Problem] = []
+        counts: Counter[str] = Counter()
+        for part, row in self.rows():
+            if (problem := self.problem(row)) is not None:
+                name = problem.id or f"{self.prefix}-{part}-{counts[part]}"
+                problems.append(replace(problem, split=problem.split or part, id=name))
+            counts[part] += 1
+        check_ids(problems)
         sizes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in ("dev", "test")}
         return hold_out(problems, sizes, seed=seed) if sizes else problems
 
@@ -156,19 +164,6 @@ class PublishedRow:
 def read_rows(path: Path) -> Iterator[PublishedRow]:
     """The rows of a file. The end of its name says how to read it."""
     return (PublishedRow(values, where) for where, values in read_objects(path))
-
-
-def number(parted: Iterable[tuple[str, Problem | None]], *, name: str) -> list[Problem]:
-    """The problems of (split, problem) pairs with their splits, and with ids where they have none. A split that a problem already
-    has stays. Raises DataError where two problems share an id."""
-    problems: list[Problem] = []
-    counts: dict[str, int] = {}
-    for part, problem in parted:
-        at = counts[part] = counts.get(part, -1) + 1
-        if problem is not None:
-            problems.append(replace(problem, split=problem.split or part, id=problem.id or f"{name}-{part}-{at}"))
-    check_ids(problems)
-    return problems
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:

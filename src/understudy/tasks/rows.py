@@ -106,11 +106,8 @@ def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Option
     """The number from which answers count options, if the layout or the data say it."""
     if layout.kind != "option" or layout.answer_base is not None:
         return layout.answer_base
-    return base_of(
-        (where, raw, options)
-        for (where, row), (_, options) in zip(rows, questions, strict=True)
-        for raw in _raw_answers(row, layout, where)
-    )
+    pairs = zip(rows, questions, strict=True)
+    return base_of((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
 
 
 def fields_in(template: str) -> list[str]:

@@ -113,9 +113,7 @@ def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Recor
 
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
     """The arguments of a `Record` that a row of any format gives, besides question and reply."""
-    metadata = row.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    sampling = row.get("sampling")
+    metadata = object_in(row, "metadata")
     answer = row.get(names["answer"])
     tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
     return {
@@ -128,9 +126,15 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
         "tokens": None if tokens is None else int(tokens),
         "logprob": _number(row, names, "logprob", where),
         "path": None if path is None else int(path),
-        "sampling": sampling if isinstance(sampling, dict) else {},
+        "sampling": object_in(row, "sampling"),
         "ours": metadata if "understudy" in metadata else {},
     }
+
+
+def object_in(row: Row, name: str) -> Row:
+    """The object in a field, {} where it has none."""
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
@@ -146,10 +150,8 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
-        raise DataError(
-            f"{where}: field {theirs!r} ({name}) is missing{nearest(theirs, list(row))} (the row has: {', '.join(row)}); "
-            f"map it with {name}=FIELD"
-        )
+        has = f"{nearest(theirs, list(row))} (the row has: {', '.join(row)})"
+        raise DataError(f"{where}: field {theirs!r} ({name}) is missing{has}; map it with {name}=FIELD")
     value = row[theirs]
     if value is None or isinstance(value, str | int | float):
         return "" if value is None else str(value)
