@@ -99,7 +99,7 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
         ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': .*it must be a function"),
         ("UNDERSTUDY = {'task': {'t': int}}", "task 't': lacks problems; a task is a class with problems"),
         ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': is not a dataclass"),
-        ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': lacks name, paper, roles, needs, .*, solve"),
+        ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': lacks roles, needs, .*, solve"),
         (CHECK.replace('"mine"', '"answer"'), "check 'answer' is built in; give yours another name"),
     ],
 )

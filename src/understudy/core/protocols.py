@@ -19,13 +19,6 @@ class Method(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
-
-    @property
-    def paper(self) -> str:
-        """The arXiv id, or ""."""
-
-    @property
     def roles(self) -> tuple[str, ...]:
         """The student roles. Each role is trained to its own checkpoint."""
 

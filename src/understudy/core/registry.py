@@ -62,7 +62,7 @@ ENGINES: Names = {
 OBJECTIVES: Names = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
 
 BUILT_IN: Mapping[str, Names] = {"method": METHODS, "task": TASKS, "engine": ENGINES, "check": CHECKS, "objective": OBJECTIVES}
-_CLASSES = {"method": ("name", "paper", "roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
+_CLASSES = {"method": ("roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
 """What is a dataclass of options, and the members that it must have."""
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}
 

@@ -10,7 +10,6 @@ When the student answers, it stops at the end of its first line, so it costs as 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path
 from understudy.core.prompt_format import PromptFormat
@@ -26,9 +25,6 @@ class AnswerFirst(OneStudent):
     """Most tokens of an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. An answer before its rationale has no results to point at, so numbers are plain."""
-
-    name: ClassVar[str] = "answer_first"
-    paper: ClassVar[str] = "2404.09170"
 
     def __post_init__(self) -> None:
         if self.format.numbers == "pointers":

@@ -11,7 +11,7 @@ Socratic layout was made by filling in a question for each step (openai/grade-sc
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from understudy.core import subquestions
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
@@ -45,9 +45,6 @@ class Decompose(NoStudent):
     """Most tokens of a reply. Default chosen by this project: twice scotd's, because the reply has questions too."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "decompose"
-    paper: ClassVar[str] = "2212.00193"
 
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:

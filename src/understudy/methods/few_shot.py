@@ -5,7 +5,6 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.prompt_format import PromptFormat
@@ -23,9 +22,6 @@ class FewShot(NoStudent):
     """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "few_shot"
-    paper: ClassVar[str] = "2201.11903"
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         ask = self._ask("teacher", problem, path, pool)

@@ -10,7 +10,7 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.errors import StudyError
@@ -35,9 +35,6 @@ class Rationalise(NoStudent):
     """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "rationalise"
-    paper: ClassVar[str] = "2308.04679"
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:

@@ -32,8 +32,6 @@ class ReasoningTeacher(OneStudent):
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Numbers are plain."""
 
-    name: ClassVar[str] = "reasoning_teacher"
-    paper: ClassVar[str] = "2212.10071"
     words: ClassVar[tuple[str, ...]] = (f"### {ARROW}",)
 
     def __post_init__(self) -> None:

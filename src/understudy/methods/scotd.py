@@ -8,7 +8,7 @@ one chain per visit of a problem. Names in capitals are switches of the authors'
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
 from understudy.core.prompt_format import PromptFormat, question_text
@@ -43,9 +43,6 @@ class SCoTD(OneStudent):
     """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "scotd"
-    paper: ClassVar[str] = "2306.14050"
 
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:

@@ -59,8 +59,6 @@ class Socratic:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Sub-questions need plain numbers."""
 
-    name: ClassVar[str] = "socratic"
-    paper: ClassVar[str] = "2212.00193"
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:

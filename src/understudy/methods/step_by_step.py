@@ -31,8 +31,6 @@ class StepByStep(OneStudent):
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. A rationale without its answer has no result to point at, so numbers are plain."""
 
-    name: ClassVar[str] = "step_by_step"
-    paper: ClassVar[str] = "2305.02301"
     words: ClassVar[tuple[str, ...]] = ("Rationale:",)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ chains with this teacher's method.
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply, add_counts
 from understudy.core.prompt_format import PromptFormat
@@ -36,9 +36,6 @@ class ZeroShot(NoStudent):
     """Most tokens of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. In messages the triggers are part of the user's turns."""
-
-    name: ClassVar[str] = "zero_shot"
-    paper: ClassVar[str] = "2205.11916"
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)

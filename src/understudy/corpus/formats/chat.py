@@ -53,12 +53,10 @@ def text_parts(content: Any, where: str) -> str | None:
 def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, str, str]:
     """(question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError where a turn is missing."""
     replies = [at for at, (role, _) in enumerate(turns) if role == "assistant"]
-    if not replies:
-        raise DataError(f"{where}: the conversation has no reply (its turns: {', '.join(role for role, _ in turns)})")
-    last = replies[-1]
+    last = max(replies, default=0)
     questions = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
     if not questions:
-        raise DataError(f"{where}: no user turn precedes the reply (its turns: {', '.join(role for role, _ in turns)})")
+        raise DataError(f"{where}: the conversation has no reply to a user (its turns: {', '.join(role for role, _ in turns)})")
     before = turns[:last]
     prompt = before[0][1] if len(before) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in before)
     return turns[questions[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(questions) > 1 else ""
