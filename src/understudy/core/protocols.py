@@ -45,11 +45,10 @@ class OneStudent:
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
 
-class NoStudent:
+class NoStudent(OneStudent):
     """A method that only asks trains nobody."""
 
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    roles = ()
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:  # noqa: ARG002
         yield from ()

@@ -58,8 +58,8 @@ def card_of(chains: Sequence[Chain], known: CorpusCard) -> CorpusCard:
         licence=text_without_secrets(known.licence),
         chains=len(chains),
         problems=len({chain.problem for chain in chains}),
-        teachers=_counts(text_without_secrets(chain.teacher) for chain in chains),
-        finish=_counts(chain.finish for chain in chains),
+        teachers=dict(Counter(text_without_secrets(chain.teacher) for chain in chains).most_common()),
+        finish=dict(Counter(chain.finish for chain in chains).most_common()),
         outcomes=dict(known.outcomes),
         tokens=sum(counts),
         tokens_known=len(counts),
@@ -76,10 +76,6 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
         name = next((n for i in range(1, len(parts) + 1) if (n := "/".join(parts[-i:])) not in sources), path)
         sources[name] = digest
     return sources
-
-
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
 
 
 def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:

@@ -96,9 +96,8 @@ def _saved_files(directory: Path) -> list[Path]:
     if not isinstance(listed, list) or not all(isinstance(f, dict) and f.get("filename") for f in listed):
         raise DataError(f"{directory / 'state.json'}: data files are missing; save the data set again")
     files = [directory / Path(str(f["filename"])).name for f in listed]
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: missing, but {directory / 'state.json'} names it; save or copy the data set again")
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]}: missing, but {directory / 'state.json'} names it; save or copy the data set again")
     return files
 
 

@@ -13,7 +13,7 @@ from understudy.corpus.card import CorpusCard, write_card
 from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
 from understudy.corpus.formats.flat import JSONL, chain_row
 from understudy.corpus.formats.record import Record, Row
-from understudy.corpus.import_ import chain_of
+from understudy.corpus.import_ import Report, chain_of
 from understudy.corpus.match import Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import write_rows, write_whole
@@ -50,7 +50,7 @@ def export_chains(
             row = chosen.write(problem, chain)
             (record,) = chosen.read(row, names_of(chosen, {}), "the row")
             assert isinstance(record, Record)
-            alone = chain_of(record, problem)
+            alone = chain_of(record, problem, "text", Report())
             differing = [name for name in _FIELDS if getattr(alone, name) != getattr(chain, name)]
             if bare:
                 lost.update(differing)

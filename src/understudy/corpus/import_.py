@@ -1,13 +1,14 @@
 """Import of existing chains in any of the formats. Every row that gives no chain is counted."""
 
 import dataclasses
-import functools
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from understudy.core.answers import FoundAnswer, extract, normalise
 from understudy.core.errors import DataError, nearest
@@ -36,6 +37,7 @@ CHANGED = "changed since their export and read again"
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
+_CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 Requests = dict[str, BatchRequest]
 """The requests of a batch by their ids."""
@@ -161,10 +163,10 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
     report.notes[record.note] += bool(record.note)
     notes = _read_notes(record, report)
     if not notes:
-        chain = _read(record, problem, prefer, report)
+        chain = chain_of(record, problem, prefer, report)
     else:
         complete = all(name in notes for name in _ALL if name not in ("problem", "text"))
-        beside = {"problem": problem.id, "text": record.text} if complete else vars(_read(record, problem, prefer, report))
+        beside = {"problem": problem.id, "text": record.text} if complete else vars(chain_of(record, problem, prefer, report))
         try:
             chain = _check({**beside, **notes})
         except (ValueError, TypeError, RecursionError) as error:
@@ -173,12 +175,8 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
     return chain, record.path is not None or "path" in notes
 
 
-def chain_of(record: Record, problem: Problem) -> Chain:
+def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     """The chain of a row alone, without the metadata of an export."""
-    return _read(record, problem, "text", Report())
-
-
-def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     text = record.text
     extraction = extract(text, problem.kind, problem.choices, problem.question)
     thought, begin = thought_of(text)
@@ -215,17 +213,10 @@ def _read_notes(record: Record, report: Report) -> dict[str, Any]:
 def _check(row: dict[str, Any]) -> Chain:
     """The chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
-    _adapter(Chain).validate_json(json.dumps(row, allow_nan=False), strict=True)
+    _CHAIN.validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
         raise ValueError(f"finish = {row['finish']!r}")
     return from_json(Chain, {**row, "sampling": without_secrets(row["sampling"])})
-
-
-@functools.cache
-def _adapter(kind: type[Any]) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
 
 
 def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]:

@@ -86,9 +86,8 @@ class SciCoT:
         examples = []
         if self.source != "none":
             prompt = self._stage1(problem).prompt
-            for chain in chains:
-                target = self.format.write_block(chain.rationale)
-                examples.append(self.format.write_example("rationale", prompt, target, problem.id, chain.id))
+            blocks = [(self.format.write_block(chain.rationale), chain.id) for chain in chains]
+            examples = [self.format.write_example("rationale", prompt, block, problem.id, chain) for block, chain in blocks]
         if role == "rationale":
             return examples
         read: list[tuple[str, Chain, str]] = []

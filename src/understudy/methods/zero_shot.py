@@ -39,8 +39,7 @@ class ZeroShot(NoStudent):
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)
-        cut = thought is not None and thought.finish == "length"
-        result = replace(reply, finish="length") if cut else reply
+        result = replace(reply, finish="length") if thought and thought.finish == "length" else reply
         return self.format.read_chain(problem, path, result, prompt=prompt)
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:

@@ -103,8 +103,6 @@ class Files(Layout):
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
             raise DataError(f"sizes: {', '.join(taken)} exists already, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
-        keys = {
-            option: None if name is None else key_of(pool, self.our_name(name), option)
-            for option, name in (("stratify", self.stratify), ("group", self.group))
-        }
-        return split(pool, self.sizes, seed=seed, **keys) + own
+        stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify else None
+        group = key_of(pool, self.our_name(self.group), "group") if self.group else None
+        return split(pool, self.sizes, seed=seed, stratify=stratify, group=group) + own

@@ -163,11 +163,8 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
 
     With the ``rule`` "error" such problems raise a DataError that names them. Near-duplicates are counted and never an error.
     """
-    keys = defaultdict(list)
-    for problem in problems:
-        if problem.split in held_out:
-            keys[exact_key(problem)].append(problem.id)
-    same = {p.id: keys[exact_key(p)][0] for p in problems if p.split not in held_out and exact_key(p) in keys}
+    held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
+    same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
     if same and rule == "error":
         pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(

@@ -28,7 +28,8 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     """The option that ``span`` states. With ``strict`` it must begin with the label or text."""
     span = span[:SPAN]
     match = _LABEL.match(span)
-    by_text = _match_text(span, choices)
+    words = split_words(first_sentence(span))
+    by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
     if match is None:
         return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     sign = next(group for group in match.groups() if group)
@@ -73,11 +74,6 @@ def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
     """The one label, in brackets or after the word "option", that ``sentence`` mentions."""
     letters = [_letter(next(group for group in match.groups() if group), choices) for match in _MENTION.finditer(sentence)]
     return one_of([Reading(letter) for letter in letters if letter])
-
-
-def _match_text(span: str, choices: Sequence[str]) -> Reading:
-    words = split_words(first_sentence(span))
-    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
 
 
 def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:

@@ -8,7 +8,7 @@ right-hand side counts, because it is what the writer says, true or not.
 import re
 from fractions import Fraction
 
-from understudy.core.answers.arithmetic import LITERAL, Expression, parse, write_number
+from understudy.core.answers.arithmetic import LITERAL, parse, write_number
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
 
 _FILLER = re.compile(
@@ -123,17 +123,12 @@ def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
     found = parse(span, begin)
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
-    value = _unit_percent(span, found)
+    # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
+    value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
     scale = _SCALE.match(span, found.end)
     if scale:
         return value * _SCALES[scale[1].lower()], scale.end()
     return value, found.end
-
-
-def _unit_percent(span: str, expression: Expression) -> Fraction:
-    """The value of a percentage: a lone ``45%`` is 45, but inside arithmetic (``45% * 200``) it is 0.45."""
-    value = expression.value or Fraction(0)
-    return value * 100 if len(expression.numbers) == 1 and span[expression.end - 1] == "%" else value
 
 
 _FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")

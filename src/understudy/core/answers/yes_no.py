@@ -51,12 +51,10 @@ def read_anywhere(sentence: str) -> Reading:
 
 
 _NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split())
-_EMPTY = frozenset(
-    (  # words that neither assert nor deny
-        "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
-        "and or so thus hence therefore final answer now still also then"
-    ).split()
-)
+_EMPTY = (  # words that neither assert nor deny
+    "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
+    "and or so thus hence therefore final answer now still also then"
+).split()
 
 
 def read_reply(question: str, span: str, sentence: str) -> Reading:

@@ -95,10 +95,6 @@ def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
     return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
 
 
-def _write(problem: Problem, chain: Chain) -> Row:
-    return {"question": question_text(problem), "text": _write_thought(problem, chain)}
-
-
 def _write_thought(problem: Problem, chain: Chain) -> str:
     text = chain.text.strip()
     if thought_of(text)[1] != 0:
@@ -142,5 +138,5 @@ THINK = FileFormat(
     needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
     fits=_fits,
     read=lambda row, names, where: read_plain(row, _usual_names(row, names), where),
-    write=_write,
+    write=lambda problem, chain: {"question": question_text(problem), "text": _write_thought(problem, chain)},
 )
