@@ -46,7 +46,7 @@ _SIGN = re.compile(r"[^\w,\s]")
 _LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
 _BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{")
 _HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
-_ARROW = re.compile(r"--+>|==+>|(?<=\s)->\s|→")
+_ARROW = re.compile(r"(?<!-)--+>|(?<!=)==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
 
 
