@@ -135,9 +135,9 @@ def said(method: Method, problem: Problem, chain: Chain, targets: dict[Any, str]
     text = targets.get(call.prompt)
     if isinstance(method, MethodWithParts):
         told = method.quote(problem, chain, call)
-        assert text in (None, told), f"{method.name} teaches {text!r} and is told {told!r}"
+        assert text in (None, told), f"{type(method).__name__} teaches {text!r} and is told {told!r}"
         text = told
-    assert text is not None, f"{method.name} asks what no example taught: {call.prompt!r}"
+    assert text is not None, f"{type(method).__name__} asks what no example taught: {call.prompt!r}"
     end = min((at for stop in call.stop if (at := text.find(stop)) >= 0), default=len(text))
     return Reply(text[:end])
 

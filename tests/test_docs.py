@@ -161,7 +161,8 @@ METHODS_PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_built_in_method_has_its_paper_and_a_study_that_loads(name, tmp_path):
     (row,) = re.findall(rf"^\| \[`{name}`\]\(#{name}\) \|.*$", METHODS_PAGE, re.M)
-    assert find("method", name).paper in row
+    paper = re.search(r"arXiv (\d{4}\.\d{5})", inspect.getmodule(find("method", name)).__doc__)
+    assert paper and paper[1] in row
     (block,) = re.findall(r"```toml\n(.*?)```", METHODS_PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0], re.S)
     (tmp_path / "s.toml").write_text('[study]\nname = "s"\n[task]\nname = "diary"\n' + block, encoding="utf-8")
     study = load_study(tmp_path / "s.toml")

@@ -25,8 +25,6 @@ class Retry:
     max_tokens: int = 64
     format: PromptFormat = field(default_factory=PromptFormat)
 
-    name: ClassVar[str] = "retry"
-    paper: ClassVar[str] = ""
     roles: ClassVar[tuple[str, ...]] = ("student",)
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

@@ -99,7 +99,7 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
         ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': .*it must be a function"),
         ("UNDERSTUDY = {'task': {'t': int}}", "task 't': lacks problems; a task is a class with problems"),
         ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': is not a dataclass"),
-        ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': lacks name, paper, roles, needs, .*, solve"),
+        ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': lacks roles, needs, .*, solve"),
         (CHECK.replace('"mine"', '"answer"'), "check 'answer' is built in; give yours another name"),
     ],
 )
@@ -160,5 +160,5 @@ def test_an_installed_name_that_is_taken_is_an_error(tmp_path, monkeypatch, plug
     with pytest.raises(StudyError, match=r"the installed packages (one and two|two and one) both provide the check 'mine'"):
         find("check", "answer")
     package(tmp_path, "three", [("understudy.methods", "scotd = three:check")])
-    with pytest.raises(StudyError, match="the installed package three provides the method 'scotd', which is built in"):
+    with pytest.raises(StudyError, match="the installed package three provides the built-in method 'scotd'"):
         find("method", "scotd")

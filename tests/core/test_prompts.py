@@ -8,9 +8,11 @@ from understudy.core.answers import extract
 from understudy.core.answers.equations import find_equations
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import question_text
-from understudy.core.prompts import SUBJECTS, fill, load_prompts, subject_of
+from understudy.core.prompts import fill, load_prompts, subject_of
 from understudy.core.subquestions import match_answers, match_questions, read_opinions, read_steps
 from understudy.core.values import Problem
+
+SUBJECTS = ("maths", "science", "commonsense")
 
 HOUSE = {name: text for method in ("decompose", "rationalise", "scotd") for name, text in load_prompts(method).items()}
 KINDS = {"maths": "number", "science": "option", "commonsense": "yes_no"}

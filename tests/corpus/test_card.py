@@ -19,7 +19,7 @@ CHAINS = [
     Chain("p", 1, "Five", "Five", None, "", "gpt-x", finish="length", tokens=2, sampling={"temperature": 0.7}),
     Chain("q", 0, "The answer is 5.", "", "5", "marker", "gpt-y"),
 ]
-CARD = card_of(CHAINS, terms="the provider's", licence="MIT", sources={"c.jsonl": "00ff"}, outcomes={"correct": 1})
+CARD = card_of(CHAINS, CorpusCard("the provider's", "MIT", sources={"c.jsonl": "00ff"}, outcomes={"correct": 1}))
 
 
 def test_a_card_counts_what_is_in_the_corpus():
@@ -80,7 +80,7 @@ SECRETS = ("hidden", "abcdefgh1234", "sk-proj")
 def test_no_key_no_token_and_no_header_gets_into_a_corpus_or_its_card(tmp_path):
     problems = {"p": Problem("p", "Which number?", "number", "5")}
     chain = Chain("p", 0, "5", "", "5", "opening", "https://me:hidden-7@host/v1?key=hidden-8", sampling=LEAKS | {"max_tokens": 8})
-    card = card_of([chain], terms="with key sk-proj-abcdefghijklmnop1234", licence="MIT", sources={})
+    card = card_of([chain], CorpusCard("with key sk-proj-abcdefghijklmnop1234", "MIT"))
     for name in NAMES:
         to = tmp_path / ("c.parquet" if name == "understudy" else f"{name}.jsonl")
         export_chains([chain], problems, format=name, to=to, card=card)

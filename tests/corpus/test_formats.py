@@ -196,8 +196,8 @@ WRONG = [
         r"line 2: role 'asistant' is unknown; did you mean",
     ),
     ([SAME["sharegpt"], {"conversations": [{"from": "x", "value": ""}]}], {}, "line 2: from 'x' is unknown"),
-    ([SAME["messages"], {"messages": [user(ASKED)]}], {}, r"line 2: the conversation has no reply \(its turns: user\)"),
-    ([SAME["messages"], {"messages": [assistant("x")]}], {}, "line 2: no user turn precedes the reply"),
+    ([SAME["messages"], {"messages": [user(ASKED)]}], {}, r"line 2: the conversation has no reply to a user \(its turns: user\)"),
+    ([SAME["messages"], {"messages": [assistant("x")]}], {}, "line 2: the conversation has no reply to a user"),
     ([SAME["messages"], {"messages": []}], {}, "line 2: field 'messages' must be a list of {role, content}"),
     (
         [SAME["messages"], {"messages": [user(ASKED), assistant(3)]}],

@@ -152,7 +152,7 @@ def test_chains_are_read_by_the_methods(world):
 )
 def test_the_prompts_of_the_house_are_understood(world, method):
     engine, problems = ProceduralEngine(world, slip=0, misread=0, seed=0), {p.id: p for p in world.problems(seed=3)}
-    pool = StudyPool(prompts=load_prompts(method.name))
+    pool = StudyPool(prompts=load_prompts(type(method).__name__.lower()))
     chains = [
         d.value for d in drive([(Path(i), method.sample(p, Path(i), pool)) for i, p in problems.items()], Cast({"teacher": engine}))
     ]

@@ -415,7 +415,7 @@ def test_a_set_that_is_not_there_names_the_directory_and_the_files_it_looked_for
             "commonsenseqa",
             "train_rand_split.jsonl",
             [{**csqa(0), "answerKey": "F"}],
-            "'answerKey' = 'F'",
+            "field 'answerKey' must be one of the labels A, B, C, D, E, not 'F'",
         ),
         ("commonsenseqa", "train_rand_split.jsonl", [{"id": "1", "question": "Why?"}], "'choices'"),
         (

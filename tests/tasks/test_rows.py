@@ -37,7 +37,7 @@ def test_a_template_of_empty_fields_is_empty():
         ("{list}", "field 'list' = .* must be a text"),
         ("{passage.upper}", r"needs a field 'passage\.upper'"),
         ("{passage[0]}", r"needs a field 'passage\[0\]'"),
-        ("{passage:>9}", r"\{passage:>9\} .*field name"),
+        ("{passage:>9}", r"\{passage:>9\}.*field name"),
         ("{passage!r}", "field name"),
         ("{}", "in braces"),
         ("{passage", "in braces"),

@@ -115,6 +115,12 @@ class Reply:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
 
+def add_counts(*counts: int | None) -> int | None:
+    """The sum of ``counts``, None where one of them is not known."""
+    known = [n for n in counts if n is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 @dataclass(frozen=True)
 class Usage:
     """What one reply of an endpoint cost, or one call that got no reply.
@@ -129,8 +135,7 @@ class Usage:
     lost: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        read = None if self.read is None or other.read is None else self.read + other.read
-        written = None if self.written is None or other.written is None else self.written + other.written
+        read, written = add_counts(self.read, other.read), add_counts(self.written, other.written)
         return Usage(self.requests + other.requests, read, written, self.lost + other.lost)
 
     @property
@@ -196,15 +201,10 @@ class Request:
     @property
     def canonical(self) -> str:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
-        text: str | None = self.known.get("")
-        if text is None:
-            text = self.known[""] = _CANONICAL.encode(self._body())
-        return text
-
-    def _body(self) -> dict[str, Any]:
-        prompt = self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt]
+        if "" in self.known:
+            return str(self.known[""])
         body: dict[str, Any] = {
-            "prompt": prompt,
+            "prompt": self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt],
             "stop": list(self.ask.stop),
             "max_tokens": self.ask.max_tokens,
             "temperature": self.decoding.temperature,
@@ -215,15 +215,15 @@ class Request:
             body["beams"] = self.decoding.beams
         if self.decoding.calculator:
             body["calculator"] = True
-        return body
+        self.known[""] = text = _CANONICAL.encode(body)
+        return text
 
     def key(self, identity: str) -> str:
         """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3)."""
-        begun = self.known.get(identity)
-        if begun is None:
+        if identity not in self.known:
             text = "\x1f".join([identity, self.canonical, ""])
-            begun = self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
-        key_hash: hashlib.blake2b = begun.copy()
+            self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
+        key_hash: hashlib.blake2b = self.known[identity].copy()
         key_hash.update(f"{self.path}\x1f{self.attempt}".encode())
         return key_hash.hexdigest()
 

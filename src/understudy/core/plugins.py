@@ -12,6 +12,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -67,12 +68,8 @@ def _line(error: Exception, path: Path) -> str:
     """The place of the error in ``path``, as ", line 3"."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
-    at, line = error.__traceback__, ""
-    while at is not None:
-        if at.tb_frame.f_code.co_filename == str(path):
-            line = f", line {at.tb_lineno}"
-        at = at.tb_next
-    return line
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], object]]:
@@ -82,10 +79,8 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
         raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
     for what, names in table.items():
         if what not in BUILT_IN:
-            raise StudyError(
-                f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{nearest(str(what), list(BUILT_IN))} "
-                f"(known: {', '.join(BUILT_IN)})"
-            )
+            known = f"{nearest(str(what), list(BUILT_IN))} (known: {', '.join(BUILT_IN)})"
+            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{known}")
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
             raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
         for name, plugin in names.items():

@@ -99,9 +99,8 @@ class PromptFormat:
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The example that teaches ``role`` this rationale and answer to ``problem``. Beware: the chain must not be `unfit`."""
-        return self.write_example(
-            role, self.write_prompt(problem), self.write_reply(problem, rationale, answer), problem=problem.id, chain=chain
-        )
+        prompt, reply = self.write_prompt(problem), self.write_reply(problem, rationale, answer)
+        return self.write_example(role, prompt, reply, problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
         """A method's own prompt: ``text`` as it is, or as one turn of the user."""
@@ -123,7 +122,7 @@ class PromptFormat:
         body = keep_one_problem(text.strip())
         return f" {_LINES.sub(NEWLINE, body)}{END}" if self.style == "raw" else body
 
-    def write_example(self, role: str, prompt: Prompt, reply: str, *, problem: str, chain: str | None, **more: Any) -> Example:
+    def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **more: Any) -> Example:
         """The example that teaches ``role`` this ``write_reply`` to this ``wrap_prompt``; ``more``: group, weight."""
         if isinstance(prompt, str):
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
@@ -167,9 +166,7 @@ class PromptFormat:
         if self.numbers == "plain":
             return question_text(problem)
         if problem.kind != "number":
-            raise StudyError(
-                f'format.numbers = "pointers": works on answers of kind "number", not {problem.kind!r}; set it to "plain"'
-            )
+            raise StudyError(f'format.numbers = "pointers": needs answers of kind "number", not {problem.kind!r}; take "plain"')
         return number(question_text(problem))
 
     def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> PointerChain:

@@ -24,11 +24,9 @@ from understudy.core.values import Problem
 _HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
 _PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
-SUBJECTS = ("maths", "science", "commonsense")
-
 
 def subject_of(problem: Problem) -> str:
-    """The one of `SUBJECTS` that suits ``problem``, by the kind of its answer."""
+    """The one of maths, science and commonsense that suits ``problem``, by the kind of its answer."""
     if problem.choices or problem.kind == "option":
         return "science"
     return "maths" if problem.kind in ("number", "expression") else "commonsense"
@@ -63,9 +61,8 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
         if match[1] is None:
             return examples or match[2]
         if match[1] not in values:
-            raise StudyError(
-                f"a prompt has the unknown field {{{{{match[1]}}}}}{nearest(match[1], list(values))} (known: {', '.join(values)})"
-            )
+            known = f"{nearest(match[1], list(values))} (known: {', '.join(values)})"
+            raise StudyError(f"a prompt has the unknown field {{{{{match[1]}}}}}{known}")
         return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")

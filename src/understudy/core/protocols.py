@@ -1,11 +1,11 @@
-"""What the rooms promise each other. The protocols are structural: nothing inherits from them."""
+"""What the rooms promise each other. The protocols are structural: nothing need inherit from them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
@@ -17,13 +17,6 @@ class Method(Protocol):
 
     An instance is a frozen dataclass. Its fields are the options, which are the keys of an arm's ``options`` table.
     """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def paper(self) -> str:
-        """The arXiv id, or ""."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -43,6 +36,23 @@ class Method(Protocol):
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         """Get one solution from the students. ``problem`` is blind."""
+
+
+class OneStudent:
+    """Most methods train one student, whose examples ask nobody."""
+
+    roles: ClassVar[tuple[str, ...]] = ("student",)
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+
+class NoStudent(OneStudent):
+    """A method that only asks trains nobody."""
+
+    roles = ()
+
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:  # noqa: ARG002
+        yield from ()
+        return []
 
 
 @runtime_checkable
@@ -189,11 +199,7 @@ def silent(stage: str, done: int, total: int, note: str = "") -> None:
 def counting(progress: Progress, stage: str, total: int) -> Callable[[object], None]:
     """A function for a driver's ``on_end``: it reports to ``progress`` how many flows have ended."""
     done = itertools.count(1)
-
-    def one_more(_ended: object) -> None:
-        progress(stage, next(done), total)
-
-    return one_more
+    return lambda _ended: progress(stage, next(done), total)
 
 
 ScoreFunction = Callable[[FilePath], float]

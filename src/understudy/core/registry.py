@@ -7,7 +7,6 @@ A name is built in, or an installed package brings it by an entry point (groups 
 
 import dataclasses
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +14,10 @@ from typing import Any
 
 from understudy.core.errors import StudyError, nearest
 
-METHODS: Mapping[str, str] = {
+Names = Mapping[str, str]
+"""name -> module:object."""
+
+METHODS: Names = {
     "answer_first": "understudy.methods.answer_first:AnswerFirst",
     "answer_only": "understudy.methods.answer_only:AnswerOnly",
     "decompose": "understudy.methods.decompose:Decompose",
@@ -29,7 +31,7 @@ METHODS: Mapping[str, str] = {
     "zero_shot": "understudy.methods.zero_shot:ZeroShot",
 }
 
-TASKS: Mapping[str, str] = {
+TASKS: Names = {
     "aqua": "understudy.tasks.aqua:AQuA",
     "arc": "understudy.tasks.arc:ARC",
     "asdiv": "understudy.tasks.asdiv:ASDiv",
@@ -48,29 +50,19 @@ TASKS: Mapping[str, str] = {
     "svamp": "understudy.tasks.svamp:SVAMP",
 }
 
-CHECKS: Mapping[str, str] = {
-    "answer": "understudy.checks.answer:same_answer",
-}
+CHECKS: Names = {"answer": "understudy.checks.answer:same_answer"}
 
-ENGINES: Mapping[str, str] = {
+ENGINES: Names = {
     "endpoint": "understudy.engines.remote.options:Endpoint",
     "procedural": "understudy.engines.procedural:Procedural",
     "recorded": "understudy.engines.recorded:Recorded",
     "transformers": "understudy.engines.local.options:Transformers",
 }
 
-OBJECTIVES: Mapping[str, str] = {
-    "cross_entropy": "understudy.training.objectives:cross_entropy",
-}
+OBJECTIVES: Names = {"cross_entropy": "understudy.training.objectives:cross_entropy"}
 
-BUILT_IN: Mapping[str, Mapping[str, str]] = {
-    "method": METHODS,
-    "task": TASKS,
-    "engine": ENGINES,
-    "check": CHECKS,
-    "objective": OBJECTIVES,
-}
-_CLASSES = {"method": ("name", "paper", "roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
+BUILT_IN: Mapping[str, Names] = {"method": METHODS, "task": TASKS, "engine": ENGINES, "check": CHECKS, "objective": OBJECTIVES}
+_CLASSES = {"method": ("roles", "needs", "format"), "task": ("problems",), "engine": ("open",)}
 """What is a dataclass of options, and the members that it must have."""
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}
 
@@ -93,27 +85,23 @@ def find(what: str, name: str) -> Any:
 
     Raises StudyError naming the nearest known name where there is none, or saying why an installed package's cannot be used.
     """
-    where = _where(what, name)
-    if isinstance(where, PluginObject):
-        return where.object
-    if isinstance(where, str):
-        module, _, attribute = where.partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    by = f"{what} {name!r} of the installed package {_package(where)}"
+    known = _known(what, name)
+    if isinstance(known, PluginObject):
+        return known.object
+    if name in BUILT_IN[what]:
+        return known.load()
+    by = f"{what} {name!r} of the installed package {_package(known)}"
     try:
-        entry = where.load()
+        loaded = known.load()
     except Exception as error:
-        raise StudyError(f"{by}: {where.value} cannot be imported: {type(error).__name__}: {error}") from error
-    must_fit(what, entry, by)
-    return entry
+        raise StudyError(f"{by}: {known.value} cannot be imported: {type(error).__name__}: {error}") from error
+    must_fit(what, loaded, by)
+    return loaded
 
 
 def module_of(what: str, name: str) -> str:
     """The module that holds the object registered as ``name``: whose source decides what it does."""
-    where = _where(what, name)
-    if isinstance(where, str):
-        return where.partition(":")[0]
-    return where.module
+    return _known(what, name).module
 
 
 def added(what: str, name: str) -> PluginObject | None:
@@ -130,10 +118,8 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
         other = _added.get((what, name))
         if name in BUILT_IN[what]:
             raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
-        if name in _installed(what):
-            raise StudyError(
-                f"{path}: {what} {name!r} comes from the installed package {_package(_installed(what)[name])}; rename yours"
-            )
+        if taken := _installed(what).get(name):
+            raise StudyError(f"{path}: {what} {name!r} comes from the installed package {_package(taken)}; rename yours")
         if other is not None and other.path != path and other.digest != entry.digest:
             raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
     for key in [key for key, entry in _added.items() if entry.path == path]:
@@ -160,9 +146,10 @@ def must_fit(what: str, candidate: object, by: str) -> None:
         raise StudyError(f"{by}: is not a dataclass; its fields are the options that a study may set: docs/extending.md")
 
 
-def _where(what: str, name: str) -> str | EntryPoint | PluginObject:
+def _known(what: str, name: str) -> EntryPoint | PluginObject:
+    ours = {n: EntryPoint(n, place, what) for n, place in BUILT_IN[what].items()}
     additions = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, str | EntryPoint | PluginObject] = {**BUILT_IN[what], **_installed(what), **additions}
+    table: dict[str, EntryPoint | PluginObject] = {**ours, **_installed(what), **additions}
     if name not in table:
         known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
         raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")
@@ -175,9 +162,7 @@ def _installed(what: str) -> Mapping[str, EntryPoint]:
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):
         if point.name in BUILT_IN[what]:
-            raise StudyError(
-                f"the installed package {_package(point)} provides the {what} {point.name!r}, which is built in; remove it"
-            )
+            raise StudyError(f"the installed package {_package(point)} provides the built-in {what} {point.name!r}; remove it")
         if point.name in points and points[point.name].value != point.value:
             both = f"{_package(points[point.name])} and {_package(point)}"
             raise StudyError(f"the installed packages {both} both provide the {what} {point.name!r}; remove one")

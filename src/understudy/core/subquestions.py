@@ -32,7 +32,6 @@ _OPINION = re.compile(
     r"(?:(?:Useful|Q|A|(?:Sub-?)?question|Answer)?\s?([0-9]{1,4})?\s?[.:)]\s*)?[*_\"']{0,3}(yes|no|not|useful|useless)\b", re.I
 )
 _CUT_MARK = re.compile(r"\s*[QA][0-9]{0,4}")
-_PARTED = " ** "
 _ENDS = re.compile(r"[.!?](?<!\bNo\.(?=\s[0-9]))[\"'”’)\]]{0,2}(?=\s+[\"'“‘(\[]{0,2}[A-Z0-9$€£])")
 _TITLE = re.compile(r"(?:\A|[\s\"'“(\[])(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Gen|Capt|Rev|Gov|Sen|vs?|e\.g|i\.e)\.\Z", re.I)
 _INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)\Z")
@@ -174,7 +173,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
     for kind, n, line in _lines(text):
         if kind == "ends" or (kind == "asks" and n is None and number is not None):
             break
-        question_lines, mark, answer_lines = line.partition(_PARTED)
+        question_lines, mark, answer_lines = line.partition(" ** ")
         if kind in ("asks", "last"):
             yield join_lines(question), join_lines(" ".join(answer))
             question, number, answer, inside, marked = line, n, [], True, False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
@@ -193,19 +193,8 @@ class Solution:
 
     def as_chain(self) -> Chain:
         """The solution in the form that a check reads. Its rationale is the whole reply, and it names no teacher."""
-        return Chain(
-            problem=self.problem,
-            path=self.path,
-            text=self.text,
-            rationale=self.text,
-            answer=self.answer,
-            layer=self.layer,
-            teacher="",
-            finish=self.finish,
-            tokens=self.tokens,
-            logprob=self.logprob,
-            prompt_tokens=self.prompt_tokens,
-        )
+        shared = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "turns"}
+        return Chain(rationale=self.text, teacher="", **shared)
 
 
 @dataclass(frozen=True)

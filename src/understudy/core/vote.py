@@ -16,13 +16,11 @@ class Vote:
     """``answer`` is the winner, None where no solution could vote. ``share`` is its share of the weights.
 
     ``weights``: answer -> its weight (the number of votes in a plain vote), in the order in which answers first came.
-    ``left_out`` counts solutions that have no answer or were cut off.
     """
 
     answer: str | None
     share: float
     weights: Mapping[str, float]
-    left_out: int
 
 
 def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
@@ -32,23 +30,18 @@ def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
     result depends on nothing else. ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
     Wang et al., table 1; raises ValueError where a voting solution has none.
     """
-    voters = [s for s in solutions if s.answer is not None and s.finish == "stop"]
     weights: dict[str, float] = {}
-    for solution in voters:
-        assert solution.answer is not None
-        weights[solution.answer] = weights.get(solution.answer, 0.0) + (_weight(solution) if weighted else 1.0)
-    left_out = len(solutions) - len(voters)
+    for solution in solutions:
+        if solution.answer is not None and solution.finish == "stop":
+            weights[solution.answer] = weights.get(solution.answer, 0.0) + (_weight(solution) if weighted else 1.0)
     if not weights:
-        return Vote(None, 0.0, {}, left_out)
+        return Vote(None, 0.0, {})
     answer = max(weights, key=lambda a: weights[a])  # of equal weights the first wins, because dicts keep the order
     total = sum(weights.values())
-    return Vote(answer, weights[answer] / total if total else 0.0, weights, left_out)
+    return Vote(answer, weights[answer] / total if total else 0.0, weights)
 
 
 def _weight(solution: Solution) -> float:
     if solution.logprob is None:
-        raise ValueError(
-            f"problem {solution.problem!r}, path {solution.path}: a likelihood-weighted vote needs log-probabilities, and the "
-            "engine gave none"
-        )
+        raise ValueError(f"problem {solution.problem!r}, path {solution.path}: a weighted vote needs log-probabilities")
     return math.exp(solution.logprob)

@@ -14,6 +14,9 @@ from typing import Protocol
 
 from understudy.core.values import AnswerKind, Step
 
+WordedStep = tuple[str, tuple[str, ...]]
+"""The text of a step, and the wordings of its sub-question."""
+
 
 @dataclass(frozen=True)
 class WorldSolution:
@@ -29,10 +32,8 @@ class WorldSolution:
     wordings: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(
-        cls, sentences: Sequence[tuple[str, tuple[str, ...]]], answer: str, kind: AnswerKind, rng: random.Random
-    ) -> WorldSolution:
-        """A solution from (text of a step, wordings of its sub-question). ``rng`` draws one of the wordings."""
+    def of(cls, sentences: Sequence[WordedStep], answer: str, kind: AnswerKind, rng: random.Random) -> WorldSolution:
+        """A solution from its steps. ``rng`` draws one of the wordings of each."""
         steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in sentences)
         return cls(steps, answer, kind, tuple(wordings for _, wordings in sentences))
 

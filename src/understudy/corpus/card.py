@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,29 +48,22 @@ class CorpusCard:
         return tuple(name for name in ("terms", "licence") if not getattr(self, name).strip())
 
 
-def card_of(
-    chains: Sequence[Chain],
-    *,
-    terms: str,
-    licence: str,
-    sources: Mapping[str, str],
-    sampling: Mapping[str, Any] | None = None,
-    outcomes: Mapping[str, int] | None = None,
-) -> CorpusCard:
-    """The card of ``chains``. ``sampling`` are the study's options; without them, the card counts what the chains carry."""
-    known = [chain.tokens for chain in chains if chain.tokens is not None]
-    return CorpusCard(
-        terms=text_without_secrets(terms),
-        licence=text_without_secrets(licence),
+def card_of(chains: Sequence[Chain], known: CorpusCard) -> CorpusCard:
+    """The card of ``chains`` with what is ``known`` of them: terms, licence, sources, outcomes, options of sampling. Without such
+    options the card counts what the chains carry."""
+    counts = [chain.tokens for chain in chains if chain.tokens is not None]
+    return replace(
+        known,
+        terms=text_without_secrets(known.terms),
+        licence=text_without_secrets(known.licence),
         chains=len(chains),
         problems=len({chain.problem for chain in chains}),
-        teachers=_counts(text_without_secrets(chain.teacher) for chain in chains),
-        finish=_counts(chain.finish for chain in chains),
-        outcomes=dict(outcomes or {}),
-        tokens=sum(known),
-        tokens_known=len(known),
-        sampling=without_secrets(sampling if sampling else _count_sampling(chains)),
-        sources=dict(sources),
+        teachers=dict(Counter(text_without_secrets(chain.teacher) for chain in chains).most_common()),
+        finish=dict(Counter(chain.finish for chain in chains).most_common()),
+        outcomes=dict(known.outcomes),
+        tokens=sum(counts),
+        tokens_known=len(counts),
+        sampling=without_secrets(known.sampling or _count_sampling(chains)),
         understudy=importlib.metadata.version("understudy"),
     )
 
@@ -83,10 +76,6 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
         name = next((n for i in range(1, len(parts) + 1) if (n := "/".join(parts[-i:])) not in sources), path)
         sources[name] = digest
     return sources
-
-
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
 
 
 def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ The `datasets` library writes these layouts (as in files of its version 5.2).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,7 @@ from understudy.core.errors import DataError, nearest
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 """Endings of the names of files with rows."""
 
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "dev": ("dev", "validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
+ROLES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "val"), "test": ("test", "testing")}
 """Our split -> its names in data sets."""
 
 INFO = "dataset_info.json"
@@ -69,14 +65,10 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
     for place in (directory / "data", directory):
         if files := _data_files(place):
             return _group_by_name(files)
-    below = {path.name: path for path in sorted(directory.iterdir()) if path.is_dir() and _has_data(path)}
+    below = {path.name: path for path in sorted(directory.iterdir()) if _data_files(path) or _data_files(path / "data")}
     words = {word for names in ROLES.values() for word in names}
-    if below.keys() & words:
-        return {
-            name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path)
-            for name, path in below.items()
-            if name in words
-        }
+    if named := {name: path for name, path in below.items() if name in words}:
+        return {name: _saved_files(path) if (path / "state.json").is_file() else _data_files(path) for name, path in named.items()}
     inside = f"; there are data in {', '.join(str(path) for path in below.values())}; name one of them" if below else ""
     raise DataError(f"{directory}: the directory has no data (files that end with {', '.join(DATA)}){inside}")
 
@@ -84,20 +76,15 @@ def splits_of(directory: Path) -> dict[str, list[Path]]:
 def roles_of(splits: Sequence[str]) -> dict[str, str]:
     """Our split -> theirs, by name, or, where no name is known, by a word in it ("gsm8k-train"). Raises DataError where two fit."""
     exact = {ours: [s for s in splits if s.lower() in names] for ours, names in ROLES.items()}
-    worded = {ours: [s for s in splits if set(_words(s)) & set(names)] for ours, names in ROLES.items()}
+    words = {split: set(re.split(r"[^a-z0-9]+", split.lower())) for split in splits}
+    worded = {ours: [s for s in splits if words[s] & set(names)] for ours, names in ROLES.items()}
     roles = {}
     for ours, fit in (exact if any(exact.values()) else worded).items():
         if len(fit) > 1:
-            raise DataError(
-                f"{' and '.join(fit)} could both be the split {ours}; set train, dev and test to a file or DIR/SPLIT each"
-            )
+            raise DataError(f"{' and '.join(fit)} could both be the split {ours}; set train, dev, test to a file or DIR/SPLIT each")
         if fit:
             roles[ours] = fit[0]
     return roles
-
-
-def _words(name: str) -> list[str]:
-    return re.split(r"[^a-z0-9]+", name.lower())
 
 
 def _saved_files(directory: Path) -> list[Path]:
@@ -109,9 +96,8 @@ def _saved_files(directory: Path) -> list[Path]:
     if not isinstance(listed, list) or not all(isinstance(f, dict) and f.get("filename") for f in listed):
         raise DataError(f"{directory / 'state.json'}: data files are missing; save the data set again")
     files = [directory / Path(str(f["filename"])).name for f in listed]
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: missing, but {directory / 'state.json'} names it; save or copy the data set again")
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]}: missing, but {directory / 'state.json'} names it; save or copy the data set again")
     return files
 
 
@@ -136,10 +122,6 @@ def _data_files(directory: Path) -> list[Path]:
         for path in directory.iterdir()
         if path.suffix.lower() in DATA and path.name not in _NO_ROWS and not path.name.startswith(".") and path.is_file()
     )
-
-
-def _has_data(directory: Path) -> bool:
-    return bool(_data_files(directory) or _data_files(directory / "data"))
 
 
 def _group_by_name(files: Sequence[Path]) -> dict[str, list[Path]]:

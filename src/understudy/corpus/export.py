@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from understudy.core.values import Chain, Example, Problem, digest, to_json
 from understudy.corpus.card import CorpusCard, write_card
 from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
 from understudy.corpus.formats.flat import JSONL, chain_row
-from understudy.corpus.formats.record import FileFormat, Record, Row
-from understudy.corpus.import_ import chain_of
+from understudy.corpus.formats.record import Record, Row
+from understudy.corpus.import_ import Report, chain_of
 from understudy.corpus.match import Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import write_rows, write_whole
@@ -37,48 +37,38 @@ def export_chains(
         write_rows(to, Chain, clean, card=card.to_json())
         return {"chains": len(clean), "lost": {}}
     lost: Counter[str] = Counter()
+    rows: list[Row] = []
     if format == JSONL.name:
         rows = [chain_row(chain) for chain in clean]
     else:
         known = [chain for chain in clean if chain.problem in problems]
         if len(known) < len(clean):
             lost["chains without their question (--problems)"] = len(clean) - len(known)
-        writer = _Writer(FORMATS[format], problems, bare, lost)
-        rows = [writer.row(chain) for chain in known]
+        chosen, questions = FORMATS[format], Questions(problems)
+        for chain in known:
+            problem = problems[chain.problem]
+            row = chosen.write(problem, chain)
+            (record,) = chosen.read(row, names_of(chosen, {}), "the row")
+            assert isinstance(record, Record)
+            alone = chain_of(record, problem, "text", Report())
+            differing = [name for name in _FIELDS if getattr(alone, name) != getattr(chain, name)]
+            if bare:
+                lost.update(differing)
+                lost["problem"] += questions.find(record) is not problem
+            rows.append(row if bare else {**row, "metadata": _metadata(chain, record, differing)})
     if not rows:
-        raise DataError(
-            f"{to}: no chain has its question, so there is nothing to export ({len(clean):,} chains, {len(problems):,} questions)"
-        )
+        raise DataError(f"{to}: none of the {len(clean):,} chains has its question among the {len(problems):,} questions")
     _write_lines(to, rows)
     write_card(to, card)
-    return {"chains": len(rows), "lost": dict(lost.most_common())}
+    return {"chains": len(rows), "lost": dict((+lost).most_common())}
 
 
-@dataclass
-class _Writer:
-    """Makes rows of one format. ``lost`` counts the fields that bare rows cannot hold."""
-
-    chosen: FileFormat
-    problems: Mapping[str, Problem]
-    bare: bool
-    lost: Counter[str]
-
-    def __post_init__(self) -> None:
-        self._questions, self._names = Questions(self.problems), names_of(self.chosen, {})
-
-    def row(self, chain: Chain) -> Row:
-        problem = self.problems[chain.problem]
-        row = self.chosen.write(problem, chain)
-        (record,) = self.chosen.read(row, self._names, "the row")
-        assert isinstance(record, Record)
-        alone, cells = chain_of(record, problem), to_json(chain)
-        differing = [name for name in _FIELDS if getattr(alone, name) != getattr(chain, name)]
-        if self.bare:
-            self.lost.update([*differing, *([] if self._questions.find(record) is problem else ["problem"])])
-            return row
-        kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
-        kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
-        return {**row, "metadata": {"problem_id": problem.id, "understudy": digest(record.text), **kept}}
+def _metadata(chain: Chain, record: Record, differing: Sequence[str]) -> Row:
+    """What an import needs beside the row, from which it reads ``record``: the fields that the row alone would not give back."""
+    cells = to_json(chain)
+    kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
+    kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
+    return {"problem_id": chain.problem, "understudy": digest(record.text), **kept}
 
 
 def export_examples(examples: Sequence[Example], *, format: str, to: Path, card: CorpusCard, bare: bool = False) -> dict[str, Any]:
@@ -98,12 +88,11 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
             continue
         row = pair(example.messages or example.source, "".join(segment.text for segment in example.target))
         lost["weights of parts of the target"] += any(segment.weight != 1 for segment in example.target)
-        about = {"problem_id": example.problem, "chain": example.chain, "role": example.role, "group": example.group}
-        about["weight"] = example.weight  # type: ignore[assignment]
+        about = {name: getattr(example, name) for name in ("chain", "role", "group", "weight")}
         if bare:
             lost.update(["problem", "chain", "role"])
             lost["weight"] += example.weight != 1
-        rows.append(row if bare else {**row, "metadata": about})
+        rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **about}})
     _write_lines(to, rows)
     write_card(to, card)
     return {"examples": len(rows), "lost": dict((+lost).most_common())}

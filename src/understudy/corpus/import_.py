@@ -1,12 +1,14 @@
 """Import of existing chains in any of the formats. Every row that gives no chain is counted."""
 
 import dataclasses
-import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from understudy.core.answers import FoundAnswer, extract, normalise
 from understudy.core.errors import DataError, nearest
@@ -25,10 +27,20 @@ RECORDED = "recorded"
 STATED = frozenset({"marker", "boxed", "hashes", "arrow", "label", "opening"})
 """The layers of an answer that a text plainly states."""
 
+REPEATED = "equal to an earlier one"
+"""A row with the problem, teacher and text of an earlier row. It is kept, on its own path."""
+NO_ANSWER = "without an answer"
+RECORDED_ONLY = "with the recorded answer"
+"""The text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
+DIFFERS = "whose text states another answer than recorded"
 CHANGED = "changed since their export and read again"
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
+_CHAIN = TypeAdapter(Chain)
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+Requests = dict[str, BatchRequest]
+"""The requests of a batch by their ids."""
 
 
 @dataclasses.dataclass
@@ -36,36 +48,23 @@ class Report:
     """The result of an import: the counts of ``rows``, of their ``chains``, and of what was lost or differs."""
 
     rows: int = 0
-    chains: int = 0
     formats: dict[str, str] = dataclasses.field(default_factory=dict)
     """file -> the format in which it was read."""
     lost: Counter[str] = dataclasses.field(default_factory=Counter)
     """Counts of rows (and of choices in a batch's rows) that gave no chain, by reason."""
     notes: Counter[str] = dataclasses.field(default_factory=Counter)
     """Counts of chains with something unusual, by what it is."""
-    duplicates: int = 0
-    """Rows with the problem, teacher and text of an earlier row. They are kept, each on its own path."""
-    no_answer: int = 0
-    recorded_only: int = 0
-    """Chains whose text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
-    differs: int = 0
-    """Chains whose text states another answer than the row records."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
     teachers: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
         """The counts under readable names. Rare ones are missing where they are 0."""
-        left_out = {UNKNOWN: self.lost[UNKNOWN], **+self.lost}
         return {
             "rows": self.rows,
-            "chains": self.chains,
+            "chains": self.layers.total(),
             "read as": self.formats,
-            **left_out,
-            "equal to an earlier one": self.duplicates,
-            "without an answer": self.no_answer,
-            "with the recorded answer": self.recorded_only,
-            "whose text states another answer than recorded": self.differs,
-            **+self.notes,
+            **{UNKNOWN: 0, **+self.lost},
+            **{**dict.fromkeys((REPEATED, NO_ANSWER, RECORDED_ONLY, DIFFERS), 0), **+self.notes},
             "answers found by layer": dict(self.layers.most_common()),
             "teachers": dict(self.teachers.most_common()),
         }
@@ -89,24 +88,23 @@ def import_chains(
         if name not in FIELDS:
             raise DataError(f"fields: unknown field {name!r}{nearest(name, list(FIELDS))} (known: {', '.join(FIELDS)})")
     if format:
-        try:
-            check_name(format)
-        except ValueError as error:
-            raise DataError(str(error)) from None
+        check_name(format)
     report, questions = Report(), Questions(problems)
     pairs: list[tuple[Chain, bool]] = []
     records: list[Record] = []
-    requests: dict[str, BatchRequest] = {}
+    requests: Requests = {}
     for path in paths:
         if format == UNDERSTUDY or (not format and is_ours(path)):
+            chains = list(read_rows(path, Chain))
+            known = [(chain, True) for chain in chains if chain.problem in problems]
             report.formats[path.name] = UNDERSTUDY
-            pairs += [(chain, True) for chain in _from_corpus(path, problems, report)]
+            report.rows += len(chains)
+            report.lost[UNKNOWN] += len(chains) - len(known)
+            pairs += known
         else:
             records += _from_rows(path, format, fields, requests, report)
-    for record in records:
-        made = _place(record, requests, questions, prefer, report)
-        if made is not None:
-            pairs.append(made)
+    placed = (_place(record, requests, questions, prefer, report) for record in records)
+    pairs += [pair for pair in placed if pair is not None]
     numbered = _number(pairs, report)
     if not numbered:
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
@@ -117,17 +115,7 @@ def import_chains(
     return numbered, report
 
 
-def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> list[Chain]:
-    chains = list(read_rows(path, Chain))
-    known = [chain for chain in chains if chain.problem in problems]
-    report.rows += len(chains)
-    report.lost[UNKNOWN] += len(chains) - len(known)
-    return known
-
-
-def _from_rows(
-    path: Path, name: str, fields: Mapping[str, str], requests: dict[str, BatchRequest], report: Report
-) -> Iterator[Record]:
+def _from_rows(path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
@@ -146,24 +134,13 @@ def _from_rows(
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
-            elif not _can_encode(read):
+            elif _HALF_PAIR.search(json.dumps(vars(read), ensure_ascii=False, default=str)):
                 report.lost["with invalid characters (half of a surrogate pair)"] += 1
             else:
                 yield read
 
 
-def _can_encode(record: Record) -> bool:
-    beside = [record.text, record.prompt, record.teacher, record.answer, record.sampling, record.ours]
-    try:
-        json.dumps(beside, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _place(
-    record: Record, requests: Mapping[str, BatchRequest], questions: Questions, prefer: str, report: Report
-) -> tuple[Chain, bool] | None:
+def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> tuple[Chain, bool] | None:
     """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
     result is None."""
     request = next((requests[name] for name in record.named if name in requests), None)
@@ -176,9 +153,7 @@ def _place(
             sampling={**request.sampling, **record.sampling},
         )
     if not (record.named or record.bare or record.question.strip() or request is not None):
-        raise DataError(
-            f"{record.where}: the row has no id of a problem (problem_id, id) and no question; map problem=FIELD or question=FIELD"
-        )
+        raise DataError(f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
     problem = questions.find(record)
     if request is not None and problem == UNKNOWN:  # the question has other words, so the request's own id may be the problem's
         problem = questions.find(dataclasses.replace(record, named=(request.id,)))
@@ -188,10 +163,10 @@ def _place(
     report.notes[record.note] += bool(record.note)
     notes = _read_notes(record, report)
     if not notes:
-        chain = _read(record, problem, prefer, report)
+        chain = chain_of(record, problem, prefer, report)
     else:
         complete = all(name in notes for name in _ALL if name not in ("problem", "text"))
-        beside = {"problem": problem.id, "text": record.text} if complete else vars(_read(record, problem, prefer, report))
+        beside = {"problem": problem.id, "text": record.text} if complete else vars(chain_of(record, problem, prefer, report))
         try:
             chain = _check({**beside, **notes})
         except (ValueError, TypeError, RecursionError) as error:
@@ -200,18 +175,14 @@ def _place(
     return chain, record.path is not None or "path" in notes
 
 
-def chain_of(record: Record, problem: Problem) -> Chain:
+def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     """The chain of a row alone, without the metadata of an export."""
-    return _read(record, problem, "text", Report())
-
-
-def _read(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     text = record.text
     extraction = extract(text, problem.kind, problem.choices, problem.question)
     thought, begin = thought_of(text)
     recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices)
     answer, layer = settle(extraction, recorded, prefer=prefer)
-    report.differs += None not in (extraction.value, recorded) and extraction.value != recorded
+    report.notes[DIFFERS] += None not in (extraction.value, recorded) and extraction.value != recorded
     return Chain(
         problem=problem.id,
         path=record.path or 0,
@@ -242,17 +213,10 @@ def _read_notes(record: Record, report: Report) -> dict[str, Any]:
 def _check(row: dict[str, Any]) -> Chain:
     """The chain of a JSON object whose fields have the right types. Raises ValueError or TypeError."""
     row = {**row, **{name: json.loads(row[name]) for name in _NESTED if isinstance(row[name], str)}}
-    _adapter(Chain).validate_json(json.dumps(row, allow_nan=False), strict=True)
+    _CHAIN.validate_json(json.dumps(row, allow_nan=False), strict=True)
     if row["finish"] not in ("stop", "length", "refused"):
         raise ValueError(f"finish = {row['finish']!r}")
     return from_json(Chain, {**row, "sampling": without_secrets(row["sampling"])})
-
-
-@functools.cache
-def _adapter(kind: type[Any]) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
 
 
 def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]:
@@ -263,7 +227,7 @@ def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]
     numbered = []
     for chain, own in chains:
         same = (chain.problem, chain.teacher, chain.text)
-        report.duplicates += same in seen
+        report.notes[REPEATED] += same in seen
         seen.add(same)
         path = chain.path
         if not own or (chain.problem, path) in taken:
@@ -277,11 +241,10 @@ def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]
 
 
 def _count(chain: Chain, report: Report) -> None:
-    report.chains += 1
     report.teachers[chain.teacher] += 1
     report.layers[chain.layer or ("truncated" if chain.finish == "length" else "no_marker")] += 1
-    report.recorded_only += chain.layer == RECORDED
-    report.no_answer += chain.answer is None
+    report.notes[RECORDED_ONLY] += chain.layer == RECORDED
+    report.notes[NO_ANSWER] += chain.answer is None
     report.notes["cut off"] += chain.finish == "length"
     report.notes["refused"] += chain.finish == "refused"
     report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])

@@ -27,11 +27,10 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
     Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
     durable when this returns.
     """
-    columns = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    arrays = {
-        name: pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
-        for name, kept in columns.items()
-    }
+    arrays = {}
+    for field in dataclasses.fields(kind):
+        cells = [_cell(getattr(value, field.name), str(field.type)) for value in values]
+        arrays[field.name] = pa.array(cells, _TYPES.get(str(field.type), pa.string()))
     header = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
     table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(header)})
     with write_whole(path) as file:

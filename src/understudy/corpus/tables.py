@@ -110,9 +110,7 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
             # Beware: a stream that was cut between two record batches looks complete. All known writers mark the end.
             raw.seek(max(0, raw.seek(0, 2) - len(_END)))
             if raw.read() != _END:
-                raise DataError(
-                    f"{path}: the Arrow stream has no end mark, so it was cut off or is still being written; copy it again"
-                )
+                raise DataError(f"{path}: the Arrow stream has no end mark: it was cut off or is being written; copy it again")
             raw.seek(0)
             stream = pa.ipc.open_stream(raw)
             yield from _rows(path, stream.schema.metadata, stream)
@@ -125,11 +123,9 @@ _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 def _rows(path: Path, metadata: Mapping[bytes, bytes] | None, batches: Any) -> Iterator[tuple[str, Row]]:
     features = _features(path, metadata or {})
-    number = 0
-    for batch in batches:
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", {name: _plain(value, features.get(name)) for name, value in row.items()}
+    rows = (row for batch in batches for row in batch.to_pylist())
+    for number, row in enumerate(rows, 1):
+        yield f"{path}, row {number}", {name: _plain(value, features.get(name)) for name, value in row.items()}
 
 
 def _features(path: Path, metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:

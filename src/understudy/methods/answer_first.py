@@ -8,29 +8,23 @@ not write to answer.
 When the student answers, it stops at the end of its first line, so it costs as much as a student without chains.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Pool
+from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
 
 @dataclass(frozen=True)
-class AnswerFirst:
+class AnswerFirst(OneStudent):
     """The student learns to answer first and to explain afterwards. When it is asked, it only answers."""
 
     max_tokens: int = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. An answer before its rationale has no results to point at, so numbers are plain."""
-
-    name: ClassVar[str] = "answer_first"
-    paper: ClassVar[str] = "2404.09170"
-    roles: ClassVar[tuple[str, ...]] = ("student",)
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         if self.format.numbers == "pointers":
@@ -44,7 +38,7 @@ class AnswerFirst:
                 stated = self.format.join_reply("", chain.answer, problem.kind).strip()
                 target = self.format.write_block(f"{stated}\n{chain.rationale}")
                 prompt = self.format.write_prompt(problem)
-                examples.append(self.format.write_example("student", prompt, target, problem=problem.id, chain=chain.id))
+                examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id))
         return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:

@@ -1,19 +1,19 @@
 """The label-only baseline: the student learns answers and no reasoning (SCoTD's DROP_RATIONALE, arXiv 2306.14050)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Pool
+from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
 DUMMY = "NOOP"
 
 
 @dataclass(frozen=True)
-class AnswerOnly:
+class AnswerOnly(OneStudent):
     """The student learns the answer alone, without a chain: the label-only baseline."""
 
     label: Literal["gold", "teacher"] = "gold"
@@ -27,11 +27,6 @@ class AnswerOnly:
     """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "answer_only"
-    paper: ClassVar[str] = "2306.14050"
-    roles: ClassVar[tuple[str, ...]] = ("student",)
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         if self.dummies < 0:
@@ -52,9 +47,7 @@ class AnswerOnly:
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
         prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
         return [
-            self.format.write_example(
-                "student", prompt, self.format.write_reply(problem, "", answer), problem=problem.id, chain=chain
-            )
+            self.format.write_example("student", prompt, self.format.write_reply(problem, "", answer), problem.id, chain)
             for answer, chain in labels
             if answer is not None
         ]

@@ -11,31 +11,21 @@ Socratic layout was made by filling in a question for each step (openai/grade-sc
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core import subquestions
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
-from understudy.core.protocols import Pool
-from understudy.core.subquestions import (
-    join_lines,
-    match_answers,
-    match_questions,
-    read_opinions,
-    read_steps,
-    recorded_chain,
-    restore_mark,
-    split_sentences,
-    steps_of,
-    write_steps,
-)
+from understudy.core.protocols import NoStudent, Pool
+from understudy.core.subquestions import join_lines, read_opinions, read_steps, steps_of, write_steps
 from understudy.core.thoughts import thought_of
-from understudy.core.values import Chain, Example, Problem, Solution, Step
+from understudy.core.values import Chain, Problem, Solution, Step
 
 
 @dataclass(frozen=True)
-class Decompose:
+class Decompose(NoStudent):
     """Asks for sub-questions and trains nothing. It is a teacher's method, and with ``mode = "decompose"`` also a baseline for a
     ``model`` other than the trained one."""
 
@@ -56,16 +46,9 @@ class Decompose:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
-    name: ClassVar[str] = "decompose"
-    paper: ClassVar[str] = "2212.00193"
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
-            raise ValueError(
-                f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: feedback must be at least 0, max_tokens 1"
-            )
+            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: must be at least 0 and 1")
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
         if self.format.numbers != "plain":
@@ -75,10 +58,6 @@ class Decompose:
         ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
         chain = yield from ways[self.mode](problem, path, pool)
         return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
-
-    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        yield from ()
-        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
@@ -97,7 +76,7 @@ class Decompose:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
         prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", questions)})
         reply = _restore_mark("A1:", (yield self._call("teacher", problem, prompt)))
-        answers = match_answers(_strip_thought(reply), len(questions))
+        answers = subquestions.match_answers(_strip_thought(reply), len(questions))
         steps = tuple(Step(answer, question) for question, answer in zip(questions, answers, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
         # A step without a question marks a chain whose text was read and has no answer to some question.
@@ -105,7 +84,7 @@ class Decompose:
 
     def _backfill(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
-            chain = recorded_chain(problem)
+            chain = subquestions.recorded_chain(problem)
             if chain is None:
                 raise StudyError(f'of = "human": problem {problem.id!r} has no human rationale; set of = "teacher"')
             chain = replace(chain, path=path.index)
@@ -113,13 +92,13 @@ class Decompose:
             plain = self.format.write_prompt(problem, pool.exemplars(path))
             reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
-        sentences = split_sentences(chain.rationale)
+        sentences = subquestions.split_sentences(chain.rationale)
         if not sentences or chain.finish != "stop":
             return chain
         prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", sentences)})
         reply = yield self._call("teacher", problem, prompt)
         complete = reply.finish == "stop"  # a cut-off question is not a question
-        questions = match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
+        questions = subquestions.match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
         steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))
         return _add_cost(replace(chain, steps=steps), [reply])
 
@@ -134,11 +113,10 @@ class Decompose:
         return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
-        exemplars = [(p, steps_of(c), c.answer) for p, c in pool.exemplars(path) if c.answer is not None]
         worked_out = "".join(
-            f"Q: {question_text(p)}\n{write_steps(steps)}\nThe answer is: {answer_text(answer, p.kind)}\n\n"
-            for p, steps, answer in exemplars
-            if steps
+            f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p.kind)}\n\n"
+            for p, c in pool.exemplars(path)
+            if c.answer is not None and steps_of(c)
         )
         return self._prompt("questions", problem, pool, {}, examples=worked_out)
 
@@ -160,7 +138,7 @@ def _restore_mark(mark: str, reply: Reply) -> Reply:
     thought that never ends stay as they are."""
     text = _strip_thought(reply)
     begin = len(reply.text) - len(text)
-    return replace(reply, text=reply.text[:begin] + restore_mark(mark, text)) if text.strip() else reply
+    return replace(reply, text=reply.text[:begin] + subquestions.restore_mark(mark, text)) if text.strip() else reply
 
 
 def _strip_thought(reply: Reply) -> str:
@@ -175,13 +153,8 @@ def _add_steps(chain: Chain, steps: tuple[Step, ...]) -> Chain:
 
 def _add_cost(chain: Chain, replies: Sequence[Reply]) -> Chain:
     """``chain`` with the tokens of further ``replies``, or None where one of their counts is not known."""
-
-    def add(before: int | None, more: Sequence[int | None]) -> int | None:
-        known = [n for n in more if n is not None]
-        return (before or 0) + sum(known) if len(known) == len(more) else None
-
     return replace(
         chain,
-        tokens=add(chain.tokens, [r.tokens for r in replies]),
-        prompt_tokens=add(chain.prompt_tokens, [r.prompt_tokens for r in replies]),
+        tokens=add_counts(chain.tokens or 0, *(r.tokens for r in replies)),
+        prompt_tokens=add_counts(chain.prompt_tokens or 0, *(r.prompt_tokens for r in replies)),
     )

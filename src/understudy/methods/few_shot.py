@@ -4,18 +4,16 @@ With ``chain`` the exemplars show their rationale (chain-of-thought prompting), 
 prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The arm's ``model`` says who answers.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Pool
-from understudy.core.values import Chain, Example, Problem, Solution
+from understudy.core.protocols import NoStudent, Pool
+from understudy.core.values import Chain, Problem, Solution
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(NoStudent):
     """The prompt shows the exemplars. The method trains nothing, so it needs a ``model`` other than the trained one."""
 
     chain: bool = True
@@ -25,19 +23,10 @@ class FewShot:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
-    name: ClassVar[str] = "few_shot"
-    paper: ClassVar[str] = "2201.11903"
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         ask = self._ask("teacher", problem, path, pool)
         reply: Reply = yield ask
         return self.format.read_chain(problem, path, reply, prompt=ask.prompt)
-
-    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        yield from ()
-        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply: Reply = yield self._ask("student", problem, path, pool)

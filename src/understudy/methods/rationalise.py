@@ -9,15 +9,14 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 ``select.keep = "correct"``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
-from understudy.core.protocols import Pool
+from understudy.core.protocols import NoStudent, Pool
 from understudy.core.subquestions import join_lines
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem
@@ -27,7 +26,7 @@ STATED = frozenset({"marker", "boxed", "hashes", "opening"})
 
 
 @dataclass(frozen=True)
-class Rationalise:
+class Rationalise(NoStudent):
     """Asks for an explanation of the gold answer. It is only a teacher's method, because it must know the answer."""
 
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
@@ -36,11 +35,6 @@ class Rationalise:
     """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
-
-    name: ClassVar[str] = "rationalise"
-    paper: ClassVar[str] = "2308.04679"
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:

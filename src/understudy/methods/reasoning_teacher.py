@@ -8,20 +8,20 @@ The formats and limits are those of itsnamgyu/reasoning-teacher.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
-from understudy.core.protocols import Pool
+from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
 ARROW = "-->"
 
 
 @dataclass(frozen=True)
-class ReasoningTeacher:
+class ReasoningTeacher(OneStudent):
     """The student learns zero-shot chains that end with an arrow and the answer."""
 
     delimiter: str = " ###"
@@ -32,10 +32,6 @@ class ReasoningTeacher:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Numbers are plain."""
 
-    name: ClassVar[str] = "reasoning_teacher"
-    paper: ClassVar[str] = "2212.10071"
-    roles: ClassVar[tuple[str, ...]] = ("student",)
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     words: ClassVar[tuple[str, ...]] = (f"### {ARROW}",)
 
     def __post_init__(self) -> None:
@@ -45,9 +41,7 @@ class ReasoningTeacher:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         return [
-            self.format.write_example(
-                "student", self._prompt(problem), self._write(problem, c, c.answer), problem=problem.id, chain=c.id
-            )
+            self.format.write_example("student", self._prompt(problem), self._write(problem, c, c.answer), problem.id, c.id)
             for c in chains
             if c.answer is not None
         ]

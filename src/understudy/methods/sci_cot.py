@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply
+from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
 from understudy.core.protocols import Pool
@@ -56,8 +56,6 @@ class SciCoT:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Rationales are words, so numbers are plain."""
 
-    name: ClassVar[str] = "sci_cot"
-    paper: ClassVar[str] = "2308.04679"
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
 
     def __post_init__(self) -> None:
@@ -88,14 +86,13 @@ class SciCoT:
         examples = []
         if self.source != "none":
             prompt = self._stage1(problem).prompt
-            examples = [self._teach("rationale", prompt, self.format.write_block(c.rationale), c) for c in chains]
+            blocks = [(self.format.write_block(chain.rationale), chain.id) for chain in chains]
+            examples = [self.format.write_example("rationale", prompt, block, problem.id, chain) for block, chain in blocks]
         if role == "rationale":
             return examples
         read: list[tuple[str, Chain, str]] = []
-        if self.source in ("teacher", "mix"):
+        if self.source in ("teacher", "mix", "none"):
             read = [(c.rationale, c, "main") for c in chains]
-        elif self.source == "none":
-            read = [("", c, "main") for c in chains]
         elif self.source == "shuffled":
             others = [(c, pool.others(Path(problem.id, c.path), 1)) for c in chains]
             read = [(other.rationale, c, "main") for c, found in others for _, other in found]
@@ -108,7 +105,8 @@ class SciCoT:
             if answer is not None:
                 target = self.format.join_reply("", answer, problem.kind)
                 half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
-                examples.append(self._teach("answer", self._stage2(problem, rationale).prompt, target, chain, **half))
+                prompt = self._stage2(problem, rationale).prompt
+                examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **half))
         return examples
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
@@ -157,9 +155,6 @@ class SciCoT:
         question_lines = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
         prompt = self.format.wrap_prompt("\n".join([*question_lines, *rationale_lines, "A:"]))
         return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
-
-    def _teach(self, role: str, prompt: Prompt, target: str, chain: Chain, **more: Any) -> Example:
-        return self.format.write_example(role, prompt, target, problem=chain.problem, chain=chain.id, **more)
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
         text = re.sub(r"\s*\n\s*", "\n", rationale.strip())

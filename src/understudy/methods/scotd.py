@@ -6,14 +6,14 @@ decides which chains are kept (wrong ones too, for ``wrong_weight`` and ``contro
 one chain per visit of a problem. Names in capitals are switches of the authors' code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
-from understudy.core.protocols import Pool
+from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution
 
 GOOD, BAD = "[right]", "[wrong]"
@@ -21,7 +21,7 @@ _TOKENS = {Outcome.CORRECT: GOOD, Outcome.WRONG: BAD}
 
 
 @dataclass(frozen=True)
-class SCoTD:
+class SCoTD(OneStudent):
     """The student learns to write the selected chains and then the answer."""
 
     label: Literal["teacher", "gold"] = "teacher"
@@ -44,17 +44,10 @@ class SCoTD:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
-    name: ClassVar[str] = "scotd"
-    paper: ClassVar[str] = "2306.14050"
-    roles: ClassVar[tuple[str, ...]] = ("student",)
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
-            raise ValueError(
-                f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}: "
-                "wrong_weight must be from -1 to 1, in_context at least 0"
-            )
+            given = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
+            raise ValueError(f"{given}: must be from -1 to 1, and at least 0")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -80,9 +73,7 @@ class SCoTD:
                 target = self.format.write_reply(problem, chain.rationale, answer)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
-                    examples.append(
-                        self.format.write_example("student", prompt, target, problem=problem.id, chain=chain.id, weight=weight)
-                    )
+                    examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id, weight=weight))
         return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:

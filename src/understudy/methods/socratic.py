@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, TypeVar
 from understudy.core.answers.equations import find_equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
-from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
@@ -59,16 +59,12 @@ class Socratic:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. Sub-questions need plain numbers."""
 
-    name: ClassVar[str] = "socratic"
-    paper: ClassVar[str] = "2212.00193"
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
         if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
-            raise ValueError(
-                f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}: "
-                "must be at least 1, 0 and 1"
-            )
+            given = f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}"
+            raise ValueError(f"{given}: must be at least 1, 0 and 1")
         if self.format.numbers == "pointers":
             raise ValueError('format.numbers = "pointers": sub-questions are words, not equations; take "plain"')
         if self.models == "unified" and (self.questions, self.guidance, self.context) != ("interleaved", "none", "history"):
@@ -112,7 +108,7 @@ class Socratic:
             if chain.answer is not None and not self.unfit(problem, chain):
                 for call, target in self._play(problem, chain, pool):
                     role = self.parts[call.role]
-                    examples.append(self.format.write_example(role, call.prompt, target, problem=problem.id, chain=chain.id))
+                    examples.append(self.format.write_example(role, call.prompt, target, problem.id, chain.id))
         return examples
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
@@ -139,7 +135,7 @@ class Socratic:
             return self.format.write_block(_strip_mark(questions))
         if call.role == "decomposer":
             return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
-        if _asks_for_the_answer(call):
+        if prompt_text(call.prompt).endswith("\nA:"):
             # If the questions end too early, they have not led to the chain's answer.
             return conclusion if at >= len(steps) else self.format.write_block("")
         return self.format.write_line(steps[min(at, len(steps) - 1)].text)
@@ -219,11 +215,6 @@ class Socratic:
         if self.guidance == "operators":
             return " ".join(sign for equation in equations for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in equations) or "none"
-
-
-def _asks_for_the_answer(call: Call) -> bool:
-    text = call.prompt if isinstance(call.prompt, str) else call.prompt[-1].content
-    return text.endswith("\nA:")
 
 
 def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:

@@ -8,18 +8,18 @@ sees both tasks of an item, and each L is a mean over its own tokens (model_util
 rationale costs nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
 from understudy.core.prompt_format import PromptFormat, question_text
-from understudy.core.protocols import Pool
+from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
 
 @dataclass(frozen=True)
-class StepByStep:
+class StepByStep(OneStudent):
     """The student learns to answer and, as a second task, to write the rationale. When it is asked, it only answers."""
 
     alpha: float = 0.5
@@ -31,10 +31,6 @@ class StepByStep:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. A rationale without its answer has no result to point at, so numbers are plain."""
 
-    name: ClassVar[str] = "step_by_step"
-    paper: ClassVar[str] = "2305.02301"
-    roles: ClassVar[tuple[str, ...]] = ("student",)
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     words: ClassVar[tuple[str, ...]] = ("Rationale:",)
 
     def __post_init__(self) -> None:
@@ -46,25 +42,18 @@ class StepByStep:
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        examples = [
-            self.format.write_example(
-                "student",
-                self.format.write_prompt(problem),
-                self.format.join_reply("", answer, problem.kind),
-                problem=problem.id,
-                chain=chain_id,
-                group="label",
-                weight=self.alpha,
-            )
-            for answer, chain_id in labels
+        predict = self.format.write_prompt(problem)
+        explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
+        replies = [
+            (predict, self.format.join_reply("", answer, problem.kind), chain, "label", self.alpha)
+            for answer, chain in labels
             if answer is not None
         ]
-        explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
-        for chain in chains:
-            target = self.format.write_block(chain.rationale)
-            more = {"group": "rationale", "weight": 1 - self.alpha}
-            examples.append(self.format.write_example("student", explain, target, problem=problem.id, chain=chain.id, **more))
-        return examples
+        replies += [(explain, self.format.write_block(c.rationale), c.id, "rationale", 1 - self.alpha) for c in chains]
+        return [
+            self.format.write_example("student", prompt, reply, problem.id, chain, group=group, weight=weight)
+            for prompt, reply, chain, group, weight in replies
+        ]
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self.format.write_prompt(problem), self.format.stop, self.max_tokens, about=About(problem.id))

@@ -9,21 +9,21 @@ chains with this teacher's method.
     Therefore, the answer (arabic numerals) is{answer}
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
-from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply
+from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply, add_counts
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.protocols import Pool
-from understudy.core.values import Chain, Example, Problem, Solution
+from understudy.core.protocols import NoStudent, Pool
+from understudy.core.values import Chain, Problem, Solution
 
 TRIGGER = "Let's think step by step."
 _ANSWERS = {"number": "the answer (arabic numerals) is", "yes_no": "the answer (Yes or No) is"}
 
 
 @dataclass(frozen=True)
-class ZeroShot:
+class ZeroShot(NoStudent):
     """The trigger "Let's think step by step." instead of exemplars. The method trains nothing, so it needs a ``model`` other than
     the trained one."""
 
@@ -37,20 +37,10 @@ class ZeroShot:
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. In messages the triggers are part of the user's turns."""
 
-    name: ClassVar[str] = "zero_shot"
-    paper: ClassVar[str] = "2205.11916"
-    roles: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)
-        cut = thought is not None and thought.finish == "length"
-        result = replace(reply, finish="length") if cut else reply
+        result = replace(reply, finish="length") if thought and thought.finish == "length" else reply
         return self.format.read_chain(problem, path, result, prompt=prompt)
-
-    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
-        yield from ()
-        return []
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         _, _, reply = yield from self._ask("student", problem)
@@ -73,15 +63,11 @@ class ZeroShot:
         both = replace(
             said,
             text=f"{thought.text.strip()}\nTherefore, {answer} {said.text.strip()}",
-            tokens=_sum(thought.tokens, said.tokens),
-            prompt_tokens=_sum(thought.prompt_tokens, said.prompt_tokens),
+            tokens=add_counts(thought.tokens, said.tokens),
+            prompt_tokens=add_counts(thought.prompt_tokens, said.prompt_tokens),
             logprobs=thought.logprobs + said.logprobs,
         )
         return prompt, thought, both
-
-
-def _sum(first: int | None, second: int | None) -> int | None:
-    return None if first is None or second is None else first + second
 
 
 def _answer_trigger(problem: Problem) -> str:

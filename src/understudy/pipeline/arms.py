@@ -233,6 +233,6 @@ def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
     ordered: list[str] = []
     while len(ordered) < len(roles):
         ready = [r for r in roles if r not in ordered and set(method.needs.get(r, ())) & set(roles) <= set(ordered)]
-        assert ready, f"{method.name}: roles {method.roles} need each other in a circle: {method.needs}"
+        assert ready, f"{type(method).__name__}: roles {method.roles} need each other in a circle: {method.needs}"
         ordered.append(ready[0])
     return ordered

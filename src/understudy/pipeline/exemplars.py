@@ -10,7 +10,7 @@ from understudy.core.values import Problem, digest
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
-from understudy.tasks.overlap import exact_key
+from understudy.tasks.splits import exact_key
 
 SPLIT = "exemplars"
 

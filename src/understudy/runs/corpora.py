@@ -48,7 +48,7 @@ def import_corpus(
     corpus_chains, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    card = card_of(corpus_chains, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(corpus_chains, known))
+    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=outcomes_of(corpus_chains, known)))
     write_rows(to, Chain, corpus_chains, card=card.to_json())
     return dict(report.to_json())
 
@@ -96,10 +96,7 @@ def export_corpus(
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    base = export.card
-    card = card_of(
-        export.chains, terms=base.terms, licence=base.licence, sources=base.sources, sampling=base.sampling, outcomes=base.outcomes
-    )
+    card = card_of(export.chains, export.card)
     if card.missing and not no_terms:
         raise StudyError(
             f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "

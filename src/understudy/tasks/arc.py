@@ -35,6 +35,4 @@ class ARC(PublishedSet):
         return [published, hub(name, train="train", dev="validation", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:
-        question = row.inner("question")
-        choices, answer = question.options(question.get("choices"), row.get("answerKey"))
-        return Problem(row.get("id") or "", question.text("stem", "question"), "option", answer, choices=choices)
+        return row.labelled_question()

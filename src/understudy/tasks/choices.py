@@ -45,9 +45,7 @@ def read_options(value: Any, where: str, name: str) -> Options:
                 if len(labels) > 1 and tuple(labels) == _run(labels[0], len(options.texts)):
                     return Options(tuple(t[m.end() :] for t, m in zip(options.texts, signs, strict=True) if m), tuple(labels))
             return options
-    raise DataError(
-        f"{where}: field {name!r} must be a list of texts, a list of label and text, or a map from labels to texts, not {value!r}"
-    )
+    raise DataError(f"{where}: field {name!r} must be a list of texts (labelled or not) or map labels to texts, not {value!r}")
 
 
 def options_in_fields(row: Mapping[str, Any], names: Sequence[str], where: str, answer: str) -> Options:
@@ -187,9 +185,7 @@ def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
             elif int(bare) == len(options.texts):
                 first_row.setdefault(1, where)
     if len(first_row) > 1:
-        raise DataError(
-            f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; count both from one number"
-        )
+        raise DataError(f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; take one of them")
     return next(iter(first_row), None)
 
 

@@ -28,7 +28,4 @@ class CommonsenseQA(PublishedSet):
         return [published, hub(train="train", test="validation")]
 
     def problem(self, row: PublishedRow) -> Problem:
-        question = row.inner("question")
-        choices, answer = question.options(question.get("choices"), row.get("answerKey"))
-        meta = {"concept": concept} if (concept := question.get("question_concept")) else {}
-        return Problem(row.get("id") or "", question.text("stem", "question"), "option", answer, choices=choices, meta=meta)
+        return row.labelled_question(concept="question_concept")

@@ -6,7 +6,8 @@ A set is a subclass of `PublishedSet` that says where its files are (`layouts`) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,8 +44,8 @@ class PublishedSet:
         """The layouts in which the set is published. The first layout whose splits are all there counts."""
         raise NotImplementedError
 
-    def problem(self, row: PublishedRow) -> Problem:
-        """The problem of one row. Raises DataError naming file, line and field."""
+    def problem(self, row: PublishedRow) -> Problem | None:
+        """The problem of one row, None where the set leaves it out. Raises DataError naming file, line and field."""
         raise NotImplementedError
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
@@ -52,8 +53,20 @@ class PublishedSet:
         return ((part, row) for part, paths in self.find_files().items() for path in paths for row in read_rows(path))
 
     def find_files(self) -> dict[str, list[Path]]:
-        """split -> its files. Raises DataError where there are none."""
-        return find(self.root, *self.layouts())
+        """split -> its files, in the first layout whose splits are all there.
+
+        Raises DataError naming the directory and the files that are missing.
+        """
+        directory, missing = Path(self.root), []
+        if not directory.is_dir():
+            raise DataError(f"task.root = {self.root!r}: there is no directory {directory}")
+        for layout in self.layouts():
+            paths = {name: _first(directory, patterns) for name, patterns in layout.items()}
+            if all(paths.values()):
+                return paths
+            missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not paths[name]))
+        looked_for = ", or ".join(missing)
+        raise DataError(f"{directory}: the data set is incomplete (missing: {looked_for}); set task.root to its directory")
 
     def files(self) -> list[Path]:
         """The files that the problems are read from."""
@@ -61,7 +74,14 @@ class PublishedSet:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split; ``seed`` draws those that are held out. Raises DataError naming file, line and field."""
-        problems = number(((part, self.problem(row)) for part, row in self.rows()), name=self.prefix)
+        problems: list[Problem] = []
+        counts: Counter[str] = Counter()
+        for part, row in self.rows():
+            if (problem := self.problem(row)) is not None:
+                name = problem.id or f"{self.prefix}-{part}-{counts[part]}"
+                problems.append(replace(problem, split=problem.split or part, id=name))
+            counts[part] += 1
+        check_ids(problems)
         sizes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in ("dev", "test")}
         return hold_out(problems, sizes, seed=seed) if sizes else problems
 
@@ -74,22 +94,6 @@ def hub(config: str = "*", **splits: str) -> FilePatterns:
         ours: [f"{place}{name}{end}" for place in (f"{config}/", "data/", "") for end in ends] + [f"{name}.parquet"]
         for ours, name in splits.items()
     }
-
-
-def find(root: str, *layouts: FilePatterns) -> dict[str, list[Path]]:
-    """split -> its files, in the first of ``layouts`` whose splits are all there.
-
-    Raises DataError naming the directory and the files that are missing.
-    """
-    directory, missing = Path(root), []
-    if not directory.is_dir():
-        raise DataError(f"task.root = {root!r}: there is no directory {directory}")
-    for layout in layouts:
-        paths = {name: _first(directory, patterns) for name, patterns in layout.items()}
-        if all(paths.values()):
-            return paths
-        missing.append(" and ".join(patterns[0] for name, patterns in layout.items() if not paths[name]))
-    raise DataError(f"{directory}: the data set is incomplete (missing: {', or '.join(missing)}); set task.root to its directory")
 
 
 def _first(directory: Path, patterns: Sequence[str]) -> list[Path]:
@@ -114,17 +118,12 @@ class PublishedRow:
             raise self.wrong(next((name for name in names if name in self.values), names[0]), "must be a non-empty text")
         return value.strip()
 
-    def inner(self, name: str) -> PublishedRow:
-        """The object in the field ``name`` as a row. Where the hub's layout has its fields side by side, it is this row itself."""
-        value = self.values.get(name)
-        return PublishedRow(value, self.where) if isinstance(value, Mapping) else self
-
-    def index(self, name: str, size: int) -> int:
-        """The number, from 0, of one of ``size`` options. Raises DataError for anything else."""
+    def letter(self, name: str, size: int) -> str:
+        """The letter of the option whose number, from 0 and below ``size``, is in the field. Raises DataError for anything else."""
         value = self.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
             raise self.wrong(name, f"must be a number from 0 to {size - 1}")
-        return value
+        return LETTERS[value]
 
     def gold(self, value: Any, name: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str:
         """The ``value`` of the field ``name`` as a canonical answer. Raises DataError where it is no answer of this kind."""
@@ -133,17 +132,28 @@ class PublishedRow:
             raise self.wrong(name, f"must hold an answer of kind {kind}")
         return canonical
 
-    def options(self, choices: Any, key: Any) -> tuple[tuple[str, ...], str]:
-        """The option texts in order, and the letter of the option whose label is ``key``.
+    def labelled_question(self, **meta: str) -> Problem:
+        """The problem of a row whose options have labels, and whose ``answerKey`` is one of them.
 
-        Labels may be letters or numbers (ARC has both). The answer is the letter of the option's place. Raises DataError.
+        Question and options are in an object ``question``, or, as on the hub, beside the key. Labels may be letters or numbers
+        (ARC has both). The answer is the letter of the option's place. ``meta``: our name -> the field, where the row has it.
+        Raises DataError.
         """
-        options = read_options(choices, self.where, "choices")
+        inner = self.values.get("question")
+        row = PublishedRow({**self.values, **inner} if isinstance(inner, Mapping) else self.values, self.where)
+        options, key = read_options(row.get("choices"), self.where, "choices"), row.get("answerKey")
         if not options.labels:
-            raise self.wrong("choices", "must be options with label and text")
+            raise row.wrong("choices", "must be options with label and text")
         if key not in options.labels:
-            raise DataError(f"{self.where}: field 'answerKey' = {key!r} is not one of the labels {', '.join(options.labels)}")
-        return tuple(text.strip() for text in options.texts), letter(options.labels.index(key))
+            raise row.wrong("answerKey", f"must be one of the labels {', '.join(options.labels)}")
+        return Problem(
+            id=row.get("id") or "",
+            question=row.text("stem", "question_stem", "question"),
+            kind="option",
+            answer=LETTERS[options.labels.index(key)],
+            choices=tuple(text.strip() for text in options.texts),
+            meta={name: value for name, field in meta.items() if (value := row.get(field))},
+        )
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
@@ -151,26 +161,9 @@ class PublishedRow:
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 
-def letter(index: int) -> str:
-    """The canonical answer that names the option ``index``, counted from 0."""
-    return LETTERS[index]
-
-
 def read_rows(path: Path) -> Iterator[PublishedRow]:
     """The rows of a file. The end of its name says how to read it."""
     return (PublishedRow(values, where) for where, values in read_objects(path))
-
-
-def number(parted: Iterable[tuple[str, Problem]], *, name: str) -> list[Problem]:
-    """The problems of (split, problem) pairs with their splits, and with ids where they have none. A split that a problem already
-    has stays. Raises DataError where two problems share an id."""
-    problems: list[Problem] = []
-    counts: dict[str, int] = {}
-    for part, problem in parted:
-        at = counts[part] = counts.get(part, -1) + 1
-        problems.append(replace(problem, split=problem.split or part, id=problem.id or f"{name}-{part}-{at}"))
-    check_ids(problems)
-    return problems
 
 
 def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int) -> list[Problem]:
@@ -184,8 +177,6 @@ def hold_out(problems: Sequence[Problem], sizes: Mapping[str, int], *, seed: int
         sizes = {part: n for part, n in sizes.items() if not any(p.split == part for p in problems)}
     pool = [p for p in problems if p.split == whole]
     if sum(sizes.values()) >= len(pool):
-        raise DataError(
-            f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the data set has only {len(pool)} problems"
-        )
+        raise DataError(f"task: {', '.join(f'{part} = {n}' for part, n in sizes.items())}: the set has only {len(pool)} problems")
     moved = {p.id: p.split for p in split(pool, sizes, seed=seed)}
     return [replace(p, split=moved.get(p.id, "train")) if p.split == whole else p for p in problems]

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from understudy.core.errors import DataError
-from understudy.core.values import AnswerKind, Problem
+from understudy.core.values import Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
 from understudy.tasks.splits import check_ids, key_of, split, split_by_manifest, take_fraction
@@ -17,14 +17,12 @@ __all__ = ["Files", "read_problems"]
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Layout):
     """Your files: JSON Lines, JSON, CSV, TSV, Parquet or Arrow by the end of their names, or data set directories.
 
     Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """
 
-    kind: AnswerKind
-    """The kind of the answers."""
     root: str = "."
     """The directory of the files, relative to the study file."""
     path: str | None = None
@@ -35,15 +33,6 @@ class Files:
     """As for train."""
     test: str | None = None
     """As for train."""
-    fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    """Our field -> yours, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
-    ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
-    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
-    choices_in: Literal["field", "question"] = "field"
-    """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
-    answer_base: Literal[0, 1] | None = None
-    """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
-    equals the number of options."""
     sizes: Mapping[str, int | float] = field(default_factory=dict)
     """The sizes of splits that are drawn in seeded order from the file, or from train where the data have splits: numbers of
     problems, or shares below 1. The other problems are train, or dropped if ``sizes`` name train."""
@@ -59,29 +48,20 @@ class Files:
     such a list)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.path is None) == (self.train is None and self.dev is None and self.test is None):
-            raise ValueError(
-                "path, train, dev, test: set either path (one file with sizes, or a directory) or the other three (one file each)"
-            )
+            raise ValueError("path, train, dev, test: set path (one file with sizes, or a directory) or the others (one file each)")
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
             raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
         if self.splits is not None and self.sizes:
             raise ValueError("splits, sizes: set only one of them")
-        if self.stratify is not None and self.group is not None:
-            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion")
-        if (self.stratify or self.group) and not self.sizes:
-            raise ValueError("stratify, group: set sizes too")
+        if (self.stratify and self.group) or ((self.stratify or self.group) and not self.sizes):
+            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion, and sizes too")
         for name, size in self.sizes.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
                 raise ValueError(f"sizes.{name} = {size}: must be a number of problems, or a share between 0 and 1")
         if sum(size for size in self.sizes.values() if isinstance(size, float)) > 1 + 1e-9:
             raise ValueError(f"sizes = {dict(self.sizes)}: the shares add up to more than 1")
-        _ = self.layout
-
-    @property
-    def layout(self) -> Layout:
-        """How to read a row."""
-        return Layout(self.kind, self.fields, self.choices_in, self.answer_base)
 
     def files(self) -> list[Path]:
         """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
@@ -92,7 +72,7 @@ class Files:
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
         rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
-        problems = problems_of([row for _, row in rows], self.layout)
+        problems = problems_of([row for _, row in rows], self)
         check_ids(problems)
         problems = [replace(problem, split=name) for (name, _), problem in zip(rows, problems, strict=True)]
         if self.splits is not None:
@@ -104,11 +84,8 @@ class Files:
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""
         if self.path is None:
-            return {
-                name: Path(self.root) / file
-                for name, file in (("train", self.train), ("dev", self.dev), ("test", self.test))
-                if file is not None
-            }
+            named = {"train": self.train, "dev": self.dev, "test": self.test}
+            return {split: Path(self.root) / file for split, file in named.items() if file is not None}
         path = Path(self.root) / self.path
         theirs = splits_of(path) if path.is_dir() else {}
         if len(theirs) > 1 and (roles := roles_of(list(theirs))):
@@ -126,8 +103,6 @@ class Files:
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
             raise DataError(f"sizes: {', '.join(taken)} exists already, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
-        keys = {
-            option: None if name is None else key_of(pool, self.layout.our_name(name), option)
-            for option, name in (("stratify", self.stratify), ("group", self.group))
-        }
-        return split(pool, self.sizes, seed=seed, **keys) + own
+        stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify else None
+        group = key_of(pool, self.our_name(self.group), "group") if self.group else None
+        return split(pool, self.sizes, seed=seed, stratify=stratify, group=group) + own

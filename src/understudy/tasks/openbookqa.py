@@ -31,7 +31,4 @@ class OpenBookQA(PublishedSet):
         return [published, hub(self.part, train="train", dev="validation", test="test")]
 
     def problem(self, row: PublishedRow) -> Problem:
-        question = row.inner("question")
-        choices, answer = question.options(question.get("choices"), row.get("answerKey"))
-        meta = {"fact": fact} if (fact := row.get("fact1")) else {}
-        return Problem(row.get("id") or "", question.text("stem", "question_stem"), "option", answer, choices=choices, meta=meta)
+        return row.labelled_question(fact="fact1")

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub, letter
+from understudy.tasks.data_sets import FilePatterns, PublishedRow, PublishedSet, hub
 
 _OPTIONS = re.compile(r"\(A\)(?P<a>.+?)(?:[\s,;]+or)?[\s,;]*\(B\)(?P<b>.+)", re.S)
 
@@ -35,5 +35,5 @@ class QuaRel(PublishedSet):
             raise row.wrong("question", "must have its options (A) and (B)")
         choices = tuple(match[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
         meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
-        answer = letter(row.index("answer_index", 2))
+        answer = row.letter("answer_index", 2)
         return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)

@@ -1,9 +1,10 @@
 """From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
 from understudy.core.answers import normalise
@@ -14,17 +15,23 @@ from understudy.tasks.choices import Options, base_of, json_list, letter_of, opt
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
 _LISTS = ("choices", "accepted")
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How to read rows; see `tasks.files.Files`. Raises DataError for impossible fields."""
+    """How to read rows. Raises DataError for impossible fields."""
 
     kind: AnswerKind
+    """The kind of the answers."""
     fields: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    """Our field -> yours, where the names differ: ``id``, ``question``, ``answer``, ``accepted``, ``choices``, ``context``,
+    ``rationale`` (a human one, for exemplars of the teacher's prompt). A name with braces is a template over the row's fields
+    (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
+    """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
     answer_base: Literal[0, 1] | None = None
+    """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
+    equals the number of options."""
 
     def __post_init__(self) -> None:
         for name, theirs in self.fields.items():
@@ -33,9 +40,7 @@ class Layout:
             if not isinstance(theirs, str) and name != "choices":
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
-                raise DataError(
-                    f"fields.{name} = {theirs!r}: a template makes one text; name the field, or a list of fields for choices"
-                )
+                raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
@@ -83,70 +88,52 @@ def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
     """The share of rows whose answer ``layout`` can read, among the rows with an answer; 0 where no row has one."""
     answered, there, questions = 0, [], []
     for where, row in rows:
-        try:
+        with suppress(DataError):
             if _raw_answers(row, layout, where):
                 answered += 1
                 questions.append(_read_question(row, layout, where))
                 there.append((where, row))
-        except DataError:
-            continue
-    try:
+    read = 0
+    with suppress(DataError):
         base = _base(there, questions, layout)
-    except DataError:
-        return 0.0
-    read = sum(_can_be_read(row, layout, where, base, one) for (where, row), one in zip(there, questions, strict=True))
+        for (where, row), question in zip(there, questions, strict=True):
+            with suppress(DataError):
+                read += _problem(row, layout, where, base, question).answer is not None
     return read / max(1, answered)
-
-
-def _can_be_read(row: Row, layout: Layout, where: str, base: int | None, question: tuple[str, Options]) -> bool:
-    try:
-        return _problem(row, layout, where, base, question).answer is not None
-    except DataError:
-        return False
 
 
 def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
     """The number from which answers count options, if the layout or the data say it."""
     if layout.kind != "option" or layout.answer_base is not None:
         return layout.answer_base
-    return base_of(
-        (where, raw, options)
-        for (where, row), (_, options) in zip(rows, questions, strict=True)
-        for raw in _raw_answers(row, layout, where)
-    )
+    pairs = zip(rows, questions, strict=True)
+    return base_of((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
 
 
 def fields_in(template: str) -> list[str]:
     """The fields of a template such as ``"{passage}\\n{question}"``; [] for a plain field name. Raises DataError for a damaged
     template."""
-    names = []
-    for piece in _PIECE.finditer(template):
-        if piece[0] in ("{", "}") or piece[1] == "":
-            raise DataError(
-                f"fields: {template!r}: write a field in braces, as in {{question}}, and a brace itself as {{{{ or }}}}"
-            )
-        if piece[1] is not None:
-            if re.search(r"[:!]", piece[1]):
-                raise DataError(f"fields: {template!r}: {piece[0]} must be only a field name")
-            names.append(piece[1])
-    return names
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError:
+        pieces = [("", "", "", None)]
+    if any(name == "" or spec or conversion for _, name, spec, conversion in pieces):
+        raise DataError(f"fields: {template!r}: in braces is only a field name, as {{question}}; a brace itself is {{{{ or }}}}")
+    return [name for _, name, _, _ in pieces if name is not None]
 
 
 def fill(template: str, row: Row, where: str) -> str:
     """Fill ``template`` with the fields of ``row``. An empty field gives an empty text. Raises DataError for a missing field."""
-
-    def piece(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0][0]
-        if match[1] not in row:
-            has = f"{nearest(match[1], list(row))} (the row has: {', '.join(row)})"
-            raise DataError(f"{where}: the template {template!r} needs a field {match[1]!r}{has}")
-        value = row[match[1]]
+    filled = ""
+    for text, name, _, _ in Formatter().parse(template):
+        if name is not None and name not in row:
+            has = f"{nearest(name, list(row))} (the row has: {', '.join(row)})"
+            raise DataError(f"{where}: the template {template!r} needs a field {name!r}{has}")
+        value = None if name is None else row[name]
         if isinstance(value, list | dict):
-            raise DataError(f"{where}: field {match[1]!r} = {value!r} must be a text, because the template {template!r} uses it")
-        return "" if value is None else str(value)
-
-    return _PIECE.sub(piece, template).strip()
+            raise DataError(f"{where}: field {name!r} = {value!r} must be a text, because the template {template!r} uses it")
+        filled += text if value is None else f"{text}{value}"
+    return filled.strip()
 
 
 def _is_template(name: object) -> bool:
@@ -165,12 +152,11 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
 
 def _problem(row: Row, layout: Layout, where: str, base: int | None, question_and_options: tuple[str, Options]) -> Problem:
     question, options = question_and_options
-    reader = _Answers(layout, where, options, base)
-    answers = [reader.read(raw, "answer") for raw in _raw_answers(row, layout, where)]
     accepted = json_list(row.get(layout.name("accepted")) or ())
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
-    golds = list(dict.fromkeys([*answers, *(reader.read(raw, "accepted") for raw in accepted)]))
+    answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
+    golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, base=base) for ours, raw in answers))
     taken = set(layout.plain_fields())
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
@@ -222,28 +208,19 @@ def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
     return [] if raw in (None, "") else [raw]
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """Reads the answers of one row."""
-
-    layout: Layout
-    where: str
-    options: Options
-    base: int | None
-
-    def read(self, raw: Any, ours: str) -> str:
-        """The canonical form of ``raw``. Raises DataError where it is not an answer of the kind."""
-        name, kind, canonical = self.layout.name(ours), self.layout.kind, None
-        if isinstance(raw, bool) and str(raw) not in self.options.texts:
-            raw = "yes" if raw else "no"
-        if kind == "option":
-            try:
-                canonical = letter_of(raw, self.options, self.base, declared=self.layout.answer_base is not None)
-            except ValueError as error:
-                raise DataError(f"{self.where}: field {name!r} = {raw!r} {error}") from None
-        elif not isinstance(raw, list | dict):
-            canonical = normalise(str(raw), kind, self.options.texts)
-        if canonical is None:
-            why = f" (choices: {', '.join(self.options.texts)})" if self.options.texts else ""
-            raise DataError(f"{self.where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
-        return canonical
+def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, base: int | None) -> str:
+    """The canonical form of ``raw`` in our field ``ours``. Raises DataError where it is not an answer of the kind."""
+    name, kind, canonical = layout.name(ours), layout.kind, None
+    if isinstance(raw, bool) and str(raw) not in options.texts:
+        raw = "yes" if raw else "no"
+    if kind == "option":
+        try:
+            canonical = letter_of(raw, options, base, declared=layout.answer_base is not None)
+        except ValueError as error:
+            raise DataError(f"{where}: field {name!r} = {raw!r} {error}") from None
+    elif not isinstance(raw, list | dict):
+        canonical = normalise(str(raw), kind, options.texts)
+    if canonical is None:
+        why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
+        raise DataError(f"{where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
+    return canonical

@@ -19,7 +19,7 @@ from pathlib import Path
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
 from understudy.corpus.directories import read_json
-from understudy.tasks.data_sets import ALL, FilePatterns, PublishedRow, PublishedSet, hub, letter, read_rows
+from understudy.tasks.data_sets import ALL, FilePatterns, PublishedRow, PublishedSet, hub
 
 _SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
@@ -36,29 +36,23 @@ class ScienceQA(PublishedSet):
         return [published, hub(train="train", dev="validation", test="test")]
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
-        """(split, row) of every question. The hub's questions get their ids before those with a picture are dropped."""
+        """(split, row) of every question."""
         found = self.find_files()
-        if ALL in found:
-            rows = _read_table(found[ALL][0])
-        else:
-            rows = (
-                (part, PublishedRow({"id": f"scienceqa-{part}-{i}", **row.values}, row.where))
-                for part, paths in found.items()
-                for i, row in enumerate(row for path in paths for row in read_rows(path))
-            )
-        return ((part, row) for part, row in rows if self.pictures or row.get("image") is None)
+        return _read_table(found[ALL][0]) if ALL in found else super().rows()
 
-    def problem(self, row: PublishedRow) -> Problem:
+    def problem(self, row: PublishedRow) -> Problem | None:
+        if row.get("image") is not None and not self.pictures:
+            return None
         choices = row.get("choices")
         if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
             raise row.wrong("choices", "must be a list of texts")
         meta = {name: value for name in ("subject", "topic", "category", "skill", "grade", "lecture") if (value := row.get(name))}
         meta |= {"rationale": solution} if (solution := row.get("solution")) else {}
         return Problem(
-            id=row.text("id"),
+            id=row.get("id") or "",
             question=row.text("question"),
             kind="option",
-            answer=letter(row.index("answer", len(choices))),
+            answer=row.letter("answer", len(choices)),
             choices=tuple(choices),
             context=(row.get("hint") or "").strip(),
             meta=meta,

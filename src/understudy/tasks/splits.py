@@ -1,18 +1,19 @@
-"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
+"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; nested fractions of train; and the rule
+for questions that are both in a held-out split and outside it."""
 
 import json
 import math
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Problem, digest
 from understudy.corpus.directories import read_json
-from understudy.tasks.overlap import near_key
 
 NEAR = "near-duplicates"
 """The group of questions that differ only by numbers, case, blanks and punctuation."""
@@ -134,9 +135,7 @@ def split_by_manifest(problems: Sequence[Problem], path: Path) -> list[Problem]:
     named = [(name, str(one)) for name, ids in listed.items() for one in ids]
     if missing := [one for _, one in named if one not in known]:
         sample = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise DataError(
-            f"{path}: {len(missing)} of its ids belong to no problem: {sample}{nearest(missing[0], list(known)[:1000])}"
-        )
+        raise DataError(f"{path}: {len(missing)} of its ids are unknown: {sample}{nearest(missing[0], list(known)[:1000])}")
     twice = [one for one, n in Counter(one for _, one in named).items() if n > 1]
     if twice:
         raise DataError(f"{path}: {len(twice)} ids come twice, first {twice[0]!r}; name each id once")
@@ -148,3 +147,41 @@ def check_ids(problems: Sequence[Problem]) -> None:
     twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
     if twice:
         raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
+    ``near_key``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
+
+    dropped: tuple[str, ...] = ()
+    near: int = 0
+
+
+def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], Overlap]:
+    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem.
+
+    With the ``rule`` "error" such problems raise a DataError that names them. Near-duplicates are counted and never an error.
+    """
+    held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
+    same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
+    if same and rule == "error":
+        pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
+        raise DataError(
+            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {pairs}"
+            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
+        )
+    kept = [p for p in problems if p.id not in same]
+    learned = {near_key(p) for p in kept if p.split not in held_out}
+    return kept, Overlap(tuple(same), sum(p.split in held_out and near_key(p) in learned for p in kept))
+
+
+def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
+    """A key that is equal for the same question with the same choices in any order."""
+    return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
+
+
+def near_key(problem: Problem) -> tuple[str, ...]:
+    """A key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
+    text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
+    return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

@@ -48,7 +48,7 @@ class _RefusedError(Exception):
 def parse(text: str, start: int = 0) -> Expression | None:
     """The longest expression that begins at ``text[start]`` after blanks; None where there is none or where it is too large."""
     try:
-        expression = _sum(text[start : start + MAX_CHARS], 0, 0)
+        expression = _parse(text[start : start + MAX_CHARS], 0, 0, 1)
     except _RefusedError:
         return None
     return replace(expression, end=start + expression.end) if expression else None
@@ -76,32 +76,28 @@ def to_fraction(literal: str) -> Fraction:
     return Fraction(literal.replace(",", ""))
 
 
-def _sum(text: str, at: int, depth: int) -> Expression | None:
-    return _chain(text, at, depth, ("+", "-"))
-
-
-def _product(text: str, at: int, depth: int) -> Expression | None:
-    return _chain(text, at, depth, ("*", "/"))
-
-
-def _chain(text: str, at: int, depth: int, operators: tuple[str, str]) -> Expression | None:
-    """Parse left-associative operators of one level."""
-    below = _product if "+" in operators else _signed
-    left = below(text, at, depth)
+def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:
+    """The longest expression at ``at`` whose operators have at least the level ``least``, outside parentheses."""
+    left = _operand(text, at, depth)
     while left is not None:
         operator, after = _operator(text, left.end)
-        right = below(text, after, depth) if operator in operators else None
+        level = _LEVEL.get(operator, 0)
+        if level < least:
+            break
+        # "**" associates to the right
+        right = _parse(text, after, _descend(depth), level) if operator == "**" else _parse(text, after, depth, level + 1)
         if right is None:
             break
         left = _join(operator, left, right)
     return left
 
 
-def _signed(text: str, at: int, depth: int) -> Expression | None:
+def _operand(text: str, at: int, depth: int) -> Expression | None:
+    """A number, an expression in parentheses, or one of them after a sign, with its powers."""
     at = _skip(text, at)
     if text[at : at + 1] not in ("-", "+"):
-        return _power(text, at, depth)
-    inner = _signed(text, at + 1, _descend(depth))
+        return _atom(text, at, depth)
+    inner = _parse(text, at + 1, _descend(depth), _LEVEL["**"])
     if inner is None or text[at] == "+":
         return inner
     value = None if inner.value is None else -inner.value
@@ -109,19 +105,9 @@ def _signed(text: str, at: int, depth: int) -> Expression | None:
     return Expression("-" + shown, value, inner.numbers, _LEVEL["*"], inner.end)
 
 
-def _power(text: str, at: int, depth: int) -> Expression | None:
-    base = _atom(text, at, depth)
-    if base is None:
-        return None
-    operator, after = _operator(text, base.end)
-    exponent = _signed(text, after, _descend(depth)) if operator == "**" else None
-    return _join("**", base, exponent) if exponent else base
-
-
 def _atom(text: str, at: int, depth: int) -> Expression | None:
-    at = _skip(text, at)
     if text[at : at + 1] in ("(", "["):
-        inner = _sum(text, at + 1, _descend(depth))
+        inner = _parse(text, at + 1, _descend(depth), 1)
         close = _skip(text, inner.end) if inner else 0
         if inner is None or text[close : close + 1] != (")" if text[at] == "(" else "]"):
             return None
@@ -165,8 +151,7 @@ def _join(operator: str, left: Expression, right: Expression) -> Expression:
     left_text = left.text if left.level > level or (left.level == level and operator != "**") else f"({left.text})"
     free = right.level > level or (right.level == level and operator in ("+", "*", "**"))
     right_text = right.text if free else f"({right.text})"
-    undefined = left.value is None or right.value is None
-    value = None if undefined else _apply(operator, left.value or Fraction(0), right.value or Fraction(0))
+    value = None if left.value is None or right.value is None else _apply(operator, left.value, right.value)
     return Expression(f"{left_text} {operator} {right_text}", value, left.numbers + right.numbers, level, right.end)
 
 

@@ -6,8 +6,7 @@ Labels are letters. If there are option texts, ``1`` to ``9`` are labels too (AR
 import re
 from collections.abc import Sequence
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
-from understudy.core.answers.words import split_words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, first_sentence, one_of, split_words
 
 _OPEN = (
     r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
@@ -29,22 +28,15 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     """The option that ``span`` states. With ``strict`` it must begin with the label or text."""
     span = span[:SPAN]
     match = _LABEL.match(span)
-    by_text = _match_text(span, choices)
+    words = split_words(first_sentence(span))
+    by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
     if match is None:
-        return (
-            by_text
-            if strict or by_text.found
-            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
-        )
+        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     sign = next(group for group in match.groups() if group)
     if by_text.found and (sign.isdigit() or (match["bare"] == "A" and span.strip() != "A")):
         return by_text
     if match["bare"] in ("A", "I") and _is_word(span, match.end()):
-        return (
-            by_text
-            if by_text.found or strict
-            else find_named(span[: find_sentence_end(span, _first_word(span), len(span))], choices)
-        )
+        return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     letter = _letter(sign, choices)
     if letter is None:
         return by_text
@@ -84,11 +76,6 @@ def find_mentioned(sentence: str, choices: Sequence[str]) -> Reading:
     return one_of([Reading(letter) for letter in letters if letter])
 
 
-def _match_text(span: str, choices: Sequence[str]) -> Reading:
-    words = split_words(span[: find_sentence_end(span, _first_word(span), len(span))])
-    return one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
-
-
 def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
     """The labels that are joined to the first one: "A or B", "(A), (B) and (C)"."""
     readings: list[Reading] = []
@@ -110,10 +97,6 @@ def _letter(sign: str, choices: Sequence[str]) -> str | None:
 
 def _name(index: int) -> str:
     return chr(ord("A") + index)
-
-
-def _first_word(span: str) -> int:
-    return len(span) - len(span.lstrip())
 
 
 def _is_word(span: str, at: int) -> bool:

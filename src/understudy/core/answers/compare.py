@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.words import to_canonical
+from understudy.core.answers.spans import to_canonical
 from understudy.core.values import AnswerKind, Outcome
 
 
@@ -16,21 +16,16 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
     ``1650.5``; dates become ISO dates; a text becomes its words; an expression keeps its form with single spaces (a gold may name
     its numbers, see `expression`).
     """
-    match kind:
-        case "option":
-            return choice.read(value, choices, strict=True).value
-        case "yes_no":
-            return yes_no.read(value, strict=True).value
-        case "number":
-            return None if _DATED.fullmatch(value) else number.read(value, strict=True).value
-        case "date":
-            return date.read(value, strict=True).value
-        case "text":
-            return to_canonical(value) or None
-        case "expression":
-            return expression.read(value, strict=True).value
+    if kind == "option":
+        return choice.read(value, choices, strict=True).value
+    if kind == "text":
+        return to_canonical(value) or None
+    if kind == "number" and _DATED.fullmatch(value):
+        return None
+    return _READERS[kind](value, strict=True).value
 
 
+_READERS = {"yes_no": yes_no.read, "number": number.read, "date": date.read, "expression": expression.read}
 _DATED = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{2,4}\s*|\s*\d{4}-\d{2}-\d{2}\s*")
 """A date in digits, which is not arithmetic."""
 

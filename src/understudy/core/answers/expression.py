@@ -5,7 +5,6 @@ A gold is the target value, ``24``, or the target with the numbers to use, each 
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from fractions import Fraction
 
 from understudy.core.answers.arithmetic import Expression, evaluate, parse, write_number
@@ -53,12 +52,8 @@ def agrees(value: str, gold: str) -> bool | None:
     expression = parse(value)
     if target is None or expression is None or value[expression.end :].strip():
         return None
-    return expression.value == target and (match is None or uses(value, [write_number(n) for n in _read_numbers(match["numbers"])]))
-
-
-def uses(value: str, numbers: Sequence[str]) -> bool:
-    """Whether the expression ``value`` uses each of ``numbers`` exactly once and no other."""
-    return Counter(numbers_used(value)) == Counter(numbers)
+    uses_its_numbers = match is None or Counter(expression.numbers) == Counter(_read_numbers(match["numbers"]))
+    return expression.value == target and uses_its_numbers
 
 
 def _read_numbers(text: str) -> list[Fraction]:

@@ -15,18 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from understudy.core.answers import choice, date, expression, number, short, yes_no
-from understudy.core.answers.markers import Marker, find_hints, find_statements
-from understudy.core.answers.spans import (
-    NOTHING,
-    SPAN,
-    Reading,
-    find_next_problem,
-    find_reply,
-    find_sentence_end,
-    fold,
-    split_sentences,
-)
+from understudy.core.answers import choice, date, expression, number, short, spans, yes_no
+from understudy.core.answers.markers import find_markers
+from understudy.core.answers.spans import NOTHING, SPAN, Reading
 from understudy.core.values import AnswerKind
 
 
@@ -62,12 +53,11 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     asserts or denies the question. The time is linear in the length of ``text``, whatever it contains.
     """
     spec = AnswerSpec(kind, choices, question)
-    plain = fold(text)
-    begin = find_reply(plain)
+    plain = spans.fold(text)
+    begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = find_next_problem(plain, _first(plain, begin))
-    end = len(plain) if end is None else end
+    end = spans.find_next_problem(plain, len(plain) - len(plain[begin:].lstrip()))  # its first word cannot be a new problem
     for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
@@ -77,13 +67,12 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
-    for marker in find_statements(text, begin, end):
-        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), spec, firm=marker.firm)
-    for marker in find_hints(text, begin, end, labels=spec.kind != "option"):
-        yield marker.layer, marker.begin, read_statement(_span(text, marker, end), spec, firm=marker.firm)
+    for marker in find_markers(text, begin, end, labels=spec.kind != "option"):
+        stop = min(end, marker.answer + SPAN, marker.end if marker.end >= 0 else end)
+        yield marker.layer, marker.begin, read_statement(text[marker.answer : stop], spec, firm=marker.firm)
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
     yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], spec)
-    sentences = split_sentences(text, begin, end)
+    sentences = spans.split_sentences(text, begin, end)
     if not sentences or _abstains(text[sentences[-1][0] : sentences[-1][1]]):
         return
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
@@ -106,10 +95,8 @@ _CONCLUDES = re.compile(
 )
 _ABSTAINS = re.compile(
     r"\b(?:(?:can(?:not|'t| not)|could not|couldn't|impossible to|unable to|not possible to|difficult to|hard to)\s"
-    r"(?:be\s)?(?:\w+\s)?"
-    r"(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|insufficient information|"
-    r"unanswerable"
-    r"|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
+    r"(?:be\s)?(?:\w+\s)?(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|"
+    r"insufficient information|unanswerable|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
     re.I,
 )
 
@@ -126,16 +113,14 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """The answer after a marker. With ``firm`` the text must begin with it."""
     if _NOT.match(span) and spec.kind != "text":
         return NOTHING
-    first = span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
+    first = spans.first_sentence(span)
     if _abstains(first) and spec.kind != "text":
         return NOTHING
     match spec.kind:
         case "option":
             return choice.read(span, spec.choices, strict=firm)
         case "yes_no":
-            reading = yes_no.read(span, strict=True)
-            if not reading.found:
-                reading = yes_no.read_assertion(spec.question, first)
+            reading = yes_no.read_reply(spec.question, span, first)
             return reading if reading.found or firm else yes_no.read(span)
         case "number":
             return number.read(span, strict=firm, question=spec.question)
@@ -149,13 +134,9 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
 
 def read_opening(span: str, spec: AnswerSpec) -> Reading:
     """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons."""
-    match spec.kind:
-        case "option":
-            return choice.read_first(span, spec.choices)
-        case "yes_no":
-            return yes_no.read_first(span)
-        case _:
-            return NOTHING
+    if spec.kind == "option":
+        return choice.read_first(span, spec.choices)
+    return yes_no.read_first(span) if spec.kind == "yes_no" else NOTHING
 
 
 def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
@@ -165,9 +146,7 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
             reading = choice.find_mentioned(sentence, spec.choices)
             return reading if reading.found else choice.find_named(sentence, spec.choices)
         case "yes_no":
-            reading = yes_no.read(sentence, strict=True)
-            if not reading.found:
-                reading = yes_no.read_assertion(spec.question, sentence)
+            reading = yes_no.read_reply(spec.question, sentence, sentence)
             return reading if reading.found else yes_no.read_anywhere(sentence)
         case "number":
             return number.read_last(sentence)
@@ -177,15 +156,3 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
             return short.read_last(sentence)
         case "expression":
             return expression.read_last(sentence)
-
-
-def _span(text: str, marker: Marker, end: int) -> str:
-    """The text to read after a marker: up to its own end, or as long as an answer can be."""
-    return text[marker.answer : min(end, marker.answer + SPAN, marker.end if marker.end >= 0 else end)]
-
-
-def _first(text: str, begin: int) -> int:
-    """The place of the reply's first word, which cannot be a new problem."""
-    while begin < len(text) and text[begin].isspace():
-        begin += 1
-    return begin

@@ -36,21 +36,13 @@ _AFTER = re.compile(
 _ALONE = re.compile(r"[*_]{0,3}\s?:?[*_]{0,3}\s?\n", re.I)
 _BEFORE = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|"
-    r"because of this|"
-    r"given this|based on this)\b,?\s{1,2})?(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?"
-    r"(?P<the>(?:the|my|our|this)\s{1,2})?"
+    r"because of this|given this|based on this)\b,?\s{1,2})?"
+    r"(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
     r"(?P<sort>(?:(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
     re.I,
 )
-_BEFORE_WORDS = frozenset(
-    "so therefore thus hence then and finally overall consequently accordingly in conclusion summary as a result because of this "
-    "given based on among through to or the my our final correct best right most likely appropriate closest only possible "
-    "estimated short numerical next answer b c d e f g h i j k l m n o p q r s t u v w x y z".split()
-)
-"""Every word that `_BEFORE` can match, in lower case."""
-_WORD_STEMS = ("answer", "solution", "choice", "option", "conclusion")
-_FOLDED = "\u0130\u0131\u017f\u212a"
-"""The characters that are no ASCII letters and that `re.I` takes for some."""
+_TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}
+_SIGN = re.compile(r"[^\w,\s]")
 _LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
 _BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{")
 _HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
@@ -58,68 +50,37 @@ _ARROW = re.compile(r"(?<!-)--+>|(?<!=)==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
 
 
-def find_statements(text: str, begin: int, end: int) -> list[Marker]:
-    """The explicit statements of ``text[begin:end]``, the last one first."""
-    markers = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
-    if "box" in text:
-        markers += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
-    if "####" in text:
-        markers += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in _last(_HASHES, text, begin, end)]
-    return sorted(markers, key=lambda marker: marker.answer, reverse=True)
-
-
-def find_hints(text: str, begin: int, end: int, *, labels: bool) -> list[Marker]:
-    """The weaker signs, the last one first: arrows and, with ``labels``, lines that begin with "A:"."""
-    markers = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
+def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[Marker]:
+    """The markers of ``text[begin:end]``: the explicit statements, the last one first, and then the weaker signs, which are arrows
+    and, with ``labels``, lines that begin with "A:"."""
+    statements = [marker for match in _last(_WORD, text, begin, end) if (marker := _read_word(text, match, begin, end))]
+    statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
+    hashes = _last(_HASHES, text, begin, end) if "####" in text else []
+    statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in hashes]
+    yield from sorted(statements, key=lambda marker: marker.answer, reverse=True)
+    signs = [Marker("arrow", m.start(), m.end(), firm=True) for m in _last(_ARROW, text, begin, end)]
     if labels:
-        markers += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
-    return sorted(markers, key=lambda marker: marker.answer, reverse=True)
-
-
-def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
-    """The matches of `_WORD`. Beware: this is where most of the time goes for a reply with a plain marker, and looking for each
-    word as a string is ten times as fast as the pattern."""
-    if any(letter in text for letter in _FOLDED):
-        return list(_WORD.finditer(text, begin, end))
-    lower, places = text.lower(), []
-    for stem in _WORD_STEMS:
-        at = lower.find(stem, begin, end)
-        while at >= 0:
-            places.append(at)
-            at = lower.find(stem, at + 1, end)
-    return [match for at in sorted(places) if (match := _WORD.match(text, at, end))]
-
-
-def _reach(window: str) -> int:
-    """Where a match of `_BEFORE` in ``window`` can begin at the earliest: in the last word that it cannot match."""
-    if not window.isascii():
-        return 0
-    at = len(window)
-    for word in reversed(window.split()):
-        at = window.rindex(word, 0, at)
-        if word.rstrip(",").lower() not in _BEFORE_WORDS:
-            break
-    return max(0, min(at, len(window) - 1))  # "$" is true before a line break at the end, too
+        signs += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
+    yield from sorted(signs, key=lambda marker: marker.answer, reverse=True)
 
 
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
+    after, alone = _AFTER.match(text, word.end(), end), _ALONE.match(text, word.end(), end)
+    if not after and not alone:
+        return None
     window = text[max(begin, word.start() - 90) : word.start()]
-    before = _BEFORE.search(window, _reach(window))
-    start = word.start() - (len(window) - before.start() if before else 0)
-    sort = before["sort"].lower().split() if before else []
+    before = _BEFORE.search(window, len(window) - len(_SIGN.split(window)[-1]))  # it has words and commas only
+    assert before is not None, "it may be empty"
+    start = word.start() - len(window) + before.start()
+    sort = before["sort"].lower().split()
     line = window.rpartition("\n")[2]
-    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())] if before else line))
-    telling = word[0].lower() in ("answer", "answers") or bool(
-        {"correct", "best", "right", "final", "appropriate", "answer"} & set(sort)
-    )
-    after = _AFTER.match(text, word.end(), end)
-    if after is None:
+    heads = bool(_LINE.match(line[: len(line) - (len(window) - before.start())]))
+    telling = word[0].lower() in ("answer", "answers") or not _TELLING.isdisjoint(sort)
+    if not after:
         # a heading: "Final answer", with the answer on the next line
-        alone = _ALONE.match(text, word.end(), end) if heads and telling else None
-        return Marker("marker", start, alone.end()) if alone else None
+        return Marker("marker", start, alone.end()) if alone and heads and telling else None
     colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])
-    known = bool(before and (before["the"] or sort))
-    if not telling or not (known or colon or heads):
+    if not telling or not (before["the"] or sort or colon or heads):
         return None
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)
 
@@ -140,5 +101,5 @@ def _line_end(text: str, at: int, end: int) -> int:
     return end if stop < 0 else stop
 
 
-def _last(pattern: re.Pattern[str], text: str, begin: int, end: int) -> Iterator[re.Match[str]]:
-    return iter(list(pattern.finditer(text, begin, end))[-LAST:])
+def _last(pattern: re.Pattern[str], text: str, begin: int, end: int) -> list[re.Match[str]]:
+    return list(pattern.finditer(text, begin, end))[-LAST:]

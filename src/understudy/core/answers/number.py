@@ -8,13 +8,12 @@ right-hand side counts, because it is what the writer says, true or not.
 import re
 from fractions import Fraction
 
-from understudy.core.answers.arithmetic import LITERAL, Expression, parse, write_number
+from understudy.core.answers.arithmetic import LITERAL, parse, write_number
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
-    r"just|"
-    r"simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
+    r"just|simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
     re.I,
 )
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
@@ -31,16 +30,12 @@ _NEXT = re.compile(
 _ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
-_WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
-"""A whole number and nothing else: most answers are, and need no parser."""
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. With
     ``question`` the answer among several numbers in a sentence is the one that the question does not have."""
-    if whole := _WHOLE.fullmatch(span):
-        return Reading(str(int(whole[1])))
     span = tidy(span)[:SPAN]
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
@@ -128,32 +123,17 @@ def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
     found = parse(span, begin)
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
-    value = _unit_percent(span, found)
+    # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
+    value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
     scale = _SCALE.match(span, found.end)
     if scale:
         return value * _SCALES[scale[1].lower()], scale.end()
     return value, found.end
 
 
-def _unit_percent(span: str, expression: Expression) -> Fraction:
-    """The value of a percentage: a lone ``45%`` is 45, but inside arithmetic (``45% * 200``) it is 0.45."""
-    value = expression.value or Fraction(0)
-    return value * 100 if len(expression.numbers) == 1 and span[expression.end - 1] == "%" else value
-
-
 _FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|mbox) ?\{([^{}]{0,80})\}")
-_LATEX = (
-    (r"\times", "*"),
-    (r"\cdot", "*"),
-    (r"\div", "/"),
-    (r"\%", "%"),
-    (r"\$", "$"),
-    (r"\left", ""),
-    (r"\right", ""),
-    ("\\,", ""),
-    (r"\!", ""),
-)
+_LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\$": "$", r"\left": "", r"\right": "", "\\,": "", r"\!": ""}
 _BOLD = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ;:]|\$\$|<<[^<>]{0,80}>>")
 
 
@@ -162,7 +142,7 @@ def tidy(span: str) -> str:
     span = span[: 3 * SPAN]
     if "\\" in span:
         span = _WRAPPED.sub(r" \1 ", _FRACTION.sub(r"(\1)/(\2)", span))
-        for name, sign in _LATEX:
+        for name, sign in _LATEX.items():
             span = span.replace(name, sign)
     return _BOLD.sub("", span)
 

@@ -2,8 +2,7 @@
 
 import re
 
-from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end
-from understudy.core.answers.words import to_canonical
+from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, to_canonical
 
 LONGEST = 200
 """The most characters of a short answer. A longer text is not an answer."""

@@ -1,6 +1,8 @@
-"""The places of things in a reply: its thought, a new problem, its sentences. Positions always refer to the original text."""
+"""The places of things in a reply: its thought, a new problem, its sentences, whose positions always refer to the original text;
+and the words of short texts, for comparison without case, articles and punctuation."""
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 SPAN = 400
@@ -56,15 +58,15 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 """The beginning of a new problem. A numbered one ("Q2.") is a sub-question of the same problem and does not count."""
 
 
-def find_next_problem(text: str, begin: int) -> int | None:
-    """The place at or after ``begin`` where a completion continues with a new problem, None where it does not."""
+def find_next_problem(text: str, begin: int) -> int:
+    """The place at or after ``begin`` where a completion continues with a new problem; the end of ``text`` where it does not."""
     match = _RUN_ON.search(text, begin)
-    return match.start() if match else None
+    return match.start() if match else len(text)
 
 
 def keep_one_problem(text: str) -> str:
     """``text`` without a line that looks like a new problem ("Problem: ..."): such a line is joined to the line before it."""
-    if find_next_problem(fold(f"{text}\n"), 0) is None:
+    if not _RUN_ON.search(fold(f"{text}\n")):
         return text
     kept: list[str] = []
     for i, line in enumerate(text.split("\n")):
@@ -77,7 +79,8 @@ def keep_one_problem(text: str) -> str:
     return "".join(kept)
 
 
-_SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "no", "u.s", "u.k"}
+_SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "u.s", "u.k"}
+_INITIALS = re.compile(r"[A-Za-z.]+\.[A-Za-z]")
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
@@ -88,14 +91,15 @@ def find_sentence_end(text: str, begin: int, end: int) -> int:
         if match[0] == "\n":
             return match.start()
         word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
-        if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS - {"no"} or _initial(word[1])):
+        if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1])):
             continue
         return match.end()
     return end
 
 
-def _initial(word: str) -> bool:
-    return len(word) > 2 and "." in word and len(word.rpartition(".")[2]) == 1
+def first_sentence(span: str) -> str:
+    """``span`` up to the end of its first sentence."""
+    return span[: find_sentence_end(span, len(span) - len(span.lstrip()), len(span))]
 
 
 def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
@@ -108,3 +112,17 @@ def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
             sentences.append((at + len(text[at:stop]) - len(text[at:stop].lstrip()), stop))
         at = stop
     return sentences
+
+
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def split_words(text: str) -> list[str]:
+    """The words of ``text`` in lower case and Unicode's compatible form, without articles, unless there are only articles."""
+    words = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
+    return [word for word in words if word not in _ARTICLES] or words
+
+
+def to_canonical(text: str) -> str:
+    """The words of ``text`` with single spaces between them."""
+    return " ".join(split_words(text))

@@ -2,8 +2,7 @@
 
 import re
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of
-from understudy.core.answers.words import split_words
+from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of, split_words
 
 _VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
 _NO_NOUN = (
@@ -52,12 +51,16 @@ def read_anywhere(sentence: str) -> Reading:
 
 
 _NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split())
-_EMPTY = frozenset(
-    (  # words that neither assert nor deny
-        "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
-        "and or so thus hence therefore final answer now still also then"
-    ).split()
-)
+_EMPTY = (  # words that neither assert nor deny
+    "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
+    "and or so thus hence therefore final answer now still also then"
+).split()
+
+
+def read_reply(question: str, span: str, sentence: str) -> Reading:
+    """The yes or no that ``span`` begins with, or else what its ``sentence`` says about the ``question``."""
+    reading = read(span, strict=True)
+    return reading if reading.found else read_assertion(question, sentence)
 
 
 def read_assertion(question: str, sentence: str) -> Reading:

@@ -7,9 +7,8 @@ from pathlib import Path
 from understudy.core.errors import DataError, nearest
 from understudy.corpus.formats.batch import BATCH
 from understudy.corpus.formats.chat import MESSAGES, SHAREGPT
-from understudy.corpus.formats.flat import ALPACA, JSONL, PROMPT_COMPLETION
+from understudy.corpus.formats.flat import ALPACA, JSONL, PROMPT_COMPLETION, THINK
 from understudy.corpus.formats.record import FIELDS, FileFormat, Row
-from understudy.corpus.formats.think import THINK
 from understudy.corpus.tables import read_objects
 
 UNDERSTUDY = "understudy"
@@ -27,9 +26,9 @@ def names_of(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError where no format is called ``name``."""
+    """Raises DataError where no format is called ``name``."""
     if name not in NAMES:
-        raise ValueError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
+        raise DataError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
 def format_of(path: Path, name: str, fields: Mapping[str, str]) -> FileFormat:

@@ -17,7 +17,7 @@ from understudy.core.errors import DataError
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 from understudy.corpus.formats.chat import NO_TEXT, last_exchange, text_parts, turns_of
-from understudy.corpus.formats.record import NO_RECORD, BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints
+from understudy.corpus.formats.record import BatchRequest, FileFormat, LostRow, Read, Record, Row, finish_of, hints, object_in
 
 _SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop", "reasoning_effort")
 _FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
@@ -33,9 +33,8 @@ def _read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
 
 
 def _read_request(body: Row, name: str, where: str) -> Read:
-    metadata = body.get("metadata")
     facts: dict[str, Any] = {
-        "problem": str(metadata.get("problem_id") or "") if isinstance(metadata, dict) else "",
+        "problem": str(object_in(body, "metadata").get("problem_id") or ""),
         "sampling": {key: body[key] for key in _SAMPLING if key in body},
     }
     if isinstance(body.get("prompt"), str):
@@ -52,14 +51,13 @@ def _read_answers(row: Row, names: Mapping[str, str], where: str) -> Iterator[Re
     if row.get("error") or not isinstance(response, dict) or response.get("status_code") != 200:
         yield LostRow(f"failed: {_failure(row)}")
         return
-    body = response.get("body")
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(body, dict) or not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
-        raise DataError(f"{where}: response.body has no list of choices: {str(body)[:60]!r}")
+    body = object_in(response, "body")
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise DataError(f"{where}: response.body has no list of choices: {str(response.get('body'))[:60]!r}")
     facts = hints(row, names, where)
     facts |= {"named": (str(row["custom_id"]), *facts["named"]), "bare": "", "teacher": str(body.get("model") or "")}
-    usage = body.get("usage")
-    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    tokens = object_in(body, "usage").get("completion_tokens")
     for choice in choices:
         record = _read_choice(choice, facts, names, where)
         if isinstance(record, Record) and len(choices) == 1 and isinstance(tokens, int):
@@ -79,11 +77,10 @@ def _read_choice(choice: Row, facts: Mapping[str, Any], names: Mapping[str, str]
     if not text and isinstance(message.get("refusal"), str) and message["refusal"]:
         text, finish = message["refusal"], "refused"
     text = with_thought(message.get("reasoning_content") or message.get("reasoning"), text)
-    return Record(text=text, **{**facts, "finish": finish, "logprob": _mean_logprob(choice.get("logprobs"))})
+    return Record(text=text, **{**facts, "finish": finish, "logprob": _mean_logprob(object_in(choice, "logprobs").get("content"))})
 
 
-def _mean_logprob(logprobs: Any) -> float | None:
-    parts = logprobs.get("content") if isinstance(logprobs, dict) else None
+def _mean_logprob(parts: Any) -> float | None:
     values = [part.get("logprob") if isinstance(part, dict) else None for part in parts] if isinstance(parts, list) else []
     known = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
     return math.fsum(known) / len(known) if known and len(known) == len(values) else None
@@ -110,6 +107,5 @@ BATCH = FileFormat(
     fits=lambda rows, _names: all("custom_id" in row and ({"response", "error", "body"} & set(row)) for row in rows),
     read=_read,
     write=_write,
-    names=NO_RECORD,
     mapped=False,
 )

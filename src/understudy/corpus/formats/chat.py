@@ -14,7 +14,7 @@ from understudy.core.asks import Message, Prompt
 from understudy.core.errors import DataError, nearest
 from understudy.core.prompt_format import question_text
 from understudy.core.thoughts import with_thought
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, LostRow, Read, Record, Row, hints
+from understudy.corpus.formats.record import FileFormat, LostRow, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
@@ -53,12 +53,10 @@ def text_parts(content: Any, where: str) -> str | None:
 def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, str, str]:
     """(question, reply, prompt, note) of a conversation of (role, text) turns. Raises DataError where a turn is missing."""
     replies = [at for at, (role, _) in enumerate(turns) if role == "assistant"]
-    if not replies:
-        raise DataError(f"{where}: the conversation has no reply (its turns: {', '.join(role for role, _ in turns)})")
-    last = replies[-1]
+    last = max(replies, default=0)
     questions = [at for at, (role, _) in enumerate(turns[:last]) if role == "user"]
     if not questions:
-        raise DataError(f"{where}: no user turn precedes the reply (its turns: {', '.join(role for role, _ in turns)})")
+        raise DataError(f"{where}: the conversation has no reply to a user (its turns: {', '.join(role for role, _ in turns)})")
     before = turns[:last]
     prompt = before[0][1] if len(before) == 1 else "\n".join(f"[{role}]\n{text}" for role, text in before)
     return turns[questions[-1]][1], turns[last][1], prompt, EARLIER if len(replies) > 1 or len(questions) > 1 else ""
@@ -75,9 +73,7 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
         if role in _TOOLS or turn.get("tool_calls"):
             return LostRow("with tool calls")
         if role not in roles:
-            raise DataError(
-                f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} (known: {', '.join(roles)})"
-            )
+            raise DataError(f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} ({', '.join(roles)})")
         text = text_parts(turn.get(text_field), where)
         if text is None:
             return NO_TEXT
@@ -85,19 +81,12 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
     return turns
 
 
-def _turns(prompt: Prompt, completion: str) -> list[Message]:
-    asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-    return [*asked, Message("assistant", completion)]
-
-
 def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str]) -> FileFormat:
     """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
 
     def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
-        conversations = [row.get(layout.field) for row in rows]
-        return all(
-            isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in conversations
-        )
+        found = [row.get(layout.field) for row in rows]
+        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)
@@ -108,7 +97,8 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
         yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
 
     def pair(prompt: Prompt, completion: str) -> Row:
-        turns = _turns(prompt, completion)
+        asked = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+        turns = [*asked, Message("assistant", completion)]
         return {layout.field: [{layout.role: written_roles[t.role], layout.content: t.content} for t in turns]}
 
     return FileFormat(
@@ -118,7 +108,6 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
         read=read,
         write=lambda problem, chain: pair(question_text(problem), chain.text),
         pair=pair,
-        names=NO_RECORD,
         mapped=False,
     )
 

@@ -1,8 +1,17 @@
-"""Rows of plain fields: our own JSON Lines, prompt and completion, Alpaca.
+"""Rows of plain fields: our own JSON Lines, prompt and completion, Alpaca, and dumps of reasoning models.
 
 {"problem_id": "coin-7", "text": "It is flipped once. So the answer is: no", "teacher": "gpt-3.5-turbo", "answer": "no"}
 {"prompt": "Q: A coin is heads up. ...\\nA:", "completion": " It is flipped once. So the answer is: no"}
 {"instruction": "A coin is heads up. ...", "input": "", "output": "It is flipped once. So the answer is: no"}
+
+In a dump of a reasoning model (``think``) the thought stands in tags before the answer, or in a field of its own::
+
+    {"question": "A coin is ...", "text": "<think>\\nIt is flipped once.\\n</think>\\n\\nSo the answer is: no"}
+    {"prompt": "A coin is ...", "response": "It is flipped once.\\n</think>\\nNo."}
+    {"problem": "A coin is ...", "reasoning_content": "It is flipped once.", "content": "No."}
+
+An export to ``think`` writes the rationale of every chain as the thought. A chain that was cut off before its answer becomes a
+thought that never ends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +19,10 @@ from dataclasses import fields, replace
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError
-from understudy.core.prompt_format import PromptFormat, question_text
-from understudy.core.thoughts import with_thought
-from understudy.core.values import Chain, digest, to_json
-from understudy.corpus.formats.record import NO_RECORD, FileFormat, Read, Record, Row, hints, join_prompt, read_plain, text_of
+from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, prompt_text, question_text
+from understudy.core.thoughts import has_tags, thought_of, with_thought
+from understudy.core.values import Chain, Problem, digest, to_json
+from understudy.corpus.formats.record import FIELDS, FileFormat, Read, Record, Row, hints, read_plain, text_of
 
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
@@ -24,11 +33,10 @@ def _has(rows: Sequence[Row], *names: str) -> bool:
 
 def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
     """A row with every field of a chain was written by Understudy, so every field of it is read."""
-    for record in read_plain(row, names, where):
-        is_chain = all(name in row for name in _OURS)
-        yield (
-            replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}}) if is_chain else record
-        )
+    (record,) = read_plain(row, names, where)
+    if all(name in row for name in _OURS):
+        record = replace(record, ours={"understudy": digest(record.text), **{name: row[name] for name in _OURS}})
+    yield record
 
 
 def chain_row(chain: Chain) -> Row:
@@ -36,18 +44,23 @@ def chain_row(chain: Chain) -> Row:
     return {"problem_id": chain.problem, **{name: value for name, value in to_json(chain).items() if name != "problem"}}
 
 
+def _join_prompt(prompt: Prompt) -> str:
+    """A prompt as one text: the content of its only message, or all messages, each under its role."""
+    if not isinstance(prompt, str) and len(prompt) == 1:
+        return prompt[0].content
+    return prompt_text(prompt)
+
+
 def _prompt_completion(prompt: Prompt, completion: str) -> Row:
     if not isinstance(prompt, str) and len(prompt) > 1:
-        raise DataError(
-            "format = 'prompt-completion': an example with several messages has no single prompt text; take messages or sharegpt"
-        )
-    return {"prompt": join_prompt(prompt), "completion": completion}
+        raise DataError("format = 'prompt-completion': an example has several messages, so it is no one text; take messages")
+    return {"prompt": _join_prompt(prompt), "completion": completion}
 
 
 def _alpaca(prompt: Prompt, completion: str) -> Row:
     if isinstance(prompt, str) or prompt[0].role != "system":
-        return {"instruction": join_prompt(prompt), "input": "", "output": completion}
-    return {"instruction": join_prompt(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
+        return {"instruction": _join_prompt(prompt), "input": "", "output": completion}
+    return {"instruction": _join_prompt(prompt[1:]), "input": "", "output": completion, "system": prompt[0].content}
 
 
 def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
@@ -59,12 +72,48 @@ def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Rea
     yield Record(text=text, question=question, prompt=prompt, **hints(row, names, where))
 
 
+_USUAL = {
+    "text": ("text", "response", "output", "completion", "generation", "content"),
+    "question": ("question", "prompt", "problem", "instruction", "input"),
+    "reasoning": ("reasoning_content", "reasoning", "thinking"),
+}
+
+
+def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
+    """The row's fields of question, reply and thought: the mapped field, else the most usual field that the row has."""
+    usual = {ours: next((t for t in theirs if t in row), names[ours]) for ours, theirs in _USUAL.items()}
+    return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
+
+
+def _thinks(row: Row, names: Mapping[str, str]) -> bool:
+    text, named = row.get(names["text"]), row.get(names["reasoning"])
+    return isinstance(text, str) and (isinstance(named, str) or has_tags(text))
+
+
+def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
+    named = [_usual_names(row, names) for row in rows]
+    return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
+
+
+def _write_thought(problem: Problem, chain: Chain) -> str:
+    text = chain.text.strip()
+    if thought_of(text)[1] != 0:
+        return chain.text
+    if chain.finish == "length" and chain.answer is None:
+        return f"<think>\n{text}"
+    rest = text[len(chain.rationale) :].strip() if text.startswith(chain.rationale) else ""
+    if not rest and chain.answer is not None:
+        rest = f"{ANSWER.strip()} {answer_text(chain.answer, problem.kind)}"
+    return f"<think>\n{chain.rationale}\n</think>\n\n{rest}"
+
+
 JSONL = FileFormat(
     name="jsonl",
     needs="the fields 'text' and 'problem_id' or 'question', or what they are mapped to",
     fits=lambda rows, names: _has(rows, names["text"]) and (_has(rows, names["problem"]) or _has(rows, names["question"])),
     read=_read_jsonl,
     write=lambda _problem, chain: chain_row(chain),
+    names={"answer": "answer"},
 )
 PROMPT_COMPLETION = FileFormat(
     name="prompt-completion",
@@ -73,7 +122,7 @@ PROMPT_COMPLETION = FileFormat(
     read=read_plain,
     write=lambda problem, chain: _prompt_completion(PromptFormat().write_prompt(problem), chain.text),
     pair=_prompt_completion,
-    names={**NO_RECORD, "question": "prompt", "text": "completion"},
+    names={"question": "prompt", "text": "completion"},
 )
 ALPACA = FileFormat(
     name="alpaca",
@@ -82,5 +131,12 @@ ALPACA = FileFormat(
     read=_read_alpaca,
     write=lambda problem, chain: _alpaca(question_text(problem), chain.text),
     pair=_alpaca,
-    names={**NO_RECORD, "question": "instruction", "text": "output"},
+    names={"question": "instruction", "text": "output"},
+)
+THINK = FileFormat(
+    name="think",
+    needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
+    fits=_fits,
+    read=lambda row, names, where: read_plain(row, _usual_names(row, names), where),
+    write=lambda problem, chain: {"question": question_text(problem), "text": _write_thought(problem, chain)},
 )

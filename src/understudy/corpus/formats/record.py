@@ -7,7 +7,6 @@ from typing import Any
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError, nearest
-from understudy.core.prompt_format import prompt_text
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 
@@ -18,18 +17,15 @@ FIELDS: Mapping[str, str] = {
     "question": "question",
     "text": "text",
     "reasoning": "reasoning_content",
-    "answer": "answer",
+    "answer": "",
     "teacher": "teacher",
     "tokens": "tokens",
     "logprob": "logprob",
     "finish": "finish",
     "path": "path",
 }
-"""Our field -> the default field of a row, which a format or the user's mapping may replace."""
-
-NO_RECORD: Mapping[str, str] = {"answer": ""}
-"""In most formats a field ``answer`` is the data set's gold as often as the teacher's answer, so it is read only where it is
-mapped."""
+"""Our field -> the default field of a row, which a format or the user's mapping may replace. In most formats a field ``answer`` is
+the data set's gold as often as the teacher's answer, so it is read only where it is mapped."""
 
 FINISHES: Mapping[str, str] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
@@ -117,9 +113,7 @@ def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Recor
 
 def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
     """The arguments of a `Record` that a row of any format gives, besides question and reply."""
-    metadata = row.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    sampling = row.get("sampling")
+    metadata = object_in(row, "metadata")
     answer = row.get(names["answer"])
     tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
     return {
@@ -132,9 +126,15 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
         "tokens": None if tokens is None else int(tokens),
         "logprob": _number(row, names, "logprob", where),
         "path": None if path is None else int(path),
-        "sampling": sampling if isinstance(sampling, dict) else {},
+        "sampling": object_in(row, "sampling"),
         "ours": metadata if "understudy" in metadata else {},
     }
+
+
+def object_in(row: Row, name: str) -> Row:
+    """The object in a field, {} where it has none."""
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
@@ -150,21 +150,12 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
-        raise DataError(
-            f"{where}: field {theirs!r} ({name}) is missing{nearest(theirs, list(row))} (the row has: {', '.join(row)}); "
-            f"map it with {name}=FIELD"
-        )
+        has = f"{nearest(theirs, list(row))} (the row has: {', '.join(row)})"
+        raise DataError(f"{where}: field {theirs!r} ({name}) is missing{has}; map it with {name}=FIELD")
     value = row[theirs]
     if value is None or isinstance(value, str | int | float):
         return "" if value is None else str(value)
     raise DataError(f"{where}: field {theirs!r} ({name}) must be a text, not {str(value)[:60]!r}")
-
-
-def join_prompt(prompt: Prompt) -> str:
-    """A prompt as one text: the content of its only message, or all messages, each under its role."""
-    if not isinstance(prompt, str) and len(prompt) == 1:
-        return prompt[0].content
-    return prompt_text(prompt)
 
 
 def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float | None:

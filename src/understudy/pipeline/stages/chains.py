@@ -13,7 +13,7 @@ from understudy.core.options import unkeyed
 from understudy.core.protocols import Method, Progress
 from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
-from understudy.corpus.card import card_of, inherit_terms, name_sources
+from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
@@ -65,7 +65,7 @@ class ChainsStage(Stage[ChainsSummary]):
         """Write ``chains.parquet`` with its card; ``more``: what else the summary says. ``sources``: files whose cards' terms hold
         where the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
-        card = card_of(chains, terms=terms, licence=licence, sources=name_sources(self.files), sampling=dict(sampling))
+        card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
         return ChainsSummary(
             chains=len(chains),

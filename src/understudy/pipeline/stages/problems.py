@@ -13,7 +13,7 @@ from understudy.pipeline.cache import write_json
 from understudy.pipeline.exemplars import mark_exemplars
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.studies.options import Exemplars
-from understudy.tasks.overlap import Overlap, check_overlap
+from understudy.tasks.splits import Overlap, check_overlap
 
 FILE = "problems.parquet"
 

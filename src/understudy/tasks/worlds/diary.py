@@ -30,7 +30,12 @@ LARGEST = 20
 
 _START = re.compile(r"(\w+) has (\d+) (\w+)\.")
 _ENTRY = re.compile(r"(\w+): (?:([A-Z]\w*) )?(\w+) (\d+)\.")
-_STYLES = ("plain", "words", "so", "change")
+_STYLES = {
+    "plain": "{day} {before} {sign} {amount} = {after}.",
+    "words": "{day} {before} {word} {amount} is {after}.",
+    "so": "{day} {verb} {amount}, so {before} {sign} {amount} = {after}.",
+    "change": "{day} {sign} {amount} makes {before} to {after}.",
+}
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,8 @@ class Diary:
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
-        wanted = [
-            ("train", self.train, within),
-            ("dev", self.dev, within),
-            ("test", self.test, within),
-            ("test-longer", self.longer_test, beyond),
-        ]
-        return draw_splits(self, wanted, self._problem, name="diary", seed=seed)
+        wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
+        return draw_splits(self, [*wanted, ("test-longer", self.longer_test, beyond)], self._problem, name="diary", seed=seed)
 
     def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
         name, other = rng.sample(NAMES, 2)
@@ -95,16 +95,18 @@ class Diary:
         gain.
         """
         name, start, thing, entries = _read(question)
-        style = rng.choice(_STYLES)
+        style = rng.choice(list(_STYLES))
         gains = (*GAINS, AMBIGUOUS) if rng.random() < misread else GAINS
         has = start
         sentences = [{"plain": f"Start {start}.", "words": f"It begins with {start}."}.get(style, f"First {start} {thing}.")]
         entries.sort(key=lambda e: e.day)
         for entry in entries:
-            before, has = has, has + (entry.amount if entry.verb in gains else -entry.amount)
+            sign, word = ("+", "plus") if entry.verb in gains else ("-", "minus")
+            before, has = has, has + (entry.amount if sign == "+" else -entry.amount)
             if rng.random() < slip:
                 has += rng.choice((-1, 1))
-            sentences.append(_write_step(style, entry, before, has, "+" if entry.verb in gains else "-"))
+            values = {"day": DAYS[entry.day], "verb": entry.verb, "amount": entry.amount, "sign": sign, "word": word}
+            sentences.append(_STYLES[style].format(before=before, after=has, **values))
         sentences[:2] = [f"{sentences[0]} {sentences[1]}"]
         questions = [_wordings(name, thing, DAYS[entry.day]) for entry in entries]
         return WorldSolution.of(list(zip(sentences, questions, strict=True)), str(has), "number", rng)
@@ -132,16 +134,3 @@ def _wordings(name: str, thing: str, day: str) -> tuple[str, ...]:
         f"How many {thing} are there after {day}?",
         f"What does {name} have when {day} is over?",
     )
-
-
-def _write_step(style: str, entry: Entry, before: int, after: int, sign: str) -> str:
-    day, amount = DAYS[entry.day], entry.amount
-    match style:
-        case "plain":
-            return f"{day} {before} {sign} {amount} = {after}."
-        case "words":
-            return f"{day} {before} {'plus' if sign == '+' else 'minus'} {amount} is {after}."
-        case "so":
-            return f"{day} {entry.verb} {amount}, so {before} {sign} {amount} = {after}."
-        case _:
-            return f"{day} {sign} {amount} makes {before} to {after}."

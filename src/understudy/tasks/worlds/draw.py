@@ -16,11 +16,12 @@ Draw = Callable[[random.Random, int, int], Problem]
 """(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the
 split, so that a world can let its answers alternate."""
 
+WantedSplit = tuple[str, int, Sequence[int]]
+"""The name of a split, its number of problems, and their numbers of steps, which alternate."""
 
-def draw_splits(
-    world: World, wanted: Sequence[tuple[str, int, Sequence[int]]], draw: Draw, *, name: str, seed: int
-) -> list[Problem]:
-    """The problems of all splits. ``wanted`` has (split, number of problems, numbers of steps, which alternate) for each split.
+
+def draw_splits(world: World, wanted: Sequence[WantedSplit], draw: Draw, *, name: str, seed: int) -> list[Problem]:
+    """The problems of all splits.
 
     No question comes twice, and no set of options. ``meta`` is the exact solution: the number of ``steps``, the ``rationale``,
     and the ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.

@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import WorldSolution
+from understudy.core.worlds import WordedStep, WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = {
@@ -96,12 +96,11 @@ class Materials:
         style = rng.choice(_STYLES)
         negated = negated and rng.random() >= misread
         like = CAN.get(subject, subject if subject in LIKE else "")
-        sentences: list[tuple[str, tuple[str, ...]]] = []
+        sentences: list[WordedStep] = []
         if subject in CAN:
             like = _slip(LIKE, like, slip, rng)
-            sentences.append(
-                (f"What is {like} can {subject}.", (f"What can {subject}?", f"What is a thing like that can {subject}?"))
-            )
+            asks = (f"What can {subject}?", f"What is a thing like that can {subject}?")
+            sentences.append((f"What is {like} can {subject}.", asks))
         materials = {thing: _slip(THINGS, MADE_OF[thing], slip, rng) for thing in things}
         fits = {material: subject == f"made of {material}" for material in materials.values()}
         denied = "" if like else f" ({subject.replace('made of', 'not')})"
@@ -109,9 +108,8 @@ class Materials:
         sentences.append((_write_made_of(style, words), ("What are they made of?", f"What are {_list(things)} made of?")))
         if like:
             fits = {material: IS[material, like] != (rng.random() < slip) for material in fits}
-            sentences.append(
-                (_write_like(style, fits, like), (f"Which of these materials is {like}?", f"Are these materials {like}?"))
-            )
+            asks = (f"Which of these materials is {like}?", f"Are these materials {like}?")
+            sentences.append((_write_like(style, fits, like), asks))
         choice = rng.choice([thing for thing in things if fits[materials[thing]] != negated] or things)
         sentences.append((rng.choice(_CONCLUSIONS).format(choice), ("Which one is it?", "So which of them is it?")))
         return WorldSolution.of(sentences, chr(65 + things.index(choice)), "option", rng)
@@ -137,9 +135,7 @@ def _read(question: str) -> tuple[str, bool, list[str]]:
     """The subject, whether it is negated, and the things to choose from."""
     match, things = _QUESTION.match(question), _OPTION.findall(question)
     if match is None or not things:
-        raise ValueError(
-            "it must look like: Which of these is not magnetic? Answer Choices: (a) a key (b) a ladder, on lines of their own"
-        )
+        raise ValueError("it must look like: Which of these is not magnetic? (a) a key (b) a ladder, on lines of their own")
     unknown = [thing for thing in things if thing not in MADE_OF]
     if unknown or not any(match[2] in subjects for subjects in SUBJECTS.values()):
         raise ValueError(f"this world has no {unknown[0] if unknown else match[2]!r}")
@@ -152,25 +148,20 @@ def _slip(known: Collection[str], right: str, slip: float, rng: random.Random) -
 
 
 def _write_made_of(style: str, materials: Mapping[str, str]) -> str:
-    match style:
-        case "and":
-            return " and ".join(f"a {thing} is made of {material}" for thing, material in materials.items()).capitalize() + "."
-        case "list":
-            (thing, material), *others = materials.items()
-            return ", ".join([f"A {thing} is made of {material}", *(f"a {t} of {m}" for t, m in others)]) + "."
-        case _:
-            return ", ".join(f"a {thing} is {material}" for thing, material in materials.items()).capitalize() + "."
+    like = "is" if style == "short" else "is made of"
+    facts = [f"a {thing} {like} {material}" for thing, material in materials.items()]
+    if style == "list":
+        facts[1:] = [f"a {thing} of {material}" for thing, material in list(materials.items())[1:]]
+    return _join(style, facts)
 
 
 def _write_like(style: str, fits: Mapping[str, bool], like: str) -> str:
-    facts = [f"{material} is{'' if fit else ' not'}" for material, fit in fits.items()]
-    match style:
-        case "and":
-            return " and ".join(f"{one} {like}" for one in facts).capitalize() + "."
-        case "list":
-            return ", ".join(f"{one} {like}" for one in facts).capitalize() + "."
-        case _:
-            return ", ".join(facts).capitalize() + "."
+    end = "" if style == "short" else f" {like}"
+    return _join(style, [f"{material} is{'' if fit else ' not'}{end}" for material, fit in fits.items()])
+
+
+def _join(style: str, facts: Sequence[str]) -> str:
+    return (" and " if style == "and" else ", ").join(facts).capitalize() + "."
 
 
 def _list(things: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from understudy.core.values import Problem
-from understudy.core.worlds import WorldSolution
+from understudy.core.worlds import WordedStep, WorldSolution
 from understudy.tasks.worlds.draw import draw_splits
 
 THINGS = (
@@ -75,7 +75,7 @@ class Scales:
         style = rng.choice(_STYLES)
         if rng.random() < misread:
             relation = "lighter"
-        sentences: list[tuple[str, tuple[str, ...]]] = []
+        sentences: list[WordedStep] = []
         sums = []
         for side in (left, right):
             has = None
@@ -86,9 +86,8 @@ class Scales:
                     sentences.append((_write_weighing(style, (n, thing), before, has), _wordings(side[:i], (n, thing))))
             sums.append(has or 0)
         yes = sums[0] < sums[1] if relation == "lighter" else sums[0] > sums[1]
-        sentences.append(
-            (_write_comparison(style, sums[0], sums[1], relation, yes), (f"Is it {relation}, then?", f"So is it {relation}?"))
-        )
+        asks = (f"Is it {relation}, then?", f"So is it {relation}?")
+        sentences.append((_write_comparison(style, sums[0], sums[1], relation, yes), asks))
         return WorldSolution.of(sentences, "yes" if yes else "no", "yes_no", rng)
 
 
