@@ -32,7 +32,7 @@ method = "scotd"
         (STUDY, ("--set", "training.step=3"), "training: unknown key 'step'; did you mean 'steps'?"),
         (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
         (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),
-        (STUDY, ("--set", "arms.3.method=scotd"), "arms.3 is not one of the 1 entries"),
+        (STUDY, ("--set", "arms.3.method=scotd"), "3 is not one of the 1 entries"),
         (STUDY, ("--set", "arms.0.options.nonsense=1"), "unknown key 'nonsense'"),
         (STUDY, ("--set", "arms.0.select.keep=corect"), "arms[0].select.keep = 'corect'"),
         (STUDY, ("--set", "task.name=diarie"), "unknown task 'diarie'; did you mean 'diary'?"),
@@ -50,7 +50,7 @@ method = "scotd"
         (STUDY, ("--set", "teacher.engine=recorded"), "chains must be given"),
         (STUDY, ("--set", "arms.0.decode.votes=0"), "votes = 0: "),
         (STUDY, ("--seeds", "0"), "at least 1"),
-        (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "two arms are called 'a'"),
+        (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "'a' and 'a' would both write the file 'a'"),
         (STUDY, ("--set", "evaluation.splits=['tset']"), "has no problems in split 'tset'; did you mean 'test'?"),
     ],
 )

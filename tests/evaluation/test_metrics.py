@@ -19,7 +19,7 @@ from understudy.evaluation.metrics import (
     stop_rate,
     votes_by_k,
 )
-from understudy.evaluation.outcomes import COUNTED, count_outcomes, outcome_of, outcome_of_vote
+from understudy.evaluation.outcomes import COUNTED, count_outcomes, outcome_of, outcome_of_answer
 
 PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
 
@@ -48,7 +48,7 @@ def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out
     assert (counted.answer, counted.share, counted.left_out) == ("2", pytest.approx(2 / 3), 2)
     assert vote([solution("3"), solution("1"), solution("1"), solution("3")]).answer == "3"
     assert vote([solution(None)]).answer is None
-    assert outcome_of_vote(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
+    assert outcome_of_answer(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
 
 
 def test_the_weighted_vote_counts_mean_likelihoods():
@@ -74,7 +74,7 @@ def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
     found = votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=weighted, seed=0)
     for k in range(1, len(samples) + 1):
         subsets = list(itertools.combinations(samples, k))
-        right = sum(outcome_of_vote(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
+        right = sum(outcome_of_answer(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
         assert found[k - 1] == pytest.approx(right / len(subsets))
     assert found[0] == pytest.approx(any_correct_by_k({"p": PROBLEM}, {"p": samples})[0])
 

@@ -21,9 +21,8 @@ def show(study: Study, directory: Path, until: Kind, console: Console) -> None:
     """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
     plan = make_plan(study)
     stages = plan.until(until)
-    table = Table(
-        "stage", "of", "", "memory", box=None, header_style="bold", title=f"{study.name} -> {directory}", title_justify="left"
-    )
+    title = f"{study.name} -> {directory}"
+    table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
         table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do", memory)

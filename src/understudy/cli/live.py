@@ -82,12 +82,9 @@ class Live(Watcher):
         with self._lock:
             self._finished += 1
             self._progress.remove_task(self._tasks.pop(stage.label))
-            done = f"[{self._finished}/{self._planned}]"
-            text = Text.assemble(
-                (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label, (f"  {line_of(summary)}", "cyan")
-            )
-            text.append(f"  {seconds:.0f} s" if seconds >= 1 else f"  {seconds:.1f} s", "dim")
-            self._console.print(text)
+            done, took = f"[{self._finished}/{self._planned}]", f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+            head = (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label
+            self._console.print(Text.assemble(*head, (f"  {line_of(summary)}", "cyan"), (f"  {took}", "dim")))
 
 
 class _Rate(ProgressColumn):

@@ -32,7 +32,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         add_study(parser)
     add_place(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
-    parser.add_argument("--workers", type=positive, help="stages at once (default: one per core)")
+    parser.add_argument("--workers", type=positive, default=0, help="stages at once (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
     options = parser.parse_args(argv)
     if verb == "demo":

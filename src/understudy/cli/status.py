@@ -26,21 +26,15 @@ def _shown(state: Status) -> dict[str, object]:
         "chains": f"{state.chains:,} of {state.total:,}{_also({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
     }
     if state.asked:
-        counts = {
-            "in flight": state.in_flight,
-            "in batches": state.in_batches,
-            "failed": state.failed,
-            "refused": state.refused,
-            "lost": state.lost,
-        }
+        waiting = {"in flight": state.in_flight, "in batches": state.in_batches}
+        counts = {**waiting, "failed": state.failed, "refused": state.refused, "lost": state.lost}
         rows["requests"] = f"{state.requests:,} sent"
         rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_also(counts)}"
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        rows[f"batch {printable(batch['id']) or '(being made)'}"] = (
-            f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
-        )
+        name = printable(batch["id"]) or "(being made)"
+        rows[f"batch {name}"] = f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
     rows["in the ledger"] = f"{state.replies:,} replies"
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"

@@ -13,6 +13,7 @@ from understudy.core.protocols import Check
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.evaluation.outcomes import elect, outcome_of
 
+Problems = Mapping[str, Problem]
 Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions, equally many for each problem, each on a path of its own."""
 
@@ -27,9 +28,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def votes_by_k(
-    problems: Mapping[str, Problem], samples: Samples, *, weighted: bool, seed: int, check: Check = same_answer
-) -> list[float]:
+def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: int, check: Check = same_answer) -> list[float]:
     """Accuracy of the vote (maj@k) for every k from 1 to the number of samples, over all subsets of k samples, or `SUBSETS`
     seeded ones where there are more."""
     correct = _correct(problems, samples, check)
@@ -41,13 +40,13 @@ def votes_by_k(
     return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]
 
 
-def any_correct_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: Check = same_answer) -> list[float]:
+def any_correct_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
     """pass@k for every k from 1 to the number of samples."""
     size, correct = _size(samples), _correct(problems, samples, check)
     return [fmean(pass_at_k(size, len(paths), k) for paths in correct.values()) for k in range(1, size + 1)]
 
 
-def likeliest_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: Check = same_answer) -> list[float]:
+def likeliest_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
     """Accuracy of the one sample of k with the highest mean log-probability, for every k from 1 to the number of samples, over all
     subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability; of equally
     likely ones the first counts."""
@@ -61,7 +60,7 @@ def likeliest_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: 
     ]
 
 
-def _correct(problems: Mapping[str, Problem], samples: Samples, check: Check) -> dict[str, set[int]]:
+def _correct(problems: Problems, samples: Samples, check: Check) -> dict[str, set[int]]:
     """Problem id -> the paths of its correct samples."""
     return {
         problem: {s.path for s in drawn if outcome_of(problems[problem], s, check) is Outcome.CORRECT}

@@ -27,19 +27,13 @@ def elect(solutions: Sequence[Solution], *, weighted: bool) -> Solution | None:
     return next((s for s in solutions if answer is not None and s.answer == answer and s.finish == "stop"), None)
 
 
-def outcome_of_vote(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
-    """What the vote of several solutions to one problem counts as: truncated or unparsed only where nobody could vote."""
-    elected = elect(solutions, weighted=weighted)
-    if elected is not None:
-        return outcome_of(problem, elected, check)
-    return Outcome.TRUNCATED if any(s.finish == "length" for s in solutions) else Outcome.UNPARSED
-
-
 def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
-    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several."""
-    if len(solutions) == 1:
-        return outcome_of(problem, solutions[0], check)
-    return outcome_of_vote(problem, solutions, weighted=weighted, check=check)
+    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several, which is truncated or unparsed only
+    where nobody could vote."""
+    counted = solutions[0] if len(solutions) == 1 else elect(solutions, weighted=weighted)
+    if counted is not None:
+        return outcome_of(problem, counted, check)
+    return Outcome.TRUNCATED if any(s.finish == "length" for s in solutions) else Outcome.UNPARSED
 
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:

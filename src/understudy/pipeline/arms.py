@@ -77,11 +77,8 @@ class SharedStages:
     def vocabulary(self) -> Vocabulary:
         """What students from scratch have words for: the raw formats and the words of all arms that train."""
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
-        formats = {
-            digest(describe(method.format)): method.format
-            for arm, method in methods
-            if trained_roles(arm, method) and method.format.style == "raw"
-        }
+        trained = [method.format for arm, method in methods if trained_roles(arm, method)]
+        formats = {digest(describe(each)): each for each in trained if each.style == "raw"}
         words = {text for _, method in methods if isinstance(method, MethodWithWords) for text in method.words}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
@@ -135,9 +132,6 @@ class _ArmPlanner:
         label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
         return StudentStage(
             label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
-            problems=shared.problems,
-            chains=shared.chains,
-            verdicts=shared.verdicts,
             selection=self.selection,
             folds={
                 need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds))

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,14 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import digest
+from understudy.corpus.store import write_whole
 
 MANIFEST = "manifest.json"
 VERSION = 2
 """Of what a run directory holds besides its ledger."""
-OLD_RUN = (
-    "made by an earlier Understudy, whose stages this one cannot read; run the study again: what was paid for is in the ledger and "
-    "is not asked again"
-)
+OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked again"
 
 T = TypeVar("T")
 
@@ -139,12 +136,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` whole or not at all, and durably."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with write_whole(path) as file:
+        file.write(text.encode())
 
 
 def remove_dependents(run: Path, key: str) -> None:

@@ -12,6 +12,8 @@ from understudy.sampling.ledger import Ledger
 if TYPE_CHECKING:
     from understudy.engines.remote.endpoint import EndpointEngine
 
+Capabilities = Mapping[str, Mapping[str, str]]
+"""address -> what an endpoint was found to do there (`engines.remote.probe`)"""
 WARNINGS = {
     "temperature": "{url} seems to draw nothing: at temperature 1 it answered three times word for word alike, so the {paths} "
     "replies to a prompt may be copies of one (transformers serve draws only where the model's generation_config.json has "
@@ -21,11 +23,11 @@ WARNINGS = {
 """What is said where an endpoint ignores one of these."""
 
 
-def connect(
-    engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Callable[[str], None]
-) -> tuple[Engine, Mapping[str, Mapping[str, str]]]:
-    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what each address of an endpoint was found
-    to do (`engines.remote.probe`).
+Tell = Callable[[str], None]
+
+
+def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Tell) -> tuple[Engine, Capabilities]:
+    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what its endpoint was found to do.
 
     ``tell`` hears what ``paths`` draws from one prompt (1: a single one, or greedy) would suffer from. Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
@@ -44,9 +46,7 @@ def connect(
     return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
 
 
-def probe_endpoint(
-    engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Callable[[str], None]
-) -> Mapping[str, Mapping[str, str]]:
+def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Tell) -> Capabilities:
     """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import full_url, probe
@@ -65,7 +65,7 @@ def probe_endpoint(
     return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
 
 
-def remember(engine: EndpointEngine, known: Mapping[str, Mapping[str, str]]) -> None:
+def remember(engine: EndpointEngine, known: Capabilities) -> None:
     """Let ``engine`` know which of its addresses take ``n``; ``known``: what was found of each."""
     from understudy.engines.remote.probe import TAKES_N, full_url
 

@@ -1,6 +1,5 @@
 """A few questions to the teacher before many: what the verb `try` does."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from understudy.core.errors import DataError
 from understudy.core.protocols import silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
+from understudy.pipeline.connect import Capabilities
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.preview import load_problems
 from understudy.pipeline.run import only_runner
@@ -37,7 +37,7 @@ class Trial:
     tried: list[TrialQuestion]
     requests: int
     price: Price | None = None
-    endpoints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    endpoints: Capabilities = field(default_factory=dict)
 
     @property
     def spent(self) -> float | None:

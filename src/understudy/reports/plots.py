@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
 from understudy.reports.tables import splits_of
-from understudy.reports.words import printable, slug
+from understudy.reports.words import file_name, printable
 
 BESIDE: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
 """Where a legend is put."""
@@ -153,7 +153,7 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
         axes.legend(**BESIDE)
-        yield Picture(f"votes-{slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+        yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
 
 
 def _perplexity(data: ReportData) -> Iterator[Picture]:

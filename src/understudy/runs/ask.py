@@ -53,10 +53,7 @@ def ask_student(
     card = read_card(Path(student))
     method = card.make_method()
     if getattr(method, "in_context", 0):
-        raise StudyError(
-            f"{student}: its method shows training chains before each question (in_context), and a saved student "
-            "has none; give a student without in_context"
-        )
+        raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
     try:
         decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
@@ -77,14 +74,9 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
     directories: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
-            raise StudyError(
-                f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; "
-                "give students of one arm"
-            )
+            raise StudyError(f"{path}: its method {card.method} or options differ from the first's; give students of one arm")
         if card.role in directories:
-            raise StudyError(
-                f"{path}: plays the role {card.role!r}, as {directories[card.role]} does; give one student for each role"
-            )
+            raise StudyError(f"{path}: plays {card.role!r}, as {directories[card.role]} does; give one student for each role")
         directories[card.role] = path
     missing = [role for role in method.roles if role not in directories]
     if missing:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
-from understudy.checks.judge import judge
+from understudy.checks.judge import judge, outcomes_of
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
 from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card
@@ -48,15 +48,14 @@ def import_corpus(
     corpus_chains, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    card = card_of(corpus_chains, terms=terms, licence=licence, sources=sources, outcomes=outcomes_of(corpus_chains, known))
+    card = card_of(corpus_chains, terms=terms, licence=licence, sources=sources, outcomes=count_outcomes(corpus_chains, known))
     write_rows(to, Chain, corpus_chains, card=card.to_json())
     return dict(report.to_json())
 
 
 @dataclass(frozen=True)
 class _ExportSource:
-    """What is exported: chains, what is known of their problems, and the card they had, with what is known now; it does not count
-    these chains."""
+    """What is exported: chains, what is known of their problems, and their card."""
 
     chains: Sequence[Chain]
     problems: Mapping[str, Problem]
@@ -96,10 +95,7 @@ def export_corpus(
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    base = export.card
-    card = card_of(
-        export.chains, terms=base.terms, licence=base.licence, sources=base.sources, sampling=base.sampling, outcomes=base.outcomes
-    )
+    card = export.card
     if card.missing and not no_terms:
         raise StudyError(
             f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "
@@ -121,17 +117,17 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if arm is not None:
         chains = chosen_chains(chains, run.selection(run.arm(arm).name))
     base = read_card(run.chains_file) or CorpusCard()
-    outcome = _outcomes(run)
+    outcome, terms = _outcomes(run), run.study.corpus
     counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
-    terms, licence = run.study.corpus.terms or base.terms, run.study.corpus.licence or base.licence
+    base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _ExportSource(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
+    return _ExportSource(chains, problems, _recount(base, chains), examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
     """chain id -> what the study's first check says of it; {} for a run that stopped after its chains."""
     try:
-        return {v.chain: v.outcome for v in run.verdicts if v.check == run.study.checks[0]}
+        return outcomes_of(run.verdicts, run.study.checks[0])
     except DataError:
         return {}
 
@@ -139,9 +135,7 @@ def _outcomes(run: Run) -> dict[str, Outcome]:
 def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
-        raise DataError(
-            f"{run.directory}: the examples of {arm!r} come from its own students and cannot be exported; export its chains"
-        )
+        raise DataError(f"{run.directory}: the examples of {arm!r} come from its own students; export its chains instead")
     learn = learned_problems(run.problems, run.selection(arm))
     pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
     seed = run.study.seed
@@ -154,15 +148,19 @@ def _of_corpus(
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
-        raise DataError(
-            f"{source}: a corpus does not hold its questions; name their files and the kind of their answers (--problems, --kind)"
-        )
+        raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
     chains = list(read_rows(source, Chain))
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
-    outcomes = outcomes_of(chains, known) if known else base.outcomes
-    return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
+    outcomes = count_outcomes(chains, known) if known else base.outcomes
+    return _ExportSource(chains, known, _recount(replace(base, sources=sources, outcomes=outcomes), chains))
+
+
+def _recount(card: CorpusCard, chains: Sequence[Chain]) -> CorpusCard:
+    """``card`` with the counts of ``chains``."""
+    kept = {name: getattr(card, name) for name in ("terms", "licence", "sources", "sampling", "outcomes")}
+    return card_of(chains, **kept)
 
 
 def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
@@ -170,7 +168,7 @@ def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[s
     return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}))}
 
 
-def outcomes_of(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
+def count_outcomes(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
     """How many of ``chains`` are correct, wrong, ..., as the stage of verdicts counts them."""
     known = (judge(problems[chain.problem], chain, same_answer).outcome.value for chain in chains if chain.problem in problems)
     return dict(Counter(known).most_common())

@@ -8,13 +8,13 @@ from pathlib import Path
 from understudy.core.plugins import load
 from understudy.pipeline.cache import write_json, write_text
 from understudy.reports.data import ReportData
+from understudy.reports.words import file_name
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
 from understudy.runs.notes import format_command, list_versions, write_notes
 from understudy.runs.run import Run
 from understudy.runs.scores import ScoredAnswers, score
 from understudy.runs.story import tell_story
-from understudy.studies.study import file_name
 
 
 def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> ReportData:

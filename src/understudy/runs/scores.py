@@ -51,10 +51,8 @@ def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
     """Problem -> the outcome of its one solution, or of the vote of several."""
-    problems = run.of_split(split)
-    return {
-        name: outcome_of_answer(problems[name], answers, weighted=weighted, check=run.check) for name, answers in solutions.items()
-    }
+    problems, check = run.of_split(split), run.check
+    return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
 
 def correctness(scored: Sequence[ArmOutcomes], problems: Sequence[str]) -> Array:

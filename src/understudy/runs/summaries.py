@@ -138,10 +138,8 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
             values.setdefault(str(problems[name].meta[by]), []).append(name)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = correctness(scored, names)
-        interval = accuracy_interval(correct_SN)
-        yield Group(
-            arm, split, value, value in trained, correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean()), *interval
-        )
+        counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
+        yield Group(arm, split, value, value in trained, *counts, *accuracy_interval(correct_SN))
 
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:

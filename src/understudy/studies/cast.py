@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from understudy.core.errors import StudyError, nearest
+from understudy.core.options import plain
 from understudy.core.precision import settle_precision
 from understudy.core.protocols import MethodWithParts
 from understudy.studies.options import Arm, Role
-from understudy.studies.schema import build, plain
+from understudy.studies.schema import build
 from understudy.studies.study import Study
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -65,22 +66,16 @@ def check_roles(arm: Arm, method: Any) -> None:
     for name, role in arm.roles.items():
         where = f"arms[{arm.name!r}].roles.{name}"
         if name not in known:
-            has = f"{nearest(name, known)} (it has: {', '.join(known)})"
-            raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{has}")
+            near = nearest(name, known)
+            raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{near} (it has: {', '.join(known)})")
         named = [name, *(part for part, whose in parts.items() if whose == name)]
         if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(named) & set(method.swaps)):
-            raise StudyError(
-                f'{where}.model = "gold": gold there would be the answer itself, so the arm measures nothing; choose another model'
-            )
+            raise StudyError(f'{where}.model = "gold": gold there would be the answer itself; choose another model')
         trained = trained_roles(arm, method)
         if (role.student or role.training) and name not in trained:
-            raise StudyError(
-                f"{where}: only a trained role has student and training (trained here: {', '.join(trained) or 'none'})"
-            )
+            raise StudyError(f"{where}: only a trained role has student, training (trained here: {', '.join(trained) or 'none'})")
     if set(models_of(arm, method).values()) == {"gold"}:
-        raise StudyError(
-            f"arms[{arm.name!r}].roles: gold plays every part, so the arm measures nothing; give one part another model"
-        )
+        raise StudyError(f"arms[{arm.name!r}].roles: gold plays every part, which measures nothing; give one another model")
 
 
 def where_student(arm: Arm, role: str) -> str:

@@ -1,7 +1,9 @@
 """The first study for a file of questions: what `understudy init` writes."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from understudy.studies.guess import Guess
@@ -23,56 +25,18 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
     shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
     exemplars = shown if "rationale" in found.fields else ""
-    return f"""# A first study for {path.name}, written by `understudy init`. Change what was guessed wrong, then:
-#   understudy try {to} -n 3        a few questions to the teacher
-#   understudy run {to}             everything; run it again to go on
-
-[study]
-name = {json.dumps(name)}
-seed = 0
-seeds = 1                # 3 or more before you believe a difference
-
-[task]
-name = "files"
-path = {json.dumps(relative)}
-{said}
-kind = "{layout.kind}"
-{lines}{table}
-{exemplars}[teacher]                # chains you already have: engine = "recorded", chains = ["chains.jsonl"]
-engine = "endpoint"      # any OpenAI-compatible server; "transformers" with checkpoint = "DIR" is a model on this machine
-url = "http://localhost:8000/v1"
-model = "the-model"
-api = "chat"             # "completions" for a base model, with options = {{}} and exemplars
-# key_env = "TEACHER_KEY"
-samples = 8              # chains per question; SCoTD takes 30
-
-[teacher.options.format]
-style = "messages"
-system = "Reason step by step, briefly. End with: So the answer is: ANSWER"
-
-[student]                # from scratch; checkpoint = "DIR" starts from a pretrained model
-hidden = 128
-layers = 3
-heads = 8
-
-[training]
-steps = 500
-
-[[arms]]
-name = "answer-only"
-method = "answer_only"
-
-[[arms]]
-name = "SCoTD, correct chains"
-method = "scotd"
-select = {{ keep = "correct" }}
-
-[[arms]]
-name = "SCoTD, correct chains, vote"
-method = "scotd"
-select = {{ keep = "correct" }}
-decode = {{ votes = 8, temperature = 0.7 }}
-"""
+    template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
+    return template.substitute(
+        file=path.name,
+        study=to,
+        name=json.dumps(name),
+        path=json.dumps(relative),
+        said=said,
+        kind=layout.kind,
+        lines=lines,
+        table=table,
+        exemplars=exemplars,
+    )
 
 
 def _sizes(found: Guess) -> str:

@@ -71,9 +71,7 @@ def _sources(path: Path) -> dict[str, Path]:
     splits = splits_of(path) if path.is_dir() else {}
     roles = roles_of(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
-        raise DataError(
-            f"{path}: has no split train (its splits: {', '.join(splits)}); name one, as in {path / next(iter(splits))}"
-        )
+        raise DataError(f"{path}: has no split train (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
     return {ours: path / name for ours, name in roles.items()} or {"": path}
 
 

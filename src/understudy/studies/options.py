@@ -97,9 +97,7 @@ class Exemplars:
 
     def __post_init__(self) -> None:
         if self.n and self.file is not None:
-            raise ValueError(
-                f"n = {self.n} and file = {self.file!r}: set n to choose from training, or file to give your own, not both"
-            )
+            raise ValueError(f"n = {self.n} and file = {self.file!r}: set n to choose from training, or file to give your own")
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,9 @@ class Decode:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
-            raise ValueError(
-                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search does not sample; leave the others out"
-            )
+            raise ValueError(f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beams do not sample; leave those out")
         if self.beams > 1 and self.calculator:
-            raise ValueError(
-                f"beams = {self.beams} with calculator = true: a calculator cannot change a beam; choose one of the two"
-            )
+            raise ValueError(f"beams = {self.beams} with calculator = true: a calculator cannot change a beam; choose one")
         if self.votes > 1 and self.decoding.temperature == 0:
             raise ValueError("temperature = 0 with several votes: all replies would be the same; raise temperature")
 
@@ -200,14 +194,9 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
-            raise ValueError(
-                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; students are trained on train"
-            )
+            raise ValueError(f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits, not the one trained on")
         if self.dev in self.splits:
-            raise ValueError(
-                f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
-                "refused; name another split"
-            )
+            raise ValueError(f"dev = {self.dev!r} is one of splits: choosing checkpoints on test data is refused; name another")
 
 
 @dataclass(frozen=True)

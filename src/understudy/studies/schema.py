@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from understudy.core.errors import StudyError, nearest
-from understudy.core.options import plain
-
-__all__ = ["build", "plain"]
 
 T = TypeVar("T")
+
+
+def keys_of(kind: Any) -> list[str]:
+    """The keys of the table that the options dataclass ``kind`` is built from."""
+    return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
 def build(kind: type[T], table: Any, where: str) -> T:
@@ -24,7 +26,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
     hints = typing.get_type_hints(kind, include_extras=True)
-    known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
+    known = keys_of(kind)
     for key in table:
         if key not in known:
             raise StudyError(f"{where}: unknown key {key!r}{nearest(key, known)} (known: {', '.join(known)})")

@@ -11,7 +11,6 @@
 [[arms]]      name, method, options, select, decode, and what differs from [training]
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydantic import Field
 from understudy.core.plugins import load
 from understudy.core.registry import find
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Teacher
-from understudy.studies.schema import build
+from understudy.studies.schema import build, keys_of
 from understudy.training.options import StudentOptions, TrainingOptions
 
 
@@ -94,11 +93,6 @@ class Study:
         """The task with its options; tasks that read files get the study's directory as ``root``."""
         kind = find("task", self.task)
         options = dict(self.task_options)
-        if "root" in {f.name for f in dataclasses.fields(kind)}:
+        if "root" in keys_of(kind):
             options["root"] = str((self.root / str(options.get("root", "."))).resolve())
         return build(kind, options, "task")
-
-
-def file_name(name: str) -> str:
-    """What an arm's name becomes in the name of a file: letters, digits, dots and underscores, parted by single hyphens."""
-    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".")

@@ -113,19 +113,14 @@ class _Training:
         encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
-            self.remarks.append(
-                f"{self.spelled} words of the examples are not in the start's vocabulary: they are spelled in letters"
-            )
+            self.remarks.append(f"{self.spelled} words of the examples are not in the start's vocabulary and spelled in letters")
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
         self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
-            raise UserError(
-                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; "
-                "raise student.context or shorten the chains"
-            )
+            raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise it")
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
@@ -263,9 +258,8 @@ class _Training:
         if not checkpoint.is_dir():
             raise CheckpointError(f"{checkpoint}: the trained student is gone; remove {self.out} and train again")
         shutil.rmtree(self.out / "candidate", ignore_errors=True)
-        curve = LearningCurve(
-            losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=notes.best[0] if notes.best else notes.step
-        )
+        best = notes.best[0] if notes.best else notes.step
+        curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
         clear_state(self.out / "state")

@@ -21,9 +21,7 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     if not lora.merge and base_of(start) is not None:
-        raise CheckpointError(
-            f"{start}: is an adapter itself; lora.merge = false would save an adapter of an adapter: set merge = true"
-        )
+        raise CheckpointError(f"{start}: is an adapter; lora.merge = false would save an adapter of an adapter: set merge = true")
     targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
     config = LoraConfig(
         r=lora.rank,

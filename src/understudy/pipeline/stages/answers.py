@@ -217,12 +217,10 @@ class AnswersStage(Stage[AnswersSummary]):
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
         writer = self.method if isinstance(self.method, SelectiveMethod) else self.method.format
-        workings = {
-            p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(writer, p, chain)
-        }
+        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(writer, p, chain)}
         if problems and not workings and not self.swapped:
             raise StudyError(
-                f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
-                "can use (meta.rationale; meta.subquestions with answers)"
+                f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working that the method can use '
+                "(meta.rationale; meta.subquestions with answers)"
             )
         return workings

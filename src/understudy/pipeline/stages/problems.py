@@ -1,7 +1,7 @@
 """problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from understudy.pipeline.cache import write_json
 from understudy.pipeline.exemplars import mark_exemplars
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.studies.options import Exemplars
-from understudy.tasks.overlap import Overlap, check_overlap
+from understudy.tasks.overlap import check_overlap
 
 FILE = "problems.parquet"
 
@@ -66,7 +66,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev.dropped]
-        overlap = Overlap(on_held_out.dropped + on_dev.dropped, on_held_out.near)
+
         directory = self.directory(context.run)
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
@@ -75,8 +75,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
-            dropped=overlap.dropped,
-            near=overlap.near,
+            dropped=on_held_out.dropped + on_dev.dropped,
+            near=on_held_out.near,
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
@@ -90,10 +90,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
                 )
 
 
-def _ids_by_split(problems: Iterable[Problem], *, keep: set[str]) -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = {}
+def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {problem.split: [] for problem in problems}
     for problem in problems:
-        ids.setdefault(problem.split, [])
         if problem.id in keep:
             ids[problem.split].append(problem.id)
     return ids

@@ -22,10 +22,7 @@ from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.chains import ChainsStage
-from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
-from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.cast import parts_of
 from understudy.studies.options import AnsweringOptions
@@ -74,9 +71,6 @@ class StudentStage(Stage[StudentSummary]):
     kind = "student"
     summary = StudentSummary
 
-    problems: ProblemsStage
-    chains: ChainsStage
-    verdicts: VerdictsStage
     selection: SelectionStage
     folds: Mapping[str, tuple[StudentStage, ...]]
     name: str
@@ -106,12 +100,12 @@ class StudentStage(Stage[StudentSummary]):
         """Train into the stage's directory and put the card beside the weights."""
         from understudy.training.loop import train
 
-        problems, chains = self.problems.read(context), self.chains.read(context)
+        made_of = self.selection
+        problems, chains = made_of.problems.read(context), made_of.chains.read(context)
         training = [problem for problem in problems if problem.split == "train"]
-        chosen, learn = self.selection.chosen(context), self._learned(context)
-        pool = StudyPool(
-            learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context, self.selection.select.check), seed=self.study_seed
-        )
+        chosen, learn = made_of.chosen(context), self._learned(context)
+        outcomes = made_of.verdicts.outcomes(context, made_of.select.check)
+        pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
             for role, students in self.folds.items()
@@ -175,7 +169,7 @@ class StudentStage(Stage[StudentSummary]):
         return score
 
     def _card(self, problem: Problem) -> Card:
-        needs: list[Stage[Any]] = [self.problems, self.chains, self.verdicts, self.selection]
+
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
@@ -185,7 +179,7 @@ class StudentStage(Stage[StudentSummary]):
             precision=self.answering.precision,
             training_precision=self.training.precision,
             seed=self.seed,
-            lineage={stage.kind: stage.folder for stage in needs} | folds,
+            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )
 
 
