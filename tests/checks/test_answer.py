@@ -8,8 +8,7 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import by_answer, judge, outcomes_of
 from understudy.core.errors import StudyError
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
-from understudy.evaluation.metrics import any_correct_by_k, majority_rate, votes_by_k
-from understudy.evaluation.outcomes import outcome_of, outcome_of_answer
+from understudy.evaluation.metrics import any_correct_by_k, majority_rate, outcome_of, outcome_of_answer, votes_by_k
 
 PROBLEM = Problem("p", "Make 24 from 4 6.", "expression", "24", accepted=("25",))
 

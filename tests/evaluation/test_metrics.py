@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.core.vote import vote
 from understudy.evaluation.metrics import (
+    COUNTED,
     any_correct_by_k,
     by_perplexity,
     chance_rate,
+    count_outcomes,
     likeliest_by_k,
     majority_rate,
+    outcome_of,
+    outcome_of_answer,
     pass_at_k,
     stop_rate,
     votes_by_k,
 )
-from understudy.evaluation.outcomes import COUNTED, count_outcomes, outcome_of, outcome_of_answer
 
 PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
 

@@ -10,8 +10,7 @@ from rich.text import Text
 from understudy.cli.arguments import make_parser
 from understudy.core.errors import UserError
 from understudy.reports.words import printable
-from understudy.studies.first_study import study_text
-from understudy.studies.guess import Guess, guess
+from understudy.studies.guess import Guess, guess, study_text
 from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
 

@@ -17,9 +17,9 @@ from understudy.core.values import Problem
 from understudy.engines.local.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import remember
-from understudy.pipeline.exemplars import exemplar_pool, mark_exemplars
 from understudy.pipeline.plan import Plan
 from understudy.pipeline.stages.chains import SampledChainsStage
+from understudy.pipeline.stages.problems import exemplar_pool, mark_exemplars
 from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger

@@ -126,10 +126,8 @@ class _Run:
         try:
             summary, seconds = future.result()
         except BrokenProcessPool:
-            raise UnderstudyError(
-                f"{stage.kind} {stage.label}: its process ended without a message, perhaps for lack of memory. What was done is "
-                "kept: run the same command again to continue, with --workers 1 if memory is short"
-            ) from None
+            died = f"{stage.kind} {stage.label}: its process ended without a message, perhaps for lack of memory"
+            raise UnderstudyError(f"{died}. What was done is kept: run it again, with --workers 1 if memory is short") from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
@@ -162,12 +160,9 @@ def _require_libraries(stage: Stage[Any]) -> None:
 
 def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for what could not be scored."""
-    without = problems.without_gold
-    if without and any(stage.kind in ("student", "answers") for stage in todo):
-        raise StudyError(
-            f"evaluation: no problem of split {without[0]!r} has a gold answer, so nothing can be scored on it; name the field "
-            "with task.fields.answer, or stop at the chains (understudy sample, check, select)"
-        )
+    if problems.without_gold and any(stage.kind in ("student", "answers") for stage in todo):
+        without = f"evaluation: no problem of split {problems.without_gold[0]!r} has a gold answer"
+        raise StudyError(f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select)")
 
 
 @contextmanager

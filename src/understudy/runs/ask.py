@@ -80,8 +80,6 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
         directories[card.role] = path
     missing = [role for role in method.roles if role not in directories]
     if missing:
-        raise StudyError(
-            f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}; give the student of "
-            f"{', '.join(missing)} too (--with)"
-        )
+        turns = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
+        raise StudyError(f"{turns}; give the student of {', '.join(missing)} too (--with)")
     return directories

@@ -98,9 +98,8 @@ def export_corpus(
     card = export.card
     if card.missing and not no_terms:
         raise StudyError(
-            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "
-            "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again (finished stages are "
-            "kept), or give `understudy import` --terms and --licence; --no-terms exports without them"
+            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms and licence "
+            "the study's [corpus] and run it again, or give them to `understudy import`; --no-terms exports without them"
         )
     if what == "examples":
         says = export_examples(export.examples, format=format, to=to, card=card, bare=bare)

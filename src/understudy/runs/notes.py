@@ -10,8 +10,7 @@ from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.pipeline.cache import read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_problems
-from understudy.runs.run import Run
-from understudy.runs.scores import ScoredAnswers
+from understudy.runs.run import Run, ScoredAnswers
 
 
 def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
@@ -48,10 +47,7 @@ def _students(run: Run) -> Iterator[str]:
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
     pointed = [arm.name for arm in study.arms if arm.options.get("format", {}).get("numbers") == "pointers"]
     if pointed:
-        yield (
-            f"Numbers are pointers in {', '.join(pointed)}: where a student writes equations an evaluator fills in their results; "
-            "a student that writes a plain answer has no evaluator."
-        )
+        yield f"Numbers are pointers in {', '.join(pointed)}: an evaluator fills in the results of equations that a student writes."
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)

@@ -58,11 +58,6 @@ class Teacher:
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError(f"budget.money = {self.budget.money}: needs price, e.g. price = {{ input = 0.5, output = 1.5 }}")
 
-    @property
-    def paths(self) -> int:
-        """How many different replies a prompt can get: greedily one."""
-        return self.samples if self.temperature else 1
-
 
 @dataclass(frozen=True)
 class Corpus:

@@ -143,8 +143,7 @@ class _Training:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
             self.remarks.append(
-                f"the chat template writes {turn.inserted!r} before a reply of its own; here the reply follows the prompt "
-                "directly, in training as when asked"
+                f"the chat template writes {turn.inserted!r} before its replies; here they follow the prompt directly"
             )
         return turn
 
@@ -225,10 +224,8 @@ class _Training:
                 raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
             total += float(loss.detach())
             if not math.isfinite(total):
-                raise UnderstudyError(
-                    f"training diverged: the loss of step {step + 1} is {total}; lower learning_rate or muon_rate, or "
-                    'use precision = "float32"'
-                )
+                diverged = f"training diverged: the loss of step {step + 1} is {total}"
+                raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
             loss.backward()  # type: ignore[no-untyped-call]
         return total
 

@@ -20,9 +20,8 @@ from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.connect import connect
-from understudy.pipeline.exemplars import exemplar_pool
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
 from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
 from understudy.sampling.ledger import Ledger
@@ -219,8 +218,6 @@ class AnswersStage(Stage[AnswersSummary]):
         writer = self.method if isinstance(self.method, SelectiveMethod) else self.method.format
         workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(writer, p, chain)}
         if problems and not workings and not self.swapped:
-            raise StudyError(
-                f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working that the method can use '
-                "(meta.rationale; meta.subquestions with answers)"
-            )
+            none = f"none of the {len(problems)} problems of {self.split!r} has a working of its own that the method can use"
+            raise StudyError(f'model = "gold": {none} (meta.rationale; meta.subquestions with answers)')
         return workings

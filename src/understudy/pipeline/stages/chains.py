@@ -18,9 +18,8 @@ from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.connect import Capabilities, connect
-from understudy.pipeline.exemplars import exemplar_pool
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
@@ -154,7 +153,8 @@ class SampledChainsStage(ChainsStage):
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
         with paid as store, Account(store, sampling.total) as account:
-            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=teacher.paths, tell=tell_line)
+            paths = teacher.samples if teacher.temperature else 1
+            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell_line)
             account.begin()
             return sample(sampling, engine, store, account, tell), endpoints
 

@@ -1,19 +1,23 @@
-"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6)."""
+"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6). Exemplars are
+chosen from training or given, and out of everything else.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import DataError, StudyError, nearest
 from understudy.core.options import unkeyed
-from understudy.core.values import Problem
+from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import write_json
-from understudy.pipeline.exemplars import mark_exemplars
 from understudy.pipeline.stage import Context, Stage, StageSummary
+from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
-from understudy.tasks.overlap import check_overlap
+from understudy.tasks.files import read_problems
+from understudy.tasks.overlap import check_overlap, exact_key
 
 FILE = "problems.parquet"
 
@@ -96,3 +100,36 @@ def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, l
         if problem.id in keep:
             ids[problem.split].append(problem.id)
     return ids
+
+
+SPLIT = "exemplars"
+
+
+def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
+    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened. A training problem
+    with the question of a given exemplar leaves; one of another split is left to the overlap rule.
+
+    Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
+    """
+    if options.file is not None:
+        problems_given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
+        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
+        bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
+        if bare is not None:
+            raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+        questions = {exact_key(problem) for problem in exemplars}
+        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
+    if not options.n:
+        return list(problems)
+    candidates = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
+    if len(candidates) < options.n:
+        few = f"exemplars.n = {options.n}: only {len(candidates)} training problems have a rationale"
+        raise StudyError(f"{few}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
+    # By a hash of each: one more question changes them only where it is chosen itself, and with them every prompt.
+    chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
+    return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
+
+
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars, **more: Any) -> StudyPool:
+    """The pool that methods draw from, with the problems that `mark_exemplars` marked; ``more``: as `StudyPool` has it."""
+    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle, **more)

@@ -16,7 +16,7 @@ from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
@@ -112,10 +112,8 @@ class StudentStage(Stage[StudentSummary]):
         }
         examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
         if not examples:
-            raise StudyError(
-                f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {len(chosen)} of {len(chains)} "
-                "chains were selected; see `understudy select` for the reasons"
-            )
+            left = f"{len(chosen)} of {len(chains)} chains were selected; `understudy select` says why"
+            raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
         trained = train(
             examples,
             student=self.student,
