@@ -13,12 +13,7 @@ from rich.text import Text
 from understudy.pipeline.executor import Event
 from understudy.pipeline.run import Watcher
 from understudy.pipeline.stage import Stage, StageSummary
-from understudy.pipeline.stages.answers import AnswersSummary
-from understudy.pipeline.stages.chains import ChainsSummary
-from understudy.pipeline.stages.problems import ProblemsSummary
-from understudy.pipeline.stages.selection import SelectionSummary
-from understudy.pipeline.stages.student import StudentSummary
-from understudy.pipeline.stages.verdicts import VerdictsSummary
+from understudy.pipeline.stages import answers, chains, problems, selection, student, verdicts
 
 _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 
@@ -97,20 +92,20 @@ class _Rate(ProgressColumn):
 def line_of(summary: StageSummary) -> str:
     """One line of what a finished stage says of itself."""
     match summary:
-        case ProblemsSummary():
+        case problems.ProblemsSummary():
             return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
-        case ChainsSummary():
+        case chains.ChainsSummary():
             failed = f", {summary.errors:,} asks FAILED" if summary.errors else ""
             failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
             return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
-        case VerdictsSummary():
+        case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
             return lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
-        case SelectionSummary():
+        case selection.SelectionSummary():
             return f"{summary.kept:,} chains kept"
-        case StudentSummary():
+        case student.StudentSummary():
             return f"{summary.examples:,} examples of {summary.problems:,} problems"
-        case AnswersSummary():
+        case answers.AnswersSummary():
             flag = f", {summary.errors} errors" if summary.errors else ""
             return f"{summary.solutions:,} answers, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
     raise AssertionError(f"a summary of no stage: {summary}")

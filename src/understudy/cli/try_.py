@@ -10,7 +10,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.trial import Trial, TrialQuestion, try_teacher
+from understudy.pipeline.preview import Trial, TrialQuestion, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study

@@ -124,6 +124,14 @@ def read_manifest(directory: Path) -> Manifest:
         raise DataError(f"{path}: {OLD_RUN}") from None
 
 
+def find_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a stage; None where it is not finished, or of an earlier Understudy, of which nothing of today was made."""
+    try:
+        return read_manifest(directory)
+    except (DataError, FileNotFoundError):
+        return None
+
+
 def read_summary(directory: Path, kind: type[T]) -> T:
     """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
     return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
@@ -143,20 +151,14 @@ def write_text(path: Path, text: str) -> None:
 def remove_dependents(run: Path, key: str) -> None:
     """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
     this, the others are found again."""
-    needs = {path: set(_needs(path)) for path in (run / "stages").iterdir() if is_done(path)}
+    manifests = {path: find_manifest(path) for path in (run / "stages").iterdir()}
+    needs = {path: set(manifest.needs) for path, manifest in manifests.items() if manifest is not None}
     stale, keys = [], {key}
     while more := [path for path in needs if path not in stale and needs[path] & keys]:
         stale += more
         keys |= {path.name.partition("-")[2] for path in more}
     for path in reversed(stale):
         remove(path)
-
-
-def _needs(directory: Path) -> tuple[str, ...]:
-    try:
-        return read_manifest(directory).needs
-    except DataError:  # of an earlier Understudy: nothing of today was made from it, and it from nothing of today
-        return ()
 
 
 def remove(directory: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from understudy.core.protocols import AsyncEngine, Engine
+from understudy.core.protocols import AsyncEngine, Engine, Progress
 from understudy.reports.words import printable
 from understudy.sampling.ledger import Ledger
 
@@ -23,10 +23,7 @@ WARNINGS = {
 """What is said where an endpoint ignores one of these."""
 
 
-Tell = Callable[[str], None]
-
-
-def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Tell) -> tuple[Engine, Capabilities]:
+def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
     """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what its endpoint was found to do.
 
     ``tell`` hears what ``paths`` draws from one prompt (1: a single one, or greedy) would suffer from. Raises AccountError, and
@@ -39,14 +36,14 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
 
     if not isinstance(engine, EndpointEngine):
         return engine, {}
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell(printable(line)))
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell("teacher", 0, 0, printable(line)))
     if options.batch:
         return batches, {}
     batches.settle_earlier()
     return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
 
 
-def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Tell) -> Capabilities:
+def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
     """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import full_url, probe
@@ -61,7 +58,7 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
         facts = known.get(full_url(engine, address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
-                tell(warning.format(url=address.url, paths=paths))
+                tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
     return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
 
 

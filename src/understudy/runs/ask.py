@@ -14,6 +14,7 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
 from understudy.studies.cast import parts_of
 from understudy.studies.options import Decode
+from understudy.studies.schema import build
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,8 @@ def ask_student(
     if getattr(method, "in_context", 0):
         raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
-    try:
-        decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
-    except ValueError as error:
-        raise StudyError(str(error)) from None
+    options = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
+    decode = build(Decode, options, "decode")
     problem = Problem("question", question, card.kind, choices=tuple(choices))
     engines = {role: TransformersEngine(path, dtype=card.precision, seed=seed) for role, path in cast.items()}
     playing = {part: engines[role] for part, role in parts_of(method).items()}

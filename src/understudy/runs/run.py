@@ -1,4 +1,4 @@
-"""A run directory by the plan that ran last in it, and its answers scored. It reads only its own files, never the study's inputs."""
+"""A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -123,11 +123,9 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     """A commented study for the file, to be written to ``to``; ``relative``: the file's path as seen from there."""
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in to.stem).strip("-") or "study"
     layout = found.layout
-    said = (
-        "# no answers were found: the teacher can be sampled, nothing can be scored"
-        if found.fit is None
-        else f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
-    )
+    said = "# no answers were found: the teacher can be sampled, nothing can be scored"
+    if found.fit is not None:
+        said = f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
     lines = _sizes(found)
     if layout.choices_in != "field":
         lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
@@ -136,17 +134,8 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
     exemplars = shown if "rationale" in found.fields else ""
     template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
-    return template.substitute(
-        file=path.name,
-        study=to,
-        name=json.dumps(name),
-        path=json.dumps(relative),
-        said=said,
-        kind=layout.kind,
-        lines=lines,
-        table=table,
-        exemplars=exemplars,
-    )
+    names = {"file": path.name, "study": to, "name": json.dumps(name), "path": json.dumps(relative)}
+    return template.substitute(names, said=said, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
 
 
 def _sizes(found: Guess) -> str:

@@ -99,7 +99,7 @@ class Exemplars:
 class Decode:
     """How an arm's student answers: greedy once, by beam search, or several sampled paths and the majority (self-consistency)."""
 
-    votes: int = 1
+    votes: Annotated[int, Field(ge=1)] = 1
     """Paths that are sampled for each problem (1: SAMPLE_ROUNDS in the README of SCoTD's authors)."""
     temperature: float | None = None
     """0 for one vote and 0.7 for several where it is not given (from small trials here; the self-consistency papers use 0.5 to
@@ -109,7 +109,7 @@ class Decode:
     weighted: bool = False
     """The likelihood-weighted vote is the arm's result; both votes are always reported. Off: the majority, as in simple_main.py of
     SCoTD's authors."""
-    beams: int = 1
+    beams: Annotated[int, Field(ge=1)] = 1
     """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``,
     1 in arguments.py of SCoTD's authors)."""
     calculator: bool = False
@@ -118,9 +118,7 @@ class Decode:
     without ``batch``. Off is ours: it does something only where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
-        for name in ("votes", "beams"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
             raise ValueError(f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beams do not sample; leave those out")
         if self.beams > 1 and self.calculator:

@@ -1,6 +1,7 @@
 """From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
 
 import dataclasses
+import inspect
 import json
 import types
 import typing
@@ -34,12 +35,8 @@ def build(kind: type[T], table: Any, where: str) -> T:
     try:
         return kind(**values)
     except TypeError:
-        required = [
-            f.name
-            for f in dataclasses.fields(kind)  # type: ignore[arg-type]
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
-        ]
-        raise StudyError(f"{where}: {', '.join(required)} must be given") from None
+        missing = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.name not in values]
+        raise StudyError(f"{where}: {', '.join(missing)} must be given") from None
     except StudyError:
         raise
     except ValueError as error:

@@ -70,15 +70,9 @@ class TeacherPlayer:
     files: Mapping[str, str]
 
     def open(self, stage: AnswersStage, context: Context, ledger: Ledger, _: Workings) -> Engine:
-        engine, _endpoints = connect(
-            self.options.open(task=stage.problems.task, seed=stage.seed),
-            self.options,
-            ledger,
-            seed=stage.seed,
-            paths=stage.votes if stage.decoding.temperature else 1,
-            tell=lambda line: context.progress("answers", 0, 0, line),
-        )
-        return engine
+        opened = self.options.open(task=stage.problems.task, seed=stage.seed)
+        paths = stage.votes if stage.decoding.temperature else 1
+        return connect(opened, self.options, ledger, seed=stage.seed, paths=paths, tell=context.progress)[0]
 
 
 @dataclass(frozen=True)

@@ -147,14 +147,11 @@ class SampledChainsStage(ChainsStage):
     def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
         """The chains, and what each address of an endpoint was found to do."""
 
-        def tell_line(line: str) -> None:
-            tell("chains", 0, 0, line)
-
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
         with paid as store, Account(store, sampling.total) as account:
             paths = teacher.samples if teacher.temperature else 1
-            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell_line)
+            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
             return sample(sampling, engine, store, account, tell), endpoints
 
