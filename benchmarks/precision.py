@@ -50,7 +50,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
         chains = list(read_rows(plan.stages[plan.chains].directory(Path(directory)) / "chains.parquet", Chain))
     learn = [problem for problem in problems if problem.split == "train"]
     pool = StudyPool(learn=learn, chains=chains, outcomes={}, seed=study.seed)
-    examples = make_examples(method, "student", learn, chains, pool, {}, seed=study.seed)
+    examples = make_examples(method, "student", pool, {}, seed=study.seed)
     return examples, student_of_role(study, arm, "student"), list(vocabulary([method.format], learn, chains))
 
 

@@ -17,12 +17,8 @@ from understudy.tasks.rows import fields_in
 
 def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        type=Path,
-        help="questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)",
-    )
+    help_ = "questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)"
+    parser.add_argument("file", metavar="FILE", type=Path, help=help_)
     parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, here)")
     options = parser.parse_args(argv)
 

@@ -110,7 +110,7 @@ def show_status(verb: str, argv: Sequence[str]) -> None:
     add_json(parser)
     options = parser.parse_args(argv)
 
-    from understudy.cli.stage_table import tell
+    from understudy.cli.table import tell
 
     found = status(options.run)
     tell(str(options.run), found.to_json() if options.json else _shown(found), as_json=options.json)

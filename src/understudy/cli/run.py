@@ -4,7 +4,7 @@ there already, how many requests the teacher would get, the first prompt of each
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
+from understudy.cli.table import show_table
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.preview import count_requests, estimate_memory, first_prompts
 from understudy.pipeline.run import run_study
@@ -60,8 +61,6 @@ def main(verb: str, argv: Sequence[str]) -> int:
             tell_of_batches(verb, directory)
             raise
     if until != "answers":
-        from understudy.cli.stage_table import show_stages
-
         code = show_stages(plan, directory, until, console)
     else:
         code = finish(directory, console, page=verb != "evaluate")
@@ -92,6 +91,18 @@ def finish(directory: Path, console: Console, *, page: bool) -> int:
     if page:
         console.print(f"\nreport: {write_page(data, directory)}", soft_wrap=True)
     return WITH_ERRORS if data.errors else DONE
+
+
+def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
+    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
+    errors = 0
+    for stage in plan.until(kind):
+        if stage.kind == kind:
+            summary = stage.read_summary(run)
+            errors += summary.errors
+            facts = {name.replace("_", " "): value for name, value in asdict(summary).items() if value not in ("", None, {}, ())}
+            show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
+    return WITH_ERRORS if errors else DONE
 
 
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
@@ -136,9 +147,7 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print(f"  money: {likely}at most {amount(counted.most.money)}")
     if not counted.known and counted.requests < counted.replies:
         money = f", {amount(counted.alone.money)}" if teacher.price else ""
-        console.print(
-            f"  if the endpoint gives one reply to a request (it was not probed yet): {counted.replies:,} requests, at most "
-            f"{counted.alone.tokens:,} tokens{money}"
-        )
+        alone = f"{counted.replies:,} requests, at most {counted.alone.tokens:,} tokens{money}"
+        console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
     if teacher.budget is not None:
         console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from understudy.core.errors import CheckpointError, StudyError
@@ -204,9 +205,5 @@ class ArmPlanner:
 
 def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
     """``roles`` of ``method``, each after the roles it needs."""
-    ordered: list[str] = []
-    while len(ordered) < len(roles):
-        ready = [r for r in roles if r not in ordered and set(method.needs.get(r, ())) & set(roles) <= set(ordered)]
-        assert ready, f"{method.name}: roles {method.roles} need each other in a circle: {method.needs}"
-        ordered.append(ready[0])
-    return ordered
+    ordered = TopologicalSorter({role: method.needs.get(role, ()) for role in roles}).static_order()
+    return [role for role in ordered if role in roles]

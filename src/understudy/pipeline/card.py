@@ -72,8 +72,5 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
         card = read_card(directory)
     except CheckpointError as error:
         return f"starts from an earlier student whose card cannot be read: {error}"
-    if card.method != method:
-        return f"starts from a student that was trained by {card.method}, by {method} now"
-    if dict(card.options) != dict(options):
-        return f"starts from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
-    return None
+    before, now = (card.method, dict(card.options)), (method, dict(options))
+    return None if before == now else f"starts from a student that was trained by {before[0]} {before[1]}, by {now[0]} {now[1]} now"

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heapreplace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from understudy.checks.judge import judge
@@ -244,28 +245,21 @@ class Trial:
     endpoints: Capabilities = field(default_factory=dict)
 
     @property
-    def spent(self) -> float | None:
-        """What the tried chains cost."""
-        if self.price is None or self.tokens is None:
-            return None
-        return len(self._counted()) * self.price.of(*self.tokens)
+    def counted(self) -> list[tuple[int, int]]:
+        """Tokens (read, written) of each chain that has them counted."""
+        chains = [one.chain for one in self.tried if one.chain]
+        return [(c.prompt_tokens, c.tokens) for c in chains if c.tokens is not None and c.prompt_tokens is not None]
 
     @property
     def tokens(self) -> tuple[float, float] | None:
         """(read, written) per chain."""
-        chains = self._counted()
-        if not chains:
+        if not self.counted:
             return None
-        return sum(c.prompt_tokens or 0 for c in chains) / len(chains), sum(c.tokens or 0 for c in chains) / len(chains)
+        return fmean(read for read, _ in self.counted), fmean(written for _, written in self.counted)
 
-    @property
-    def projected(self) -> float | None:
-        """What the run will cost."""
-        return None if self.price is None or self.tokens is None else self.requests * self.price.of(*self.tokens)
-
-    def _counted(self) -> list[Chain]:
-        chains = [one.chain for one in self.tried if one.chain]
-        return [chain for chain in chains if chain.tokens is not None and chain.prompt_tokens is not None]
+    def cost(self, chains: int) -> float | None:
+        """What so many chains cost."""
+        return None if self.price is None or self.tokens is None else chains * self.price.of(*self.tokens)
 
 
 def try_teacher(study: Study, directory: Path, n: int) -> Trial:
@@ -275,7 +269,6 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     raises: StudyError, DataError, EngineError where no ask succeeds.
     """
     plan = make_plan(study)
-    study = plan.study
     problems = load_problems(plan)
     learn = [problem for problem in problems if problem.split == "train"]
     if not learn:
@@ -290,14 +283,9 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         trial = replace(stage, **_for_a_trial(stage))
         sampling = replace(trial.sampling(problems), problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
-    by_problem = {chain.problem: chain for chain in sampled.chains}
+    replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
-    tried = [
-        _judged(study, problem, by_problem[problem.id])
-        if problem.id in by_problem
-        else TrialQuestion(problem, None, None, failed.get(problem.id, sampled.stopped))
-        for problem in learn[:n]
-    ]
+    tried = [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]]
     return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, endpoints)
 
 
@@ -307,6 +295,8 @@ def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
     return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
 
 
-def _judged(study: Study, problem: Problem, chain: Chain) -> TrialQuestion:
+def _judged(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:
+    if chain is None:
+        return TrialQuestion(problem, None, None, error)
     name = study.checks[0]
     return TrialQuestion(problem, chain, judge(problem, chain, find("check", name), name))

@@ -178,9 +178,8 @@ def only_runner(directory: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise BusyError(
-                f"{directory}: process {file.read().strip() or '?'} is running a study there; wait, or give another --out"
-            ) from None
+            holder = file.read().strip() or "?"
+            raise BusyError(f"{directory}: process {holder} is running a study there; wait, or give another --out") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

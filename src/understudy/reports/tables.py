@@ -258,11 +258,9 @@ def _training(curves: Sequence[Curve]) -> Table:
     return _table("Training", curves, columns, "curves", note=note)
 
 
-def _table(
-    title: str, items: Iterable[T], contents: Sequence[Content[T]], *pictures: str, about: str = "", note: str = ""
-) -> Table:
-    rows = tuple(tuple(_cell(content(item)) for _, content in contents) for item in items)
-    return Table(title, tuple(column for column, _ in contents), rows, about, note, pictures)
+def _table(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
+    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
+    return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
 
 
 def _cell(content: str | Cell) -> Cell:

@@ -23,6 +23,9 @@ from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
 from understudy.tasks.files import read_problems
 
+Fields = Mapping[str, str] | None
+"""our field -> theirs, where the names differ"""
+
 
 def import_corpus(
     chains: Sequence[Path],
@@ -31,8 +34,8 @@ def import_corpus(
     kind: AnswerKind,
     to: Path,
     format: str = "",
-    fields: Mapping[str, str] | None = None,
-    problem_fields: Mapping[str, str] | None = None,
+    fields: Fields = None,
+    problem_fields: Fields = None,
     prefer: Literal["text", "recorded"] = "text",
     terms: str = "",
     licence: str = "",
@@ -70,7 +73,7 @@ def export_corpus(
     format: str,
     problems: Sequence[Path] = (),
     kind: AnswerKind | None = None,
-    problem_fields: Mapping[str, str] | None = None,
+    problem_fields: Fields = None,
     arm: str | None = None,
     what: Literal["chains", "examples"] = "chains",
     bare: bool = False,
@@ -136,14 +139,12 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     if any(method.needs.get(role) for role in method.roles):
         raise DataError(f"{run.directory}: the examples of {arm!r} come from its own students; export its chains instead")
     learn = learned_problems(run.problems, run.selection(arm))
-    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
     seed = run.study.seed
-    return [each for role in method.roles for each in make_examples(method, role, learn, chains, pool, {}, seed=seed)]
+    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=seed)
+    return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=seed)]
 
 
-def _of_corpus(
-    source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Mapping[str, str] | None, *, asks: bool
-) -> _ExportSource:
+def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _ExportSource:
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
@@ -162,7 +163,7 @@ def _recount(card: CorpusCard, chains: Sequence[Chain]) -> CorpusCard:
     return card_of(chains, **kept)
 
 
-def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
+def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None) -> dict[str, Problem]:
     """The questions in ``paths``, by id."""
     return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}))}
 

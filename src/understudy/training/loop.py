@@ -142,9 +142,7 @@ class _Training:
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
-            self.remarks.append(
-                f"the chat template writes {turn.inserted!r} before its replies; here they follow the prompt directly"
-            )
+            self.remarks.append(f"the chat template writes {turn.inserted!r} before replies; here they follow the prompt directly")
         return turn
 
     def _fit(self, share: float) -> None:

@@ -88,10 +88,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         sizes = Counter(problem.split for problem in problems)
         for split in ("train", *self.used, *self.held_out):
             if not sizes[split]:
-                raise StudyError(
-                    f"evaluation: the task {self.name!r} has no problems in split {split!r}{nearest(split, list(sizes))} "
-                    f"(it has: {', '.join(f'{name} {n}' for name, n in sizes.items())})"
-                )
+                near, has = nearest(split, list(sizes)), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{near} (it has: {has})")
 
 
 def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -110,7 +109,7 @@ class StudentStage(Stage[StudentSummary]):
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
             for role, students in self.folds.items()
         }
-        examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
+        examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
         if not examples:
             left = f"{len(chosen)} of {len(chains)} chains were selected; `understudy select` says why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
@@ -181,28 +180,20 @@ class StudentStage(Stage[StudentSummary]):
         )
 
 
-def make_examples(  # noqa: PLR0917
-    method: Any,
-    role: str,
-    problems: Sequence[Problem],
-    chains: Sequence[Chain],
-    pool: StudyPool,
-    folds: Mapping[str, Sequence[LocalEngine]],
-    *,
-    seed: int,
-) -> list[Example]:
-    """The method's examples of ``role`` for every problem, in the order of the problems. ``folds``: the roles it needs."""
-    by_problem: dict[str, list[Chain]] = defaultdict(list)
-    for chain in chains:
-        by_problem[chain.problem].append(chain)
+Folds = Mapping[str, Sequence[LocalEngine]]
+"""role -> its students, each trained without one fold of the problems"""
+
+
+def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed: int) -> list[Example]:
+    """The method's examples of ``role`` for every problem that ``pool`` teaches, in their order. ``folds``: the roles it needs."""
     only = {"role": role} if method.needs else {}
-    flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
+    flows = ((SamplePath(p.id, 0, seed), method.examples(p, chains, pool, **only)) for p, chains in pool.taught())
     examples: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
             raise StudyError(f"the method made no examples of problem {done.path.problem!r}: {done.error}")
         examples[done.path.problem] = done.value
-    return [example for problem in problems for example in examples[problem.id] if example.role == role]
+    return [example for problem, _ in pool.taught() for example in examples[problem.id] if example.role == role]
 
 
 def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
