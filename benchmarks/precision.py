@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from understudy.studies.casting import student_of_role
 from understudy.studies.jobs.student import make_examples, vocabulary
 from understudy.studies.run import run_study
 from understudy.training.precision import settle_precision
@@ -28,7 +27,7 @@ from understudy.training.precision import settle_precision
 from understudy.core.values import Chain, Example, Problem
 from understudy.corpus.store import read_rows
 from understudy.sampling.pool import StudyPool
-from understudy.studies.study import Study, load_study
+from understudy.studies.study import Study, load_study, student_of_role
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 

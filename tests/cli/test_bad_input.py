@@ -102,7 +102,7 @@ CASES = {
     "broken study": ({"s.toml": "[study\n"}, {}, "s.toml: not a TOML file: .*line 1"),
     "study in another encoding": ({"s.toml": "# caf\xe9".encode("latin-1")}, {}, "s.toml: not a TOML file"),
     "study is a directory": ({"s.toml": None, "s.toml/x": ""}, {}, "there is no such study file"),
-    "unknown table": ({"s.toml": STUDY + "[studnet]\n"}, {}, r"unknown table \[studnet\]; did you mean 'student'"),
+    "unknown table": ({"s.toml": STUDY + "[studnet]\n"}, {}, r"unknown table 'studnet'; did you mean 'student'"),
     "unknown key": ({}, {"training.step": 1}, "training: unknown key 'step'; did you mean 'steps'"),
     "unknown task": ({}, {"task.name": "flies"}, "unknown task 'flies'; did you mean 'files'"),
     "unknown method": ({}, {"arms.0.method": "scodt"}, "unknown method 'scodt'; did you mean 'scotd'"),

@@ -28,7 +28,7 @@ method = "scotd"
     [
         (None, (), "there is no such study file"),
         ("x = [", (), "not a TOML file"),
-        (STUDY + "\n[traning]\nsteps = 3", (), r"unknown table [traning]; did you mean 'training'?"),
+        (STUDY + "\n[traning]\nsteps = 3", (), r"unknown table 'traning'; did you mean 'training'?"),
         (STUDY, ("--set", "training.step=3"), "training: unknown key 'step'; did you mean 'steps'?"),
         (STUDY, ("--set", "training.steps=many"), "training.steps = 'many'"),
         (STUDY, ("--set", "arms.0.method=scodt"), "unknown method 'scodt'; did you mean 'scotd'?"),

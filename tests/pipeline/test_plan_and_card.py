@@ -11,8 +11,8 @@ from understudy.core import registry
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.pipeline.card import CARD, Card, read_card, write_card
 from understudy.pipeline.plan import make_plan
-from understudy.studies.cast import training_of_role
 from understudy.studies.load import load_study
+from understudy.studies.study import training_of_role
 
 STUDY = """
 [study]

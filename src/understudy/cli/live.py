@@ -19,7 +19,7 @@ _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 
 
 class Live(Watcher):
-    """A `Watcher` on a console; use it as a context."""
+    """A `Watcher` on a console, which shows something while its ``progress`` is entered."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -27,7 +27,7 @@ class Live(Watcher):
         self._tasks: dict[str, TaskID] = {}
         self._kinds: dict[str, str] = {}
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
-        self._progress = Progress(
+        self.progress = Progress(
             TextColumn("[bold]{task.fields[kind]:<9}"),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -41,13 +41,6 @@ class Live(Watcher):
             disable=not console.is_terminal,
         )
 
-    def __enter__(self) -> Live:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
         kept = f", {cached} already there" if cached else ""
@@ -56,7 +49,7 @@ class Live(Watcher):
     def started(self, stage: Stage[Any]) -> None:
         with self._lock:
             self._kinds[stage.label] = stage.kind
-            self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind, note="")
+            self._tasks[stage.label] = self.progress.add_task(stage.label, total=None, kind=stage.kind, note="")
 
     def event(self, event: Event) -> None:
         label, done, total, note = event
@@ -66,7 +59,7 @@ class Live(Watcher):
                 return
             if label not in self._tasks:
                 return
-            self._progress.update(self._tasks[label], completed=done, total=total, note=note)
+            self.progress.update(self._tasks[label], completed=done, total=total, note=note)
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
                 unit = _UNITS.get(self._kinds[label], "")
@@ -76,7 +69,7 @@ class Live(Watcher):
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
         with self._lock:
             self._finished += 1
-            self._progress.remove_task(self._tasks.pop(stage.label))
+            self.progress.remove_task(self._tasks.pop(stage.label))
             done, took = f"[{self._finished}/{self._planned}]", f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
             head = (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label
             self._console.print(Text.assemble(*head, (f"  {line_of(summary)}", "cyan"), (f"  {took}", "dim")))

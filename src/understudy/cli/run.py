@@ -54,7 +54,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
         dry_run(study, directory, until, console)
         return DONE
     console.print(f"[bold]{study.title or study.name}[/bold]  ->  {directory}")
-    with Live(console) as live:
+    live = Live(console)
+    with live.progress:
         try:
             plan = run_study(study, directory, until=until, watcher=live, workers=options.workers)
         except KeyboardInterrupt:

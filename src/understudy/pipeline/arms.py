@@ -21,9 +21,8 @@ from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.studies.cast import models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import Study
+from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
 
 What = Literal["selection", "student", "answers", "gold"]

@@ -12,9 +12,9 @@ from understudy.core.values import Problem, Solution, to_json
 from understudy.core.vote import vote
 from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
-from understudy.studies.cast import parts_of
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
+from understudy.studies.study import parts_of
 
 
 @dataclass(frozen=True)

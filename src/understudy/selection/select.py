@@ -48,11 +48,8 @@ class SelectionCounts:
     covered: int
 
 
-_KEPT = {
-    "correct": frozenset({Outcome.CORRECT}),
-    "wrong": frozenset({Outcome.WRONG}),
-    "all": frozenset({Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD}),
-}
+_STATED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD)
+_KEPT = {"correct": (Outcome.CORRECT,), "wrong": (Outcome.WRONG,), "all": _STATED}
 
 
 def select(

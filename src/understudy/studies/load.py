@@ -9,10 +9,9 @@ from typing import Any
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
-from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
 from understudy.studies.options import Arm, Teacher
-from understudy.studies.schema import build, keys_of
-from understudy.studies.study import Study
+from understudy.studies.schema import build, keys_of, refuse_unknown
+from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, training_of_role
 
 HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
@@ -45,13 +44,9 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def _study(tables: Mapping[str, Any]) -> Study:
-    for key in tables:
-        if key not in _TABLES:
-            raise StudyError(f"unknown table [{key}]{nearest(key, _TABLES)} (known: {', '.join(_TABLES)})")
+    refuse_unknown(tables, _TABLES, "unknown table")
     head, task = dict(tables.get("study", {})), dict(tables.get("task", {}))
-    for key in head:
-        if key not in HEAD:
-            raise StudyError(f"study: unknown key {key!r}{nearest(key, HEAD)} (known: {', '.join(HEAD)})")
+    refuse_unknown(head, HEAD, "study: unknown key")
     for where, table in {"task": task, "study": head}.items():
         if "name" not in table:
             raise StudyError(f"{where}: name must be given")

@@ -5,7 +5,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.core.errors import StudyError, nearest
@@ -18,6 +18,13 @@ def keys_of(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
+def refuse_unknown(table: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Raise StudyError for a key of ``table`` that is not ``known``."""
+    for key in table:
+        if key not in known:
+            raise StudyError(f"{what} {key!r}{nearest(key, list(known))} (known: {', '.join(known)})")
+
+
 def build(kind: type[T], table: Any, where: str) -> T:
     """An instance of the options dataclass ``kind`` from ``table``; ``where`` is the table's name in messages ("" at the top).
 
@@ -28,9 +35,7 @@ def build(kind: type[T], table: Any, where: str) -> T:
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
     hints = typing.get_type_hints(kind, include_extras=True)
     known = keys_of(kind)
-    for key in table:
-        if key not in known:
-            raise StudyError(f"{where}: unknown key {key!r}{nearest(key, known)} (known: {', '.join(known)})")
+    refuse_unknown(table, known, f"{where}: unknown key")
     values = {key: _value(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)

@@ -27,7 +27,7 @@ from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
 from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
-from understudy.training.state import clear_state, load_state, save_state
+from understudy.training.state import load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
@@ -257,7 +257,7 @@ class _Training:
         curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
-        clear_state(self.out / "state")
+        shutil.rmtree(self.out / "state", ignore_errors=True)
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,

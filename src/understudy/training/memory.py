@@ -8,6 +8,7 @@ model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
 import os
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,11 +145,8 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
 def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that this process may still take: what the system has left, within the limits of its control group and of its
     address space. None where the system does not say."""
-    limits = []
-    for line in _read(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    limits += _control_groups(root)
+    available = re.findall(r"^MemAvailable:\s+(\d+)", _read(root / "proc/meminfo"), re.MULTILINE)
+    limits = [1024 * int(kilobytes) for kilobytes in available] + _control_groups(root)
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
     used = _read(root / "proc/self/statm").split()
     if space != resource.RLIM_INFINITY and used:

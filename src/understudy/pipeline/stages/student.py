@@ -23,8 +23,8 @@ from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.sampling.pool import StudyPool
-from understudy.studies.cast import parts_of
 from understudy.studies.options import AnsweringOptions
+from understudy.studies.study import parts_of
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
