@@ -24,7 +24,7 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
         weighted = run.arms[arm].decode.weighted
         for part, stages in run.gold(arm).items():
             solutions = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
-            swapped = {seed: outcomes_of_answers(run, split, own, weighted=weighted) for seed, own in solutions.items()}
+            swapped = {seed: outcomes_of_answers(run, split, given, weighted=weighted) for seed, given in solutions.items()}
             names = [n for n in own[min(own)].outcomes if all(n in own[s].outcomes and n in swapped[s] for s in own)]
             if not names:
                 continue
