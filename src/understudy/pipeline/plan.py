@@ -10,7 +10,6 @@ from typing import Any
 from understudy.core.errors import CheckpointError, DataError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompts import load_prompts
-from understudy.core.registry import module_of
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.arms import ArmPlanner, Place, SharedStages
 from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
@@ -83,7 +82,6 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
         overlap=study.overlap,
         held_out=study.evaluation.splits,
         used=(study.evaluation.dev,),
-        module=module_of("task", study.task),
     )
 
 

@@ -106,17 +106,15 @@ def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
 def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
     """The most special kind of answers that enough rows fit, else text; and the share that fits, None where there are none."""
     mapped = {ours: theirs for ours, theirs in fields.items() if ours != theirs}
+    usual = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
-        return Layout("option" if "choices" in fields else "text", mapped), None
-    if "choices" in fields:
-        option = Layout("option", mapped)
-        return option, measure_fit(rows, option)
-    in_question = Layout("option", mapped, choices_in="question")
+        return usual, None
     kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
-    for layout in (in_question, *(Layout(kind, mapped) for kind in kinds)):
+    special = (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds))
+    for layout in () if "choices" in fields else special:
         if (share := measure_fit(rows, layout)) >= ENOUGH:
             return layout, share
-    return Layout("text", mapped), measure_fit(rows, Layout("text", mapped))
+    return usual, measure_fit(rows, usual)
 
 
 def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.core.errors import DataError, StudyError, nearest
-from understudy.core.options import unkeyed
+from understudy.core.registry import module_of
 from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import write_json
@@ -50,11 +50,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
     overlap: Literal["error", "drop"]
     held_out: tuple[str, ...]
     used: tuple[str, ...]
-    module: str = unkeyed()
-    """Where the task is from."""
 
     def modules(self) -> list[str]:
-        return [self.module]
+        return [module_of("task", self.name)]
 
     def read(self, context: Context) -> list[Problem]:
         """The problems of all splits."""

@@ -99,11 +99,11 @@ class StudentStage(Stage[StudentSummary]):
         """Train into the stage's directory and put the card beside the weights."""
         from understudy.training.loop import train
 
-        made_of = self.selection
-        problems, chains = made_of.problems.read(context), made_of.chains.read(context)
+        selection = self.selection
+        problems, chains = selection.problems.read(context), selection.chains.read(context)
         training = [problem for problem in problems if problem.split == "train"]
-        chosen, learn = made_of.chosen(context), self._learned(context)
-        outcomes = made_of.verdicts.outcomes(context, made_of.select.check)
+        chosen, learn = selection.chosen(context), self._learned(context)
+        outcomes = selection.verdicts.outcomes(context, selection.select.check)
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
