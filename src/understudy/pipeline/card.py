@@ -72,5 +72,7 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
         card = read_card(directory)
     except CheckpointError as error:
         return f"starts from an earlier student whose card cannot be read: {error}"
-    before, now = (card.method, dict(card.options)), (method, dict(options))
-    return None if before == now else f"starts from a student that was trained by {before[0]} {before[1]}, by {now[0]} {now[1]} now"
+    if card.method != method:
+        return f"starts from a student that was trained by {card.method}, by {method} now"
+    before, now = dict(card.options), dict(options)
+    return None if before == now else f"starts from a student that was trained with options {before}, with {now} now"

@@ -73,7 +73,7 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
     directories: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
-            raise StudyError(f"{path}: its method {card.method} or options differ from the first's; give students of one arm")
+            raise StudyError(f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first; use one arm's")
         if card.role in directories:
             raise StudyError(f"{path}: plays {card.role!r}, as {directories[card.role]} does; give one student for each role")
         directories[card.role] = path
