@@ -143,7 +143,7 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
 
 def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     study = run.study
-    yield from _students(run)
+    yield from _note_students(run)
     for arm in study.arms:
         if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
             yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
@@ -165,7 +165,7 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
         yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
 
 
-def _students(run: Run) -> Iterator[str]:
+def _note_students(run: Run) -> Iterator[str]:
     """From what the students start, how their checkpoints are chosen, and what they learn from."""
     study = run.study
     made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}

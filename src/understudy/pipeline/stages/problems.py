@@ -20,6 +20,8 @@ from understudy.tasks.files import read_problems
 from understudy.tasks.overlap import check_overlap, exact_key
 
 FILE = "problems.parquet"
+SPLIT = "exemplars"
+"""Of the exemplars."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,6 @@ def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, l
         if problem.id in keep:
             ids[problem.split].append(problem.id)
     return ids
-
-
-SPLIT = "exemplars"
 
 
 def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
