@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from understudy.studies.casting import student_of_role
 from understudy.studies.jobs.student import make_examples, vocabulary
 from understudy.studies.run import run_study
 from understudy.training.precision import settle_precision
@@ -28,7 +27,7 @@ from understudy.training.precision import settle_precision
 from understudy.core.values import Chain, Example, Problem
 from understudy.corpus.store import read_rows
 from understudy.sampling.pool import StudyPool
-from understudy.studies.study import Study, load_study
+from understudy.studies.study import Study, load_study, student_of_role
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -50,7 +49,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
         chains = list(read_rows(plan.stages[plan.chains].directory(Path(directory)) / "chains.parquet", Chain))
     learn = [problem for problem in problems if problem.split == "train"]
     pool = StudyPool(learn=learn, chains=chains, outcomes={}, seed=study.seed)
-    examples = make_examples(method, "student", learn, chains, pool, {}, seed=study.seed)
+    examples = make_examples(method, "student", pool, {}, seed=study.seed)
     return examples, student_of_role(study, arm, "student"), list(vocabulary([method.format], learn, chains))
 
 

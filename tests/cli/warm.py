@@ -1,10 +1,11 @@
 """A process that has imported the heavy libraries once, and forks a child for each command line that the tests run.
 
 Each child is a process of its own and ends as `python -m understudy` does. What differs: the libraries are there already, the
-workers of a run are forked too, not started anew, and all of them hash strings by the same seed. Tests of how processes start, are
-killed and are interrupted start `python -m understudy` themselves.
+workers of a run are forked too, not started anew, and all of them hash strings by the same seed. Tests of how processes start,
+are killed and are interrupted start `python -m understudy` themselves.
 
-Reads a line of JSON for each command (its arguments, directory, environment, and the files for what it prints), writes its exit code.
+Reads a line of JSON for each command (its arguments, directory, environment, and the files for what it prints), and writes its
+exit code.
 """
 
 import importlib

@@ -40,7 +40,7 @@ def learn(engine, path, *, paths=1, **options):
     """(what is known of each address, the lines that were told)"""
     told = []
     with Ledger(path, **options) as ledger:
-        return probe_endpoint(engine, ledger, paths=paths, tell=told.append), told
+        return probe_endpoint(engine, ledger, paths=paths, tell=lambda *event: told.append(event[-1])), told
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])

@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.core.vote import vote
 from understudy.evaluation.metrics import (
+    COUNTED,
     any_correct_by_k,
     by_perplexity,
     chance_rate,
+    count_outcomes,
     likeliest_by_k,
     majority_rate,
+    outcome_of,
+    outcome_of_answer,
     pass_at_k,
     stop_rate,
     votes_by_k,
 )
-from understudy.evaluation.outcomes import COUNTED, count_outcomes, outcome_of, outcome_of_vote
 
 PROBLEM = Problem("p", "?", "number", "7", accepted=("8",))
 
@@ -48,7 +51,7 @@ def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out
     assert (counted.answer, counted.share) == ("2", pytest.approx(2 / 3))
     assert vote([solution("3"), solution("1"), solution("1"), solution("3")]).answer == "3"
     assert vote([solution(None)]).answer is None
-    assert outcome_of_vote(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
+    assert outcome_of_answer(PROBLEM, [solution(None), solution(None, finish="length")], weighted=False) is Outcome.TRUNCATED
 
 
 def test_the_weighted_vote_counts_mean_likelihoods():
@@ -74,7 +77,7 @@ def test_maj_at_k_is_the_mean_over_all_subsets(answers, weighted):
     found = votes_by_k({"p": PROBLEM}, {"p": samples}, weighted=weighted, seed=0)
     for k in range(1, len(samples) + 1):
         subsets = list(itertools.combinations(samples, k))
-        right = sum(outcome_of_vote(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
+        right = sum(outcome_of_answer(PROBLEM, s, weighted=weighted) is Outcome.CORRECT for s in subsets)
         assert found[k - 1] == pytest.approx(right / len(subsets))
     assert found[0] == pytest.approx(any_correct_by_k({"p": PROBLEM}, {"p": samples})[0])
 

@@ -6,7 +6,7 @@ from playing import CHOICE, SUM, asked, chain, made, solved, texts
 from understudy.core.asks import Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.methods.answer_first import AnswerFirst
 
 TWO = [chain(SUM, "2 + 3\n\n= 5.", "5"), chain(SUM, "Six.", "6", path=1)]

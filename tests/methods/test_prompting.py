@@ -10,7 +10,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import METHODS, find
 from understudy.core.values import Outcome, Problem
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.decompose import Decompose
 from understudy.methods.few_shot import FewShot

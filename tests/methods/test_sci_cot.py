@@ -9,7 +9,7 @@ from understudy.core.asks import Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.flows.cast import fold_of
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD

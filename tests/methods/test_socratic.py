@@ -12,7 +12,7 @@ from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Outcome, Problem, Step
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.methods.socratic import Socratic
 
 Q = "Q: Ana has 4 coins, finds 3 and loses 5. How many has she?"

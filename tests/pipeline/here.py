@@ -10,3 +10,8 @@ def perform(stage, run):
     summary = stage.run(Context(run))
     finish_stage(stage, summary, 0.0, run)
     return summary
+
+
+def stages_of(plan, arm, what):
+    """(seed, name) -> the stages of ``plan`` that are ``what`` to the arm."""
+    return {(place.seed, place.name): stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm, what)}

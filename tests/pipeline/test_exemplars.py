@@ -6,7 +6,7 @@ import pytest
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Problem
-from understudy.pipeline.exemplars import SPLIT, exemplar_pool, mark_exemplars
+from understudy.pipeline.stages.problems import SPLIT, exemplar_pool, mark_exemplars
 from understudy.studies.options import Exemplars
 
 PROBLEMS = [

@@ -22,7 +22,6 @@ def test_the_splits_that_a_study_drew_are_a_file_that_another_study_takes(tmp_pa
         overlap="error",
         held_out=("test",),
         used=("dev",),
-        module="understudy.tasks.files",
     )
     sizes = perform(stage, tmp_path).sizes
     assert {name: sizes[name] for name in ("train", "dev", "test")} == {"train": 10, "dev": 3, "test": 5}

@@ -89,7 +89,7 @@ def test_messages_need_a_chat_template_and_a_student_from_scratch_has_none(root)
     with pytest.raises(StudyError, match=r"models/start has no chat template .* style = \"raw\""):
         plan(root, CHAT)
     (root / "models" / "start" / "chat_template.jinja").write_text("{{ messages }}")
-    assert plan(root, CHAT).arms
+    assert plan(root, CHAT).places
     (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', ""))
     with pytest.raises(StudyError, match="a student from scratch has no chat template"):
         plan(root, CHAT)

@@ -27,8 +27,7 @@ from understudy.reports.data import (
     TeacherSummary,
     Votes,
 )
-from understudy.reports.markdown import markdown
-from understudy.reports.page import page
+from understudy.reports.documents import markdown, page
 from understudy.reports.plots import pictures
 from understudy.reports.tables import make_tables
 from understudy.reports.terminal import show

@@ -6,6 +6,7 @@ from understudy.core.asks import Decoding
 from understudy.core.errors import StudyError
 from understudy.studies.load import load_study
 from understudy.studies.options import Decode
+from understudy.studies.schema import build
 
 STUDY = """
 [study]
@@ -39,7 +40,7 @@ def test_what_is_asked_for_and_what_it_is_called(options, decoding, label):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"beams": 0}, "beams = 0: must be at least 1"),
+        ({"beams": 0}, "decode.beams = 0: input should be greater than or equal to 1"),
         ({"beams": 4, "votes": 2}, "beams = 4 with T=0.7, votes = 2"),
         ({"beams": 4, "temperature": 0.5}, "beams = 4 with T=0.5, votes = 1"),
         ({"beams": 4, "top_p": 0.5}, "beams = 4 with T=0 top_p=0.5, votes = 1"),
@@ -47,8 +48,8 @@ def test_what_is_asked_for_and_what_it_is_called(options, decoding, label):
     ],
 )
 def test_what_does_not_go_together_is_named(options, says):
-    with pytest.raises(ValueError, match=says):
-        Decode(**options)
+    with pytest.raises(StudyError, match=says):
+        build(Decode, options, "decode")
 
 
 ENDPOINT = ["teacher.engine=endpoint", "teacher.url=http://localhost:1/v1", "teacher.model=m"]

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from saved import make_saved
 
-from understudy.studies.first_study import study_text
-from understudy.studies.guess import guess
+from understudy.studies.guess import guess, study_text
 from understudy.studies.load import load_study
 
 SETS = """addsub arc-easy asdiv bbh coin-flip commonsenseqa game24 gsm8k imdb-contrast last-letters openbookqa quarel scienceqa-text

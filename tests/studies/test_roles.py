@@ -1,6 +1,7 @@
 """Methods that take turns, in the plan: who is trained on what, who plays which part, and where gold takes a part's place."""
 
 import pytest
+from here import stages_of
 
 from understudy.core.errors import StudyError
 from understudy.pipeline.plan import make_plan
@@ -57,14 +58,15 @@ def test_rationales_out_of_fold_need_a_stage_1_for_each_fold_which_never_saw_it(
         *(f"sci (rationale), without fold {i} of 3" for i in (1, 2, 3)),
         "sci (answer)",
     ]
-    answer = made.arms[0].students[0]["answer"]
+    students = stages_of(made, "sci", "student")
+    answer = students[0, "answer"]
     assert [stage.fold for stage in answer.folds["rationale"]] == [(0, 3), (1, 3), (2, 3)]
-    assert made.arms[0].students[0]["rationale"] not in list(answer.needs()), "what saw the problem never writes its rationale"
+    assert students[0, "rationale"] not in list(answer.needs()), "what saw the problem never writes its rationale"
 
 
 def test_the_students_of_two_roles_may_differ_in_size_and_in_training(plan):
     made = plan("arms.0.roles.rationale.student.hidden=256", "arms.0.roles.answer.training.tokens=9000", "training.steps=7")
-    rationale, answer = (made.arms[0].students[0][role] for role in ("rationale", "answer"))
+    rationale, answer = (stages_of(made, "sci", "student")[0, role] for role in ("rationale", "answer"))
     assert (rationale.student.hidden, answer.student.hidden) == (256, 128)
     assert (rationale.training.steps, answer.training.steps) == (7, None)
     assert (rationale.training.tokens, answer.training.tokens) == (0, 9000)
@@ -74,7 +76,7 @@ def test_the_students_of_two_roles_may_differ_in_size_and_in_training(plan):
 def test_a_part_that_somebody_else_plays_is_not_trained(plan, part, model):
     made = plan(f"arms.1.roles.{part}.model={model}")
     assert labels(made, "student")[2:] == [f"socratic ({'solver' if part == 'decomposer' else 'decomposer'})"]
-    answers = made.arms[1].answers[0]["test"]
+    answers = stages_of(made, "socratic", "answers")[0, "test"]
     assert type(answers.cast[part]) is {"teacher": TeacherPlayer, "gold": GoldPlayer}[model]
     assert answers.pays == (model == "teacher"), "one writer of what is paid for"
 
@@ -82,8 +84,8 @@ def test_a_part_that_somebody_else_plays_is_not_trained(plan, part, model):
 def test_a_shared_student_plays_both_parts_unless_one_is_given_to_somebody_else(plan):
     made = plan("arms.1.options.models=shared", "arms.1.roles.decomposer.model=gold")
     assert labels(made, "student")[2:] == ["socratic"]
-    cast = made.arms[1].answers[0]["test"].cast
-    assert cast == {"decomposer": GoldPlayer(), "solver": TrainedPlayer(made.arms[1].students[0]["student"])}
+    cast = stages_of(made, "socratic", "answers")[0, "test"].cast
+    assert cast == {"decomposer": GoldPlayer(), "solver": TrainedPlayer(stages_of(made, "socratic", "student")[0, "student"])}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def student(problems, tmp_path_factory):
     teacher = ProceduralEngine(WORLD, slip=0.0, misread=0.0, seed=0)
     flows = ((path, method.sample(p, path, pool)) for p in learn for path in [Path(p.id)])
     chains = [done.value for done in drive(flows, Cast({"teacher": teacher}, decoding={"teacher": Decoding(1.0)}))]
-    made = make_examples(method, "student", learn, chains, pool, {}, seed=0)
+    made = make_examples(method, "student", StudyPool(learn=learn, chains=chains), {}, seed=0)
     texts = ["".join(s.text for s in e.segments) for e in made]
     options = TrainingOptions(steps=250, batch_size=16, checks=1, precision="float32")
     threads = torch.get_num_threads()

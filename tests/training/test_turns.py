@@ -24,7 +24,7 @@ CHAIN = Chain("p", 0, "t", " ".join(s.text for s in STEPS), "6", "marker", "teac
 
 
 def made(method, role):
-    return make_examples(method, role, [PROBLEM], [CHAIN], StudyPool(), {}, seed=0)
+    return make_examples(method, role, StudyPool(learn=[PROBLEM], chains=[CHAIN]), {}, seed=0)
 
 
 @pytest.fixture(scope="module")

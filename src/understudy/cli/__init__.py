@@ -16,12 +16,12 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "train": ("run:main", "a study up to its trained students"),
     "evaluate": ("run:main", "a study up to its students' answers and scores"),
     "show-training": ("show_training:main", "what a run's students were trained on, token by token"),
-    "report": ("report:report", "write the report of a run again"),
+    "report": ("look:report", "write the report of a run again"),
     "answer": ("answer:main", "put a question to a trained student: its chain and its answer"),
-    "results": ("report:results", "the results of a run, one row per arm, split, seed and decoding"),
-    "status": ("status:main", "how far the sampling of a run is, and what it has cost, while it goes on"),
-    "ls": ("holdings:ls", "what runs hold, and how large it is"),
-    "gc": ("holdings:gc", "remove what a run holds and its study no longer needs"),
+    "results": ("look:results", "the results of a run, one row per arm, split, seed and decoding"),
+    "status": ("look:show_status", "how far the sampling of a run is, and what it has cost, while it goes on"),
+    "ls": ("look:ls", "what runs hold, and how large it is"),
+    "gc": ("look:gc", "remove what a run holds and its study no longer needs"),
 }
 
 

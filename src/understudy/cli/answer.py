@@ -15,12 +15,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
     parser.add_argument("student", metavar="STUDENT", type=Path, help="a student's directory (runs/NAME/students/ARM)")
     parser.add_argument("question", metavar="QUESTION", help="the question, as the training questions were written")
-    parser.add_argument(
-        "--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help="the student of another role"
-    )
-    parser.add_argument(
-        "--choice", dest="choices", action="append", default=[], metavar="TEXT", help="an answer option, once per option, in order"
-    )
+    parser.add_argument("--with", dest="partners", action="append", default=[], type=Path, metavar="DIR", help="for another role")
+    choices = "an answer option, once per option, in order"
+    parser.add_argument("--choice", dest="choices", action="append", default=[], metavar="TEXT", help=choices)
     parser.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
     parser.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
     parser.add_argument("--beams", type=int, default=1, help="of a beam search (default: 1, greedy)")

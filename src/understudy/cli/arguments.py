@@ -37,34 +37,17 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Where a study runs, and what is set otherwise than in its file."""
     parser.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=C",
-        dest="overrides",
-        help="set a key of the study, e.g. training.steps=200",
-    )
+    help_ = "set a key of the study, e.g. training.steps=200"
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help=help_)
 
 
 def add_questions(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """The files of questions that belong to chains."""
-    parser.add_argument(
-        "--problems",
-        metavar="FILE",
-        action="append",
-        default=[],
-        required=required,
-        type=Path,
-        help="the chains' questions; again for more files",
-    )
+    files: dict[str, Any] = {"action": "append", "default": [], "type": Path, "help": "the chains' questions; again for more files"}
+    parser.add_argument("--problems", metavar="FILE", required=required, **files)
     parser.add_argument("--kind", required=required, choices=get_args(AnswerKind), help="what kind of answer the questions have")
-    add_field_names(
-        parser,
-        "--problem-field",
-        "problem_fields",
-        "field of a question where the names differ: id, question, answer, choices, context",
-    )
+    fields = "field of a question where the names differ: id, question, answer, choices, context"
+    add_field_names(parser, "--problem-field", "problem_fields", fields)
 
 
 def add_field_names(parser: argparse.ArgumentParser, option: str, dest: str, what: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from understudy.cli.arguments import add_field_names, add_json, add_questions, make_parser
-from understudy.cli.stage_table import tell
+from understudy.cli.table import tell
 
 
 def import_(verb: str, argv: Sequence[str]) -> None:
@@ -13,15 +13,9 @@ def import_(verb: str, argv: Sequence[str]) -> None:
     add_questions(parser, required=True)
     parser.add_argument("--format", metavar="NAME", default="", help="of the chains; without it, read off each file, and said")
     parser.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
-    add_field_names(
-        parser,
-        "--field",
-        "fields",
-        "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ...",
-    )
-    parser.add_argument(
-        "--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where text and row differ"
-    )
+    fields = "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ..."
+    add_field_names(parser, "--field", "fields", fields)
+    parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where they differ")
     parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
     parser.add_argument("--licence", default="", help="of the questions: for the corpus's card")
     add_json(parser, "the report as JSON")
@@ -40,9 +34,7 @@ def export(verb: str, argv: Sequence[str]) -> None:
     parser.add_argument("--format", metavar="NAME", required=True, help="jsonl, messages, sharegpt, alpaca, ...")
     add_questions(parser, required=False)
     parser.add_argument("--arm", help="of a run: the chains selected for this arm (default: all of the teacher's)")
-    parser.add_argument(
-        "--what", choices=("chains", "examples"), default="chains", help="examples: what the arm's student is trained on"
-    )
+    parser.add_argument("--what", choices=("chains", "examples"), default="chains", help="examples: what the student is taught")
     parser.add_argument("--bare", action="store_true", help="rows without metadata; what they lose is counted")
     parser.add_argument("--no-terms", action="store_true", help="export although terms or licence are not known")
     add_json(parser, "the report as JSON")

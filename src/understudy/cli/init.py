@@ -10,23 +10,16 @@ from rich.text import Text
 from understudy.cli.arguments import make_parser
 from understudy.core.errors import UserError
 from understudy.reports.words import printable
-from understudy.studies.first_study import study_text
-from understudy.studies.guess import Guess, guess
+from understudy.studies.guess import Guess, guess, study_text
 from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
 
 
 def main(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        type=Path,
-        help="questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)",
-    )
-    parser.add_argument(
-        "--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, in this directory)"
-    )
+    help_ = "questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)"
+    parser.add_argument("file", metavar="FILE", type=Path, help=help_)
+    parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, here)")
     options = parser.parse_args(argv)
 
     to = options.to or Path(f"{options.file.resolve().stem}.toml")
@@ -59,9 +52,8 @@ def _hint(found: Guess) -> str:
 
 def _show(found: Guess, console: Console) -> None:
     """What was guessed, field by field, with the first row's values."""
-    fits = (
-        "no answers: nothing can be scored" if found.fit is None else f"answers look like {found.layout.kind} ({found.fit:.0%} fit)"
-    )
+    kind = found.layout.kind
+    fits = "no answers: nothing can be scored" if found.fit is None else f"answers look like {kind} ({found.fit:.0%} fit)"
     splits = ", ".join(f"{name} {n:,}" for name, n in found.rows.items() if name)
     console.print(f"{sum(found.rows.values()):,} rows{f' ({splits})' if splits else ''}; {fits}")
     if found.layout.choices_in == "question":

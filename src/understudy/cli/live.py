@@ -13,18 +13,13 @@ from rich.text import Text
 from understudy.pipeline.executor import Event
 from understudy.pipeline.run import Watcher
 from understudy.pipeline.stage import Stage, StageSummary
-from understudy.pipeline.stages.answers import AnswersSummary
-from understudy.pipeline.stages.chains import ChainsSummary
-from understudy.pipeline.stages.problems import ProblemsSummary
-from understudy.pipeline.stages.selection import SelectionSummary
-from understudy.pipeline.stages.student import StudentSummary
-from understudy.pipeline.stages.verdicts import VerdictsSummary
+from understudy.pipeline.stages import answers, chains, problems, selection, student, verdicts
 
 _UNITS = {"chains": "chains", "student": "steps", "answers": "answers"}
 
 
 class Live(Watcher):
-    """A `Watcher` on a console; use it as a context."""
+    """A `Watcher` on a console, which shows something while its ``progress`` is entered."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -32,7 +27,7 @@ class Live(Watcher):
         self._tasks: dict[str, TaskID] = {}
         self._kinds: dict[str, str] = {}
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
-        self._progress = Progress(
+        self.progress = Progress(
             TextColumn("[bold]{task.fields[kind]:<9}"),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -46,13 +41,6 @@ class Live(Watcher):
             disable=not console.is_terminal,
         )
 
-    def __enter__(self) -> Live:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
         kept = f", {cached} already there" if cached else ""
@@ -61,7 +49,7 @@ class Live(Watcher):
     def started(self, stage: Stage[Any]) -> None:
         with self._lock:
             self._kinds[stage.label] = stage.kind
-            self._tasks[stage.label] = self._progress.add_task(stage.label, total=None, kind=stage.kind, note="")
+            self._tasks[stage.label] = self.progress.add_task(stage.label, total=None, kind=stage.kind, note="")
 
     def event(self, event: Event) -> None:
         label, done, total, note = event
@@ -71,7 +59,7 @@ class Live(Watcher):
                 return
             if label not in self._tasks:
                 return
-            self._progress.update(self._tasks[label], completed=done, total=total, note=note)
+            self.progress.update(self._tasks[label], completed=done, total=total, note=note)
             if not self._console.is_terminal and time.monotonic() - self._spoken > 10:
                 self._spoken = time.monotonic()
                 unit = _UNITS.get(self._kinds[label], "")
@@ -81,13 +69,10 @@ class Live(Watcher):
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None:
         with self._lock:
             self._finished += 1
-            self._progress.remove_task(self._tasks.pop(stage.label))
-            done = f"[{self._finished}/{self._planned}]"
-            text = Text.assemble(
-                (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label, (f"  {line_of(summary)}", "cyan")
-            )
-            text.append(f"  {seconds:.0f} s" if seconds >= 1 else f"  {seconds:.1f} s", "dim")
-            self._console.print(text)
+            self.progress.remove_task(self._tasks.pop(stage.label))
+            done, took = f"[{self._finished}/{self._planned}]", f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+            head = (f"{done:>7} ", "dim"), (f"{stage.kind:<9} ", "bold"), stage.label
+            self._console.print(Text.assemble(*head, (f"  {line_of(summary)}", "cyan"), (f"  {took}", "dim")))
 
 
 class _Rate(ProgressColumn):
@@ -100,20 +85,20 @@ class _Rate(ProgressColumn):
 def line_of(summary: StageSummary) -> str:
     """One line of what a finished stage says of itself."""
     match summary:
-        case ProblemsSummary():
+        case problems.ProblemsSummary():
             return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
-        case ChainsSummary():
+        case chains.ChainsSummary():
             failed = f", {summary.errors:,} asks FAILED" if summary.errors else ""
             failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
             return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
-        case VerdictsSummary():
+        case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
             return lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
-        case SelectionSummary():
+        case selection.SelectionSummary():
             return f"{summary.kept:,} chains kept"
-        case StudentSummary():
+        case student.StudentSummary():
             return f"{summary.examples:,} examples of {summary.problems:,} problems"
-        case AnswersSummary():
+        case answers.AnswersSummary():
             flag = f", {summary.errors} errors" if summary.errors else ""
             return f"{summary.solutions:,} answers, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
     raise AssertionError(f"a summary of no stage: {summary}")

@@ -1,29 +1,35 @@
-"""demo, run, sample, check, select, train, evaluate: a study, up to a stage; the demo's is packaged."""
+"""demo, run, sample, check, select, train, evaluate: a study, up to a stage; the demo's is packaged. --dry-run: the plan, what is
+there already, how many requests the teacher would get, the first prompt of each kind.
+"""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
+from understudy.cli.table import show_table
+from understudy.pipeline.plan import Plan, make_plan
+from understudy.pipeline.preview import count_requests, estimate_memory, first_prompts
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
+from understudy.pipeline.stages.student import StudentStage
+from understudy.reports.words import printable
+from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.load import load_study
+from understudy.studies.study import Study
+from understudy.training.memory import size
 
-UNTIL: dict[str, Kind] = {
-    "demo": "answers",
-    "run": "answers",
-    "sample": "chains",
-    "check": "verdicts",
-    "select": "selection",
-    "train": "student",
-    "evaluate": "answers",
-}
+UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "selection", "train": "student"}
+"""verb -> the stages that it goes up to; the other verbs go up to the answers."""
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
@@ -32,7 +38,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         add_study(parser)
     add_place(parser)
     parser.add_argument("--seeds", type=positive, help="number of training seeds (study.seeds)")
-    parser.add_argument("--workers", type=positive, help="stages at once (default: one per core)")
+    parser.add_argument("--workers", type=positive, default=0, help="stages at once (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
     options = parser.parse_args(argv)
     if verb == "demo":
@@ -42,24 +48,21 @@ def main(verb: str, argv: Sequence[str]) -> int:
         study = load_study(options.study, options.overrides)
     if options.seeds is not None:
         study = replace(study, seeds=options.seeds)
-    directory = options.out or Path("runs") / study.name
+    directory, until = options.out or Path("runs") / study.name, UNTIL.get(verb, "answers")
     console = Console(highlight=False)
     if options.dry_run:
-        from understudy.cli.dry_run import show
-
-        show(study, directory, UNTIL[verb], console)
+        dry_run(study, directory, until, console)
         return DONE
     console.print(f"[bold]{study.title or study.name}[/bold]  ->  {directory}")
-    with Live(console) as live:
+    live = Live(console)
+    with live.progress:
         try:
-            plan = run_study(study, directory, until=UNTIL[verb], watcher=live, workers=options.workers)
+            plan = run_study(study, directory, until=until, watcher=live, workers=options.workers)
         except KeyboardInterrupt:
             tell_of_batches(verb, directory)
             raise
-    if UNTIL[verb] != "answers":
-        from understudy.cli.stage_table import show_stages
-
-        code = show_stages(plan, directory, UNTIL[verb], console)
+    if until != "answers":
+        code = show_stages(plan, directory, until, console)
     else:
         code = finish(directory, console, page=verb != "evaluate")
     stopped = plan.chains.read_summary(directory).stopped
@@ -74,11 +77,8 @@ def tell_of_batches(verb: str, directory: Path) -> None:
     from understudy.sampling.status import status
 
     if (directory / "ledger.sqlite").is_file() and (held := sum(batch["requests"] for batch in status(directory).batches)):
-        print(
-            f"understudy {verb}: {held:,} requests are in batches that go on at the server; the same command takes what comes of "
-            f"them, `understudy status {directory}` names them",
-            file=sys.stderr,
-        )
+        held_there = f"{held:,} requests are in batches that go on at the server; the same command takes what comes of them"
+        print(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:
@@ -92,3 +92,63 @@ def finish(directory: Path, console: Console, *, page: bool) -> int:
     if page:
         console.print(f"\nreport: {write_page(data, directory)}", soft_wrap=True)
     return WITH_ERRORS if data.errors else DONE
+
+
+def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
+    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
+    errors = 0
+    for stage in plan.until(kind):
+        if stage.kind == kind:
+            summary = stage.read_summary(run)
+            errors += summary.errors
+            facts = {name.replace("_", " "): value for name, value in asdict(summary).items() if value not in ("", None, {}, ())}
+            show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
+    return WITH_ERRORS if errors else DONE
+
+
+def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
+    """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
+    plan = make_plan(study)
+    stages = plan.until(until)
+    title = f"{study.name} -> {directory}"
+    table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
+    for stage in stages:
+        memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
+        table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do", memory)
+    console.print(table)
+    console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
+    _requests(plan, directory, console)
+    for title, prompt in first_prompts(plan):
+        console.print(Panel(Text(printable(prompt)), title=Text(f"first prompt: {title}"), title_align="left"))
+
+
+def _memory(plan: Plan, stage: StudentStage) -> str:
+    memory, examples, context = estimate_memory(plan, stage)
+    return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
+
+
+def _requests(plan: Plan, directory: Path, console: Console) -> None:
+    counted = count_requests(plan, directory)
+    if counted is None:
+        console.print("teacher: recorded chains, nothing is asked")
+        return
+    left = f"{counted.left:,} to ask for"
+    if counted.paid or counted.requests != counted.left:
+        shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
+        left += f" in {counted.requests:,} requests{shared}"
+    console.print(f"teacher: {counted.total:,} chains, {counted.bought:,} already in the ledger, {left}")
+    if not counted.paid:
+        return
+    teacher, (read, written) = plan.study.teacher, counted.expected
+    how = "as its replies so far" if counted.means else f"at {BYTES_PER_TOKEN} bytes a token"
+    likely = "" if written is None else f"about {written:,.0f} to write, "
+    console.print(f"  tokens: about {read:,.0f} to read ({how}), {likely}at most {counted.most.written:,} to write (max_tokens)")
+    if teacher.price is not None:
+        likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
+        console.print(f"  money: {likely}at most {amount(counted.most.money)}")
+    if not counted.known and counted.requests < counted.replies:
+        money = f", {amount(counted.alone.money)}" if teacher.price else ""
+        alone = f"{counted.replies:,} requests, at most {counted.alone.tokens:,} tokens{money}"
+        console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
+    if teacher.budget is not None:
+        console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")

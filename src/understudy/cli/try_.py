@@ -10,7 +10,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.trial import Trial, TrialQuestion, try_teacher
+from understudy.pipeline.preview import Trial, TrialQuestion, try_teacher
 from understudy.reports.words import printable
 from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study
@@ -58,8 +58,9 @@ def _summary(trial: Trial, console: Console) -> None:
     outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
     failed = sum(bool(one.error) for one in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
-    spent = "" if trial.spent is None else f"; cost {amount(trial.spent)}"
-    console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{spent}")
+    spent, projected = trial.cost(len(trial.counted)), trial.cost(trial.requests)
+    cost = "" if spent is None else f"; cost {amount(spent)}"
+    console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{cost}")
     for url, facts in trial.endpoints.items():
         console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
     if not trial.requests:
@@ -68,6 +69,6 @@ def _summary(trial: Trial, console: Console) -> None:
     if trial.tokens is not None:
         read, written = trial.tokens
         line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
-    if trial.projected is not None:
-        line += f", {amount(trial.projected)} at the study's price"
+    if projected is not None:
+        line += f", {amount(projected)} at the study's price"
     console.print(line)

@@ -1,4 +1,8 @@
-"""Numbers of one arm: votes for every k from one sample set, perplexity and correctness, what chance and a constant answer get."""
+"""What an answer counts as, and the numbers of one arm: votes for every k from one sample set, perplexity and correctness, what
+chance and a constant answer get.
+
+n = correct + wrong + undecidable + unparsed + truncated; errors are never among them.
+"""
 
 import math
 import random
@@ -9,10 +13,45 @@ from itertools import combinations, pairwise
 from statistics import fmean
 
 from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
 from understudy.core.protocols import Check
 from understudy.core.values import Outcome, Problem, Solution
-from understudy.evaluation.outcomes import elect, outcome_of
+from understudy.core.vote import vote
 
+COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.TRUNCATED)
+"""The outcomes that an evaluation counts; a reply that was refused, or only thought, is one without an answer."""
+
+
+def outcome_of(problem: Problem, solution: Solution, check: Check = same_answer) -> Outcome:
+    """What one solution counts as, by ``check``. A cut-off reply is truncated, whatever is in it."""
+    if solution.finish == "length":
+        return Outcome.TRUNCATED
+    outcome = judge(problem, solution.as_chain(), check).outcome
+    return Outcome.UNPARSED if outcome in (Outcome.REFUSED, Outcome.ONLY_THOUGHT) else outcome
+
+
+def elect(solutions: Sequence[Solution], *, weighted: bool) -> Solution | None:
+    """The solution that stands for the vote: the first voter with the answer that won. None where nobody could vote."""
+    answer = vote(solutions, weighted=weighted).answer
+    return next((s for s in solutions if answer is not None and s.answer == answer and s.finish == "stop"), None)
+
+
+def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
+    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several, which is truncated or unparsed only
+    where nobody could vote."""
+    counted = solutions[0] if len(solutions) == 1 else elect(solutions, weighted=weighted)
+    if counted is not None:
+        return outcome_of(problem, counted, check)
+    return Outcome.TRUNCATED if any(s.finish == "length" for s in solutions) else Outcome.UNPARSED
+
+
+def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """How many of each counted outcome; their sum is n."""
+    tally = Counter(outcomes)
+    return {outcome.value: tally[outcome] for outcome in COUNTED}
+
+
+Problems = Mapping[str, Problem]
 Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions, equally many for each problem, each on a path of its own."""
 
@@ -27,9 +66,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def votes_by_k(
-    problems: Mapping[str, Problem], samples: Samples, *, weighted: bool, seed: int, check: Check = same_answer
-) -> list[float]:
+def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: int, check: Check = same_answer) -> list[float]:
     """Accuracy of the vote (maj@k) for every k from 1 to the number of samples, over all subsets of k samples, or `SUBSETS`
     seeded ones where there are more."""
     correct = _correct(problems, samples, check)
@@ -41,13 +78,13 @@ def votes_by_k(
     return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]
 
 
-def any_correct_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: Check = same_answer) -> list[float]:
+def any_correct_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
     """pass@k for every k from 1 to the number of samples."""
     size, correct = _size(samples), _correct(problems, samples, check)
     return [fmean(pass_at_k(size, len(paths), k) for paths in correct.values()) for k in range(1, size + 1)]
 
 
-def likeliest_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: Check = same_answer) -> list[float]:
+def likeliest_by_k(problems: Problems, samples: Samples, *, check: Check = same_answer) -> list[float]:
     """Accuracy of the one sample of k with the highest mean log-probability, for every k from 1 to the number of samples, over all
     subsets of k samples ("best-sampled": simple_main.py of SCoTD's code). Every sample needs its log-probability; of equally
     likely ones the first counts."""
@@ -61,7 +98,7 @@ def likeliest_by_k(problems: Mapping[str, Problem], samples: Samples, *, check: 
     ]
 
 
-def _correct(problems: Mapping[str, Problem], samples: Samples, check: Check) -> dict[str, set[int]]:
+def _correct(problems: Problems, samples: Samples, check: Check) -> dict[str, set[int]]:
     """Problem id -> the paths of its correct samples."""
     return {
         problem: {s.path for s in drawn if outcome_of(problems[problem], s, check) is Outcome.CORRECT}

@@ -30,7 +30,6 @@ def answer(
     seed: int = 0,
     store: ReplyStore | None = None,
     progress: Progress = silent,
-    stage: str = "answers",
 ) -> Answers:
     """``votes`` solutions of every problem by ``method``, its roles played by ``engines``; ``pool``: exemplars for its prompts.
 
@@ -47,7 +46,7 @@ def answer(
 
     solutions, errors, total = [], [], len(problems) * votes
     cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)
-    for done in run_flows(flows(), cast, on_end=counting(progress, stage, total)):
+    for done in run_flows(flows(), cast, on_end=counting(progress, "answers", total)):
         if done.value is None:
             errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))
         else:

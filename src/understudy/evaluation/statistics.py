@@ -4,15 +4,22 @@ Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from understudy.core.values import Outcome
+
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95
+
+
+def correctness(outcomes: Sequence[Mapping[str, Outcome]], problems: Sequence[str]) -> Array:
+    """[S, N] from the outcomes of each seed (problem -> outcome), of the ``problems`` alone."""
+    return np.array([[seed[name] is Outcome.CORRECT for name in problems] for seed in outcomes], dtype=np.float64)
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
@@ -46,9 +53,10 @@ class MeanEstimate:
     error: float
     freedom: float
 
-    def half_width(self) -> float:
-        """Half of the 95 % interval by Student's t."""
-        return float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.freedom)) * self.error
+    def interval(self, least: float) -> tuple[float, float]:
+        """The 95 % interval by Student's t, of what is never below ``least`` or above 1."""
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.freedom)) * self.error
+        return max(least, self.mean - half), min(1.0, self.mean + half)
 
     def test(self, against: float = 0.0, *, greater: bool = False) -> float:
         """p of Student's t that the mean is ``against``: two-sided, or that it is not ``greater``."""
@@ -95,8 +103,7 @@ def accuracy_interval(correct_SN: Array) -> tuple[float, float]:
     mean_estimate = estimate(correct_SN)
     if mean_estimate.error == 0:  # all seeds and problems alike: the t interval would have no width
         return wilson(int(correct_SN.mean(axis=0).round().sum()), correct_SN.shape[1])
-    half = mean_estimate.half_width()
-    return max(0.0, mean_estimate.mean - half), min(1.0, mean_estimate.mean + half)
+    return mean_estimate.interval(0.0)
 
 
 def above(correct_SN: Array, rate: float) -> float:
@@ -129,12 +136,10 @@ def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> P
     difference_SN = first_SN - second_SN
     mean_estimate = estimate(difference_SN)
     discordant = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
-    p = mcnemar(*discordant) if len(difference_SN) == 1 else mean_estimate.test()
     if len(difference_SN) == 1:
-        low, high = bootstrap(difference_SN[0], resamples=resamples, seed=seed)
+        p, (low, high) = mcnemar(*discordant), bootstrap(difference_SN[0], resamples=resamples, seed=seed)
     else:
-        half = mean_estimate.half_width()
-        low, high = max(-1.0, mean_estimate.mean - half), min(1.0, mean_estimate.mean + half)
+        p, (low, high) = mean_estimate.test(), mean_estimate.interval(-1.0)
     return PairedTest(mean_estimate.mean, low, high, p, detectable(difference_SN, mean_estimate))
 
 

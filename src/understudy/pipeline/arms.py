@@ -2,7 +2,8 @@
 
 import importlib.util
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from understudy.core.errors import CheckpointError, StudyError
@@ -20,10 +21,11 @@ from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.studies.cast import models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import Study
+from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
+
+What = Literal["selection", "student", "answers", "gold"]
 
 
 @dataclass(frozen=True)
@@ -32,35 +34,10 @@ class Place:
     ``answers`` to the split ``name``; those with ``gold`` in the place of the part ``name``."""
 
     arm: str
-    what: Literal["selection", "student", "answers", "gold"]
+    what: What
     seed: int
     name: str
     folder: str
-
-
-@dataclass(frozen=True)
-class ArmPlan:
-    """Where an arm's results are: its selection, per seed the students by role and the answers by split. An arm that trains nothing
-    has neither selection nor students. ``gold``: per seed and part, the answers to the first split with gold in its place."""
-
-    arm: Arm
-    selection: SelectionStage | None
-    students: Mapping[int, Mapping[str, StudentStage]]
-    answers: Mapping[int, Mapping[str, AnswersStage]]
-    gold: Mapping[int, Mapping[str, AnswersStage]] = field(default_factory=dict)
-
-    def places(self) -> Iterator[tuple[Place, Stage[Any]]]:
-        """Every stage of the arm with what it is to the arm, in an order in which they can run."""
-        arm = self.arm.name
-        if self.selection is not None:
-            yield Place(arm, "selection", 0, "", self.selection.folder), self.selection
-        for seed, answers in self.answers.items():
-            for name, student in self.students.get(seed, {}).items():
-                yield Place(arm, "student", seed, name, student.folder), student
-            for name, stage in answers.items():
-                yield Place(arm, "answers", seed, name, stage.folder), stage
-            for name, stage in self.gold.get(seed, {}).items():
-                yield Place(arm, "gold", seed, name, stage.folder), stage
 
 
 @dataclass(frozen=True)
@@ -77,41 +54,43 @@ class SharedStages:
     def vocabulary(self) -> Vocabulary:
         """What students from scratch have words for: the raw formats and the words of all arms that train."""
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
-        formats = {
-            digest(describe(method.format)): method.format
-            for arm, method in methods
-            if trained_roles(arm, method) and method.format.style == "raw"
-        }
+        trained = [method.format for arm, method in methods if trained_roles(arm, method)]
+        formats = {digest(describe(each)): each for each in trained if each.style == "raw"}
         words = {text for _, method in methods if isinstance(method, MethodWithWords) for text in method.words}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
 
-def plan_arm(shared: SharedStages, arm: Arm) -> ArmPlan:
-    """The stages of ``arm``. Raises StudyError where a checkpoint that it names cannot be used."""
-    return _ArmPlanner(shared, arm).plan()
+class ArmPlanner:
+    """The stages of one arm. Raises StudyError where a checkpoint that the arm names cannot be used."""
 
-
-class _ArmPlanner:
     def __init__(self, shared: SharedStages, arm: Arm) -> None:
         self.shared, self.arm, self.study = shared, arm, shared.study
         self.method = shared.study.method(arm)
         self.trains = trained_roles(arm, self.method)
         self.selection = self._selection() if self.trains else None
 
-    def plan(self) -> ArmPlan:
-        study, arm = self.study, self.arm
-        students, answers, gold = {}, {}, {}
+    def places(self) -> Iterator[tuple[Place, Stage[Any]]]:
+        """Every stage of the arm with what it is to the arm, in an order in which they can run: its selection, and per seed the
+        students by role, the answers by split, and those to the first split with gold in the place of a part. An arm that trains
+        nothing has neither selection nor students."""
+        study, evaluation = self.study, self.study.evaluation
+        if self.selection is not None:
+            yield self._place("selection", 0, "", self.selection)
         for seed in range(study.seed, study.seed + study.seeds) if self.trains else (study.seed,):
             suffix = f", seed {seed}" if study.seeds > 1 and self.trains else ""
-            own = {role: self._student(role, seed, suffix) for role in _in_order(self.method, self.trains)}
-            if self.trains:
-                students[seed] = own
-            cast = self._cast(own)
-            label = f"{arm.name}{suffix}"
-            answers[seed] = {split: self._answers(f"{label}, {split}", split, seed, cast) for split in study.evaluation.splits}
-            if study.evaluation.attribution and isinstance(self.method, MethodWithParts):
-                gold[seed] = self._with_gold(label, seed, cast)
-        return ArmPlan(arm, self.selection, students, answers, gold)
+            own: dict[str, StudentStage] = {}
+            for role in _in_order(self.method, self.trains):
+                own[role] = self._student(role, seed, suffix)
+                yield self._place("student", seed, role, own[role])
+            cast, label = self._cast(own), f"{self.arm.name}{suffix}"
+            for split in evaluation.splits:
+                yield self._place("answers", seed, split, self._answers(f"{label}, {split}", split, seed, cast))
+            if evaluation.attribution and isinstance(self.method, MethodWithParts):
+                for part, stage in self._with_gold(label, seed, cast):
+                    yield self._place("gold", seed, part, stage)
+
+    def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[Place, Stage[Any]]:
+        return Place(self.arm.name, what, seed, name, stage.folder), stage
 
     def _selection(self) -> SelectionStage:
         shared, selective = self.shared, isinstance(self.method, SelectiveMethod)
@@ -135,9 +114,6 @@ class _ArmPlanner:
         label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
         return StudentStage(
             label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
-            problems=shared.problems,
-            chains=shared.chains,
-            verdicts=shared.verdicts,
             selection=self.selection,
             folds={
                 need: tuple(self._student(need, seed, suffix, i) for i in range(method.folds))
@@ -189,15 +165,13 @@ class _ArmPlanner:
                 cast[part] = GoldPlayer()
         return cast
 
-    def _with_gold(self, label: str, seed: int, cast: Mapping[str, Player]) -> dict[str, AnswersStage]:
+    def _with_gold(self, label: str, seed: int, cast: Mapping[str, Player]) -> Iterator[tuple[str, AnswersStage]]:
         """The answers to the first split with gold in the place of each part in turn, where that leaves something to go wrong."""
         split = self.study.evaluation.splits[0]
-        stages = {}
         for part in self.method.swaps:
             swapped = {**cast, part: GoldPlayer()}
             if cast[part] != GoldPlayer() and set(map(type, swapped.values())) != {GoldPlayer}:
-                stages[part] = self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
-        return stages
+                yield part, self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
 
     def _answers(self, label: str, split: str, seed: int, cast: Mapping[str, Player], *, swapped: bool = False) -> AnswersStage:
         """The answers of the arm to ``split``, its parts played as ``cast`` says."""
@@ -230,9 +204,5 @@ class _ArmPlanner:
 
 def _in_order(method: Any, roles: tuple[str, ...]) -> list[str]:
     """``roles`` of ``method``, each after the roles it needs."""
-    ordered: list[str] = []
-    while len(ordered) < len(roles):
-        ready = [r for r in roles if r not in ordered and set(method.needs.get(r, ())) & set(roles) <= set(ordered)]
-        assert ready, f"{type(method).__name__}: roles {method.roles} need each other in a circle: {method.needs}"
-        ordered.append(ready[0])
-    return ordered
+    ordered = TopologicalSorter({role: method.needs.get(role, ()) for role in roles}).static_order()
+    return [role for role in ordered if role in roles]

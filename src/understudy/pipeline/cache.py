@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,14 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import digest
+from understudy.corpus.store import write_whole
 
 MANIFEST = "manifest.json"
 VERSION = 2
 """Of what a run directory holds besides its ledger."""
-OLD_RUN = (
-    "made by an earlier Understudy, whose stages this one cannot read; run the study again: what was paid for is in the ledger and "
-    "is not asked again"
-)
+OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked again"
 
 T = TypeVar("T")
 
@@ -127,6 +124,14 @@ def read_manifest(directory: Path) -> Manifest:
         raise DataError(f"{path}: {OLD_RUN}") from None
 
 
+def find_manifest(directory: Path) -> Manifest | None:
+    """The manifest of a stage; None where it is not finished, or of an earlier Understudy, of which nothing of today was made."""
+    try:
+        return read_manifest(directory)
+    except (DataError, FileNotFoundError):
+        return None
+
+
 def read_summary(directory: Path, kind: type[T]) -> T:
     """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
     return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
@@ -139,31 +144,21 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` whole or not at all, and durably."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with write_whole(path) as file:
+        file.write(text.encode())
 
 
 def remove_dependents(run: Path, key: str) -> None:
     """Delete every stage in ``run`` that was made from the stage ``key``, those that were made last first: so whatever interrupts
     this, the others are found again."""
-    needs = {path: set(_needs(path)) for path in (run / "stages").iterdir() if is_done(path)}
+    manifests = {path: find_manifest(path) for path in (run / "stages").iterdir()}
+    needs = {path: set(manifest.needs) for path, manifest in manifests.items() if manifest is not None}
     stale, keys = [], {key}
     while more := [path for path in needs if path not in stale and needs[path] & keys]:
         stale += more
         keys |= {path.name.partition("-")[2] for path in more}
     for path in reversed(stale):
         remove(path)
-
-
-def _needs(directory: Path) -> tuple[str, ...]:
-    try:
-        return read_manifest(directory).needs
-    except DataError:  # of an earlier Understudy: nothing of today was made from it, and it from nothing of today
-        return ()
 
 
 def remove(directory: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import CheckpointError
@@ -55,16 +55,12 @@ def read_card(checkpoint: Path) -> Card:
         raise CheckpointError(f"{checkpoint}: holds no student ({CARD} is missing); give the directory of a student")
     try:
         card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{path}: not a card: {error}") from None
-    if card.version != 1 or card.kind not in get_args(AnswerKind):
-        raise CheckpointError(
-            f"{path}: version {card.version}, kind {card.kind!r}: was written by another version of Understudy; train it again"
-        )
+    if card.version != 1:
+        raise CheckpointError(f"{path}: version {card.version} was written by another version of Understudy; train it again")
     if card.extractor != EXTRACTOR:
-        raise CheckpointError(
-            f"{path}: its scores come from the answer reader {card.extractor}, but this version has {EXTRACTOR}; evaluate it again"
-        )
+        raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this version has {EXTRACTOR}; evaluate it again")
     return card
 
 
@@ -78,6 +74,5 @@ def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) ->
         return f"starts from an earlier student whose card cannot be read: {error}"
     if card.method != method:
         return f"starts from a student that was trained by {card.method}, by {method} now"
-    if dict(card.options) != dict(options):
-        return f"starts from a student that was trained with options {dict(card.options)}, with {dict(options)} now"
-    return None
+    before, now = dict(card.options), dict(options)
+    return None if before == now else f"starts from a student that was trained with options {before}, with {now} now"

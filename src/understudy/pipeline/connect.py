@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from understudy.core.protocols import AsyncEngine, Engine
+from understudy.core.protocols import AsyncEngine, Engine, Progress
 from understudy.reports.words import printable
 from understudy.sampling.ledger import Ledger
 
 if TYPE_CHECKING:
     from understudy.engines.remote.endpoint import EndpointEngine
 
+Capabilities = Mapping[str, Mapping[str, str]]
+"""address -> what an endpoint was found to do there (`engines.remote.probe`)"""
 WARNINGS = {
     "temperature": "{url} seems to draw nothing: at temperature 1 it answered three times word for word alike, so the {paths} "
     "replies to a prompt may be copies of one (transformers serve draws only where the model's generation_config.json has "
@@ -21,11 +23,8 @@ WARNINGS = {
 """What is said where an endpoint ignores one of these."""
 
 
-def connect(
-    engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Callable[[str], None]
-) -> tuple[Engine, Mapping[str, Mapping[str, str]]]:
-    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what each address of an endpoint was found
-    to do (`engines.remote.probe`).
+def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
+    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what its endpoint was found to do.
 
     ``tell`` hears what ``paths`` draws from one prompt (1: a single one, or greedy) would suffer from. Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
@@ -37,16 +36,14 @@ def connect(
 
     if not isinstance(engine, EndpointEngine):
         return engine, {}
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell(printable(line)))
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell("teacher", 0, 0, printable(line)))
     if options.batch:
         return batches, {}
     batches.settle_earlier()
     return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
 
 
-def probe_endpoint(
-    engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Callable[[str], None]
-) -> Mapping[str, Mapping[str, str]]:
+def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
     """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
     from understudy.engines.remote.probe import full_url, probe
@@ -61,11 +58,11 @@ def probe_endpoint(
         facts = known.get(full_url(engine, address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
-                tell(warning.format(url=address.url, paths=paths))
+                tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
     return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
 
 
-def remember(engine: EndpointEngine, known: Mapping[str, Mapping[str, str]]) -> None:
+def remember(engine: EndpointEngine, known: Capabilities) -> None:
     """Let ``engine`` know which of its addresses take ``n``; ``known``: what was found of each."""
     from understudy.engines.remote.probe import TAKES_N, full_url
 

@@ -10,9 +10,8 @@ from typing import Any
 from understudy.core.errors import CheckpointError, DataError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompts import load_prompts
-from understudy.core.registry import module_of
 from understudy.engines.recorded import Recorded
-from understudy.pipeline.arms import ArmPlan, Place, SharedStages, plan_arm
+from understudy.pipeline.arms import ArmPlanner, Place, SharedStages
 from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
 from understudy.pipeline.stage import KINDS, Kind, Stage
 from understudy.pipeline.stages.answers import TeacherPlayer
@@ -29,17 +28,18 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(SharedStages):
-    """Every stage of a study. ``plugins``: plug-in file -> digest of the text that the keys stand for."""
+    """Every stage of a study; ``places`` are those of its arms. ``plugins``: plug-in file -> digest of the text that the keys
+    stand for."""
 
-    arms: tuple[ArmPlan, ...]
+    places: Mapping[Place, Stage[Any]]
     plugins: Mapping[str, str]
 
     @cached_property
     def stages(self) -> Mapping[str, Stage[Any]]:
         """key -> stage, in an order in which they can run."""
         ordered: dict[str, Stage[Any]] = {}
-        stages: list[Stage[Any]] = [self.problems, self.chains, self.verdicts]
-        for stage in [*stages, *(stage for arm in self.arms for _, stage in arm.places())]:
+        stages: list[Stage[Any]] = [self.problems, self.chains, self.verdicts, *self.places.values()]
+        for stage in stages:
             _add(stage, ordered)
         return ordered
 
@@ -63,7 +63,8 @@ def make_plan(study: Study) -> Plan:
     verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher)
-    return Plan(**vars(shared), arms=tuple(plan_arm(shared, arm) for arm in study.arms), plugins=plugins)
+    places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
+    return Plan(**vars(shared), places=places, plugins=plugins)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
@@ -81,7 +82,6 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
         overlap=study.overlap,
         held_out=study.evaluation.splits,
         used=(study.evaluation.dev,),
-        module=module_of("task", study.task),
     )
 
 
@@ -149,7 +149,7 @@ def save_plan(plan: Plan, directory: Path) -> None:
         chains=plan.chains.folder,
         verdicts=plan.verdicts.folder,
         stages=tuple(stage.folder for stage in plan.stages.values()),
-        places=tuple(place for arm in plan.arms for place, _ in arm.places()),
+        places=tuple(plan.places),
     )
     write_json(directory / PLAN, plain(saved))
 

@@ -1,30 +1,37 @@
-"""What a study would ask, before anything is asked: the first prompt of each kind, the number of teacher requests."""
+"""What a study would ask, before many are asked: the first prompt of each kind, the number of teacher requests, and a few questions
+really put to the teacher.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heapreplace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from understudy.checks.judge import judge
 from understudy.core.asks import Call, Reply, Request, prompt_bytes
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import BudgetError
+from understudy.core.errors import BudgetError, DataError
 from understudy.core.prompt_format import prompt_text
-from understudy.core.protocols import AsyncEngine, Engine
-from understudy.core.values import Problem
+from understudy.core.protocols import AsyncEngine, Engine, silent
+from understudy.core.registry import find
+from understudy.core.values import Chain, Problem, Verdict
 from understudy.engines.local.checkpoint import read_config
 from understudy.engines.scripted import ScriptedEngine
-from understudy.pipeline.connect import remember
-from understudy.pipeline.exemplars import exemplar_pool, mark_exemplars
-from understudy.pipeline.plan import Plan
-from understudy.pipeline.stages.chains import SampledChainsStage
+from understudy.pipeline.connect import Capabilities, remember
+from understudy.pipeline.plan import Plan, make_plan
+from understudy.pipeline.run import only_runner
+from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
+from understudy.pipeline.stages.problems import exemplar_pool, mark_exemplars
 from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sampling, iter_chains
+from understudy.studies.study import Study
 from understudy.training.memory import Estimate, estimate, free_memory, planned_shape, settle_micro_batch
 
 LETTERS = 258
@@ -214,3 +221,82 @@ def _first_call(flow: Any) -> Call | None:
         flow.close()
     first = ask[0] if isinstance(ask, list) else ask
     return first if isinstance(first, Call) else None
+
+
+@dataclass(frozen=True)
+class TrialQuestion:
+    """One question with the chain it got and its verdict; where the ask failed, the ``error`` and neither."""
+
+    problem: Problem
+    chain: Chain | None
+    verdict: Verdict | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was ``tried``, and what it says of the whole run: ``requests`` to come, and tokens and money of them all at the mean
+    of the chains that were tried; None where the engine does not count tokens, or has no price. ``endpoints``: what each address
+    was found to do (`engines.remote.probe`)."""
+
+    tried: list[TrialQuestion]
+    requests: int
+    price: Price | None = None
+    endpoints: Capabilities = field(default_factory=dict)
+
+    @property
+    def counted(self) -> list[tuple[int, int]]:
+        """Tokens (read, written) of each chain that has them counted."""
+        chains = [one.chain for one in self.tried if one.chain]
+        return [(c.prompt_tokens, c.tokens) for c in chains if c.tokens is not None and c.prompt_tokens is not None]
+
+    @property
+    def tokens(self) -> tuple[float, float] | None:
+        """(read, written) per chain."""
+        if not self.counted:
+            return None
+        return fmean(read for read, _ in self.counted), fmean(written for _, written in self.counted)
+
+    def cost(self, chains: int) -> float | None:
+        """What so many chains cost."""
+        return None if self.price is None or self.tokens is None else chains * self.price.of(*self.tokens)
+
+
+def try_teacher(study: Study, directory: Path, n: int) -> Trial:
+    """The teacher's first chain for each of the first ``n`` training questions.
+
+    Replies go into the ledger of ``directory``, where the run finds them: what is tried is not bought twice. Raises what a run
+    raises: StudyError, DataError, EngineError where no ask succeeds.
+    """
+    plan = make_plan(study)
+    problems = load_problems(plan)
+    learn = [problem for problem in problems if problem.split == "train"]
+    if not learn:
+        raise DataError("the task has no training question to try")
+    stage = plan.chains
+    if isinstance(stage, RecordedChainsStage):
+        known = {problem.id: problem for problem in learn}
+        chains, _ = stage.engine.read(known)
+        return Trial([_judged(study, known[chain.problem], chain) for chain in chains[:n]], 0)
+    assert isinstance(stage, SampledChainsStage)
+    with only_runner(directory):
+        trial = replace(stage, **_for_a_trial(stage))
+        sampling = replace(trial.sampling(problems), problems=learn[:n])
+        sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
+    replies = {chain.problem: chain for chain in sampled.chains}
+    failed = {error.problem: error.error for error in sampled.failures}
+    tried = [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]]
+    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, endpoints)
+
+
+def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
+    """One chain a question, asked for now: whoever tries does not wait a day for a batch."""
+    engine = replace(stage.engine, batch=False) if hasattr(stage.engine, "batch") else stage.engine
+    return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
+
+
+def _judged(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:
+    if chain is None:
+        return TrialQuestion(problem, None, None, error)
+    name = study.checks[0]
+    return TrialQuestion(problem, chain, judge(problem, chain, find("check", name), name))

@@ -38,10 +38,9 @@ class Watcher:
     def finished(self, stage: Stage[Any], summary: StageSummary, seconds: float) -> None: ...
 
 
-def run_study(
-    study: Study, directory: Path, *, until: Kind = "answers", watcher: Watcher | None = None, workers: int | None = None
-) -> Plan:
+def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher: Watcher | None = None, workers: int = 0) -> Plan:
     """Run ``study`` in ``directory`` up to the stages of kind ``until``; stages that are there already are not redone.
+    ``workers``: stages at once, 0 for one per core.
 
     Raises UserError for wrong input, BusyError where another process runs in ``directory``, EngineError where a model
     fails; what was done by then is kept. KeyboardInterrupt ends the running stages, which save what they have.
@@ -79,7 +78,7 @@ def _as_last_plan(plan: Plan, directory: Path) -> Iterator[None]:
 class _Run:
     """One run of a plan: as many stages at once as there are workers, each as soon as what it needs is there."""
 
-    def __init__(self, plan: Plan, directory: Path, watcher: Watcher, workers: int | None) -> None:
+    def __init__(self, plan: Plan, directory: Path, watcher: Watcher, workers: int) -> None:
         self.plan, self.directory, self.watcher, self.workers = plan, directory, watcher, workers
         self.todo: list[Stage[Any]] = []
         self.waiting: dict[str, Stage[Any]] = {}
@@ -127,10 +126,8 @@ class _Run:
         try:
             summary, seconds = future.result()
         except BrokenProcessPool:
-            raise UnderstudyError(
-                f"{stage.kind} {stage.label}: its process ended without a message; it may have been killed for lack of memory. "
-                "What was done is kept: run the same command again to continue, with --workers 1 if memory is short"
-            ) from None
+            died = f"{stage.kind} {stage.label}: its process ended without a message, perhaps for lack of memory"
+            raise UnderstudyError(f"{died}. What was done is kept: run it again, with --workers 1 if memory is short") from None
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
@@ -163,12 +160,9 @@ def _require_libraries(stage: Stage[Any]) -> None:
 
 def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for what could not be scored."""
-    without = problems.without_gold
-    if without and any(stage.kind in ("student", "answers") for stage in todo):
-        raise StudyError(
-            f"evaluation: no problem of split {without[0]!r} has a gold answer, so nothing can be scored on it; name the field "
-            "with task.fields.answer, or stop at the chains (understudy sample, check, select)"
-        )
+    if problems.without_gold and any(stage.kind in ("student", "answers") for stage in todo):
+        without = f"evaluation: no problem of split {problems.without_gold[0]!r} has a gold answer"
+        raise StudyError(f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select)")
 
 
 @contextmanager
@@ -178,18 +172,14 @@ def only_runner(directory: Path) -> Iterator[None]:
         (directory / "stages").mkdir(parents=True, exist_ok=True)
         file = (directory / ".lock").open("a+")
     except OSError as error:
-        raise UserError(
-            f"{directory}: cannot be created or written ({error.strerror}); give another directory with --out"
-        ) from None
+        raise UserError(f"{directory}: cannot be created or written ({error.strerror}); give another one with --out") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise BusyError(
-                f"{directory}: process {file.read().strip() or '?'} is running a study there; "
-                "wait for it, or give another directory with --out"
-            ) from None
+            holder = file.read().strip() or "?"
+            raise BusyError(f"{directory}: process {holder} is running a study there; wait, or give another --out") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from understudy.reports.data import ReportData
 from understudy.reports.tables import splits_of
-from understudy.reports.words import printable, slug
+from understudy.reports.words import file_name, printable
 
 BESIDE: Mapping[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
 """Where a legend is put."""
@@ -112,16 +112,14 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
     arms = list(dict.fromkeys(g.arm for g in data.groups))
     for i, arm in enumerate(arms):
         points = {g.value: g for g in data.groups if g.arm == arm}
-        have = [v for v in values if v in points]
-        x = [values.index(v) + (i - (len(arms) - 1) / 2) * 0.05 for v in have]
-        y = [100 * points[v].accuracy for v in have]
-        low = [100 * (points[v].accuracy - points[v].low) for v in have]
-        high = [100 * (points[v].high - points[v].accuracy) for v in have]
-        bars = [[max(0.0, v) for v in low], [max(0.0, v) for v in high]]
+        groups = [points[v] for v in values if v in points]
+        x = [values.index(g.value) + (i - (len(arms) - 1) / 2) * 0.05 for g in groups]
+        below = [max(0.0, 100 * (g.accuracy - g.low)) for g in groups]
+        above = [max(0.0, 100 * (g.high - g.accuracy)) for g in groups]
         # Colours come again where there are many arms: dashes and squares tell them apart.
         line, mark = ("-", "o") if list(colours).index(arm) < len(COLOURS) else ("--", "s")
         look = {"color": colours[arm], "marker": mark, "ls": line, "ms": 4, "lw": 1.6, "elinewidth": 1}
-        axes.errorbar(x, y, yerr=bars, label=_label(arm), **look)
+        axes.errorbar(x, [100 * g.accuracy for g in groups], yerr=[below, above], label=_label(arm), **look)
     first_new = next((i for i, v in enumerate(values) if v not in trained), None)
     if first_new is not None:
         axes.axvspan(first_new - 0.5, len(values) - 0.5, color="#f0f2f4", zorder=0)
@@ -153,7 +151,7 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         axes.set(xlabel="k, samples per problem", ylabel="accuracy, %")
         axes.set_xticks(v.k if len(v.k) <= 16 else v.k[:: len(v.k) // 8])
         axes.legend(**BESIDE)
-        yield Picture(f"votes-{slug(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
+        yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
 
 
 def _perplexity(data: ReportData) -> Iterator[Picture]:

@@ -18,7 +18,7 @@ from understudy.reports.data import (
     ReportData,
     Votes,
 )
-from understudy.reports.words import percent, short_p, signed, slug
+from understudy.reports.words import file_name, percent, short_p, signed
 
 T = TypeVar("T")
 
@@ -90,10 +90,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     columns: list[Content[ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
-        (
-            Column("accuracy", number=True),
-            lambda s: _mark(percent(s.accuracy), "good", s.accuracy == best and not s.says),
-        ),
+        (Column("accuracy", number=True), lambda s: _mark(percent(s.accuracy), "good", s.accuracy == best and not s.says)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
     ]
     if any(s.seeds > 1 for s in summaries):
@@ -121,18 +118,15 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
-    return _table(f"Accuracy on {split}", summaries, columns, about=about, note=" · ".join(notes), pictures=pictures)
+    return _table(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
 def tabulate_comparisons(data: ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-    several = data.summaries[0].seeds > 1
-    tests = (
-        "Intervals and p: Student's t with problems and training seeds as random factors"
-        if several
-        else "Intervals: paired bootstrap over problems. p: exact McNemar test; it is about these students, another training seed "
-        "may differ"
-    )
+
+    tests = "Intervals: paired bootstrap over problems. p: exact McNemar test, of these students: another training seed may differ"
+    if data.summaries[0].seeds > 1:
+        tests = "Intervals and p: Student's t with problems and training seeds as random factors"
     which = "The pairs that the study names" if data.chosen_pairs else "Every pair of arms"
     columns: list[Content[Comparison]] = [
         (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
@@ -160,7 +154,7 @@ def _votes(votes: Votes) -> Table:
     columns: list[Content[str]] = [(Column("k"), lambda name: Cell(name, "name"))]
     columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
     names = [name for name, rate in rates.items() if rate]
-    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, pictures=[f"votes-{slug(votes.arm)}"])
+    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, f"votes-{file_name(votes.arm)}")
 
 
 def _costs(data: ReportData) -> Table:
@@ -190,10 +184,7 @@ def _attributions(attributions: Sequence[Attribution]) -> Table:
         (Column("p", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = (
-        "Answered again with the data set's own working in the place of one part. Wrong answers that become right so were that "
-        "part's errors."
-    )
+    about = "Answered again with the data set's own working in the place of one part: what is mended so were that part's errors."
     return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 
@@ -224,7 +215,7 @@ def _perplexity(rows: Sequence[Perplexity]) -> Table:
         "correct, and the highest perplexity of the bin. Replies to the same problem hang together, so small steps between "
         "neighbours may be noise."
     )
-    return _table("Perplexity and correctness", rows, columns, about=about, pictures=["perplexity"])
+    return _table("Perplexity and correctness", rows, columns, "perplexity", about=about)
 
 
 def _chains(data: ReportData) -> Table:
@@ -235,7 +226,7 @@ def _chains(data: ReportData) -> Table:
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
-    return _table("Chains", data.selected, columns, about=describe_teacher(data), pictures=["chains"])
+    return _table("Chains", data.selected, columns, "chains", about=describe_teacher(data))
 
 
 def describe_teacher(data: ReportData) -> str:
@@ -261,18 +252,15 @@ def _training(curves: Sequence[Curve]) -> Table:
         (Column("seconds", number=True), lambda c: f"{c.seconds:.0f}"),
     ]
     note = (
-        "Equal ones: examples that are the same tokens as an earlier one. Too long: left out, since they do not fit into the "
-        "student's context. Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by "
-        "token."
+        "Equal ones: the same tokens as an earlier example. Too long: left out, since they do not fit into the student's context. "
+        "Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by token."
     )
-    return _table("Training", curves, columns, note=note, pictures=["curves"])
+    return _table("Training", curves, columns, "curves", note=note)
 
 
-def _table(
-    title: str, items: Iterable[T], columns: Sequence[Content[T]], *, about: str = "", note: str = "", pictures: Sequence[str] = ()
-) -> Table:
-    rows = tuple(tuple(_cell(content(item)) for _, content in columns) for item in items)
-    return Table(title, tuple(column for column, _ in columns), rows, about, note, tuple(pictures))
+def _table(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
+    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
+    return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
 
 
 def _cell(content: str | Cell) -> Cell:

@@ -29,15 +29,9 @@ def _draw(table: Table) -> rich_table.Table:
     drawn.caption = Text(" ".join(text for text in (table.about, table.note) if text), style="dim")
     places = [place for place, column in enumerate(table.columns) if not column.wide]
     for place in places:
-        number = table.columns[place].number
-        name = table.rows[0][place].role == "name"
-        drawn.add_column(
-            Text(printable(table.columns[place].head)),
-            justify="right" if number else "left",
-            no_wrap=number,
-            overflow="fold",
-            min_width=8 if name else None,
-        )
+        head, number = Text(printable(table.columns[place].head)), table.columns[place].number
+        width = 8 if table.rows[0][place].role == "name" else None
+        drawn.add_column(head, justify="right" if number else "left", no_wrap=number, overflow="fold", min_width=width)
     for row in table.rows:
         drawn.add_row(*(Text(printable(row[place].text), style=STYLES[row[place].role]) for place in places))
     return drawn

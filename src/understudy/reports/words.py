@@ -20,6 +20,6 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() or c == "\u00ad" else "\ufffd" for c in text)
 
 
-def slug(text: str) -> str:
-    """``text`` as part of a file's name: letters and digits, parted by hyphens."""
-    return "-".join("".join(c if c.isalnum() else " " for c in text).split())
+def file_name(name: str) -> str:
+    """What a name becomes in the name of a file: letters, digits, dots and underscores, parted by single hyphens."""
+    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".")

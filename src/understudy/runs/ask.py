@@ -12,8 +12,9 @@ from understudy.core.values import Problem, Solution, to_json
 from understudy.core.vote import vote
 from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
-from understudy.studies.cast import parts_of
 from understudy.studies.options import Decode
+from understudy.studies.schema import build
+from understudy.studies.study import parts_of
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,10 @@ def ask_student(
     card = read_card(Path(student))
     method = card.make_method()
     if getattr(method, "in_context", 0):
-        raise StudyError(
-            f"{student}: its method shows training chains before each question (in_context), and a saved student "
-            "has none; give a student without in_context"
-        )
+        raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
-    try:
-        decode = Decode(votes=votes, temperature=temperature, beams=beams, calculator=calculator)
-    except ValueError as error:
-        raise StudyError(str(error)) from None
+    options = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
+    decode = build(Decode, options, "decode")
     problem = Problem("question", question, card.kind, choices=tuple(choices))
     engines = {role: TransformersEngine(path, dtype=card.precision, seed=seed) for role, path in cast.items()}
     playing = {part: engines[role] for part, role in parts_of(method).items()}
@@ -77,19 +73,12 @@ def _cast(first: Card, cards: Mapping[Path, Card], method: Method) -> dict[str, 
     directories: dict[str, Path] = {}
     for path, card in cards.items():
         if (card.method, dict(card.options)) != (first.method, dict(first.options)):
-            raise StudyError(
-                f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first student; "
-                "give students of one arm"
-            )
+            raise StudyError(f"{path}: trained by {card.method} with options {dict(card.options)}, unlike the first; use one arm's")
         if card.role in directories:
-            raise StudyError(
-                f"{path}: plays the role {card.role!r}, as {directories[card.role]} does; give one student for each role"
-            )
+            raise StudyError(f"{path}: plays {card.role!r}, as {directories[card.role]} does; give one student for each role")
         directories[card.role] = path
     missing = [role for role in method.roles if role not in directories]
     if missing:
-        raise StudyError(
-            f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}; give the student of "
-            f"{', '.join(missing)} too (--with)"
-        )
+        turns = f"{next(iter(cards))}: method {first.method!r} takes turns between {', '.join(method.roles)}"
+        raise StudyError(f"{turns}; give the student of {', '.join(missing)} too (--with)")
     return directories

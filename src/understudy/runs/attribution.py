@@ -7,16 +7,13 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 from collections import Counter
 from collections.abc import Iterator
 
-import numpy as np
-
 from understudy.core.answers.equations import find_equations, find_first_wrong
 from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Outcome
-from understudy.evaluation.outcomes import outcome_of
-from understudy.evaluation.statistics import paired
+from understudy.evaluation.metrics import outcome_of
+from understudy.evaluation.statistics import correctness, paired
 from understudy.reports.data import Attribution, FirstWrong
-from understudy.runs.run import Run
-from understudy.runs.scores import ScoredAnswers, correctness, outcomes_of_answers
+from understudy.runs.run import Run, ScoredAnswers, outcomes_of_answers
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
@@ -26,15 +23,13 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
         own = {one.seed: one for one in scored[arm, split]}
         weighted = run.arms[arm].decode.weighted
         for part, stages in run.gold(arm).items():
-            swapped = {
-                seed: outcomes_of_answers(run, split, run.solutions(stage, split), weighted=weighted)
-                for seed, stage in stages.items()
-            }
+            solutions = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
+            swapped = {seed: outcomes_of_answers(run, split, given, weighted=weighted) for seed, given in solutions.items()}
             names = [n for n in own[min(own)].outcomes if all(n in own[s].outcomes and n in swapped[s] for s in own)]
             if not names:
                 continue
-            before_SN = correctness([own[seed] for seed in sorted(own)], names)
-            after_SN = np.array([[swapped[seed][n] is Outcome.CORRECT for n in names] for seed in sorted(own)], dtype=np.float64)
+            before_SN = correctness([own[seed].outcomes for seed in sorted(own)], names)
+            after_SN = correctness([swapped[seed] for seed in sorted(own)], names)
             wrong = before_SN == 0
             yield Attribution(
                 **vars(paired(after_SN, before_SN, resamples=evaluation.resamples, seed=run.study.seed)),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
-from understudy.checks.judge import judge
+from understudy.checks.judge import judge, outcomes_of
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
 from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card
@@ -23,6 +23,9 @@ from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
 from understudy.tasks.files import read_problems
 
+Fields = Mapping[str, str] | None
+"""our field -> theirs, where the names differ"""
+
 
 def import_corpus(
     chains: Sequence[Path],
@@ -31,8 +34,8 @@ def import_corpus(
     kind: AnswerKind,
     to: Path,
     format: str = "",
-    fields: Mapping[str, str] | None = None,
-    problem_fields: Mapping[str, str] | None = None,
+    fields: Fields = None,
+    problem_fields: Fields = None,
     prefer: Literal["text", "recorded"] = "text",
     terms: str = "",
     licence: str = "",
@@ -48,15 +51,14 @@ def import_corpus(
     corpus_chains, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=outcomes_of(corpus_chains, known)))
+    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=count_outcomes(corpus_chains, known)))
     write_rows(to, Chain, corpus_chains, card=card.to_json())
     return dict(report.to_json())
 
 
 @dataclass(frozen=True)
 class _ExportSource:
-    """What is exported: chains, what is known of their problems, and the card they had, with what is known now; it does not count
-    these chains."""
+    """What is exported: chains, what is known of their problems, and their card."""
 
     chains: Sequence[Chain]
     problems: Mapping[str, Problem]
@@ -71,7 +73,7 @@ def export_corpus(
     format: str,
     problems: Sequence[Path] = (),
     kind: AnswerKind | None = None,
-    problem_fields: Mapping[str, str] | None = None,
+    problem_fields: Fields = None,
     arm: str | None = None,
     what: Literal["chains", "examples"] = "chains",
     bare: bool = False,
@@ -99,9 +101,8 @@ def export_corpus(
     card = card_of(export.chains, export.card)
     if card.missing and not no_terms:
         raise StudyError(
-            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms (of the "
-            "teacher's texts) and licence (of the questions) in the study's table [corpus] and run it again (finished stages are "
-            "kept), or give `understudy import` --terms and --licence; --no-terms exports without them"
+            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms and licence "
+            "in the study's [corpus] and run it again, or give them to `understudy import`; --no-terms exports without them"
         )
     if what == "examples":
         says = export_examples(export.examples, format=format, to=to, card=card, bare=bare)
@@ -118,17 +119,17 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if arm is not None:
         chains = chosen_chains(chains, run.selection(run.arm(arm).name))
     base = read_card(run.chains_file) or CorpusCard()
-    outcome = _outcomes(run)
+    outcome, terms = _outcomes(run), run.study.corpus
     counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
-    terms, licence = run.study.corpus.terms or base.terms, run.study.corpus.licence or base.licence
+    base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _ExportSource(chains, problems, replace(base, terms=terms, licence=licence, outcomes=counts), examples)
+    return _ExportSource(chains, problems, base, examples)
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
     """chain id -> what the study's first check says of it; {} for a run that stopped after its chains."""
     try:
-        return {v.chain: v.outcome for v in run.verdicts if v.check == run.study.checks[0]}
+        return outcomes_of(run.verdicts, run.study.checks[0])
     except DataError:
         return {}
 
@@ -136,38 +137,32 @@ def _outcomes(run: Run) -> dict[str, Outcome]:
 def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     method = run.study.method(run.arms[arm])
     if any(method.needs.get(role) for role in method.roles):
-        raise DataError(
-            f"{run.directory}: the examples of {arm!r} come from its own students and cannot be exported; export its chains"
-        )
+        raise DataError(f"{run.directory}: the examples of {arm!r} come from its own students; export its chains instead")
     learn = learned_problems(run.problems, run.selection(arm))
-    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=run.study.seed)
     seed = run.study.seed
-    return [each for role in method.roles for each in make_examples(method, role, learn, chains, pool, {}, seed=seed)]
+    pool = StudyPool(learn=learn, chains=chains, outcomes=_outcomes(run), seed=seed)
+    return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=seed)]
 
 
-def _of_corpus(
-    source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Mapping[str, str] | None, *, asks: bool
-) -> _ExportSource:
+def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _ExportSource:
     if not is_ours(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
-        raise DataError(
-            f"{source}: a corpus does not hold its questions; name their files and the kind of their answers (--problems, --kind)"
-        )
+        raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
     chains = list(read_rows(source, Chain))
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
-    outcomes = outcomes_of(chains, known) if known else base.outcomes
+    outcomes = count_outcomes(chains, known) if known else base.outcomes
     return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
-def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Mapping[str, str] | None = None) -> dict[str, Problem]:
+def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None) -> dict[str, Problem]:
     """The questions in ``paths``, by id."""
     return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}))}
 
 
-def outcomes_of(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
+def count_outcomes(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
     """How many of ``chains`` are correct, wrong, ..., as the stage of verdicts counts them."""
     known = (judge(problems[chain.problem], chain, same_answer).outcome.value for chain in chains if chain.problem in problems)
     return dict(Counter(known).most_common())

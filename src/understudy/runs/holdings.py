@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.core.errors import DataError
-from understudy.pipeline.cache import is_done, read_manifest, remove
+from understudy.pipeline.cache import find_manifest, is_done, remove
 from understudy.pipeline.plan import PLAN, read_plan
 from understudy.pipeline.run import only_runner
 
@@ -37,14 +36,10 @@ def holdings(run: Path) -> list[Holding]:
 def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
     for path in (run / "stages").iterdir():
         kind, _, key = path.name.partition("-")
-        complete = is_done(path)
-        label, made, seconds = "", "", 0.0
-        if complete:
-            try:
-                manifest = read_manifest(path)
-                label, made, seconds = manifest.label, manifest.made, manifest.seconds
-            except DataError:  # of an earlier Understudy: no plan of today needs it
-                label = "(made by an earlier Understudy)"
+        complete, manifest = is_done(path), find_manifest(path)
+        label, made, seconds = "(made by an earlier Understudy)" if complete else "", "", 0.0
+        if manifest is not None:
+            label, made, seconds = manifest.label, manifest.made, manifest.seconds
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         yield Holding(kind, label, key, made, seconds, size, path.name in needed, complete)
 

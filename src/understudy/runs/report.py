@@ -1,20 +1,26 @@
-"""The report of a run, computed from its stages; `reports` only draws it."""
+"""The report of a run, computed from its stages, with what has to be read with its numbers; `reports` only draws it."""
 
 import os
-from collections.abc import Sequence
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
+from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.plugins import load
-from understudy.pipeline.cache import write_json, write_text
-from understudy.reports.data import ReportData
+from understudy.core.values import Outcome
+from understudy.core.vote import vote
+from understudy.pipeline.cache import read_summary, write_json, write_text
+from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.pipeline.stages.selection import learned_problems
+from understudy.reports.data import ReportData, Story, StudentAnswer
+from understudy.reports.words import file_name
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
-from understudy.runs.notes import format_command, list_versions, write_notes
-from understudy.runs.run import Run
-from understudy.runs.scores import ScoredAnswers, score
-from understudy.runs.story import tell_story
-from understudy.studies.study import file_name
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
+from understudy.training.record import ShownExample, read_seen
 
 
 def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> ReportData:
@@ -56,7 +62,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
 
 def write_page(data: ReportData, directory: Path) -> Path:
     """Write results.json and report.html into the run; the page's path."""
-    from understudy.reports.page import page
+    from understudy.reports.documents import page
 
     write_json(directory / "results.json", asdict(data))
     path = directory / "report.html"
@@ -87,3 +93,114 @@ def link_students(directory: Path) -> None:
                 parts = [file_name(arm), f"seed{seed}" if len(by_seed) > 1 else "", role if len(roles) > 1 else ""]
                 link = links / "-".join(part for part in parts if part)
                 link.symlink_to(os.path.relpath(stage / "student", links))
+
+
+def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
+    """The first example that shows a chain, and the first test problem on which the arms' first seeds disagree (the first of
+    all, where they agree on everything). None where no arm was shown a chain."""
+    example = _first_example(run)
+    if example is None:
+        return None
+    chain = next(c for c in run.chains if c.id == example.chain)
+    split = run.study.evaluation.splits[0]
+    first = {arm: scored[arm, split][0] for arm in run.arms}
+    problem = run.of_split(split)[_telling_problem(first)]
+    return Story(
+        problem=next(p for p in run.problems if p.id == chain.problem),
+        chain=chain,
+        verdict=next(v for v in run.verdicts if v.chain == chain.id),
+        tokens=example.tokens,
+        asked=problem,
+        answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),
+    )
+
+
+def _first_example(run: Run) -> ShownExample | None:
+    """The first training example that was made of a chain."""
+    students = (stage for arm in run.arms for roles in run.students(arm).values() for stage in roles.values())
+    examples = (example for stage in students for example in read_seen(stage).shown)
+    return next((example for example in examples if example.chain is not None), None)
+
+
+def _telling_problem(first: Mapping[str, ArmOutcomes]) -> str:
+    one, *others = first.values()
+    for name, outcome in one.outcomes.items():
+        if any((s.outcomes.get(name) is Outcome.CORRECT) != (outcome is Outcome.CORRECT) for s in others):
+            return name
+    return next(iter(one.outcomes))
+
+
+def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
+    solutions = scored.solutions[problem]
+    text, answer = solutions[0].text.strip(), solutions[0].answer
+    if len(solutions) > 1:
+        counted = vote(solutions)
+        answer = counted.answer
+        tally = ", ".join(f"{value} x {n:g}" for value, n in counted.weights.items())
+        text += f"\n... and {len(solutions) - 1} more; the votes: {tally or 'none'}"
+    return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
+
+
+def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
+    study = run.study
+    yield from _note_students(run)
+    for arm in study.arms:
+        if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
+            yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
+    if study.checks[0] != "answer":
+        yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
+    problems = run.problems_summary
+    if problems.dropped:
+        yield f"{len(problems.dropped)} problems left training or dev since a held-out split has the same question."
+    if problems.near:
+        yield f"{problems.near:,} held-out questions differ from one in training by numbers, case or punctuation only."
+    if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
+        yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
+    chains = run.chains_summary
+    if chains.errors:
+        yield f"{chains.errors} asks to the teacher failed; there is no chain for them."
+    if chains.unasked:
+        yield f"{chains.unasked} chains of the teacher were not asked for: {chains.stopped}."
+    if too_long := sum(student.too_long for arm in run.arms for student in run.student_summaries(arm)):
+        yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
+
+
+def _note_students(run: Run) -> Iterator[str]:
+    """From what the students start, how their checkpoints are chosen, and what they learn from."""
+    study = run.study
+    made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
+    scratch = [arm for arm, students in made_with.items() if any(student.scratch for student in students)]
+    if scratch:
+        which = "The students" if len(scratch) == len(made_with) else f"The students of {', '.join(scratch)}"
+        yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
+    pointed = [arm.name for arm in study.arms if arm.options.get("format", {}).get("numbers") == "pointers"]
+    if pointed:
+        yield f"Numbers are pointers in {', '.join(pointed)}: an evaluator fills in the results of equations that a student writes."
+    sizes = Counter(p.split for p in run.problems)
+    held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
+    dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
+    chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
+    others = ", ".join(arm for arm in made_with if arm not in chosen)
+    kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
+    yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
+    if made_with:
+        precisions = sorted({student.precision for students in made_with.values() for student in students})
+        yield f"Students are trained in {' or '.join(precisions)} and answer in {study.evaluation.precision}."
+    for arm in made_with:
+        if (fraction := run.arms[arm].fraction) < 1:
+            n = len(learned_problems(run.problems, run.selection(arm)))
+            yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
+
+
+def format_command(run: Run) -> str:
+    """The command line that makes the same run."""
+    study = run.study
+    verb = f"understudy run {study.file}" if study.file else "understudy demo"
+    sets = "".join(f" --set '{text}'" for text in study.overrides)
+    out = "" if run.directory == Path("runs") / study.name else f" --out {run.directory}"
+    return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"
+
+
+def list_versions() -> dict[str, str]:
+    names = ("understudy", "torch", "transformers", "tokenizers")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}, "answers": EXTRACTOR}

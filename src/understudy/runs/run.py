@@ -1,19 +1,22 @@
-"""A run directory by the plan that ran last in it. Only its own files are read, never the study's inputs."""
+"""A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from understudy.core.errors import DataError, StudyError, nearest
 from understudy.core.protocols import Check
 from understudy.core.registry import added, find
-from understudy.core.values import Chain, Problem, Solution, Verdict
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
+from understudy.evaluation.metrics import outcome_of_answer
 from understudy.pipeline.arms import Place
 from understudy.pipeline.cache import is_done, read_summary
 from understudy.pipeline.plan import read_plan
 from understudy.pipeline.stages import answers, chains, problems, verdicts
+from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentSummary
@@ -135,3 +138,50 @@ class Run:
             if problem.answer is not None:
                 splits[problem.split][problem.id] = problem
         return splits
+
+
+@dataclass(frozen=True)
+class ArmOutcomes:
+    """The answers of one arm to one split with one seed. ``outcomes``: problem -> outcome under the arm's own decoding;
+    problems that only have errors are not in it. ``likelihood``: the same under the likelihood-weighted vote, where the arm
+    votes and log-probabilities are there. ``summary``: what the stage says of itself."""
+
+    arm: str
+    split: str
+    seed: int
+    solutions: Mapping[str, list[Solution]]
+    outcomes: Mapping[str, Outcome]
+    likelihood: Mapping[str, Outcome] | None
+    summary: AnswersSummary
+
+    @property
+    def replies(self) -> list[Solution]:
+        """Every solution, whatever its problem."""
+        return [solution for solutions in self.solutions.values() for solution in solutions]
+
+
+ScoredAnswers = Mapping[tuple[str, str], Sequence[ArmOutcomes]]
+"""(arm, split) -> its seeds"""
+
+
+def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
+    """The scored answers of ``arm`` to ``split``, seed by seed."""
+    decode = run.arms[arm].decode
+    for seed, stage in run.answers(arm, split).items():
+        solutions = run.solutions(stage, split)
+        likelihood = None
+        if decode.votes > 1 and all(s.logprob is not None for group in solutions.values() for s in group):
+            likelihood = outcomes_of_answers(run, split, solutions, weighted=True)
+        outcomes = outcomes_of_answers(run, split, solutions, weighted=decode.weighted)
+        yield ArmOutcomes(arm, split, seed, solutions, outcomes, likelihood, read_summary(stage, AnswersSummary))
+
+
+def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
+    """Problem -> the outcome of its one solution, or of the vote of several."""
+    problems, check = run.of_split(split), run.check
+    return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
+
+
+def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
+    """The problems that every one of ``scored`` has an outcome for, in order."""
+    return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

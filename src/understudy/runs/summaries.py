@@ -9,14 +9,12 @@ from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
 from understudy.evaluation import metrics
-from understudy.evaluation.outcomes import count_outcomes, outcome_of
-from understudy.evaluation.statistics import Array, above, accuracy_interval, holm, paired, wilson
+from understudy.evaluation.statistics import Array, above, accuracy_interval, correctness, holm, paired, wilson
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
-from understudy.runs.run import Run
-from understudy.runs.scores import ArmOutcomes, ScoredAnswers, common_problems, correctness
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
@@ -56,7 +54,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
 def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
     """One arm on one split, over its seeds."""
     problems = list(run.of_split(scored[0].split).values())
-    correct_SN = correctness(scored, common_problems(scored))
+    correct_SN = correctness([one.outcomes for one in scored], common_problems(scored))
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = accuracy_interval(correct_SN)
     return ArmSummary(
@@ -76,7 +74,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
 
 def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """The fields of `Scores` that are counted, over all seeds of ``scored``."""
-    counted = count_outcomes(outcomes)
+    counted = metrics.count_outcomes(outcomes)
     n = sum(counted.values())
     replies = [reply for one in scored for reply in one.replies]
     return {
@@ -99,9 +97,9 @@ def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary
     for split in evaluation.splits:
         pairs = []
         for other, arm in evaluation.compare or combinations(run.arms, 2):
-            first, second = scored[arm, split], scored[other, split]
-            names = common_problems([*first, *second])
-            first_SN, second_SN = _same_seeds(correctness(first, names), correctness(second, names))
+            both = scored[arm, split], scored[other, split]
+            names = common_problems([*both[0], *both[1]])
+            first_SN, second_SN = _same_seeds(*(correctness([one.outcomes for one in seeds], names) for seeds in both))
             difference = paired(first_SN, second_SN, resamples=evaluation.resamples, seed=run.study.seed)
             pairs.append(Comparison(**vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says=""))
         for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
@@ -137,11 +135,9 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
         if by in problems[name].meta:
             values.setdefault(str(problems[name].meta[by]), []).append(name)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
-        correct_SN = correctness(scored, names)
-        interval = accuracy_interval(correct_SN)
-        yield Group(
-            arm, split, value, value in trained, correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean()), *interval
-        )
+        correct_SN = correctness([one.outcomes for one in scored], names)
+        counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
+        yield Group(arm, split, value, value in trained, *counts, *accuracy_interval(correct_SN))
 
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:
@@ -209,7 +205,7 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
         if run.arms[arm].decode.votes > 1:
             problems = run.of_split(split)
             replies = [reply for one in seeds for reply in one.replies]
-            sure = [(s.logprob, outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
+            sure = [(s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
             yield Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 

@@ -64,6 +64,10 @@ class StudyPool:
                 chosen.append(name)
         return [(self._problems[name], rng.choice(self._chains[name])) for name in chosen]
 
+    def taught(self) -> list[tuple[Problem, list[Chain]]]:
+        """The problems that are trained on, each with its selected chains."""
+        return [(problem, self._chains.get(name, [])) for name, problem in self._problems.items()]
+
     def outcome(self, chain: Chain) -> Outcome:
         """The verdict on ``chain``."""
         return self._outcomes.get(chain.id, Outcome.NO_GOLD)

@@ -48,11 +48,8 @@ class SelectionCounts:
     covered: int
 
 
-_KEPT = {
-    "correct": frozenset({Outcome.CORRECT}),
-    "wrong": frozenset({Outcome.WRONG}),
-    "all": frozenset({Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD}),
-}
+_STATED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD)
+_KEPT = {"correct": (Outcome.CORRECT,), "wrong": (Outcome.WRONG,), "all": _STATED}
 
 
 def select(
@@ -118,9 +115,6 @@ def _choose(candidates: Sequence[Chain], options: Selection, n: int, seed: int) 
 
 def _logprob(chain: Chain) -> float:
     if chain.logprob is None:
-        raise DataError(
-            f'select.choose = "likeliest": the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r} has no '
-            "log-probability; choose a teacher that gives them (a checkpoint, most endpoints, recorded chains with a field "
-            'logprob), or choose = "random"'
-        )
+        which = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
+        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; take another teacher, or choose = "random"')
     return chain.logprob

@@ -1,10 +1,13 @@
-"""From a file of questions to what a study must know of it: which field is what, what kind of answers, which splits."""
+"""From a file of questions to a first study, which `understudy init` writes: which field is what, which answers, which splits."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import islice
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from understudy.core.errors import DataError
@@ -57,10 +60,7 @@ def guess(path: Path) -> Guess:
         raise DataError(f"{first}: has no rows")
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
-        raise DataError(
-            f"{first}: no field looks like a question (its fields: {', '.join(rows[0][1])}); rename one to question, or write the "
-            "study by hand with task.fields.question = ..."
-        )
+        raise DataError(f"{first}: no field looks like a question (it has: {', '.join(rows[0][1])}); rename one to question")
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
     return Guess(fields, layout, share, counts, rows[0][1])
@@ -71,9 +71,7 @@ def _sources(path: Path) -> dict[str, Path]:
     splits = splits_of(path) if path.is_dir() else {}
     roles = roles_of(list(splits)) if len(splits) > 1 else {}
     if roles and "train" not in roles:
-        raise DataError(
-            f"{path}: has no split train (its splits: {', '.join(splits)}); name one, as in {path / next(iter(splits))}"
-        )
+        raise DataError(f"{path}: has no split train (it has: {', '.join(splits)}); name one, as in {path / next(iter(splits))}")
     return {ours: path / name for ours, name in roles.items()} or {"": path}
 
 
@@ -108,14 +106,49 @@ def _option_fields(names: Sequence[str]) -> tuple[str, ...]:
 def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[str, ...]]) -> tuple[Layout, float | None]:
     """The most special kind of answers that enough rows fit, else text; and the share that fits, None where there are none."""
     mapped = {ours: theirs for ours, theirs in fields.items() if ours != theirs}
+    usual = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
-        return Layout("option" if "choices" in fields else "text", mapped), None
-    if "choices" in fields:
-        option = Layout("option", mapped)
-        return option, measure_fit(rows, option)
-    in_question = Layout("option", mapped, choices_in="question")
+        return usual, None
     kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
-    for layout in (in_question, *(Layout(kind, mapped) for kind in kinds)):
+    special = (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds))
+    for layout in () if "choices" in fields else special:
         if (share := measure_fit(rows, layout)) >= ENOUGH:
             return layout, share
-    return Layout("text", mapped), measure_fit(rows, Layout("text", mapped))
+    return usual, measure_fit(rows, usual)
+
+
+def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
+    """A commented study for the file, to be written to ``to``; ``relative``: the file's path as seen from there."""
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in to.stem).strip("-") or "study"
+    layout = found.layout
+    said = "# no answers were found: the teacher can be sampled, nothing can be scored"
+    if found.fit is not None:
+        said = f"# guessed; {found.fit:.0%} of the answers fit. Others: option, yes_no, number, date, text, expression"
+    lines = _sizes(found)
+    if layout.choices_in != "field":
+        lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
+    fields = "".join(f"{ours} = {_toml(theirs)}\n" for ours, theirs in layout.fields.items())
+    table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
+    shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
+    exemplars = shown if "rationale" in found.fields else ""
+    template = Template((files("understudy.studies") / "first_study.txt").read_text(encoding="utf-8"))
+    names = {"file": path.name, "study": to, "name": json.dumps(name), "path": json.dumps(relative)}
+    return template.substitute(names, said=said, kind=layout.kind, lines=lines, table=table, exemplars=exemplars)
+
+
+def _sizes(found: Guess) -> str:
+    """What is held out of train: a tenth for each of dev and test that the data do not have."""
+    own = {name: n for name, n in found.rows.items() if name}
+    comment = f"# its own splits: {', '.join(f'{name} {n}' for name, n in own.items())}\n" if own else ""
+    held = max(1, found.rows.get("", found.rows.get("train", 0)) // 10)
+    drawn = {name: held for name in ("dev", "test") if name not in own}
+    if not drawn:
+        return comment
+    if not own:
+        drawn = {"train": found.rows[""] - 2 * held, **drawn}
+    sizes = ", ".join(f"{name} = {n}" for name, n in drawn.items())
+    return f"{comment}sizes = {{ {sizes} }}{'  # taken from train' if own else ''}\n"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -8,14 +8,16 @@ from typing import Any
 
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.registry import ENGINES, METHODS, find, module_of
-from understudy.studies.cast import check_roles, models_of, parts_of, student_of_role, training_of_role
+from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
-from understudy.studies.schema import build
-from understudy.studies.study import Study, file_name
+from understudy.studies.schema import build, keys_of, refuse_unknown
+from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, training_of_role
 
 HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
+_TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
+"""The keys of [teacher] that hold for every engine."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -42,52 +44,32 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def _study(tables: Mapping[str, Any]) -> Study:
-    for key in tables:
-        if key not in _TABLES:
-            raise StudyError(f"unknown table [{key}]{nearest(key, _TABLES)} (known: {', '.join(_TABLES)})")
-    head = dict(tables.get("study", {}))
-    for key in head:
-        if key not in HEAD:
-            raise StudyError(f"study: unknown key {key!r}{nearest(key, HEAD)} (known: {', '.join(HEAD)})")
-    task = dict(tables.get("task", {}))
-    if "name" not in task:
-        raise StudyError("task: name must be given")
-    arms = tables.get("arms", [])
-    if not isinstance(arms, list) or not arms:
+    refuse_unknown(tables, _TABLES, "unknown table")
+    head, task = dict(tables.get("study", {})), dict(tables.get("task", {}))
+    refuse_unknown(head, HEAD, "study: unknown key")
+    for where, table in {"task": task, "study": head}.items():
+        if "name" not in table:
+            raise StudyError(f"{where}: name must be given")
+    if not tables.get("arms"):
         raise StudyError("arms: at least one [[arms]] table must be given")
-    body = {
-        "task": task.pop("name"),
-        "task_options": task,
-        **{name: tables.get(name, {}) for name in _OPTIONS},
-        "teacher": _split_teacher(tables.get("teacher", {})),
-        "arms": arms,
-        **head,
-    }
-    if "name" not in head:
-        raise StudyError("study: name must be given")
-    return build(Study, body, "")
+    body = {name: tables.get(name, {}) for name in (*_OPTIONS, "arms")} | {"task": task.pop("name"), "task_options": task}
+    return build(Study, body | {"teacher": _split_teacher(body["teacher"])} | head, "")
 
 
 def _split_teacher(table: Any) -> Any:
     """The [teacher] table with the keys that only its engine has in a table of their own."""
     if not isinstance(table, Mapping):
         return table
-    common = {field.name for field in dataclasses.fields(Teacher)} - {"engine_options"}
-    own = {key: value for key, value in table.items() if key not in common}
-    return {key: value for key, value in table.items() if key in common} | {"engine_options": own}
+    own = {key: value for key, value in table.items() if key not in _TEACHER}
+    return {key: value for key, value in table.items() if key in _TEACHER} | {"engine_options": own}
 
 
 def _check_engine_keys(teacher: Teacher) -> None:
     """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it."""
-    try:
-        engine = find("engine", teacher.engine)
-    except StudyError as error:
-        raise StudyError(f"teacher.engine = {teacher.engine!r}: {error}") from error
-    own = [field.name for field in dataclasses.fields(engine) if field.init]
-    known = [*(field.name for field in dataclasses.fields(Teacher) if field.name != "engine_options"), *own]
+    known = [*_TEACHER, *keys_of(find("engine", teacher.engine))]
     for key in teacher.engine_options:
-        if key not in own:
-            others = [name for name in ENGINES if key in {field.name for field in dataclasses.fields(find("engine", name))}]
+        if key not in known:
+            others = [name for name in ENGINES if key in keys_of(find("engine", name))]
             belongs = f"; it is a key of engine {' and '.join(map(repr, others))}" if others else nearest(key, known)
             raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{belongs} (known: {', '.join(known)})")
 
@@ -106,9 +88,7 @@ def _validate(study: Study) -> None:
     engine, method = study.make_engine(), study.teacher_method()
     if not hasattr(method, "sample"):
         methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
-        raise StudyError(
-            f"teacher.method = {study.teacher.method!r}: this method asks no teacher; choose one of {', '.join(methods)}"
-        )
+        raise StudyError(f"teacher.method = {study.teacher.method!r}: asks no teacher; choose one of {', '.join(methods)}")
     if hasattr(engine, "check"):
         try:
             engine.check(task, chats=method.format.style == "messages")
@@ -145,9 +125,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
             if method.format.style == "messages" and student.checkpoint is None:
                 raise StudyError(f'{where}: format.style = "messages": a student from scratch has no chat template; use "raw"')
         elif model == "untrained" and student.checkpoint is None:
-            raise StudyError(
-                f'{at}.model = "untrained": needs student.checkpoint; before training, a student from scratch has learned nothing'
-            )
+            raise StudyError(f'{at}.model = "untrained": needs student.checkpoint; one from scratch has learned nothing')
         elif model == "teacher":
             _validate_asked_teacher(study, arm, where, at)
 
@@ -159,31 +137,23 @@ def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None
     if not hasattr(engine, "open"):
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')
     if arm.decode.beams > 1 and "beams" not in can:
-        raise StudyError(
-            f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; "
-            f'model = "teacher" asks teacher.engine = {name!r}'
-        )
+        raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; not {name!r}")
     if arm.decode.calculator and "calculator" not in can:
         raise StudyError(
-            f"{where}.decode.calculator = true: only models on this machine can be given values while they write; "
-            f'model = "teacher" asks teacher.engine = {name!r}'
+            f"{where}.decode.calculator = true: only models on this machine can be given values while they write; not {name!r}"
         )
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:
     """Results, students and pictures are named by the arms, so each needs a name of its own, also as a file."""
-    names = [arm.name for arm in arms]
-    for name in names:
-        if names.count(name) > 1:
-            raise StudyError(f"arms: two arms are called {name!r}; give each its own name")
-    links: dict[str, str] = {}
-    for name in names:
-        link = file_name(name)
-        if not link:
-            raise StudyError(f"arms: the name {name!r} has no letter or digit, and files are named after it; rename it")
-        if link in links:
-            raise StudyError(f"arms: {links[link]!r} and {name!r} would both write the file {link!r}; rename one")
-        links[link] = name
+    names: dict[str, str] = {}
+    for arm in arms:
+        file = file_name(arm.name)
+        if not file:
+            raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, and files are named after it; rename it")
+        if file in names:
+            raise StudyError(f"arms: {names[file]!r} and {arm.name!r} would both write the file {file!r}; rename one")
+        names[file] = arm.name
 
 
 def _set(tables: dict[str, Any], override: str) -> None:
@@ -197,16 +167,13 @@ def _set(tables: dict[str, Any], override: str) -> None:
         parsed = value
     *parents, last = key.strip().split(".")
     here: Any = tables
-    for i, part in enumerate(parents):
-        at = ".".join(parents[: i + 1])
+    for part in parents:
         if isinstance(here, list):
             if not part.isdigit() or int(part) >= len(here):
-                raise StudyError(f"--set {override!r}: {at} is not one of the {len(here)} entries (counted from 0)")
+                raise StudyError(f"--set {override!r}: {part} is not one of the {len(here)} entries (counted from 0)")
             here = here[int(part)]
-        else:
+        elif isinstance(here, dict):
             here = here.setdefault(part, {})
-        if not isinstance(here, dict | list):
-            raise StudyError(f"--set {override!r}: {at} is {here!r}, not a table")
-    if isinstance(here, list):
-        raise StudyError(f"--set {override!r}: {'.'.join(parents)} is a list; name an entry of it, as in arms.0.name")
+    if not isinstance(here, dict):
+        raise StudyError(f"--set {override!r}: {last!r} is not in a table, but in {here!r}; name an entry, as in arms.0.name")
     here[last] = parsed

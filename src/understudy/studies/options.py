@@ -58,11 +58,6 @@ class Teacher:
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError(f"budget.money = {self.budget.money}: needs price, e.g. price = {{ input = 0.5, output = 1.5 }}")
 
-    @property
-    def paths(self) -> int:
-        """How many different replies a prompt can get: greedily one."""
-        return self.samples if self.temperature else 1
-
 
 @dataclass(frozen=True)
 class Corpus:
@@ -97,16 +92,14 @@ class Exemplars:
 
     def __post_init__(self) -> None:
         if self.n and self.file is not None:
-            raise ValueError(
-                f"n = {self.n} and file = {self.file!r}: set n to choose from training, or file to give your own, not both"
-            )
+            raise ValueError(f"n = {self.n} and file = {self.file!r}: set n to choose from training, or file to give your own")
 
 
 @dataclass(frozen=True)
 class Decode:
     """How an arm's student answers: greedy once, by beam search, or several sampled paths and the majority (self-consistency)."""
 
-    votes: int = 1
+    votes: Annotated[int, Field(ge=1)] = 1
     """Paths that are sampled for each problem (1: SAMPLE_ROUNDS in the README of SCoTD's authors)."""
     temperature: float | None = None
     """0 for one vote and 0.7 for several where it is not given (from small trials here; the self-consistency papers use 0.5 to
@@ -116,7 +109,7 @@ class Decode:
     weighted: bool = False
     """The likelihood-weighted vote is the arm's result; both votes are always reported. Off: the majority, as in simple_main.py of
     SCoTD's authors."""
-    beams: int = 1
+    beams: Annotated[int, Field(ge=1)] = 1
     """More than 1: beam search with so many beams, for one vote at temperature 0 by a model on this machine (``NUM_BEAMS``,
     1 in arguments.py of SCoTD's authors)."""
     calculator: bool = False
@@ -125,17 +118,11 @@ class Decode:
     where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
-        for name in ("votes", "beams"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
-            raise ValueError(
-                f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beam search does not sample; leave the others out"
-            )
+            raise ValueError(f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beams do not sample; leave those out")
         if self.beams > 1 and self.calculator:
-            raise ValueError(
-                f"beams = {self.beams} with calculator = true: a calculator cannot change a beam; choose one of the two"
-            )
+            raise ValueError(f"beams = {self.beams} with calculator = true: a calculator cannot change a beam; choose one")
         if self.votes > 1 and self.decoding.temperature == 0:
             raise ValueError("temperature = 0 with several votes: all replies would be the same; raise temperature")
 
@@ -200,14 +187,9 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
-            raise ValueError(
-                f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits; students are trained on train"
-            )
+            raise ValueError(f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits, not the one trained on")
         if self.dev in self.splits:
-            raise ValueError(
-                f"dev = {self.dev!r} is also one of splits = {list(self.splits)}: choosing checkpoints on test data is "
-                "refused; name another split"
-            )
+            raise ValueError(f"dev = {self.dev!r} is one of splits: choosing checkpoints on test data is refused; name another")
 
 
 @dataclass(frozen=True)

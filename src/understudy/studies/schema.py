@@ -1,18 +1,28 @@
 """From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
 
 import dataclasses
+import inspect
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.core.errors import StudyError, nearest
-from understudy.core.options import plain
-
-__all__ = ["build", "plain"]
 
 T = TypeVar("T")
+
+
+def keys_of(kind: Any) -> list[str]:
+    """The keys of the table that the options dataclass ``kind`` is built from."""
+    return [field.name for field in dataclasses.fields(kind) if field.init]
+
+
+def refuse_unknown(table: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Raise StudyError for a key of ``table`` that is not ``known``."""
+    for key in table:
+        if key not in known:
+            raise StudyError(f"{what} {key!r}{nearest(key, list(known))} (known: {', '.join(known)})")
 
 
 def build(kind: type[T], table: Any, where: str) -> T:
@@ -24,20 +34,14 @@ def build(kind: type[T], table: Any, where: str) -> T:
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
     hints = typing.get_type_hints(kind, include_extras=True)
-    known = [f.name for f in dataclasses.fields(kind) if f.init]  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise StudyError(f"{where}: unknown key {key!r}{nearest(key, known)} (known: {', '.join(known)})")
+    known = keys_of(kind)
+    refuse_unknown(table, known, f"{where}: unknown key")
     values = {key: _value(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError:
-        required = [
-            f.name
-            for f in dataclasses.fields(kind)  # type: ignore[arg-type]
-            if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
-        ]
-        raise StudyError(f"{where}: {', '.join(required)} must be given") from None
+        missing = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.name not in values]
+        raise StudyError(f"{where}: {', '.join(missing)} must be given") from None
     except StudyError:
         raise
     except ValueError as error:

@@ -52,9 +52,8 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
         source = encode_messages(tokenizer, example.messages)
     else:
         source = encode_source(tokenizer, example.source, seq2seq=seq2seq)
-    return EncodedExample(
-        example.problem, example.chain, tuple(source), tuple(target), tuple(weights), weight=example.weight, group=example.group
-    )
+    tokens = tuple(source), tuple(target), tuple(weights)
+    return EncodedExample(example.problem, example.chain, *tokens, weight=example.weight, group=example.group)
 
 
 def join_turns(examples: Sequence[EncodedExample], context: int) -> list[EncodedExample]:

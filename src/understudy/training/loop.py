@@ -27,7 +27,7 @@ from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions
 from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
-from understudy.training.state import clear_state, load_state, save_state
+from understudy.training.state import load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
@@ -113,19 +113,14 @@ class _Training:
         encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
-            self.remarks.append(
-                f"{self.spelled} words of the examples are not in the start's vocabulary: they are spelled in letters"
-            )
+            self.remarks.append(f"{self.spelled} words of the examples are not in the start's vocabulary and spelled in letters")
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
         self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
-            raise UserError(
-                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; "
-                "raise student.context or shorten the chains"
-            )
+            raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise it")
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
@@ -147,10 +142,7 @@ class _Training:
         if turn.thinking:
             self.remarks.append("the chat template opens a <think> block before every reply: replies are learned inside it")
         if turn.inserted.strip():
-            self.remarks.append(
-                f"the chat template writes {turn.inserted!r} before a reply of its own; here the reply follows the prompt "
-                "directly, in training as when asked"
-            )
+            self.remarks.append(f"the chat template writes {turn.inserted!r} before replies; here they follow the prompt directly")
         return turn
 
     def _fit(self, share: float) -> None:
@@ -230,10 +222,8 @@ class _Training:
                 raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
             total += float(loss.detach())
             if not math.isfinite(total):
-                raise UnderstudyError(
-                    f"training diverged: the loss of step {step + 1} is {total}; lower learning_rate or muon_rate, or "
-                    'use precision = "float32"'
-                )
+                diverged = f"training diverged: the loss of step {step + 1} is {total}"
+                raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
             loss.backward()  # type: ignore[no-untyped-call]
         return total
 
@@ -263,12 +253,11 @@ class _Training:
         if not checkpoint.is_dir():
             raise CheckpointError(f"{checkpoint}: the trained student is gone; remove {self.out} and train again")
         shutil.rmtree(self.out / "candidate", ignore_errors=True)
-        curve = LearningCurve(
-            losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=notes.best[0] if notes.best else notes.step
-        )
+        best = notes.best[0] if notes.best else notes.step
+        curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
-        clear_state(self.out / "state")
+        shutil.rmtree(self.out / "state", ignore_errors=True)
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,

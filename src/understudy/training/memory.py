@@ -8,6 +8,7 @@ model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
 import os
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,18 +125,11 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
 def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     """Of a student that is not there yet: from its checkpoint's files, or from its options and the size of its vocabulary."""
     if student.checkpoint is None:
-        config: dict[str, Any] = {
-            "hidden_size": student.hidden,
-            "intermediate_size": student.inner,
-            "num_hidden_layers": student.layers,
-            "num_attention_heads": student.heads,
-            "vocab_size": vocabulary,
-            "is_encoder_decoder": student.family == "t5",
-        }
-        attentions, parts = (3, 2) if student.family == "t5" else (1, 1)
-        matrices = student.layers * student.hidden * (attentions * 4 * student.hidden + parts * 3 * student.inner)
-        total = matrices + vocabulary * student.hidden
-        return shape_of(config, parameters=total, trained=total, matrices=matrices)
+        width, inner, layers = student.hidden, student.inner, student.layers
+        attentions, parts, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)
+        matrices = layers * width * (attentions * 4 * width + parts * 3 * inner)
+        total = matrices + vocabulary * width
+        return Shape(width, inner, layers, encoder, student.heads, vocabulary, parameters=total, trained=total, matrices=matrices)
     directory = Path(student.checkpoint)
     config = read_config(directory)
     total = sum(tensors(directory).values())
@@ -151,11 +145,8 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
 def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes that this process may still take: what the system has left, within the limits of its control group and of its
     address space. None where the system does not say."""
-    limits = []
-    for line in _read(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            limits.append(int(line.split()[1]) * 1024)
-    limits += _control_groups(root)
+    available = re.findall(r"^MemAvailable:\s+(\d+)", _read(root / "proc/meminfo"), re.MULTILINE)
+    limits = [1024 * int(kilobytes) for kilobytes in available] + _control_groups(root)
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
     used = _read(root / "proc/self/statm").split()
     if space != resource.RLIM_INFINITY and used:

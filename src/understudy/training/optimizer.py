@@ -68,7 +68,7 @@ class Optimizer:
     """One or two torch optimizers that step together, ``steps`` times in all."""
 
     def __init__(self, model: Any, options: TrainingOptions, steps: int) -> None:
-        self.options, self.steps = options, steps
+        self.options, self.steps, decay = options, steps, options.weight_decay
         matrices = matrices_of(model) if options.optimizer == "muon" else []
         inside = {id(p) for p in matrices}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
@@ -77,13 +77,10 @@ class Optimizer:
         if matrices:
             # With bfloat16 units torch's own is as fast, and what was trained with it stays comparable bit by bit.
             maker = torch.optim.Muon if options.precision == "bfloat16" else Muon
-            self.parts.append(
-                maker(matrices, lr=options.muon_rate, weight_decay=options.weight_decay, momentum=0.95, nesterov=True)
-            )
+            self.parts.append(maker(matrices, lr=options.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
         if others:
             # betas: GPT-3's; SCoTD only says Adam with eps 1e-5
-            rate, decay = options.learning_rate, options.weight_decay
-            self.parts.append(torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=decay))
+            self.parts.append(torch.optim.AdamW(others, lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=decay))
         self.rates = [part.param_groups[0]["lr"] for part in self.parts]
 
     def step(self, step: int) -> None:
@@ -118,13 +115,8 @@ def factor(step: int, steps: int, options: TrainingOptions) -> float:
     if step < warm:
         return (step + 1) / warm
     gone = (step - warm) / max(1, steps - warm)
-    match options.schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * gone))
-        case "linear":
-            return 1 - gone
-        case "constant":
-            return 1.0
+    shapes = {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}
+    return shapes[options.schedule]
 
 
 def matrices_of(model: Any) -> list[torch.nn.Parameter]:

@@ -142,6 +142,4 @@ class TrainingOptions:
         if self.budget == "total" and not self.tokens:
             raise ValueError('budget = "total": the budget counts tokens; give tokens, and leave steps out')
         if self.steps is not None and self.tokens:
-            raise ValueError(
-                f"steps = {self.steps} and tokens = {self.tokens}: only one of them can end training; leave the other out"
-            )
+            raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: only one can end training; leave the other out")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,11 +52,6 @@ def load_state(directory: Path, model: Any) -> tuple[dict[str, torch.Tensor], di
         for name, value in own.items():
             value.copy_(tensors[f"model.{name}"])
     return {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}, notes
-
-
-def clear_state(directory: Path) -> None:
-    """Remove what is not needed any more."""
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _weights(model: Any) -> dict[str, torch.Tensor]:

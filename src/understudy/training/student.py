@@ -1,15 +1,18 @@
 """The student before training: loaded from a checkpoint, or made from scratch."""
 
+import copy
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
+from transformers.pytorch_utils import Conv1D
 
+from understudy.core.errors import CheckpointError, StudyError
 from understudy.engines.local import load as loading
-from understudy.engines.local.checkpoint import look_at
-from understudy.training.lora import adapt, save_adapted
+from understudy.engines.local.checkpoint import base_of, look_at
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import disk_errors
 from understudy.training.words import train_words
@@ -47,7 +50,6 @@ def _llama(options: StudentOptions, size: int, tokenizer: Any) -> Any:
         intermediate_size=options.inner,
         num_hidden_layers=options.layers,
         num_attention_heads=options.heads,
-        num_key_value_heads=options.heads,
         max_position_embeddings=options.context,
         rope_parameters={"rope_type": "default", "rope_theta": options.rope_theta},
         tie_word_embeddings=True,
@@ -64,7 +66,6 @@ def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
         d_kv=options.hidden // options.heads,
         d_ff=options.inner,
         num_layers=options.layers,
-        num_decoder_layers=options.layers,
         num_heads=options.heads,
         feed_forward_proj="gated-gelu",
         dropout_rate=0.0,
@@ -83,3 +84,41 @@ def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | No
         else:
             save_adapted(model, lora, directory)
     tokenizer.save_pretrained(directory)
+
+
+def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
+    """``model``, loaded from ``start``, with an adapter that alone is trained; at first it changes nothing (B is 0).
+
+    Raises StudyError where ``lora.targets`` names no module of the model.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if not lora.merge and base_of(start) is not None:
+        raise CheckpointError(f"{start}: is an adapter; lora.merge = false would save an adapter of an adapter: set merge = true")
+    targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+    )
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft looks at a name that transformers renamed
+        try:
+            adapted = get_peft_model(model, config)
+        except ValueError as error:
+            raise StudyError(f"student.lora.targets = {lora.targets!r}: {str(error).splitlines()[0]}") from error
+    config.base_model_name_or_path = str(start.resolve())
+    return adapted
+
+
+def save_adapted(model: Any, lora: Lora, directory: Path) -> None:
+    """Write the merged model, or the adapter alone; ``model`` stays as it is, bit for bit."""
+    if lora.merge:
+        copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
+        return
+    model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)  # peft's empty form
+    model.generation_config.save_pretrained(directory)

@@ -20,9 +20,8 @@ from understudy.engines.gold import GoldEngine
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.connect import connect
-from understudy.pipeline.exemplars import exemplar_pool
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
 from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
 from understudy.sampling.ledger import Ledger
@@ -71,15 +70,9 @@ class TeacherPlayer:
     files: Mapping[str, str]
 
     def open(self, stage: AnswersStage, context: Context, ledger: Ledger, _: Workings) -> Engine:
-        engine, _endpoints = connect(
-            self.options.open(task=stage.problems.task, seed=stage.seed),
-            self.options,
-            ledger,
-            seed=stage.seed,
-            paths=stage.votes if stage.decoding.temperature else 1,
-            tell=lambda line: context.progress("answers", 0, 0, line),
-        )
-        return engine
+        opened = self.options.open(task=stage.problems.task, seed=stage.seed)
+        paths = stage.votes if stage.decoding.temperature else 1
+        return connect(opened, self.options, ledger, seed=stage.seed, paths=paths, tell=context.progress)[0]
 
 
 @dataclass(frozen=True)
@@ -217,12 +210,8 @@ class AnswersStage(Stage[AnswersSummary]):
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
         writer = self.method if isinstance(self.method, SelectiveMethod) else self.method.format
-        workings = {
-            p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) is not None and not why_unfit(writer, p, chain)
-        }
+        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(writer, p, chain)}
         if problems and not workings and not self.swapped:
-            raise StudyError(
-                f'model = "gold": none of the {len(problems)} problems of {self.split!r} has a working of its own that the method '
-                "can use (meta.rationale; meta.subquestions with answers)"
-            )
+            none = f"none of the {len(problems)} problems of {self.split!r} has a working of its own that the method can use"
+            raise StudyError(f'model = "gold": {none} (meta.rationale; meta.subquestions with answers)')
         return workings

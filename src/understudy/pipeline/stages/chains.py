@@ -17,10 +17,9 @@ from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sour
 from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
-from understudy.pipeline.connect import connect
-from understudy.pipeline.exemplars import exemplar_pool
+from understudy.pipeline.connect import Capabilities, connect
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
@@ -87,9 +86,7 @@ class RecordedChainsStage(ChainsStage):
         chains, report = self.engine.read(known)
         train = [chain for chain in chains if known[chain.problem].split == "train"]
         if not train:
-            raise DataError(
-                f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.sizes and task.splits"
-            )
+            raise DataError(f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.splits")
         imported = report.to_json() | {"of other splits": len(chains) - len(train)}
         return self.write(context, train, {}, self.engine.chains, imported=imported)
 
@@ -147,16 +144,14 @@ class SampledChainsStage(ChainsStage):
             first_look=self.teacher.first_look,
         )
 
-    def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Mapping[str, Mapping[str, str]]]:
+    def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
         """The chains, and what each address of an endpoint was found to do."""
-        engine, paths = self.engine.open(task=self.problems.task, seed=self.seed), self.teacher.paths
-        with (
-            Ledger(ledger, price=self.teacher.price, budget=self.teacher.budget) as store,
-            Account(store, sampling.total) as account,
-        ):
-            engine, endpoints = connect(
-                engine, self.engine, store, seed=self.seed, paths=paths, tell=lambda line: tell("chains", 0, 0, line)
-            )
+
+        teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
+        paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
+        with paid as store, Account(store, sampling.total) as account:
+            paths = teacher.samples if teacher.temperature else 1
+            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
             return sample(sampling, engine, store, account, tell), endpoints
 

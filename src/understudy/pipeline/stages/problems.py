@@ -1,21 +1,27 @@
-"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6)."""
+"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6). Exemplars are
+chosen from training or given, and out of everything else.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.errors import StudyError, nearest
-from understudy.core.options import unkeyed
-from understudy.core.values import Problem
+from understudy.core.errors import DataError, StudyError, nearest
+from understudy.core.registry import module_of
+from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import write_json
-from understudy.pipeline.exemplars import mark_exemplars
 from understudy.pipeline.stage import Context, Stage, StageSummary
+from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
-from understudy.tasks.splits import Overlap, check_overlap
+from understudy.tasks.files import read_problems
+from understudy.tasks.splits import check_overlap, exact_key
 
 FILE = "problems.parquet"
+SPLIT = "exemplars"
+"""Of the exemplars."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +52,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
     overlap: Literal["error", "drop"]
     held_out: tuple[str, ...]
     used: tuple[str, ...]
-    module: str = unkeyed()
-    """Where the task is from."""
 
     def modules(self) -> list[str]:
-        return [self.module]
+        return [module_of("task", self.name)]
 
     def read(self, context: Context) -> list[Problem]:
         """The problems of all splits."""
@@ -66,7 +70,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev.dropped]
-        overlap = Overlap(on_held_out.dropped + on_dev.dropped, on_held_out.near)
+
         directory = self.directory(context.run)
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
@@ -75,8 +79,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
-            dropped=overlap.dropped,
-            near=overlap.near,
+            dropped=on_held_out.dropped + on_dev.dropped,
+            near=on_held_out.near,
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
@@ -84,16 +88,43 @@ class ProblemsStage(Stage[ProblemsSummary]):
         sizes = Counter(problem.split for problem in problems)
         for split in ("train", *self.used, *self.held_out):
             if not sizes[split]:
-                raise StudyError(
-                    f"evaluation: the task {self.name!r} has no problems in split {split!r}{nearest(split, list(sizes))} "
-                    f"(it has: {', '.join(f'{name} {n}' for name, n in sizes.items())})"
-                )
+                near, has = nearest(split, list(sizes)), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{near} (it has: {has})")
 
 
-def _ids_by_split(problems: Iterable[Problem], *, keep: set[str]) -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = {}
+def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, list[str]]:
+    ids: dict[str, list[str]] = {problem.split: [] for problem in problems}
     for problem in problems:
-        ids.setdefault(problem.split, [])
         if problem.id in keep:
             ids[problem.split].append(problem.id)
     return ids
+
+
+def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:
+    """``problems`` with the exemplars in a split of their own; ``options.file`` is a path that can be opened. A training problem
+    with the question of a given exemplar leaves; one of another split is left to the overlap rule.
+
+    Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
+    """
+    if options.file is not None:
+        problems_given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
+        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
+        bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
+        if bare is not None:
+            raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+        questions = {exact_key(problem) for problem in exemplars}
+        return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
+    if not options.n:
+        return list(problems)
+    candidates = [p.id for p in problems if p.split == "train" and p.answer is not None and p.meta.get("rationale")]
+    if len(candidates) < options.n:
+        few = f"exemplars.n = {options.n}: only {len(candidates)} training problems have a rationale"
+        raise StudyError(f"{few}; name the field that holds it (task.fields.rationale), or write some by hand: exemplars.file")
+    # By a hash of each: one more question changes them only where it is chosen itself, and with them every prompt.
+    chosen = set(sorted(candidates, key=lambda name: digest(["exemplars", seed, name]))[: options.n])
+    return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
+
+
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars, **more: Any) -> StudyPool:
+    """The pool that methods draw from, with the problems that `mark_exemplars` marked; ``more``: as `StudyPool` has it."""
+    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle, **more)

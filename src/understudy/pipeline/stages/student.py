@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,19 +15,16 @@ from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
-from understudy.evaluation.outcomes import outcome_of
+from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
-from understudy.pipeline.stages.chains import ChainsStage
-from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
-from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.sampling.pool import StudyPool
-from understudy.studies.cast import parts_of
 from understudy.studies.options import AnsweringOptions
+from understudy.studies.study import parts_of
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -74,9 +70,6 @@ class StudentStage(Stage[StudentSummary]):
     kind = "student"
     summary = StudentSummary
 
-    problems: ProblemsStage
-    chains: ChainsStage
-    verdicts: VerdictsStage
     selection: SelectionStage
     folds: Mapping[str, tuple[StudentStage, ...]]
     name: str
@@ -106,22 +99,20 @@ class StudentStage(Stage[StudentSummary]):
         """Train into the stage's directory and put the card beside the weights."""
         from understudy.training.loop import train
 
-        problems, chains = self.problems.read(context), self.chains.read(context)
+        selection = self.selection
+        problems, chains = selection.problems.read(context), selection.chains.read(context)
         training = [problem for problem in problems if problem.split == "train"]
-        chosen, learn = self.selection.chosen(context), self._learned(context)
-        pool = StudyPool(
-            learn=learn, chains=chosen, outcomes=self.verdicts.outcomes(context, self.selection.select.check), seed=self.study_seed
-        )
+        chosen, learn = selection.chosen(context), self._learned(context)
+        outcomes = selection.verdicts.outcomes(context, selection.select.check)
+        pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
             for role, students in self.folds.items()
         }
-        examples = make_examples(self.method, self.role, learn, chosen, pool, folds, seed=self.seed)
+        examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
         if not examples:
-            raise StudyError(
-                f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {len(chosen)} of {len(chains)} "
-                "chains were selected; see `understudy select` for the reasons"
-            )
+            left = f"{len(chosen)} of {len(chains)} chains were selected; `understudy select` says why"
+            raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
         trained = train(
             examples,
             student=self.student,
@@ -175,7 +166,7 @@ class StudentStage(Stage[StudentSummary]):
         return score
 
     def _card(self, problem: Problem) -> Card:
-        needs: list[Stage[Any]] = [self.problems, self.chains, self.verdicts, self.selection]
+
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
@@ -185,32 +176,24 @@ class StudentStage(Stage[StudentSummary]):
             precision=self.answering.precision,
             training_precision=self.training.precision,
             seed=self.seed,
-            lineage={stage.kind: stage.folder for stage in needs} | folds,
+            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )
 
 
-def make_examples(  # noqa: PLR0917
-    method: Any,
-    role: str,
-    problems: Sequence[Problem],
-    chains: Sequence[Chain],
-    pool: StudyPool,
-    folds: Mapping[str, Sequence[LocalEngine]],
-    *,
-    seed: int,
-) -> list[Example]:
-    """The method's examples of ``role`` for every problem, in the order of the problems. ``folds``: the roles it needs."""
-    by_problem: dict[str, list[Chain]] = defaultdict(list)
-    for chain in chains:
-        by_problem[chain.problem].append(chain)
+Folds = Mapping[str, Sequence[LocalEngine]]
+"""role -> its students, each trained without one fold of the problems"""
+
+
+def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed: int) -> list[Example]:
+    """The method's examples of ``role`` for every problem that ``pool`` teaches, in their order. ``folds``: the roles it needs."""
     only = {"role": role} if method.needs else {}
-    flows = ((SamplePath(p.id, 0, seed), method.examples(p, by_problem[p.id], pool, **only)) for p in problems)
+    flows = ((SamplePath(p.id, 0, seed), method.examples(p, chains, pool, **only)) for p, chains in pool.taught())
     examples: dict[str, list[Example]] = {}
     for done in drive(flows, Cast({}, folds=folds, seed=seed)):
         if done.value is None:
             raise StudyError(f"the method made no examples of problem {done.path.problem!r}: {done.error}")
         examples[done.path.problem] = done.value
-    return [example for problem in problems for example in examples[problem.id] if example.role == role]
+    return [example for problem, _ in pool.taught() for example in examples[problem.id] if example.role == role]
 
 
 def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:

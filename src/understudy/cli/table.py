@@ -1,29 +1,11 @@
-"""What the single-stage verbs show when their stage is done: one line per stage, from the manifests."""
+"""What a verb did, as names and values: a table, or JSON."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.pipeline.plan import Plan
-from understudy.pipeline.stage import Kind
-
-
-def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
-    """Print what each stage of ``kind`` says of itself; exit code 3 where one has errors."""
-    errors = 0
-    for stage in plan.until(kind):
-        if stage.kind == kind:
-            summary = stage.read_summary(run)
-            errors += summary.errors
-            facts = {name.replace("_", " "): value for name, value in asdict(summary).items() if value not in ("", None, {}, ())}
-            show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)
-    return WITH_ERRORS if errors else DONE
 
 
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:

@@ -1,6 +1,9 @@
-"""The tables of a report as Markdown, for documents."""
+"""The report as documents: its tables as Markdown, and a page that needs nothing else: pictures inside, no script, and everything
+from outside escaped.
+"""
 
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 
 from understudy.reports.data import ReportData
 from understudy.reports.tables import Table, make_tables
@@ -35,3 +38,16 @@ def _row(texts: Sequence[str]) -> str:
 def _escape(text: str) -> str:
     """Text of anybody's, without what Markdown would take for its own."""
     return "".join(f"\\{c}" if c in "|*_`<>[]\\" else c for c in printable(text).replace("\n", " "))
+
+
+def page(data: ReportData) -> str:
+    """The HTML of ``data``."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    from understudy.reports.plots import pictures
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("understudy.reports") / "page.html").read_text(encoding="utf-8"))
+    drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
+    return template.render(data=data, tables=list(make_tables(data)), pictures=drawn)

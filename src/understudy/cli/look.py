@@ -1,0 +1,145 @@
+"""report, results, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the ledger,
+which was paid for.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
+from understudy.cli.guard import DONE, WITH_ERRORS
+from understudy.reports.words import printable
+from understudy.sampling.status import Status, status
+
+
+def report(verb: str, argv: Sequence[str]) -> int:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown instead")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="also write the report's pictures as PNG files into DIR")
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+
+    from understudy.reports.documents import markdown
+    from understudy.reports.terminal import show
+    from understudy.runs.report import open_run, write_page, write_pictures
+
+    data = open_run(options.run, options.plugins)
+    console = Console(highlight=False)
+    if options.markdown:
+        print(markdown(data))
+    else:
+        show(data, console)
+        console.print(f"\nreport: {write_page(data, options.run)}", soft_wrap=True)
+    if options.pictures:
+        write_pictures(data, options.pictures)
+    return WITH_ERRORS if any(row.errors for row in data.rows) else DONE
+
+
+def results(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    add_json(parser, "a JSON array, one object per row")
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+
+    from understudy.runs.report import open_run
+
+    data = open_run(options.run, options.plugins)
+    if options.json:
+        print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
+    else:
+        from understudy.reports.terminal import show
+
+        show(data, Console(highlight=False))
+
+
+def ls(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    parser.add_argument("run", metavar="RUN", type=Path, nargs="?", help="a run directory; without it, every run in runs/")
+    add_json(parser)
+    options = parser.parse_args(argv)
+
+    from understudy.runs.holdings import find_runs, holdings
+
+    if options.run is None:
+        runs = {run: holdings(run) for run in find_runs(Path("runs"))}
+        body = [{"run": str(run), "stages": [asdict(held) for held in stages]} for run, stages in runs.items()]
+        table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
+        for run, stages in runs.items():
+            size = decimal(sum(held.bytes for held in stages))
+            table.add_row(str(run), str(len(stages)), str(sum(held.needed for held in stages)), size)
+    else:
+        stages = holdings(options.run)
+        body = [asdict(held) for held in stages]
+        table = Table("stage", "of", "made", "seconds", "size", "", box=None, header_style="bold")
+        for held in stages:
+            note = "" if held.needed and held.complete else "not needed" if held.complete else "unfinished"
+            seconds, size = f"{held.seconds:.1f}", decimal(held.bytes)
+            table.add_row(held.kind, held.label, held.made, seconds, size, f"[yellow]{note}[/yellow]")
+    if options.json:
+        print(json.dumps(body, indent=1))
+    else:
+        Console(highlight=False).print(table if table.row_count else "no runs in runs/")
+
+
+def gc(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
+    options = parser.parse_args(argv)
+
+    from understudy.runs.holdings import collect_garbage
+
+    removed = collect_garbage(options.run, dry_run=options.dry_run)
+    word = "would remove" if options.dry_run else "removed"
+    for held in removed:
+        print(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
+    print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")
+
+
+def show_status(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    add_json(parser)
+    options = parser.parse_args(argv)
+
+    from understudy.cli.table import tell
+
+    found = status(options.run)
+    tell(str(options.run), vars(found) if options.json else _shown(found), as_json=options.json)
+
+
+def _shown(state: Status) -> dict[str, object]:
+    rows: dict[str, object] = {
+        "sampling": f"by process {state.writer}" if state.writer else "nobody is at it",
+        "chains": f"{state.chains:,} of {state.total:,}{_also({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
+    }
+    if state.asked:
+        waiting = {"in flight": state.in_flight, "in batches": state.in_batches}
+        counts = {**waiting, "failed": state.failed, "refused": state.refused, "lost": state.lost}
+        rows["requests"] = f"{state.requests:,} sent"
+        rows["replies"] = f"{state.asked:,} asked for, {state.received:,} received{_also(counts)}"
+        rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
+        rows["money"] = state.money
+    for batch in state.batches:
+        name = printable(batch["id"]) or "(being made)"
+        rows[f"batch {name}"] = f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
+    rows["in the ledger"] = f"{state.replies:,} replies"
+    if state.left is not None:
+        rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"
+    for engine, addresses in state.capabilities.items():
+        for url, facts in addresses.items():
+            label = url if len(state.capabilities) == 1 else f"{url} ({engine})"
+            rows[printable(label)] = {name: printable(value) for name, value in facts.items()}
+    return rows
+
+
+def _also(counts: Mapping[str, int]) -> str:
+    return "".join(f", {count:,} {name}" for name, count in counts.items() if count)
