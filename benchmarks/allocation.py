@@ -12,6 +12,7 @@ both as drawn at random (`evaluation.statistics.estimate`).
 from __future__ import annotations
 
 import argparse
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -155,7 +156,7 @@ def table(replay: Replay, wanted: Recorded, seeds: int) -> list[str]:
                     cells.append(f"{scale * measures[:, :, i].mean():.{places}f}")
                     continue
                 by = estimate(measures[:, :, i] - uniform[:, :, i])
-                half = by.half_width()
+                half = by.mean - by.interval(-math.inf)[0]
                 said = f"{scale * by.mean:+.{places}f} ± {scale * half:.{places}f}"
                 cells.append(f"**{said}**" if abs(by.mean) > half else said)
             first = "" if rule == "uniform" else f", first = {first_of(wanted, budget)}"

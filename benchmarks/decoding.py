@@ -80,12 +80,12 @@ def floor(engine: TransformersEngine, rows: int, columns: int, steps: int) -> fl
     network = engine._network
     with torch.inference_mode():
         (block,) = network.read([list(range(3, 3 + columns))])
-        batch = network.batch(rows)
-        batch.add(block, [0] * rows)
-        network.step(batch, [[5]] * rows)
+        decoded = network.new_rows(rows)
+        decoded.add(block, [0] * rows)
+        network.step(decoded, [[5]] * rows)
         started = time.perf_counter()
         for _ in range(steps):
-            network.step(batch, [[5]] * rows)
+            network.step(decoded, [[5]] * rows)
         return time.perf_counter() - started
 
 

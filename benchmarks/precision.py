@@ -20,14 +20,15 @@ from statistics import median
 from typing import Any
 
 import torch
-from understudy.studies.jobs.student import make_examples, vocabulary
-from understudy.studies.run import run_study
-from understudy.training.precision import settle_precision
 
-from understudy.core.values import Chain, Example, Problem
-from understudy.corpus.store import read_rows
+from understudy.core.precision import settle_precision
+from understudy.core.values import Example
+from understudy.pipeline.run import run_study
+from understudy.pipeline.stage import Context
+from understudy.pipeline.stages.student import Vocabulary, make_examples, vocabulary
 from understudy.sampling.pool import StudyPool
-from understudy.studies.study import Study, load_study, student_of_role
+from understudy.studies.load import load_study
+from understudy.studies.study import Study, student_of_role
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
@@ -44,13 +45,17 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
     arm = next(arm for arm in study.arms if arm.name == ARM)
     method: Any = study.method(arm)
     with tempfile.TemporaryDirectory() as directory:
-        plan = run_study(study, Path(directory), until="chains")
-        problems = list(read_rows(plan.stages[plan.problems].directory(Path(directory)) / "problems.parquet", Problem))
-        chains = list(read_rows(plan.stages[plan.chains].directory(Path(directory)) / "chains.parquet", Chain))
+        run = Path(directory)
+        plan, context = run_study(study, run, until="chains"), Context(run, lambda *_: None)
+        problems, chains = plan.problems.read(context), plan.chains.read(context)
     learn = [problem for problem in problems if problem.split == "train"]
     pool = StudyPool(learn=learn, chains=chains, outcomes={}, seed=study.seed)
     examples = make_examples(method, "student", pool, {}, seed=study.seed)
-    return examples, student_of_role(study, arm, "student"), list(vocabulary([method.format], learn, chains))
+    return (
+        examples,
+        student_of_role(study, arm, "student"),
+        list(vocabulary(Vocabulary(formats=(method.format,), words=()), learn, chains)),
+    )
 
 
 def measure(examples: list[Example], student: StudentOptions, words: list[str], options: TrainingOptions) -> tuple[float, float]:

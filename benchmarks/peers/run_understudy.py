@@ -1,13 +1,12 @@
 """Understudy: the driver, an endpoint and the ledger, each request and each reply durable, as the chains of a study are sampled.
 
-``chains``: `sample` of the chains stage itself, which makes problems into prompts and replies into chains as well. ``command``:
+``chains``: `sample` as the chains stage calls it, which makes problems into prompts and replies into chains as well. ``command``:
 `understudy sample STUDY.toml` itself, from a file of questions to a file of chains; ``command cores``: where it may use both cores.
 """
 
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from workload import MAX_TOKENS, TEMPERATURE, Spec, main
@@ -44,20 +43,27 @@ def requests(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 def chains(spec: Spec, prompts: list[str]) -> list[str]:
-    from understudy.pipeline.stages.chains import sample
+    from understudy.checks.answer import same_answer
+    from understudy.checks.judge import judge
+    from understudy.core.prompt_format import PromptFormat
+    from understudy.methods.scotd import SCoTD
+    from understudy.sampling.account import Account
     from understudy.sampling.pool import StudyPool
-    from understudy.studies.options import Teacher
+    from understudy.sampling.sample import Sampling, sample
 
     problems = [Problem(id=str(i), question=prompt, kind="number", answer="42", split="train") for i, prompt in enumerate(prompts)]
-    teacher = Teacher(
-        engine="endpoint", url=(spec.url,), model=spec.model, api="chat", samples=1, temperature=TEMPERATURE,
-        concurrency=spec.concurrency, method="scotd", options={"format": {"style": "messages"}},
-    )  # fmt: skip
-    arguments = {"seed": 0, "judged_by": "answer", "teacher": asdict(teacher)}
-    made = sample(
-        problems, teacher, arguments, pool=StudyPool(), ledger=Path(spec.work) / "ledger.sqlite", progress=lambda *_: None
+    engine = EndpointEngine(Endpoint((spec.url,), spec.model, api="chat", concurrency=spec.concurrency, n=1))
+    method, pool = SCoTD(format=PromptFormat(style="messages"), max_tokens=MAX_TOKENS), StudyPool()
+    sampling = Sampling(
+        problems,
+        lambda problem, path: method.sample(problem, path, pool),
+        lambda problem, chain: judge(problem, chain, same_answer),
+        decoding=Decoding(TEMPERATURE),
     )
-    assert not made.errors, made.errors[0]
+    with Ledger(Path(spec.work) / "ledger.sqlite") as store, Account(store, sampling.total) as account:
+        account.begin()
+        made = sample(sampling, engine, store, account, lambda *_: None)
+    assert not made.failures, made.failures[0]
     return [chain.text for chain in made.chains]
 
 

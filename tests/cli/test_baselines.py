@@ -167,7 +167,7 @@ def test_votes_ask_each_question_again_their_weight_decides_the_row_and_named_pa
         ("student.checkpoint=nowhere", "no such directory"),
         ("exemplars.n=13", "only 12 training problems have a rationale"),
         ("teacher.options.format.style=messages", 'need teacher.api = "chat"'),
-        ("exemplars.file=e.jsonl", "not both"),
+        ("exemplars.file=e.jsonl", "set n to choose from training, or file"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_asked(tmp_path, study, change, says):

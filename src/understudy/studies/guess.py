@@ -109,11 +109,11 @@ def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[st
     usual = Layout("option" if "choices" in fields else "text", mapped)
     if "answer" not in fields:
         return usual, None
-    kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
-    special = (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds))
-    for layout in () if "choices" in fields else special:
-        if (share := measure_fit(rows, layout)) >= ENOUGH:
-            return layout, share
+    if "choices" not in fields:
+        kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
+        for layout in (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds)):
+            if (share := measure_fit(rows, layout)) >= ENOUGH:
+                return layout, share
     return usual, measure_fit(rows, usual)
 
 
