@@ -16,7 +16,9 @@ from understudy.engines.stops import find_stop
 _FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
 
 
-def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1) -> list[Reply]:
+def read_choices(
+    answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, n: int = 1, latency: float | None = None
+) -> list[Reply]:
     """The first ``n`` choices of ``answer``, by index, without those that cannot be read. Raises EngineError where none can.
 
     ``raw`` is the answer as it came; where several choices were asked for, each keeps its own part of it. The number of tokens of
@@ -25,16 +27,18 @@ def read_choices(answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, ch
     choices = [choice if isinstance(choice, dict) else {} for choice in answer["choices"]]
     choices.sort(key=lambda choice: index if type(index := choice.get("index")) is int else 0)
     if n == 1:
-        return [_read_choice(choices[0], answer, raw, stop, chat=chat)]
+        return [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
     each = [len(_read_logprobs(choice.get("logprobs"))) for choice in choices]
     counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
         with suppress(EngineError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
-            reply = _read_choice(choice, answer, part, stop, chat=chat)
+            reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
             found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
-    return found or [_read_choice(choices[0], answer, raw, stop, chat=chat)]  # where none can be read, this says why
+    return found or [
+        _read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)
+    ]  # where none can be read, this says why
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
@@ -44,7 +48,9 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     return Usage(1, _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens")))
 
 
-def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool) -> Reply:
+def _read_choice(
+    choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str, stop: Sequence[str], *, chat: bool, latency: float | None
+) -> Reply:
     """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
     as if it had come in a field of its own; a raw completion stays as it is.
 
@@ -83,6 +89,7 @@ def _read_choice(choice: Mapping[str, Any], answer: Mapping[str, Any], raw: str,
         raw=_make_encodable(raw),
         finish_reason=_make_encodable(reason) if isinstance(reason, str) else "",
         model=_make_encodable(_read_version(answer)),
+        latency=latency,
     )
 
 

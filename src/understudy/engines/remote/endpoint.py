@@ -168,14 +168,15 @@ class EndpointEngine:
                 without |= more
         self.without |= without
         latency = round(time.monotonic() - began, 4)
-        found = self.read_answer(url, answer, raw, requests)
-        return replace(found, replies=tuple(replace(reply, latency=latency) for reply in found.replies))
+        return self.read_answer(url, answer, raw, requests, latency=latency)
 
-    def read_answer(self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request]) -> Answer:
-        """The replies in ``answer``, which has choices and came as ``raw``. Raises EngineError where there is none, StudyError
-        where log-probabilities are wanted and missing."""
+    def read_answer(
+        self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], *, latency: float | None = None
+    ) -> Answer:
+        """The replies in ``answer``, which has choices and came as ``raw`` after ``latency`` seconds. Raises EngineError where
+        there is none, StudyError where log-probabilities are wanted and missing."""
         try:
-            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests))
+            replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
         except EngineError as error:
             raise EngineError(f"{url}: {error}") from None
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):

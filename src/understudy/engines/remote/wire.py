@@ -20,6 +20,7 @@ from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import orjson
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
@@ -158,16 +159,31 @@ def hide(body: bytes, secret: str) -> bytes:
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The JSON object with choices that answers ``body``, and the text that it came as; a stream of chunks is put together. Raises
     the errors above."""
-    headers, content = await client.send("POST", url, json.dumps(body).encode())
+    headers, content = await client.send("POST", url, _write_json(body))
     text = content.decode("utf-8", "replace")
     try:
         if headers.get("Content-Type", "").startswith("text/event-stream"):
             whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
-            text = hide(whole, client.secret).decode("utf-8", "surrogatepass")  # a key that came in pieces is whole here
-        found = json.loads(text)
+            content = hide(whole, client.secret)  # a key that came in pieces is whole here
+            text = content.decode("utf-8", "surrogatepass")
+        found = _read_json(content, text)
     except (ValueError, RecursionError):
         found = None
     return require_choices(url, found, text, headers), text
+
+
+def _write_json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # half characters, which orjson does not write
+        return json.dumps(body).encode()
+
+
+def _read_json(content: bytes, text: str) -> Any:
+    try:
+        return orjson.loads(content)
+    except ValueError:  # half characters, NaN, bytes that are no UTF-8: what can be read of it
+        return json.loads(text)
 
 
 def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str]) -> dict[str, Any]:
