@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/understudy demo
 
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hostile" --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hostile" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-hostile: $(STAMP)
 	$(BIN)/python -m pytest -m hostile --timeout=3600

@@ -31,6 +31,7 @@ def through_every_format(data, folder, *, most=None):
         chains, report = import_chains(files, problems=problems, fields={}, prefer="text")
         left_out = sum(report.lost.values())
         assert report.rows == len(chains) + left_out, "every row is a chain or counted"
+        problems = {chain.problem: problems[chain.problem] for chain in chains}
         for form in NAMES:
             to = folder / ("c.parquet" if form == "understudy" else "c.jsonl")
             says = export_chains(chains, problems, format=form, to=to, card=CorpusCard())

@@ -42,6 +42,8 @@ class StudyPool:
 
     def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
         """The solved problems for one prompt of ``path``."""
+        if not self._solved:
+            return []
         rng, n = path.rng("exemplars"), len(self._solved)
         shown = n if self._least is None else rng.randint(min(self._least, n), n)
         chosen = rng.sample(range(n), shown)
