@@ -98,8 +98,8 @@ def test_files_and_functions_hold_one_idea():
                 assert node.end_lineno - node.lineno < 80, f"{path}:{node.lineno} {node.name} holds two ideas"
 
 
-CAP = 15_610
-"""Code lines of the source: no blanks, comments, docstrings. The aim is 14,500 (docs/plan.md), so this only goes down."""
+CAP = 14_500
+"""Code lines of the source: no blanks, comments, docstrings. A new feature names what it deletes."""
 
 
 def count_code_lines(text: str) -> int:
