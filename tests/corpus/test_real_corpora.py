@@ -31,11 +31,11 @@ def through_every_format(data, folder, *, most=None):
         chains, report = import_chains(files, problems=problems, fields={}, prefer="text")
         left_out = sum(report.lost.values())
         assert report.rows == len(chains) + left_out, "every row is a chain or counted"
-        problems = {chain.problem: problems[chain.problem] for chain in chains}
+        asked = {chain.problem: problems[chain.problem] for chain in chains}
         for form in NAMES:
             to = folder / ("c.parquet" if form == "understudy" else "c.jsonl")
-            says = export_chains(chains, problems, format=form, to=to, card=CorpusCard())
-            again, _ = import_chains([to], problems=problems, fields={}, prefer="text")
+            says = export_chains(chains, asked, format=form, to=to, card=CorpusCard())
+            again, _ = import_chains([to], problems=asked, fields={}, prefer="text")
             assert says == {"chains": len(chains), "lost": {}}
             assert [(c.problem, c.answer, c.text) for c in again] == [(c.problem, c.answer, c.text) for c in chains], (name, form)
             assert again == chains, (name, form)
