@@ -70,6 +70,16 @@ def test_a_json_file_is_whole_or_the_old_one(tmp_path):
     assert json.loads(path.read_text()) == {"a": 1}
 
 
+def test_what_is_no_stage_among_the_stages_is_left_alone(tmp_path):
+    run = tmp_path / "run"
+    for name in ("chains-c", "selection-s"):
+        (run / "stages" / name).mkdir(parents=True)
+    write_manifest(run / "stages" / "chains-c")
+    (run / "stages" / ".DS_Store").write_text("a file of another program")
+    cache.remove_dependents(run, "c")
+    assert {path.name for path in (run / "stages").iterdir()} == {"chains-c", "selection-s", ".DS_Store"}
+
+
 def test_removal_takes_the_manifest_first(tmp_path):
     stage = tmp_path / "stage"
     stage.mkdir()

@@ -10,7 +10,8 @@ from here import stages_of
 from understudy.core import registry
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.pipeline.card import CARD, Card, read_card, write_card
-from understudy.pipeline.plan import make_plan
+from understudy.pipeline.plan import make_plan, save_plan
+from understudy.runs.holdings import collect_garbage, holdings
 from understudy.studies.load import load_study
 from understudy.studies.study import training_of_role
 
@@ -64,6 +65,20 @@ def test_arms_that_agree_share_their_stages(plan):
     assert selections[0] == selections[1] == selections[2]
     assert answers[0] != answers[1]
     assert len(plan().stages) == 3 + 1 + 2 * 2 + 3 * 2 * 2  # shared, selection, students, answers
+
+
+def test_a_student_waits_for_all_that_it_reads_and_is_stale_where_any_of_it_is_made_anew(plan):
+    for student in stages_of(plan(), "a", "student").values():
+        assert [need.kind for need in student.needs()] == ["problems", "chains", "verdicts", "selection"]
+
+
+def test_a_file_among_the_stages_is_no_stage(tmp_path, plan):
+    (tmp_path / "stages" / "chains-0").mkdir(parents=True)
+    (tmp_path / "stages" / ".DS_Store").write_text("a file of another program")
+    save_plan(plan(), tmp_path)
+    assert [(held.kind, held.complete) for held in holdings(tmp_path)] == [("chains", False)]
+    assert [held.key for held in collect_garbage(tmp_path)] == ["0"]
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == [".DS_Store"]
 
 
 @pytest.mark.parametrize(

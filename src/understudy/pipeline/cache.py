@@ -98,7 +98,7 @@ def digest_files(paths: Iterable[Path], where: str) -> dict[str, str]:
 @dataclass(frozen=True)
 class Manifest:
     """What lies beside the files of a finished stage. ``needs``: keys of the stages it was made from. ``inputs``: for people, what
-    decided it. ``summary``: what it says of itself (`pipeline.summaries`)."""
+    decided it. ``summary``: what it says of itself (a `StageSummary`)."""
 
     kind: str
     label: str
@@ -125,10 +125,11 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def find_manifest(directory: Path) -> Manifest | None:
-    """The manifest of a stage; None where it is not finished, or of an earlier Understudy, of which nothing of today was made."""
+    """The manifest of a stage; None where it is not finished, no stage, or of an earlier Understudy, of which nothing of today
+    was made."""
     try:
         return read_manifest(directory)
-    except (DataError, FileNotFoundError):
+    except (DataError, FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -34,7 +34,7 @@ def holdings(run: Path) -> list[Holding]:
 
 
 def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
-    for path in (run / "stages").iterdir():
+    for path in filter(Path.is_dir, (run / "stages").iterdir()):
         kind, _, key = path.name.partition("-")
         complete, manifest = is_done(path), find_manifest(path)
         label, made, seconds = "(made by an earlier Understudy)" if complete else "", "", 0.0

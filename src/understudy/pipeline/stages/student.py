@@ -85,6 +85,11 @@ class StudentStage(Stage[StudentSummary]):
     vocabulary: Vocabulary
     answering: AnsweringOptions
 
+    def needs(self) -> Iterator[Stage[Any]]:
+        """Also what its selection needs: it reads all of these, and is stale where one of them is made anew."""
+        yield from self.selection.needs()
+        yield from super().needs()
+
     def modules(self) -> list[str]:
         return [module_of("method", self.name), module_of("objective", self.training.objective)]
 
@@ -166,7 +171,6 @@ class StudentStage(Stage[StudentSummary]):
         return score
 
     def _card(self, problem: Problem) -> Card:
-
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
