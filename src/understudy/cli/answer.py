@@ -15,7 +15,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
     parser.add_argument("student", metavar="STUDENT", type=Path, help="a student's directory (runs/NAME/students/ARM)")
     parser.add_argument("question", metavar="QUESTION", help="the question, as the training questions were written")
-    parser.add_argument("--with", dest="partners", action="append", default=[], type=Path, metavar="DIR", help="for another role")
+    partner = "the student of another role"
+    parser.add_argument("--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help=partner)
     choices = "an answer option, once per option, in order"
     parser.add_argument("--choice", dest="choices", action="append", default=[], metavar="TEXT", help=choices)
     parser.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")

@@ -15,7 +15,8 @@ def import_(verb: str, argv: Sequence[str]) -> None:
     parser.add_argument("--to", metavar="CORPUS.parquet", required=True, type=Path, help="the corpus to write")
     fields = "field of a chain where the names differ: problem, question, text, reasoning, answer, teacher, tokens, logprob, ..."
     add_field_names(parser, "--field", "fields", fields)
-    parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help="whose answer counts where they differ")
+    prefer = "whose answer counts where text and row differ"
+    parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help=prefer)
     parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
     parser.add_argument("--licence", default="", help="of the questions: for the corpus's card")
     add_json(parser, "the report as JSON")

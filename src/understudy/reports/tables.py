@@ -123,8 +123,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
 
 def tabulate_comparisons(data: ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-
-    tests = "Intervals: paired bootstrap over problems. p: exact McNemar test, of these students: another training seed may differ"
+    tests = "Intervals: paired bootstrap over problems. p: exact McNemar test of these students; another training seed may differ"
     if data.summaries[0].seeds > 1:
         tests = "Intervals and p: Student's t with problems and training seeds as random factors"
     which = "The pairs that the study names" if data.chosen_pairs else "Every pair of arms"
@@ -184,7 +183,7 @@ def _attributions(attributions: Sequence[Attribution]) -> Table:
         (Column("p", number=True), lambda a: short_p(a.p)),
         (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
-    about = "Answered again with the data set's own working in the place of one part: what is mended so were that part's errors."
+    about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors."
     return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 

@@ -60,7 +60,8 @@ def guess(path: Path) -> Guess:
         raise DataError(f"{first}: has no rows")
     fields = _fields([row for _, row in rows])
     if "question" not in fields:
-        raise DataError(f"{first}: no field looks like a question (it has: {', '.join(rows[0][1])}); rename one to question")
+        has = f"its fields: {', '.join(rows[0][1])}"
+        raise DataError(f"{first}: no field looks like a question ({has}); rename one, or name it: task.fields.question")
     layout, share = _layout(rows, fields)
     counts = {name: sum(1 for _ in read_objects(source)) for name, source in sources.items()}
     return Guess(fields, layout, share, counts, rows[0][1])

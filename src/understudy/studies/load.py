@@ -45,12 +45,15 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 def _study(tables: Mapping[str, Any]) -> Study:
     refuse_unknown(tables, _TABLES, "unknown table")
+    for where in ("study", "task"):
+        if not isinstance(table := tables.get(where, {}), Mapping):
+            raise StudyError(f"{where}: must be a table of options, not {table!r}")
     head, task = dict(tables.get("study", {})), dict(tables.get("task", {}))
     refuse_unknown(head, HEAD, "study: unknown key")
     for where, table in {"task": task, "study": head}.items():
         if "name" not in table:
             raise StudyError(f"{where}: name must be given")
-    if not tables.get("arms"):
+    if not isinstance(arms := tables.get("arms"), list) or not arms:
         raise StudyError("arms: at least one [[arms]] table must be given")
     body = {name: tables.get(name, {}) for name in (*_OPTIONS, "arms")} | {"task": task.pop("name"), "task_options": task}
     return build(Study, body | {"teacher": _split_teacher(body["teacher"])} | head, "")
@@ -136,12 +139,11 @@ def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None
     can: frozenset[str] = getattr(engine, "can", frozenset())
     if not hasattr(engine, "open"):
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')
+    asks = f'model = "teacher" asks teacher.engine = {name!r}'
     if arm.decode.beams > 1 and "beams" not in can:
-        raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; not {name!r}")
+        raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; {asks}")
     if arm.decode.calculator and "calculator" not in can:
-        raise StudyError(
-            f"{where}.decode.calculator = true: only models on this machine can be given values while they write; not {name!r}"
-        )
+        raise StudyError(f"{where}.decode.calculator = true: only models on this machine calculate as they write; {asks}")
 
 
 def _validate_names(arms: Sequence[Arm]) -> None:
@@ -167,13 +169,16 @@ def _set(tables: dict[str, Any], override: str) -> None:
         parsed = value
     *parents, last = key.strip().split(".")
     here: Any = tables
-    for part in parents:
+    for depth, part in enumerate(parents, 1):
+        at = ".".join(parents[:depth])
         if isinstance(here, list):
             if not part.isdigit() or int(part) >= len(here):
-                raise StudyError(f"--set {override!r}: {part} is not one of the {len(here)} entries (counted from 0)")
+                raise StudyError(f"--set {override!r}: {at} is not one of the {len(here)} entries (counted from 0)")
             here = here[int(part)]
-        elif isinstance(here, dict):
+        else:
             here = here.setdefault(part, {})
-    if not isinstance(here, dict):
-        raise StudyError(f"--set {override!r}: {last!r} is not in a table, but in {here!r}; name an entry, as in arms.0.name")
+        if not isinstance(here, dict | list):
+            raise StudyError(f"--set {override!r}: {at} is {here!r}, not a table")
+    if isinstance(here, list):
+        raise StudyError(f"--set {override!r}: {'.'.join(parents)} is a list; name an entry of it, as in arms.0.name")
     here[last] = parsed

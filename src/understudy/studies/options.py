@@ -118,7 +118,6 @@ class Decode:
     where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
-
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
             raise ValueError(f"beams = {self.beams} with {self.drawn}, votes = {self.votes}: beams do not sample; leave those out")
         if self.beams > 1 and self.calculator:

@@ -113,14 +113,18 @@ class _Training:
         encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
-            self.remarks.append(f"{self.spelled} words of the examples are not in the start's vocabulary and spelled in letters")
+            self.remarks.append(
+                f"{self.spelled} words of the examples are not in the start's vocabulary and are spelled in letters"
+            )
         context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
         self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
-            raise UserError(f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise it")
+            raise UserError(
+                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise student.context"
+            )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
         self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)

@@ -146,7 +146,6 @@ class SampledChainsStage(ChainsStage):
 
     def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
         """The chains, and what each address of an endpoint was found to do."""
-
         teacher, engine = self.teacher, self.engine.open(task=self.problems.task, seed=self.seed)
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
         with paid as store, Account(store, sampling.total) as account:

@@ -70,7 +70,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev.dropped]
-
         directory = self.directory(context.run)
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
