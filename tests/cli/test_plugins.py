@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import understudy
+from command import understudy, understudy_anew
 
 from understudy.core import registry
 from understudy.core.errors import DataError, StudyError
@@ -27,7 +27,7 @@ def ran(tmp_path_factory):
     """A directory in which the example has run, small."""
     where = tmp_path_factory.mktemp("example")
     shutil.copytree(EXAMPLE, where / "game24", ignore=shutil.ignore_patterns("__pycache__"))
-    done = understudy(*RUN, cwd=where)
+    done = understudy_anew(*RUN, cwd=where)  # workers that start anew have the plug-ins from their files alone
     assert done.code == 0, done.out + done.err
     assert not list((where / "game24").glob("__pycache__"))
     return where
