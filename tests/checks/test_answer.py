@@ -72,7 +72,7 @@ def test_a_chain_that_thinks_and_does_not_answer_is_neither_cut_off_nor_unparsed
 
 @pytest.mark.parametrize("said", [True, "correct", None, Outcome.TRUNCATED])
 def test_a_check_of_answers_that_says_anything_but_an_outcome_of_answers_is_an_error_and_no_score(said):
-    with pytest.raises(StudyError, match="its verdict on problem 'p' is"):
+    with pytest.raises(StudyError, match=r"its verdict on problem 'p' is .*; it must be one of Outcome\.CORRECT, "):
         judge(PROBLEM, chain("24"), by_answer(lambda problem, answer: said), "mine")
 
 

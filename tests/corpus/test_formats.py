@@ -1,6 +1,7 @@
 """Every format of chains: what is read from it, what is counted as lost, and what comes back of an export."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -193,7 +194,7 @@ WRONG = [
     (
         [SAME["messages"], {"messages": [{"role": "asistant", "content": "x"}]}],
         {},
-        r"line 2: role 'asistant' is unknown; did you mean",
+        r"line 2: role 'asistant' is unknown; did you mean 'assistant'\? \(known: ",
     ),
     ([SAME["sharegpt"], {"conversations": [{"from": "x", "value": ""}]}], {}, "line 2: from 'x' is unknown"),
     ([SAME["messages"], {"messages": [user(ASKED)]}], {}, r"line 2: the conversation has no reply to a user \(its turns: user\)"),
@@ -230,6 +231,13 @@ def test_a_broken_line_is_named(tmp_path):
 def test_half_a_surrogate_pair_is_counted_and_never_stored(tmp_path):
     chains, report = bring(tmp_path, SAME["jsonl"], {"question": ASKED, "text": "5 \ud83d"})
     assert (len(chains), report.to_json()["with invalid characters (half of a surrogate pair)"]) == (1, 1)
+
+
+def test_a_file_whose_name_is_not_in_utf_8_is_read_like_any_other(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    path.write_text(json.dumps(SAME["jsonl"]))
+    chains, _ = import_chains([path], problems=PROBLEMS, fields={}, prefer="text")
+    assert len(chains) == 1
 
 
 def test_arrays_tables_foreign_parquet_and_data_set_directories_are_read_too(tmp_path):

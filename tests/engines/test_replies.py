@@ -176,6 +176,22 @@ def test_the_limit_goes_under_the_name_that_a_server_wants():
     assert [body.get("max_completion_tokens") for body in sent] == [None, 256, 256]
 
 
+def test_what_one_request_finds_out_helps_those_that_are_under_way():
+    async def deny(late):
+        await asyncio.sleep(late)
+        return web.Response(status=400, text="'max_tokens' is not supported, use 'max_completion_tokens' instead")
+
+    with Server(lambda _path, body, n: deny(0.3 * (n > 1)) if "max_tokens" in body else completion("ok")) as server:
+
+        async def run():
+            async with open_endpoint(server.url, "tiny") as engine:
+                asks = [ask_one(engine, Request(Call("teacher", "Q"), Decoding(1.0), path)) for path in range(3)]
+                return await asyncio.gather(*asks)
+
+        assert [reply.text for reply in asyncio.run(run())] == ["ok"] * 3
+    assert len(server.got) == 6
+
+
 def test_what_decides_the_reply_is_never_left_out():
     said = {"error": {"message": "'stop' is not supported"}}
     with pytest.raises(EngineError, match=r"HTTP 400.*'stop' is not supported"):

@@ -110,7 +110,8 @@ def test_the_answer_that_is_taught_is_the_whole_answer():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"wrong_weight": -2.0}, "wrong_weight = -2"), ({"in_context": -1}, "in_context = -1")]
+    ("options", "says"),
+    [({"wrong_weight": -2.0}, "wrong_weight = -2.* must be from"), ({"in_context": -1}, "in_context = -1.* at least 0")],
 )
 def test_options_that_make_no_sense_are_refused(options, says):
     with pytest.raises(ValueError, match=says):

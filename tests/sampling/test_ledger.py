@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -98,6 +99,17 @@ def test_files_that_are_no_ledger_are_refused_unchanged(tmp_path):
     with pytest.raises(DataError, match="not a ledger"):
         Ledger(path)
     assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_full_disk_makes_no_file_that_is_no_ledger_of_it(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot be opened .*is the disk full"):
+            Ledger(tmp_path / "l.sqlite")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    Ledger(tmp_path / "l.sqlite").close()
 
 
 @pytest.mark.parametrize(("version", "says"), [(99, "later Understudy"), (5, r"earlier Understudy .*version 5.*commit 6b91b0b")])

@@ -39,9 +39,9 @@ def test_a_template_of_empty_fields_is_empty():
         ("{passage[0]}", r"needs a field 'passage\[0\]'"),
         ("{passage:>9}", r"\{passage:>9\}.*field name"),
         ("{passage!r}", "field name"),
-        ("{}", "in braces"),
-        ("{passage", "in braces"),
-        ("passage}", "in braces"),
+        ("{}", "write only a field name in braces"),
+        ("{passage", "write only a field name in braces"),
+        ("passage}", "write only a field name in braces"),
     ],
 )
 def test_a_template_is_field_names_in_braces_and_nothing_else(template, says):

@@ -37,8 +37,9 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
         )
     may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
     if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
+        known = ", ".join(f"Outcome.{outcome.name}" for outcome in may_say)
         raise StudyError(
-            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it may be {', '.join(may_say)}"
+            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it must be one of {known}"
         )
     return replace(verdict, chain=chain.id, check=name)
 
@@ -46,8 +47,8 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
 def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
     """A check that looks at nothing but the answer, in canonical form.
 
-    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer
-    (UNPARSED) or the problem no gold one (NO_GOLD).
+    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer (UNPARSED) or the problem no gold
+    one (NO_GOLD).
     """
 
     @functools.wraps(compare)

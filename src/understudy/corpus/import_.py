@@ -39,6 +39,8 @@ _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
 _CHAIN = TypeAdapter(Chain)
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
+_KEPT = ("text", "prompt", "teacher", "answer", "sampling", "ours")
+"""What a chain keeps of its record; the name of the file may have half pairs, where it is not in UTF-8."""
 Requests = dict[str, BatchRequest]
 """The requests of a batch by their ids."""
 
@@ -134,7 +136,7 @@ def _from_rows(path: Path, name: str, fields: Mapping[str, str], requests: Reque
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lost["without text"] += 1
-            elif _HALF_PAIR.search(json.dumps(vars(read), ensure_ascii=False, default=str)):
+            elif _HALF_PAIR.search(json.dumps([getattr(read, name) for name in _KEPT], ensure_ascii=False, default=str)):
                 report.lost["with invalid characters (half of a surrogate pair)"] += 1
             else:
                 yield read

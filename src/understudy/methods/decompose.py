@@ -48,7 +48,8 @@ class Decompose(NoStudent):
 
     def __post_init__(self) -> None:
         if self.feedback < 0 or self.max_tokens < 1:
-            raise ValueError(f"feedback = {self.feedback}, max_tokens = {self.max_tokens}: must be at least 0 and 1")
+            given = f"feedback = {self.feedback}, max_tokens = {self.max_tokens}"
+            raise ValueError(f"{given}: feedback must be at least 0, max_tokens 1")
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
         if self.format.numbers != "plain":

@@ -47,7 +47,7 @@ class SCoTD(OneStudent):
     def __post_init__(self) -> None:
         if not -1 <= self.wrong_weight <= 1 or self.in_context < 0:
             given = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
-            raise ValueError(f"{given}: must be from -1 to 1, and at least 0")
+            raise ValueError(f"{given}: wrong_weight must be from -1 to 1, in_context at least 0")
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -267,20 +267,25 @@ class BatchEngine:
     async def _read(self, job: Job, state: Mapping[str, Any]) -> AsyncIterator[tuple[Requests, Mapping[str, Any]]]:
         """Each line of the results once, with the requests behind it. Lines come in any order, and perhaps twice; one that did not
         come is empty."""
-        left = dict(job.lines)
-        files = [name for kind in ("output", "error") if isinstance(name := state.get(f"{kind}_file_id"), str) and name]
+        left, unknown = dict(job.lines), set[str]()
+        files = [file for kind in ("output", "error") if isinstance(file := state.get(f"{kind}_file_id"), str) and file]
         for times in range(self.endpoint.options.retries + 1):
             for file in files:
                 with tempfile.TemporaryFile(prefix="understudy-") as content:
                     await self._insist(job, partial(BatchApi.fetch, file=file, into=content))
                     for line in read_lines(content, self.endpoint.client.secret):
-                        if (requests := left.pop(str(line.get("custom_id")), None)) is not None:
-                            yield requests, line
+                        name = str(line.get("custom_id"))
+                        if name in left:
+                            yield left.pop(name), line
+                        elif name not in job.lines:
+                            unknown.add(name)
             if len(job.lines) - len(left) >= count_lines(state):
                 break
             await asyncio.sleep(self.endpoint.back_off(times))  # an end that came too early looks like any other
         for requests in left.values():
             yield requests, {}
+        if unknown:
+            self.tell(f"{job}: {len(unknown):,} unknown lines are left alone")
 
     def _take_line(self, job: Job, requests: Requests, line: Mapping[str, Any]) -> int:
         """Decide what becomes of the requests of one line; returns the number of replies. Raises AccountError."""

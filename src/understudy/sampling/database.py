@@ -91,7 +91,7 @@ def _locate_lock(path: Path) -> Path:
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the file, so that every commit is durable; a new one gets its tables. Raises DataError where it is no ledger, or one of
-    another version."""
+    another version; OSError where the disk does not let it be opened."""
     uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
     try:
@@ -100,6 +100,8 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
+        if isinstance(error, sqlite3.OperationalError):  # a ledger with all that it holds must not be moved away for that
+            raise OSError(None, f"cannot be opened ({error}); is the disk full?", str(path)) from error
         raise DataError(f"{path}: is not a ledger ({error}); move it away, or give another run directory") from None
     if version != VERSION:
         connection.close()

@@ -55,8 +55,10 @@ class Files(Layout):
             raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
         if self.splits is not None and self.sizes:
             raise ValueError("splits, sizes: set only one of them")
-        if (self.stratify and self.group) or ((self.stratify or self.group) and not self.sizes):
-            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion, and sizes too")
+        if self.stratify and self.group:
+            raise ValueError("stratify, group: set only one of them, because whole groups cannot be in proportion")
+        if (self.stratify or self.group) and not self.sizes:
+            raise ValueError("stratify, group: set sizes too")
         for name, size in self.sizes.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
                 raise ValueError(f"sizes.{name} = {size}: must be a number of problems, or a share between 0 and 1")
@@ -103,6 +105,6 @@ class Files(Layout):
         if taken := sorted({problem.split for problem in own} & self.sizes.keys()):
             raise DataError(f"sizes: {', '.join(taken)} exists already, so it cannot be drawn from train")
         pool = [problem for problem in problems if problem.split in ("", "train")]
-        stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify else None
-        group = key_of(pool, self.our_name(self.group), "group") if self.group else None
+        stratify = key_of(pool, self.our_name(self.stratify), "stratify") if self.stratify is not None else None
+        group = key_of(pool, self.our_name(self.group), "group") if self.group is not None else None
         return split(pool, self.sizes, seed=seed, stratify=stratify, group=group) + own

@@ -118,7 +118,9 @@ def fields_in(template: str) -> list[str]:
     except ValueError:
         pieces = [("", "", "", None)]
     if any(name == "" or spec or conversion for _, name, spec, conversion in pieces):
-        raise DataError(f"fields: {template!r}: in braces is only a field name, as {{question}}; a brace itself is {{{{ or }}}}")
+        raise DataError(
+            f"fields: {template!r}: write only a field name in braces, as in {{question}}, and a brace itself as {{{{ or }}}}"
+        )
     return [name for _, name, _, _ in pieces if name is not None]
 
 

@@ -152,7 +152,7 @@ def check_ids(problems: Sequence[Problem]) -> None:
 @dataclass(frozen=True)
 class Overlap:
     """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
-    ``near_key``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
+    ``near``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
 
     dropped: tuple[str, ...] = ()
     near: int = 0

@@ -73,7 +73,8 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
         if role in _TOOLS or turn.get("tool_calls"):
             return LostRow("with tool calls")
         if role not in roles:
-            raise DataError(f"{where}: {speaker_field} {role!r} is unknown{nearest(str(role), list(roles))} ({', '.join(roles)})")
+            known = f"{nearest(str(role), list(roles))} (known: {', '.join(roles)})"
+            raise DataError(f"{where}: {speaker_field} {role!r} is unknown{known}")
         text = text_parts(turn.get(text_field), where)
         if text is None:
             return NO_TEXT

@@ -157,13 +157,13 @@ class EndpointEngine:
         that can be read, at least one."""
         url, without = f"{address.url}/{self.path}", dict[str, str]()
         while True:
-            began = time.monotonic()
+            began, left_out = time.monotonic(), self.without | without
             try:
-                answer, raw = await post(self.client, url, fit_body(body, len(requests), self.without | without))
+                answer, raw = await post(self.client, url, fit_body(body, len(requests), left_out))
                 break
             except DeniedError as error:
                 more = self.spare(error, body, without)
-                if not more:
+                if not more and left_out == self.without | without:  # else another request found out meanwhile what to leave out
                     raise
                 without |= more
         self.without |= without
