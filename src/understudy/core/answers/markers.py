@@ -23,6 +23,9 @@ class Marker(NamedTuple):
 
 
 _WORD = re.compile(r"\b(?:answers?|solution|choice|option|conclusion)\b", re.I)
+_STEMS = ("answer", "solution", "choice", "option", "conclusion")
+_FOLDED = "\u0130\u0131\u017f\u212a"
+"""The characters that are no ASCII letters and that `re.I` takes for some."""
 _IS = (
     r"(?:(?:\s(?:therefore|thus|then|still|also|always|most likely|probably|likely|clearly|simply|actually|indeed))?"
     r"(?:\s(?:is|was|are)\b(?:\s(?:therefore|thus|then|still|also|most likely|probably|likely|clearly|simply|actually))?"
@@ -53,8 +56,9 @@ _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0
 def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[Marker]:
     """The markers of ``text[begin:end]``: the explicit statements, the last one first, and then the weaker signs, which are arrows
     and, with ``labels``, lines that begin with "A:"."""
-    statements = [marker for match in _last(_WORD, text, begin, end) if (marker := _read_word(text, match, begin, end))]
-    statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
+    statements = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
+    if "box" in text:
+        statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
     hashes = _last(_HASHES, text, begin, end) if "####" in text else []
     statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in hashes]
     yield from sorted(statements, key=lambda marker: marker.answer, reverse=True)
@@ -62,6 +66,20 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
     if labels:
         signs += [Marker("label", m.start(), m.end()) for m in _last(_LABEL, text, begin, end)]
     yield from sorted(signs, key=lambda marker: marker.answer, reverse=True)
+
+
+def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
+    """The matches of `_WORD`. Beware: this is where most of the time goes for a reply with a plain marker, and looking for each
+    word as a string is ten times as fast as the pattern."""
+    if any(letter in text for letter in _FOLDED):
+        return list(_WORD.finditer(text, begin, end))
+    lower, places = text.lower(), []
+    for stem in _STEMS:
+        at = lower.find(stem, begin, end)
+        while at >= 0:
+            places.append(at)
+            at = lower.find(stem, at + 1, end)
+    return [match for at in sorted(places) if (match := _WORD.match(text, at, end))]
 
 
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:

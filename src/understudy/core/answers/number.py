@@ -30,12 +30,16 @@ _NEXT = re.compile(
 _ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
+_WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
+"""A whole number and nothing else: most answers are, and need no parser."""
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. With
     ``question`` the answer among several numbers in a sentence is the one that the question does not have."""
+    if whole := _WHOLE.fullmatch(span):
+        return Reading(str(int(whole[1])))
     span = tidy(span)[:SPAN]
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
