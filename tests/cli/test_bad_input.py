@@ -106,7 +106,11 @@ CASES = {
     "unknown key": ({}, {"training.step": 1}, "training: unknown key 'step'; did you mean 'steps'"),
     "unknown task": ({}, {"task.name": "flies"}, "unknown task 'flies'; did you mean 'files'"),
     "unknown method": ({}, {"arms.0.method": "scodt"}, "unknown method 'scodt'; did you mean 'scotd'"),
-    "unknown engine": ({}, {"teacher.engine": "recoded"}, "unknown engine 'recoded'; did you mean 'recorded'"),
+    "unknown engine": (
+        {},
+        {"teacher.engine": "recoded"},
+        "teacher.engine = 'recoded': unknown engine 'recoded'; did you mean 'recorded'",
+    ),
     "number as text": ({}, {"training.steps": "'10'"}, "training.steps = '10'"),
     "text as number": ({}, {"task.path": 3}, "task.path = 3"),
     "infinite rate": ({}, {"training.learning_rate": "nan"}, "learning_rate"),

@@ -54,7 +54,7 @@ method = "scotd"
         (STUDY, ("--set", "teacher.engine=recorded"), "chains must be given"),
         (STUDY, ("--set", "arms.0.decode.votes=0"), "votes = 0: "),
         (STUDY, ("--seeds", "0"), "at least 1"),
-        (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "'a' and 'a' would both write the file 'a'"),
+        (STUDY + '[[arms]]\nname = "a"\nmethod = "scotd"', (), "two arms are called 'a'"),
         (STUDY, ("--set", "evaluation.splits=['tset']"), "has no problems in split 'tset'; did you mean 'test'?"),
     ],
 )

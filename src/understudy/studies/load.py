@@ -69,7 +69,10 @@ def _split_teacher(table: Any) -> Any:
 
 def _check_engine_keys(teacher: Teacher) -> None:
     """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it."""
-    known = [*_TEACHER, *keys_of(find("engine", teacher.engine))]
+    try:
+        known = [*_TEACHER, *keys_of(find("engine", teacher.engine))]
+    except StudyError as error:
+        raise StudyError(f"teacher.engine = {teacher.engine!r}: {error}") from None
     for key in teacher.engine_options:
         if key not in known:
             others = [name for name in ENGINES if key in keys_of(find("engine", name))]
@@ -153,6 +156,8 @@ def _validate_names(arms: Sequence[Arm]) -> None:
         file = file_name(arm.name)
         if not file:
             raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, and files are named after it; rename it")
+        if arm.name in names.values():
+            raise StudyError(f"arms: two arms are called {arm.name!r}; give each its own name")
         if file in names:
             raise StudyError(f"arms: {names[file]!r} and {arm.name!r} would both write the file {file!r}; rename one")
         names[file] = arm.name

@@ -36,9 +36,8 @@ def read_choices(
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
             reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
             found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
-    return found or [
-        _read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)
-    ]  # where none can be read, this says why
+    # Where none can be read, reading the first one says why.
+    return found or [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
 
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
