@@ -15,6 +15,7 @@ from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
@@ -34,13 +35,14 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
-    chosen on the dev split. ``precision``: of the training."""
+    chosen on the dev split. ``precision`` and ``device``: of the training."""
 
     problems: int
     chains: int
     scratch: bool
     chosen: bool
     precision: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,10 @@ class StudentStage(Stage[StudentSummary]):
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
 
+    @property
+    def device(self) -> SettledDevice:
+        return settle_device(self.training.device)
+
     def checkpoint(self, context: Context) -> Path:
         """The directory of the trained student."""
         return self.directory(context.run) / "student"
@@ -145,6 +151,7 @@ class StudentStage(Stage[StudentSummary]):
             scratch=start is None,
             chosen=len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,
+            device=self.training.device,
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -179,6 +186,7 @@ class StudentStage(Stage[StudentSummary]):
             kind=problem.kind,
             precision=self.answering.precision,
             training_precision=self.training.precision,
+            training_device=self.training.device,
             seed=self.seed,
             lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )
@@ -222,4 +230,6 @@ def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) ->
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    return TransformersEngine(checkpoint, dtype=answering.precision, batch_size=answering.batch_size, seed=seed)
+    return TransformersEngine(
+        checkpoint, dtype=answering.precision, batch_size=answering.batch_size, device=answering.device, seed=seed
+    )
