@@ -227,7 +227,7 @@ def run(out, micro):
 
 run("first", 1)  # what is loaded once
 used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
-resource.setrlimit(resource.RLIMIT_AS, (used + 800 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 500 * 2**20,) * 2)
 try:
     run("forced", 128)
 except UnderstudyError as error:
