@@ -19,7 +19,7 @@ from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.pipeline.card import Card, remark_on_start, write_card
+from understudy.pipeline.card import Card, describe_weights, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.sampling.pool import StudyPool
@@ -34,13 +34,14 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
-    chosen on the dev split. ``precision``: of the training."""
+    chosen on the dev split. ``precision``: of the training. ``weights``: where its first ones are from, as the card says."""
 
     problems: int
     chains: int
     scratch: bool
     chosen: bool
     precision: str
+    weights: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +132,9 @@ class StudentStage(Stage[StudentSummary]):
             progress=context.progress,
             share=context.share,
         )
-        write_card(trained.checkpoint, self._card(learn[0]))
         start = self.student.checkpoint
+        weights = describe_weights(start)
+        write_card(trained.checkpoint, self._card(learn[0], weights))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
@@ -145,6 +147,7 @@ class StudentStage(Stage[StudentSummary]):
             scratch=start is None,
             chosen=len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,
+            weights=weights,
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -170,7 +173,7 @@ class StudentStage(Stage[StudentSummary]):
 
         return score
 
-    def _card(self, problem: Problem) -> Card:
+    def _card(self, problem: Problem, weights: str) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
@@ -179,6 +182,7 @@ class StudentStage(Stage[StudentSummary]):
             kind=problem.kind,
             precision=self.answering.precision,
             training_precision=self.training.precision,
+            weights=weights,
             seed=self.seed,
             lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )
