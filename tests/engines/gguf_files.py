@@ -104,10 +104,11 @@ def write_gguf(
         if kind == "llama" and (".q_proj." in name or ".k_proj." in name):  # llama.cpp pairs the numbers of a rotation otherwise
             heads = HEADS if ".q_proj." in name else KV_HEADS
             weights = weights.reshape(heads, 2, -1, WIDTH).swapaxes(1, 2).reshape(weights.shape)
+        written = name
         for ours, theirs in NAMES.items():
-            name = name.replace(ours, theirs)
+            written = written.replace(ours, theirs)
         as_type = gguf.GGMLQuantizationType[type if weights.ndim == 2 else "F32"]
-        writer.add_tensor(name, gguf.quantize(np.ascontiguousarray(weights), as_type), raw_dtype=as_type)
+        writer.add_tensor(written, gguf.quantize(np.ascontiguousarray(weights), as_type), raw_dtype=as_type)
     for name in tensors:
         writer.add_tensor(name, np.ones(WIDTH, np.float32))
     writer.write_header_to_file()

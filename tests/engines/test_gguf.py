@@ -156,11 +156,20 @@ def endless(whole):
         (spoiled(lambda whole: whole[:300]), r"\(300 bytes\): it is cut off: copy it again"),
         (spoiled(lambda whole: whole[:-100]), "cut off"),
         (spoiled(endless), "cut off"),
-        (lambda path: write_gguf(path, said={"general.architecture": "gemma3"}), "architecture is 'gemma3', and only llama, qwen2, qwen3"),
-        (lambda path: write_gguf(path, split="llama-bpe"), "tokenizer.ggml.pre 'llama-bpe', and only 'gpt2' with gpt-2, qwen2, smollm"),
+        (
+            lambda path: write_gguf(path, said={"general.architecture": "gemma3"}),
+            "architecture is 'gemma3', and only llama, qwen2, qwen3",
+        ),
+        (
+            lambda path: write_gguf(path, split="llama-bpe"),
+            "tokenizer.ggml.pre 'llama-bpe', and only 'gpt2' with gpt-2, qwen2, smollm",
+        ),
         (lambda path: write_gguf(path, left_out="tokenizer.ggml.pre"), "tokenizer.ggml.pre None"),
         (lambda path: write_gguf(path, said={"tokenizer.ggml.model": "llama"}), "tokenizer.ggml.model is 'llama'"),
-        (lambda path: write_gguf(path, said={"llama.rope.scaling.type": "yarn"}), "llama.rope.scaling.type, which transformers leaves"),
+        (
+            lambda path: write_gguf(path, said={"llama.rope.scaling.type": "yarn"}),
+            "llama.rope.scaling.type, which transformers leaves",
+        ),
         (lambda path: write_gguf(path, tensors=("rope_freqs.weight",)), "rope_freqs.weight, which transformers leaves out"),
         (lambda path: write_gguf(path, tensors=("blk.0.attn_q.bias",)), "blk.0.attn_q.bias, .* safetensors instead"),
         (lambda path: write_gguf(path, left_out="llama.block_count"), "its header lacks 'llama.block_count'"),

