@@ -24,7 +24,7 @@ CARD = "understudy.json"
 @dataclass(frozen=True)
 class Card:
     """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage. ``precision``: of
-    answering; ``training_precision``: of the training."""
+    answering; ``training_precision`` and ``training_device``: of the training."""
 
     method: str
     options: Mapping[str, Any]
@@ -37,6 +37,8 @@ class Card:
     lineage: Mapping[str, str] = field(default_factory=dict)
     training_precision: str = ""
     """It was trained in; a card that does not say is from before it could differ by processor."""
+    training_device: str = ""
+    """It was trained on; a card that does not say is from when that was always the processor."""
     weights: str = ""
     """Where those are from that its training began with, where that is a GGUF file (`describe_weights`)."""
     version: int = 1

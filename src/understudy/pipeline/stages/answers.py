@@ -17,6 +17,7 @@ from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import write_rows
 from understudy.engines.gold import GoldEngine
+from understudy.engines.local.device import SettledDevice
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
@@ -136,6 +137,12 @@ class AnswersStage(Stage[AnswersSummary]):
     @property
     def pays(self) -> bool:
         return self.teacher is not None
+
+    @property
+    def device(self) -> SettledDevice:
+        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
+        used: set[SettledDevice] = {getattr(teacher.options, "device", "cpu") for teacher in self._teachers()}
+        return next(iter(used - {"cpu"}), self.answering.device if local else "cpu")
 
     def is_final(self, summary: AnswersSummary) -> bool:
         return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))

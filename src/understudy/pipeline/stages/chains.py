@@ -15,6 +15,7 @@ from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
 from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
 from understudy.corpus.store import read_rows, write_rows
+from understudy.engines.local.device import SettledDevice
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
@@ -118,6 +119,10 @@ class SampledChainsStage(ChainsStage):
     @property
     def pays(self) -> bool:
         return True
+
+    @property
+    def device(self) -> SettledDevice:
+        return getattr(self.engine, "device", "cpu")
 
     def is_final(self, summary: ChainsSummary) -> bool:
         return not (getattr(self.engine, "paid", False) and (summary.errors or summary.unasked))

@@ -15,6 +15,7 @@ from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
@@ -34,13 +35,15 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
-    chosen on the dev split. ``precision``: of the training. ``weights``: where its first ones are from, as the card says."""
+    chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
+    says."""
 
     problems: int
     chains: int
     scratch: bool
     chosen: bool
     precision: str
+    device: str
     weights: str = ""
 
 
@@ -97,6 +100,10 @@ class StudentStage(Stage[StudentSummary]):
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
 
+    @property
+    def device(self) -> SettledDevice:
+        return settle_device(self.training.device)
+
     def checkpoint(self, context: Context) -> Path:
         """The directory of the trained student."""
         return self.directory(context.run) / "student"
@@ -147,6 +154,7 @@ class StudentStage(Stage[StudentSummary]):
             scratch=start is None,
             chosen=len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,
+            device=self.training.device,
             weights=weights,
         )
 
@@ -182,6 +190,7 @@ class StudentStage(Stage[StudentSummary]):
             kind=problem.kind,
             precision=self.answering.precision,
             training_precision=self.training.precision,
+            training_device=self.training.device,
             weights=weights,
             seed=self.seed,
             lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
@@ -226,4 +235,6 @@ def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) ->
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    return TransformersEngine(checkpoint, dtype=answering.precision, batch_size=answering.batch_size, seed=seed)
+    return TransformersEngine(
+        checkpoint, dtype=answering.precision, batch_size=answering.batch_size, device=answering.device, seed=seed
+    )
