@@ -49,8 +49,9 @@ class StudentOptions:
     """
 
     checkpoint: str | None = None
-    """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), or a model of the Hugging Face
-    hub ("facebook/opt-125m"); without it the student is made from scratch."""
+    """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), a ``.gguf`` file, a model of
+    the Hugging Face hub ("facebook/opt-125m"), or "smollm2-135m-instruct" (docs/training.md); without it the student is made from
+    scratch."""
     lora: Lora | None = None
     """Train an adapter of ``checkpoint``, not all its weights."""
     family: Literal["llama", "t5"] = "llama"

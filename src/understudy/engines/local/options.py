@@ -20,7 +20,8 @@ class Transformers:
     """A checkpoint on this machine, asked in batches by our own decoding loop (docs/decoding.md)."""
 
     checkpoint: Annotated[str, Field(min_length=1)]
-    """The model's directory, or a model of the Hugging Face hub."""
+    """The model's directory, a ``.gguf`` file, a model of the Hugging Face hub, or "smollm2-135m-instruct", as for
+    student.checkpoint."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of its weights and arithmetic. ``auto``: as for training.precision."""
     device: Device = "auto"

@@ -20,6 +20,7 @@ from understudy.engines.gold import GoldEngine
 from understudy.engines.local.device import SettledDevice
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
+from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
@@ -87,7 +88,8 @@ class GoldPlayer:
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
-    ``precision``: of the answering; "unknown" for an endpoint."""
+    ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
+    are from."""
 
     problems: int
     asked: int
@@ -96,6 +98,7 @@ class AnswersSummary(StageSummary):
     seconds: float
     models: Mapping[str, str]
     precision: str
+    weights: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -185,6 +188,7 @@ class AnswersStage(Stage[AnswersSummary]):
             seconds=round(time.perf_counter() - started, 3),
             models={part: engine.identity for part, engine in engines.items()},
             precision=self._precision(),
+            weights="; ".join({describe_weights(getattr(player, "checkpoint", None)) for player in self.cast.values()} - {""}),
         )
 
     def _precision(self) -> str:
