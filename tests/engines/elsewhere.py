@@ -1,7 +1,7 @@
-"""A device that is not the processor, on a machine that has none: tensors there say "cuda", and may not be mixed with others.
+"""A device that is not the processor, on a machine that has none: tensors there may not be mixed with others.
 
     with elsewhere():
-        model.to("cuda")
+        model.to("elsewhere")
 
 Arithmetic is done by the processor, so values are right; what is tested is that everything that meets is on one device. As on a
 real GPU, a tensor of one element may come from the processor, and so may indices.
@@ -10,15 +10,17 @@ real GPU, a tensor of one element may come from the processor, and so may indice
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-THERE = torch.device("cuda:0")
+NAME = "elsewhere"
 MOVES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default, torch.ops.aten._copy_from.default}
+COMPARES = {torch.ops.aten._has_compatible_shallow_copy_type.default}
+
 INDEXING = {
     torch.ops.aten.index.Tensor,
     torch.ops.aten.index_put.default,
@@ -35,7 +37,12 @@ class There(torch.Tensor):
     @staticmethod
     def __new__(cls, here: torch.Tensor) -> "There":
         made = torch.Tensor._make_wrapper_subclass(
-            cls, here.shape, strides=here.stride(), storage_offset=here.storage_offset(), dtype=here.dtype, device=THERE
+            cls,
+            here.shape,
+            strides=here.stride(),
+            storage_offset=here.storage_offset(),
+            dtype=here.dtype,
+            device=torch.device(NAME, 0),
         )
         made.here = here
         return made
@@ -48,18 +55,16 @@ class There(torch.Tensor):
 def dispatch(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     flat, _ = tree_flatten((args, kwargs))
     there = [value for value in flat if isinstance(value, There)]
-    asked = kwargs.get("device")
-    target = torch.device(asked) if asked is not None else None
-    if there and op not in MOVES:
+    # A move may name its device by place or by name.
+    target = next((value for value in (kwargs.get("device"), *flat) if isinstance(value, torch.device)), None)
+    if there and op not in MOVES | COMPARES:
         indices = tree_flatten(args[1])[0] if op in INDEXING else []
         for value in flat:
             plain = isinstance(value, torch.Tensor) and not isinstance(value, There)
             if plain and value.ndim and not any(value is index for index in indices):
                 raise RuntimeError(f"{op}: expected all tensors to be on one device, found one of {tuple(value.shape)} on the cpu")
-    if target is not None and target.type == THERE.type:
-        kwargs = kwargs | {"device": torch.device("cpu")}
     result = op(*tree_map(unwrap, args), **tree_map(unwrap, kwargs))
-    stays = bool(there) if target is None else target.type == THERE.type
+    stays = bool(there) if target is None else target.type == NAME
     if op is torch.ops.aten.copy_.default or (op is torch.ops.aten._to_copy.default and target is None):
         stays = isinstance(args[0], There)
     if not stays:
@@ -70,6 +75,8 @@ def dispatch(op: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def unwrap(value: Any) -> Any:
+    if isinstance(value, torch.device) and value.type == NAME:
+        return torch.device("cpu")
     return value.here if isinstance(value, There) else value
 
 
@@ -81,9 +88,12 @@ class _Factories(TorchDispatchMode):
 
 
 class _Reading(TorchFunctionMode):
-    """Values that are read as Python's."""
+    """Values that come from Python or go there."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.tensor and kwargs and kwargs.get("device") is not None:
+            device = kwargs.pop("device")
+            return torch.tensor(*args, **kwargs).to(device)
         if function in (torch.Tensor.tolist, torch.Tensor.numpy) and isinstance(args[0], There):
             if function is torch.Tensor.numpy:
                 raise TypeError("can't convert a tensor of another device to numpy")
@@ -91,9 +101,19 @@ class _Reading(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class _Module(_DummyBackendModule):
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
+
 @contextmanager
 def elsewhere() -> Iterator[None]:
-    """Let "cuda" be such a device."""
-    torch._C._ensureCUDADeviceGuardSet()  # as torch's own FakeTensorMode does
-    with mock.patch("torch.cuda._lazy_init"), _Reading(), _Factories():
-        yield
+    """Let "elsewhere" be such a device."""
+    if torch._C._get_privateuse1_backend_name() != NAME:
+        _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+    torch.__future__.set_swap_module_params_on_conversion(True)  # tied weights stay tied, as on a real device
+    try:
+        with _Reading(), _Factories():
+            yield
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
