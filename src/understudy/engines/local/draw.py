@@ -44,6 +44,8 @@ def draw(
     temperature, up to the one whose addition reaches that mass. Tokens exactly as probable as the last one stay too, so that the
     result does not depend on a sort. ``u`` comes from `uniform`; greedy rows ignore it. Raises NotFiniteError.
     """
+    if logits_BV.device.type == "mps":  # has no float64
+        logits_BV = logits_BV.cpu()
     rows = max(1, CHUNK // logits_BV.shape[1])
     parts = [
         _draw_chunk(logits_BV[at : at + rows].float(), temperature[at : at + rows], top_p[at : at + rows], u[at : at + rows], at)
