@@ -1,9 +1,10 @@
-"""How many questions and chains a study has, and how many tokens of its student they take: what to set student.context and budgets by.
+"""How many questions and chains a study has, and how many tokens of its student they take.
 
     python benchmarks/lengths.py TOKENIZER STUDY... [--gguf FILE] [--set A.B=C ...]
 
-TOKENIZER is a directory that transformers loads a tokenizer from; FILE, a model file in it that has the tokenizer inside. Reads what
-the study's recorded chains were read as, asks and trains nothing. A chain is written as SCoTD's student learns it.
+TOKENIZER is a directory that transformers loads a tokenizer from; FILE is a GGUF model file in it that has the tokenizer inside.
+The study's chains must be recorded ones. Nothing is asked or trained. Lengths are the median, the 90th and 99th percentile and the
+most, of a chain as SCoTD's student learns it. `student.context` and budgets of tokens can be set by them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from understudy.tasks.splits import check_overlap
 
 SHARES = (0.5, 0.9, 0.99, 1.0)
 HEAD = """\
-| study | train / dev / test | chains (a question with any) | teacher right, wrong, unparsed % | question | chain and answer | both |
+| study | train / dev / test | chains (for each of so many questions) | right, wrong, unparsed % | question | chain, answer | both |
 |---|---|---|---|---|---|---|"""
 
 

@@ -11,11 +11,12 @@ TEACHER = "gpt-4"
 
 
 def right_and(prompt: str, teacher: str = "") -> Check:
-    """A check: the answer is right, and the chain was written for ``prompt`` (by ``teacher``, where one is given)."""
+    """A check of the answers of the chains that were written for ``prompt`` (by ``teacher``, where one is given). Chains of another
+    kind are undecidable, so that no arm takes them as right or counts them as wrong."""
 
     def check(problem: Problem, chain: Chain) -> Verdict:
         if chain.sampling.get("prompt") != prompt or teacher not in ("", chain.teacher):
-            return Verdict(chain.id, Outcome.WRONG, f"{chain.teacher}, {chain.sampling.get('prompt')}: of another kind")
+            return Verdict(chain.id, Outcome.UNDECIDABLE, f"{chain.teacher}, {chain.sampling.get('prompt')}: of another kind")
         return same_answer(problem, chain)
 
     return check
