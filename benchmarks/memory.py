@@ -27,7 +27,7 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     from understudy.training.memory import estimate, shape_of
     from understudy.training.objectives import cross_entropy
     from understudy.training.optimizer import Optimizer, matrices_of
-    from understudy.training.options import TrainingOptions
+    from understudy.training.options import RECIPES, StudentOptions, TrainingOptions
 
     torch.set_num_threads(1)
     torch.nn.Linear(64, 64)(torch.zeros(2, 64)).sum().backward()  # what torch takes at its first use
@@ -56,8 +56,8 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     before = resident()
     seq2seq = bool(config.is_encoder_decoder)
     model = (AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM).from_config(config, attn_implementation="eager").train()
-    options = TrainingOptions(precision=precision)  # type: ignore[arg-type]
-    optimizer = Optimizer(model, options, steps=2)
+    options = TrainingOptions(precision=precision).settle(StudentOptions())  # type: ignore[arg-type]
+    optimizer = Optimizer(model, RECIPES["scratch"], steps=2, precision=precision)  # type: ignore[arg-type]
     rows = [EncodedExample(str(i), None, (5,) * SOURCE, (6,) * TARGET, (1.0,) * TARGET) for i in range(EXAMPLES)]
     for step in range(2):
         batch = collate(rows, scale_losses(rows, reduction="token"), pad=0, start=0 if seq2seq else None)

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from understudy.core.precision import settle_precision
 from understudy.core.values import Example
+from understudy.engines.local.device import settle_precision
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Context
 from understudy.pipeline.stages.student import Vocabulary, make_examples, vocabulary

@@ -5,11 +5,11 @@ heart, its end token included.
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from checkpoints import FAMILIES, make, real_tokenizer
+from known import KnownLogits
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from understudy.core.prompt_format import PromptFormat
@@ -47,7 +47,7 @@ def load(checkpoint):
 
 def loss(logits, batch):
     """The cross-entropy of a model that gives ``logits``."""
-    return cross_entropy(lambda **inputs: SimpleNamespace(logits=logits), batch)
+    return cross_entropy(KnownLogits(logits), batch)
 
 
 def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_the_source(checkpoint):

@@ -1,10 +1,10 @@
 """Objectives: the loss of a step's parts adds up, cross-entropy has torch's value, and what is no loss is an error."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from known import KnownLogits
 
 from understudy.core import registry
 from understudy.core.errors import StudyError
@@ -30,7 +30,7 @@ def objective(monkeypatch):
 
 def loss_of(objective, rows, logits_BTV, scale):
     batch = collate(rows, scale, pad=0, start=0)
-    return objective(lambda **inputs: SimpleNamespace(logits=logits_BTV[:, : batch.targets.shape[1]]), batch)
+    return objective(KnownLogits(logits_BTV[:, : batch.targets.shape[1]]), batch)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal"])

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from understudy.core.precision import settle_precision
 from understudy.core.values import Example
+from understudy.engines.local.device import settle_precision
 from understudy.training.loop import train
 from understudy.training.optimizer import Muon, Optimizer, orthogonalise
-from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.options import StudentOptions, TrainingOptions, recipe_of
 from understudy.training.student import make_student
 
 SHAPES = [(6, 6), (6, 16), (16, 6), (6, 6), (16, 6), (5, 1)]
@@ -41,7 +41,7 @@ def test_auto_is_bfloat16_where_there_are_matrix_units_that_torch_may_use(tmp_pa
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     if limit is not None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    assert settle_precision("auto", machine(tmp_path, cpuinfo)) == settled
+    assert settle_precision("auto", root=machine(tmp_path, cpuinfo)) == settled
     assert settle_precision("bfloat16", tmp_path) == "bfloat16"
     assert settle_precision("float32", tmp_path) == "float32"
 
@@ -112,16 +112,16 @@ SMALL = StudentOptions(hidden=32, layers=2, heads=2)
 
 @pytest.mark.parametrize(("precision", "maker"), [("float32", Muon), ("bfloat16", torch.optim.Muon)])
 def test_the_optimizer_of_a_precision_and_the_state_it_goes_on_from(precision, maker):
-    options = TrainingOptions(precision=precision)
+    recipe = recipe_of(TrainingOptions(), SMALL)
     found = []
     for broken in (False, True):
         model, _ = make_student(SMALL, WORDS, seed=0)
-        optimizer = Optimizer(model, options, 6)
+        optimizer = Optimizer(model, recipe, 6, precision=precision)
         assert type(optimizer.parts[0]) is maker
         for step in range(6):
             if broken and step == 3:
                 tensors = {name: tensor.clone() for name, tensor in optimizer.tensors().items()}
-                optimizer = Optimizer(model, options, 6)
+                optimizer = Optimizer(model, recipe, 6, precision=precision)
                 optimizer.restore(tensors)
             for i, parameter in enumerate(optimizer.parameters):
                 parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(100 * step + i))

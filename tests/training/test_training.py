@@ -245,7 +245,7 @@ def test_a_budget_of_tokens_decides_the_steps_and_what_was_seen_is_counted(tmp_p
 def test_wrong_options_and_checkpoints_are_named(tmp_path):
     with pytest.raises(ValueError, match="steps = 5 and tokens = 9: "):
         TrainingOptions(steps=5, tokens=9)
-    for wrong in ({"steps": 0}, {"tokens": -1}, {"learning_rate": 0.0}, {"muon_rate": 20.0}, {"warmup": 1.0}, {"micro_batch": -1}):
+    for wrong in ({"steps": 0}, {"tokens": -1}, {"learning_rate": 0.0}, {"muon_rate": 20.0}, {"warmup": -0.1}, {"micro_batch": -1}):
         name, value = next(iter(wrong.items()))
         with pytest.raises(StudyError, match=rf"training\.{name} = {value}: input should be (greater|less) than"):
             build(TrainingOptions, wrong, "training")

@@ -14,6 +14,7 @@ from understudy.core.errors import CheckpointError
 from understudy.core.protocols import Method
 from understudy.core.registry import find
 from understudy.core.values import AnswerKind
+from understudy.engines.local.gguf_file import describe_gguf, is_gguf
 from understudy.pipeline.cache import write_json
 from understudy.studies.schema import build
 
@@ -23,7 +24,7 @@ CARD = "understudy.json"
 @dataclass(frozen=True)
 class Card:
     """Method and options (prompt format, stop rules and parser follow from them), the role, answer kind, lineage. ``precision``: of
-    answering; ``training_precision``: of the training."""
+    answering; ``training_precision`` and ``training_device``: of the training."""
 
     method: str
     options: Mapping[str, Any]
@@ -36,6 +37,10 @@ class Card:
     lineage: Mapping[str, str] = field(default_factory=dict)
     training_precision: str = ""
     """It was trained in; a card that does not say is from before it could differ by processor."""
+    training_device: str = ""
+    """It was trained on; a card that does not say is from when that was always the processor."""
+    weights: str = ""
+    """Where those are from that its training began with, where that is a GGUF file (`describe_weights`)."""
     version: int = 1
 
     def make_method(self) -> Method:
@@ -62,6 +67,17 @@ def read_card(checkpoint: Path) -> Card:
     if card.extractor != EXTRACTOR:
         raise CheckpointError(f"{path}: its answers were read by {card.extractor}, this version has {EXTRACTOR}; evaluate it again")
     return card
+
+
+def describe_weights(checkpoint: str | None) -> str:
+    """ "de-quantised from Q4_1", with the file and its licence, for a GGUF file and for a student that began with one; else ""."""
+    path = Path(checkpoint or CARD)
+    if is_gguf(path):
+        return describe_gguf(path)
+    try:
+        return read_card(path).weights
+    except CheckpointError:
+        return ""
 
 
 def remark_on_start(directory: Path, method: str, options: Mapping[str, Any]) -> str | None:

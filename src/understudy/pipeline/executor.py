@@ -1,4 +1,4 @@
-"""Where stages run: processes of this machine, one per core, each with one thread for its arithmetic.
+"""Where stages run: processes of this machine, each with one thread for its arithmetic; one per core, or one per GPU.
 
 `LocalProcesses` is a `concurrent.futures.Executor`, so that another one (a cluster's) can take its place.
 """
@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -38,14 +38,18 @@ class LocalProcesses(ProcessPoolExecutor):
     """At most ``workers`` stages at once, each in a process that lives for many stages (loading torch takes seconds).
 
     ``on_event`` receives the progress of every stage, from a thread of this process. ``plugins`` (file -> digest) are loaded in
-    each process before any stage is: stages hold values of their classes.
+    each process before any stage is: stages hold values of their classes. Each process sees one of ``gpus``, the names that
+    CUDA_VISIBLE_DEVICES takes, in turn.
     """
 
-    def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str]) -> None:
+    def __init__(
+        self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str], gpus: Sequence[str] = ()
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
         self._closed = threading.Event()
-        super().__init__(workers, mp_context=context, initializer=_start, initargs=(self._queue, workers, dict(plugins)))
+        arguments = (self._queue, context.Value("i", 0), workers, dict(plugins), tuple(gpus))
+        super().__init__(workers, mp_context=context, initializer=_start, initargs=arguments)
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
 
@@ -76,10 +80,17 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def _start(events: Queue[Event], workers: int, plugins: Mapping[str, str]) -> None:
-    """In the worker: one thread for arithmetic, Ctrl-C is the parent's business, and no life without the parent."""
-    global _events, _at_once
+def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
+    """In the worker: one thread for arithmetic, one GPU, Ctrl-C is the parent's business, and no life without the parent.
+    ``started``: a counter that all workers share."""
+    global _events, _at_once  # noqa: PLW0603 - one per process
     _events, _at_once = events, workers
+    if gpus:
+        with started.get_lock():
+            number = started.value
+            started.value += 1
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        _at_once = -(-workers // len(gpus))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -20,6 +20,7 @@ from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.engines.local.checkpoint import read_config
+from understudy.engines.local.device import settle_device
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
@@ -32,7 +33,7 @@ from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
-from understudy.training.memory import Estimate, estimate, free_memory, planned_shape, settle_micro_batch
+from understudy.training.memory import Estimate, estimate, free_on, planned_shape, settle_micro_batch
 
 LETTERS = 258
 """Tokens of a vocabulary of words before its words: bytes, padding, end."""
@@ -183,7 +184,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     half = context // 2
     most = context if shape.encoder else context - half
     memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
-    free = free_memory()
+    free = free_on(settle_device(options.device))
     left = None if free is None else free - memory.weights
     return memory, max(1, settle_micro_batch(memory, options, most=options.batch_size, free=left)), context
 

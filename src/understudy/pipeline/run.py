@@ -15,6 +15,7 @@ from typing import Any
 from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
+from understudy.engines.local.device import gpu_names
 from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, cores, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
@@ -91,9 +92,10 @@ class _Run:
             return
         for stage in todo:
             _require_libraries(stage)
-        size = min(self.workers or cores(), len(todo))
+        gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
+        size = min(self.workers or len(gpus) or cores(), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
-        with LocalProcesses(size, self.watcher.event, self.plan.plugins) as pool:
+        with LocalProcesses(size, self.watcher.event, self.plan.plugins, gpus) as pool:
             try:
                 while self.waiting or self.running:
                     self._start_ready(pool, size)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
 from understudy.core.values import digest
+from understudy.engines.local.device import SettledDevice
 from understudy.pipeline.cache import code_version, is_done, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
@@ -72,6 +73,11 @@ class Stage(Generic[S]):
     def pays(self) -> bool:
         """Whether it asks a teacher through the run's ledger, which has one writer at a time."""
         return False
+
+    @property
+    def device(self) -> SettledDevice:
+        """Where its model runs."""
+        return "cpu"
 
     def is_final(self, summary: S) -> bool:  # noqa: ARG002 - stages that ask endpoints look at it
         """Whether running it again would bring nothing new."""

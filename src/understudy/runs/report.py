@@ -144,6 +144,7 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
 def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     study = run.study
     yield from _note_students(run)
+    yield from _note_weights(run, scored)
     for arm in study.arms:
         if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
             yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
@@ -190,6 +191,16 @@ def _note_students(run: Run) -> Iterator[str]:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
+
+
+def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
+    """Whose weights are from GGUF files."""
+    summaries = [("the teacher", run.chains_summary.weights)]
+    summaries += [(arm, student.weights) for arm in run.arms for student in run.student_summaries(arm)]
+    summaries += [(arm, one.summary.weights) for (arm, _), seeds in scored.items() for one in seeds]
+    for weights in dict.fromkeys(weights for _, weights in summaries if weights):
+        names = dict.fromkeys(name for name, said in summaries if said == weights)
+        yield f"The weights of {', '.join(names)}, before any training, are {weights}."
 
 
 def format_command(run: Run) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from understudy.core.asks import Decoding
 from understudy.core.options import unkeyed
+from understudy.engines.local.device import Device, SettledDevice, settle_device
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
@@ -148,10 +149,11 @@ class Decode:
 
 @dataclass(frozen=True)
 class AnsweringOptions:
-    """How students are run: so many requests at once (``batch_size``), in this ``precision``."""
+    """How students are run: so many requests at once (``batch_size``), in this ``precision``, on this ``device``."""
 
     batch_size: int = 256
     precision: Literal["float32", "bfloat16"] = "float32"
+    device: SettledDevice = "cpu"
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,8 @@ class Evaluation:
     """Requests that are answered at once."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of answering; float32 replies do not depend on the batch."""
+    device: Device = "auto"
+    """Where students answer: as ``training.device``."""
     attribution: bool = True
     """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
     turn: whose errors they are. On is ours: it trains nothing, and asks that split once more for each part."""
@@ -182,7 +186,7 @@ class Evaluation:
     @property
     def answering(self) -> AnsweringOptions:
         """How students are run."""
-        return AnsweringOptions(self.batch_size, self.precision)
+        return AnsweringOptions(self.batch_size, self.precision, settle_device(self.device))
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,20 +84,23 @@ def _continues(before: EncodedExample, after: EncodedExample) -> bool:
 
 
 class VisitOrder:
-    """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` as in `TrainingOptions`.
+    """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` and ``per_visit`` as in `TrainingOptions`.
 
     ``most``: examples that a step has at the most. ``tokens``: that it shows the student, read and learned, on the average: every
     visit equally likely, and every example of a loss group in it.
     """
 
-    def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int, per_visit: int = 1) -> None:
         groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for i, example in enumerate(examples):
             groups[example.problem if visits == "problem" else str(i)][example.group].append(i)
         self.groups = [list(found.values()) for found in groups.values()]
         self.batch_size, self.seed = batch_size, seed
-        self.most = batch_size * max(map(len, self.groups))
-        self.tokens = batch_size * fmean(sum(fmean(len(examples[i]) for i in group) for group in found) for found in self.groups)
+        self.per_visit = per_visit
+        self.most = batch_size * max(sum(min(per_visit, len(group)) for group in found) for found in self.groups)
+        self.tokens = batch_size * fmean(
+            sum(min(per_visit, len(group)) * fmean(len(examples[i]) for i in group) for group in found) for found in self.groups
+        )
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, step: int) -> list[int]:
@@ -107,26 +111,37 @@ class VisitOrder:
         epoch, place = divmod(visit, len(self.groups))
         if self._epoch[0] != epoch:
             # One generator per epoch draws the order and then a choice for every problem. All its loss groups share that, so
-            # two tasks that a method made of the same chains, in the same order, are drawn of one chain.
+            # two tasks that a method made of the same chains, in the same order, are drawn of one chain. Of several, those
+            # that follow the drawn one.
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.groups))
             u = rng.random(len(self.groups))
-            self._epoch = epoch, [[group[int(u[p] * len(group))] for group in self.groups[p]] for p in order]
+            self._epoch = epoch, [[i for group in self.groups[p] for i in self._draw(group, u[p])] for p in order]
         return self._epoch[1][place]
+
+    def _draw(self, group: Sequence[int], u: float) -> list[int]:
+        first = int(u * len(group))
+        return [group[(first + i) % len(group)] for i in range(min(self.per_visit, len(group)))]
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
     """A part of a training step, as an objective sees it. B examples, T positions of the longest one.
 
-    ``inputs``: what the model is called with. ``targets`` [B, T], integers: the token that the logits at each position should give.
+    ``inputs``: what the model is called with, where the sources may be keys and values that were computed before.
+    ``targets`` [B, T], integers: the token that the logits at each position should give.
     ``weights`` [B, T], float32: how much the loss of each target adds to the loss of the whole step; 0 where there is nothing to
     learn (the source, padding). They are divided by the size of the step already, so a sum over all parts is the step's loss.
     """
 
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     targets: torch.Tensor
     weights: torch.Tensor
+
+    def to(self, device: torch.device) -> "TrainingBatch":
+        """The same on ``device``."""
+        inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        return TrainingBatch(inputs, self.targets.to(device), self.weights.to(device))
 
     @property
     def bearing(self) -> torch.Tensor:
@@ -159,13 +174,14 @@ def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad:
         bears = [(0.0,) * (len(e.source) - 1) + row for e, row in zip(examples, bears, strict=True)]
     else:
         read, targets = [e.source for e in examples], [e.target for e in examples]
-    inputs = {"input_ids": _pad(read, pad), "attention_mask": _pad([[1] * len(row) for row in read], 0)}
+    inputs = {"input_ids": pad_rows(read, pad), "attention_mask": pad_rows([[1] * len(row) for row in read], 0)}
     if start is not None:
-        inputs["decoder_input_ids"] = _pad([(start, *row[:-1]) for row in targets], pad)
-    return TrainingBatch(inputs, _pad(targets, pad), _pad(bears, 0))
+        inputs["decoder_input_ids"] = pad_rows([(start, *row[:-1]) for row in targets], pad)
+    return TrainingBatch(inputs, pad_rows(targets, pad), pad_rows(bears, 0))
 
 
-def _pad(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:
+def pad_rows(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:
+    """[rows, longest], with ``value`` after the end of each."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 

@@ -15,18 +15,28 @@ import torch
 from pydantic import TypeAdapter
 
 from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
-from understudy.core.precision import settle_precision
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
+from understudy.engines.local.device import settle_device, settle_precision
 from understudy.engines.local.load import end_tokens
-from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, join_turns, leave_out_too_long, scale_losses
-from understudy.training.memory import estimate, free_memory, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
+from understudy.training.batches import (
+    EncodedExample,
+    TrainingBatch,
+    VisitOrder,
+    collate,
+    encode,
+    join_turns,
+    leave_out_too_long,
+    scale_losses,
+)
+from understudy.training.memory import estimate, free_on, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
-from understudy.training.options import STEPS, StudentOptions, TrainingOptions
+from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
 from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
+from understudy.training.sharing import can_share, is_worth_sharing, read_once
 from understudy.training.state import load_state, save_state
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
@@ -101,9 +111,12 @@ class _Training:
         score: ScoreFunction | None,
         share: float,
     ) -> None:
-        self.options = options = replace(options, precision=settle_precision(options.precision))
+        device = settle_device(options.device)
+        options = replace(options, device=device, precision=settle_precision(options.precision, device)).settle(student)
+        self.options, self.device = options, device
         self.out, self.seed, self.score, self.lora = out, seed, score, student.lora
         self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
+        self.model.to(device)
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -127,9 +140,22 @@ class _Training:
             )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
-        self.order = VisitOrder(self.examples, visits=options.visits, batch_size=options.batch_size, seed=seed)
+        self.order = VisitOrder(
+            self.examples,
+            visits=options.visits,
+            batch_size=options.batch_size,
+            seed=seed,
+            per_visit=options.chains_per_visit,
+        )
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
-        self.optimizer = Optimizer(self.model, options, self.steps)
+        recipe = recipe_of(options, student)
+        if recipe.warmup > self.steps:
+            self.remarks.append(f"warmup = {recipe.warmup:g} steps is more than the {self.steps} of the training")
+        self.optimizer = Optimizer(self.model, recipe, self.steps, precision=settle_precision(options.precision, device))
+        self.shares = can_share(self.model)
+        if options.chains_per_visit > 1 and not self.shares:
+            kind = self.model.config.model_type
+            self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}")
         self.notes = self._resume()
         self._fit(share)
 
@@ -162,7 +188,7 @@ class _Training:
         source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
         target = max(len(e.target) for e in self.examples)
         self.estimate = estimate(shape, self.options, source=source, target=target)
-        free = free_memory()
+        free = free_on(self.device)
         self.free = None if free is None else int(free * share)
         fits = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free)
         if fits == 0:
@@ -213,15 +239,16 @@ class _Training:
 
     def _gradients(self, examples: Sequence[EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        if self.options.precision == "float32":  # parts of like lengths have less padding
+        if self.options.chains_per_visit > 1:  # those of one prompt side by side
+            examples = sorted(examples, key=lambda example: (len(example.source), example.source))
+        elif self.options.precision == "float32":  # parts of like lengths have less padding
             examples = sorted(examples, key=len)
         scale = scale_losses(examples, reduction=self.options.reduction)
         total = 0.0
         for begin in range(0, len(examples), self.notes.micro_batch):
             part = slice(begin, begin + self.notes.micro_batch)
-            batch = collate(examples[part], scale[part], pad=self.pad, start=self.start)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-                loss = self.objective(self.model, batch)
+            with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+                loss = self.objective(self.model, self._collate(examples[part], scale[part]))
             if not isinstance(loss, torch.Tensor) or loss.ndim:
                 raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
             total += float(loss.detach())
@@ -230,6 +257,11 @@ class _Training:
                 raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
             loss.backward()  # type: ignore[no-untyped-call]
         return total
+
+    def _collate(self, examples: Sequence[EncodedExample], scales: Sequence[float]) -> TrainingBatch:
+        if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
+            return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
+        return collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from understudy.core.errors import UnderstudyError
 from understudy.engines.local.checkpoint import read_config, tensors
+from understudy.engines.local.device import SettledDevice
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
@@ -75,7 +76,7 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
         kept = 1.25 * (kept + layers(shape.layers, target, target**2 + target * source, wider=1.5))  # T5: measured
     else:
         kept = layers(shape.layers, source + target, (source + target) ** 2)
-    kept += _LOGIT * shape.vocabulary * target + (0 if shape.encoder else 4 * shape.vocabulary * source)
+    kept += _LOGIT * shape.vocabulary * target
     cast = 2 * shape.parameters if options.precision == "bfloat16" else 0  # autocast keeps a copy of the weights
     matrices = shape.matrices if options.optimizer == "muon" else 0
     return Estimate(
@@ -92,11 +93,11 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
     bytes (None: nobody knows); 0: none.
 
     In float32 eight at the most, sorted by length: a student from scratch saves more by less padding than it loses by smaller
-    products. In bfloat16, whose products take little of the time, all.
+    products; but all chains of one visit, whose prompt is read once. In bfloat16, whose products take little of the time, all.
     """
     if options.micro_batch:
         return min(options.micro_batch, most)
-    at_once = min(most, 8) if options.precision == "float32" else most
+    at_once = min(most, max(8, options.chains_per_visit)) if options.precision == "float32" else most
     return at_once if free is None else found.fitting(free, at_once)
 
 
@@ -142,8 +143,19 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     return shape_of(config, parameters=total + trained, trained=trained, matrices=trained)
 
 
+def free_on(device: SettledDevice) -> int | None:
+    """Bytes that a training on ``device`` may still take; None where nobody says."""
+    if device == "cpu":
+        return free_memory()
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+
+
 def free_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take: what the system has left, within the limits of its control group and of its
+    """Bytes of the system that this process may still take: what is left, within the limits of its control group and of its
     address space. None where the system does not say."""
     available = re.findall(r"^MemAvailable:\s+(\d+)", _read(root / "proc/meminfo"), re.MULTILINE)
     limits = [1024 * int(kilobytes) for kilobytes in available] + _control_groups(root)

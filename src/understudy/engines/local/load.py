@@ -1,22 +1,28 @@
-"""Loading a checkpoint directory of this machine.
+"""Loading a checkpoint directory of this machine, or a GGUF file, which is de-quantised in memory.
 
-Only local files and only safetensors are read, and no code of the directory is ever run. Missing weights are an error before a
+Only local files are read, safetensors or GGUF, and no code of the directory is ever run. Missing weights are an error before a
 model runs, because `transformers` would fill them with random numbers.
 """
 
+import functools
 import warnings
 from pathlib import Path as FilePath
 from typing import Any
 
 import torch
+import transformers.modeling_gguf_pytorch_utils as unpacking
 from safetensors import SafetensorError
+from tokenizers import pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
 from understudy.engines.local.checkpoint import base_of, check_vocabulary, read_config
+from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
+unpacking.tqdm = functools.partial(unpacking.tqdm, disable=True)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -25,21 +31,26 @@ def load_config(directory: FilePath) -> Any:
     """The config of the directory, or of an adapter's base. Raises CheckpointError where `transformers` does not know the class."""
     directory = base_of(directory) or directory
     try:
-        return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers' own checks of a config raise any kind of error
-        kind = read_config(directory).get("model_type")
+        kind, path = read_config(directory).get("model_type"), directory if is_gguf(directory) else directory / "config.json"
         raise CheckpointError(
-            f"{directory / 'config.json'}: its values do not fit together, or the installed transformers cannot load model_type "
+            f"{path}: its values do not fit together, or the installed transformers cannot load model_type "
             f"{kind!r} without code of the checkpoint, which is never run ({' '.join(str(error).split())[:300]})"
         ) from error
 
 
 def load_tokenizer(directory: FilePath) -> Any:
     """The tokenizer, which must have an end token. Raises CheckpointError."""
+    maker = TokenizersBackend if is_gguf(directory) else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = maker.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
+    if is_gguf(directory) and read_gguf(directory).said["tokenizer.ggml.pre"] == "smollm":
+        # As the model's own tokenizer and llama.cpp do; transformers does as GPT-2 does, whose "\n\n1" is other tokens.
+        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
     if tokenizer.eos_token_id is None:
         raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
     return tokenizer
@@ -53,9 +64,12 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
     against 17.3 at 120) for a 0.6M Llama, is equal within 3 % for GPT-2, and so is reading prompts up to 256 columns.
     """
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    base = base_of(directory) or directory
+    unpack = {"quantization_config": {"quant_method": "gguf", "dequantize": True}} if is_gguf(base) else {}  # so it can be trained
     try:
         model, info = maker.from_pretrained(
-            base_of(directory) or directory,
+            **_where(base),
+            **unpack,
             config=config,
             dtype=DTYPES[dtype],
             attn_implementation="eager",
@@ -77,6 +91,13 @@ def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, 
     if base_of(directory) is not None:
         model = _with_adapter(model, directory)
     return model.eval().requires_grad_(False).to(device)
+
+
+def _where(checkpoint: FilePath) -> dict[str, Any]:
+    """How `transformers` is told of a directory, or of a GGUF file."""
+    if is_gguf(checkpoint):
+        return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name}
+    return {"pretrained_model_name_or_path": checkpoint}
 
 
 def _with_adapter(model: Any, directory: FilePath) -> Any:

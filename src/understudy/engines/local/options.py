@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from understudy.core.precision import settle_precision
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.engines.local.device import Device, settle_device, settle_precision
 
 if TYPE_CHECKING:
     from understudy.engines.local.engine import TransformersEngine
@@ -20,9 +20,12 @@ class Transformers:
     """A checkpoint on this machine, asked in batches by our own decoding loop (docs/decoding.md)."""
 
     checkpoint: Annotated[str, Field(min_length=1)]
-    """The model's directory, or a model of the Hugging Face hub."""
+    """The model's directory, a ``.gguf`` file, a model of the Hugging Face hub, or "smollm2-135m-instruct", as for
+    student.checkpoint."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of its weights and arithmetic. ``auto``: as for training.precision."""
+    device: Device = "auto"
+    """Where it runs: as ``training.device``."""
 
     can: ClassVar[frozenset[str]] = frozenset({"beams", "calculator"})
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
@@ -31,7 +34,8 @@ class Transformers:
         """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises
         CheckpointError where the checkpoint cannot be used."""
         directory = open_checkpoint(self.checkpoint, root, chats=chats)
-        return replace(self, checkpoint=str(directory), precision=settle_precision(self.precision))
+        device = settle_device(self.device)
+        return replace(self, checkpoint=str(directory), device=device, precision=settle_precision(self.precision, device))
 
     def files(self) -> list[Path]:
         """What decides its replies."""
@@ -41,4 +45,6 @@ class Transformers:
         """The engine; weights are loaded at the first request."""
         from understudy.engines.local.engine import TransformersEngine
 
-        return TransformersEngine(Path(self.checkpoint), dtype=settle_precision(self.precision), seed=seed)
+        device = settle_device(self.device)
+        precision = settle_precision(self.precision, device)
+        return TransformersEngine(Path(self.checkpoint), dtype=precision, device=device, seed=seed)

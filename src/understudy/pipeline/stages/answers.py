@@ -17,8 +17,10 @@ from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import write_rows
 from understudy.engines.gold import GoldEngine
+from understudy.engines.local.device import SettledDevice
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
+from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
@@ -86,7 +88,8 @@ class GoldPlayer:
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
-    ``precision``: of the answering; "unknown" for an endpoint."""
+    ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
+    are from."""
 
     problems: int
     asked: int
@@ -95,6 +98,7 @@ class AnswersSummary(StageSummary):
     seconds: float
     models: Mapping[str, str]
     precision: str
+    weights: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -133,6 +137,12 @@ class AnswersStage(Stage[AnswersSummary]):
     @property
     def pays(self) -> bool:
         return self.teacher is not None
+
+    @property
+    def device(self) -> SettledDevice:
+        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
+        used: set[SettledDevice] = {getattr(teacher.options, "device", "cpu") for teacher in self._teachers()}
+        return next(iter(used - {"cpu"}), self.answering.device if local else "cpu")
 
     def is_final(self, summary: AnswersSummary) -> bool:
         return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
@@ -178,6 +188,7 @@ class AnswersStage(Stage[AnswersSummary]):
             seconds=round(time.perf_counter() - started, 3),
             models={part: engine.identity for part, engine in engines.items()},
             precision=self._precision(),
+            weights="; ".join({describe_weights(getattr(player, "checkpoint", None)) for player in self.cast.values()} - {""}),
         )
 
     def _precision(self) -> str:

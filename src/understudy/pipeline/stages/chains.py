@@ -15,8 +15,10 @@ from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
 from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
 from understudy.corpus.store import read_rows, write_rows
+from understudy.engines.local.device import SettledDevice
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
+from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import Capabilities, connect
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
@@ -32,7 +34,8 @@ FILE = "chains.parquet"
 @dataclass(frozen=True, kw_only=True)
 class ChainsSummary(StageSummary):
     """``chains`` for so many ``problems`` by ``teachers``. ``corpus``: digest of the chains' ids. ``unasked`` chains were not asked
-    for, and ``stopped`` says why. ``imported``: what became of the rows of recorded chains."""
+    for, and ``stopped`` says why. ``imported``: what became of the rows of recorded chains. ``weights``: where those of a local
+    teacher are from, where that is a GGUF file."""
 
     chains: int
     problems: int
@@ -41,6 +44,7 @@ class ChainsSummary(StageSummary):
     unasked: int = 0
     stopped: str = ""
     imported: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
+    weights: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -116,6 +120,10 @@ class SampledChainsStage(ChainsStage):
     def pays(self) -> bool:
         return True
 
+    @property
+    def device(self) -> SettledDevice:
+        return getattr(self.engine, "device", "cpu")
+
     def is_final(self, summary: ChainsSummary) -> bool:
         return not (getattr(self.engine, "paid", False) and (summary.errors or summary.unasked))
 
@@ -124,7 +132,9 @@ class SampledChainsStage(ChainsStage):
         sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
         write_json(self.directory(context.run) / "errors.json", [dataclasses.asdict(error) for error in sampled.failures])
         failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
-        return self.write(context, sampled.chains, self._described(), errors=failed, unasked=left, stopped=why)
+        weights = describe_weights(getattr(self.engine, "checkpoint", None))
+        described = self._described() | ({"weights": weights} if weights else {})
+        return self.write(context, sampled.chains, described, errors=failed, unasked=left, stopped=why, weights=weights)
 
     def pool(self, problems: Sequence[Problem]) -> StudyPool:
         """What the teacher's method sees besides a problem."""

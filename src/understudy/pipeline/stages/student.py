@@ -15,11 +15,12 @@ from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.pipeline.card import Card, remark_on_start, write_card
+from understudy.pipeline.card import Card, describe_weights, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.sampling.pool import StudyPool
@@ -34,13 +35,16 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 @dataclass(frozen=True, kw_only=True)
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
-    chosen on the dev split. ``precision``: of the training."""
+    chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
+    says."""
 
     problems: int
     chains: int
     scratch: bool
     chosen: bool
     precision: str
+    device: str
+    weights: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,10 @@ class StudentStage(Stage[StudentSummary]):
     def libraries(self) -> tuple[str, ...]:
         return (*LIBRARIES, "peft") if self.student.lora else LIBRARIES
 
+    @property
+    def device(self) -> SettledDevice:
+        return settle_device(self.training.device)
+
     def checkpoint(self, context: Context) -> Path:
         """The directory of the trained student."""
         return self.directory(context.run) / "student"
@@ -131,8 +139,9 @@ class StudentStage(Stage[StudentSummary]):
             progress=context.progress,
             share=context.share,
         )
-        write_card(trained.checkpoint, self._card(learn[0]))
         start = self.student.checkpoint
+        weights = describe_weights(start)
+        write_card(trained.checkpoint, self._card(learn[0], weights))
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
@@ -145,6 +154,8 @@ class StudentStage(Stage[StudentSummary]):
             scratch=start is None,
             chosen=len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,
+            device=self.training.device,
+            weights=weights,
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -170,7 +181,7 @@ class StudentStage(Stage[StudentSummary]):
 
         return score
 
-    def _card(self, problem: Problem) -> Card:
+    def _card(self, problem: Problem, weights: str) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
         return Card(
             method=self.name,
@@ -179,6 +190,8 @@ class StudentStage(Stage[StudentSummary]):
             kind=problem.kind,
             precision=self.answering.precision,
             training_precision=self.training.precision,
+            training_device=self.training.device,
+            weights=weights,
             seed=self.seed,
             lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )
@@ -222,4 +235,6 @@ def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) ->
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    return TransformersEngine(checkpoint, dtype=answering.precision, batch_size=answering.batch_size, seed=seed)
+    return TransformersEngine(
+        checkpoint, dtype=answering.precision, batch_size=answering.batch_size, device=answering.device, seed=seed
+    )

@@ -1,0 +1,90 @@
+"""Where a model runs, and in which precision: what "auto" means on this machine, settled when a study is planned.
+
+torch is imported only where the system shows a GPU.
+
+bfloat16 is fast where there are matrix units for it: those of a GPU, Intel's AMX. AVX-512's bfloat16 instructions alone are
+slower than float32, and neither is many times slower (docs/training.md has the measurement). On ARM torch's batched products
+are slow in bfloat16, whatever the processor has: https://github.com/pytorch/pytorch/issues/151934.
+"""
+
+import os
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from understudy.core.errors import StudyError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+SettledDevice = Literal["cpu", "cuda", "mps"]
+"""``cuda``: the first GPU that the process sees, NVIDIA's or AMD's; CUDA_VISIBLE_DEVICES says which that is. ``mps``: Apple's."""
+
+Precision = Literal["float32", "bfloat16"]
+
+_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What Linux has where there is a GPU: of NVIDIA, of AMD, of Windows below."""
+
+
+def settle_device(device: Device) -> SettledDevice:
+    """What ``device`` means on this machine. Raises StudyError for one that is named and not there."""
+    if device == "cpu":
+        return "cpu"
+    found = _find_gpu()
+    if device not in ("auto", found):
+        seen = f"the one here is {found!r}" if found else "torch sees no GPU on this machine"
+        raise StudyError(f'device = {device!r}: {seen}; set device = "auto", or install the torch that is built for it')
+    return found or "cpu"
+
+
+@cache
+def _find_gpu() -> SettledDevice | None:
+    shown = sys.platform in ("darwin", "win32") or any(map(os.path.exists, _NODES))
+    if not shown or find_spec("torch") is None:
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else None
+
+
+def gpu_names() -> list[str]:
+    """The GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [name for name in visible.split(",") if name] or [str(i) for i in range(torch.cuda.device_count())]
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether the GPU multiplies bfloat16 matrices in units of its own (NVIDIA's since Ampere)."""
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+_WITHOUT_AMX = (
+    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"),
+    *("AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"),
+)
+"""Values of ONEDNN_MAX_CPU_ISA with which torch's matrix library leaves AMX alone, from oneDNN's page "CPU Dispatcher Control"."""
+
+
+def settle_precision(precision: Precision | Literal["auto"], device: SettledDevice = "cpu", root: Path = Path("/")) -> Precision:
+    """What ``precision`` means on this machine's ``device``; only "auto" depends on them."""
+    if precision != "auto":
+        return precision
+    if device != "cpu":
+        return "bfloat16" if device == "cuda" and has_fast_bfloat16() else "float32"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return "bfloat16" if "amx_bf16" in _cpu_flags(root) and limit not in _WITHOUT_AMX else "float32"
+
+
+def _cpu_flags(root: Path) -> list[str]:
+    """As Linux lists them of the first core; [] on other systems, and on processors that are not of the x86 family."""
+    try:
+        with (root / "proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next((line.split() for line in lines if line.startswith("flags")), [])
+    except OSError:
+        return []

@@ -1,0 +1,114 @@
+"""A GGUF file as a checkpoint: what its header says, and whether it can be de-quantised rightly. `load` has `transformers` do that.
+
+`transformers` reads many kinds of GGUF files, and some of them wrongly without a word: it splits text by GPT-2's rule where it does
+not know the file's own (``tokenizer.ggml.pre``), and leaves scaled positions out. So a file is refused unless it is of a kind whose
+weights and tokens the tests hold equal to those of the model that it was made of. Imports gguf and numpy, and no model library.
+"""
+
+import functools
+import importlib.util
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import CheckpointError
+
+_COMMON = r"(token_embd|output_norm|output|blk\.\d+\.(attn_(q|k|v|output|norm)|ffn_(gate|up|down|norm)))\.weight"
+ARCHITECTURES = {"llama": "", "qwen2": r"|blk\.\d+\.attn_[qkv]\.bias", "qwen3": r"|blk\.\d+\.attn_[qk]_norm\.weight"}
+"""architecture -> the names of the tensors that it has besides the common ones"""
+SPLITS = ("gpt-2", "qwen2", "smollm")
+"""How text is split before byte-level merges; ``smollm`` is mended by `load`."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """``said``: its values by name, but the lists. ``config``: as in a config.json, as far as planning needs it. ``tensors``:
+    name -> count of numbers. ``type``: that of most of them."""
+
+    said: dict[str, Any]
+    config: dict[str, Any]
+    tensors: dict[str, int]
+    type: str
+
+
+def is_gguf(checkpoint: Path) -> bool:
+    return checkpoint.suffix == ".gguf"
+
+
+def describe_gguf(path: Path) -> str:
+    """Where the weights in ``path`` are from, in words."""
+    header = read_gguf(path)
+    how = "read from" if header.type in ("F32", "F16", "BF16") else "de-quantised from"
+    return f"{how} {header.type} ({path.name}, licence {header.said.get('general.license', 'not stated')})"
+
+
+def read_gguf(path: Path) -> Header:
+    """Raises CheckpointError where there is no whole GGUF file, or one that would be read wrongly."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give a .gguf file, or a directory that holds config.json and *.safetensors")
+    if not all(map(importlib.util.find_spec, ("gguf", "accelerate"))):
+        raise CheckpointError(f"{path}: a GGUF file needs gguf and accelerate: pip install 'understudy[gguf]'")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read(path: Path, _changed: int) -> Header:
+    from gguf import GGUFReader, GGUFValueType, dequantize
+
+    class Bounded(GGUFReader):  # type: ignore[misc]
+        """Beware: the library reads on behind the end of a file, and an array of 2**60 numbers there would fill the memory."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            read = super()._get(offset, dtype, count, override_order)
+            if len(read) != count:
+                raise ValueError(f"it is cut off after {len(self.data):,} bytes: copy it again")
+            return read
+
+    try:
+        reader = Bounded(path)
+        said = {name: field.contents() for name, field in reader.fields.items() if field.types[0] != GGUFValueType.ARRAY}
+        tensors, types = {}, Counter[str]()
+        for tensor in reader.tensors:
+            tensors[tensor.name] = int(tensor.n_elements)
+            types[tensor.tensor_type.name] += int(tensor.n_elements)
+        _check_kind(said, tensors)
+        for tensor in {tensor.tensor_type: tensor for tensor in reader.tensors}.values():
+            dequantize(tensor.data[:1], tensor.tensor_type)
+        return Header(said, _config(said, tensors), tensors, types.most_common(1)[0][0])
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
+        what = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: cannot be read as the GGUF file of a model: {what}") from error
+
+
+def _check_kind(said: dict[str, Any], tensors: dict[str, int]) -> None:
+    """Raise ValueError for what `transformers` would read wrongly."""
+    kind, model, split = map(said.get, ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre"))
+    instead = "give a directory with the model's safetensors instead"
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"general.architecture is {kind!r}, and only {', '.join(ARCHITECTURES)} can be read; {instead}")
+    if model != "gpt2" or split not in SPLITS:
+        raise ValueError(
+            f"tokenizer.ggml.model is {model!r} and tokenizer.ggml.pre {split!r}, and only 'gpt2' with {', '.join(SPLITS)} gives "
+            f"the tokens that the model was trained with; {instead}"
+        )
+    known = re.compile(_COMMON + ARCHITECTURES[kind])
+    if odd := [name for name in said if ".rope.scaling." in name] + [name for name in tensors if not known.fullmatch(name)]:
+        raise ValueError(f"it has {odd[0]}, which transformers leaves out; {instead}")
+
+
+def _config(said: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:
+    kind = said["general.architecture"]
+    width = said[f"{kind}.embedding_length"]
+    return {
+        "model_type": kind,
+        "hidden_size": width,
+        "intermediate_size": said[f"{kind}.feed_forward_length"],
+        "num_hidden_layers": said[f"{kind}.block_count"],
+        "num_attention_heads": said[f"{kind}.attention.head_count"],
+        "max_position_embeddings": said[f"{kind}.context_length"],
+        "head_dim": said.get(f"{kind}.attention.key_length"),
+        "vocab_size": tensors["token_embd.weight"] // width,
+        "tie_word_embeddings": "output.weight" not in tensors,
+    }

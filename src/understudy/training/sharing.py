@@ -1,0 +1,102 @@
+"""A prompt is read once for all examples that learn from it: their chains branch off its keys and values.
+
+    batch = read_once(model, examples, scales, pad=pad, start=start)      # what `collate` gives, but for the sources
+    loss = objective(model, batch)
+
+The gradient flows back through the keys and values, so loss and gradients are those of the plain batch
+(tests/training/test_sharing.py holds them equal for each family). Where a model has dropout, the branches of a prompt share what
+is dropped while it is read. Legend: U prompts, S their longest, B examples, T positions of the longest target.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from understudy.engines.local.forward import PROVEN
+from understudy.training.batches import EncodedExample, TrainingBatch, collate, pad_rows
+from understudy.training.objectives import logits_at
+
+WORTH = 0.1
+"""Share of a batch's tokens that must be saved: a prompt costs a pass of its own."""
+
+
+def can_share(model: Any) -> bool:
+    """Whether the tests hold that branches of a prompt equal plain rows for models of this family."""
+    return model.config.model_type in PROVEN
+
+
+def is_worth_sharing(examples: Sequence[EncodedExample], *, seq2seq: bool) -> bool:
+    """Whether enough is saved when every source of ``examples`` is read once."""
+    sources = {e.source for e in examples}
+    saved = sum(len(e.source) for e in examples) - sum(map(len, sources))
+    # A decoder reads the last token of a source with each target, so of a source of one token nothing is left to share.
+    return saved > WORTH * sum(map(len, examples)) and (seq2seq or min(map(len, sources)) > 1)
+
+
+def read_once(
+    model: Any, examples: Sequence[EncodedExample], scales: Sequence[float], *, pad: int, start: int | None
+) -> TrainingBatch:
+    """The batch of ``examples`` with every source read already; arguments as of `collate`. It can be used for one pass."""
+    places = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
+    index_B = torch.tensor([places[e.source] for e in examples], device=model.device)
+    if start is not None:
+        return _branch_decoders(model, examples, scales, list(places), index_B, pad=pad, start=start)
+    read = [source[:-1] for source in places]
+    ids_US, mask_US = _pad_sources(read, pad, model.device)
+    cache = DynamicCache()
+    with logits_at(model, mask_US < 0):  # nowhere
+        model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)
+    batch = collate([replace(e, source=e.source[-1:]) for e in examples], scales, pad=pad, start=None).to(model.device)
+    own_BT = batch.inputs["attention_mask"]
+    positions_BT = torch.tensor([len(e.source) - 1 for e in examples], device=model.device)[:, None] + own_BT.cumsum(1) - 1
+    inputs = batch.inputs | {
+        "attention_mask": torch.cat([mask_US[index_B], own_BT], dim=1),
+        "position_ids": positions_BT * own_BT,  # padding may be beyond the last position
+        "past_key_values": _branch(cache, index_B),
+    }
+    return replace(batch, inputs=inputs)
+
+
+def _branch_decoders(
+    model: Any,
+    examples: Sequence[EncodedExample],
+    scales: Sequence[float],
+    sources: Sequence[tuple[int, ...]],
+    index_B: torch.Tensor,
+    *,
+    pad: int,
+    start: int,
+) -> TrainingBatch:
+    """As `read_once` for a model with an encoder: each source is encoded once, and its keys and values are computed once."""
+    ids_US, mask_US = _pad_sources(sources, pad, model.device)
+    encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    first_U1 = torch.full((len(sources), 1), start, device=model.device)
+    with logits_at(model, first_U1 < 0):
+        model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=cache, use_cache=True)
+    batch = collate(examples, scales, pad=pad, start=start).to(model.device)
+    inputs = {
+        "decoder_input_ids": batch.inputs["decoder_input_ids"],
+        "attention_mask": mask_US[index_B],
+        # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
+        "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
+        "past_key_values": EncoderDecoderCache(DynamicCache(), _branch(cache.cross_attention_cache, index_B)),
+    }
+    return replace(batch, inputs=inputs)
+
+
+def _pad_sources(sources: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, [U, S] each."""
+    return pad_rows(sources, pad).to(device), pad_rows([[1] * len(source) for source in sources], 0).to(device)
+
+
+def _branch(cache: Cache, index_B: torch.Tensor) -> DynamicCache:
+    """The keys and values of the prompts as those of the examples."""
+    branched = DynamicCache()
+    for i, layer in enumerate(cache.layers):
+        branched.update(layer.keys[index_B], layer.values[index_B], i)
+    return branched
