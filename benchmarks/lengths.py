@@ -1,8 +1,7 @@
 """How many questions and chains a study has, and how many tokens of its student they take.
 
-    python benchmarks/lengths.py TOKENIZER STUDY... [--gguf FILE] [--set A.B=C ...]
+    python benchmarks/lengths.py STUDY... [--set A.B=C ...]
 
-TOKENIZER is a directory that transformers loads a tokenizer from; FILE is a GGUF model file in it that has the tokenizer inside.
 The study's chains must be recorded ones. Nothing is asked or trained. Lengths are the median, the 90th and 99th percentile and the
 most, of a chain as SCoTD's student learns it. `student.context` and budgets of tokens can be set by them.
 """
@@ -14,12 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.values import Chain, Outcome, Problem
+from understudy.engines.local.checkpoint import open_checkpoint
+from understudy.engines.local.load import load_tokenizer
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
 from understudy.tasks.splits import check_overlap
@@ -47,16 +46,17 @@ def quantiles(numbers: Iterable[int]) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tokenizer", type=Path)
     parser.add_argument("studies", type=Path, nargs="+")
-    parser.add_argument("--gguf", help="a model file in the directory")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="a key of every study")
     arguments = parser.parse_args(words)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, gguf_file=arguments.gguf)
     form = PromptFormat()
     print(HEAD)
     for path in arguments.studies:
-        known, chains = load(load_study(path, arguments.overrides))
+        study = load_study(path, arguments.overrides)
+        if study.student.checkpoint is None:
+            parser.error(f"{path}: its student is made from scratch and has no tokens yet")
+        tokenizer = load_tokenizer(open_checkpoint(study.student.checkpoint, study.root, chats=False))
+        known, chains = load(study)
         outcomes = Counter(judge(known[chain.problem], chain, same_answer).outcome for chain in chains)
         sizes = Counter(problem.split for problem in known.values())
         asked = len({chain.problem for chain in chains})
