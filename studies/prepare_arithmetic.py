@@ -1,6 +1,7 @@
-"""Problems for studies/arithmetic.toml: ASDiv, SVAMP, SingleEq and AddSub as train.jsonl, dev.jsonl and test.jsonl.
+"""Word problems of several sets as train.jsonl, dev.jsonl and test.jsonl, with near-duplicates on one side of the split.
 
-    python studies/prepare_arithmetic.py DATA TO [--seed 5]
+    python studies/prepare_arithmetic.py DATA TO                                      # for studies/arithmetic.toml
+    python studies/prepare_arithmetic.py DATA TO --sets asdiv svamp --test 0.2        # for studies/real/
 
 DATA has a directory with an all.jsonl for each set. Questions whose answer is no number (ASDiv's numeric = false) are left out, and
 a question that is there twice counts once. Near-duplicates lie on one side of the split: two questions that, with numbers and
@@ -15,12 +16,11 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 SETS = ("asdiv", "svamp", "singleeq", "addsub")
-SHARES = {"dev": 0.1, "test": 0.1}
 WORDS = 8
 
 Row = dict[str, Any]
@@ -31,10 +31,10 @@ def read(path: Path) -> Iterator[Row]:
         yield from map(json.loads, lines)
 
 
-def rows(data: Path) -> list[Row]:
+def rows(data: Path, sets: Sequence[str]) -> list[Row]:
     """Every question with a number for an answer, once; of equal ones that of the first set."""
     found: dict[tuple[str, ...], Row] = {}
-    for name in SETS:
+    for name in sets:
         for row in read(data / name / "all.jsonl"):
             if row.get("numeric", True):
                 found.setdefault(tuple(re.findall(r"\w+", row["question"].casefold())), row | {"set": name})
@@ -79,14 +79,18 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("to", type=Path)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--dev", type=float, default=0.1, help="its share of the questions")
+    parser.add_argument("--test", type=float, default=0.1, help="its share of the questions")
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args(words)
-    found = rows(arguments.data)
+    shares = {"dev": arguments.dev, "test": arguments.test}
+    found = rows(arguments.data, arguments.sets)
     made = groups(found)
     random.Random(arguments.seed).shuffle(made)
-    splits: dict[str, list[Row]] = {name: [] for name in ("train", *SHARES)}
+    splits: dict[str, list[Row]] = {name: [] for name in ("train", *shares)}
     for group in made:
-        short = (name for name, share in SHARES.items() if len(splits[name]) + len(group) <= share * len(found))
+        short = (name for name, share in shares.items() if len(splits[name]) + len(group) <= share * len(found))
         splits[next(short, "train")] += group
     arguments.to.mkdir(parents=True, exist_ok=True)
     for name, chosen in splits.items():

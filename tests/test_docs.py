@@ -140,7 +140,7 @@ def test_the_parts_of_the_extending_page_make_a_study_that_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted([*(ROOT / "studies").glob("*.toml"), *(ROOT / "examples").rglob("*.toml")]), ids=lambda p: p.name
+    "path", sorted([*(ROOT / "studies").rglob("*.toml"), *(ROOT / "examples").rglob("*.toml")]), ids=lambda p: p.name
 )
 def test_example_studies_load(path):
     assert load_study(path).arms

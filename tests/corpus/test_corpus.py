@@ -110,6 +110,13 @@ def test_the_text_comes_first_then_the_record_then_what_is_only_concluded(tmp_pa
     assert (preferred[0].answer, preferred[0].layer) == ("6", "recorded")
 
 
+def test_the_last_step_stays_in_the_rationale_where_the_recorded_answer_counts(tmp_path):
+    working = "He has 10 - 2 = 8.\nAfter the cookies he has 8 - 3 = 5 left"
+    rows = [{"problem_id": "p", "text": text, "answer": "5"} for text in (working, f"{working}. The answer is 5.")]
+    chains, _ = bring(tmp_path, rows, prefer="recorded")
+    assert [(c.answer, c.layer, c.rationale) for c in chains] == [("5", "recorded", working), ("5", "marker", f"{working}.")]
+
+
 def test_fields_are_mapped_and_wrong_ones_named(tmp_path):
     chains, _ = bring(tmp_path, [{"q": "p", "completion": "The answer is 5."}], fields={"problem": "q", "text": "completion"})
     assert chains[0].answer == "5"

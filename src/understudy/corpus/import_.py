@@ -257,9 +257,10 @@ def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tup
 
     An answer that the text plainly states comes before the recorded one, which comes before a conclusion from the last sentences:
     many corpora publish a rationale without its answer, which may name any option. A text that states several answers at once has
-    none. ``prefer`` "recorded" puts the recorded answer first.
+    none. ``prefer`` "recorded" puts the recorded answer first: a sentence that it could be concluded from stays in the rationale,
+    as the last step of people's working ("he has 8 - 5 = 3 left").
     """
-    stated = extraction.layer in STATED
-    if recorded is None or (stated and prefer == "text") or extraction.value == recorded:
+    stated, same = extraction.layer in STATED, extraction.value == recorded
+    if recorded is None or (stated and same) or (prefer == "text" and (stated or same)):
         return extraction.value, extraction.layer
     return recorded, RECORDED

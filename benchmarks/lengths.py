@@ -1,0 +1,81 @@
+"""How many questions and chains a study has, and how many tokens of its student they take.
+
+    python benchmarks/lengths.py STUDY... [--set A.B=C ...]
+
+The study's chains must be recorded ones. Nothing is asked or trained. Lengths are the median, the 90th and 99th percentile and the
+most, of a chain as SCoTD's student learns it. `student.context` and budgets of tokens can be set by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from understudy.checks.answer import same_answer
+from understudy.checks.judge import judge
+from understudy.core.prompt_format import PromptFormat, prompt_text
+from understudy.core.values import Chain, Outcome, Problem
+from understudy.engines.local.checkpoint import open_checkpoint
+from understudy.engines.local.load import load_tokenizer
+from understudy.studies.load import load_study
+from understudy.studies.study import Study
+from understudy.tasks.splits import check_overlap
+
+SHARES = (0.5, 0.9, 0.99, 1.0)
+HEAD = """\
+| study | train / dev / test | chains (for each of so many questions) | right, wrong, unparsed % | question | chain, answer | both |
+|---|---|---|---|---|---|---|"""
+
+
+def load(study: Study) -> tuple[dict[str, Problem], list[Chain]]:
+    """The problems by id and the chains of training questions."""
+    problems = list(study.make_task().problems(seed=study.seed))
+    for held_out in (study.evaluation.splits, (study.evaluation.dev,)):
+        problems, _ = check_overlap(problems, held_out=held_out, rule="drop")
+    known = {problem.id: problem for problem in problems}
+    chains, _ = study.make_engine().prepare(study.root, chats=False).read(known)
+    return known, [chain for chain in chains if known[chain.problem].split == "train"]
+
+
+def quantiles(numbers: Iterable[int]) -> str:
+    ordered = sorted(numbers)
+    return " / ".join(str(ordered[min(len(ordered) - 1, int(share * len(ordered)))]) for share in SHARES)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", type=Path, nargs="+")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="a key of every study")
+    arguments = parser.parse_args(words)
+    form = PromptFormat()
+    print(HEAD)
+    for path in arguments.studies:
+        study = load_study(path, arguments.overrides)
+        if study.student.checkpoint is None:
+            parser.error(f"{path}: its student is made from scratch and has no tokens yet")
+        tokenizer = load_tokenizer(open_checkpoint(study.student.checkpoint, study.root, chats=False))
+        known, chains = load(study)
+        outcomes = Counter(judge(known[chain.problem], chain, same_answer).outcome for chain in chains)
+        sizes = Counter(problem.split for problem in known.values())
+        asked = len({chain.problem for chain in chains})
+        texts = {p.id: prompt_text(form.write_prompt(p)) for p in known.values()}
+        questions = dict(zip(texts, map(len, tokenizer(list(texts.values()))["input_ids"]), strict=True))
+        taught = [chain for chain in chains if chain.answer is not None]
+        replies = [form.write_reply(known[chain.problem], chain.rationale, chain.answer or "") for chain in taught]
+        written = [len(ids) + 1 for ids in tokenizer(replies)["input_ids"]]  # and the end token
+        both = [questions[chain.problem] + n for chain, n in zip(taught, written, strict=True)]
+        right, wrong = (100 * outcomes[o] / len(chains) for o in (Outcome.CORRECT, Outcome.WRONG))
+        cells = [
+            path.stem,
+            f"{sizes['train']:,} / {sizes['dev']:,} / {sizes['test']:,}",
+            f"{len(chains):,} ({len(chains) / asked:.1f} of {asked:,})",
+            f"{right:.1f}, {wrong:.1f}, {100 - right - wrong:.1f}",
+            *map(quantiles, (questions.values(), written, both)),
+        ]
+        print("|", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
