@@ -18,6 +18,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Message:
@@ -25,6 +27,14 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+def amend(value: T, **fields: Any) -> T:
+    """A copy of a frozen ``value`` with other ``fields``: `dataclasses.replace` four times as fast, since it asks neither
+    ``__init__`` nor ``__post_init__``."""
+    copy = object.__new__(type(value))
+    copy.__dict__.update(vars(value), **fields)
+    return copy
 
 
 Prompt = str | tuple[Message, ...]
@@ -154,7 +164,6 @@ class Answer:
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
-T = TypeVar("T")
 Flow = Generator[Call | Sequence[Call], Any, T]
 """Yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
 
@@ -192,7 +201,7 @@ class Request:
 
     def on(self, path: int) -> Request:
         """The same request on another path."""
-        return Request(self.ask, self.decoding, path, self.attempt, self.known)
+        return self if path == self.path else Request(self.ask, self.decoding, path, self.attempt, self.known)
 
     def differs_in_path(self, other: Request) -> bool:
         """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from understudy.core.asks import Reply, Request, Usage
+from understudy.core.asks import Reply, Request, Usage, amend
 from understudy.core.errors import EngineError, UnpaidError
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
 from understudy.sampling.database import close_intents, connect, lock, read_capabilities, unlock
@@ -317,13 +317,11 @@ class Ledger:
         self.close()
 
 
-_EMPTY = vars(Reply(""))
-"""The fields that an old row lacks."""
+_EMPTY = Reply("")
+"""It has the fields that an old row lacks."""
 
 
 def _read_reply(body: str) -> Reply:
     fields = orjson.loads(body)
     fields["logprobs"] = tuple(fields["logprobs"])
-    reply = object.__new__(Reply)  # a frozen dataclass sets each field by a call: of a million replies, seconds
-    reply.__dict__.update(_EMPTY, **fields)
-    return reply
+    return amend(_EMPTY, **fields)

@@ -86,7 +86,7 @@ class Client:
 
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
         self.timeout, self.secret = timeout, secret
-        self._proxy = cache(_find_proxy)
+        self._proxy, self._timeout = cache(_find_proxy), cache(aiohttp.ClientTimeout)
         self._session = aiohttp.ClientSession(connector=_Connector(limit=0), headers=headers, cookie_jar=aiohttp.DummyCookieJar())
 
     async def close(self) -> None:
@@ -101,6 +101,7 @@ class Client:
         server is not shown the key. ``timeout`` takes the place of the client's.
         """
         seconds = timeout or self.timeout
+        body = bytearray()
         try:
             async with self._session.request(
                 method,
@@ -109,12 +110,11 @@ class Client:
                 headers=_JSON if isinstance(content, bytes) else None,
                 allow_redirects=into is not None,
                 proxy=self._proxy(URL(url).origin()),
-                timeout=aiohttp.ClientTimeout(total=seconds),
+                timeout=self._timeout(seconds),
             ) as answer:
-                body = bytearray()
                 take = into if into is not None and answer.status == 200 else body.extend
-                async for part in answer.content.iter_any():
-                    take(part)
+                while not answer.content.at_eof():
+                    take(await answer.content.readany())
                     if len(body) > LARGEST:
                         raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
         except TimeoutError:
