@@ -16,6 +16,8 @@ import json
 import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -162,7 +164,22 @@ class Answer:
     usage: Usage
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+@lru_cache(typed=True)
+def _frame(
+    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, beams: int, calculator: bool
+) -> tuple[str, str, str]:
+    """The canonical JSON of a request, without its prompt: what stands before its name, the name, and what stands after the prompt.
+    Most requests differ in their prompt only."""
+    body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
+    # Only values other than the default are written: replies that were bought before beams existed keep their keys.
+    if beams != 1:
+        body["beams"] = beams
+    if calculator:
+        body["calculator"] = True
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    before, name, after = text.partition('"prompt":')
+    return before, name, after.removeprefix("null")
+
 
 Flow = Generator[Call | Sequence[Call], Any, T]
 """Yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
@@ -212,19 +229,13 @@ class Request:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
         if "" in self.known:
             return str(self.known[""])
-        body: dict[str, Any] = {
-            "prompt": self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt],
-            "stop": list(self.ask.stop),
-            "max_tokens": self.ask.max_tokens,
-            "temperature": self.decoding.temperature,
-            "top_p": self.decoding.top_p,
-        }
-        # Only values other than the default are written: replies that were bought before beams existed keep their keys.
-        if self.decoding.beams != 1:
-            body["beams"] = self.decoding.beams
-        if self.decoding.calculator:
-            body["calculator"] = True
-        self.known[""] = text = _CANONICAL.encode(body)
+        ask, how = self.ask, self.decoding
+        before, name, after = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, how.beams, how.calculator)
+        if isinstance(ask.prompt, str):
+            prompt = encode_basestring(ask.prompt)
+        else:
+            prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
+        self.known[""] = text = f"{before}{name}{prompt}{after}"
         return text
 
     def key(self, identity: str) -> str:
