@@ -166,10 +166,9 @@ class Answer:
 
 @lru_cache(typed=True)
 def _frame(
-    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, beams: int, calculator: bool
-) -> tuple[str, str, str]:
-    """The canonical JSON of a request, without its prompt: what stands before its name, the name, and what stands after the prompt.
-    Most requests differ in their prompt only."""
+    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, calculator: bool
+) -> tuple[str, str]:
+    """The canonical JSON of a request before and after its prompt. Most requests differ in their prompt only."""
     body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
     # Only values other than the default are written: replies that were bought before beams existed keep their keys.
     if beams != 1:
@@ -177,8 +176,8 @@ def _frame(
     if calculator:
         body["calculator"] = True
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    before, name, after = text.partition('"prompt":')
-    return before, name, after.removeprefix("null")
+    before, _, after = text.partition("null")  # numbers and names come first, so this is the prompt's
+    return before, after
 
 
 Flow = Generator[Call | Sequence[Call], Any, T]
@@ -230,12 +229,13 @@ class Request:
         if "" in self.known:
             return str(self.known[""])
         ask, how = self.ask, self.decoding
-        before, name, after = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, how.beams, how.calculator)
+        known = ask.stop, ask.max_tokens, how.temperature, how.top_p
+        before, after = _frame(*known, beams=how.beams, calculator=how.calculator)
         if isinstance(ask.prompt, str):
             prompt = encode_basestring(ask.prompt)
         else:
             prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
-        self.known[""] = text = f"{before}{name}{prompt}{after}"
+        self.known[""] = text = f"{before}{prompt}{after}"
         return text
 
     def key(self, identity: str) -> str:
