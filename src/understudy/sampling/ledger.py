@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class Ledger:
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
-        self._requests: dict[str, int] = {}
+        self._requests: OrderedDict[str, int] = OrderedDict()
         self.settled, self._aside = self._sum_spent(), NOTHING
         self._number = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
         self._last_request = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
@@ -176,7 +177,7 @@ class Ledger:
             number = self._requests[request] = self._last_request
             self._group.rows[_REQUEST].append((number, request))
             if len(self._requests) > RECENT:
-                del self._requests[next(iter(self._requests))]
+                self._requests.popitem(last=False)
         return number
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
@@ -213,7 +214,7 @@ class Ledger:
 
     def _wake(self) -> None:
         """Have the group committed: within the window, or now where it is full."""
-        if not self._group.since or len(self._group.replies) >= GROUP:
+        if not self._group.since or len(self._group.replies) == GROUP:
             self._group.since = self._group.since or time.monotonic()
             self._changed.notify()
 
