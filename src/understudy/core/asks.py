@@ -166,14 +166,14 @@ class Answer:
 
 @lru_cache(typed=True)
 def _frame(
-    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, calculator: bool
+    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, counts: bool
 ) -> tuple[str, str]:
     """The canonical JSON of a request before and after its prompt. Most requests differ in their prompt only."""
     body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
     # Only values other than the default are written: replies that were bought before beams existed keep their keys.
     if beams != 1:
         body["beams"] = beams
-    if calculator:
+    if counts:
         body["calculator"] = True
     text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     before, _, after = text.partition("null")  # numbers and names come first, so this is the prompt's
@@ -229,12 +229,11 @@ class Request:
         if "" in self.known:
             return str(self.known[""])
         ask, how = self.ask, self.decoding
-        known = ask.stop, ask.max_tokens, how.temperature, how.top_p
-        before, after = _frame(*known, beams=how.beams, calculator=how.calculator)
+        before, after = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, beams=how.beams, counts=how.calculator)
         if isinstance(ask.prompt, str):
             prompt = encode_basestring(ask.prompt)
         else:
-            prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
+            prompt = f"[{','.join([f'[{encode_basestring(message.role)},{encode_basestring(message.content)}]' for message in ask.prompt])}]"
         self.known[""] = text = f"{before}{prompt}{after}"
         return text
 

@@ -146,14 +146,13 @@ class _Deadlines:
         self._due: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._next = math.inf
 
     def begin(self, seconds: float) -> asyncio.Task[Any]:
         """The task that runs has so many ``seconds`` until `end`."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._due[task] = due = loop.time() + seconds
-        if due < self._next:
+        if self._timer is None or due < self._timer.when():
             self._look_at(loop, due)
         return task
 
@@ -168,7 +167,7 @@ class _Deadlines:
     def _look_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._next, self._timer = due, loop.call_at(due, self._look, loop) if due < math.inf else None
+        self._timer = loop.call_at(due, self._look, loop) if due < math.inf else None
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now, coming = loop.time(), math.inf
