@@ -233,7 +233,7 @@ class Request:
         if isinstance(ask.prompt, str):
             prompt = encode_basestring(ask.prompt)
         else:
-            prompt = f"[{','.join([f'[{encode_basestring(message.role)},{encode_basestring(message.content)}]' for message in ask.prompt])}]"
+            prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
         self.known[""] = text = f"{before}{prompt}{after}"
         return text
 
