@@ -161,6 +161,25 @@ def test_the_time_is_for_the_whole_answer_however_slowly_it_drips():
     assert answers[1][1] == b"hi"
 
 
+def test_each_request_has_its_own_time_and_a_cancelled_one_stays_cancelled():
+    async def run():
+        async def silent():
+            await asyncio.sleep(60)
+
+        async with Wire(lambda *_: silent()) as server, opened() as client:
+            tasks = [asyncio.create_task(client.send("POST", server.url, b"1", timeout=t)) for t in (60, 0.3, 0.1, 0.3)]
+            done, _ = await asyncio.wait(tasks, timeout=0.2)
+            assert done == {tasks[2]}
+            tasks[1].cancel()
+            await asyncio.wait(tasks, timeout=0.4)
+            tasks[0].cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(run())
+    assert [type(answer) for answer in answers] == [asyncio.CancelledError, asyncio.CancelledError, AgainError, AgainError]
+    assert [str(answer) for answer in answers[2:]] == ["no answer within 0.1 s", "no answer within 0.3 s"]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_answer_larger_than_it_may_be_is_not_read_to_its_end(monkeypatch, packed):
     monkeypatch.setattr(wire, "LARGEST", 100)

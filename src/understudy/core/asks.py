@@ -16,7 +16,11 @@ import json
 import random
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,14 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+def amend(value: T, **fields: Any) -> T:
+    """A copy of a frozen ``value`` with other ``fields``: `dataclasses.replace` four times as fast, since it asks neither
+    ``__init__`` nor ``__post_init__``."""
+    copy = object.__new__(type(value))
+    copy.__dict__.update(vars(value), **fields)
+    return copy
 
 
 Prompt = str | tuple[Message, ...]
@@ -152,9 +164,22 @@ class Answer:
     usage: Usage
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+@lru_cache(typed=True)
+def _frame(
+    stop: tuple[str, ...], max_tokens: int, temperature: float, top_p: float, *, beams: int, counts: bool
+) -> tuple[str, str]:
+    """The canonical JSON of a request before and after its prompt. Most requests differ in their prompt only."""
+    body: dict[str, Any] = {"stop": stop, "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "prompt": None}
+    # Only values other than the default are written: replies that were bought before beams existed keep their keys.
+    if beams != 1:
+        body["beams"] = beams
+    if counts:
+        body["calculator"] = True
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    before, _, after = text.partition("null")  # numbers and names come first, so this is the prompt's
+    return before, after
 
-T = TypeVar("T")
+
 Flow = Generator[Call | Sequence[Call], Any, T]
 """Yields one call or a list of calls, receives one Reply or a list of them, and returns a T."""
 
@@ -192,7 +217,7 @@ class Request:
 
     def on(self, path: int) -> Request:
         """The same request on another path."""
-        return Request(self.ask, self.decoding, path, self.attempt, self.known)
+        return self if path == self.path else Request(self.ask, self.decoding, path, self.attempt, self.known)
 
     def differs_in_path(self, other: Request) -> bool:
         """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
@@ -203,19 +228,13 @@ class Request:
         """The request as canonical JSON, without role, lineage, seed, n and everything else that does not decide the reply."""
         if "" in self.known:
             return str(self.known[""])
-        body: dict[str, Any] = {
-            "prompt": self.ask.prompt if isinstance(self.ask.prompt, str) else [[m.role, m.content] for m in self.ask.prompt],
-            "stop": list(self.ask.stop),
-            "max_tokens": self.ask.max_tokens,
-            "temperature": self.decoding.temperature,
-            "top_p": self.decoding.top_p,
-        }
-        # Only values other than the default are written: replies that were bought before beams existed keep their keys.
-        if self.decoding.beams != 1:
-            body["beams"] = self.decoding.beams
-        if self.decoding.calculator:
-            body["calculator"] = True
-        self.known[""] = text = _CANONICAL.encode(body)
+        ask, how = self.ask, self.decoding
+        before, after = _frame(ask.stop, ask.max_tokens, how.temperature, how.top_p, beams=how.beams, counts=how.calculator)
+        if isinstance(ask.prompt, str):
+            prompt = encode_basestring(ask.prompt)
+        else:
+            prompt = f"[{','.join([f'[{encode_basestring(m.role)},{encode_basestring(m.content)}]' for m in ask.prompt])}]"
+        self.known[""] = text = f"{before}{prompt}{after}"
         return text
 
     def key(self, identity: str) -> str:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def card_of(chains: Sequence[Chain], known: CorpusCard) -> CorpusCard:
         licence=text_without_secrets(known.licence),
         chains=len(chains),
         problems=len({chain.problem for chain in chains}),
-        teachers=dict(Counter(text_without_secrets(chain.teacher) for chain in chains).most_common()),
+        teachers=dict(Counter(map(cache(text_without_secrets), (chain.teacher for chain in chains))).most_common()),
         finish=dict(Counter(chain.finish for chain in chains).most_common()),
         outcomes=dict(known.outcomes),
         tokens=sum(counts),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Call, Flow, Path, Reply, Request, Usage
+from understudy.core.asks import GREEDY, Call, Flow, Path, Reply, Request, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine
 from understudy.flows.cast import Cast
@@ -202,7 +202,7 @@ class Board(Generic[T]):
         if last is None or call != last or call.about != last.about:
             decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
-            self._last_request = Request(replace(call, decoding=decoding), decoding, 0, call.attempt)
+            self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
         return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 

@@ -135,7 +135,8 @@ class _Requests:
 
     def _reserve(self, line: NetworkLine) -> list[EngineOrder]:
         """Take the orders of the next request off ``line``: as many as the budget has room for."""
-        store, group, first = self.board.store, list[EngineOrder](), line.waiting[0]
+        group: list[EngineOrder] = []
+        store, first = self.board.store, line.waiting[0]
         n, identity = line.engine.n, line.engine.identity
         while line.waiting and len(group) < n and (not group or line.waiting[0].request.differs_in_path(first.request)):
             order = line.waiting[0]
@@ -163,19 +164,22 @@ class _Requests:
 
     def _send(self, lines: list[NetworkLine]) -> None:
         for line in lines:
-            while line.durable and line.active < line.engine.concurrency:
+            for _ in range(min(len(line.durable), line.engine.concurrency - line.active)):
                 line.active += 1
-                self.tasks.add(asyncio.ensure_future(self._ask(line, line.durable.popleft())))
+                self.tasks.add(asyncio.create_task(self._ask(line)))
 
-    async def _ask(self, line: NetworkLine, group: list[EngineOrder]) -> None:
-        answer: Answer | Exception
-        try:
-            answer = await line.engine.replies([order.request for order in group])
-        except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
-            answer = error
+    async def _ask(self, line: NetworkLine) -> None:
+        """Send one durable request after the other, until there is none or one failed: others may then not be worth sending."""
+        answer: Answer | Exception | None = None
+        while line.durable and not isinstance(answer, Exception):
+            group = line.durable.popleft()
+            try:
+                answer = await line.engine.replies([order.request for order in group])
+            except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
+                answer = error
+            self.arrivals.put_nowait(partial(self._receive, line, group, answer))
         line.active -= 1
         self.tasks.discard(asyncio.current_task())
-        self.arrivals.put_nowait(partial(self._receive, line, group, answer))
 
     def _receive(self, line: NetworkLine, group: list[EngineOrder], answer: Answer | Exception) -> None:
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):

@@ -72,7 +72,7 @@ def _fewer_collections() -> Iterator[None]:
     """Collect garbage less often: thousands of flows wait at once, and the collector would look through them every 700 new objects,
     which takes a seventh of the time of sampling (docs/design.md)."""
     before = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(200_000, 20, 20)
     try:
         yield
     finally:

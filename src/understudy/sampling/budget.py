@@ -47,7 +47,7 @@ class Spend:
         return Spend(self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money)
 
     def __sub__(self, other: Spend) -> Spend:
-        return self + Spend(-other.requests, -other.read, -other.written, -other.money)
+        return Spend(self.requests - other.requests, self.read - other.read, self.written - other.written, self.money - other.money)
 
 
 NOTHING = Spend()

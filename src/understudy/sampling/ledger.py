@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from understudy.core.asks import Reply, Request, Usage
+from understudy.core.asks import Reply, Request, Usage, amend
 from understudy.core.errors import EngineError, UnpaidError
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
 from understudy.sampling.database import close_intents, connect, lock, read_capabilities, unlock
@@ -88,7 +89,7 @@ class Ledger:
         self._ahead: dict[str, str] = {}
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
-        self._requests: dict[str, int] = {}
+        self._requests: OrderedDict[str, int] = OrderedDict()
         self.settled, self._aside = self._sum_spent(), NOTHING
         self._number = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
         self._last_request = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
@@ -176,7 +177,7 @@ class Ledger:
             number = self._requests[request] = self._last_request
             self._group.rows[_REQUEST].append((number, request))
             if len(self._requests) > RECENT:
-                del self._requests[next(iter(self._requests))]
+                self._requests.popitem(last=False)
         return number
 
     def fail(self, key: str, error: EngineError, usage: Usage | None = None) -> None:
@@ -213,7 +214,7 @@ class Ledger:
 
     def _wake(self) -> None:
         """Have the group committed: within the window, or now where it is full."""
-        if not self._group.since or len(self._group.replies) >= GROUP:
+        if not self._group.since or len(self._group.replies) == GROUP:
             self._group.since = self._group.since or time.monotonic()
             self._changed.notify()
 
@@ -317,13 +318,11 @@ class Ledger:
         self.close()
 
 
-_EMPTY = vars(Reply(""))
-"""The fields that an old row lacks."""
+_EMPTY = Reply("")
+"""It has the fields that an old row lacks."""
 
 
 def _read_reply(body: str) -> Reply:
     fields = orjson.loads(body)
     fields["logprobs"] = tuple(fields["logprobs"])
-    reply = object.__new__(Reply)  # a frozen dataclass sets each field by a call: of a million replies, seconds
-    reply.__dict__.update(_EMPTY, **fields)
-    return reply
+    return amend(_EMPTY, **fields)

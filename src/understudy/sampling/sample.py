@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from understudy.core.asks import GREEDY, Decoding, Flow, Path
+from understudy.core.asks import GREEDY, Decoding, Flow, Path, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
@@ -98,7 +98,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
         elif done.value is None:
             failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
         else:
-            chains.append(replace(done.value, teacher=engine.identity))
+            chains.append(amend(done.value, teacher=engine.identity))
     if not chains:
         raise _explain_nothing(store, failures, poor=poor)
     if 0 < len(first) < sampling.first_look:

@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -149,20 +149,9 @@ def check_ids(problems: Sequence[Problem]) -> None:
         raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """``dropped``: problems that left train (or dev) since a held-out split has the same question with the same choices.
-    ``near``: held-out problems whose question differs from one in train by case, blanks, punctuation or numbers only."""
-
-    dropped: tuple[str, ...] = ()
-    near: int = 0
-
-
-def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], Overlap]:
-    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem.
-
-    With the ``rule`` "error" such problems raise a DataError that names them. Near-duplicates are counted and never an error.
-    """
+def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
+    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem, and the
+    ids of these. With the ``rule`` "error" they raise a DataError that names them."""
     held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
     same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
     if same and rule == "error":
@@ -171,9 +160,14 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
             f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {pairs}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
-    kept = [p for p in problems if p.id not in same]
-    learned = {near_key(p) for p in kept if p.split not in held_out}
-    return kept, Overlap(tuple(same), sum(p.split in held_out and near_key(p) in learned for p in kept))
+    return [p for p in problems if p.id not in same], tuple(same)
+
+
+def count_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> int:
+    """The ``held_out`` problems whose question differs from one outside by case, blanks, punctuation or numbers only. Beware: this
+    reads every word of every question."""
+    learned = {near_key(p) for p in problems if p.split not in held_out}
+    return sum(p.split in held_out and near_key(p) in learned for p in problems)
 
 
 def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:

@@ -71,7 +71,7 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
 def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
     """The matches of `_WORD`. Beware: this is where most of the time goes for a reply with a plain marker, and looking for each
     word as a string is ten times as fast as the pattern."""
-    if any(letter in text for letter in _FOLDED):
+    if not text.isascii() and any(letter in text for letter in _FOLDED):
         return list(_WORD.finditer(text, begin, end))
     lower, places = text.lower(), []
     for stem in _STEMS:
@@ -83,7 +83,8 @@ def _words(text: str, begin: int, end: int) -> list[re.Match[str]]:
 
 
 def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker | None:
-    after, alone = _AFTER.match(text, word.end(), end), _ALONE.match(text, word.end(), end)
+    after = _AFTER.match(text, word.end(), end)
+    alone = None if after else _ALONE.match(text, word.end(), end)
     if not after and not alone:
         return None
     window = text[max(begin, word.start() - 90) : word.start()]
@@ -97,10 +98,13 @@ def _read_word(text: str, word: re.Match[str], begin: int, end: int) -> Marker |
     if not after:
         # a heading: "Final answer", with the answer on the next line
         return Marker("marker", start, alone.end()) if alone and heads and telling else None
-    colon = after[0].rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after[0])
-    if not telling or not (before["the"] or sort or colon or heads):
+    if not telling or not (before["the"] or sort or heads or _ends_in_colon(after[0])):
         return None
     return Marker("marker", start, after.end(), firm=after["firm"] is not None)
+
+
+def _ends_in_colon(after: str) -> bool:
+    return after.rstrip(" *_").endswith((":", ">", "-")) and not re.search(r"\b(?:is|was|are|be)[*_]{0,2}:", after)
 
 
 def _read_box(text: str, match: re.Match[str], end: int) -> Marker:

@@ -48,6 +48,8 @@ _THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
 
 def find_reply(text: str) -> int | None:
     """The place where the reply begins, after the last ``</think>``; None where a thought never ends."""
+    if "<" not in text:
+        return 0
     begin = 0
     for match in _THOUGHT_END.finditer(text):
         begin = match.end()

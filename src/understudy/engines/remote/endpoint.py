@@ -74,7 +74,7 @@ class EndpointEngine:
     @property
     def n(self) -> int:
         """Replies that one request may ask for: as many as the options say, until an address gives one only."""
-        return 1 if any(address.takes_n is False for address in self.addresses) else self.options.n
+        return 1 if False in [address.takes_n for address in self.addresses] else self.options.n
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ in their path only, in one answer; only the first where the endpoint gives one choice."""

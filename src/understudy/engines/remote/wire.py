@@ -9,6 +9,7 @@ EngineError      anything else that will not pass
 The client is aiohttp's: proxies, compression, TLS and HTTP itself are its business.
 """
 
+import asyncio
 import io
 import json
 import math
@@ -86,8 +87,13 @@ class Client:
 
     def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
         self.timeout, self.secret = timeout, secret
-        self._proxy = cache(_find_proxy)
-        self._session = aiohttp.ClientSession(connector=_Connector(limit=0), headers=headers, cookie_jar=aiohttp.DummyCookieJar())
+        self._proxy, self._deadlines = cache(_find_proxy), _Deadlines()
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(limit=0),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),  # `_Deadlines` keeps them
+        )
 
     async def close(self) -> None:
         await self._session.close()
@@ -100,7 +106,8 @@ class Client:
         ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
         server is not shown the key. ``timeout`` takes the place of the client's.
         """
-        seconds = timeout or self.timeout
+        seconds, body = timeout or self.timeout, bytearray()
+        task = self._deadlines.begin(seconds)
         try:
             async with self._session.request(
                 method,
@@ -109,24 +116,68 @@ class Client:
                 headers=_JSON if isinstance(content, bytes) else None,
                 allow_redirects=into is not None,
                 proxy=self._proxy(URL(url).origin()),
-                timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
-                body = bytearray()
                 take = into if into is not None and answer.status == 200 else body.extend
-                async for part in answer.content.iter_any():
-                    take(part)
+                while not answer.content.at_eof():
+                    take(await answer.content.readany())
                     if len(body) > LARGEST:
                         raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not self._deadlines.passed(task):
+                raise
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise AgainError(f"no connection ({error}); is the server running?") from error
         except aiohttp.ClientError as error:
             raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
+        finally:
+            self._deadlines.end(task)
         whole = hide(bytes(body), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
         return answer.headers, whole
+
+
+class _Deadlines:
+    """Cancels the tasks that have not ended in time. One timer looks after all of them: aiohttp's own, a timer and several contexts
+    for each request, take a thirtieth of the time of sampling."""
+
+    def __init__(self) -> None:
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> asyncio.Task[Any]:
+        """The task that runs has so many ``seconds`` until `end`."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._due[task] = due = loop.time() + seconds
+        if self._timer is None or due < self._timer.when():
+            self._look_at(loop, due)
+        return task
+
+    def passed(self, task: asyncio.Task[Any]) -> bool:
+        """Whether ``task`` was cancelled since its time was over, and for no other reason."""
+        return task in self._late and task.uncancel() == 0
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        del self._due[task]
+        self._late.discard(task)
+
+    def _look_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._look, loop) if due < math.inf else None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now, coming = loop.time(), math.inf
+        for task, due in self._due.items():
+            if due > now:
+                coming = min(coming, due)
+            elif task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        self._look_at(loop, coming)
 
 
 class _Connector(aiohttp.TCPConnector):

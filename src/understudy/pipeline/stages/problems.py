@@ -17,7 +17,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
-from understudy.tasks.splits import check_overlap, exact_key
+from understudy.tasks.splits import check_overlap, count_near, exact_key
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -66,10 +66,11 @@ class ProblemsStage(Stage[ProblemsSummary]):
         problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
         self._require_splits(problems)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
+        near = count_near(problems, held_out=self.held_out)
         # Questions of dev in training: the held-out splits are not concerned.
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
-        problems = [p for p in problems if p.id not in on_dev.dropped]
+        problems = [p for p in problems if p.id not in on_dev]
         directory = self.directory(context.run)
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
@@ -78,8 +79,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
-            dropped=on_held_out.dropped + on_dev.dropped,
-            near=on_held_out.near,
+            dropped=on_held_out + on_dev,
+            near=near,
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 
