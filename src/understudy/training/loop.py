@@ -35,6 +35,7 @@ from understudy.training.memory import estimate, free_on, is_out_of_memory, out_
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
+from understudy.training.packing import collate_packed, is_worth_packing, pack
 from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
 from understudy.training.state import load_state, save_state
@@ -261,6 +262,8 @@ class _Training:
     def _collate(self, examples: Sequence[EncodedExample], scales: Sequence[float]) -> TrainingBatch:
         if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
+        if self.shares and self.start is None and is_worth_packing(examples, rows := pack(examples)):
+            return collate_packed(examples, scales, rows, pad=self.pad, dtype=self.model.dtype).to(self.model.device)
         return collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:
