@@ -10,6 +10,7 @@ from understudy.core.plugins import load
 from understudy.core.protocols import Method
 from understudy.core.values import Problem, Solution, to_json
 from understudy.core.vote import vote
+from understudy.engines.local.device import settle_device
 from understudy.evaluation.run import answer
 from understudy.pipeline.card import Card, read_card
 from understudy.studies.options import Decode
@@ -59,7 +60,8 @@ def ask_student(
     options = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
     decode = build(Decode, options, "decode")
     problem = Problem("question", question, card.kind, choices=tuple(choices))
-    engines = {role: TransformersEngine(path, dtype=card.precision, seed=seed) for role, path in cast.items()}
+    device = settle_device("auto")
+    engines = {role: TransformersEngine(path, dtype=card.precision, device=device, seed=seed) for role, path in cast.items()}
     playing = {part: engines[role] for part, role in parts_of(method).items()}
     answers = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
     if answers.errors:

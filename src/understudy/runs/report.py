@@ -185,8 +185,8 @@ def _note_students(run: Run) -> Iterator[str]:
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
     if made_with:
-        precisions = sorted({student.precision for students in made_with.values() for student in students})
-        yield f"Students are trained in {' or '.join(precisions)} and answer in {study.evaluation.precision}."
+        ways = sorted({f"{one.precision} on {one.device}" for students in made_with.values() for one in students})
+        yield f"Students are trained in {' or '.join(ways)} and answer in {study.evaluation.precision}."
     for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))

@@ -43,7 +43,7 @@ class StudentSummary(TrainingFacts, StageSummary):
     scratch: bool
     chosen: bool
     precision: str
-    device: str
+    device: str = "cpu"
     weights: str = ""
 
 
