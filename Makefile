@@ -8,6 +8,7 @@
 #   make test-core   installs the light core alone and runs its verbs
 #   make test-kill   kills a sampling 300 times
 #   make test-hostile  10,000 calls to a server at its worst
+#   make bench-training  how fast a student is trained, beside a bare loop (half an hour on one core)
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
 #                    over 200,000 replies, a ledger of a million
 #
@@ -23,7 +24,7 @@ STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-real test test-slow test-core test-kill test-hostile lint bench bench-sampling bench-sampling-large clean
+.PHONY: demo demo-real test test-slow test-core test-kill test-hostile lint bench bench-training bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -57,6 +58,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/decoding.py runs/demo/students/N-chains-correct
+
+bench-training: $(STAMP)
+	$(BIN)/python benchmarks/training.py
 
 bench-sampling: $(STAMP)
 	$(BIN)/python benchmarks/sampling.py

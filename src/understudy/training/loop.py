@@ -20,7 +20,7 @@ from understudy.core.registry import find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device, settle_precision
-from understudy.engines.local.load import end_tokens
+from understudy.engines.local.load import end_tokens, place
 from understudy.training.batches import (
     EncodedExample,
     TrainingBatch,
@@ -117,7 +117,7 @@ class _Training:
         self.options, self.device = options, device
         self.out, self.seed, self.score, self.lora = out, seed, score, student.lora
         self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
-        self.model.to(device)
+        place(self.model, device)
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -154,6 +154,8 @@ class _Training:
             self.remarks.append(f"warmup = {recipe.warmup:g} steps is more than the {self.steps} of the training")
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=settle_precision(options.precision, device))
         self.shares = can_share(self.model)
+        # Other objectives may take a row for an example.
+        self.packs = self.shares and self.start is None and options.objective == "cross_entropy"
         if options.chains_per_visit > 1 and not self.shares:
             kind = self.model.config.model_type
             self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}")
@@ -262,7 +264,7 @@ class _Training:
     def _collate(self, examples: Sequence[EncodedExample], scales: Sequence[float]) -> TrainingBatch:
         if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
-        if self.shares and self.start is None and is_worth_packing(examples, rows := pack(examples)):
+        if self.packs and is_worth_packing(examples, rows := pack(examples)):
             return collate_packed(examples, scales, rows, pad=self.pad, dtype=self.model.dtype).to(self.model.device)
         return collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 

@@ -22,8 +22,8 @@ from understudy.training.words import train_words
 def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: int) -> tuple[Any, Any]:
     """(model in float32, tokenizer). From scratch: weights are a function of ``seed``, words come from ``vocabulary``.
 
-    Attention is "eager": on a CPU it trains these sizes faster than SDPA does, which goes through its mathematical fallback
-    when there is a mask. Raises CheckpointError for a directory that cannot be loaded.
+    Attention is "eager": on a processor it trains these sizes faster than SDPA does, which goes through its mathematical fallback
+    when there is a mask; SmolLM2-135M too (docs/training-speed.md). Raises CheckpointError for a directory that cannot be loaded.
     """
     torch.manual_seed(seed)
     if options.checkpoint is not None:
