@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=30)
     parser.add_argument("--steps", type=int, default=3, help="of which the first is not timed")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--dry", action="store_true", help="print, and write nothing")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -209,7 +210,7 @@ def main() -> None:
                     cells = [model, precision, shape, f"{bare:.2f}", f"{ours:.2f}", f"{bare / ours:.2f}", f"{row['ceiling']:.2f}"]
                     print(f"| {' | '.join([*cells, *losses])} |", flush=True)
     if not options.dry:
-        RESULTS.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(options: argparse.Namespace, model: str, checkpoint: Path, precision: str, shape: str) -> dict[str, Any]:
