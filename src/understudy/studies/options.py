@@ -186,7 +186,7 @@ class Evaluation:
     @property
     def answering(self) -> AnsweringOptions:
         """How students are run."""
-        return AnsweringOptions(self.batch_size, self.precision, settle_device(self.device))
+        return AnsweringOptions(self.batch_size, self.precision, settle_device(self.device, "evaluation.device"))
 
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):

@@ -144,7 +144,7 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
         table |= dict(own)
     where = f".roles.{role}" if _role(arm, role).training else ""
     options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
-    device = settle_device(options.device)
+    device = settle_device(options.device, "training.device")
     options = replace(options, device=device, precision=settle_precision(options.precision, device))
     options = options.settle(student_of_role(study, arm, role))
     if options.budget == "role" or not options.tokens:

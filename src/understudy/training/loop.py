@@ -113,7 +113,8 @@ class _Training:
         share: float,
     ) -> None:
         device = settle_device(options.device)
-        options = replace(options, device=device, precision=settle_precision(options.precision, device)).settle(student)
+        precision = settle_precision(options.precision, device)
+        options = replace(options, device=device, precision=precision).settle(student)
         self.options, self.device = options, device
         self.out, self.seed, self.score, self.lora = out, seed, score, student.lora
         self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
@@ -152,7 +153,7 @@ class _Training:
         recipe = recipe_of(options, student)
         if recipe.warmup > self.steps:
             self.remarks.append(f"warmup = {recipe.warmup:g} steps is more than the {self.steps} of the training")
-        self.optimizer = Optimizer(self.model, recipe, self.steps, precision=settle_precision(options.precision, device))
+        self.optimizer = Optimizer(self.model, recipe, self.steps, precision=precision)
         self.shares = can_share(self.model)
         # Other objectives may take a row for an example.
         self.packs = self.shares and self.start is None and options.objective == "cross_entropy"

@@ -26,14 +26,14 @@ _NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """What Linux has where there is a GPU: of NVIDIA, of AMD, of Windows below."""
 
 
-def settle_device(device: Device) -> SettledDevice:
-    """What ``device`` means on this machine. Raises StudyError for one that is named and not there."""
+def settle_device(device: Device, key: str = "device") -> SettledDevice:
+    """What ``device``, of the study's ``key``, means on this machine. Raises StudyError for one that is named and not there."""
     if device == "cpu":
         return "cpu"
     found = _find_gpu()
     if device not in ("auto", found):
         seen = f"the one here is {found!r}" if found else "torch sees no GPU on this machine"
-        raise StudyError(f'device = {device!r}: {seen}; set device = "auto", or install the torch that is built for it')
+        raise StudyError(f'{key} = {device!r}: {seen}; set it to "auto" or "cpu", or install the torch that is built for it')
     return found or "cpu"
 
 

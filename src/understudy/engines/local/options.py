@@ -34,7 +34,7 @@ class Transformers:
         """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises
         CheckpointError where the checkpoint cannot be used."""
         directory = open_checkpoint(self.checkpoint, root, chats=chats)
-        device = settle_device(self.device)
+        device = settle_device(self.device, "teacher.device")
         return replace(self, checkpoint=str(directory), device=device, precision=settle_precision(self.precision, device))
 
     def files(self) -> list[Path]:
@@ -45,6 +45,6 @@ class Transformers:
         """The engine; weights are loaded at the first request."""
         from understudy.engines.local.engine import TransformersEngine
 
-        device = settle_device(self.device)
+        device = settle_device(self.device, "teacher.device")
         precision = settle_precision(self.precision, device)
         return TransformersEngine(Path(self.checkpoint), dtype=precision, device=device, seed=seed)
