@@ -108,6 +108,38 @@ def test_equal_greedy_asks_of_many_paths_are_one_request():
     assert len(engine.asked) == 1
 
 
+def test_replies_that_came_are_kept_when_the_caller_leaves(tmp_path):
+    class Gated(ScriptedEngine):
+        concurrency = 8
+        gate = asyncio.Event()
+
+        async def replies(self, requests):
+            if requests[0].ask.prompt != "solve p-0":
+                await self.gate.wait()
+            return await super().replies(requests)
+
+    engine = Gated(lambda _: Reply("4", tokens=1), identity=SOLVER)
+
+    def asking(path):
+        reply = yield Call("solver", f"solve {path.problem}")
+        return reply.text
+
+    async def run(store):
+        paths = [Path(problem, 0, 0) for problem in PROBLEMS]
+        flowing = adrive(((path, asking(path)) for path in paths), Cast({"solver": engine}, store=store))
+        await anext(flowing)
+        engine.gate.set()  # the others answer while the caller looks at the first
+        while len(engine.asked) < 8:
+            await asyncio.sleep(0)
+        await flowing.aclose()
+
+    with Ledger(tmp_path / "ledger") as store:
+        asyncio.run(run(store))
+        with store.reading() as reader:
+            (kept,) = reader.execute("SELECT count(*) FROM replies").fetchone()
+    assert kept == len(engine.asked) > 1
+
+
 def test_an_engine_error_fails_its_own_flow_and_can_be_caught_by_it():
     def script(request):
         if "bad" in request.ask.prompt:

@@ -127,18 +127,23 @@ class Board(Generic[T]):
 
     def deliver(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
         """Keep the reply, and continue the flows that wait for it. ``usage`` is what a request over a network cost."""
-        del self.orders[order.key]
-        if self.store is not None:
-            if isinstance(reply, Reply):
-                identity, seed = order.line.engine.identity, self.cast.seed
-                self.store.put(order.key, reply, engine=identity, request=order.request, seed=seed, usage=usage)
-            else:
-                self.store.fail(order.key, reply, usage)
+        self.keep(order, reply, usage)
         for live, place in order.waiters:
             live.replies[place] = reply
             live.missing -= 1
             if not live.missing:
                 self._advance(live)
+
+    def keep(self, order: EngineOrder, reply: Reply | EngineError, usage: Usage | None = None) -> None:
+        """Put the reply into the store; nobody is told."""
+        del self.orders[order.key]
+        if self.store is None:
+            return
+        if isinstance(reply, Reply):
+            identity, seed = order.line.engine.identity, self.cast.seed
+            self.store.put(order.key, reply, engine=identity, request=order.request, seed=seed, usage=usage)
+        else:
+            self.store.fail(order.key, reply, usage)
 
     def close(self) -> None:
         """Close the flows that have not ended."""

@@ -9,11 +9,12 @@ share, and what they promise of the store and of errors.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from understudy.core.asks import Answer, Reply
+from understudy.core.asks import Answer, Reply, Usage
 from understudy.core.errors import BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import LocalEngine
 from understudy.flows.board import Board, Done, EngineOrder, Flows, NetworkLine, OnEnd, OrderSource
@@ -86,8 +87,8 @@ class _Requests:
     """The requests over the network.
 
     A request is a group of orders: orders that differ only in their path share one request to an engine that draws several replies.
-    ``reserved`` has the groups of the next commit; ``unkept`` the lines of requests that were answered while their reply is not
-    durable. What could be lost with this process is never more than twice the engine's concurrency.
+    ``reserved`` has the groups of the next commit; ``came`` the answers that are not in the store yet, and ``unkept`` the lines of
+    those that are and are not durable. What could be lost with this process is never more than twice the engine's concurrency.
     """
 
     def __init__(self, board: Board[Any], arrivals: Arrivals) -> None:
@@ -95,6 +96,7 @@ class _Requests:
         self.tasks: set[asyncio.Task[None]] = set()
         self.reserved: list[tuple[NetworkLine, list[EngineOrder]]] = []
         self.unkept: list[NetworkLine] = []
+        self.came: deque[tuple[NetworkLine, list[EngineOrder], Answer | Exception]] = deque()
         self.committing: asyncio.Task[None] | None = None
         self.spent = False
 
@@ -177,22 +179,23 @@ class _Requests:
                 answer = await line.engine.replies([order.request for order in group])
             except Exception as error:  # noqa: BLE001 - whatever is no EngineError is raised where it arrives
                 answer = error
-            self.arrivals.put_nowait(partial(self._receive, line, group, answer))
+            self.came.append((line, group, answer))
+            self.arrivals.put_nowait(self._receive)
         line.active -= 1
         self.tasks.discard(asyncio.current_task())
 
-    def _receive(self, line: NetworkLine, group: list[EngineOrder], answer: Answer | Exception) -> None:
+    def _receive(self) -> None:
+        """Hand on the first answer that came."""
+        line, group, answer = self.came.popleft()
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
             raise answer
         if self.board.store is None:
             line.under_way -= 1
         else:
             self.unkept.append(line)
-        usage = answer.usage
-        replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
-        for order, reply in zip(group, replies, strict=False):
+        replies = list(_share(group, answer))
+        for order, reply, usage in replies:
             self.board.deliver(order, reply, usage)
-            usage = usage and usage.along
         # Orders without a reply were paid with the others, or not at all, and are reserved: each becomes a request of its own.
         alone = group[len(replies) :]
         line.durable.extendleft([order] for order in reversed(alone))
@@ -205,10 +208,25 @@ class _Requests:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        for _, group, answer in self.came:
+            if isinstance(answer, Answer | EngineError):
+                for order, reply, usage in _share(group, answer):
+                    self.board.keep(order, reply, usage)
         if self.board.store is not None:
             groups = [group for _, group in self.reserved] + [group for line in self.board.networks for group in line.durable]
             for order in (order for group in groups for order in group):
                 self.board.store.fail(order.key, UnpaidError("it was not sent"))
+
+
+def _share(
+    group: list[EngineOrder], answer: Answer | EngineError
+) -> Iterator[tuple[EngineOrder, Reply | EngineError, Usage | None]]:
+    """The reply of each order of ``group`` that got one, and what it cost."""
+    usage = answer.usage
+    replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
+    for order, reply in zip(group, replies, strict=False):
+        yield order, reply, usage
+        usage = usage and usage.along
 
 
 class _Threads:
