@@ -1,7 +1,6 @@
 """Word problems of several sets as train.jsonl, dev.jsonl and test.jsonl, with near-duplicates on one side of the split.
 
-    python studies/prepare_arithmetic.py DATA TO                                      # for studies/arithmetic.toml
-    python studies/prepare_arithmetic.py DATA TO --sets asdiv svamp --test 0.2        # for studies/real/
+    python studies/prepare_arithmetic.py ../shared/data ../word-problems          # for studies/real/
 
 DATA has a directory with an all.jsonl for each set. Questions whose answer is no number (ASDiv's numeric = false) are left out, and
 a question that is there twice counts once. Near-duplicates lie on one side of the split: two questions that, with numbers and
@@ -79,9 +78,9 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("to", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["asdiv", "svamp"])
     parser.add_argument("--dev", type=float, default=0.1, help="its share of the questions")
-    parser.add_argument("--test", type=float, default=0.1, help="its share of the questions")
+    parser.add_argument("--test", type=float, default=0.2, help="its share of the questions")
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args(words)
     shares = {"dev": arguments.dev, "test": arguments.test}

@@ -41,8 +41,3 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
     (same, (call,)), (default, (other,)) = (solved(AnswerFirst(max_tokens=n), SUM, " 5") for n in (7, 32))
     assert (call.max_tokens, other.max_tokens, same, asked([call])) == (7, 32, default, asked([other]))
     assert made(AnswerFirst(max_tokens=7), SUM, TWO) == made(AnswerFirst(), SUM, TWO)
-
-
-def test_there_is_nothing_to_point_at():
-    with pytest.raises(ValueError, match="pointers"):
-        AnswerFirst(format=PromptFormat(numbers="pointers"))

@@ -6,7 +6,6 @@ import pytest
 
 from understudy.core.answers import extract
 from understudy.core.asks import Message, Path, Reply
-from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Chain, Problem
 from understudy.engines.scripted import ScriptedEngine
@@ -107,54 +106,6 @@ def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_t
     examples, _ = run(method.examples(PROBLEM, [chain], EMPTY))
     assert examples[0].messages == (Message("system", "Be brief."), Message("user", "What is 2 + 3?"))
     assert [s.text for s in examples[0].target] == ["Two and three.\n\nThat is 5. So the answer is: 5"]
-
-
-COINS = Problem("p", "Ana has 16 coins and finds three.", "number", "19")
-POINTED = PromptFormat(numbers="pointers")
-
-
-def test_in_pointers_a_chain_is_its_equations_and_one_that_cannot_be_written_gives_no_example():
-    chains = [replace(CHAINS[0], rationale=r, answer="19") for r in ("So 16 + 3 = 19 coins.", "Nineteen.", "So 16 + 4 = 19.")]
-    examples, _ = run(SCoTD(format=POINTED).examples(COINS, chains, EMPTY))
-    assert texts(examples) == [("Q: Ana has 16 @0 coins and finds three @1.\nA:", " @0 + @1 = #0. So the answer is: #0\n\n")]
-    assert [POINTED.unfit(COINS, c.rationale, "19") for c in chains] == ["", "no equation", "an equation does not hold"]
-    assert not PromptFormat().unfit(COINS, "Nineteen.", "19")
-
-
-def test_in_pointers_the_baseline_reads_named_numbers_and_answers_with_a_plain_one():
-    examples, _ = run(AnswerOnly(format=POINTED).examples(COINS, [], EMPTY))
-    assert texts(examples) == [("Q: Ana has 16 @0 coins and finds three @1.\nA:", " So the answer is: 19\n\n")]
-    solution, _ = run(AnswerOnly(format=POINTED).solve(COINS.blind(), Path("p"), EMPTY), Reply(" So the answer is: 18"))
-    assert (solution.answer, solution.layer) == ("18", "marker")
-
-
-@pytest.mark.parametrize(
-    ("said", "text", "answer", "layer"),
-    [
-        (" @0 + @1 = #0. So the answer is: #0", "16 + 3 = 19. So the answer is: 19", "19", "marker"),
-        (" @0 + @5 = #0. So the answer is: #0", " @0 + @5 = #0. So the answer is: #0", None, "@5 points to nothing"),
-        (" @0 / (@1 - @1) = #0. So", " @0 / (@1 - @1) = #0. So", None, "undefined: 16 / (3 - 3)"),
-    ],
-)
-def test_in_pointers_a_reply_is_filled_in_before_it_is_read(said, text, answer, layer):
-    solution, (request,) = run(SCoTD(format=POINTED).solve(COINS.blind(), Path("p"), EMPTY), Reply(said))
-    assert request.ask.prompt == "Q: Ana has 16 @0 coins and finds three @1.\nA:"
-    assert (solution.text, solution.answer, solution.layer) == (text, answer, layer)
-    assert solution.turns == (("student", said),)
-
-
-def test_a_teacher_may_be_asked_in_pointers_with_the_exemplars_that_can_be_written():
-    pool = StudyPool([OTHER, replace(OTHER, id="f", meta={"rationale": "Two."})])
-    method, reply = SCoTD(format=POINTED), Reply(" @0 + @1 = #0. So the answer is: #0")
-    chain, (request,) = run(method.sample(COINS, Path("p"), pool), reply)
-    shown = "Q: What is 1 @0 + 1 @1?\nA: @0 + @1 = #0. So the answer is: #0\n\n"
-    assert request.ask.prompt == shown + "Q: Ana has 16 @0 coins and finds three @1.\nA:"
-    assert (chain.rationale, chain.answer) == ("16 + 3 = 19.", "19")
-
-
-def test_pointers_are_for_answers_that_are_numbers():
-    with pytest.raises(StudyError, match="yes_no"):
-        POINTED.write_prompt(Problem("p", "Is 3 > 2?", "yes_no", "yes"))
 
 
 @pytest.mark.parametrize("style", ["raw", "messages"])

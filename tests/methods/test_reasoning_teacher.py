@@ -49,8 +49,3 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
     (same, (call,)), (default, (other,)) = (solved(ReasoningTeacher(max_tokens=n), SUM, " 5") for n in (7, 256))
     assert (call.max_tokens, other.max_tokens, same, asked([call])) == (7, 256, default, asked([other]))
     assert made(ReasoningTeacher(max_tokens=7), SUM, TWO) == made(ReasoningTeacher(), SUM, TWO)
-
-
-def test_it_has_a_format_of_its_own():
-    with pytest.raises(ValueError, match="pointers"):
-        ReasoningTeacher(format=PromptFormat(numbers="pointers"))

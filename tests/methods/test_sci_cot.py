@@ -288,7 +288,6 @@ def test_gold_in_the_place_of_a_stage_says_what_the_chain_says():
     [
         ({"folds": 1}, "folds = 1"),
         ({"rationales": 0}, "rationales = 0"),
-        ({"format": PromptFormat(numbers="pointers")}, "pointers"),
         ({"source": "none", "answer_sees": "rationale"}, "would see nothing"),
     ],
 )

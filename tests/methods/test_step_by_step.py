@@ -45,7 +45,7 @@ def test_the_limit_is_in_the_call_and_nowhere_else():
     assert made(StepByStep(max_tokens=7), SUM, TWO) == made(StepByStep(), SUM, TWO)
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.0}, {"format": PromptFormat(numbers="pointers")}])
+@pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": 1.0}])
 def test_options_that_make_no_sense_are_refused(options):
-    with pytest.raises(ValueError, match=r"alpha = [01]\.0|pointers"):
+    with pytest.raises(ValueError, match=r"alpha = [01]\.0"):
         StepByStep(**options)

@@ -52,8 +52,8 @@ def kinds(keys, *plans):
     return sorted({p.stages[key].kind for key in keys for p in plans if key in p.stages})
 
 
-def test_an_arm_that_writes_in_another_format_selects_for_itself(plan):
-    same, other = plan(), plan("arms.1.options.format.numbers=pointers")
+def test_an_arm_whose_method_takes_only_some_chains_selects_for_itself(plan):
+    same, other = plan(), plan("arms.1.method=socratic")
     selections = [stages_of(made, arm, "selection") for made, arm in ((same, "a"), (same, "b"), (other, "a"), (other, "b"))]
     assert selections[0] == selections[1] == selections[2] != selections[3]
 

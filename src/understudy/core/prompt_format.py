@@ -19,8 +19,6 @@ from typing import Any, Literal
 from understudy.core.answers import extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
-from understudy.core.errors import StudyError
-from understudy.core.pointers import FilledReply, PointerChain, number, to_pointers, to_text
 from understudy.core.thoughts import thought_of, with_thought
 from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
 
@@ -44,11 +42,6 @@ class PromptFormat:
     system: str = ""
     """The first message, where the style is ``messages``. Default chosen by this project: no system message, because templates
     treat one differently."""
-    numbers: Literal["plain", "pointers"] = "plain"
-    """``pointers`` are for questions whose answer is a number: the prompt names the numbers of the question, a chain becomes
-    equations between names, and an evaluator fills in numbers and results when a reply is read (``core/pointers.py``,
-    docs/training.md). A chain that cannot be written so is counted and not taught. A reply without rationale states its plain
-    number. The default ``plain`` is that of all the papers."""
 
     def __post_init__(self) -> None:
         if self.system and self.style == "raw":
@@ -60,27 +53,16 @@ class PromptFormat:
         return (END,) if self.style == "raw" else ()
 
     def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
-        """The prompt that asks ``problem`` after solved ``exemplars``, without exemplars whose chain is unfit or has no answer.
-        ``before`` and ``after`` stand around the question.
-
-        Raises StudyError where ``numbers`` are pointers and the answer is not a number.
-        """
-        solved = [
-            (self._question(p), self.write_reply(p, c.rationale, c.answer))
-            for p, c in exemplars
-            if c.answer is not None and not self.unfit(p, c.rationale, c.answer)
-        ]
-        question = f"{before}{self._question(problem)}{after}"
+        """The prompt that asks ``problem`` after solved ``exemplars``, without exemplars whose chain has no answer. ``before`` and
+        ``after`` stand around the question."""
+        solved = [(question_text(p), self.join_reply(c.rationale, c.answer, p.kind)) for p, c in exemplars if c.answer is not None]
+        question = f"{before}{question_text(problem)}{after}"
         if self.style == "raw":
             return "".join(f"Q: {example}\nA:{reply}" for example, reply in solved) + f"Q: {question}\nA:"
         turns = [Message("system", self.system)] if self.system else []
         for example, reply in solved:
             turns += [Message("user", example), Message("assistant", reply)]
         return (*turns, Message("user", question))
-
-    def unfit(self, problem: Problem, rationale: str, answer: str) -> str:
-        """The reason why a chain cannot be written in this format, "" where it can. In plain numbers every chain can be written."""
-        return self._to_pointers(problem, rationale, answer).reason
 
     def join_reply(self, rationale: str, answer: str, kind: AnswerKind) -> str:
         """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
@@ -91,15 +73,9 @@ class PromptFormat:
         joined = _LINES.sub(NEWLINE, body)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
-    def write_reply(self, problem: Problem, rationale: str, answer: str) -> str:
-        """The whole reply to ``problem`` that is taught. Beware: the chain must not be `unfit`."""
-        written = self._to_pointers(problem, rationale, answer)
-        assert not written.reason, f"problem {problem.id!r}: an unfit chain was to be written: {written.reason}"
-        return self.join_reply(written.rationale, written.answer, problem.kind)
-
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
-        """The example that teaches ``role`` this rationale and answer to ``problem``. Beware: the chain must not be `unfit`."""
-        prompt, reply = self.write_prompt(problem), self.write_reply(problem, rationale, answer)
+        """The example that teaches ``role`` this rationale and answer to ``problem``."""
+        prompt, reply = self.write_prompt(problem), self.join_reply(rationale, answer, problem.kind)
         return self.write_example(role, prompt, reply, problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
@@ -123,27 +99,21 @@ class PromptFormat:
         return f" {_LINES.sub(NEWLINE, body)}{END}" if self.style == "raw" else body
 
     def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **more: Any) -> Example:
-        """The example that teaches ``role`` this ``write_reply`` to this ``wrap_prompt``; ``more``: group, weight."""
+        """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
         if isinstance(prompt, str):
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
     def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
-        """The solution that one reply gives. A cut-off reply keeps the answer found in it; evaluation later counts it as truncated.
-
-        A reply in pointers that cannot be evaluated keeps its text and has no answer, and its layer is the reason.
-        """
-        filled = self._fill(problem, reply)
-        solution = solution_of(problem, path, [(role, reply)], filled.text)
-        return replace(solution, answer=None, layer=filled.reason) if filled.reason else solution
+        """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""
+        return solution_of(problem, path, [(role, reply)], reply.text)
 
     def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
         """The chain that one reply of the teacher gives. Its ``teacher`` stays empty, for a caller who knows the engine.
 
         If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
         """
-        filled = self._fill(problem, reply)
-        text = with_thought(reply.reasoning, filled.text)
+        text = with_thought(reply.reasoning, reply.text)
         extraction = extract(text, problem.kind, problem.choices, problem.question)
         thought, begin = thought_of(text)
         return Chain(
@@ -151,8 +121,8 @@ class PromptFormat:
             path=path.index,
             text=text,
             rationale=thought or text[begin or 0 : extraction.start].strip(),
-            answer=None if filled.reason else extraction.value,
-            layer=filled.reason or extraction.layer,
+            answer=extraction.value,
+            layer=extraction.layer,
             teacher="",
             finish="length" if begin is None else reply.finish,
             tokens=reply.tokens,
@@ -161,21 +131,6 @@ class PromptFormat:
             prompt_tokens=reply.prompt_tokens,
             sampling={"version": reply.model} if reply.model else {},
         )
-
-    def _question(self, problem: Problem) -> str:
-        if self.numbers == "plain":
-            return question_text(problem)
-        if problem.kind != "number":
-            raise StudyError(f'format.numbers = "pointers": needs answers of kind "number", not {problem.kind!r}; take "plain"')
-        return number(question_text(problem))
-
-    def _to_pointers(self, problem: Problem, rationale: str, answer: str) -> PointerChain:
-        if self.numbers == "plain" or not rationale.strip():
-            return PointerChain(rationale, answer)
-        return to_pointers(question_text(problem), rationale, answer)
-
-    def _fill(self, problem: Problem, reply: Reply) -> FilledReply:
-        return FilledReply(reply.text) if self.numbers == "plain" else to_text(question_text(problem), reply.text)
 
 
 def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:

@@ -24,11 +24,7 @@ class AnswerFirst(OneStudent):
     max_tokens: int = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written. An answer before its rationale has no results to point at, so numbers are plain."""
-
-    def __post_init__(self) -> None:
-        if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": an answer before its rationale has no results to point at; take "plain"')
+    """How prompts are written."""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()

@@ -52,8 +52,6 @@ class Decompose(NoStudent):
             raise ValueError(f"{given}: feedback must be at least 0, max_tokens 1")
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
-        if self.format.numbers != "plain":
-            raise ValueError(f'format.numbers = {self.format.numbers!r}: sub-questions are words, not equations; take "plain"')
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}

@@ -34,10 +34,6 @@ class ReasoningTeacher(OneStudent):
 
     words: ClassVar[tuple[str, ...]] = (f"### {ARROW}",)
 
-    def __post_init__(self) -> None:
-        if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": this method has its own format; take "plain"')
-
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         return [

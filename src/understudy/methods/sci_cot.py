@@ -54,15 +54,13 @@ class SciCoT:
     answer_tokens: int = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only (MM-CoT: 64)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written. Rationales are words, so numbers are plain."""
+    """How prompts are written."""
 
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
 
     def __post_init__(self) -> None:
         if self.folds < 2 or self.rationales < 1:
             raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: folds must be at least 2, rationales 1")
-        if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": a rationale without its answer has no result to point at; take "plain"')
         if self.source == "none" and self.answer_sees == "rationale":
             raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing')
 

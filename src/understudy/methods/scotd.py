@@ -67,10 +67,10 @@ class SCoTD(OneStudent):
         examples = []
         for chain in chains:
             answer = chain.answer if self.label == "teacher" else problem.answer
-            if answer is not None and not self.format.unfit(problem, chain.rationale, answer):
+            if answer is not None:
                 outcome = pool.outcome(chain)
                 prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
-                target = self.format.write_reply(problem, chain.rationale, answer)
+                target = self.format.join_reply(chain.rationale, answer, problem.kind)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
                     examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id, weight=weight))

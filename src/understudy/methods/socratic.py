@@ -57,7 +57,7 @@ class Socratic:
     """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest
     answer to a sub-question in GSM8K's Socratic test set has 88 words and signs)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written. Sub-questions need plain numbers."""
+    """How prompts are written."""
 
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
@@ -65,8 +65,6 @@ class Socratic:
         if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
             given = f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}"
             raise ValueError(f"{given}: must be at least 1, 0 and 1")
-        if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": sub-questions are words, not equations; take "plain"')
         if self.models == "unified" and (self.questions, self.guidance, self.context) != ("interleaved", "none", "history"):
             raise ValueError('models = "unified": one reply has no turns; leave questions, guidance and context at their defaults')
 

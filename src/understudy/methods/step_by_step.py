@@ -29,15 +29,13 @@ class StepByStep(OneStudent):
     max_tokens: int = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only (64 in the authors' run.py)."""
     format: PromptFormat = field(default_factory=PromptFormat)
-    """How prompts are written. A rationale without its answer has no result to point at, so numbers are plain."""
+    """How prompts are written."""
 
     words: ClassVar[tuple[str, ...]] = ("Rationale:",)
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha = {self.alpha}: must be between 0 and 1; for answers alone take the method answer_only")
-        if self.format.numbers == "pointers":
-            raise ValueError('format.numbers = "pointers": a rationale without its answer has no result to point at; take "plain"')
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()

@@ -101,7 +101,7 @@ class ArmPlanner:
             verdicts=shared.verdicts,
             select=self.arm.select,
             fraction=self.arm.fraction,
-            writer=self.method if selective else self.method.format,
+            taker=self.method if selective else None,
             method=self.arm.method if selective else None,
             seed=self.study.seed,
         )

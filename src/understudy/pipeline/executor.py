@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.plugins import load
+from understudy.core.processes import end_with_parent
 from understudy.pipeline.stage import Context, Stage, StageSummary
 
 Event = tuple[str, int, int, str]
@@ -27,11 +28,6 @@ _events: Queue[Event] | None = None
 _busy = False
 _at_once = 1
 _TERMINATED = 143
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalProcesses(ProcessPoolExecutor):
@@ -96,7 +92,7 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)
 
@@ -105,12 +101,6 @@ def _terminated(_number: int, _frame: object) -> None:
     if not _busy:
         os._exit(_TERMINATED)
     raise KeyboardInterrupt
-
-
-def _die_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 class Reporter:

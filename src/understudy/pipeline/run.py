@@ -15,9 +15,10 @@ from typing import Any
 from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
+from understudy.core.processes import cores
 from understudy.engines.local.device import gpu_names
 from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
-from understudy.pipeline.executor import Event, LocalProcesses, cores, perform
+from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Kind, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsSummary
@@ -93,7 +94,9 @@ class _Run:
         for stage in todo:
             _require_libraries(stage)
         gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
-        size = min(self.workers or len(gpus) or cores(), len(todo))
+        together = max(stage.processes for stage in todo)
+        gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
+        size = min(self.workers or len(gpus) or max(1, cores() // together), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
         with LocalProcesses(size, self.watcher.event, self.plan.plugins, gpus) as pool:
             try:

@@ -79,6 +79,11 @@ class Stage(Generic[S]):
         """Where its model runs."""
         return "cpu"
 
+    @property
+    def processes(self) -> int:
+        """How many processes it takes, each with a GPU or a processor core of its own."""
+        return 1
+
     def is_final(self, summary: S) -> bool:  # noqa: ARG002 - stages that ask endpoints look at it
         """Whether running it again would bring nothing new."""
         return True

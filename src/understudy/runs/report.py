@@ -174,9 +174,6 @@ def _note_students(run: Run) -> Iterator[str]:
     if scratch:
         which = "The students" if len(scratch) == len(made_with) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
-    pointed = [arm.name for arm in study.arms if arm.options.get("format", {}).get("numbers") == "pointers"]
-    if pointed:
-        yield f"Numbers are pointers in {', '.join(pointed)}: an evaluator fills in the results of equations that a student writes."
     sizes = Counter(p.split for p in run.problems)
     held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)

@@ -117,8 +117,6 @@ def _validate_arm(study: Study, arm: Arm) -> None:
         raise StudyError(f"{where}.select.check = {check!r}: the study has no such check{known}")
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
-    if method.format.numbers == "pointers" and (kind := getattr(study.make_task(), "kind", "number")) != "number":
-        raise StudyError(f'{where}.options.format.numbers = "pointers": these need task.kind = "number", not {kind!r}')
     check_roles(arm, method)
     for part, model in models_of(arm, method).items():
         role = parts_of(method)[part]

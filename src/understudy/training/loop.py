@@ -9,14 +9,16 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
 
 from understudy.core.errors import CheckpointError, EngineError, StudyError, UnderstudyError, UserError
+from understudy.core.plugins import load
 from understudy.core.protocols import Progress, ScoreFunction, silent
-from understudy.core.registry import find
+from understudy.core.registry import added, find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device, settle_precision
@@ -36,9 +38,10 @@ from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
 from understudy.training.packing import collate_packed, is_worth_packing, pack
+from understudy.training.ranks import Ranks, join
 from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
-from understudy.training.state import load_state, save_state
+from understudy.training.state import load_state, save_state, trained_weights
 from understudy.training.student import make_student, save_student
 from understudy.training.words import count_spelled
 
@@ -88,10 +91,16 @@ def train(
     first step where the estimate says so.
     """
     training: _Training | None = None
+    texts = vocabulary if options.processes == 1 else tuple(vocabulary)  # other processes cannot share an iterator
+    by = added("objective", options.objective)
+    plugin = None if by is None else (by.path, by.digest)
+    job = _Job(examples, student, options, out, seed, texts, score is not None, share, plugin)
+    device = settle_device(options.device)
     try:
-        training = _Training(examples, student, options, out, seed, vocabulary, score, share)
-        training.run(progress)
-        return training.finish()
+        with join(options.processes, partial(_train_beside, job), device=device, sharded=options.sharded) as ranks:
+            training = _Training(job, ranks, score)
+            training.run(progress)
+            return training.finish()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -100,25 +109,39 @@ def train(
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What `train` was asked for, as all processes of a training get it. ``scored``: whether there is a score. ``plugin``: the file
+    that adds the objective, and its digest."""
+
+    examples: Sequence[Example]
+    student: StudentOptions
+    options: TrainingOptions
+    out: Path
+    seed: int
+    vocabulary: Iterable[str]
+    scored: bool
+    share: float
+    plugin: tuple[str, str] | None
+
+
+def _train_beside(job: _Job, ranks: Ranks) -> None:
+    """Train as another process than the first."""
+    if job.plugin is not None:
+        path, digest = job.plugin
+        load(Path(path), digest=digest)
+    _Training(job, ranks, None).run(silent)
+
+
 class _Training:
-    def __init__(  # noqa: PLR0917 - made by `train` only
-        self,
-        examples: Sequence[Example],
-        student: StudentOptions,
-        options: TrainingOptions,
-        out: Path,
-        seed: int,
-        vocabulary: Iterable[str],
-        score: ScoreFunction | None,
-        share: float,
-    ) -> None:
-        device = settle_device(options.device)
-        precision = settle_precision(options.precision, device)
-        options = replace(options, device=device, precision=precision).settle(student)
-        self.options, self.device = options, device
-        self.out, self.seed, self.score, self.lora = out, seed, score, student.lora
-        self.model, self.tokenizer = make_student(student, vocabulary, seed=seed)
-        place(self.model, device)
+    def __init__(self, job: _Job, ranks: Ranks, score: ScoreFunction | None) -> None:
+        examples, student = job.examples, job.student
+        device = settle_device(job.options.device)
+        precision = settle_precision(job.options.precision, device)
+        options = replace(job.options, device=device, precision=precision).settle(student)
+        self.options, self.device, self.ranks = options, device, ranks
+        self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
+        self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed)
         config = self.model.config
         self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
@@ -146,22 +169,38 @@ class _Training:
             self.examples,
             visits=options.visits,
             batch_size=options.batch_size,
-            seed=seed,
+            seed=self.seed,
             per_visit=options.chains_per_visit,
         )
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
         recipe = recipe_of(options, student)
         if recipe.warmup > self.steps:
             self.remarks.append(f"warmup = {recipe.warmup:g} steps is more than the {self.steps} of the training")
+        parameters = list(self.model.parameters())
+        self.shape = shape_of(
+            config.to_dict(),
+            parameters=sum(p.numel() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            matrices=sum(p.numel() for p in matrices_of(self.model)),
+        )
+        saved = load_state(self.out / "state", self.model)
+        self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
+        place(self.model, device)
+        self.called = ranks.prepare(self.model, device)
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=precision)
-        self.shares = can_share(self.model)
+        if saved is not None:
+            self.optimizer.restore(saved[0])
+        # FSDP knows nothing of an encoder that is called by itself.
+        self.shares = can_share(self.model) and not (ranks.sharded and config.is_encoder_decoder)
         # Other objectives may take a row for an example.
         self.packs = self.shares and self.start is None and options.objective == "cross_entropy"
         if options.chains_per_visit > 1 and not self.shares:
             kind = self.model.config.model_type
-            self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}")
-        self.notes = self._resume()
-        self._fit(share)
+            how = " over several processes that are sharded" if can_share(self.model) else ""
+            self.remarks.append(
+                f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}{how}"
+            )
+        self._fit(job.share)
 
     def _chat(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
         """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""
@@ -181,31 +220,18 @@ class _Training:
 
     def _fit(self, share: float) -> None:
         """Settle how many examples go through the model at once: a resumed training does as before, where that still fits."""
-        parameters = list(self.model.parameters())
-        self.shape = shape = shape_of(
-            self.model.config.to_dict(),
-            parameters=sum(p.numel() for p in parameters),
-            trained=sum(p.numel() for p in parameters if p.requires_grad),
-            matrices=sum(p.numel() for p in matrices_of(self.model)),
-        )
+        shape = self.shape
         longest = max(self.examples, key=len)
         source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
         target = max(len(e.target) for e in self.examples)
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_on(self.device)
-        self.free = None if free is None else int(free * share)
-        fits = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free)
+        processes = self.ranks.size if self.device == "cpu" else 1  # which have one memory
+        self.free = None if free is None else int(free * share / processes)
+        fits = self.ranks.least(settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free))
         if fits == 0:
             raise out_of_memory(self.estimate, 1, self.free)
         self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
-
-    def _resume(self) -> _Notes:
-        loaded = load_state(self.out / "state", self.model)
-        if loaded is None:
-            return _Notes()
-        tensors, notes = loaded
-        self.optimizer.restore(tensors)
-        return TypeAdapter(_Notes).validate_python(notes)
 
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
@@ -226,12 +252,13 @@ class _Training:
     def _step(self, step: int) -> float:
         examples = [self.examples[i] for i in self.order.batch(step)]
         while True:
-            torch.manual_seed((self.seed << 32) + step)  # dropout, where a checkpoint has any
+            torch.manual_seed((self.seed << 32) + step + (self.ranks.rank << 24))  # dropout, where a checkpoint has any
             try:
                 total = self._gradients(examples, step)
                 break
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.options.micro_batch or self.notes.micro_batch == 1:
+                alone = self.ranks.size == 1  # the others would wait for this one
+                if not is_out_of_memory(error) or self.options.micro_batch or self.notes.micro_batch == 1 or not alone:
                     raise
             # The estimate was too low. Outside `except`, whose error holds on to what did not fit.
             self.model.zero_grad(set_to_none=True)
@@ -243,23 +270,28 @@ class _Training:
 
     def _gradients(self, examples: Sequence[EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
-        if self.options.chains_per_visit > 1:  # those of one prompt side by side
+        shared = self.options.chains_per_visit > 1
+        if shared:  # those of one prompt side by side
             examples = sorted(examples, key=lambda example: (len(example.source), example.source))
         elif self.options.precision == "float32":  # parts of like lengths have less padding
             examples = sorted(examples, key=len)
         scale = scale_losses(examples, reduction=self.options.reduction)
+        parts = self.ranks.parts(examples, scale, self.notes.micro_batch, mixed=not shared)
         total = 0.0
-        for begin in range(0, len(examples), self.notes.micro_batch):
-            part = slice(begin, begin + self.notes.micro_batch)
-            with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-                loss = self.objective(self.model, self._collate(examples[part], scale[part]))
-            if not isinstance(loss, torch.Tensor) or loss.ndim:
-                raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
-            total += float(loss.detach())
-            if not math.isfinite(total):
-                diverged = f"training diverged: the loss of step {step + 1} is {total}"
-                raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
-            loss.backward()  # type: ignore[no-untyped-call]
+        for i, part in enumerate(parts, 1):
+            batch = self._collate([example for example, _ in part], [scale for _, scale in part])
+            with self.ranks.part(self.called, last=i == len(parts)):
+                with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+                    loss = self.objective(self.called, batch)
+                if not isinstance(loss, torch.Tensor) or loss.ndim:
+                    name = self.options.objective
+                    raise StudyError(f"training.objective = {name!r}: it returned {loss!r}, not a scalar tensor")
+                total += float(loss.detach())
+                (loss * self.ranks.size).backward()  # type: ignore[no-untyped-call] # the mean over processes is taken
+        total = self.ranks.sum(total)
+        if not math.isfinite(total):
+            diverged = f"training diverged: the loss of step {step + 1} is {total}"
+            raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
         return total
 
     def _collate(self, examples: Sequence[EncodedExample], scales: Sequence[float]) -> TrainingBatch:
@@ -271,23 +303,27 @@ class _Training:
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""
-        candidate = self.out / "candidate"
-        save_student(self.model, self.tokenizer, candidate, lora=self.lora)
-        if self.score is not None:
+        candidate, kept, first = self.out / "candidate", self.out / "student", self.ranks.first
+        weights = self.ranks.whole(self.model.state_dict(keep_vars=True)) if self.ranks.sharded else None
+        if first:
+            save_student(self.model, self.tokenizer, candidate, lora=self.lora, weights=weights)
+        if self.scored:
             self.model.eval()
-            value = self.score(candidate)
+            value = self.ranks.tell(self.score(candidate) if self.score is not None else 0.0)
             self.model.train()
             self.notes.dev.append((self.notes.step, value))
             if self.notes.best is not None and value <= self.notes.best[1]:
                 return
             self.notes.best = self.notes.step, value
-        kept = self.out / "student"
-        shutil.rmtree(kept, ignore_errors=True)
-        candidate.replace(kept)
+        if first:
+            shutil.rmtree(kept, ignore_errors=True)
+            candidate.replace(kept)
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        save_state(self.out / "state", self.model, self.optimizer.tensors(), asdict(self.notes))
+        weights, optimizer = self.ranks.whole(trained_weights(self.model)), self.ranks.whole(self.optimizer.tensors())
+        if self.ranks.first:
+            save_state(self.out / "state", weights, optimizer, asdict(self.notes))
 
     def finish(self) -> TrainingResult:
         notes, shape = self.notes, self.shape

@@ -79,10 +79,11 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
     kept += _LOGIT * shape.vocabulary * target
     cast = 2 * shape.parameters if options.precision == "bfloat16" else 0  # autocast keeps a copy of the weights
     matrices = shape.matrices if options.optimizer == "muon" else 0
+    owners = options.processes if options.sharded else 1
     return Estimate(
-        weights=4 * shape.parameters + cast,
-        gradients=4 * shape.trained,
-        optimizer=4 * matrices + 8 * (shape.trained - matrices),
+        weights=(4 * shape.parameters + cast) // owners,
+        gradients=4 * shape.trained // owners,
+        optimizer=(4 * matrices + 8 * (shape.trained - matrices)) // owners,
         activations=int(kept),
         copy=4 * shape.parameters,
     )

@@ -13,7 +13,8 @@ from understudy.training.batches import TrainingBatch
 
 Objective = Callable[[Any, TrainingBatch], torch.Tensor]
 """(the student in training, a part of a step) -> what the part adds to the loss of the step, a scalar. It is called under the
-autocast of ``training.precision``, so logits may be bfloat16."""
+autocast of ``training.precision``, so logits may be bfloat16. With `training.processes` the student may be a DDP module around the
+model: call it, and nothing else."""
 
 
 @contextmanager
@@ -22,7 +23,8 @@ def logits_at(model: Any, places_BT: torch.Tensor) -> Iterator[None]:
 
     Most positions bear no loss, and logits are the largest tensors of a training.
     """
-    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, arguments: (arguments[0][places_BT],))
+    output = getattr(model, "module", model).get_output_embeddings()  # DDP puts a module around the model
+    hook = output.register_forward_pre_hook(lambda _, arguments: (arguments[0][places_BT],))
     try:
         yield
     finally:

@@ -102,11 +102,17 @@ class Optimizer:
         return tensors
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
         states: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in self.parts]
         for key, value in tensors.items():
             owner, place, name = key.split(".", 2)
             states[int(owner)].setdefault(int(place), {})[name] = value
         for part, state in zip(self.parts, states, strict=True):
+            for i, parameter in enumerate(part.param_groups[0]["params"]):
+                if isinstance(parameter, DTensor):  # of which this process has a part
+                    like = parameter.device_mesh, parameter.placements
+                    state[i] |= {name: distribute_tensor(v, *like) for name, v in state[i].items() if v.ndim}
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 
 

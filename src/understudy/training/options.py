@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from understudy.core.errors import StudyError
 from understudy.engines.local.device import Device
 
 Positive = Annotated[int, Field(ge=1)]
@@ -175,8 +176,14 @@ class TrainingOptions:
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """``bfloat16``: autocast; weights and optimizer stay in float32. ``float32``: everything is. ``auto``: bfloat16 where the
     device has matrix units for it, else float32; settled when the study is planned (docs/training.md)."""
+    processes: Positive = 1
+    """Processes that train one student together, each on a GPU (or processor core) of its own: each takes a part of every step's
+    examples. The step is the same but for rounding."""
+    sharded: bool = False
+    """Each of ``processes`` keeps only a part of the weights, gradients and optimizer state (FSDP), for a student that does not fit
+    into one GPU. Without it each has all of them (DDP), which is faster."""
     micro_batch: Annotated[int, Field(ge=0)] = 0
-    """Examples that go through the model at once; a step that has more adds the gradients of its parts up, and is
+    """Examples that go through the model at once (of each process); a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
     checks: Positive = 4
     """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept."""
@@ -186,12 +193,18 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.budget == "total" and not self.tokens:
             raise ValueError('budget = "total": the budget counts tokens; give tokens, and leave steps out')
+        if self.sharded and self.processes == 1:
+            raise ValueError("sharded = true: one process has nothing to share; give processes, or leave sharded out")
         if self.steps is not None and self.tokens:
             raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: only one can end training; leave the other out")
 
     def settle(self, student: StudentOptions) -> "TrainingOptions":
         """These options with every key given that the preset decides: theirs, else that of ``student``'s kind."""
-        return replace(self, **asdict(recipe_of(self, student)))
+        recipe = recipe_of(self, student)
+        if self.sharded and (recipe.optimizer == "muon" or student.lora):
+            with_what = "student.lora" if student.lora else 'training.optimizer = "muon"'
+            raise StudyError(f"training.sharded = true: {with_what} needs whole matrices; leave one of the two out")
+        return replace(self, **asdict(recipe))
 
 
 def recipe_of(options: TrainingOptions, student: StudentOptions) -> Recipe:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 STATE = "state.safetensors"
+Tensors = dict[str, torch.Tensor]
 
 
 @contextmanager
@@ -23,11 +24,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise OSError(None, str(error), str(path)) from error
 
 
-def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.Tensor], notes: dict[str, Any]) -> None:
-    """Write the trained weights, optimizer and ``notes`` (JSON) to one file that appears whole."""
+def save_state(directory: Path, weights: Tensors, optimizer: Tensors, notes: dict[str, Any]) -> None:
+    """Write `trained_weights`, the optimizer's tensors and ``notes`` (JSON) to one file that appears whole."""
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{name}": value.contiguous() for name, value in _weights(model).items()}
-    tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer_tensors.items()}
+    tensors = {f"model.{name}": value.contiguous() for name, value in weights.items()}
+    tensors |= {f"optimizer.{name}": value.contiguous() for name, value in optimizer.items()}
     temporary = directory / f"{STATE}.tmp"
     with disk_errors(temporary):
         save_file(tensors, temporary, metadata={"notes": json.dumps(notes)})
@@ -36,7 +37,7 @@ def save_state(directory: Path, model: Any, optimizer_tensors: dict[str, torch.T
     temporary.replace(directory / STATE)
 
 
-def load_state(directory: Path, model: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def load_state(directory: Path, model: Any) -> tuple[Tensors, dict[str, Any]] | None:
     """Put the saved weights into ``model``; (optimizer tensors, notes), or None where nothing whole is saved."""
     path = directory / STATE
     if not path.is_file():
@@ -47,13 +48,13 @@ def load_state(directory: Path, model: Any) -> tuple[dict[str, torch.Tensor], di
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError):
         return None
-    own = _weights(model)
+    own = trained_weights(model)
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(tensors[f"model.{name}"])
     return {name.removeprefix("optimizer."): t for name, t in tensors.items() if name.startswith("optimizer.")}, notes
 
 
-def _weights(model: Any) -> dict[str, torch.Tensor]:
+def trained_weights(model: Any) -> Tensors:
     """What training changes, by name; tied ones once. Weights that stay as they were loaded (LoRA) and buffers are made anew."""
     return {name: value.data for name, value in model.named_parameters() if value.requires_grad}

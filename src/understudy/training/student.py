@@ -76,12 +76,15 @@ def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
     )
 
 
-def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None) -> None:
-    """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`)."""
+def save_student(
+    model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`). ``weights``: all
+    tensors, where the model has only parts of them."""
     directory.mkdir(parents=True, exist_ok=True)
     with disk_errors(directory):
         if lora is None:
-            model.save_pretrained(directory, safe_serialization=True)
+            model.save_pretrained(directory, safe_serialization=True, state_dict=weights)
         else:
             save_adapted(model, lora, directory)
     tokenizer.save_pretrained(directory)

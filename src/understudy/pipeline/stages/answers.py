@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Engine, SelectiveMethod
+from understudy.core.protocols import Engine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
@@ -220,8 +220,7 @@ class AnswersStage(Stage[AnswersSummary]):
         """The problems whose data set has a working that can take the place of a part; None where gold plays none."""
         if not any(isinstance(player, GoldPlayer) for player in self.cast.values()):
             return None
-        writer = self.method if isinstance(self.method, SelectiveMethod) else self.method.format
-        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(writer, p, chain)}
+        workings = {p.id: (p, chain) for p in problems if (chain := recorded_chain(p)) and not why_unfit(self.method, p, chain)}
         if problems and not workings and not self.swapped:
             none = f"none of the {len(problems)} problems of {self.split!r} has a working of its own that the method can use"
             raise StudyError(f'model = "gold": {none} (meta.rationale; meta.subquestions with answers)')

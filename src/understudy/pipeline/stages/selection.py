@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Problem
@@ -24,7 +23,7 @@ class SelectionSummary(SelectionCounts, StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionStage(Stage[SelectionSummary]):
-    """``writer``: what writes the chains down: the arm's format, or its method (``method`` names it) where that takes only some.
+    """``taker``: the arm's method (registered as ``method``) where it cannot learn from every chain; None where it can.
     ``fraction``: share of the training problems that the arm learns from."""
 
     kind = "selection"
@@ -35,7 +34,7 @@ class SelectionStage(Stage[SelectionSummary]):
     verdicts: VerdictsStage
     select: Selection
     fraction: float
-    writer: SelectiveMethod | PromptFormat
+    taker: SelectiveMethod | None
     method: str | None
     seed: int
 
@@ -56,7 +55,7 @@ class SelectionStage(Stage[SelectionSummary]):
         chains = self.chains.read(context)
         problems = {problem.id: problem for problem in self.problems.read(context)}
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
-        why = {chain.id: why_unfit(self.writer, problems[chain.problem], chain) for chain in chains}
+        why = {chain.id: why_unfit(self.taker, problems[chain.problem], chain) for chain in chains}
         selected, counts = select(
             chains,
             self.verdicts.outcomes(context, self.select.check),
@@ -72,13 +71,9 @@ class SelectionStage(Stage[SelectionSummary]):
         return SelectionSummary(**vars(counts))
 
 
-def why_unfit(writer: SelectiveMethod | PromptFormat, problem: Problem, chain: Chain) -> str:
+def why_unfit(method: object, problem: Problem, chain: Chain) -> str:
     """Why ``chain`` gives no example; "" where it does, and where it has no answer, which its verdict says."""
-    if chain.answer is None:
-        return ""
-    if isinstance(writer, PromptFormat):
-        return writer.unfit(problem, chain.rationale, chain.answer)
-    return writer.unfit(problem, chain)
+    return method.unfit(problem, chain) if chain.answer is not None and isinstance(method, SelectiveMethod) else ""
 
 
 def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:

@@ -104,6 +104,10 @@ class StudentStage(Stage[StudentSummary]):
     def device(self) -> SettledDevice:
         return settle_device(self.training.device)
 
+    @property
+    def processes(self) -> int:
+        return self.training.processes
+
     def checkpoint(self, context: Context) -> Path:
         """The directory of the trained student."""
         return self.directory(context.run) / "student"
@@ -224,7 +228,7 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
         unseen = dict(by_id)
         for chain in chains:
             problem = by_id[chain.problem]
-            if chain.answer is not None and not written.unfit(problem, chain.rationale, chain.answer):
+            if chain.answer is not None:
                 unseen.pop(problem.id, None)
                 example = written.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)

@@ -1,0 +1,226 @@
+"""The processes that train one student together. Each takes a part of every step's examples; gradients are added up.
+
+    with join(2, work, device="cuda", sharded=False) as ranks:     # the other one calls work(its own)
+        called = ranks.prepare(model, "cuda")
+
+`torch.distributed` does the work: DDP where each process has the whole student, FSDP (`fully_shard`) where each keeps a part of its
+weights, gradients and optimizer state. The first process is the one that wants the student: it starts the others, and it alone
+writes files, scores checkpoints and tells how far the training is.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from understudy.core.errors import StudyError, UnderstudyError
+from understudy.core.processes import end_with_parent
+from understudy.engines.local.device import SettledDevice
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=6)
+"""How long a process waits for another: the first may be scoring a checkpoint."""
+GRACE = 30.0
+"""Seconds after another process's end in which an exchange with it should have failed. On a GPU it may wait for ever instead."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process is number ``rank`` of ``size``. ``sharded``: none has the whole student (FSDP)."""
+
+    rank: int = 0
+    size: int = 1
+    sharded: bool = False
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def prepare(self, model: Any, device: SettledDevice) -> Any:
+        """``model`` for training together; what this returns is what must be called."""
+        if self.size == 1:
+            return model
+        if not self.sharded:
+            return torch.nn.parallel.DistributedDataParallel(model)
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        # T5's layers give views, and nothing is written to them: tests/training/test_processes.py has the losses.
+        warnings.filterwarnings("ignore", ".*returned a view tensor", UserWarning)
+        mesh = init_device_mesh(device, (self.size,))
+        layers = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
+        for module in (*layers, model):
+            fully_shard(module, mesh=mesh)
+        return model
+
+    def parts(self, examples: Sequence[T], scales: Sequence[float], size: int, *, mixed: bool) -> list[list[tuple[T, float]]]:
+        """What this process does of a step: parts of at most ``size`` examples with their scales, as many as every other process.
+
+        Where the examples are fewer for this process than for another, some come twice, with scale 0. ``mixed``: neighbours go to
+        different processes, so that all have long and short ones; else they stay together.
+        """
+        share = -(-len(examples) // self.size)
+        pairs = list(zip(examples, scales, strict=True))
+        own = pairs[self.rank :: self.size] if mixed else pairs[self.rank * share : (self.rank + 1) * share]
+        own += [(pairs[0][0], 0.0)] * (share - len(own))
+        return [own[begin : begin + size] for begin in range(0, share, size)]
+
+    def part(self, called: Any, *, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward pass of a part: gradients are exchanged with the ``last`` of a step."""
+        if self.size > 1 and self.sharded:
+            called.set_requires_gradient_sync(last)
+        return called.no_sync() if self.size > 1 and not self.sharded and not last else nullcontext()
+
+    def sum(self, value: float) -> float:
+        """The sum of every process's ``value``."""
+        return self._reduce(value, dist.ReduceOp.SUM)
+
+    def least(self, value: int) -> int:
+        """The least of every process's ``value``."""
+        return int(self._reduce(value, dist.ReduceOp.MIN))
+
+    def tell(self, value: float) -> float:
+        """The first process's ``value``; the others wait for it."""
+        return self.sum(value if self.first else 0.0)
+
+    def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``tensors`` without their distribution, one tensor for each; all processes must ask for them."""
+        if not self.sharded:
+            return tensors
+        from torch.distributed.tensor import DTensor
+
+        whole: dict[int, torch.Tensor] = {}
+        for value in tensors.values():
+            if id(value) not in whole:
+                part = value.detach()
+                whole[id(value)] = part.full_tensor() if isinstance(part, DTensor) else part
+        return {name: whole[id(value)] for name, value in tensors.items()}
+
+    def _reduce(self, value: float, operation: Any) -> float:
+        if self.size == 1:
+            return value
+        exchanged = torch.tensor(value, dtype=torch.float64)
+        dist.all_reduce(exchanged, operation)
+        return float(exchanged)
+
+
+@contextmanager
+def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sharded: bool) -> Iterator[Ranks]:
+    """Start ``size`` - 1 other processes, which call ``work`` (it must pickle) with ranks of their own, and end with this context.
+
+    Raises StudyError where there are fewer GPUs, UnderstudyError with the reason where another process fails.
+    """
+    ranks = Ranks(0, size, sharded)
+    if size == 1:
+        yield replace(ranks, sharded=False)
+        return
+    _require_devices(size, device)
+    context = multiprocessing.get_context("spawn")
+    others: dict[Any, Connection] = {}
+    with TemporaryDirectory() as folder:
+        store = str(Path(folder) / "store")
+        for rank in range(1, size):
+            here, there = context.Pipe()
+            arguments = (replace(ranks, rank=rank), device, store, there, work)
+            process = context.Process(target=_work_beside, args=arguments, daemon=True)
+            process.start()
+            there.close()
+            others[process] = here
+        try:
+            for process, ready in others.items():
+                if process.sentinel in wait([process.sentinel, ready]) and not ready.poll():
+                    raise UnderstudyError(f"a process of the training ended before it began (exit code {process.exitcode})")
+                ready.recv()
+            watch = threading.Event()
+            threading.Thread(target=_end_with_others, args=(list(others), watch), daemon=True).start()
+            with _connected(ranks, device, store):
+                try:
+                    yield ranks
+                finally:
+                    watch.set()
+        except BaseException as error:
+            reason = _explain(error, others)
+            for process in others:
+                process.kill()
+                process.join()
+            if reason is None:
+                raise
+            raise UnderstudyError(f"{reason}; what was saved is kept: run it again to go on") from error
+        for process in others:
+            process.join(GRACE)
+            process.kill()
+
+
+def _require_devices(size: int, device: SettledDevice) -> None:
+    there = torch.cuda.device_count() if device == "cuda" else 1 if device == "mps" else size
+    if there < size:
+        raise StudyError(f"training.processes = {size}: each needs a GPU of its own, and there are {there}")
+
+
+@contextmanager
+def _connected(ranks: Ranks, device: SettledDevice, store: str) -> Iterator[None]:
+    if device == "cuda":
+        torch.cuda.set_device(ranks.rank)
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all of them are on this machine
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+        store=dist.FileStore(store, ranks.size),  # type: ignore[attr-defined]
+        rank=ranks.rank,
+        world_size=ranks.size,
+        timeout=PATIENCE,
+    )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
+    """In another process than the first: tell that it is there, work, and tell which error ended it."""
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
+    ready.send(None)
+    try:
+        with _connected(ranks, device, store):
+            work(ranks)
+    except Exception as error:  # noqa: BLE001 - the first process tells it
+        ready.send(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+
+
+def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
+    """What ended another process, where that is why the first has ``error``."""
+    if not isinstance(error, RuntimeError) or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer")):
+        return None
+    for process, pipe in others.items():
+        if not pipe.poll(5):
+            continue
+        try:
+            return f"a process of the training failed: {pipe.recv()}"
+        except EOFError:
+            process.join(5)
+            return f"a process of the training ended without a message (exit code {process.exitcode})"
+    return None
+
+
+def _end_with_others(others: list[Any], over: threading.Event) -> None:
+    wait([process.sentinel for process in others])
+    time.sleep(GRACE)
+    if not over.is_set():
+        os._exit(1)
