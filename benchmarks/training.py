@@ -2,11 +2,13 @@
 
     python benchmarks/training.py                                   # writes benchmarks/results/training.json
     python benchmarks/training.py --models smollm2-135m --precisions bfloat16 --dry
+    python benchmarks/training.py --subjects "bare loop" trl understudy --models smollm2-135m    # TRL in an environment of its own
 
 One question with N chains is a step. The bare loop is what one writes by hand for transformers' model: padded rows, its default
 attention (SDPA), the output layer at the target positions only, fused AdamW. Ours is `understudy.training.loop.train`, told to
-take all chains in a visit. Weights are random, in the shapes of SmolLM2-135M and T5-small: speed does not depend on them. Each
-subject is measured in a process of its own, one thread, in CPU seconds of a step, the subjects in turn.
+take all chains in a visit. TRL's SFTTrainer gets the same rows (peers/run_trl.py, decoders only). Weights are random, in the
+shapes of SmolLM2-135M, GPT-2, OPT-125M and T5-small; speed does not depend on them. Each subject is measured in a process of its
+own, one thread, in CPU seconds of a step, the subjects in turn.
 
 "ceiling": what sharing the prompt can bring at the most: the operations of the bare loop's rows by those of prompts read once.
 """
@@ -23,21 +25,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "training.json"
+from sampling import environment
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "training.json"
 SHAPES = {"100/100": (100, 100), "300/30": (300, 30)}
-MODELS = ("smollm2-135m", "t5-small")
-SUBJECTS = ("bare loop", "understudy")
-VOCABULARY = {"smollm2-135m": 49_152, "t5-small": 32_128}
+MODELS = ("smollm2-135m", "gpt2-small", "opt-125m", "t5-small")
+SUBJECTS = ("bare loop", "trl", "understudy")
+VOCABULARY = {"smollm2-135m": 49_152, "gpt2-small": 50_257, "opt-125m": 50_272, "t5-small": 32_128}
 RATE = 1e-4
 
 
 def make_config(model: str) -> Any:
-    from transformers import LlamaConfig, T5Config
+    from transformers import GPT2Config, LlamaConfig, OPTConfig, T5Config
 
     ids = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0, "vocab_size": VOCABULARY[model]}
     if model == "t5-small":
         sizes = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "dropout_rate": 0.0}
         return T5Config(**sizes, **{name: value for name, value in ids.items() if value is not None}, decoder_start_token_id=0)
+    if model == "gpt2-small":
+        return GPT2Config(**ids, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # its sizes are the defaults
+    if model == "opt-125m":
+        return OPTConfig(**ids, dropout=0.0)  # so are its
     sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
     return LlamaConfig(**sizes, **ids, num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=2048)
 
@@ -130,7 +139,7 @@ def run_bare(checkpoint: Path, examples: list[Any], precision: str, steps: int, 
             else:
                 ids = torch.tensor([s + t for s, t in zip(sources, targets, strict=True)])
                 n = len(targets[0])
-                hidden = model.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
+                hidden = model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).last_hidden_state
                 logits = model.lm_head(hidden[:, -n - 1 : -1]).float()
                 loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, -n:].flatten())
         loss.backward()
@@ -140,6 +149,29 @@ def run_bare(checkpoint: Path, examples: list[Any], precision: str, steps: int, 
         losses.append(float(loss.detach()))
         seconds.append(time.process_time() - before)
     return losses, seconds[1:]
+
+
+def run_trl(checkpoint: Path, examples: list[Any], precision: str, steps: int, chains: int) -> tuple[list[float], list[float]]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    questions = list(dict.fromkeys(e.problem for e in examples))
+    order = [i for epoch in range(steps) for i in visit_order(examples, epoch)][:steps]
+    rows = []
+    for question in order:
+        pairs = [
+            (tokenizer(e.source)["input_ids"], [*tokenizer(e.target[0].text)["input_ids"], 1])
+            for e in examples
+            if e.problem == questions[question]
+        ]
+        rows.append([{"input_ids": s + t, "labels": [-100] * len(s) + t} for s, t in pairs[:chains]])
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(rows, file)
+        file.flush()
+        command = [environment("trl"), HERE / "peers" / "run_trl.py", checkpoint, file.name, precision]
+        ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(ran.stdout.splitlines()[-1])
+    return found["losses"], found["seconds"]
 
 
 def visit_order(examples: list[Any], epoch: int) -> list[int]:
@@ -159,9 +191,12 @@ def ceiling(model: str, prompt: int, target: int, chains: int) -> float:
         decoder = layers * (6 * d * d + 2 * d * inner + 2 * (target / 2 + prompt) * d) + d * config.vocab_size
         bare = chains * (prompt * (encoder + cross) + target * decoder)
         return bare / (prompt * (encoder + cross) + chains * target * decoder)
-    d, layers, inner = config.hidden_size, config.num_hidden_layers, config.intermediate_size
-    shared_heads = config.num_key_value_heads / config.num_attention_heads
-    linear = layers * (2 * d * d * (1 + shared_heads) + 3 * d * inner)
+    d, layers = config.hidden_size, config.num_hidden_layers
+    if model == "smollm2-135m":
+        shared_heads = config.num_key_value_heads / config.num_attention_heads
+        linear = layers * (2 * d * d * (1 + shared_heads) + 3 * d * config.intermediate_size)
+    else:
+        linear = layers * (4 * d * d + 2 * d * 4 * d)
     read = prompt * (linear + layers * 2 * (prompt / 2) * d)
     learned = target * (linear + layers * 2 * (prompt + target / 2) * d + d * config.vocab_size)
     return chains * (read + learned) / (read + chains * learned)
@@ -173,7 +208,7 @@ def measure(subject: str, model: str, checkpoint: Path, precision: str, shape: s
     torch.set_num_threads(1)
     prompt, target = SHAPES[shape]
     examples = make_examples(model, prompt, target, chains, questions=2)
-    run = run_ours if subject == "understudy" else run_bare
+    run = {"understudy": run_ours, "trl": run_trl, "bare loop": run_bare}[subject]
     losses, seconds = run(checkpoint, examples, precision, steps, chains)
     return {"losses": losses, "seconds": seconds}
 
@@ -181,6 +216,7 @@ def measure(subject: str, model: str, checkpoint: Path, precision: str, shape: s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=("bare loop", "understudy"))
     parser.add_argument("--precisions", nargs="+", choices=("bfloat16", "float32"), default=("bfloat16", "float32"))
     parser.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=tuple(SHAPES))
     parser.add_argument("--chains", type=int, default=30)
@@ -195,8 +231,7 @@ def main() -> None:
         print(json.dumps(measure(subject, model, Path(checkpoint), precision, shape, steps=options.steps, chains=options.chains)))
         return
     rows = []
-    print("| model | precision | prompt/chain | bare loop, s | understudy, s | times | ceiling | loss, bare | loss, ours |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| model | precision | prompt/chain | {', s | '.join(options.subjects)}, s | ceiling | losses |")
     with tempfile.TemporaryDirectory() as directory:
         for model in options.models:
             checkpoint = Path(directory, model)
@@ -205,19 +240,20 @@ def main() -> None:
                 for shape in options.shapes:
                     row = compare(options, model, checkpoint, precision, shape)
                     rows.append(row)
-                    bare, ours = (median(row["seconds"][subject]) for subject in SUBJECTS)
-                    losses = [f"{row['losses'][subject][-1]:.4f}" for subject in SUBJECTS]
-                    cells = [model, precision, shape, f"{bare:.2f}", f"{ours:.2f}", f"{bare / ours:.2f}", f"{row['ceiling']:.2f}"]
-                    print(f"| {' | '.join([*cells, *losses])} |", flush=True)
+                    seconds = [f"{median(row['seconds'][subject]):.2f}" for subject in row["seconds"]]
+                    losses = ", ".join(f"{row['losses'][subject][-1]:.4f}" for subject in row["losses"])
+                    cells = [model, precision, shape, *seconds, f"{row['ceiling']:.2f}", losses]
+                    print(f"| {' | '.join(cells)} |", flush=True)
     if not options.dry:
         options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(options: argparse.Namespace, model: str, checkpoint: Path, precision: str, shape: str) -> dict[str, Any]:
     losses: dict[str, list[float]] = {}
-    seconds: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
+    subjects = [subject for subject in options.subjects if (subject, model) != ("trl", "t5-small")]
+    seconds: dict[str, list[float]] = {subject: [] for subject in subjects}
     for _ in range(options.repeats):
-        for subject in SUBJECTS:
+        for subject in subjects:
             command = [sys.executable, __file__, "--one", subject, model, str(checkpoint), precision, shape]
             command += ["--steps", str(options.steps), "--chains", str(options.chains)]
             ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
