@@ -145,7 +145,7 @@ def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_t
         done = understudy("run", "s.toml", cwd=tmp_path)
         assert done.code == 0, done.out + done.err
         asked = len(server.got)
-        again = understudy("run", "s.toml", "--set", "evaluation.resamples=200", cwd=tmp_path)
+        again = understudy("run", "s.toml", "--set", "evaluation.by=steps", cwd=tmp_path)
         assert again.code == 0, again.err
         assert len(server.got) == asked, "what the teacher said in its turns is kept as well"
     students = summaries(tmp_path / "runs" / "s", "student")

@@ -44,7 +44,6 @@ method = "scotd"
         (STUDY, ("--set", "evaluation.dev=test"), "choosing checkpoints on test data is refused"),
         (STUDY, ("--set", "evaluation.splits=['train']"), "name held-out splits"),
         (STUDY, ("--set", "evaluation.dev=train"), "name held-out splits"),
-        (STUDY, ("--set", "evaluation.resamples=0"), "resamples = 0: "),
         (STUDY, ("--set", "evaluation.dev_problems=0"), "dev_problems = 0: "),
         (STUDY, ("--set", "arms.0.name=..."), "has no letter or digit"),
         (STUDY, ("--set", "study.name=../evil"), "no slash"),

@@ -12,11 +12,12 @@ from scipy import stats
 from understudy.evaluation.statistics import (
     above,
     accuracy_interval,
-    bootstrap,
     estimate,
     holm,
     mcnemar,
     paired,
+    paired_interval,
+    seed_noise,
     wilson,
 )
 
@@ -51,37 +52,63 @@ def test_holm_on_a_worked_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_an_estimate_over_one_seed_is_the_t_test_of_scipy():
-    values = np.random.default_rng(0).normal(0.1, 1, size=(1, 40))
-    assert estimate(values).test() == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue)
-
-
 def test_equal_problems_leave_the_t_test_over_seeds():
     by_seed = np.array([0.2, 0.5, 0.3, 0.6])
     values = np.repeat(by_seed[:, None], 50, axis=1)
-    assert estimate(values).test() == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
+    assert estimate(values, 0.0, 3).test() == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
 
 
-def simulate(rng, seeds, n, *, problem, seed, rest, mean=0.0):
-    return mean + problem * rng.normal(size=(1, n)) + seed * rng.normal(size=(seeds, 1)) + rest * rng.normal(size=(seeds, n))
+def test_the_noise_between_seeds_is_that_of_the_analysis_of_variance():
+    arms_SN = np.random.default_rng(0).random((4, 3, 20))
+    means, noise = arms_SN.mean(axis=2), seed_noise([*arms_SN, arms_SN[0, :1]])  # an arm without seeds says nothing of them
+    assert (noise.alone, noise.alone_freedom) == (pytest.approx(means.var(axis=1, ddof=1).mean()), 8)
+    apart = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
+    assert (noise.apart, noise.apart_freedom) == (pytest.approx((apart**2).sum() / 6), 6)
+    two = seed_noise(list(arms_SN[:2]))
+    assert 2 * two.apart == pytest.approx((means[0] - means[1]).var(ddof=1)), "of two arms: the variance of their difference"
 
 
-@pytest.mark.parametrize(("problem", "seed", "rest"), [(0.5, 0.05, 1.0), (0.0, 0.1, 1.0), (0.0, 0.0, 1.0), (0.5, 0.0, 0.5)])
-def test_under_no_difference_the_test_errs_at_its_level_whatever_varies(problem, seed, rest):
-    rng = np.random.default_rng(1)
-    p = [estimate(simulate(rng, 3, 100, problem=problem, seed=seed, rest=rest)).test() for _ in range(1500)]
-    assert sum(x < 0.05 for x in p) / 1500 < 0.075
+def simulate(rng, *, arms, seeds, n, spread, passages=0):
+    def effect(*shape):
+        if not passages:
+            return rng.normal(size=(*shape, n))
+        return np.repeat(rng.normal(size=(*shape, passages)), n // passages, axis=-1)
+
+    logit = 0.3 + 1.5 * effect() + 0.5 * effect(arms, 1)
+    chance = 1 / (1 + np.exp(-logit)) + spread * rng.normal(size=(arms, seeds, 1))
+    return (rng.random((arms, seeds, n)) < chance).astype(float)
 
 
-def test_a_test_that_takes_seeds_as_fixed_would_err_far_more():
-    rng = np.random.default_rng(2)
-    wrong = right = 0
-    for _ in range(400):
-        values = simulate(rng, 3, 400, problem=0.0, seed=0.1, rest=1.0)
-        wrong += stats.ttest_1samp(values.mean(axis=0), 0).pvalue < 0.05
-        right += estimate(values).test() < 0.05
-    assert wrong > 0.2 * 400
-    assert right < 0.11 * 400  # above its level: three seeds say little of how seeds vary (docs/statistics.md)
+@pytest.mark.parametrize(("seeds", "n", "spread"), [(3, 150, 0.05), (3, 600, 0.05), (5, 600, 0.02), (3, 150, 0.0)])
+def test_of_equal_arms_hardly_a_study_says_that_any_two_differ(seeds, n, spread):
+    """The test that leaves the seeds out where they happen to agree says so in 11 to 25 % (benchmarks/significance.py)."""
+    rng, wrong, hits = np.random.default_rng(1), 0, 0
+    for _ in range(120):
+        arms = simulate(rng, arms=5, seeds=seeds, n=n, spread=spread)
+        noise = seed_noise(list(arms))
+        tests = [paired(arms[i], arms[j], noise) for i, j in itertools.combinations(range(5), 2)]
+        assert all((test.p < 0.05) == (not test.low <= 0 <= test.high) for test in tests)
+        wrong += min(holm([test.p for test in tests])) < 0.05
+        hits += sum(test.low <= 0 <= test.high for test in tests)
+    assert wrong / 120 < 0.085
+    assert hits / 1200 > 0.93
+
+
+def test_questions_of_one_passage_do_not_count_as_independent():
+    rng, wrong = np.random.default_rng(2), {"alone": 0, "together": 0}
+    passages = [str(i // 30) for i in range(300)]
+    for _ in range(150):
+        first, second = simulate(rng, arms=2, seeds=1, n=300, spread=0.0, passages=10)
+        wrong["alone"] += paired(first, second).p < 0.05
+        wrong["together"] += paired(first, second, clusters=passages).p < 0.05
+    assert wrong["alone"] > 0.15 * 150
+    assert wrong["together"] < 0.085 * 150
+
+
+def test_clusters_of_one_problem_are_the_problems():
+    values = np.random.default_rng(3).normal(0.1, 1, size=(1, 40))
+    alone = paired(values, np.zeros((1, 40)), clusters=[str(i) for i in range(40)])
+    assert alone.p == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue)
 
 
 def test_an_accuracy_interval_covers_over_problems_and_seeds():
@@ -91,49 +118,56 @@ def test_an_accuracy_interval_covers_over_problems_and_seeds():
         correct = (rng.random((4, 200)) < level).astype(float)
         low, high = accuracy_interval(correct)
         hits += low <= 0.695 <= high  # clipping at 1 takes .005 from the mean
-    assert 0.91 <= hits / 400 <= 1.0
+    assert 0.93 <= hits / 400 <= 1.0
 
 
-def test_the_bootstrap_is_near_the_normal_interval_and_repeats_with_its_seed():
-    values = np.random.default_rng(4).normal(0.3, 1, size=400)
-    low, high = bootstrap(values, resamples=4000, seed=0)
-    error = values.std() / 20
-    assert (low, high) == (
-        pytest.approx(values.mean() - 1.96 * error, abs=0.01),
-        pytest.approx(values.mean() + 1.96 * error, abs=0.01),
-    )
-    assert bootstrap(values, resamples=4000, seed=0) == (low, high)
+def test_a_student_against_what_was_not_trained_has_the_noise_of_one_arm():
+    arms = np.random.default_rng(4).random((3, 3, 50)).round()
+    noise = seed_noise(list(arms))
+    found = paired(arms[0], arms[1, :1], noise)
+    assert found.p == estimate(arms[0] - arms[1, :1], noise.alone, 6).test()
 
 
-@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.03), (3, 0.06), (5, 0.06)])
-def test_the_interval_of_a_difference_covers_over_seeds_and_agrees_with_its_test(seeds, spread):
-    rng, hits = np.random.default_rng(6), 0
-    for _ in range(300):
-        arms = np.clip(0.6 + rng.normal(0, spread, size=(2, seeds, 1)) + rng.normal(0, 0.1, size=(1, 1, 300)), 0, 1)
-        first, second = (rng.random(arms.shape) < arms).astype(float)
-        found = paired(first, second, resamples=100, seed=0)
-        hits += found.low <= 0 <= found.high
-        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
-    assert hits / 300 > 0.9
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.integers(0, n), st.just(n))))
+def test_the_interval_of_one_seed_holds_0_where_mcnemar_does_not_reject_and_is_never_without_width(counts):
+    wins, losses, n = counts[0], min(counts[1], counts[2] - counts[0]), counts[2]
+    low, high = paired_interval(wins, losses, n)
+    assert (low <= 0 <= high) == (mcnemar(wins, losses) >= 0.05)
+    assert low <= (wins - losses) / n <= high
+    assert high - low > 0.5 / n
+
+
+def test_the_interval_of_one_seed_covers():
+    rng, hits = np.random.default_rng(5), 0
+    for wins, losses, n in [(0.2, 0.1, 40), (0.5, 0.02, 100), (0.01, 0.0, 60), (0.1, 0.1, 300)]:
+        for _ in range(250):
+            won, lost, _ = rng.multinomial(n, [wins, losses, 1 - wins - losses])
+            low, high = paired_interval(int(won), int(lost), n)
+            hits += low <= wins - losses <= high
+    assert hits / 1000 > 0.94
 
 
 def test_a_paired_comparison_of_one_seed_is_mcnemar_on_discordant_problems():
     first, second = np.zeros((1, 100)), np.zeros((1, 100))
     first[0, :30], second[0, 20:40] = 1, 1
-    found = paired(first, second, resamples=2000, seed=0)
+    found = paired(first, second)
     assert (found.difference, found.p) == (pytest.approx(0.1), mcnemar(20, 10))
     assert found.low < 0.1 < found.high
     assert 0.1 < found.detectable < 0.3
+    assert paired(first, second, pairs=10).detectable > found.detectable, "ten pairs must be corrected"
 
 
-def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_everything():
-    same = np.ones((2, 50))
-    found = paired(same, same, resamples=100, seed=0)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_everything(seeds):
+    same = np.ones((seeds, 50))
+    found = paired(same, same)
     assert (found.difference, found.p) == (0, 1)
+    assert found.low < -0.01
+    assert found.high > 0.01
     assert found.detectable > 0.02
 
 
 def test_above_chance_is_the_exact_binomial_for_one_seed():
     correct = np.array([[1.0] * 60 + [0.0] * 40])
     assert above(correct, 0.5) == pytest.approx(stats.binomtest(60, 100, 0.5, alternative="greater").pvalue)
-    assert above(np.repeat(correct, 3, axis=0), 0.9) > 0.99
+    assert above(np.repeat(correct, 3, axis=0), 0.9) > 0.95

@@ -84,7 +84,7 @@ def test_a_file_among_the_stages_is_no_stage(tmp_path, plan):
 @pytest.mark.parametrize(
     ("override", "changed"),
     [
-        ("evaluation.resamples=500", []),
+        ("evaluation.cluster=passage", []),
         ("study.title=x", []),
         ("arms.1.decode.votes=5", ["answers"]),
         ("arms.0.decode.temperature=0.3", ["answers"]),

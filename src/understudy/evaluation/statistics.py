@@ -1,6 +1,7 @@
 """What can be said from counts: intervals, paired tests, training seeds as a factor, many comparisons. See docs/statistics.md.
 
-Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where the answer was correct.
+Legend: a correctness array is [S, N]: S training seeds, N problems, 1.0 where the answer was correct. ``clusters`` [N]: which
+problems belong together (one template, one passage) and so do not count as independent; None: each counts for itself.
 """
 
 import math
@@ -14,7 +15,8 @@ from scipy import stats
 from understudy.core.values import Outcome
 
 Array = NDArray[np.float64]
-CONFIDENCE = 0.95
+Clusters = Sequence[str] | None
+CONFIDENCE, LEVEL, POWER = 0.95, 0.05, 0.8
 
 
 def correctness(outcomes: Sequence[Mapping[str, Outcome]], problems: Sequence[str]) -> Array:
@@ -46,8 +48,34 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
+class SeedNoise:
+    """How much accuracies vary between training seeds, pooled over the arms of a split, with degrees of freedom. ``alone``: the
+    variance of one arm's accuracy. ``apart``: that of what an arm does not share with the others of the same seed (the arm-by-seed
+    mean square), of which the difference of two arms has twice."""
+
+    alone: float
+    alone_freedom: float
+    apart: float
+    apart_freedom: float
+
+
+def seed_noise(arms_SN: Sequence[Array]) -> SeedNoise | None:
+    """Over the arms that have several seeds, all of them the same; None where there is none."""
+    means = [rows.mean(axis=1) for rows in arms_SN if len(rows) > 1]
+    if not means:
+        return None
+    means_AS = np.array(means)
+    arms, seeds = means_AS.shape
+    own_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
+    apart_AS = own_AS - own_AS.mean(axis=0)
+    alone_freedom, apart_freedom = arms * (seeds - 1), (arms - 1) * (seeds - 1)
+    apart = float((apart_AS**2).sum()) / apart_freedom if apart_freedom else 0.0
+    return SeedNoise(float((own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
+
+
+@dataclass(frozen=True)
 class MeanEstimate:
-    """A mean over problems and training seeds with its standard error and Satterthwaite's degrees of freedom."""
+    """A mean over problems and training seeds with its standard error and degrees of freedom."""
 
     mean: float
     error: float
@@ -60,63 +88,73 @@ class MeanEstimate:
 
     def test(self, against: float = 0.0, *, greater: bool = False) -> float:
         """p of Student's t that the mean is ``against``: two-sided, or that it is not ``greater``."""
-        if self.error == 0:
-            away = self.mean > against if greater else self.mean != against
-            return 0.0 if away else 1.0
         t = (self.mean - against) / self.error
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
 
-def estimate(values_SN: Array) -> MeanEstimate:
-    """Mean of ``values_SN`` where problems and seeds are both drawn at random (two-way random effects, one value a cell).
+def estimate(values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None) -> MeanEstimate:
+    """Mean of ``values_SN``, S > 1, where problems and seeds are both drawn at random.
 
-    Var(mean) = problems / N + seeds / S + rest / SN. The components are those of the analysis of variance, none below zero;
-    the degrees of freedom are Satterthwaite's (1946). With one seed only the problems vary: the seed's share is not known,
-    and the estimate is about this one student.
+    Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled one of
+    ``freedom`` degrees of freedom, because three seeds alone say little of how seeds vary: where they happen to agree they would
+    make a test that errs far above its level (docs/statistics.md has the simulation). The part of the problems is that of the
+    analysis of variance, not below zero. The error is never below that of one wrong answer of each seed.
     """
     seeds, n = values_SN.shape
+    by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
     mean = float(values_SN.mean())
     if n < 2:
         return MeanEstimate(mean, math.inf, 1)
-    if seeds == 1:
-        return MeanEstimate(mean, float(values_SN.std(ddof=1)) / math.sqrt(n), n - 1)
-    by_problem, by_seed = values_SN.mean(axis=0), values_SN.mean(axis=1)
-    ms_problem = seeds * float(by_problem.var(ddof=1))
-    ms_seed = n * float(by_seed.var(ddof=1))
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
-    # Var = (MS_problem + MS_seed - MS_rest) / SN where both components are positive; a negative one is taken as zero.
-    parts = [(ms_problem, n - 1.0), (ms_seed, seeds - 1.0), (-ms_rest, (seeds - 1.0) * (n - 1.0))]
-    if ms_seed < ms_rest:
-        parts = [parts[0]]
-    elif ms_problem < ms_rest:
-        parts = [parts[1]]
-    total = sum(ms for ms, _ in parts)
-    spread = sum(ms**2 / freedom for ms, freedom in parts)
-    return MeanEstimate(mean, math.sqrt(max(total, 0.0) / (seeds * n)), total**2 / spread if spread else n - 1.0)
+    problems = max(0.0, _squared_error(by_problem, clusters)[0] - ms_rest / seeds / n)
+    between = max(between_seeds, float(by_seed.var(ddof=1)))
+    return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), freedom)
 
 
-def accuracy_interval(correct_SN: Array) -> tuple[float, float]:
-    """95 % interval of an accuracy: Wilson's for one seed, Student's t over problems and seeds for several."""
-    if len(correct_SN) == 1:
+def _squared_error(values_N: Array, clusters: Clusters) -> tuple[float, int]:
+    """The squared standard error of the mean over problems, and its degrees of freedom."""
+    n = len(values_N)
+    totals = values_N - values_N.mean()
+    if clusters is not None:
+        totals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=totals)
+    count = len(totals)
+    return (float((totals**2).sum()) * count / (count - 1) / n**2, count - 1) if count > 1 else (math.inf, 1)
+
+
+def accuracy_interval(correct_SN: Array, noise: SeedNoise | None = None, clusters: Clusters = None) -> tuple[float, float]:
+    """95 % interval of an accuracy: Wilson's for one seed, Student's t over problems and seeds for several (or over clusters).
+    ``noise``: that of the split's arms; None: of this one alone."""
+    if len(correct_SN) == 1 and clusters is None:
         return wilson(int(correct_SN.sum()), correct_SN.shape[1])
-    mean_estimate = estimate(correct_SN)
-    if mean_estimate.error == 0:  # all seeds and problems alike: the t interval would have no width
-        return wilson(int(correct_SN.mean(axis=0).round().sum()), correct_SN.shape[1])
-    return mean_estimate.interval(0.0)
+    return _estimate_accuracy(correct_SN, noise, clusters).interval(0.0)
 
 
-def above(correct_SN: Array, rate: float) -> float:
+def above(correct_SN: Array, rate: float, noise: SeedNoise | None = None, clusters: Clusters = None) -> float:
     """One-sided p that the accuracy is not above ``rate``: exact binomial for one seed, t over problems and seeds otherwise."""
-    if len(correct_SN) == 1:
+    if len(correct_SN) == 1 and clusters is None:
         return float(stats.binomtest(int(correct_SN.sum()), correct_SN.shape[1], rate, alternative="greater").pvalue)
-    return estimate(correct_SN).test(rate, greater=True)
+    return _estimate_accuracy(correct_SN, noise, clusters).test(rate, greater=True)
+
+
+def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clusters) -> MeanEstimate:
+    if len(correct_SN) == 1:
+        return _estimate_one(correct_SN[0], clusters)
+    noise = noise or seed_noise([correct_SN])
+    assert noise is not None, "there are several seeds"
+    return estimate(correct_SN, noise.alone, noise.alone_freedom, clusters)
+
+
+def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
+    """Of one seed: about this student alone."""
+    squared, freedom = _squared_error(values_N, clusters)
+    return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / len(values_N)), freedom)
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """``difference`` of two arms on the same problems, its 95 % interval, the p of no difference, and the smallest
-    difference that this many problems and seeds detect with a power of .8."""
+    """``difference`` of two arms on the same problems, its 95 % interval, the p of no difference, and the smallest difference
+    that this many problems and seeds ``detect`` with a power of .8 at a level of .05 for all pairs together."""
 
     difference: float
     low: float
@@ -125,42 +163,49 @@ class PairedTest:
     detectable: float
 
 
-def paired(first_SN: Array, second_SN: Array, *, resamples: int, seed: int) -> PairedTest:
-    """Compare two arms whose seeds and problems are the same.
+def paired(
+    first_SN: Array, second_SN: Array, noise: SeedNoise | None = None, *, clusters: Clusters = None, pairs: int = 1
+) -> PairedTest:
+    """Compare two arms on the same problems, each with one answer a problem or with those of the same S seeds.
 
-    p: exact McNemar for one seed; for several, Student's t on the differences with seeds and problems both random
-    (`estimate`), and the interval that goes with it. One seed: percentile bootstrap over problems. (A bootstrap over a few
-    seeds too would be too narrow: three seeds drawn with replacement are mostly two.)
+    One seed: exact McNemar, and `paired_interval` (clusters: Student's t over these); it is about these two students. Several:
+    Student's t with seeds and problems both random (`estimate`), the variance between seeds pooled over the arms of the split
+    (``noise``; None: over these two), and the interval that goes with it. An arm that was not trained has one row and no seeds of
+    its own. ``pairs``: how many are corrected together, for what is detectable.
     """
-    assert first_SN.shape == second_SN.shape
     difference_SN = first_SN - second_SN
-    mean_estimate = estimate(difference_SN)
-    discordant = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
-    if len(difference_SN) == 1:
-        p, (low, high) = mcnemar(*discordant), bootstrap(difference_SN[0], resamples=resamples, seed=seed)
-    else:
-        p, (low, high) = mean_estimate.test(), mean_estimate.interval(-1.0)
-    return PairedTest(mean_estimate.mean, low, high, p, detectable(difference_SN, mean_estimate))
-
-
-def bootstrap(values_N: Array, *, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean over problems (Efron 1979)."""
-    rng = np.random.default_rng([seed, 0xB007])
-    n = len(values_N)
-    drawn = [rng.multinomial(n, np.full(n, 1 / n), size=min(500, resamples - at)) for at in range(0, resamples, 500)]
-    low, high = np.quantile(np.concatenate(drawn) @ values_N / n, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return float(low), float(high)
-
-
-def detectable(difference_SN: Array, mean_estimate: MeanEstimate) -> float:
-    """The smallest true difference that the test at .05 finds with power .8, given the variance that was seen.
-
-    At least that of one discordant problem a seed: equal answers everywhere do not make a test that sees everything.
-    """
     seeds, n = difference_SN.shape
-    error = max(mean_estimate.error, 1 / (n * math.sqrt(seeds)))
-    if not math.isfinite(error):
+    level = LEVEL / pairs
+    if seeds == 1:
+        found = _estimate_one(difference_SN[0], clusters)
+        if clusters is None:
+            wins, losses = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
+            return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), _detectable(found, level))
+    else:
+        noise = noise or seed_noise([first_SN, second_SN])
+        assert noise is not None, "there are several seeds"
+        both = len(first_SN) == len(second_SN)
+        pooled, freedom = (2 * noise.apart, noise.apart_freedom) if both else (noise.alone, noise.alone_freedom)
+        found = estimate(difference_SN, pooled, freedom, clusters)
+    return PairedTest(found.mean, *found.interval(-1.0), found.test(), _detectable(found, level))
+
+
+def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two paired proportions, which has no width zero and holds 0 where exact McNemar does not
+    reject: what Bonett and Price's (2012, doi 10.3102/1076998611411915) and the exact one for the discordant pairs (Clopper and
+    Pearson 1934) have together."""
+    p = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
+    half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((p[0] + p[1] - (p[0] - p[1]) ** 2) / (n + 2))
+    low, high = p[0] - p[1] - half, p[0] - p[1] + half
+    if discordant := wins + losses:
+        exact = stats.binomtest(wins, discordant).proportion_ci(CONFIDENCE)
+        low, high = (f(v, (2 * e - 1) * discordant / n) for f, v, e in ((min, low, exact.low), (max, high, exact.high)))
+    return max(-1.0, low), min(1.0, high)
+
+
+def _detectable(found: MeanEstimate, level: float) -> float:
+    """The smallest true difference that the test at ``level`` finds with power .8, given the variance that was seen."""
+    if not math.isfinite(found.error):
         return 1.0
-    freedom = max(mean_estimate.freedom, 1.0)
-    quantiles = float(stats.t.ppf(0.975, freedom)) + float(stats.t.ppf(0.8, freedom))
-    return float(min(1.0, quantiles * error))
+    quantiles = float(stats.t.ppf(1 - level / 2, found.freedom)) + float(stats.t.ppf(POWER, found.freedom))
+    return float(min(1.0, quantiles * found.error))

@@ -13,12 +13,12 @@ from understudy.core.values import Outcome
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import correctness, paired
 from understudy.reports.data import Attribution, FirstWrong
-from understudy.runs.run import Run, ScoredAnswers, outcomes_of_answers
+from understudy.runs.run import Run, ScoredAnswers, find_clusters, outcomes_of_answers
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
-    split, evaluation = run.study.evaluation.splits[0], run.study.evaluation
+    split = run.study.evaluation.splits[0]
     for arm in run.arms:
         own = {one.seed: one for one in scored[arm, split]}
         weighted = run.arms[arm].decode.weighted
@@ -32,7 +32,7 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
             after_SN = correctness([swapped[seed] for seed in sorted(own)], names)
             wrong = before_SN == 0
             yield Attribution(
-                **vars(paired(after_SN, before_SN, resamples=evaluation.resamples, seed=run.study.seed)),
+                **vars(paired(after_SN, before_SN, clusters=find_clusters(run, split, names))),
                 arm=arm,
                 part=part,
                 split=split,

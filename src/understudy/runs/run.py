@@ -182,6 +182,12 @@ def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[S
     return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
 
+def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
+    """The cluster of each problem of ``names``, by the field that the study names; one without the field is its own."""
+    by, problems = run.study.evaluation.cluster, run.of_split(split)
+    return [str(problems[name].meta.get(by, f"\0{name}")) for name in names] if by else None
+
+
 def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:
     """The problems that every one of ``scored`` has an outcome for, in order."""
     return [name for name in scored[0].outcomes if all(name in s.outcomes for s in scored)]

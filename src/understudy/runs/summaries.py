@@ -1,6 +1,6 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -9,17 +9,27 @@ from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
 from understudy.evaluation import metrics
-from understudy.evaluation.statistics import Array, above, accuracy_interval, correctness, holm, paired, wilson
+from understudy.evaluation.statistics import (
+    LEVEL,
+    Array,
+    SeedNoise,
+    above,
+    accuracy_interval,
+    correctness,
+    holm,
+    paired,
+    seed_noise,
+    wilson,
+)
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
-from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
 
 AT_CHANCE = "at chance: nothing can be said"
-LEVEL = 0.05
 
 
 def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
@@ -51,12 +61,13 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
-    """One arm on one split, over its seeds."""
+def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: SeedNoise | None) -> ArmSummary:
+    """One arm on one split, over its seeds; ``noise``: of all arms of the split."""
     problems = list(run.of_split(scored[0].split).values())
-    correct_SN = correctness([one.outcomes for one in scored], common_problems(scored))
+    names = common_problems(scored)
+    correct_SN, clusters = correctness([one.outcomes for one in scored], names), find_clusters(run, scored[0].split, names)
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
-    low, high = accuracy_interval(correct_SN)
+    low, high = accuracy_interval(correct_SN, noise, clusters)
     return ArmSummary(
         **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
         decoding=run.arms[scored[0].arm].decode.label,
@@ -67,7 +78,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes]) -> ArmSummary:
         spread=tuple(next(make_rows(run, one)).accuracy for one in scored),
         chance=chance,
         majority=majority,
-        says="" if above(correct_SN, max(chance, majority)) < LEVEL else AT_CHANCE,
+        says="" if above(correct_SN, max(chance, majority), noise, clusters) < LEVEL else AT_CHANCE,
         stop_rate=metrics.stop_rate([reply for one in scored for reply in one.replies]),
     )
 
@@ -90,36 +101,48 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
     }
 
 
-def compare_arms(run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary]) -> Iterator[Comparison]:
+def find_noise(scored: ScoredAnswers) -> dict[str, SeedNoise | None]:
+    """How much the arms of each split vary between training seeds."""
+    arms: dict[str, list[Array]] = {}
+    for (_, split), seeds in scored.items():
+        arms.setdefault(split, []).append(correctness([one.outcomes for one in seeds], common_problems(seeds)))
+    return {split: seed_noise(of_split) for split, of_split in arms.items()}
+
+
+def compare_arms(
+    run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary], noise: Mapping[str, SeedNoise | None]
+) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     at_chance = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation
     for split in evaluation.splits:
         pairs = []
-        for other, arm in evaluation.compare or combinations(run.arms, 2):
+        wanted = list(evaluation.compare or combinations(run.arms, 2))
+        for other, arm in wanted:
             both = scored[arm, split], scored[other, split]
             names = common_problems([*both[0], *both[1]])
-            first_SN, second_SN = _same_seeds(*(correctness([one.outcomes for one in seeds], names) for seeds in both))
-            difference = paired(first_SN, second_SN, resamples=evaluation.resamples, seed=run.study.seed)
+            first_SN, second_SN = (correctness([one.outcomes for one in seeds], names) for seeds in both)
+            clusters = find_clusters(run, split, names)
+            difference = paired(first_SN, second_SN, noise[split], clusters=clusters, pairs=len(wanted))
             pairs.append(Comparison(**vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says=""))
         for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
             both_at_chance = {(pair.arm, split), (pair.other, split)} <= at_chance
-            yield replace(pair, p_holm=p, says=_sentence(pair, p, both_at_chance=both_at_chance))
+            one_seed = run.study.seeds == 1 and any(run.students(name) for name in (pair.arm, pair.other))
+            yield replace(pair, p_holm=p, says=_sentence(pair, p, both_at_chance=both_at_chance, one_seed=one_seed))
 
 
-def _same_seeds(first_SN: Array, second_SN: Array) -> tuple[Array, Array]:
-    """Both with as many seeds: what was not trained (a teacher, an untrained checkpoint) answers every seed alike."""
-    seeds = max(len(first_SN), len(second_SN))
-    first, second = (rows.repeat(seeds, axis=0) if len(rows) == 1 else rows for rows in (first_SN, second_SN))
-    return first, second
-
-
-def _sentence(pair: Comparison, p: float, *, both_at_chance: bool) -> str:
-    """What can be said of two arms; ``p``: after the correction."""
+def _sentence(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: bool) -> str:
+    """What can be said of two arms; ``p``: after the correction. ``one_seed``: of what was trained there is one student, about
+    whose method that says nothing."""
     if both_at_chance:
         return "both at chance: nothing can be said"
     if p < LEVEL:
-        return f"{pair.arm} is {'better' if pair.difference > 0 else 'worse'}"
+        better = "better" if pair.difference > 0 else "worse"
+        return (
+            f"{pair.arm} is {better} with this seed; of the methods one seed says nothing"
+            if one_seed
+            else f"{pair.arm} is {better}"
+        )
     if pair.p < LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
@@ -137,7 +160,8 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = correctness([one.outcomes for one in scored], names)
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
-        yield Group(arm, split, value, value in trained, *counts, *accuracy_interval(correct_SN))
+        low, high = accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
+        yield Group(arm, split, value, value in trained, *counts, low, high)
 
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:

@@ -180,8 +180,9 @@ class Evaluation:
     them alone; every pair where it is not given (ours: the stricter correction)."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
-    resamples: Annotated[int, Field(ge=100)] = 10_000
-    """Of bootstrap and permutation tests."""
+    cluster: str = ""
+    """The field of the problems by which they belong together (a template, a passage): those that share its value do not count as
+    independent in intervals and tests. Without it each problem counts for itself."""
 
     @property
     def answering(self) -> AnsweringOptions:
