@@ -155,7 +155,7 @@ def table(replay: Replay, wanted: Recorded, seeds: int) -> list[str]:
                 if rule == "uniform":
                     cells.append(f"{scale * measures[:, :, i].mean():.{places}f}")
                     continue
-                by = estimate(measures[:, :, i] - uniform[:, :, i])
+                by = estimate(measures[:, :, i] - uniform[:, :, i], 0.0, len(uniform) - 1)
                 half = by.mean - by.interval(-math.inf)[0]
                 said = f"{scale * by.mean:+.{places}f} ± {scale * half:.{places}f}"
                 cells.append(f"**{said}**" if abs(by.mean) > half else said)
