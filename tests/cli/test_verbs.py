@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 from command import SETS, understudy
 
@@ -33,6 +35,19 @@ def test_results_has_one_row_per_arm_split_seed_and_decoding_and_the_counts_add_
         assert row["accuracy"] == pytest.approx(row["correct"] / row["n"])
         assert row["low"] <= row["accuracy"] <= row["high"]
     assert {row["n"] for row in rows if row["split"] == "test"} == {40}
+
+
+@pytest.mark.parametrize(("name", "read"), [("a.csv", pa_csv.read_csv), ("a.parquet", pq.read_table)])
+def test_every_answer_is_written_with_its_outcome(tiny, tmp_path, name, read):
+    wrong = understudy("results", "runs/demo", "--answers", str(tmp_path / "a.xlsx"), cwd=tiny)
+    assert (wrong.code, ".parquet or .csv" in wrong.err) == (2, True)
+    assert understudy("results", "runs/demo", "--answers", str(tmp_path / name), cwd=tiny).code == 0
+    answers = read(tmp_path / name).to_pylist()
+    for row in json.loads(understudy("results", "runs/demo", "--json", cwd=tiny).out):
+        if not row["decoding"].startswith("weighted"):
+            own = [a for a in answers if (a["arm"], a["split"], a["seed"]) == (row["arm"], row["split"], row["seed"])]
+            assert len({a["problem"] for a in own if a["outcome"] == "correct"}) == row["correct"]
+            assert len({a["problem"] for a in own}) == row["n"]
 
 
 def test_running_again_does_nothing_again(tiny):

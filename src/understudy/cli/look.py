@@ -47,10 +47,22 @@ def results(verb: str, argv: Sequence[str]) -> None:
     add_run(parser)
     add_json(parser, "a JSON array, one object per row")
     add_plugins(parser, "the check of the run's study")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="write every answer with its outcome to a .parquet or .csv file"
+    )
     options = parser.parse_args(argv)
 
     from understudy.runs.report import open_run
 
+    if options.answers:
+        from understudy.core.plugins import load
+        from understudy.runs.answers import write_answers
+        from understudy.runs.run import Run
+
+        for plugin in options.plugins:
+            load(Path(plugin))
+        print(f"{options.answers}: {write_answers(Run(options.run), options.answers):,} answers")
+        return
     data = open_run(options.run, options.plugins)
     if options.json:
         print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
