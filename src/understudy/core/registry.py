@@ -50,7 +50,12 @@ TASKS: Names = {
     "svamp": "understudy.tasks.svamp:SVAMP",
 }
 
-CHECKS: Names = {"answer": "understudy.checks.answer:same_answer"}
+CHECKS: Names = {
+    "answer": "understudy.checks.answer:same_answer",
+    "arithmetic": "understudy.checks.arithmetic:arithmetic",
+    "form": "understudy.checks.form:form",
+    "leak": "understudy.checks.leak:leak",
+}
 
 ENGINES: Names = {
     "endpoint": "understudy.engines.remote.options:Endpoint",

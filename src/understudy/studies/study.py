@@ -57,8 +57,9 @@ class Study:
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
     training and lists it."""
     checks: tuple[str, ...] = ("answer",)
-    """What judges chains: ``answer`` (equal to the gold), or checks of your own. The first one also judges checkpoints, students
-    and votes; every verdict is kept under its check's name, and an arm selects by any of them (``select.check``)."""
+    """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form`` (docs/checks.md), or checks of your
+    own. The first one also judges checkpoints, students and votes; every verdict is kept under its check's name, and an arm
+    selects by any of them (``select.check``)."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add engines, tasks, methods, checks and objectives (docs/extending.md); relative to the study
     file."""

@@ -17,7 +17,10 @@ from understudy.core.answers.number import tidy
 from understudy.core.answers.spans import fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
-_BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0-9])")
+_VARIABLE = re.compile(r"[xyzn](?![A-Za-z])|\s?[-+*/]\s?[A-Za-z](?![A-Za-z])")
+_REMAINDER = re.compile(r"[^=\n]{0,40}\b(?:remain|left\b|R [0-9])")
+_BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]$€£])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
 _MARK = re.compile(r"<<[^<>\n]{0,200}>>")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
@@ -40,16 +43,39 @@ class Equation:
 
 
 def find_equations(rationale: str) -> Iterator[Equation]:
-    """Every equation of ``rationale`` in order."""
+    """Every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text names.
+    Sides with variables, and a thing that is counted before the first "=" ("5 baskets = 5 * 20"), are no part of one."""
     for written in fold(rationale).split("\n"):
-        line, at = _UNITS.sub(r"\1", tidy(written)), 0
+        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", tidy(written))), 0
         while begin := _BEGIN.search(line, at):
             sides, end = sides_of(line, begin.start())
             at = max(end, begin.end())
+            if _VARIABLE.match(line, end):
+                sides = sides[:-1]
             calculated = [side for side in sides if len(side.numbers) > 1]
             if calculated and len(sides) > 1:
-                holds = len({side.value for side in sides}) == 1
+                floor = bool(_REMAINDER.match(line, end))
+                holds = all(_is_value(side, calculated[0].value, floor=floor) for side in sides)
                 yield Equation(calculated[0], calculated[0].value if holds else None)
+
+
+def _drop_unit(found: re.Match[str]) -> str:
+    before, after = found.string[max(0, found.start() - 2) : found.start()], found.string[found.end() : found.end() + 2]
+    counted = after.lstrip().startswith("=") and before.strip()[-1:] not in ("+", "-", "*", "/", "x", "(", "=")
+    return found[0] if counted else found[1]
+
+
+def _is_value(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
+    """Whether ``side`` comes to ``value``; a side of one number may be rounded or cut at its last decimal
+    (the ninth at the latest: floating point), or be the whole part."""
+    if side.value is None or value is None or side.value == value or len(side.numbers) > 1:
+        return side.value is not None and side.value == value
+    whole, _, decimals = side.text.partition(".")
+    return (
+        abs(side.value - value) < Fraction(1, 10 ** min(9, len(decimals)))
+        if decimals and whole
+        else floor and side.value == value // 1
+    )
 
 
 def find_first_wrong(steps: Sequence[str]) -> int | None:

@@ -1,0 +1,45 @@
+"""The check ``arithmetic``: every calculation that a chain writes down comes out as it says."""
+
+import re
+
+from understudy.core.answers.equations import find_equations
+from understudy.core.subquestions import split_sentences, steps_of
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+
+_MARK = re.compile(r"<<([^<>\n]{1,200})>>")
+_WORDS = {
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "divided by": "/",
+    "equals": "=",
+    "makes": "=",
+    "gives": "=",
+}
+_SAID = re.compile(rf"(?<=[0-9)]) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
+_IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves) (?=[$]?[0-9])")
+"""After a calculation "is" says what it comes to; elsewhere it does not ("there are 5")."""
+
+
+def arithmetic(_problem: Problem, chain: Chain) -> Verdict:
+    """WRONG with the first step whose calculation does not hold, CORRECT where all hold, UNDECIDABLE where none is written.
+
+    Read are equations ("4 + 3 = 7", sides of several), GSM8K's marks ("<<4+3=7>>") and calculations in words ("4 plus 3 is 7").
+    Nothing is known of a step that calculates in its head, or from the wrong numbers.
+    """
+    steps = [step.text for step in steps_of(chain)] or split_sentences(chain.rationale)
+    seen = 0
+    for number, step in enumerate(steps, 1):
+        for text in [_in_signs(_MARK.sub("", step)), *_MARK.findall(step)]:
+            for equation in find_equations(text):
+                seen += 1
+                if equation.value is None:
+                    return Verdict(chain.id, Outcome.WRONG, f"step {number} does not hold: {step.strip()[:200]}")
+    if not seen:
+        return Verdict(chain.id, Outcome.UNDECIDABLE, "no calculation is written down")
+    return Verdict(chain.id, Outcome.CORRECT, f"{seen} calculations hold")
+
+
+def _in_signs(step: str) -> str:
+    return _IS.sub(r"\1 = ", _SAID.sub(lambda found: f" {_WORDS[found[0].strip()]} ", step))

@@ -1,0 +1,79 @@
+"""Checks of the reasoning itself: calculations, an answer that is stated too early, circles."""
+
+import pytest
+
+from understudy.checks.arithmetic import arithmetic
+from understudy.checks.form import form
+from understudy.checks.leak import leak
+from understudy.core.registry import CHECKS, find
+from understudy.core.values import Chain, Outcome, Problem, Step
+
+COINS = Problem("p", "Ana has 4 coins and finds 3 in each of two boxes. How many has she?", "number", "10")
+THINGS = Problem("q", "Which is red?", "option", "B", choices=("grass", "blood"))
+
+
+def chain(rationale, **more):
+    return Chain(problem="p", path=0, text=rationale, rationale=rationale, answer="10", layer="marker", teacher="t", **more)
+
+
+@pytest.mark.parametrize(
+    ("rationale", "outcome", "detail"),
+    [
+        ("Two boxes have 2 x 3 = 6 coins. 4 + 6 = 10.", Outcome.CORRECT, "2 calculations hold"),
+        ("2 * 3 = 6. Then 4 + 6 = 11 coins. 11 - 1 = 10.", Outcome.WRONG, "step 2 does not hold: Then 4 + 6 = 11 coins."),
+        ("She has <<2*3=6>>6 coins, in all 4 + 6 = <<4+6=10>>10.", Outcome.CORRECT, "3 calculations hold"),
+        ("She has <<2*3=7>>7 coins.", Outcome.WRONG, "step 1 does not hold"),
+        ("4 plus 6 is 10.", Outcome.CORRECT, "1 calculations hold"),
+        ("4 plus 6 makes 11.", Outcome.WRONG, "step 1 does not hold"),
+        ("4 + 6 is 11.", Outcome.WRONG, "step 1 does not hold"),
+        ("A third is 2 / 3 = 0.67, 11/18 * 162 = 99.00000000000001.", Outcome.CORRECT, "2 calculations hold"),
+        ("2 / 3 = 0.7, 2 / 3 = 0.68.", Outcome.WRONG, "step 1 does not hold"),
+        ("15 / 4 = 3 with 3 left over, 15 / 4 = 3 with 3 remaining.", Outcome.CORRECT, "2 calculations hold"),
+        ("15 / 4 = 3.", Outcome.WRONG, "step 1 does not hold"),
+        ("Of 200 people 60% of 200 people = 0.6 * 200 = 120.", Outcome.CORRECT, "1 calculations hold"),
+        ("In all 5 baskets = 5 * 20 = 100 balls; 50 minutes = 50/60 = 5/6 hours.", Outcome.CORRECT, "2 calculations hold"),
+        ("x + $6 = $13 + $6 = $19, so 9 + 33 = 3x - x and 6/5 = 24/x.", Outcome.CORRECT, "1 calculations hold"),
+        ("There are 4 and there is 6 more, which is 10.", Outcome.UNDECIDABLE, "no calculation"),
+        ("Of 3 boxes 2 are 5 wide.", Outcome.UNDECIDABLE, "no calculation"),
+    ],
+)
+def test_calculations_hold_or_the_first_step_that_does_not_is_named(rationale, outcome, detail):
+    verdict = arithmetic(COINS, chain(rationale))
+    assert (verdict.outcome, detail in verdict.detail) == (outcome, True), verdict
+
+
+def test_the_steps_of_a_chain_with_sub_questions_are_its_answers():
+    steps = (Step("2 * 3 = 6", question="How many in the boxes?"), Step("4 + 6 = 12", question="How many in all?"))
+    assert "step 2 does not hold" in arithmetic(COINS, chain("", steps=steps)).detail
+
+
+@pytest.mark.parametrize(
+    ("problem", "rationale", "outcome"),
+    [
+        (COINS, "The answer is 10. There are 2 x 3 = 6 in the boxes. 4 and 6 are 10.", Outcome.WRONG),
+        (COINS, "There are 2 x 3 = 6 in the boxes. 4 and 6 are 10. So the answer is 10.", Outcome.CORRECT),
+        (COINS, "The answer is not 9. There are 6 in the boxes. That makes 10.", Outcome.CORRECT),
+        (THINGS, "The answer is (b). Blood has iron. So it is red.", Outcome.WRONG),
+        (THINGS, "Grass is green. Blood has iron, so it is red.", Outcome.CORRECT),
+        (COINS, "10.", Outcome.UNDECIDABLE),
+    ],
+)
+def test_an_answer_that_is_stated_before_the_reasoning_is_a_leak(problem, rationale, outcome):
+    assert leak(problem, chain(rationale)).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("rationale", "outcome"),
+    [
+        ("There are 6 in the boxes. 4 and 6 are 10.", Outcome.CORRECT),
+        ("So she has four coins and six coins more. " * 4, Outcome.WRONG),
+        ("Yes. " * 6, Outcome.CORRECT),
+        (" \n", Outcome.WRONG),
+    ],
+)
+def test_a_chain_without_reasoning_or_in_circles_is_not_well_formed(rationale, outcome):
+    assert form(COINS, chain(rationale)).outcome is outcome
+
+
+def test_they_are_found_by_name():
+    assert [find("check", name) for name in CHECKS if name != "answer"] == [arithmetic, form, leak]
