@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from understudy.core.errors import BusyError, DataError
+from understudy.core.processes import is_alive
 
 VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
@@ -57,10 +58,12 @@ def lock(path: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = (file.read().split() or ["?"])[0]
         file.close()
+        holder = find_writer(path) or "?"
         raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
+    except OSError as error:
+        file.close()
+        raise OSError(error.errno, f"cannot be locked ({error.strerror}); use a run directory on a file system with locks", str(path)) from None
     file.truncate(0)
     # Where a stage runs in a process of its own, the one to interrupt is its parent, which holds the run directory.
     parent = multiprocessing.parent_process()
@@ -76,13 +79,13 @@ def unlock(file: IO[str] | None) -> None:
 
 
 def find_writer(path: Path) -> int | None:
-    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`); None where nobody does."""
+    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`): the one that writes, or its parent where
+    that still is. None where nobody does."""
     try:
         found = list(map(int, _locate_lock(path).read_text().split()))
-        os.kill(found[-1], 0)
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return None
-    return found[0]
+    return next(filter(is_alive, found), None) if found and is_alive(found[-1]) else None
 
 
 def _locate_lock(path: Path) -> Path:
