@@ -51,7 +51,7 @@ def begin_late(parent, pipe):
     while os.getppid() == parent:
         time.sleep(0.01)
     pipe.send("orphaned")
-    end_with_parent(parent)
+    end_with_parent()
     time.sleep(60)
     pipe.send("lives")
 

@@ -1,9 +1,12 @@
 """Processes of this machine."""
 
+import fcntl
+import multiprocessing
 import os
 import threading
 import time
-
+from pathlib import Path
+from typing import IO
 
 OTHER_FILES = 64
 """Open files and pipes of a process that are no connections, at most."""
@@ -27,12 +30,30 @@ def allow_files(connections: int) -> int:
     return max(1, min(connections, allowed - OTHER_FILES))
 
 
-def end_with_parent(parent: int) -> None:
-    """End this process soon after the one that started it, ``parent``, has ended, or now where it has: it may have been killed
-    while this one began, so the parent itself says its number."""
-    if os.getppid() != parent:
+def hold(path: Path) -> IO[str]:
+    """Open the file ``path`` and hold it until it is closed. Raises BlockingIOError where another process holds it, OSError that
+    names it where its file system has no locks."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise
+        what = f"cannot be locked ({error.strerror}): give a run directory on a file system with locks"
+        raise OSError(error.errno, what, str(path)) from error
+    return file
+
+
+def end_with_parent() -> None:
+    """End this process (one of `multiprocessing`) soon after the one that started it has ended, or now where it has: that may have
+    been killed while this one began, so its number is the one that it passed on."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    if os.getppid() != parent.pid:
         os._exit(1)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent.pid,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

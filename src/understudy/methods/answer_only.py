@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
 from understudy.core.prompt_format import PromptFormat
@@ -27,6 +27,9 @@ class AnswerOnly(OneStudent):
     """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
+
+    writes_rationales: ClassVar[bool] = False
+    """The teacher is asked for answers alone."""
 
     def __post_init__(self) -> None:
         if self.dummies < 0:

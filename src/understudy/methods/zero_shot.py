@@ -37,6 +37,11 @@ class ZeroShot(NoStudent):
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. In messages the triggers are part of the user's turns."""
 
+    @property
+    def writes_rationales(self) -> bool:
+        """Whether the teacher is asked to think."""
+        return self.chain
+
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)
         result = replace(reply, finish="length") if thought and thought.finish == "length" else reply

@@ -44,7 +44,7 @@ class LocalProcesses(ProcessPoolExecutor):
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
         self._closed = threading.Event()
-        arguments = (os.getpid(), self._queue, context.Value("i", 0), workers, dict(plugins), tuple(gpus))
+        arguments = (self._queue, context.Value("i", 0), workers, dict(plugins), tuple(gpus))
         super().__init__(workers, mp_context=context, initializer=_start, initargs=arguments)
         self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
         self._listener.start()
@@ -76,12 +76,10 @@ class LocalProcesses(ProcessPoolExecutor):
         self._listener.join()
 
 
-def _start(
-    parent: int, events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]
-) -> None:
-    """In the worker: one thread for arithmetic, one GPU, Ctrl-C is the parent's business, and no life without the ``parent``.
+def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
+    """In the worker: one thread for arithmetic, one GPU, Ctrl-C is the parent's business, and no life without the parent.
     ``started``: a counter that all workers share."""
-    end_with_parent(parent)
+    end_with_parent()
     global _events, _at_once  # noqa: PLW0603 - one per process
     _events, _at_once = events, workers
     if gpus:

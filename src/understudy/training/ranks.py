@@ -136,7 +136,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
         store = str(Path(folder) / "store")
         for rank in range(1, size):
             here, there = context.Pipe()
-            arguments = (os.getpid(), replace(ranks, rank=rank), device, store, there, work)
+            arguments = (replace(ranks, rank=rank), device, store, there, work)
             process = context.Process(target=_work_beside, args=arguments, daemon=True)
             process.start()
             there.close()
@@ -191,11 +191,9 @@ def _connected(ranks: Ranks, device: SettledDevice, store: str) -> Iterator[None
         dist.destroy_process_group()
 
 
-def _work_beside(
-    parent: int, ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]
-) -> None:
+def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
     """In another process than the first: tell that it is there, work, and tell which error ended it."""
-    end_with_parent(parent)
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
     ready.send(None)
     try:

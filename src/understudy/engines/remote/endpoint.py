@@ -20,7 +20,7 @@ from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Message, Reply, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
@@ -43,8 +43,8 @@ _SPARE = {
 its own draw decides, and replies are cut at stop strings here."""
 
 FILTERED = frozenset(
-    "content_filter content_policy_violation ResponsibleAIPolicyViolation invalid_prompt data_inspection_failed".split()
-    + ["Content Exists Risk"]
+    {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "invalid_prompt"}
+    | {"data_inspection_failed", "Content Exists Risk"}
 )
 """What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope, DeepSeek)."""
 
@@ -65,9 +65,10 @@ class EndpointEngine:
     def __init__(self, options: Endpoint, *, wait: float = 1.0) -> None:
         urls = [_check_url(url) for url in ([options.url] if isinstance(options.url, str) else options.url)]
         self.options, self.wait, self.concurrency = options, wait, allow_files(options.concurrency)
-        self.identity = options.identity or f"endpoint {urls[0]} {options.api} {options.model}"
-        if options.body:
-            self.identity += f" {json.dumps(options.body, sort_keys=True, ensure_ascii=False)}"
+        body = f" {json.dumps(options.body, sort_keys=True, ensure_ascii=False)}" if options.body else ""
+        self.model = f" {options.api} {options.model}{body}"
+        """The end of its identity, where the study names none."""
+        self.identity = f"{options.identity}{body}" if options.identity else f"endpoint {urls[0]}{self.model}"
         self.addresses = [Address(url, Pace(options.requests_per_minute, options.tokens_per_minute)) for url in urls]
         self.chat = options.api == "chat"
         self.path = "chat/completions" if self.chat else "completions"

@@ -1,4 +1,5 @@
-"""What the replies of an endpoint show besides their texts: ends that nobody knows, and prompts that were cut without a word."""
+"""What the replies of an endpoint show besides their texts: another version of the model, ends that nobody knows, and prompts that
+were cut without a word."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ ENOUGH = 3
 
 
 class Findings:
-    """Looks at every reply. ``finishes`` counts the reasons for an end that are not known here: they were taken for ``stop``."""
+    """Looks at every reply. ``versions`` counts those of each version of the model, ``finishes`` those that end for a reason that
+    is not known here: they were taken for ``stop``."""
 
     def __init__(self) -> None:
+        self.versions: Counter[str] = Counter()
         self.finishes: Counter[str] = Counter()
         self._most = 0
         self._prompts: dict[int, int] = {}
@@ -25,6 +28,7 @@ class Findings:
     def note(self, replies: Sequence[Reply], prompt: Prompt) -> None:
         """One answer to ``prompt`` has come."""
         for reply in replies:
+            self.versions[reply.model] += 1
             if reply.finish_reason and reply.finish_reason.lower() not in FINISH and reply.finish == "stop":
                 self.finishes[reply.finish_reason] += 1
         read = replies[0].prompt_tokens or 0
@@ -43,6 +47,13 @@ class Findings:
 
     def facts(self) -> dict[str, str]:
         """name -> value, of what was found."""
-        unknown = ", ".join(f"{name} ({count:,})" for name, count in self.finishes.most_common(5))
-        cut = "" if self.cut_at is None else f"{self.cut_at:,} tokens"
-        return {name: value for name, value in (("unknown ends", unknown), ("prompts cut at", cut)) if value}
+        found = {
+            "versions": _count(self.versions) if len(self.versions) > 1 else "",
+            "unknown ends": _count(self.finishes),
+            "prompts cut at": "" if self.cut_at is None else f"{self.cut_at:,} tokens",
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def _count(names: Counter[str]) -> str:
+    return ", ".join(f"{name or 'none'} ({count:,})" for name, count in names.most_common(5))

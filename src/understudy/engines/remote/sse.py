@@ -34,9 +34,9 @@ def merge_events(text: str) -> dict[str, Any]:
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 
 
-def _as_parts(value: Any) -> list[Any]:
+def _as_parts(value: str | list[Any] | None) -> list[Any]:
     """A text as a list of parts; parts as they are."""
-    return [{"type": "text", "text": value}] if isinstance(value, str) and value else list(value or ())
+    return ([{"type": "text", "text": value}] if value else []) if isinstance(value, str) else value or []
 
 
 def _split_events(text: str) -> list[str]:
@@ -55,9 +55,10 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
         message = whole.setdefault("message", {"role": "assistant", "content": None})
         for name in _TEXTS:
             more, before = delta.get(name), message.get(name)
-            if more and isinstance(more, str | list):
-                both_texts = isinstance(more, str) and isinstance(before, str | None)
-                message[name] = (before or "") + more if both_texts else _as_parts(before) + _as_parts(more)
+            if isinstance(more, str) and isinstance(before, str | None):
+                message[name] = (before or "") + more
+            elif isinstance(more, str | list):  # parts, as text and thought of Mistral's
+                message[name] = _as_parts(before) + _as_parts(more)
     if isinstance(given := part.get("logprobs"), dict):
         logprobs = whole.setdefault("logprobs", {})
         for name, values in given.items():
