@@ -105,7 +105,7 @@ def test_a_full_disk_ends_the_sampling_before_anything_is_sent_that_could_not_be
         with sampling.start(limit=150_000) as process:
             _, err = process.communicate(timeout=60)
         assert process.returncode != 0
-        assert "cannot be written" in err
+        assert "cannot be used" in err
         assert 0 < len(server.got) < 300
         sampling.complete()
         sampling.check(stops=1)

@@ -14,6 +14,8 @@ from understudy.core.processes import hold, is_alive
 
 VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
+PATIENCE = 30.0
+"""Seconds for which a lock of another program is waited for."""
 BEFORE = "6b91b0b"
 """The last commit that brings older ledgers up to this version."""
 SCHEMA = (
@@ -101,7 +103,7 @@ def named_errors(path: Path) -> Iterator[None]:
             hint = "nothing was changed: bring back a copy of it, or give another run directory"
             raise DataError(f"{path}: is not a ledger, or is damaged ({error}); {hint}") from error
         why = f"cannot be used ({error}); is the disk full, or read-only?"
-        if re.match("SQLITE_(BUSY|LOCKED|PROTOCOL|IOERR_.*(LOCK|SHM))", name):
+        if re.match("SQLITE_(BUSY|LOCKED|PROTOCOL|IOERR_.*LOCK)", name):
             why = f"is locked by another program, or lies on a file system without locks ({error})"
         raise OSError(None, why, str(path)) from error
 
@@ -122,7 +124,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False, timeout=PATIENCE
     )
     try:
         if how == "mode=rwc":
