@@ -8,6 +8,7 @@ import bisect
 import itertools
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -88,6 +89,19 @@ def test_kill_9_at_any_moment_loses_nothing_and_buys_nothing_twice_but_what_was_
             sampling.stopped(signal.SIGKILL, rng.randrange(2 * 20))
         sampling.complete()
         sampling.check(stops=KILLS)
+
+
+def test_more_connections_than_this_process_may_open_lose_no_reply(tmp_path):
+    with Server(answer) as server:
+        sampling = Sampling(tmp_path, server, flows=200)
+        command = [sys.executable, str(Path(__file__).parent / "sampler.py"), sampling.ledger, server.url, "200", "256", "0"]
+
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=few, check=False)  # noqa: PLW1509
+        assert (done.stdout.split(), done.stderr) == (["begins", "200"], "")
+        sampling.check(stops=0)
 
 
 def test_ctrl_c_keeps_what_came_and_the_next_run_asks_for_the_rest(tmp_path):
