@@ -286,10 +286,12 @@ def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_fa
 
     with Server(script) as server:
         study(server.url)
-        arm = ('--set', 'arms.0.model="teacher"', "--set", "teacher.first_look=0")
+        arm = ("--set", 'arms.0.model="teacher"', "--set", "teacher.first_look=0")
         ran = understudy(verb, "s.toml", *arm, cwd=tmp_path)
     assert ran.code == 3, ran.out + ran.err
-    assert re.search(rf"^understudy {verb}: \d+ asks failed, 30 of them so: .*HTTP 400: the prompt has \d+ tokens too many", ran.err, re.M)
+    assert re.search(
+        rf"^understudy {verb}: \d+ asks failed, 30 of them so: .*HTTP 400: the prompt has \d+ tokens too many", ran.err, re.M
+    )
     assert "\x1b" not in ran.out + ran.err
 
 

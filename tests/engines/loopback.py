@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, script, *, method="POST", probed=plain, below="/v1", host="127.0.0.1", tls=None):
         self.method, self.below, self.host, self.tls = method, below, host, tls
-        self.script, self.got, self.headers = script, [], []
+        self.script, self.got, self.headers, self.queries = script, [], [], []
         self.probed, self.probes = probed, []
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
 
@@ -70,6 +70,7 @@ class Server:
         script, came = (self.probed, self.probes) if of_a_probe(body) else (self.script, self.got)
         came.append((request.match_info["path"], body))
         self.headers.append(dict(request.headers))
+        self.queries.append(dict(request.query))
         answer = script(request.match_info["path"], body, len(came))
         if asyncio.iscoroutine(answer):
             answer = await answer

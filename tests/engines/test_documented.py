@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from asking import open_endpoint
 from loopback import USAGE, Server, completion
+from yarl import URL
 
 from understudy.core.asks import Call, Decoding, Request
 from understudy.core.errors import AccountError, EngineError, StudyError
 from understudy.engines.remote.choices import read_usage
 from understudy.engines.remote.options import Endpoint
+from understudy.engines.remote.probe import probe
+from understudy.sampling.ledger import Ledger
 from understudy.studies.schema import build
 
 KEY = "sk-0123456789abcdef"
@@ -33,11 +39,124 @@ def says(message, finish="stop"):
     return {"choices": [{"message": message, "finish_reason": finish}]} | USAGE
 
 
+def refused(message, status=400, **more):
+    return web.json_response({"error": {"message": message, **more}}, status=status)
+
+
 def stream(*deltas, content_type="text/event-stream"):
     chunks = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
     text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     return web.Response(body=text.encode(), content_type=content_type)
+
+
+# The set-ups of docs/teachers.md, each at a server that does what stands there
+
+
+def read_setups():
+    """server -> the keys of [teacher] that the table gives it"""
+    text = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| server \|.*\n.*\n((\|.*\n)+)", text, re.M)[1]
+    rows = [line.split(" | ") for line in table.splitlines()]
+    return {row[0][2:]: tomllib.loads("\n".join(re.findall("`(.+?)`", row[1]))) for row in rows}
+
+
+SETUPS = read_setups()
+
+
+def without(*names):
+    """A server that refuses these fields one by one, as OpenAI does."""
+
+    def answer(body):
+        if "max_tokens" in body and "max_tokens" in names:
+            return refused("Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.")
+        return next((refused(f"Unsupported parameter: '{name}'", param=name) for name in names if name in body), None)
+
+    return answer
+
+
+def only_known(body):
+    extra = [name for name in ("seed", "logprobs") if name in body]
+    detail = [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in extra]
+    return web.json_response({"object": "error", "message": {"detail": detail}}, status=422) if extra else None
+
+
+def no_blank_stop(body):
+    blank = any(not stop.strip() for stop in body.get("stop", ()))
+    return refused("stop_sequences: each stop sequence must contain non-whitespace") if blank else None
+
+
+def no_logprobs(body):
+    error = {"error": {"code": 400, "message": "Logprobs is not enabled for this model", "status": "INVALID_ARGUMENT"}}
+    return web.json_response([error], status=400) if "logprobs" in body else None
+
+
+DETAILS = {"content": "5", "reasoning": "2 + 3", "reasoning_details": [{"type": "reasoning.text", "text": "2 + 3"}]}
+MISTRAL = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, {"type": "text", "text": "5"}]}
+BEHAVE = {
+    "OpenAI": (without("max_tokens", "stop", "logprobs"), {"content": "2 + 3 = 5"}),
+    "Azure OpenAI": (without(), {"content": "2 + 3 = 5"}),
+    "OpenRouter": (without(), DETAILS),
+    "DeepSeek": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "Gemini": (no_logprobs, {"content": "2 + 3 = 5"}),
+    "Anthropic": (no_blank_stop, {"content": "2 + 3 = 5"}),
+    "Mistral": (only_known, MISTRAL),
+    "vLLM": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "SGLang": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "llama.cpp": (without(), {"content": "2 + 3 = 5"}),
+    "Ollama": (without(), {"content": "5", "reasoning": "2 + 3"}),
+    "LM Studio": (without(), {"content": "2 + 3 = 5"}),
+}
+"""server -> (what it refuses, its message)"""
+FIRST = {
+    "llama.cpp": lambda: web.json_response(
+        {"error": {"code": 503, "message": "Loading model"}}, status=503, headers={"Retry-After-Ms": "1"}
+    ),
+    "SGLang": lambda: says({"content": "2 +"}, "abort"),
+}
+"""What it answers at first."""
+
+
+def is_let_in(name, headers, query):
+    if name == "Azure OpenAI":
+        return headers.get("api-key") == KEY and "Authorization" not in headers and query == {"api-version": "2024-10-21"}
+    return not query and (headers.get("Authorization") == f"Bearer {KEY}") == ("key_env" in SETUPS[name])
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_the_set_up_of_each_usual_server_works_at_one_that_behaves_so(monkeypatch, tmp_path, name):
+    options = dict(SETUPS[name])
+    refuses, message = BEHAVE[name]
+    below = URL(options.pop("url")).path
+    monkeypatch.setenv(options.get("key_env", "NONE"), KEY)
+
+    def script(path, body, n):
+        assert path == "chat/completions"
+        if not is_let_in(name, server.headers[-1], server.queries[-1]):
+            return web.json_response({"error": {"message": "who are you?"}}, status=401)
+        if n == 1 and name in FIRST:
+            return FIRST[name]()
+        if (no := refuses(body)) is not None:
+            return no
+        answer = json.dumps(says(message))
+        return web.Response(text="\n\n\n" * (name == "DeepSeek") + answer, content_type="application/json")
+
+    with Server(script, probed=script, below=below) as server, Ledger(tmp_path / "l.sqlite") as ledger:
+        engine = open_endpoint(server.url, "a-model", wait=0.01, **options)
+        probe(engine, engine.addresses, ledger)
+
+        async def run():
+            async with engine:
+                asks = [Request(Call("teacher", f"Q{i}", ("\n\n",)), Decoding(1.0), 0) for i in range(3)]
+                return [(await engine.replies([one])).replies[0] for one in asks]
+
+        for reply in asyncio.run(run()):
+            thought = reply.reasoning or reply.text
+            assert (thought.startswith("2 + 3"), reply.text.endswith("5"), reply.finish) == (True, True, "stop")
+
+
+def test_every_usual_server_has_its_behaviour():
+    assert set(SETUPS) == set(BEHAVE)
 
 
 # What each set-up of docs/teachers.md sends
@@ -66,17 +185,7 @@ def stream(*deltas, content_type="text/event-stream"):
 )
 def test_body_headers_and_query_are_sent_as_they_stand_in_the_study(monkeypatch, options, headers, query, body):
     monkeypatch.setenv("TEACHER", KEY)
-    queries = []
-
-    def script(_path, _body, _n):
-        return completion("ok")
-
-    class Noting(Server):
-        async def _answer(self, request):
-            queries.append(dict(request.query))
-            return await super()._answer(request)
-
-    with Noting(script) as server:
+    with Server(lambda *_: completion("ok")) as server:
 
         async def run():
             async with open_endpoint(server.url, "tiny", key_env="TEACHER", **options) as engine:
@@ -85,7 +194,7 @@ def test_body_headers_and_query_are_sent_as_they_stand_in_the_study(monkeypatch,
         asyncio.run(run())
         sent = server.headers[0]
         assert {name: sent.get(name) for name in headers} == headers
-        assert queries == [query]
+        assert server.queries == [query]
         assert body.items() <= server.got[0][1].items()
         assert "aiohttp" not in sent["User-Agent"], "firewalls refuse libraries, and clients without a name"
 
@@ -236,10 +345,6 @@ def test_long_prompts_that_differ_and_have_the_same_round_count_were_cut(counts,
 
 
 # Refusals
-
-
-def refused(message, status=400, **more):
-    return web.json_response({"error": {"message": message, **more}}, status=status)
 
 
 @pytest.mark.parametrize(

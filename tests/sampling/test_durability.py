@@ -99,7 +99,7 @@ def test_more_connections_than_this_process_may_open_lose_no_reply(tmp_path):
         def few():
             resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=few, check=False)  # noqa: PLW1509
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=few, check=False)
         assert (done.stdout.split(), done.stderr) == (["begins", "200"], "")
         sampling.check(stops=0)
 
