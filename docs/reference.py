@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from understudy.core.options import AtLeast
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import ENGINES, METHODS, TASKS, find
 from understudy.sampling.allocation import Allocation
@@ -76,6 +77,7 @@ BEFORE = {"files": TASK, PLAYERS[0]: ENGINE, min(METHODS): OPTIONS}
 INTRO = {Study: "The study as a whole."}
 NAMES = {str: "text", int: "whole number", float: "number", bool: "true / false", Any: "value"}
 LIMITS = {annotated_types.Ge: "at least", annotated_types.Gt: "above", annotated_types.Le: "at most", annotated_types.Lt: "below"}
+LIMITS[AtLeast] = "at least"
 
 
 def page() -> str:

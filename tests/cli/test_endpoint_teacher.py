@@ -134,6 +134,7 @@ def test_try_shows_recorded_chains_as_they_are_read(tmp_path):
     [
         (completion(" I would rather talk about the weather."), "50 unparsed, 0 cut off, 0 refused: hardly any can be used"),
         (completion(" Start 4. Mon", finish_reason="length"), "0 unparsed, 50 cut off, 0 refused: hardly any can be used"),
+        (completion(" So the answer is: 61"), "0 refused, 50 without a rationale: hardly any can be used"),
     ],
 )
 def test_a_teacher_whose_first_replies_are_useless_is_stopped_before_more_are_bought(tmp_path, study, reply, says):
@@ -185,9 +186,10 @@ def test_asks_that_failed_are_asked_again_by_the_same_command_and_what_was_made_
     with Server(sometimes) as server:
         study(server.url)
         first = understudy("check", "s.toml", cwd=tmp_path)
-        assert (first.code, "81 chains" in first.out, "9 asks FAILED" in " ".join(first.out.split())) == (0, True, True), (
+        assert (first.code, "81 chains" in first.out, "9 asks FAILED" in " ".join(first.out.split())) == (3, True, True), (
             first.out + first.err
         )
+        assert re.search(r"^understudy check: 9 asks failed, 9 of them so: http.*HTTP 400: no$", first.err, re.M), first.err
         server.script = answer
         second = understudy("check", "s.toml", cwd=tmp_path)
         assert (second.code, len(server.got)) == (0, 99), second.out + second.err
@@ -273,3 +275,56 @@ def test_status_and_whoever_comes_second_name_the_process_to_interrupt(tmp_path,
         assert told["writer"] == process.pid
         assert (second.code, f"process {process.pid} is running a study there" in second.err) == (2, True), second.err
         assert json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)["writer"] is None
+
+
+@pytest.mark.parametrize("verb", ["check", "evaluate"])
+def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_failed(tmp_path, study, verb):
+    def script(path, body, n):
+        if body["seed"] == 1 << 16:
+            return web.Response(status=400, text=f"the prompt has {n} tokens too many \x1b[2J")
+        return web.Response(status=422, text="odd") if body["seed"] == 2 << 16 and n % 9 == 0 else answer(path, body, n)
+
+    with Server(script) as server:
+        study(server.url)
+        arm = ("--set", 'arms.0.model="teacher"', "--set", "teacher.first_look=0")
+        ran = understudy(verb, "s.toml", *arm, cwd=tmp_path)
+    assert ran.code == 3, ran.out + ran.err
+    assert re.search(
+        rf"^understudy {verb}: \d+ asks failed, 30 of them so: .*HTTP 400: the prompt has \d+ tokens too many", ran.err, re.M
+    )
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_a_model_at_another_address_is_bought_again_and_the_dry_run_says_how_not_to(tmp_path, study):
+    with Server(answer) as server:
+        study(server.url)
+        assert understudy("sample", "s.toml", cwd=tmp_path).code == 0
+    with Server(answer) as server:
+        study(server.url)
+        dry = " ".join(understudy("sample", "s.toml", "--dry-run", cwd=tmp_path).out.split())
+        before = re.search(r"90 of these chains are in the ledger as those of '(endpoint http://\S+ completions tiny)'", dry)
+        assert before, dry
+        same = understudy("sample", "s.toml", "--dry-run", "--set", f"teacher.identity={before[1]}", cwd=tmp_path)
+        assert "90 already in the ledger" in " ".join(same.out.split())
+        assert "these chains are in the ledger" not in same.out
+        other = understudy("sample", "s.toml", "--dry-run", "--set", "teacher.model=another", cwd=tmp_path)
+        assert "these chains are in the ledger" not in other.out, "another model is another teacher"
+
+
+def test_what_the_replies_show_is_told_and_recorded(tmp_path, study):
+    def script(path, body, n):
+        if "stop" in body:
+            return web.json_response({"error": {"message": "'stop' is not supported"}}, status=400)
+        return answer(path, body, n) | {"model": "tiny-2" if n > 60 else "tiny-1"}
+
+    with Server(script) as server:
+        study(server.url)
+        ran = understudy("sample", "s.toml", "--set", "teacher.concurrency=1", cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        told = " ".join(ran.out.split())
+        assert "refuses these fields, so they were left out: stop" in told
+        assert re.search(r"several versions of the model: tiny-1 \(\d+\), tiny-2 \(\d+\)", told), told
+        assert re.search(r"versions +tiny-1 \d+, tiny-2 \d+", told), "so says the summary"
+        facts = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)["capabilities"]
+        facts = facts[f"endpoint {server.url} completions tiny"][f"{server.url}/completions"]
+        assert (facts["left out"], facts["versions"].startswith("tiny-1 (")) == ("stop", True)

@@ -28,11 +28,12 @@ def of_a_probe(body):
 class Server:
     """An OpenAI-compatible server: ``script(path, body, count)`` gives each answer; ``got`` lists what came.
 
-    Requests of a probe are apart: ``probed`` answers them, ``probes`` lists them."""
+    Requests of a probe are apart: ``probed`` answers them, ``probes`` lists them. ``below``: the path that it serves, on ``host``,
+    perhaps with ``tls``."""
 
-    def __init__(self, script, *, method="POST", probed=plain):
-        self.method = method
-        self.script, self.got, self.headers = script, [], []
+    def __init__(self, script, *, method="POST", probed=plain, below="/v1", host="127.0.0.1", tls=None):
+        self.method, self.below, self.host, self.tls = method, below, host, tls
+        self.script, self.got, self.headers, self.queries = script, [], [], []
         self.probed, self.probes = probed, []
         self._ready, self._loop = threading.Event(), asyncio.new_event_loop()
 
@@ -54,12 +55,12 @@ class Server:
     async def _serve(self):
         self._stop = asyncio.Event()
         app = web.Application()
-        app.router.add_route(self.method, "/v1/{path:.*}", self._answer)
+        app.router.add_route(self.method, f"{self.below}/{{path:.*}}", self._answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, self.host.strip("[]"), 0, ssl_context=self.tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/v1"
+        self.url = f"{'https' if self.tls else 'http'}://{self.host}:{site._server.sockets[0].getsockname()[1]}{self.below}"
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
@@ -69,6 +70,7 @@ class Server:
         script, came = (self.probed, self.probes) if of_a_probe(body) else (self.script, self.got)
         came.append((request.match_info["path"], body))
         self.headers.append(dict(request.headers))
+        self.queries.append(dict(request.query))
         answer = script(request.match_info["path"], body, len(came))
         if asyncio.iscoroutine(answer):
             answer = await answer

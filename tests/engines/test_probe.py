@@ -91,7 +91,7 @@ def test_an_address_is_probed_once_and_each_one_for_itself(tmp_path):
         assert (list(chat), len(one.probes)) == ([f"{one.url}/chat/completions"], 10), "another API may do other things"
     assert all(body["prompt"] == PROMPT for _, body in two.probes)
     with Ledger(path) as ledger:
-        assert ledger.spent.requests == len(read_keys(ledger)) == 15, "its requests are in the ledger like any other"
+        assert (ledger.spent.requests, len(read_keys(ledger))) == (16, 15), "they are in the ledger, the one that was refused too"
         assert ledger.means("e") is None, "and tell nothing of how long a study's prompts and replies are"
 
 

@@ -5,14 +5,15 @@ import gzip
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 
-from understudy.core.errors import EngineError
+from understudy.core.errors import EngineError, StudyError
 from understudy.engines.remote import wire
 from understudy.engines.remote.wire import AgainError, Client, DeniedError
 
@@ -24,13 +25,14 @@ class Wire:
     """Serves on a socket: ``script(n, head)`` gives the bytes that answer the n-th request, None closes at once. ``got`` lists
     (connection, head, body) of each request."""
 
-    def __init__(self, script, tls=None):
-        self.script, self.tls, self.got, self.connections = script, tls, [], 0
+    def __init__(self, script, tls=None, host="127.0.0.1"):
+        self.script, self.tls, self.host, self.got, self.connections = script, tls, host, [], 0
 
     async def __aenter__(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.tls)
+        self.server = await asyncio.start_server(self.serve, self.host, 0, ssl=self.tls)
         self.port = self.server.sockets[0].getsockname()[1]
-        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v1/x?y=1"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"http{'s' if self.tls else ''}://{host}:{self.port}/v1/x?y=1"
         return self
 
     async def __aexit__(self, *_):
@@ -112,6 +114,8 @@ def test_requests_one_after_another_use_one_connection_and_those_at_once_use_sev
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhi",
         b"HTTP/1.0 200 OK\r\nX: close\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(ZIPPED), ZIPPED),
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ZIPPED), ZIPPED),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\xef\xbb\xbfhi",
     ],
 )
 def test_an_answer_is_read_however_it_is_cut_and_wherever_it_ends(answer):
@@ -267,8 +271,42 @@ asyncio.run(run())
 """
 
 
+class ForwardProxy:
+    """Opens tunnels (CONNECT) for whoever asks; ``got`` lists where to. ``refuses``: with this line."""
+
+    def __init__(self, refuses=None):
+        self.refuses, self.got = refuses, []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def serve(self, reader, writer):
+        method, where, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(maxsplit=2)
+        self.got.append(f"{method} {where}")
+        if self.refuses:
+            writer.write(self.refuses)
+            writer.close()
+            return
+        there = await asyncio.open_connection(*where.rsplit(":", 1))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(pour(reader, there[1]), pour(there[0], writer))
+
+
+async def pour(reader, writer):
+    with suppress(ConnectionError):
+        while some := await reader.read(1 << 16):
+            writer.write(some)
+            await writer.drain()
+    writer.close()
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-def test_a_certificate_is_looked_at_and_those_of_the_environment_are_known(tmp_path):
+def test_a_certificate_is_looked_at_those_of_the_environment_are_known_and_tls_goes_through_a_proxy(tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     new += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
@@ -283,5 +321,81 @@ def test_a_certificate_is_looked_at_and_those_of_the_environment_are_known(tmp_p
             )
             return (await process.communicate())[0].decode()
 
-    assert "certificate" in asyncio.run(send())
+    async def send_through(refuses=None):
+        async with ForwardProxy(refuses) as proxy:
+            where = f"127.0.0.1:{proxy.port}"
+            said = await send(SSL_CERT_FILE=str(certificate), HTTPS_PROXY=f"http://{where}", NO_PROXY="")
+            return said, proxy.got, where
+
+    assert "SSL_CERT_FILE must name its certificates" in asyncio.run(send())
     assert asyncio.run(send(SSL_CERT_FILE=str(certificate))) == "b'hi'\n"
+    said, (tunnel,), _ = asyncio.run(send_through())
+    assert (said, tunnel.startswith("CONNECT 127.0.0.1:")) == ("b'hi'\n", True)
+    said, _, where = asyncio.run(send_through(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
+    assert re.search(rf"no connection .*407.*through the proxy {where} of the environment", said), said
+
+
+def test_a_proxy_that_is_not_there_or_of_another_kind_is_named(monkeypatch):
+    async def run():
+        async with opened() as client:
+            await client.send("POST", "http://api.example/v1", b"1")
+
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    with pytest.raises(AgainError, match=r"no connection .*through the proxy 127\.0\.0\.1:9 of the environment"):
+        asyncio.run(run())
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    with pytest.raises(StudyError, match="a proxy of the kind 'socks5'; only http"):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (False, r"no connection within 0\.2 s; does the port speak TLS"),
+        (True, r"no connection .*; does the port speak TLS \(https://\), or is it http://"),
+    ],
+)
+def test_a_port_that_does_not_speak_tls_ends_soon(monkeypatch, answers, says):
+    monkeypatch.setattr(wire, "CONNECT", 0.2)
+
+    async def serve(reader, writer):
+        if answers:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with closing(writer), suppress(ConnectionError):
+            while await reader.read(1000):  # until the client leaves
+                pass
+
+    async def run():
+        with closing(await asyncio.start_server(serve, "127.0.0.1", 0)) as server:
+            async with opened(timeout=60) as client:
+                try:
+                    await client.send("POST", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", b"1")
+                finally:
+                    await asyncio.sleep(0.05)
+
+    with pytest.raises(AgainError, match=says) as error:
+        asyncio.run(run())
+    assert (error.value.paid, error.value.sent) == (False, False)
+
+
+def test_a_server_may_have_an_address_of_ipv6():
+    async def run():
+        async with Wire(lambda *_: WHOLE, host="::1") as server, opened() as client:
+            return (await client.send("POST", server.url, b"1"))[1]
+
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    assert asyncio.run(run()) == b"hi"
+
+
+def test_a_key_in_a_header_of_its_own_does_not_follow_a_redirection():
+    async def run():
+        async with Wire(lambda *_: WHOLE) as other:
+            moved = f"HTTP/1.1 302 Found\r\nLocation: {other.url}\r\nContent-Length: 0\r\n\r\n".encode()
+            async with Wire(lambda *_: moved) as server, opened(headers={"api-key": "k-secret"}, secret="k-secret") as client:
+                with pytest.raises(DeniedError, match="HTTP 302"):
+                    await client.send("GET", server.url, into=[].append)
+                return other.got
+
+    assert asyncio.run(run()) == []

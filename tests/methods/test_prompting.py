@@ -181,10 +181,9 @@ def test_the_subject_is_taken_from_the_kind_of_answer_or_given(method):
     assert other == replace(own, prompt=own.prompt.replace("maths", "science"))
 
 
-@pytest.mark.parametrize("options", [{"feedback": -1}, {"max_tokens": 0}])
-def test_options_of_decompose_that_make_no_sense_are_refused(options):
-    with pytest.raises(ValueError, match=r"feedback = -1|max_tokens = 0"):
-        Decompose(**options)
+def test_options_of_decompose_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="feedback = -1"):
+        Decompose(feedback=-1)
 
 
 # rationalise

@@ -287,7 +287,6 @@ def test_gold_in_the_place_of_a_stage_says_what_the_chain_says():
     ("options", "says"),
     [
         ({"folds": 1}, "folds = 1"),
-        ({"rationales": 0}, "rationales = 0"),
         ({"source": "none", "answer_sees": "rationale"}, "would see nothing"),
     ],
 )

@@ -8,6 +8,7 @@ import bisect
 import itertools
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -90,6 +91,19 @@ def test_kill_9_at_any_moment_loses_nothing_and_buys_nothing_twice_but_what_was_
         sampling.check(stops=KILLS)
 
 
+def test_more_connections_than_this_process_may_open_lose_no_reply(tmp_path):
+    with Server(answer) as server:
+        sampling = Sampling(tmp_path, server, flows=200)
+        command = [sys.executable, str(Path(__file__).parent / "sampler.py"), sampling.ledger, server.url, "200", "256", "0"]
+
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=few, check=False)
+        assert (done.stdout.split(), done.stderr) == (["begins", "200"], "")
+        sampling.check(stops=0)
+
+
 def test_ctrl_c_keeps_what_came_and_the_next_run_asks_for_the_rest(tmp_path):
     with Server(answer) as server:
         sampling = Sampling(tmp_path, server, flows=100)
@@ -105,7 +119,7 @@ def test_a_full_disk_ends_the_sampling_before_anything_is_sent_that_could_not_be
         with sampling.start(limit=150_000) as process:
             _, err = process.communicate(timeout=60)
         assert process.returncode != 0
-        assert "cannot be written" in err
+        assert "cannot be used" in err
         assert 0 < len(server.got) < 300
         sampling.complete()
         sampling.check(stops=1)

@@ -105,7 +105,7 @@ def test_a_full_disk_makes_no_file_that_is_no_ledger_of_it(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(OSError, match=r"cannot be opened .*is the disk full"):
+        with pytest.raises(OSError, match=r"cannot be used .*is the disk full"):
             Ledger(tmp_path / "l.sqlite")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

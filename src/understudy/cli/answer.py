@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, make_parser
 from understudy.cli.guard import DONE, FAILED
+from understudy.cli.table import Screen
 
 
 def main(verb: str, argv: Sequence[str]) -> int:
@@ -29,18 +29,17 @@ def main(verb: str, argv: Sequence[str]) -> int:
     wanted = vars(parser.parse_args(argv))
     as_json, votes = wanted.pop("json"), wanted["votes"]
 
-    from understudy.reports.words import printable
     from understudy.runs.ask import ask_student
 
     result = ask_student(**wanted)
     if as_json:
         print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
     else:
-        console = Console(highlight=False)
+        console = Screen()
         for solution in result.solutions:
-            said = printable(solution.text).strip() or "(nothing)"
+            said = solution.text.strip() or "(nothing)"
             console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
         share = f"  ({result.share:.0%} of {votes} votes)" if votes > 1 else ""
-        answer = printable(result.answer or "none found")
+        answer = result.answer or "none found"
         console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))
     return DONE if result.answer is not None else FAILED

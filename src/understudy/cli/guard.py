@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from understudy.core.errors import UnderstudyError, UserError
+from understudy.reports.words import printable
 
 DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -44,7 +45,7 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
             raise
         code, message = _say(error)
-        print(f"understudy {verb}: {message}", file=sys.stderr)
+        print(printable(f"understudy {verb}: {message}"), file=sys.stderr)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import make_parser
+from understudy.cli.table import Screen
 from understudy.core.errors import UserError
-from understudy.reports.words import printable
 from understudy.studies.guess import Guess, guess, study_text
 from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
@@ -31,12 +31,12 @@ def main(verb: str, argv: Sequence[str]) -> None:
         raise UserError(f"{options.file}: has {rows} rows; a split into train, dev and test needs at least 10")
     relative = os.path.relpath(options.file.resolve(), to.resolve().parent)
     to.write_text(study_text(options.file, found, to=to, relative=relative), encoding="utf-8")
-    console = Console(highlight=False)
+    console = Screen()
     _show(found, console)
     try:
         load_study(to).make_task().problems(seed=0)
     except UserError as error:
-        console.print(Text(f"not all of it can be read so yet: {printable(str(error))}", style="yellow"))
+        console.print(Text(f"not all of it can be read so yet: {error}", style="yellow"))
     if found.layout.kind == "text" and (hint := _hint(found)):
         console.print(Text(hint, style="yellow"))
     console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))
@@ -61,6 +61,6 @@ def _show(found: Guess, console: Console) -> None:
     for ours, theirs in found.fields.items():
         names = (theirs,) if isinstance(theirs, str) else theirs
         read = (fields_in(theirs) if isinstance(theirs, str) else ()) or names
-        value = " ".join(printable(" | ".join(str(found.example.get(name, "")) for name in read)).split())
+        value = " ".join(" | ".join(str(found.example.get(name, "")) for name in read).split())
         shown = value if len(value) <= 70 else value[:69] + "…"
-        console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{printable(', '.join(names))}: ", "dim"), shown))
+        console.print(Text.assemble((f"  {ours:<10}", "bold"), (f"{', '.join(names)}: ", "dim"), shown))

@@ -28,12 +28,12 @@ class Live(Watcher):
         self._kinds: dict[str, str] = {}
         self._planned, self._finished, self._spoken = 0, 0, time.monotonic()
         self.progress = Progress(
-            TextColumn("[bold]{task.fields[kind]:<9}"),
+            TextColumn("{task.fields[kind]:<9}", style="bold", markup=False),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _Rate(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             expand=True,

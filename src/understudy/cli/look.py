@@ -8,13 +8,13 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.reports.words import printable
+from understudy.cli.table import Screen, say, tell
 from understudy.sampling.status import Status, status
 
 
@@ -31,7 +31,7 @@ def report(verb: str, argv: Sequence[str]) -> int:
     from understudy.runs.report import open_run, write_page, write_pictures
 
     data = open_run(options.run, options.plugins)
-    console = Console(highlight=False)
+    console = Screen()
     if options.markdown:
         print(markdown(data))
     else:
@@ -69,7 +69,7 @@ def results(verb: str, argv: Sequence[str]) -> None:
     else:
         from understudy.reports.terminal import show
 
-        show(data, Console(highlight=False))
+        show(data, Screen())
 
 
 def ls(verb: str, argv: Sequence[str]) -> None:
@@ -94,11 +94,11 @@ def ls(verb: str, argv: Sequence[str]) -> None:
         for held in stages:
             note = "" if held.needed and held.complete else "not needed" if held.complete else "unfinished"
             seconds, size = f"{held.seconds:.1f}", decimal(held.bytes)
-            table.add_row(held.kind, held.label, held.made, seconds, size, f"[yellow]{note}[/yellow]")
+            table.add_row(held.kind, held.label, held.made, seconds, size, Text(note, style="yellow"))
     if options.json:
         print(json.dumps(body, indent=1))
     else:
-        Console(highlight=False).print(table if table.row_count else "no runs in runs/")
+        Screen().print(table if table.row_count else "no runs in runs/")
 
 
 def gc(verb: str, argv: Sequence[str]) -> None:
@@ -112,7 +112,7 @@ def gc(verb: str, argv: Sequence[str]) -> None:
     removed = collect_garbage(options.run, dry_run=options.dry_run)
     word = "would remove" if options.dry_run else "removed"
     for held in removed:
-        print(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
+        say(f"{word} {held.kind} {held.label} ({held.bytes:,} bytes)")
     print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")
 
 
@@ -121,8 +121,6 @@ def show_status(verb: str, argv: Sequence[str]) -> None:
     add_run(parser)
     add_json(parser)
     options = parser.parse_args(argv)
-
-    from understudy.cli.table import tell
 
     found = status(options.run)
     tell(str(options.run), vars(found) if options.json else _shown(found), as_json=options.json)
@@ -141,7 +139,7 @@ def _shown(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        name = printable(batch["id"]) or "(being made)"
+        name = batch["id"] or "(being made)"
         rows[f"batch {name}"] = f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
     rows["in the ledger"] = f"{state.replies:,} replies"
     if state.left is not None:
@@ -149,7 +147,7 @@ def _shown(state: Status) -> dict[str, object]:
     for engine, addresses in state.capabilities.items():
         for url, facts in addresses.items():
             label = url if len(state.capabilities) == 1 else f"{url} ({engine})"
-            rows[printable(label)] = {name: printable(value) for name, value in facts.items()}
+            rows[label] = facts
     return rows
 
 

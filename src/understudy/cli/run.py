@@ -2,8 +2,9 @@
 there already, how many requests the teacher would get, the first prompt of each kind.
 """
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,13 +17,12 @@ from rich.text import Text
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
-from understudy.cli.table import show_table
+from understudy.cli.table import Screen, say, show_table
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.preview import count_requests, estimate_memory, first_prompts
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.pipeline.stages.student import StudentStage
-from understudy.reports.words import printable
 from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
@@ -49,11 +49,11 @@ def main(verb: str, argv: Sequence[str]) -> int:
     if options.seeds is not None:
         study = replace(study, seeds=options.seeds)
     directory, until = options.out or Path("runs") / study.name, UNTIL.get(verb, "answers")
-    console = Console(highlight=False)
+    console = Screen()
     if options.dry_run:
         dry_run(study, directory, until, console)
         return DONE
-    console.print(f"[bold]{study.title or study.name}[/bold]  ->  {directory}")
+    console.print(Text.assemble((study.title or study.name, "bold"), f"  ->  {directory}"))
     live = Live(console)
     with live.progress:
         try:
@@ -65,11 +65,25 @@ def main(verb: str, argv: Sequence[str]) -> int:
         code = show_stages(plan, directory, until, console)
     else:
         code = finish(directory, console, page=verb != "evaluate")
-    stopped = plan.chains.read_summary(directory).stopped
-    if stopped:
-        print(f"understudy {verb}: {stopped}", file=sys.stderr)
-        return WITH_ERRORS
+    for line in tell_failures(plan, directory, until):
+        say(f"understudy {verb}: {line}", file=sys.stderr)
+        code = WITH_ERRORS
     return code
+
+
+def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
+    """Why chains or answers are missing: one line for asks that failed, with the commonest reason, and one for a sampling that
+    stopped."""
+    errors = [error for stage in plan.until(until) for error in stage.read_errors(directory)]
+    if errors:
+        # Numbers differ from request to request.
+        alike: dict[str, list[str]] = {}
+        for error in errors:
+            alike.setdefault(re.sub(r"\d+", "", error), []).append(error)
+        most = max(alike.values(), key=len)
+        yield f"{len(errors):,} asks failed, {len(most):,} of them so: {most[0]}"
+    if stopped := plan.chains.read_summary(directory).stopped:
+        yield stopped
 
 
 def tell_of_batches(verb: str, directory: Path) -> None:
@@ -78,7 +92,7 @@ def tell_of_batches(verb: str, directory: Path) -> None:
 
     if (directory / "ledger.sqlite").is_file() and (held := sum(batch["requests"] for batch in status(directory).batches)):
         held_there = f"{held:,} requests are in batches that go on at the server; the same command takes what comes of them"
-        print(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
+        say(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:
@@ -114,12 +128,14 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
-        table.add_row(stage.kind, Text(stage.label), "[green]there already[/green]" if stage.done(directory) else "to do", memory)
+        table.add_row(
+            stage.kind, Text(stage.label), Text("there already", style="green") if stage.done(directory) else "to do", memory
+        )
     console.print(table)
     console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
     _requests(plan, directory, console)
     for title, prompt in first_prompts(plan):
-        console.print(Panel(Text(printable(prompt)), title=Text(f"first prompt: {title}"), title_align="left"))
+        console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
 def _memory(plan: Plan, stage: StudentStage) -> str:
@@ -150,5 +166,11 @@ def _requests(plan: Plan, directory: Path, console: Console) -> None:
         money = f", {amount(counted.alone.money)}" if teacher.price else ""
         alone = f"{counted.replies:,} requests, at most {counted.alone.tokens:,} tokens{money}"
         console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
+    for other, count in counted.elsewhere.most_common(1):
+        if count:
+            console.print(
+                Text(f"  {count:,} of these chains are in the ledger as those of {other!r}: with that as teacher.identity")
+            )
+            console.print("  they need not be asked for again, if it is the same model")
     if teacher.budget is not None:
         console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_run, make_parser
+from understudy.cli.table import Screen
 from understudy.core.errors import UserError
 from understudy.training.record import TrainingRecord
 
@@ -36,21 +37,20 @@ def main(verb: str, argv: Sequence[str]) -> None:
     if options.json:
         print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console = Screen()
     for name, saw in seen:
         show(name, saw, options.n, console)
 
 
 def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
     """One student: counts, lengths, ``n`` examples."""
-    from understudy.reports.words import printable
 
-    console.print(Text(printable(name), style="bold"))
+    console.print(Text(name, style="bold"))
     left_out = f", {saw.too_long:,} left out as too long" if saw.too_long else ""
     console.print(f"{saw.examples:,} examples of {saw.problems:,} problems{left_out}; {saw.duplicates:,} equal to an earlier one")
     console.print(f"{saw.steps:,} steps saw {saw.seen_tokens:,} tokens, of which {saw.tokens:,} bore loss")
     if len(saw.groups) > 1:
-        console.print(Text(f"loss groups: {', '.join(f'{printable(name)} {count:,}' for name, count in saw.groups.items())}"))
+        console.print(Text(f"loss groups: {', '.join(f'{name} {count:,}' for name, count in saw.groups.items())}"))
     ends = f"{saw.ended:,} of {saw.examples:,} end with the end token {saw.end_token}"
     weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in saw.weights.items())
     console.print(Text(f"{ends}; loss weights: {weights}"))
@@ -62,7 +62,7 @@ def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
     for example in saw.shown[:n]:
         line, bears = Text("\n"), False
         for text, weight in example.tokens:
-            shown = printable(text).replace("\n", "⏎")
+            shown = text.replace("\n", "⏎")
             if bears != (weight != 0):  # without colours the brackets say it
                 line.append("⟦" if weight else "⟧", style="bold")
             bears = weight != 0

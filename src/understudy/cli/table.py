@@ -1,11 +1,32 @@
-"""What a verb did, as names and values: a table, or JSON."""
+"""What a verb prints: lines, tables, or JSON. Text from outside is only text here."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from understudy.reports.words import printable
+
+
+class Screen(Console):
+    """The console of every verb: what a terminal would obey is made visible in whatever is printed, and nothing is markup."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, markup=False)
+
+    def render(self, *renderable: Any, **options: Any) -> Iterable[Segment]:
+        for segment in super().render(*renderable, **options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print a line for people, with what a terminal would obey made visible."""
+    print(printable(line), file=file or sys.stdout)
 
 
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
@@ -13,7 +34,7 @@ def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
     else:
-        show_table(title, facts, Console(highlight=False))
+        show_table(title, facts, Screen())
 
 
 def show_table(title: str, facts: Mapping[str, object], console: Console) -> None:

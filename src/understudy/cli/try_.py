@@ -10,8 +10,8 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_place, add_study, make_parser, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
+from understudy.cli.table import Screen
 from understudy.pipeline.preview import Trial, TrialQuestion, try_teacher
-from understudy.reports.words import printable
 from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study
 
@@ -25,7 +25,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
 
     study = load_study(options.study, options.overrides)
     trial = try_teacher(study, options.out or Path("runs") / study.name, options.n)
-    console = Console(highlight=False)
+    console = Screen()
     for i, one in enumerate(trial.tried, 1):
         _show(i, one, trial.price, console)
     _summary(trial, console)
@@ -36,16 +36,16 @@ def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> 
     chain, verdict = one.chain, one.verdict
     console.print(Text(f"{i}. {one.problem.id}", style="bold"))
     if chain is None or verdict is None:
-        console.print(Text(f"failed: {printable(one.error)}\n", style="yellow"))
+        console.print(Text(f"failed: {one.error}\n", style="yellow"))
         return
     prompt = chain.prompt if chain.prompt is not None else f"(recorded without a prompt)\n{one.problem.question}"
-    console.print(Panel(Text(printable(prompt)), title="prompt", title_align="left", border_style="dim"))
-    console.print(Panel(Text(printable(chain.text)), title="raw reply", title_align="left", border_style="dim"))
-    console.print(Text.assemble(("rationale: ", "dim"), printable(chain.rationale) or "(none)"))
-    answer = printable(chain.answer) if chain.answer is not None else "none found"
+    console.print(Panel(Text(prompt), title="prompt", title_align="left", border_style="dim"))
+    console.print(Panel(Text(chain.text), title="raw reply", title_align="left", border_style="dim"))
+    console.print(Text.assemble(("rationale: ", "dim"), chain.rationale or "(none)"))
+    answer = chain.answer if chain.answer is not None else "none found"
     console.print(Text.assemble(("answer:    ", "dim"), (answer, "bold"), (f"  read by: {chain.layer or 'nothing'}", "dim")))
     style = "green" if verdict.outcome.value == "correct" else "yellow"
-    console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {printable(verdict.detail)}", "dim")))
+    console.print(Text.assemble(("verdict:   ", "dim"), (verdict.outcome.value, style), (f"  {verdict.detail}", "dim")))
     count = "unknown" if chain.tokens is None else str(chain.tokens)
     if chain.tokens is not None and chain.prompt_tokens is not None:
         count = f"{chain.prompt_tokens} read, {chain.tokens} written"
@@ -62,7 +62,7 @@ def _summary(trial: Trial, console: Console) -> None:
     cost = "" if spent is None else f"; cost {amount(spent)}"
     console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{cost}")
     for url, facts in trial.endpoints.items():
-        console.print(Text(f"{url}: " + printable(", ".join(f"{name} {value}" for name, value in facts.items()))))
+        console.print(Text(f"{url}: " + ", ".join(f"{name} {value}" for name, value in facts.items())))
     if not trial.requests:
         return
     line = f"the run asks for {trial.requests:,} chains"

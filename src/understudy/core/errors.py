@@ -49,7 +49,9 @@ class BusyError(UserError):
 
 class AccountError(UnderstudyError):
     """An endpoint refuses the key or keeps the client out for long, or the account has no credit. Sampling stops at once, and
-    continues when the same command is run again. No flow catches this error."""
+    continues when the same command is run again. No flow catches this error. ``usage``: what the request cost, where known."""
+
+    usage: Usage | None = None
 
 
 class EngineError(UnderstudyError):

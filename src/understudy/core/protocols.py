@@ -161,6 +161,14 @@ class AsyncEngine(Protocol):
         none and are asked again."""
 
 
+@runtime_checkable
+class Stoppable(Protocol):
+    """An `AsyncEngine` may be told that the run is about to end."""
+
+    def stop(self) -> None:
+        """Send nothing more: `replies` that have not sent their request raise UnpaidError."""
+
+
 Engine = LocalEngine | AsyncEngine
 
 

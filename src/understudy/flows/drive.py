@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from understudy.core.asks import Answer, Reply, Usage
-from understudy.core.errors import BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import LocalEngine
+from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
+from understudy.core.protocols import LocalEngine, Stoppable
 from understudy.flows.board import Board, Done, EngineOrder, Flows, NetworkLine, OnEnd, OrderSource
 from understudy.flows.cast import Cast
 
@@ -57,11 +57,13 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
     with a BudgetError, those whose replies are in the store go on.
 
     A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
-    Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store.
+    Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store. Where an
+    error or the caller ends it, nothing more is sent, and the answers that are under way are awaited: they were paid for.
     """
     board = Board(flows, cast, window, lambda _: None)
     arrivals: Arrivals = asyncio.Queue()
     requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
+    awaits = True
     try:
         while True:
             board.fill(requests.enough)
@@ -76,8 +78,11 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
             elif board.exhausted:
                 assert not board.live, "flows wait for replies that nobody owes"
                 return
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        awaits = False
+        raise
     finally:
-        await asyncio.gather(requests.close(), threads.close())
+        await asyncio.gather(requests.close(awaits=awaits), threads.close())
         if board.store is not None:
             board.store.flush()
         board.close()
@@ -157,7 +162,11 @@ class _Requests:
         while self._should_commit():
             groups, self.reserved = self.reserved, []
             answered, self.unkept = self.unkept, []
-            await asyncio.to_thread(self.board.store.flush)
+            try:
+                await asyncio.to_thread(self.board.store.flush)
+            except asyncio.CancelledError:
+                self.reserved = groups + self.reserved
+                raise
             for line in answered:
                 line.under_way -= 1
             for line, group in groups:
@@ -188,6 +197,7 @@ class _Requests:
         """Hand on the first answer that came."""
         line, group, answer = self.came.popleft()
         if isinstance(answer, Exception) and not isinstance(answer, EngineError):
+            self._keep(group, answer)
             raise answer
         if self.board.store is None:
             line.under_way -= 1
@@ -201,21 +211,44 @@ class _Requests:
         line.durable.extendleft([order] for order in reversed(alone))
         line.under_way += len(alone)
 
-    async def close(self) -> None:
+    def _keep(self, group: list[EngineOrder], answer: Answer | Exception) -> None:
+        """Keep what came for ``group`` after nobody waits for it any more. Orders without a reply cost nothing of their own."""
+        if isinstance(answer, AccountError):
+            answer = UnpaidError(str(answer), answer.usage)
+        if isinstance(answer, Answer | EngineError):
+            replies = list(_share(group, answer))
+            for order, reply, usage in [*replies, *((order, _UNSENT, None) for order in group[len(replies) :])]:
+                self.board.keep(order, reply, usage)
+
+    async def close(self, *, awaits: bool) -> None:
+        """End all requests; ``awaits``: with the answers to those that are under way. Whatever was not sent costs nothing."""
         if self.committing is not None:
             self.committing.cancel()
             await asyncio.gather(self.committing, return_exceptions=True)
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        for _, group, answer in self.came:
-            if isinstance(answer, Answer | EngineError):
-                for order, reply, usage in _share(group, answer):
-                    self.board.keep(order, reply, usage)
-        if self.board.store is not None:
-            groups = [group for _, group in self.reserved] + [group for line in self.board.networks for group in line.durable]
-            for order in (order for group in groups for order in group):
-                self.board.store.fail(order.key, UnpaidError("it was not sent"))
+        unsent = [group for _, group in self.reserved]
+        for line in self.board.networks:
+            unsent += line.durable
+            line.durable.clear()
+            if awaits and isinstance(line.engine, Stoppable):
+                line.engine.stop()
+        try:
+            while awaits and self.tasks:
+                await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
+                self._keep_all()
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self._keep_all()
+            for order in (order for group in unsent for order in group):
+                self.board.keep(order, _UNSENT)
+
+    def _keep_all(self) -> None:
+        while self.came:
+            self._keep(*self.came.popleft()[1:])
+
+
+_UNSENT = UnpaidError("it was not sent")
 
 
 def _share(

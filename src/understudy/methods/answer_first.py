@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from understudy.core.asks import About, Call, Flow, Path
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -21,7 +22,7 @@ from understudy.core.values import Chain, Example, Problem, Solution
 class AnswerFirst(OneStudent):
     """The student learns to answer first and to explain afterwards. When it is asked, it only answers."""
 
-    max_tokens: int = 32
+    max_tokens: Count = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -23,10 +24,13 @@ class AnswerOnly(OneStudent):
     dummies: int = 0
     """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
     (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
-    max_tokens: int = 32
+    max_tokens: Count = 32
     """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
+
+    writes_rationales: ClassVar[bool] = False
+    """The teacher is asked for answers alone."""
 
     def __post_init__(self) -> None:
         if self.dummies < 0:

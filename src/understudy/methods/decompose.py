@@ -16,6 +16,7 @@ from typing import Any, Literal
 from understudy.core import subquestions
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool
@@ -41,15 +42,14 @@ class Decompose(NoStudent):
     is a call."""
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
     """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
-    max_tokens: int = 512
+    max_tokens: Count = 512
     """Most tokens of a reply. Default chosen by this project: twice scotd's, because the reply has questions too."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
     def __post_init__(self) -> None:
-        if self.feedback < 0 or self.max_tokens < 1:
-            given = f"feedback = {self.feedback}, max_tokens = {self.max_tokens}"
-            raise ValueError(f"{given}: feedback must be at least 0, max_tokens 1")
+        if self.feedback < 0:
+            raise ValueError(f"feedback = {self.feedback}: must be at least 0")
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
 

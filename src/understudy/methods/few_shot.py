@@ -7,6 +7,7 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 from dataclasses import dataclass, field, replace
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -18,7 +19,7 @@ class FewShot(NoStudent):
 
     chain: bool = True
     """The exemplars show their rationales (the paper's chain-of-thought prompting)."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""

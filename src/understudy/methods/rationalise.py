@@ -14,6 +14,7 @@ from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Reply
 from understudy.core.errors import StudyError
+from understudy.core.options import Count
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool
@@ -31,7 +32,7 @@ class Rationalise(NoStudent):
 
     subject: Literal["auto", "maths", "science", "commonsense"] = "auto"
     """Which of Understudy's prompts is used. ``auto``, the default of this project, chooses by the kind of answer."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a reply. Default chosen by this project: that of scotd."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""

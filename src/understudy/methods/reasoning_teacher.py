@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
+from understudy.core.options import Count
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -26,7 +27,7 @@ class ReasoningTeacher(OneStudent):
 
     delimiter: str = " ###"
     """Ends the question in raw text, for decoders. Encoder-decoders take "" (src/data/format.py of the authors' code)."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a reply. Default chosen by this project: that of scotd (the paper: teacher 128, students up to 512 and
     1024)."""
     format: PromptFormat = field(default_factory=PromptFormat)

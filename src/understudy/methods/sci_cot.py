@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -36,7 +37,7 @@ class SciCoT:
     folds: int = 5
     """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default
     chosen by this project: with more parts stage 1 sees more problems, and each part costs a student."""
-    rationales: int = 1
+    rationales: Count = 1
     """The number of rationales that stage 1 samples (at temperature 0.7 if there are several). Stage 2 answers from each, and the
     majority counts. 1 is MM-CoT's."""
     mask: Literal["none", "letters", "choices"] = "none"
@@ -49,9 +50,9 @@ class SciCoT:
     label: Literal["gold", "teacher"] = "gold"
     """Which answer stage 2 learns: the data set's (MM-CoT), or that of the chains (after rationales of stage 1: that of most
     chains)."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a rationale. Default chosen by this project: that of scotd (MM-CoT: 512)."""
-    answer_tokens: int = 32
+    answer_tokens: Count = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only (MM-CoT: 64)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
@@ -59,8 +60,8 @@ class SciCoT:
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
 
     def __post_init__(self) -> None:
-        if self.folds < 2 or self.rationales < 1:
-            raise ValueError(f"folds = {self.folds}, rationales = {self.rationales}: folds must be at least 2, rationales 1")
+        if self.folds < 2:
+            raise ValueError(f"folds = {self.folds}: must be at least 2")
         if self.source == "none" and self.answer_sees == "rationale":
             raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing')
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from understudy.core.asks import About, Call, Flow, Path, Prompt
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import OneStudent, Pool
@@ -39,7 +40,7 @@ class SCoTD(OneStudent):
     house_exemplars: bool = False
     """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen
     by this project, because the study should decide which examples a teacher sees."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""

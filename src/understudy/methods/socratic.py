@@ -17,6 +17,7 @@ from typing import ClassVar, Literal, TypeVar
 from understudy.core.answers.equations import find_equations
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps
@@ -47,13 +48,13 @@ class Socratic:
     Default chosen by this project, because no gold is known when a student answers."""
     context: Literal["history", "last"] = "history"
     """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last pair."""
-    max_steps: int = 10
+    max_steps: Count = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
     retries: int = 1
     """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with
     its answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without
     questions ends soon."""
-    max_tokens: int = 96
+    max_tokens: Count = 96
     """Most tokens of one question or answer. A reply with all of them may have ``max_steps`` times as many (96: the longest
     answer to a sub-question in GSM8K's Socratic test set has 88 words and signs)."""
     format: PromptFormat = field(default_factory=PromptFormat)
@@ -62,9 +63,8 @@ class Socratic:
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
-        if self.max_steps < 1 or self.retries < 0 or self.max_tokens < 1:
-            given = f"max_steps = {self.max_steps}, retries = {self.retries}, max_tokens = {self.max_tokens}"
-            raise ValueError(f"{given}: must be at least 1, 0 and 1")
+        if self.retries < 0:
+            raise ValueError(f"retries = {self.retries}: must be at least 0")
         if self.models == "unified" and (self.questions, self.guidance, self.context) != ("interleaved", "none", "history"):
             raise ValueError('models = "unified": one reply has no turns; leave questions, guidance and context at their defaults')
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.asks import About, Call, Flow, Path
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -26,7 +27,7 @@ class StepByStep(OneStudent):
     """The weight of the answers' loss against the rationales' (0.5: the authors' run.py)."""
     label: Literal["gold", "teacher"] = "gold"
     """Which answer the student learns (``gt``, the default, and ``llm`` in the authors' run.py)."""
-    max_tokens: int = 32
+    max_tokens: Count = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only (64 in the authors' run.py)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply, add_counts
+from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -29,13 +30,18 @@ class ZeroShot(NoStudent):
 
     chain: bool = True
     """Think before answering (the paper's zero-shot-CoT)."""
-    max_tokens: int = 256
+    max_tokens: Count = 256
     """Most tokens of a rationale. Default chosen by this project: that of scotd (max_length_cot 128 in main.py of the authors'
     code)."""
-    answer_tokens: int = 32
+    answer_tokens: Count = 32
     """Most tokens of an answer (32: max_length_direct in main.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written. In messages the triggers are part of the user's turns."""
+
+    @property
+    def writes_rationales(self) -> bool:
+        """Whether the teacher is asked to think."""
+        return self.chain
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)

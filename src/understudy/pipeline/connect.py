@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy.core.protocols import AsyncEngine, Engine, Progress
-from understudy.reports.words import printable
 from understudy.sampling.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -21,6 +20,14 @@ WARNINGS = {
     "stop": "{url} ignores stop strings: its replies are cut here, and all that it writes up to max_tokens is paid for",
 }
 """What is said where an endpoint ignores one of these."""
+FINDINGS = {
+    "left out": "{url} refuses these fields, so they were left out: {value}",
+    "versions": "{url} was answered by several versions of the model: {value}",
+    "unknown ends": "{url} ends replies for reasons that are not known here, and they were taken for whole: {value}",
+    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut them without a word; give it a longer context, or "
+    "shorten the prompts (fewer exemplars)",
+}
+"""What is said of what replies showed."""
 
 
 def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
@@ -36,7 +43,11 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
 
     if not isinstance(engine, EndpointEngine):
         return engine, {}
-    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=lambda line: tell("teacher", 0, 0, printable(line)))
+    engine.tell = lambda line: tell("teacher", 0, 0, line)
+    if engine.concurrency < options.concurrency:
+        few = "this process may open no more files (`ulimit -n`)"
+        engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, since {few}")
+    batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
     if options.batch:
         return batches, {}
     batches.settle_earlier()
@@ -60,6 +71,23 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
     return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
+
+
+def note_findings(engine: Engine, ledger: Ledger, tell: Progress) -> None:
+    """Record and tell what ``engine``'s replies showed: fields that the server refused, several versions of the model, ends that
+    nobody knows, prompts that it cut."""
+    from understudy.engines.remote.endpoint import EndpointEngine
+    from understudy.engines.remote.probe import full_url
+
+    endpoint = getattr(engine, "endpoint", engine)
+    if not isinstance(endpoint, EndpointEngine):
+        return
+    found = endpoint.findings.facts() | ({"left out": endpoint.changed} if endpoint.changed else {})
+    if found:
+        url = full_url(endpoint, endpoint.addresses[0])
+        ledger.note_capabilities(engine.identity, url, found)
+        for name, value in found.items():
+            tell("teacher", 0, 0, FINDINGS[name].format(url=url, value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:

@@ -79,6 +79,7 @@ class LocalProcesses(ProcessPoolExecutor):
 def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
     """In the worker: one thread for arithmetic, one GPU, Ctrl-C is the parent's business, and no life without the parent.
     ``started``: a counter that all workers share."""
+    end_with_parent()
     global _events, _at_once  # noqa: PLW0603 - one per process
     _events, _at_once = events, workers
     if gpus:
@@ -92,7 +93,6 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminated)
-    end_with_parent()
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)
 

@@ -47,7 +47,7 @@ class TeacherRequests:
     Where requests are ``paid`` (an endpoint): ``most``, what those requests take at the most, and ``alone``, what they do if each
     gives one reply only, which is not ``known`` before the endpoint was probed; ``prompts``, the bytes of theirs; ``means``, the
     tokens that a request read and a reply wrote by what the ledger has of it, on average; ``spent``, what the ledger has been
-    charged with.
+    charged with; ``elsewhere``, how many of the replies it has under other identities of the same model.
     """
 
     total: int = 0
@@ -62,6 +62,7 @@ class TeacherRequests:
     prompts: int = 0
     means: tuple[float, float] | None = None
     spent: Spend = NOTHING
+    elsewhere: Counter[str] = field(default_factory=Counter)
 
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
         """Count a reply that is to be asked for; ``shared``: the request before asks for it, too."""
@@ -114,6 +115,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, known=known)
         if paid and store is not None:
             counted.means, counted.spent = store.means(engine.identity), store.spent
+        others = _other_identities(engine, store)
         asked: set[str] = set()
         last: tuple[Request, int] | None = None
         room = 0
@@ -127,7 +129,10 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:
                 counted.bought += 1
-            elif key not in asked:  # greedy: one reply for all paths
+                continue
+            for other in others:
+                counted.elsewhere[other] += store is not None and store.get(request.key(other)) is not None
+            if key not in asked:  # greedy: one reply for all paths
                 asked.add(key)
                 # As the driver shares a request: by asks of one round that follow one another and differ in their path only.
                 shared = bool(room and last and last[1] == round_ and last[0].differs_in_path(request))
@@ -135,6 +140,15 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
                 room = room - 1 if shared else counted.n - 1
                 last = request, round_
     return counted
+
+
+def _other_identities(engine: Engine, store: Ledger | None) -> list[str]:
+    """The identities in ``store`` that differ from that of ``engine`` in their address only."""
+    from understudy.engines.remote.endpoint import EndpointEngine
+
+    if store is None or not isinstance(engine, EndpointEngine):
+        return []
+    return [other for other in store.identities() if other != engine.identity and other.endswith(engine.model)]
 
 
 def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:

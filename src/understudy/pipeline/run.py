@@ -1,6 +1,5 @@
 """Run a plan: every stage that is not there yet, as many at once as there are cores. Resume is: run it again."""
 
-import fcntl
 import importlib.util
 import os
 import time
@@ -15,7 +14,7 @@ from typing import Any
 from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
-from understudy.core.processes import cores
+from understudy.core.processes import cores, hold
 from understudy.engines.local.device import gpu_names
 from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, perform
@@ -175,16 +174,13 @@ def only_runner(directory: Path) -> Iterator[None]:
     """Hold the run directory, which is made where it is not there; a second runner is told who has it."""
     try:
         (directory / "stages").mkdir(parents=True, exist_ok=True)
-        file = (directory / ".lock").open("a+")
+        file = hold(directory / ".lock")
+    except BlockingIOError:
+        holder = (directory / ".lock").read_text().strip() or "?"
+        raise BusyError(f"{directory}: process {holder} is running a study there; wait, or give another --out") from None
     except OSError as error:
         raise UserError(f"{directory}: cannot be created or written ({error.strerror}); give another one with --out") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            raise BusyError(f"{directory}: process {holder} is running a study there; wait, or give another --out") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -8,6 +8,7 @@ anything has run. Each kind of stage is one file in `pipeline.stages`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ from understudy.engines.local.device import SettledDevice
 from understudy.pipeline.cache import code_version, is_done, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
+ERRORS = "errors.json"
+"""The file of a stage whose asks may fail: what each says."""
 KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
 
 
@@ -112,6 +115,11 @@ class Stage(Generic[S]):
     def read_summary(self, run: Path) -> S:
         """What the finished stage said of itself."""
         return cast(S, read_summary(self.directory(run), self.summary))
+
+    def read_errors(self, run: Path) -> list[str]:
+        """Why asks of the finished stage failed."""
+        path = self.directory(run) / ERRORS
+        return [row["error"] for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
     def done(self, run: Path) -> bool:
         """Whether it is there and final."""

@@ -17,6 +17,8 @@ def short_p(p: float) -> str:
 
 def printable(text: str) -> str:
     """``text`` without what a terminal would obey: control characters (line breaks and tabs apart) are shown as U+FFFD."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or c.isprintable() or c == "\u00ad" else "\ufffd" for c in text)
 
 

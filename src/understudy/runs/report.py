@@ -161,6 +161,9 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     chains = run.chains_summary
     if chains.errors:
         yield f"{chains.errors} asks to the teacher failed; there is no chain for them."
+    if chains.versions:
+        counts = ", ".join(f"{version} {count:,}" for version, count in chains.versions.items())
+        yield f"The teacher changed while it was asked; chains of each version of the model: {counts}."
     if chains.unasked:
         yield f"{chains.unasked} chains of the teacher were not asked for: {chains.stopped}."
     if too_long := sum(student.too_long for arm in run.arms for student in run.student_summaries(arm)):

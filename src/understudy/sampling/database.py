@@ -1,16 +1,21 @@
 """The ledger's file: who may write to it, how it is opened, and its tables."""
 
-import fcntl
 import multiprocessing
 import os
+import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from understudy.core.errors import BusyError, DataError
+from understudy.core.processes import hold, is_alive
 
 VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
+PATIENCE = 30.0
+"""Seconds for which a lock of another program is waited for."""
 BEFORE = "6b91b0b"
 """The last commit that brings older ledgers up to this version."""
 SCHEMA = (
@@ -53,13 +58,10 @@ SCHEMA = (
 def lock(path: Path) -> IO[str]:
     """Hold the ledger ``path`` for writing, with the number of the process to interrupt and of this one in the file beside it.
     Raises BusyError where one does."""
-    file = _locate_lock(path).open("a+")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = hold(_locate_lock(path))
     except BlockingIOError:
-        file.seek(0)
-        holder = (file.read().split() or ["?"])[0]
-        file.close()
+        holder = find_writer(path) or "?"
         raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
     file.truncate(0)
     # Where a stage runs in a process of its own, the one to interrupt is its parent, which holds the run directory.
@@ -76,33 +78,61 @@ def unlock(file: IO[str] | None) -> None:
 
 
 def find_writer(path: Path) -> int | None:
-    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`); None where nobody does."""
+    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`): the one that writes, or its parent where
+    that still is. None where nobody does."""
     try:
         found = list(map(int, _locate_lock(path).read_text().split()))
-        os.kill(found[-1], 0)
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return None
-    return found[0]
+    return next(filter(is_alive, found), None) if found and is_alive(found[-1]) else None
 
 
 def _locate_lock(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """Open the file, so that every commit is durable; a new one gets its tables. Raises DataError where it is no ledger, or one of
-    another version; OSError where the disk does not let it be opened."""
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """SQLite's errors become DataError where the file ``path`` is no ledger, OSError where it cannot be used now. It was paid for,
+    so nobody is told to remove it."""
     try:
-        if not readonly:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            hint = "nothing was changed: bring back a copy of it, or give another run directory"
+            raise DataError(f"{path}: is not a ledger, or is damaged ({error}); {hint}") from error
+        why = f"cannot be used ({error}); is the disk full, or read-only?"
+        if re.match("SQLITE_(BUSY|LOCKED|PROTOCOL|IOERR_.*LOCK)", name):
+            why = f"is locked by another program, or lies on a file system without locks ({error})"
+        raise OSError(None, why, str(path)) from error
+
+
+def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+    """Open the file, so that every commit is durable; a new one gets its tables. Raises the errors of `named_errors`, and DataError
+    where it is a ledger of another version."""
+    with named_errors(path):
+        try:
+            return _connect(path, "mode=ro" if readonly else "mode=rwc")
+        except sqlite3.OperationalError:
+            behind = path.with_name(f"{path.name}-wal")
+            if not readonly or not path.is_file() or (behind.is_file() and behind.stat().st_size):
+                raise
+            # In a directory where nothing can be made, SQLite cannot make its own files either, and needs none.
+            return _connect(path, "mode=ro&immutable=1")
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, check_same_thread=False, timeout=PATIENCE
+    )
+    try:
+        if how == "mode=rwc":
             _prepare(connection)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
+    except sqlite3.DatabaseError:
         connection.close()
-        if isinstance(error, sqlite3.OperationalError):  # a ledger with all that it holds must not be moved away for that
-            raise OSError(None, f"cannot be opened ({error}); is the disk full?", str(path)) from error
-        raise DataError(f"{path}: is not a ledger ({error}); move it away, or give another run directory") from None
+        raise
     if version != VERSION:
         connection.close()
         versions = f"ledger version {version}, this one knows {VERSION}"

@@ -15,26 +15,41 @@ USELESS = 0.9
 ENOUGH = 10
 """So many replies say something about the others."""
 _EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one: format = { style = "messages" }. '
+_HIDDEN = (
+    "A model that hides its thought has nothing to teach from: ask it to reason in its reply, or have the thought sent along. "
+)
+_WITHOUT = (Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.REFUSED, Outcome.ONLY_THOUGHT)
+"""Counted by these already."""
 
 
 def first_look(
-    chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], judge: Judge, *, drawn: bool = True
+    chains: Sequence[Chain],
+    failed: Sequence[str],
+    problems: Mapping[str, Problem],
+    judge: Judge,
+    *,
+    drawn: bool = True,
+    rationales: bool = True,
 ) -> str:
     """One line about the first replies: the ``chains`` that came, by their verdicts, and the errors of those that ``failed``.
-    ``drawn``: at a temperature, so that equal prompts may get different replies.
+    ``drawn``: at a temperature, so that equal prompts may get different replies. ``rationales`` are wanted.
 
-    Accuracy against gold, unparsed, cut off, refused, failed, disagreement. Raises StudyError, saying what to look at, where nearly
-    all of at least `ENOUGH` are useless, EngineError where all failed.
+    Accuracy against gold, unparsed, cut off, refused, failed, without a rationale, disagreement. Raises StudyError, saying what to
+    look at, where nearly all of at least `ENOUGH` are useless, EngineError where all failed.
     """
     if not chains:
         raise EngineError(f"the teacher wrote no chain at all; its first error: {failed[0]}")
-    counted = Counter(judge(problems[chain.problem], chain).outcome for chain in chains)
+    outcomes = [judge(problems[chain.problem], chain).outcome for chain in chains]
+    counted = Counter(outcomes)
     n = len(chains) + len(failed)
     decided = counted[Outcome.CORRECT] + counted[Outcome.WRONG]
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
     thought = counted[Outcome.ONLY_THOUGHT]
     lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
-    lost |= {name: count for name, count in (("only thought", thought), ("failed", len(failed))) if count}
+    pairs = zip(chains, outcomes, strict=True)
+    bare = sum(rationales and outcome not in _WITHOUT and not chain.rationale.strip() for chain, outcome in pairs)
+    others = {"only thought": thought, "failed": len(failed), "without a rationale": bare}
+    lost |= {name: count for name, count in others.items() if count}
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:
         first_error = f"The first error: {failed[0]} " if failed else ""
@@ -42,7 +57,7 @@ def first_look(
             f"{report}: hardly any can be used, so sampling stopped; the ledger keeps the replies. {first_error}"
             "Look at some with `understudy try`: check that the prompt suits this model (teacher.api, teacher.options.format, "
             "exemplars), that teacher.options.max_tokens is large enough and that task.kind is right. "
-            f"{_EMPTY_LINES if thought else ''}teacher.first_look = 0 continues anyway"
+            f"{_EMPTY_LINES if thought else ''}{_HIDDEN if bare else ''}teacher.first_look = 0 continues anyway"
         )
     if drawn and (copies := _count_copies(chains)):
         report += f"; all {copies} replies to the same prompt are word for word alike: does the endpoint honour the temperature?"

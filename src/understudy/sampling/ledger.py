@@ -23,9 +23,9 @@ from typing import Any
 import orjson
 
 from understudy.core.asks import Reply, Request, Usage, amend
-from understudy.core.errors import EngineError, UnpaidError
+from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
-from understudy.sampling.database import close_intents, connect, lock, read_capabilities, unlock
+from understudy.sampling.database import close_intents, connect, lock, named_errors, read_capabilities, unlock
 
 GROUP = 256
 """Replies per commit at most."""
@@ -78,10 +78,14 @@ class Ledger:
         self._lock = None if readonly else lock(self.path)
         try:
             self._connection = connect(self.path, readonly=readonly)
-            if not readonly:
-                close_intents(self._connection, time.time())
             # A reader of its own: what is asked for does not wait for a commit.
             self._reader = connect(self.path, readonly=True)
+            with named_errors(self.path):
+                if not readonly:
+                    close_intents(self._connection, time.time())
+                self.settled, self._aside = self._sum_spent(), NOTHING
+                (self._number,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()
+                (self._last_request,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
         except BaseException:
             unlock(self._lock)
             raise
@@ -90,13 +94,10 @@ class Ledger:
         self._reach = 0
         self._open: dict[str, tuple[int, Spend]] = {}
         self._requests: OrderedDict[str, int] = OrderedDict()
-        self.settled, self._aside = self._sum_spent(), NOTHING
-        self._number = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()[0]
-        self._last_request = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()[0]
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._closed = False
-        self._failed: OSError | None = None
+        self._failed: OSError | DataError | None = None
         self._committer = threading.Thread(target=self._commit_groups, name=f"commits to {self.path.name}", daemon=True)
         self._committer.start()
 
@@ -124,13 +125,14 @@ class Ledger:
     def _select(self, key: str) -> str | None:
         """A committed reply. Whoever asks again for many replies mostly does so in the same order: the more often that is so, the
         more of the replies that follow are read with it."""
-        row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        self._reach = 0 if self._ahead else min(AHEAD, 2 * self._reach + 1)
-        following = "SELECT key, reply FROM replies WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        self._ahead = dict(self._reader.execute(following, (row[0], self._reach)))
-        return str(row[1])
+        with named_errors(self.path):
+            row = self._reader.execute("SELECT rowid, reply FROM replies WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            self._reach = 0 if self._ahead else min(AHEAD, 2 * self._reach + 1)
+            following = "SELECT key, reply FROM replies WHERE rowid > ? ORDER BY rowid LIMIT ?"
+            self._ahead = dict(self._reader.execute(following, (row[0], self._reach)))
+            return str(row[1])
 
     def reserve(self, key: str, *, engine: str, request: Request) -> bool:
         """Note that ``request`` is about to be sent, with what it may take at the most; False where the budget has no room for it.
@@ -209,7 +211,7 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection that reads what is committed."""
-        with self._guard:
+        with self._guard, named_errors(self.path):
             yield self._reader
 
     def _wake(self) -> None:
@@ -240,13 +242,11 @@ class Ledger:
             statements = [(statement, rows) for statement, rows in [*group.rows.items(), *also] if rows]
             try:
                 if statements:
-                    with self._connection:
+                    with named_errors(self.path), self._connection:
                         self._connection.execute("BEGIN IMMEDIATE")
                         for statement, rows in statements:
                             self._connection.executemany(statement, rows)
                 group = _Group()
-            except sqlite3.OperationalError as error:
-                raise OSError(None, f"cannot be written ({error}); is the disk full?", str(self.path)) from error
             finally:  # what is not committed is kept
                 with self._guard:
                     group.append(self._group)
@@ -261,7 +261,7 @@ class Ledger:
                 return
             try:
                 self.flush()
-            except OSError as error:  # the next `put` or `flush` says so, the group is kept
+            except (OSError, DataError) as error:  # the next `put` or `flush` says so, the group is kept
                 self._failed = error
                 return
 
@@ -287,6 +287,11 @@ class Ledger:
             (engine,),
         ).fetchone()
         return None if read is None or written is None else (read, written)
+
+    def identities(self) -> list[str]:
+        """The engines that replied over a network."""
+        with self.reading() as reader:
+            return [engine for (engine,) in reader.execute("SELECT DISTINCT engine FROM intents WHERE outcome = 'reply'")]
 
     def capabilities(self, engine: str) -> dict[str, dict[str, str]]:
         """The facts about each address of ``engine``: url -> name -> value, {} where none was probed."""

@@ -25,7 +25,8 @@ class Sampling:
     """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``.
 
     ``begin`` begins the flow that writes one chain: a method's `sample` with its pool. ``decoding`` is the teacher's, ``judge``
-    gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains it is said what they are like; 0: never."""
+    gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains it is said what they are like; 0: never.
+    ``rationales``: a chain without one is of no use."""
 
     problems: Sequence[Problem]
     begin: Callable[[Problem, Path], Flow[Chain]]
@@ -35,6 +36,7 @@ class Sampling:
     decoding: Decoding = GREEDY
     seed: int = 0
     first_look: int = 0
+    rationales: bool = True
 
     @property
     def total(self) -> int:
@@ -145,7 +147,8 @@ def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:
     chains = [done.value for done in first if done.value is not None]
     errors = [str(done.error) for done in first if done.value is None]
     problems = {problem.id: problem for problem in sampling.problems}
-    return first_look(chains, errors, problems, sampling.judge, drawn=sampling.decoding.temperature > 0)
+    drawn = sampling.decoding.temperature > 0
+    return first_look(chains, errors, problems, sampling.judge, drawn=drawn, rationales=sampling.rationales)
 
 
 def _explain_nothing(store: Ledger, failures: Sequence[FailedAsk], *, poor: bool) -> StudyError | EngineError:

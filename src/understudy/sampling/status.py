@@ -4,14 +4,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import connect, find_writer, read_capabilities
+from understudy.sampling.database import connect, find_writer, named_errors, read_capabilities
 
 _COUNT = """
     SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
@@ -64,7 +64,7 @@ def status(run: Path) -> Status:
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
     at_work = find_writer(path)
-    with closing(connect(path, readonly=True)) as reader:
+    with closing(connect(path, readonly=True)) as reader, named_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())
@@ -105,6 +105,7 @@ def _read_progress(path: Path) -> dict[str, Any]:
     state = {"chains": 0, "failed": 0, "unasked": 0, "total": 0, "rate": 0.0}
     if path.is_file():
         age = time.time() - path.stat().st_mtime
-        state |= json.loads(path.read_text(encoding="utf-8"))
+        with suppress(ValueError):  # cut off: the next one is whole
+            state |= json.loads(path.read_text(encoding="utf-8"))
         state["rate"] *= age < RECENT
     return state

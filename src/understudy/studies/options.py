@@ -102,10 +102,10 @@ class Decode:
 
     votes: Annotated[int, Field(ge=1)] = 1
     """Paths that are sampled for each problem (1: SAMPLE_ROUNDS in the README of SCoTD's authors)."""
-    temperature: float | None = None
+    temperature: Annotated[float, Field(ge=0)] | None = None
     """0 for one vote and 0.7 for several where it is not given (from small trials here; the self-consistency papers use 0.5 to
     0.7; SCoTD's README evaluates at 0)."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Draws only among the likeliest tokens that together have this probability; 1.0: among all (SCoTD's authors set none)."""
     weighted: bool = False
     """The likelihood-weighted vote is the arm's result; both votes are always reported. Off: the majority, as in simple_main.py of

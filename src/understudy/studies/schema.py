@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.core.errors import StudyError, nearest
+from understudy.core.options import AtLeast
 
 T = TypeVar("T")
 
@@ -63,10 +64,14 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
-    except (ValidationError, TypeError) as error:
+        found = TypeAdapter(hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    except (ValidationError, TypeError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, AtLeast) and found < mark.ge:
+            raise StudyError(f"{where} = {value!r}: input should be greater than or equal to {mark.ge}")
+    return found
 
 
 def _dataclass_in(hint: Any) -> Any:

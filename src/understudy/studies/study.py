@@ -49,7 +49,7 @@ class Study:
     arms: tuple[Arm, ...]
     exemplars: Exemplars = field(default_factory=Exemplars)
     corpus: Corpus = field(default_factory=Corpus)
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Training seeds per arm: ``seed``, ``seed`` + 1, ..."""

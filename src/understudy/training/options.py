@@ -63,7 +63,7 @@ class StudentOptions:
     """Its depth; ``t5`` has so many in the encoder and so many in the decoder."""
     heads: Positive = 8
     """Attention heads of each layer."""
-    rope_theta: float = 10_000.0
+    rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
     """Base of the rotary positions (10,000: Su et al. 2021, arXiv 2104.09864); the example studies set 100 (docs/training.md)."""
     tokenizer: Literal["words"] = "words"
     """Words that the training text has ``min_count`` times are tokens, all others are spelled in letters, so any text can be read

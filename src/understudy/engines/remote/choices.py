@@ -10,10 +10,19 @@ from typing import Any
 from understudy.core.asks import Finish, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
-from understudy.engines.remote.wire import shorten
+from understudy.engines.remote.wire import AgainError, shorten
 from understudy.engines.stops import find_stop
 
-_FINISH: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
+FINISH: Mapping[str, Finish] = {
+    **dict.fromkeys("stop eos eos_token end_turn stop_sequence completed tool_calls function_call".split(), "stop"),
+    **dict.fromkeys("length max_tokens model_length max_output_tokens".split(), "length"),
+    **dict.fromkeys("content_filter sensitive safety recitation prohibited_content blocklist spii refusal".split(), "refused"),
+}
+"""The reasons for an end that servers give, in any case -> what they mean."""
+_FAULTS = frozenset("error abort aborted network_error insufficient_system_resource".split())
+"""The server broke off in the middle."""
+_THOUGHT = {"thinking", "reasoning", "reasoning.text", "reasoning.summary"}
+"""The types of a part that is thought."""
 
 
 def read_choices(
@@ -32,7 +41,7 @@ def read_choices(
     counted = sum(each) == read_usage(answer).written
     found: list[Reply] = []
     for choice, tokens in zip(choices[:n], each, strict=False):
-        with suppress(EngineError):
+        with suppress(EngineError, AgainError):
             part = json.dumps({**answer, "choices": [choice]}, ensure_ascii=False)
             reply = _read_choice(choice, answer, part, stop, chat=chat, latency=latency)
             found.append(reply if len(choices) == 1 else replace(reply, tokens=tokens if counted else None))
@@ -44,7 +53,10 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
     counts = answer.get("usage")
     counts = counts if isinstance(counts, dict) else {}
-    return Usage(1, _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens")))
+    read, written, total = (_read_count(counts.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    if read is not None and total is not None:  # some servers count hidden thoughts in the total only
+        written = max(written or 0, total - read)
+    return Usage(1, read, written)
 
 
 def _read_choice(
@@ -53,14 +65,18 @@ def _read_choice(
     """One choice, cut at the first of ``stop``. In a chat, a thought in tags or before a lone ``</think>`` is taken out of the text
     as if it had come in a field of its own; a raw completion stays as it is.
 
-    A choice with a thought and no text is a reply with an empty text. Raises EngineError where there is neither.
+    A choice with a thought and no text is a reply with an empty text. Raises EngineError where there is neither, AgainError where
+    the server broke off.
     """
     reason = choice.get("finish_reason")
-    finish = _FINISH.get(reason, "stop") if isinstance(reason, str) else "stop"
+    reason = reason if isinstance(reason, str) else ""
+    if reason.lower() in _FAULTS:
+        raise AgainError(f"the server broke off (finish_reason {reason!r})", paid=True)
+    finish = FINISH.get(reason.lower(), "stop")
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
-    reasoning = _read_text(message.get("reasoning_content")) or _read_text(message.get("reasoning")) or ""
+    reasoning = _read_thought(message)
     if text is None and _read_text(message.get("refusal")):
         text, finish = _read_text(message["refusal"]), "refused"
     if text is None and not reasoning and finish == "stop":
@@ -86,7 +102,7 @@ def _read_choice(
         logprobs=logprobs if at is None else (),
         reasoning=_make_encodable(reasoning),
         raw=_make_encodable(raw),
-        finish_reason=_make_encodable(reason) if isinstance(reason, str) else "",
+        finish_reason=_make_encodable(reason),
         model=_make_encodable(_read_version(answer)),
         latency=latency,
     )
@@ -104,10 +120,34 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
 
 
 def _read_text(value: Any) -> str | None:
-    """A text, or a list of its parts."""
+    """A text, or a list of its parts without those that are thought."""
     if isinstance(value, list):
-        return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
+        return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str) and not _is_thought(p))
     return value if isinstance(value, str) else None
+
+
+def _read_thought(message: Mapping[str, Any]) -> str:
+    """The thought in the first field of a message that has one: a text, or parts, some of which may be the reply itself."""
+    for name in ("reasoning_content", "reasoning", "reasoning_details", "content"):
+        value = message.get(name)
+        if isinstance(value, str) and value and name != "content":
+            return value
+        parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+        if thought := "".join(_read_part(part) for part in parts if name != "content" or _is_thought(part)):
+            return thought
+    return ""
+
+
+def _is_thought(part: Mapping[str, Any]) -> bool:
+    return part.get("type") in _THOUGHT
+
+
+def _read_part(part: Mapping[str, Any]) -> str:
+    """The text of a part of a thought: Mistral's holds parts of its own, OpenRouter's may be a summary."""
+    for name in ("text", "thinking", "reasoning", "summary"):
+        if text := _read_text(part.get(name)):
+            return text
+    return ""
 
 
 def _read_count(value: Any) -> int | None:

@@ -9,32 +9,44 @@ and that can be spared, is left out from then on.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from yarl import URL
 
-from understudy.core.asks import Answer, Message, Reply, Request, Usage, prompt_bytes
+from understudy.core.asks import Answer, Message, Request, Usage, prompt_bytes
 from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
+from understudy.core.processes import allow_files
 from understudy.engines.remote.choices import gives_logprobs, make_refusal, read_choices, read_usage
-from understudy.engines.remote.options import Endpoint
+from understudy.engines.remote.findings import Findings
+from understudy.engines.remote.options import KEY, Endpoint
 from understudy.engines.remote.pace import Address, Pace, choose
-from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, ThrottledError, post
+from understudy.engines.remote.wire import KEPT, AgainError, Client, DeniedError, ForbiddenError, LoadingError, ThrottledError, post
 
 LONGEST_WAIT = 60.0
 """Seconds between two tries at most, where the server does not ask for more."""
 PATIENCE = 600.0
 """The run ends when an endpoint has done nothing but refuse (HTTP 429), or ask to wait, for so many seconds."""
-_SPARE = ("logprobs", "seed", "stream_options")
-"""Fields that can be spared where a server does not know them: then no log-probabilities come, and its own draw decides."""
+_SPARE = {
+    "logprobs": r"(top_)?logprobs",
+    "seed": "seed",
+    "stop": r"stop([ _]?(sequence|string|word)s?)?",
+    "stream_options": "stream_options",
+}
+"""Fields that can be spared where a server does not take them, and what it calls them then. Without them no log-probabilities come,
+its own draw decides, and replies are cut at stop strings here."""
 
-FILTERED = frozenset({"content_filter", "content_policy_violation"})
-"""What servers call the error where a content filter does not let a prompt in (HTTP 400)."""
+FILTERED = frozenset(
+    {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "invalid_prompt"}
+    | {"data_inspection_failed", "Content Exists Risk"}
+)
+"""What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope, DeepSeek)."""
 
 
 class EndpointEngine:
@@ -52,20 +64,36 @@ class EndpointEngine:
 
     def __init__(self, options: Endpoint, *, wait: float = 1.0) -> None:
         urls = [_check_url(url) for url in ([options.url] if isinstance(options.url, str) else options.url)]
-        self.options, self.wait, self.concurrency = options, wait, options.concurrency
-        self.identity = options.identity or f"endpoint {urls[0]} {options.api} {options.model}"
+        self.options, self.wait, self.concurrency = options, wait, allow_files(options.concurrency)
+        body = f" {json.dumps(options.body, sort_keys=True, ensure_ascii=False)}" if options.body else ""
+        self.model = f" {options.api} {options.model}{body}"
+        """The end of its identity, where the study names none."""
+        self.identity = f"{options.identity}{body}" if options.identity else f"endpoint {urls[0]}{self.model}"
         self.addresses = [Address(url, Pace(options.requests_per_minute, options.tokens_per_minute)) for url in urls]
         self.chat = options.api == "chat"
         self.path = "chat/completions" if self.chat else "completions"
         """The path of its API below an address."""
         self.without: dict[str, str] = {}
         """Fields that the server does not take -> what to call them, "" where they are left out."""
+        self.findings = Findings()
+        self.tell: Callable[[str], None] = lambda _: None
+        """Gets a line where something takes long."""
         self._key = _read_key(options.key_env)
-        self._stopped: AccountError | None = None
+        self._stopped: AccountError | UnpaidError | None = None
+        self._waiting: set[asyncio.Task[Any]] = set()
+        if any(url.startswith("https:") for url in urls):
+            _check_certificates()
 
     async def __aenter__(self) -> EndpointEngine:
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key)
+        own = {**self.options.headers, **self.options.query}
+        headers = {"User-Agent": "understudy"}
+        if self._key and not any(KEY in value for value in own.values()):
+            headers["Authorization"] = f"Bearer {self._key}"
+        headers, query = (
+            {name: value.replace(KEY, self._key) for name, value in table.items()}
+            for table in (headers | dict(self.options.headers), self.options.query)
+        )
+        self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key, query=query)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,52 +106,82 @@ class EndpointEngine:
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ in their path only, in one answer; only the first where the endpoint gives one choice."""
+        history = _History(min(self.n, len(requests)))
         try:
-            return await self._answer(requests)
-        except AccountError as error:
-            self._stopped = error
+            return await self._answer(requests, history)
+        except (AccountError, EngineError) as error:
+            if isinstance(error, AccountError):
+                self._stopped = self._stopped or error
+            error.usage = history.usage(error.usage or Usage(0, 0, 0))
             raise
 
-    async def _answer(self, requests: Sequence[Request]) -> Answer:
+    def stop(self) -> None:
+        """Send nothing more: requests that are not under way end with UnpaidError."""
+        self._stopped = self._stopped or UnpaidError("it was not sent: the run had ended")
+        for task in self._waiting:
+            task.cancel()
+
+    async def _answer(self, requests: Sequence[Request], history: _History) -> Answer:
         body = self.body(requests[0])
         # Four bytes a token is the usual measure of English text; the answer's usage takes its place.
         prompt = prompt_bytes(requests[0].ask.prompt) // 4
-        history = _History(min(self.n, len(requests)))
+        pause = 0.0
         while True:
-            address = history.address = choose(self.addresses, avoid=history.address)
-            expected = prompt + history.n * body["max_tokens"]
-            number = await address.pace.enter(expected, again=history.tries + history.throttled > 0)
+            address, expected, number = await self._enter(prompt, body["max_tokens"], history, pause)
             cost, pause = expected, 0.0
             try:
                 if self._stopped is not None:
-                    raise self._stopped
-                answer = await self._ask(address, body, requests[: history.n])
+                    raise type(self._stopped)(str(self._stopped))
+                answer = await self._ask(address, body, requests[: history.n], history)
             except AgainError as error:
                 pause = self._wait_for(error, address, number, history)
             except DeniedError as error:
                 if error.names & FILTERED:
-                    return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(1, 0, 0)))
+                    return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(0, 0, 0)))
                 if isinstance(error, ForbiddenError) and not address.well:
-                    raise AccountError(f"{error}; check that this key may use this model (teacher.key_env). {KEPT}") from error
+                    raise AccountError(f"{error}; {_explain_forbidden(error)}. {KEPT}") from error
                 if history.n == 1:
                     raise
+                if re.search(r"(?<!\\)\bn\b", error.body):
+                    address.takes_n = False
                 history.n, history.address = 1, None
             else:
                 if len(requests) > 1 and address.takes_n is None:
                     address.takes_n = len(answer.replies) > 1
                 cost = (answer.usage.read or 0) + (answer.usage.written or 0) or expected
                 address.note_answer()
-                return replace(answer, usage=history.usage(answer.usage)) if history.tries else answer
+                return answer if history.sent == 1 else replace(answer, usage=history.usage(answer.usage))
             finally:
                 address.pace.leave(expected, cost)
-            await asyncio.sleep(pause)
 
-    async def ask_once(self, address: Address, request: Request, more: dict[str, Any]) -> Reply:
+    async def _enter(self, prompt: int, most: int, history: _History, pause: float) -> tuple[Address, int, int]:
+        """Wait until a request may go, first for ``pause`` seconds. Returns where to, the tokens that it may take, and its number
+        there. Whoever is cancelled here has sent nothing (more)."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            if pause or history.address:
+                await asyncio.sleep(pause)
+            address = history.address = choose(self.addresses, avoid=history.address)
+            expected = prompt + history.n * most
+            return address, expected, await address.pace.enter(expected, again=history.tries + history.throttled > 0)
+        except asyncio.CancelledError:
+            raise UnpaidError("it was not sent: the run had ended") from None
+        finally:
+            self._waiting.discard(task)
+
+    async def ask_once(self, address: Address, request: Request, more: dict[str, Any]) -> Answer:
         """One try at ``address``, with the fields ``more`` added. Of several choices the first is read, and all are in ``raw``.
-        Raises the errors of `engines.remote.wire`."""
-        answer = await self._ask(address, self.body(request) | more, [request])
+        Raises the errors of `engines.remote.wire`; those of the tree have their usage."""
+        history = _History(1)
+        try:
+            answer = await self._ask(address, self.body(request) | more, [request], history)
+        except (AccountError, EngineError) as error:
+            error.usage = history.usage(error.usage or Usage(0, 0, 0))
+            raise
         address.well = True
-        return answer.replies[0]
+        return replace(answer, usage=history.usage(answer.usage))
 
     def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
@@ -135,6 +193,9 @@ class EndpointEngine:
                     "teacher.requests_per_minute, or a smaller teacher.concurrency, may help"
                 ) from error
             address.pace.shrink(number, error.wait)
+            if isinstance(error, LoadingError) and not address.loading:
+                address.loading = True
+                self.tell(f"{url}: {error}; waiting until it is there, {PATIENCE / 60:g} minutes at most")
             history.throttled += 1
             return 0.0 if error.wait else self.back_off(history.throttled - 1)
         address.note_fault()
@@ -143,7 +204,7 @@ class EndpointEngine:
         if history.tries > self.options.retries:
             kind = EngineError if history.lost else UnpaidError
             tries = "1 try" if history.tries == 1 else f"{history.tries} tries"
-            raise kind(f"{url}: {error} ({tries})", history.usage(Usage(0, 0, 0))) from error
+            raise kind(f"{url}: {error} ({tries})") from error
         # Where there are others they are asked first, at once.
         return min(error.wait, PATIENCE) or self.back_off(history.tries - 1) if history.tries >= len(self.addresses) else 0.0
 
@@ -152,16 +213,23 @@ class EndpointEngine:
         # Jitter decides nothing but when: it is drawn without a seed on purpose.
         return min(LONGEST_WAIT, self.wait * 2.0 ** min(times, 30) * random.uniform(0.75, 1.25))
 
-    async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request]) -> Answer:
-        """Send one request, and again without the fields that were denied and can be spared. The answer has a reply for each choice
-        that can be read, at least one."""
+    async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request], history: _History) -> Answer:
+        """Send one request, and again without the fields that were denied and can be spared; ``history`` counts them. The answer
+        has a reply for each choice that can be read, at least one."""
         url, without = f"{address.url}/{self.path}", dict[str, str]()
         while True:
             began, left_out = time.monotonic(), self.without | without
+            history.sent += 1
             try:
                 answer, raw = await post(self.client, url, fit_body(body, len(requests), left_out))
                 break
-            except DeniedError as error:
+            except AgainError as error:
+                history.sent -= not error.sent
+                raise
+            except EngineError as error:
+                if not isinstance(error, DeniedError):  # an answer came, and was paid
+                    history.lost += 1
+                    raise
                 more = self.spare(error, body, without)
                 if not more and left_out == self.without | without:  # else another request found out meanwhile what to leave out
                     raise
@@ -178,7 +246,8 @@ class EndpointEngine:
         try:
             replies = read_choices(answer, raw, requests[0].ask.stop, chat=self.chat, n=len(requests), latency=latency)
         except EngineError as error:
-            raise EngineError(f"{url}: {error}") from None
+            raise EngineError(f"{url}: {error}", read_usage(answer)) from None
+        self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
         return Answer(tuple(replies), read_usage(answer))
@@ -190,9 +259,10 @@ class EndpointEngine:
             return {}
         if "max_completion_tokens" in error.body and "max_tokens" not in known:
             return {"max_tokens": "max_completion_tokens"}
-        spare = [*_SPARE, *(name for name in ("temperature", "top_p") if body[name] == 1.0)]  # 1 is what is meant without them
-        for name in spare:
-            if name in body and name not in known and re.search(rf"\b{name}\b", error.body):
+        # 1 is what is meant without them; another value decides the reply.
+        spare = _SPARE | {name: name for name in ("temperature", "top_p") if body[name] == 1.0}
+        for name, called in spare.items():
+            if name in body and name not in known and re.search(rf"\b{called}\b", error.body, re.I):
                 if name == "logprobs" and self.options.logprobs:
                     raise StudyError(f"teacher.logprobs = true: {error}; leave it out, or use a server that gives them")
                 return {name: ""}
@@ -204,6 +274,7 @@ class EndpointEngine:
         if request.decoding.beams > 1 or request.decoding.calculator:
             raise EngineError(f"{self.addresses[0].url}: an endpoint has neither beams nor a calculator: {request.decoding}")
         body: dict[str, Any] = {
+            **self.options.body,
             "model": self.options.model,
             "max_tokens": ask.max_tokens,
             "temperature": request.decoding.temperature,
@@ -221,21 +292,27 @@ class EndpointEngine:
         messages = (Message("user", ask.prompt),) if isinstance(ask.prompt, str) else ask.prompt
         return body | {"messages": [vars(message) for message in messages], "logprobs": True}
 
+    @property
+    def changed(self) -> str:
+        """The fields that are left out since the server refused them, or go under another name."""
+        return ", ".join(f"{name} as {other}" if other else name for name, other in self.without.items())
+
 
 @dataclass
 class _History:
-    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last; it failed so
-    many times (``tries``), of which ``lost`` may have been paid for; it was ``throttled``."""
+    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last; it was ``sent`` so often,
+    those that were ``throttled`` apart; it failed so many times (``tries``); ``lost`` of them may have been paid for."""
 
     n: int
     address: Address | None = None
+    sent: int = 0
     tries: int = 0
     lost: int = 0
     throttled: int = 0
 
     def usage(self, last: Usage) -> Usage:
-        """The usage of all tries, ``last`` included."""
-        return Usage(self.tries, 0, 0, self.lost) + last
+        """The usage of all tries; ``last`` has the tokens of the last one."""
+        return Usage(self.sent, last.read, last.written, self.lost)
 
 
 def _check_url(url: str) -> str:
@@ -246,9 +323,28 @@ def _check_url(url: str) -> str:
         whole = False
     if not whole:
         raise StudyError(f"teacher.url = {url!r}: must look like http://localhost:8000/v1")
-    if parts.user or parts.password or parts.query_string:
-        raise StudyError("teacher.url: the address must hold no name, password or query; name the key's variable with key_env")
+    if parts.user or parts.password or parts.query_string or parts.fragment:
+        raise StudyError(
+            "teacher.url: the address must hold no name, password or query; name the key's variable with key_env, and put a query "
+            'into a table of its own, e.g. query = { api-version = "..." }'
+        )
+    short = re.sub(r"/(chat/)?completions/?$", "", url)
+    if short != url:
+        raise StudyError(f"teacher.url = {url!r}: end it before the API's own path: {short}; teacher.api chooses between them")
     return url.rstrip("/")
+
+
+def _check_certificates() -> None:
+    """Raise StudyError where the environment names certificates that are not there: TLS would know none, and not say why."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if (path := os.environ.get(name)) and not os.access(path, os.R_OK):
+            raise StudyError(f"{name} = {path!r}: cannot be read, so no certificate could be checked; mend or unset it")
+
+
+def _explain_forbidden(error: ForbiddenError) -> str:
+    if error.body.lstrip().startswith("<"):
+        return "a web page answers, so perhaps a firewall or a proxy refuses and not the API"
+    return "check that this key may use this model (teacher.key_env)"
 
 
 def _read_key(variable: str | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +12,15 @@ from understudy.core.options import unkeyed
 
 if TYPE_CHECKING:
     from understudy.engines.remote.endpoint import EndpointEngine
+
+
+KEY = "{key}"
+"""What stands for the key in headers and query."""
+_OURS = (
+    *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop", "stream"),
+    *("stream_options", "logprobs"),
+)
+"""Fields of a request that other keys of the study decide."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,14 @@ class Endpoint:
     """The name of the model in the ledger; by default its url and name."""
     key_env: str | None = unkeyed(None)
     """The environment variable that holds the key; the key itself is never written."""
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of each request, ``{ reasoning_effort = "low", top_k = 20 }``: what the server offers besides the protocol.
+    They decide the reply, so they are part of the model's name in the ledger."""
+    headers: Mapping[str, str] = unkeyed(factory=dict)
+    """Further headers of each request. ``{key}`` in one stands for the key, which is then sent nowhere else:
+    ``{ api-key = "{key}" }``."""
+    query: Mapping[str, str] = unkeyed(factory=dict)
+    """What follows each address after a question mark, ``{ api-version = "2024-10-21" }``; ``{key}`` as in ``headers``."""
     concurrency: Annotated[int, Field(ge=1)] = unkeyed(64)
     """Requests at once, at most; fewer where the server refuses (HTTP 429)."""
     n: Annotated[int, Field(ge=1)] = unkeyed(8)
@@ -58,6 +76,15 @@ class Endpoint:
             raise ValueError('url must be given, e.g. "http://localhost:8000/v1"')
         if not isinstance(self.url, str) and len(self.url) > 1 and self.identity is None:
             raise ValueError(f"url = {list(self.url)}: identity must be given, the name of the model that they all serve")
+        for name in self.body:
+            if name in _OURS:
+                raise ValueError(f"body.{name} = {self.body[name]!r}: other keys of the study decide this field; leave it out")
+        for where, table in {"headers": self.headers, "query": self.query}.items():
+            for name, value in table.items():
+                if not name.isascii() or not f"{name}{value}".isprintable():
+                    raise ValueError(f"{where}: {name!r} = {value!r} has characters that cannot be sent")
+                if KEY in value and self.key_env is None:
+                    raise ValueError(f"{where}.{name} = {value!r}: needs key_env, the variable that holds the key")
 
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: ARG002 - as the protocol has it
         """Raise ValueError where prompts are messages and the API takes raw text."""

@@ -119,6 +119,8 @@ class Address:
     """The time since which it has done nothing but refuse."""
     well: bool = False
     """Whether it ever answered."""
+    loading: bool = False
+    """Whether it said that its model is being loaded."""
     takes_n: bool | None = None
     """Whether it gives several choices in one answer, as a probe or the first such answer showed; None where that is not known."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request
+from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
 from understudy.core.protocols import ReplyStore
 from understudy.engines.remote.choices import gives_logprobs, read_choices
@@ -111,19 +111,22 @@ async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, requ
     expected = len(PROMPT) // 4 + TOKENS
     await address.pace.enter(expected)
     try:
-        reply = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
-    except (TimeoutError, AgainError, AccountError) as error:
-        paid = isinstance(error, TimeoutError) or (isinstance(error, AgainError) and error.paid)
-        store.fail(key, (EngineError if paid else UnpaidError)(str(error) or f"no answer within {PATIENCE:g} s"))
+        answer = await asyncio.wait_for(engine.ask_once(address, request, more), PATIENCE)
+    except (TimeoutError, AgainError) as error:
+        paid, sent = (error.paid, error.sent) if isinstance(error, AgainError) else (True, True)
+        kind, said = EngineError if paid else UnpaidError, str(error) or f"no answer within {PATIENCE:g} s"
+        store.fail(key, kind(said), None if paid else Usage(int(sent), 0, 0))
         raise
-    except EngineError as error:
-        store.fail(key, error)
+    except (AccountError, EngineError) as error:
+        store.fail(key, UnpaidError(str(error)) if isinstance(error, AccountError) else error, error.usage)
+        if isinstance(error, AccountError):
+            raise
         return None
     finally:
         address.pace.leave(expected, expected)
-    store.put(key, reply, engine=engine.identity, request=request, seed=0)
+    store.put(key, answer.replies[0], engine=engine.identity, request=request, seed=0, usage=answer.usage)
     store.flush()
-    return reply
+    return answer.replies[0]
 
 
 def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal", "reasoning_details")
 
 
 def merge_events(text: str) -> dict[str, Any]:
@@ -34,6 +34,11 @@ def merge_events(text: str) -> dict[str, Any]:
     return answer | {"choices": [choices[index] | {"index": index} for index in sorted(choices)]}
 
 
+def _as_parts(value: str | list[Any] | None) -> list[Any]:
+    """A text as a list of parts; parts as they are."""
+    return ([{"type": "text", "text": value}] if value else []) if isinstance(value, str) else value or []
+
+
 def _split_events(text: str) -> list[str]:
     """The ``data`` of each event; those that consist of comments only, which keep a connection alive, have none."""
     events = text.replace("\r\n", "\n").replace("\r", "\n").split("\n\n")
@@ -49,8 +54,11 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
     if isinstance(delta := part.get("delta"), dict):
         message = whole.setdefault("message", {"role": "assistant", "content": None})
         for name in _TEXTS:
-            if isinstance(delta.get(name), str):
-                message[name] = (message.get(name) or "") + delta[name]
+            more, before = delta.get(name), message.get(name)
+            if isinstance(more, str) and isinstance(before, str | None):
+                message[name] = (before or "") + more
+            elif isinstance(more, str | list):  # parts, as text and thought of Mistral's
+                message[name] = _as_parts(before) + _as_parts(more)
     if isinstance(given := part.get("logprobs"), dict):
         logprobs = whole.setdefault("logprobs", {})
         for name, values in given.items():

@@ -1,7 +1,7 @@
 """One request to one address over HTTP, and every way in which it can end: with an answer, or with one of these errors.
 
 AgainError       a fault of the server or the line that may pass: 5xx, timeouts, broken connections and answers
-ThrottledError   HTTP 429: too many requests
+ThrottledError   HTTP 429: too many requests; LoadingError, a 503: the model is being loaded
 DeniedError      the request itself is refused (another 4xx)
 AccountError     the key or the account is refused: nothing can be asked any more
 EngineError      anything else that will not pass
@@ -10,10 +10,14 @@ The client is aiohttp's: proxies, compression, TLS and HTTP itself are its busin
 """
 
 import asyncio
+import codecs
 import io
 import json
 import math
+import re
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -26,39 +30,52 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from yarl import URL
 
-from understudy.core.errors import AccountError, EngineError, UnpaidError
+from understudy.core.errors import AccountError, EngineError, StudyError, UnpaidError
 from understudy.engines.remote.sse import merge_events
 
 LARGEST = 32 << 20
 """Bytes of an answer, at most."""
 SECRET = 12
 """Characters from which on a key is a secret; a shorter one is a word that may be in any text (local servers take any)."""
+CONNECT = 20.0
+"""Seconds that a connection may take, with its TLS: a port that does not speak TLS may never answer."""
 _COPIED = 1 << 20
 """Bytes of a body that aiohttp sends in one piece, at most; it warns about longer ones."""
 _PASSING = frozenset({408, 409, 425})
-NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-"""What OpenAI's and compatible servers call an empty account under a 429, in ``code`` or ``type`` of the error."""
-_NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication"})
+NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded", "Arrearage"})
+"""What OpenAI's and compatible servers (LiteLLM, DashScope) call an empty account, in ``code`` or ``type`` of the error."""
+_NO_CREDIT_SAID = re.compile(r"credit balance is too low|insufficient (balance|credits?|funds)\b|account is in good standing", re.I)
+"""What others say of it (Anthropic, DeepSeek, DashScope)."""
+_NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """What they call a key that they do not know."""
+_NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
+_PERHAPS_ACCOUNT = {400, 403, 429}
+"""Under which an account or a key may be refused, too."""
+_NO_PATH = re.compile(
+    r"unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)", re.I
+)
 KEPT = "What came is kept: run the same command again to continue"
-_ACCOUNT = {
-    401: "is the key right (teacher.key_env)?",
-    402: "the account has no credit left: top it up.",
-    429: "the account has no credit left: top it up.",
-}
+_ACCOUNT = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
 
 
 class AgainError(Exception):
     """A fault that may pass. ``wait``: seconds that the server asks to wait, 0 where it does not say. ``paid``: a model may have
-    worked on the request."""
+    worked on the request. ``sent``: the request counts as sent."""
 
-    def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False) -> None:
+    def __init__(self, what: str, wait: float = 0.0, *, paid: bool = False, sent: bool = True) -> None:
         super().__init__(what)
-        self.wait, self.paid = wait, paid
+        self.wait, self.paid, self.sent = wait, paid, sent
 
 
 class ThrottledError(AgainError):
-    """Too many requests."""
+    """Too many requests. One that was refused so does not count: it is sent again until it is let in."""
+
+    def __init__(self, what: str, wait: float = 0.0) -> None:
+        super().__init__(what, wait, sent=False)
+
+
+class LoadingError(ThrottledError):
+    """The server is there, and its model not yet."""
 
 
 class DeniedError(UnpaidError):
@@ -79,20 +96,24 @@ Response = tuple[Mapping[str, str], bytes]
 
 
 class Client:
-    """Sends requests with ``headers`` through one aiohttp session, which must be made in the event loop that uses it.
+    """Sends requests with ``headers`` and ``query`` through one aiohttp session, which must be made in the event loop that uses it.
 
     A request fails ``timeout`` seconds after its beginning when the whole answer has not come. Where an answer repeats ``secret``,
     it is replaced (`hide`). `close` it at the end.
     """
 
-    def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str = "") -> None:
-        self.timeout, self.secret = timeout, secret
+    def __init__(
+        self, *, headers: Mapping[str, str], timeout: float, secret: str = "", query: Mapping[str, str] | None = None
+    ) -> None:
+        self.timeout, self.secret, self._query = timeout, secret, dict(query or {}) or None
+        # aiohttp takes away no other header than Authorization where a redirection leads to another server.
+        self._follows = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
         self._proxy, self._deadlines = cache(_find_proxy), _Deadlines()
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(),  # `_Deadlines` keeps them
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),  # `_Deadlines` keeps all else
         )
 
     async def close(self) -> None:
@@ -106,7 +127,7 @@ class Client:
         ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
         server is not shown the key. ``timeout`` takes the place of the client's.
         """
-        seconds, body = timeout or self.timeout, bytearray()
+        seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(URL(url).origin())
         task = self._deadlines.begin(seconds)
         try:
             async with self._session.request(
@@ -114,25 +135,28 @@ class Client:
                 url,
                 data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
                 headers=_JSON if isinstance(content, bytes) else None,
-                allow_redirects=into is not None,
-                proxy=self._proxy(URL(url).origin()),
+                params=self._query,
+                allow_redirects=into is not None and self._follows,
+                proxy=proxy,
             ) as answer:
                 take = into if into is not None and answer.status == 200 else body.extend
                 while not answer.content.at_eof():
                     take(await answer.content.readany())
                     if len(body) > LARGEST:
                         raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
+        except aiohttp.ConnectionTimeoutError as error:
+            raise AgainError(f"no connection within {CONNECT:g} s{_explain(error, proxy)}", sent=False) from error
         except (TimeoutError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and not self._deadlines.passed(task):
                 raise
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            raise AgainError(f"no connection ({error}); is the server running?") from error
+            raise AgainError(f"no connection ({error}){_explain(error, proxy)}", sent=False) from error
         except aiohttp.ClientError as error:
             raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
         finally:
             self._deadlines.end(task)
-        whole = hide(bytes(body), self.secret)
+        whole = hide(_unpack(bytes(body)), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
         return answer.headers, whole
@@ -196,8 +220,35 @@ _JSON = {"Content-Type": "application/json"}
 
 def _find_proxy(url: URL) -> str | None:
     """The proxy that the environment names for ``url`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look for it at
-    every request, in a thread."""
-    return None if proxy_bypass(url.host or "") else getproxies().get(url.scheme)
+    every request, in a thread. Raises StudyError for one of another kind than HTTP."""
+    if proxy_bypass(url.host or ""):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and URL(proxy).scheme not in ("http", "https"):
+        kind = f"{url.scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {URL(proxy).scheme!r}"
+        raise StudyError(f"{url}: {kind}; only http:// and https:// are spoken, NO_PROXY={url.host} goes without")
+    return proxy
+
+
+def _explain(error: Exception, proxy: str | None) -> str:
+    """What was tried, and what may help."""
+    through = f", through the proxy {URL(proxy).host}:{URL(proxy).port} of the environment" if proxy else ""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"{through}; where the server's own authority signs for it, SSL_CERT_FILE must name its certificates"
+    if isinstance(error, aiohttp.ClientConnectorSSLError | aiohttp.ConnectionTimeoutError):
+        return f"{through}; does the port speak TLS (https://), or is it http://?"
+    return f"{through}; is the server running?"
+
+
+def _unpack(body: bytes) -> bytes:
+    """``body`` where it is packed though no header says so, and without a byte order mark."""
+    if body.startswith(b"\x1f\x8b"):
+        with suppress(zlib.error):
+            body = zlib.decompressobj(wbits=31).decompress(body, LARGEST)
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def hide(body: bytes, secret: str) -> bytes:
@@ -213,7 +264,7 @@ async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[
     headers, content = await client.send("POST", url, _write_json(body))
     text = content.decode("utf-8", "replace")
     try:
-        if headers.get("Content-Type", "").startswith("text/event-stream"):
+        if content.startswith((b"data:", b"event:", b":")) or headers.get("Content-Type", "").startswith("text/event-stream"):
             whole = json.dumps(merge_events(text), ensure_ascii=False).encode("utf-8", "surrogatepass")
             content = hide(whole, client.secret)  # a key that came in pieces is whole here
             text = content.decode("utf-8", "surrogatepass")
@@ -244,17 +295,22 @@ def require_choices(url: str, found: Any, text: str, headers: Mapping[str, str])
     if isinstance(found, dict) and "error" in found and not found.get("choices"):
         # Gateways send the errors of servers behind them under a 200.
         inside = found["error"]
-        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text))
-        raise classify(url, status, text, read_wait(headers))
-    raise AgainError(f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}", paid=True)
+        status = _find_status(inside.get("code") if isinstance(inside, dict) else None, _read_names(text), str(inside))
+        raise classify(url, status, text, read_wait(headers), under=200)
+    said = f"this is not an answer of an OpenAI-compatible endpoint: {shorten(text)}; is the url right, with /v1?"
+    if found is None and not re.search(r"/v\d", url):  # a web page: the next one will be no other
+        raise DeniedError(f"{url}: {said}", text)
+    raise AgainError(said, paid=True)
 
 
-def _find_status(code: Any, names: set[str]) -> int:
+def _find_status(code: Any, names: set[str], said: str) -> int:
     """The status that an error under a 200 should have had."""
     if names & NO_CREDIT:
-        return 429
+        return 402
     if names & _NO_KEY:
         return 401
+    if _NO_PATH.search(said):
+        return 404
     code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
     return code if type(code) is int and 400 <= code < 600 else 500
 
@@ -265,15 +321,24 @@ def shorten(text: str) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
-    """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above."""
-    said = f"HTTP {status}: {shorten(text)}"
+def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0) -> Exception:
+    """The error that an answer ``text`` with a ``status`` other than 200 is: one of those above. ``under``: the status that it
+    came with, where that is another."""
+    said = f"HTTP {under or status}: {shorten(text)}"
+    if status in _PERHAPS_ACCOUNT:
+        names = _read_names(text)
+        if NO_CREDIT & names or _NO_CREDIT_SAID.search(text):
+            status = 402
+        elif _NO_KEY & names or _NO_KEY_SAID.search(text):
+            status = 401
+    if status in _ACCOUNT:
+        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
-    if status in (401, 402) or (status == 429 and NO_CREDIT & _read_names(text)):
-        return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
     if status == 429:
         return ThrottledError(said, wait)
+    if status == 503 and "loading" in text.lower():
+        return LoadingError(said, wait or 2.0)
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(said, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server
@@ -281,13 +346,21 @@ def classify(url: str, status: int, text: str, wait: float = 0.0) -> Exception:
 
 
 def _read_names(text: str) -> set[str]:
-    """The names that a server gives the error which it sent."""
+    """The names that a server gives the error which it sent, and its message."""
     try:
-        error = json.loads(text)["error"]
-        flagged = {"content_filter"} if (error.get("metadata") or {}).get("reasons") else set()  # OpenRouter's moderation
-        return {str(error.get("code")), str(error.get("type"))} | flagged
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return set()
+    found = found[0] if isinstance(found, list) and found else found  # Gemini's come in a list
+    error = found.get("error") if isinstance(found, dict) else None
+    tables = [found, error]
+    if isinstance(error, dict):
+        details = error.get("details")
+        tables += [error.get("innererror"), *(details if isinstance(details, list) else [])]
+        if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
+            tables.append({"code": "content_filter"})  # OpenRouter's moderation
+    named = [table.get(name) for table in tables if isinstance(table, dict) for name in ("code", "type", "reason", "message")]
+    return {str(name) for name in named if isinstance(name, str | int)}
 
 
 def read_wait(headers: Mapping[str, str]) -> float:

@@ -22,7 +22,7 @@ from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
-from understudy.pipeline.stage import Context, Stage, StageSummary
+from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
 from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
@@ -176,7 +176,7 @@ class AnswersStage(Stage[AnswersSummary]):
         if asked and not answers.solutions:
             raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
         write_rows(directory / FILE, Solution, answers.solutions)
-        write_json(directory / "errors.json", [asdict(error) for error in answers.errors])
+        write_json(directory / ERRORS, [asdict(error) for error in answers.errors])
         for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
             left.unlink()
         return AnswersSummary(

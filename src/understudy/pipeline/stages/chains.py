@@ -1,6 +1,7 @@
 """chains: what the teacher wrote for the training problems, sampled through the ledger or read from files."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from understudy.engines.local.device import SettledDevice
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
-from understudy.pipeline.connect import Capabilities, connect
-from understudy.pipeline.stage import Context, Stage, StageSummary
+from understudy.pipeline.connect import Capabilities, connect, note_findings
+from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
@@ -34,8 +35,8 @@ FILE = "chains.parquet"
 @dataclass(frozen=True, kw_only=True)
 class ChainsSummary(StageSummary):
     """``chains`` for so many ``problems`` by ``teachers``. ``corpus``: digest of the chains' ids. ``unasked`` chains were not asked
-    for, and ``stopped`` says why. ``imported``: what became of the rows of recorded chains. ``weights``: where those of a local
-    teacher are from, where that is a GGUF file."""
+    for, and ``stopped`` says why. ``versions``: how many are of each version of the model, where there are several. ``imported``:
+    what became of the rows of recorded chains. ``weights``: where those of a local teacher are from, where that is a GGUF file."""
 
     chains: int
     problems: int
@@ -43,6 +44,7 @@ class ChainsSummary(StageSummary):
     corpus: str
     unasked: int = 0
     stopped: str = ""
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)
     imported: Mapping[str, JSON] = dataclasses.field(default_factory=dict)
     weights: str = ""
 
@@ -70,8 +72,10 @@ class ChainsStage(Stage[ChainsSummary]):
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
+        versions = Counter(version for chain in chains if (version := chain.sampling.get("version")))
         return ChainsSummary(
             chains=len(chains),
+            versions=dict(versions.most_common(5)) if len(versions) > 1 else {},
             problems=len({chain.problem for chain in chains}),
             teachers=tuple(sorted({chain.teacher for chain in chains})),
             corpus=digest([chain.id for chain in chains]),
@@ -130,7 +134,7 @@ class SampledChainsStage(ChainsStage):
     def run(self, context: Context) -> ChainsSummary:
         problems = self.problems.read(context)
         sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
-        write_json(self.directory(context.run) / "errors.json", [dataclasses.asdict(error) for error in sampled.failures])
+        write_json(self.directory(context.run) / ERRORS, [dataclasses.asdict(error) for error in sampled.failures])
         failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
         weights = describe_weights(getattr(self.engine, "checkpoint", None))
         described = self._described() | ({"weights": weights} if weights else {})
@@ -152,6 +156,7 @@ class SampledChainsStage(ChainsStage):
             decoding=Decoding(self.teacher.temperature, self.teacher.top_p),
             seed=self.seed,
             first_look=self.teacher.first_look,
+            rationales=getattr(self.method, "writes_rationales", True),
         )
 
     def sample(self, sampling: Sampling, ledger: Path, tell: Progress) -> tuple[Sample, Capabilities]:
@@ -162,12 +167,15 @@ class SampledChainsStage(ChainsStage):
             paths = teacher.samples if teacher.temperature else 1
             engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
-            return sample(sampling, engine, store, account, tell), endpoints
+            try:
+                return sample(sampling, engine, store, account, tell), endpoints
+            finally:
+                note_findings(engine, store, tell)
 
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
         names = ("engine", "samples", "temperature", "top_p", "method")
         options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
-        model = {name: getattr(self.engine, name) for name in ("model", "api") if hasattr(self.engine, name)}
+        model = {name: value for name in ("model", "api", "body") if (value := getattr(self.engine, name, None))}
         return {**options, "allocation": allocation, "options": dict(self.teacher.options), **model}

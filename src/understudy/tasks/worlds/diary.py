@@ -52,13 +52,13 @@ class Entry:
 class Diary:
     """A procedural world of word problems about a week. No question is in two splits."""
 
-    train: int = 1000
+    train: Annotated[int, Field(ge=0)] = 1000
     """The number of problems, of 1 to ``max_steps`` steps, with equally many of each."""
-    dev: int = 200
+    dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
-    test: int = 1000
+    test: Annotated[int, Field(ge=0)] = 1000
     """As for train."""
-    longer_test: int = 300
+    longer_test: Annotated[int, Field(ge=0)] = 300
     """The number of problems with one and two steps more, in the split "test-longer"."""
     max_steps: Annotated[int, Field(ge=1, le=len(DAYS) - 3)] = 4
     """Most steps of a problem in train, one step a day. Longer problems need two more days, and distractors one."""

@@ -18,6 +18,9 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
@@ -74,12 +77,12 @@ class Materials:
     """A procedural world of multiple choice about what things are made of, and what follows. No question states the facts. No set
     of options comes twice, so none is in two splits."""
 
-    train: int = 1000
+    train: Annotated[int, Field(ge=0)] = 1000
     """The number of problems, of 2 to 4 steps, with equally many of each: what things are made of, what that is like, what it is
     good for."""
-    dev: int = 200
+    dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
-    test: int = 500
+    test: Annotated[int, Field(ge=0)] = 500
     """As for train."""
 
     def problems(self, *, seed: int) -> list[Problem]:

@@ -11,6 +11,9 @@ chain weighs one thing at a time and then compares::
 import random
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WordedStep, WorldSolution
@@ -49,14 +52,14 @@ class Scales:
     """A procedural world of yes/no questions that must be decomposed: which side is heavier. No question states a weight of a
     thing. No question is in two splits."""
 
-    train: int = 900
+    train: Annotated[int, Field(ge=0)] = 900
     """The number of problems, of 2 to 4 steps, with equally many of each: one to three things to weigh, and the comparison. Half
     of the answers are yes."""
-    dev: int = 200
+    dev: Annotated[int, Field(ge=0)] = 200
     """As for train."""
-    test: int = 500
+    test: Annotated[int, Field(ge=0)] = 500
     """As for train."""
-    longer_test: int = 200
+    longer_test: Annotated[int, Field(ge=0)] = 200
     """The number of problems with one step more, in the split "test-longer"."""
 
     def problems(self, *, seed: int) -> list[Problem]:

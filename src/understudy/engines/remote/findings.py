@@ -1,0 +1,59 @@
+"""What the replies of an endpoint show besides their texts: another version of the model, ends that nobody knows, and prompts that
+were cut without a word."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from understudy.core.asks import Prompt, Reply, prompt_bytes
+from understudy.engines.remote.choices import FINISH
+
+LONG = 4096
+"""Bytes of a prompt that can be cut."""
+ROUND = 256
+"""A server's limit is a multiple of it."""
+ENOUGH = 3
+"""Different prompts of the same length prove a limit from so many on; both numbers were chosen by this project."""
+
+
+class Findings:
+    """Looks at every reply. ``versions`` counts those of each version of the model, ``finishes`` those that end for a reason that
+    is not known here: they were taken for ``stop``."""
+
+    def __init__(self) -> None:
+        self.versions: Counter[str] = Counter()
+        self.finishes: Counter[str] = Counter()
+        self._most = 0
+        self._prompts: dict[int, int] = {}
+
+    def note(self, replies: Sequence[Reply], prompt: Prompt) -> None:
+        """One answer to ``prompt`` has come."""
+        for reply in replies:
+            self.versions[reply.model] += 1
+            if reply.finish_reason and reply.finish_reason.lower() not in FINISH and reply.finish == "stop":
+                self.finishes[reply.finish_reason] += 1
+        read = replies[0].prompt_tokens or 0
+        if read > self._most:
+            self._most = read
+            self._prompts.clear()
+        if read == self._most and len(self._prompts) < ENOUGH:
+            self._prompts[hash(prompt)] = prompt_bytes(prompt)
+
+    @property
+    def cut_at(self) -> int | None:
+        """The number of tokens at which the server cuts prompts: several long ones that differ have it, and none has more."""
+        lengths = self._prompts.values()
+        alike = len(lengths) >= ENOUGH and len(set(lengths)) > 1 and min(lengths) >= LONG
+        return self._most if alike and self._most % ROUND == 0 else None
+
+    def facts(self) -> dict[str, str]:
+        """name -> value, of what was found."""
+        found = {
+            "versions": _count(self.versions) if len(self.versions) > 1 else "",
+            "unknown ends": _count(self.finishes),
+            "prompts cut at": "" if self.cut_at is None else f"{self.cut_at:,} tokens",
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+def _count(names: Counter[str]) -> str:
+    return ", ".join(f"{name or 'none'} ({count:,})" for name, count in names.most_common(5))

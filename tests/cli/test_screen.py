@@ -1,0 +1,53 @@
+"""Text from outside is only text on a terminal: nothing in it is obeyed, and nothing in it is markup."""
+
+import re
+
+import pytest
+from rich.panel import Panel
+from rich.text import Text
+
+from understudy.cli.guard import guarded
+from understudy.cli.live import Live
+from understudy.cli.table import Screen, say, show_table
+from understudy.core.errors import DataError
+
+EVIL = "a\x1b[2J\x9b31m\x1b]0;title\x07[/bold][red]z"
+SHOWN = "a\ufffd[2J\ufffd31m\ufffd]0;title"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda screen: screen.print(EVIL),
+        lambda screen: screen.print(Text.assemble((EVIL, "bold"))),
+        lambda screen: screen.print(Panel(Text(EVIL), title=Text(EVIL))),
+        lambda screen: show_table(EVIL, {EVIL: EVIL, "list": [EVIL]}, screen),
+        lambda screen: Live(screen).event(("label", 0, 0, EVIL)),
+        lambda screen: print_progress(screen),
+        lambda _: say(EVIL),
+    ],
+    ids=["line", "text", "panel", "table", "note", "progress", "say"],
+)
+def test_what_a_terminal_would_obey_is_made_visible(capsys, show):
+    show(Screen())
+    out = capsys.readouterr().out
+    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out) == []
+    assert SHOWN in out
+    assert "[/bold]" in out
+
+
+def print_progress(screen):
+    live = Live(screen)
+    live.progress.add_task(EVIL, kind=EVIL, note=EVIL)
+    screen.print(live.progress.get_renderable())
+
+
+def test_an_error_of_a_file_or_a_server_is_shown_so_too(capsys, monkeypatch):
+    def fails(*_):
+        raise DataError(EVIL)
+
+    monkeypatch.setattr("understudy.cli.look.ls", fails)
+    assert guarded("look:ls", "ls", []) == 2
+    err = capsys.readouterr().err
+    assert SHOWN in err
+    assert "\x1b" not in err

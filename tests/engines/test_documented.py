@@ -1,0 +1,463 @@
+"""What the usual servers are documented to want, to answer and to refuse; each as a server on loopback."""
+
+import asyncio
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from asking import open_endpoint
+from loopback import USAGE, Server, completion
+from yarl import URL
+
+from understudy.core.asks import Call, Decoding, Request
+from understudy.core.errors import AccountError, EngineError, StudyError
+from understudy.engines.remote.choices import read_usage
+from understudy.engines.remote.options import Endpoint
+from understudy.engines.remote.probe import probe
+from understudy.sampling.ledger import Ledger
+from understudy.studies.schema import build
+
+KEY = "sk-0123456789abcdef"
+
+
+def ask(script, *, n=1, stop=(), prompt="Q", wait=0.01, below="/v1", **options):
+    """The replies to ``n`` requests, the engine, and the server."""
+    with Server(script, below=below) as server:
+
+        async def run():
+            async with open_endpoint(server.url, "tiny", wait=wait, **options) as engine:
+                asks = [Request(Call("teacher", f"{prompt}{i * 'x'}", stop), Decoding(1.0), 0) for i in range(n)]
+                return [(await engine.replies([one])).replies[0] for one in asks], engine
+
+        return *asyncio.run(run()), server
+
+
+def says(message, finish="stop"):
+    return {"choices": [{"message": message, "finish_reason": finish}]} | USAGE
+
+
+def refused(message, status=400, **more):
+    return web.json_response({"error": {"message": message, **more}}, status=status)
+
+
+def stream(*deltas, content_type="text/event-stream"):
+    chunks = [{"choices": [{"delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return web.Response(body=text.encode(), content_type=content_type)
+
+
+# The set-ups of docs/teachers.md, each at a server that does what stands there
+
+
+def read_setups():
+    """server -> the keys of [teacher] that the table gives it"""
+    text = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| server \|.*\n.*\n((\|.*\n)+)", text, re.M)[1]
+    rows = [line.split(" | ") for line in table.splitlines()]
+    return {row[0][2:]: tomllib.loads("\n".join(re.findall("`(.+?)`", row[1]))) for row in rows}
+
+
+SETUPS = read_setups()
+
+
+def without(*names):
+    """A server that refuses these fields one by one, as OpenAI does."""
+
+    def answer(body):
+        if "max_tokens" in body and "max_tokens" in names:
+            return refused("Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.")
+        return next((refused(f"Unsupported parameter: '{name}'", param=name) for name in names if name in body), None)
+
+    return answer
+
+
+def only_known(body):
+    extra = [name for name in ("seed", "logprobs") if name in body]
+    detail = [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"} for name in extra]
+    return web.json_response({"object": "error", "message": {"detail": detail}}, status=422) if extra else None
+
+
+def no_blank_stop(body):
+    blank = any(not stop.strip() for stop in body.get("stop", ()))
+    return refused("stop_sequences: each stop sequence must contain non-whitespace") if blank else None
+
+
+def no_logprobs(body):
+    error = {"error": {"code": 400, "message": "Logprobs is not enabled for this model", "status": "INVALID_ARGUMENT"}}
+    return web.json_response([error], status=400) if "logprobs" in body else None
+
+
+DETAILS = {"content": "5", "reasoning": "2 + 3", "reasoning_details": [{"type": "reasoning.text", "text": "2 + 3"}]}
+MISTRAL = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, {"type": "text", "text": "5"}]}
+BEHAVE = {
+    "OpenAI": (without("max_tokens", "stop", "logprobs"), {"content": "2 + 3 = 5"}),
+    "Azure OpenAI": (without(), {"content": "2 + 3 = 5"}),
+    "OpenRouter": (without(), DETAILS),
+    "DeepSeek": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "Gemini": (no_logprobs, {"content": "2 + 3 = 5"}),
+    "Anthropic": (no_blank_stop, {"content": "2 + 3 = 5"}),
+    "Mistral": (only_known, MISTRAL),
+    "vLLM": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "SGLang": (without(), {"content": "5", "reasoning_content": "2 + 3"}),
+    "llama.cpp": (without(), {"content": "2 + 3 = 5"}),
+    "Ollama": (without(), {"content": "5", "reasoning": "2 + 3"}),
+    "LM Studio": (without(), {"content": "2 + 3 = 5"}),
+}
+"""server -> (what it refuses, its message)"""
+FIRST = {
+    "llama.cpp": lambda: web.json_response(
+        {"error": {"code": 503, "message": "Loading model"}}, status=503, headers={"Retry-After-Ms": "1"}
+    ),
+    "SGLang": lambda: says({"content": "2 +"}, "abort"),
+}
+"""What it answers at first."""
+
+
+def is_let_in(name, headers, query):
+    if name == "Azure OpenAI":
+        return headers.get("api-key") == KEY and "Authorization" not in headers and query == {"api-version": "2024-10-21"}
+    return not query and (headers.get("Authorization") == f"Bearer {KEY}") == ("key_env" in SETUPS[name])
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_the_set_up_of_each_usual_server_works_at_one_that_behaves_so(monkeypatch, tmp_path, name):
+    options = dict(SETUPS[name])
+    refuses, message = BEHAVE[name]
+    below = URL(options.pop("url")).path
+    monkeypatch.setenv(options.get("key_env", "NONE"), KEY)
+
+    def script(path, body, n):
+        assert path == "chat/completions"
+        if not is_let_in(name, server.headers[-1], server.queries[-1]):
+            return web.json_response({"error": {"message": "who are you?"}}, status=401)
+        if n == 1 and name in FIRST:
+            return FIRST[name]()
+        if (no := refuses(body)) is not None:
+            return no
+        answer = json.dumps(says(message))
+        return web.Response(text="\n\n\n" * (name == "DeepSeek") + answer, content_type="application/json")
+
+    with Server(script, probed=script, below=below) as server, Ledger(tmp_path / "l.sqlite") as ledger:
+        engine = open_endpoint(server.url, "a-model", wait=0.01, **options)
+        probe(engine, engine.addresses, ledger)
+
+        async def run():
+            async with engine:
+                asks = [Request(Call("teacher", f"Q{i}", ("\n\n",)), Decoding(1.0), 0) for i in range(3)]
+                return [(await engine.replies([one])).replies[0] for one in asks]
+
+        for reply in asyncio.run(run()):
+            thought = reply.reasoning or reply.text
+            assert (thought.startswith("2 + 3"), reply.text.endswith("5"), reply.finish) == (True, True, "stop")
+
+
+def test_every_usual_server_has_its_behaviour():
+    assert set(SETUPS) == set(BEHAVE)
+
+
+# What each set-up of docs/teachers.md sends
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "query", "body"),
+    [
+        ({"body": {"reasoning_effort": "low"}}, {"Authorization": f"Bearer {KEY}"}, {}, {"reasoning_effort": "low"}),
+        (
+            {"headers": {"api-key": "{key}"}, "query": {"api-version": "2024-10-21"}},
+            {"api-key": KEY, "Authorization": None},
+            {"api-version": "2024-10-21"},
+            {},
+        ),
+        ({"query": {"key": "{key}"}}, {"Authorization": None}, {"key": KEY}, {}),
+        ({"headers": {"X-Title": "a study"}}, {"Authorization": f"Bearer {KEY}", "X-Title": "a study"}, {}, {}),
+        (
+            {"body": {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 20}},
+            {},
+            {},
+            {"chat_template_kwargs": {"enable_thinking": False}, "top_k": 20},
+        ),
+    ],
+    ids=["OpenAI", "Azure", "key in the query", "OpenRouter", "vLLM"],
+)
+def test_body_headers_and_query_are_sent_as_they_stand_in_the_study(monkeypatch, options, headers, query, body):
+    monkeypatch.setenv("TEACHER", KEY)
+    with Server(lambda *_: completion("ok")) as server:
+
+        async def run():
+            async with open_endpoint(server.url, "tiny", key_env="TEACHER", **options) as engine:
+                return await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])
+
+        asyncio.run(run())
+        sent = server.headers[0]
+        assert {name: sent.get(name) for name in headers} == headers
+        assert server.queries == [query]
+        assert body.items() <= server.got[0][1].items()
+        assert "aiohttp" not in sent["User-Agent"], "firewalls refuse libraries, and clients without a name"
+
+
+def test_the_body_decides_the_key_of_a_reply_and_headers_and_query_do_not():
+    plain = open_endpoint("http://h/v1", "m").identity
+    assert open_endpoint("http://h/v1", "m", headers={"X-Title": "t"}, query={"a": "b"}).identity == plain
+    low, high = (open_endpoint("http://h/v1", "m", body={"effort": effort}).identity for effort in ("low", "high"))
+    assert len({plain, low, high}) == 3
+    assert open_endpoint("http://h/v1", "m", body={"effort": "low"}, identity="mine").identity == 'mine {"effort": "low"}'
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"body": {"temperature": 0.2}}, r"teacher: body\.temperature = 0\.2: other keys of the study decide this field"),
+        ({"headers": {"api-key": "{key}"}}, r"teacher: headers\.api-key = '\{key\}': needs key_env"),
+        ({"headers": {"a": "b\r\nc: d"}}, "has characters that cannot be sent"),
+        ({"query": {"version": 3}}, r"teacher\.query = .*string"),
+    ],
+)
+def test_tables_that_cannot_be_sent_are_refused_when_the_study_is_read(table, message):
+    with pytest.raises(StudyError, match=message):
+        build(Endpoint, {"url": "http://h/v1", "model": "m"} | table, "teacher")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://h/openai/deployments/d?api-version=1", r"query into a table of its own, e\.g\. query"),
+        ("http://h/v1/chat/completions", "end it before the API's own path: http://h/v1;"),
+        ("http://h:99999/v1", "must look like"),
+        ("http://[::1/v1", "must look like"),
+    ],
+)
+def test_an_address_that_is_none_says_how_it_should_be(url, message):
+    with pytest.raises(StudyError, match=message):
+        open_endpoint(url)
+
+
+# Thought and text
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, {"type": "text", "text": "5"}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": PARTS},
+        {"content": [{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}]},
+        {"content": "5", "reasoning_details": [{"type": "reasoning.text", "text": "2 + 3"}, {"type": "reasoning.encrypted"}]},
+        {"content": "5", "reasoning_details": [{"type": "reasoning.summary", "summary": "2 + 3"}]},
+        {"content": "5", "reasoning_content": [{"type": "text", "text": "2 + 3"}]},
+        {"content": "5", "reasoning": None, "reasoning_content": "2 + 3"},
+    ],
+    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM"],
+)
+def test_thought_and_text_are_read_whatever_parts_they_come_in(message):
+    (reply,), *_ = ask(lambda *_: says(message), api="chat")
+    assert (reply.reasoning, reply.text) == ("2 + 3", "5")
+
+
+def think(text):
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        ({"content": [think("2 ")]}, {"content": [think("+ 3")]}, {"content": "fi"}, {"content": "ve"}),
+        ({"content": ""}, {"content": [think("2 + 3")]}, {"content": [{"type": "text", "text": "five"}]}),
+        (
+            {"reasoning_details": [{"type": "reasoning.text", "text": "2 "}]},
+            {"reasoning_details": [{"type": "reasoning.text", "text": "+ 3"}]},
+            {"content": "five"},
+        ),
+        ({"reasoning": "2 + 3", "reasoning_details": [{"type": "reasoning.text", "text": "2 + 3"}]}, {"content": "five"}),
+    ],
+)
+def test_parts_that_come_in_chunks_are_put_together(deltas):
+    (reply,), *_ = ask(lambda *_: stream(*deltas), api="chat", stream=True)
+    assert (reply.reasoning, reply.text) == ("2 + 3", "five")
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream"])
+def test_a_stream_is_one_whatever_its_type_says(content_type):
+    (reply,), *_ = ask(lambda *_: stream({"content": "five"}, content_type=content_type), api="chat")
+    assert reply.text == "five"
+
+
+# Ends and counts
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        *((reason, "stop") for reason in ("stop", "STOP", "eos", "end_turn", "stop_sequence")),
+        *((reason, "length") for reason in ("length", "MAX_TOKENS", "model_length", "max_tokens")),
+        *((reason, "refused") for reason in ("content_filter", "sensitive", "SAFETY", "RECITATION", "refusal")),
+    ],
+)
+def test_reasons_for_an_end_are_understood_in_every_dialect(reason, finish):
+    (reply,), engine, _ = ask(lambda *_: says({"content": "5"}, reason), api="chat")
+    assert (reply.finish, reply.finish_reason) == (finish, reason)
+    assert not engine.findings.facts()
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "network_error", "insufficient_system_resource"])
+def test_a_reply_that_the_server_broke_off_is_asked_for_again(reason):
+    (reply,), _, server = ask(lambda _p, _b, n: says({"content": "5"}, reason if n == 1 else "stop"), api="chat")
+    assert (reply.finish, len(server.got)) == ("stop", 2)
+    with pytest.raises(EngineError, match=f"broke off .finish_reason '{reason}'"):
+        ask(lambda *_: says({"content": "5"}, reason), api="chat", retries=0)
+
+
+def test_a_reason_that_nobody_knows_is_counted():
+    _, engine, _ = ask(lambda _p, _b, n: says({"content": "5"}, "tired" if n < 3 else "stop"), n=3, api="chat")
+    assert engine.findings.facts() == {"unknown ends": "tired (2)"}
+
+
+def test_another_version_of_the_model_is_counted():
+    _, engine, _ = ask(lambda _p, _b, n: completion("5") | {"model": "a" if n < 3 else "b"}, n=3)
+    assert engine.findings.facts() == {"versions": "a (2), b (1)"}
+
+
+def test_hidden_thought_that_only_the_total_counts_was_written():
+    def usage(**counts):
+        return read_usage({"usage": {f"{name}_tokens": n for name, n in counts.items()}}).written
+
+    assert usage(prompt=10, completion=5, total=815) == 805
+    assert usage(prompt=10, completion=5, total=15) == usage(prompt=10, completion=5) == 5
+    assert usage(prompt=10, total=15) == 5
+    assert usage(completion=5, total=15) == 5
+
+
+@pytest.mark.parametrize(
+    ("counts", "cut"),
+    [([2048] * 4, "2,048 tokens"), ([2048, 2048, 2048, 2500], None), ([2047] * 4, None), ([2048, 2048], None)],
+)
+def test_long_prompts_that_differ_and_have_the_same_round_count_were_cut(counts, cut):
+    def script(_path, _body, n):
+        return completion("5") | {"usage": {"prompt_tokens": counts[n - 1], "completion_tokens": 1}}
+
+    for prompt, found in (("x" * 14_000, cut), ("x", None)):
+        _, engine, _ = ask(script, n=len(counts), prompt=prompt)
+        assert engine.findings.facts().get("prompts cut at") == found
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("stop", "Unsupported parameter: 'stop' is not supported with this model."),
+        ("stop", "stop_sequences: each stop sequence must contain non-whitespace"),
+        ("logprobs", "Logprobs is not enabled for this model"),
+        ("seed", "Seed is not supported"),
+        ("top_p", "Unsupported parameter: 'top_p'"),
+    ],
+)
+def test_a_field_that_is_refused_and_can_be_spared_is_left_out_from_then_on_and_recorded(field, message):
+    def script(_path, body, _n):
+        return refused(message) if field in body else completion(" 5\n\nQ: next")
+
+    replies, engine, server = ask(script, n=3, stop=("\n\n",))
+    assert [reply.text for reply in replies] == [" 5"] * 3, "a stop string is cut here"
+    assert [field in body for _, body in server.got] == [True, False, False, False]
+    assert engine.changed == field
+
+
+def test_top_p_decides_the_reply_and_is_never_left_out():
+    async def run(url):
+        async with open_endpoint(url) as engine:
+            await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0, 0.9), 0)])
+
+    with Server(lambda *_: refused("Unsupported parameter: 'top_p'")) as server, pytest.raises(EngineError, match="'top_p'"):
+        asyncio.run(run(server.url))
+    assert len(server.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (lambda: refused("Your credit balance is too low to access the API."), "no credit left"),
+        (lambda: refused("Budget has been exceeded!", type="budget_exceeded", code="400"), "no credit left"),
+        (lambda: refused("Access denied", code="Arrearage", type="Arrearage"), "no credit left"),
+        (lambda: refused("Insufficient Balance", 403), "no credit left"),
+        (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
+        (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
+    ],
+    ids=["Anthropic", "LiteLLM", "DashScope", "403", "Gemini", "Gemini, invalid"],
+)
+def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
+    with pytest.raises(AccountError, match=hint):
+        ask(lambda *_: answer())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: refused("Content Exists Risk", type="invalid_request_error", code="invalid_request_error"),
+        lambda: refused("Input may contain inappropriate content", code="data_inspection_failed"),
+        lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
+        lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
+        lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
+    ],
+    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside"],
+)
+def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
+    (reply,), _, server = ask(lambda *_: answer())
+    assert (reply.finish, len(server.got)) == ("refused", 1)
+
+
+def test_a_page_of_a_firewall_is_no_word_about_the_key():
+    page = web.Response(status=403, text="<html><h1>Access denied</h1>", content_type="text/html")
+    with pytest.raises(AccountError, match=r"Access denied.*perhaps a firewall or a proxy refuses") as error:
+        ask(lambda *_: page)
+    assert "key_env" not in str(error.value)
+
+
+def test_a_server_that_loads_its_model_is_waited_for_and_that_is_told():
+    told = []
+
+    def script(_path, _body, n):
+        loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+        return web.json_response(loading, status=503, headers={"Retry-After-Ms": "1"}) if n < 9 else completion("ok")
+
+    with Server(script) as server:
+
+        async def run():
+            async with open_endpoint(server.url, retries=0) as engine:
+                engine.tell = told.append
+                return await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])
+
+        answer = asyncio.run(run())
+    assert (answer.replies[0].text, len(server.got), answer.usage.requests) == ("ok", 9, 1)
+    assert len(told) == 1
+    assert "Loading model" in told[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: web.Response(text="<!doctype html><title>Open WebUI</title>", content_type="text/html"),
+        lambda: web.json_response({"error": "Unexpected endpoint or method. (POST /chat/completions)"}),
+    ],
+    ids=["a page", "LM Studio"],
+)
+def test_an_address_without_v1_says_what_answered_and_what_to_try_at_once(answer):
+    with pytest.raises(EngineError, match=r"(Open WebUI|Unexpected endpoint).*with /v1\?") as error:
+        ask(lambda *_: answer(), below="")
+    assert "HTTP 500" not in str(error.value)
+    assert "tries" not in str(error.value)
+
+
+@pytest.mark.parametrize("below", ["/v1", "/a/prefix/v1", "/openai/deployments/d", "/api/v3"])
+def test_any_path_may_stand_before_the_api_and_a_slash_behind_it(below):
+    with Server(lambda *_: completion("ok"), below=below) as server:
+
+        async def run():
+            async with open_endpoint(f"{server.url}/") as engine:
+                return (await engine.replies([Request(Call("teacher", "Q"), Decoding(1.0), 0)])).replies[0].text
+
+        assert asyncio.run(run()) == "ok"
