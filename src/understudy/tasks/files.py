@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from understudy.core.errors import DataError
+from understudy.core.options import unkeyed
 from understudy.core.values import Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
@@ -23,7 +24,7 @@ class Files(Layout):
     Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """
 
-    root: str = "."
+    root: str = unkeyed(".")
     """The directory of the files, relative to the study file."""
     path: str | None = None
     """One file, which ``sizes`` or ``splits`` divide, or a data set directory with its own splits."""

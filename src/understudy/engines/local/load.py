@@ -18,6 +18,7 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
+from understudy.core.tokens import fix_date
 from understudy.engines.local.checkpoint import base_of, check_vocabulary, read_config
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
@@ -51,6 +52,8 @@ def load_tokenizer(directory: FilePath) -> Any:
         # As the model's own tokenizer and llama.cpp do; transformers does as GPT-2 does, whose "\n\n1" is other tokens.
         parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = fix_date(tokenizer.chat_template)
     if tokenizer.eos_token_id is None:
         raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
     return tokenizer
