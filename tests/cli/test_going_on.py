@@ -64,3 +64,27 @@ def test_a_second_study_goes_on_from_the_student_of_the_first_and_gains(tmp_path
     assert losses["more"][0] < 0.6 * losses["a"][0], "it begins where the first one ended"
     assert losses["more"][-1] < losses["a"][-1]
     assert losses["adapted"][0] < 0.6 * losses["a"][0]
+
+
+def test_a_study_that_was_moved_has_nothing_to_do_but_to_make_damaged_files_again(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    (here / "first.toml").write_text(FIRST.replace("steps = 60", "steps = 4"))
+    assert understudy("train", "first.toml", cwd=here).code == 0
+    here.rename(there)
+    again = understudy("train", "first.toml", cwd=there)
+    assert "0 stages to do" in again.out, again.out + again.err
+    stages = there / "runs" / "first" / "stages"
+    (chains,) = stages.glob("chains-*/chains.parquet")
+    (weights,) = stages.glob("student-*/student/model.safetensors")
+    (manifest,) = stages.glob("selection-*/manifest.json")
+    before = chains.read_bytes(), weights.read_bytes()
+    chains.write_bytes(before[0][:-1])
+    weights.write_bytes(before[1][:5000] + bytes([before[1][5000] ^ 1]) + before[1][5001:])
+    manifest.write_text("{")
+    assert "chains.parquet: is damaged" in understudy("export", "runs/first", "--to", "c.jsonl", "--format", "jsonl", cwd=there).err
+    mended = understudy("train", "first.toml", cwd=there)
+    assert mended.code == 0 and "3 stages to do" in mended.out, mended.out + mended.err
+    for name in ("chains.parquet: is damaged", "model.safetensors: is damaged", "manifest.json: not JSON"):
+        assert name in mended.out.replace("\n", ""), mended.out
+    assert (chains.read_bytes(), weights.read_bytes()) == before

@@ -70,6 +70,42 @@ def test_each_format_is_recognised_and_says_the_same(tmp_path, name):
     assert bring(tmp_path, SAME[name], format=name)[0] == [chain]
 
 
+# Layouts of published data and of other trainers, each with one reply to one question.
+OTHERS = {
+    "trl": {"prompt": [user(ASKED)], "completion": [assistant(SAID)]},
+    "trl, system": {"prompt": [{"role": "system", "content": "Be brief."}, user(ASKED)], "completion": [assistant(SAID)]},
+    "trl, text prompt": {"prompt": ASKED, "completion": [assistant(SAID)]},
+    "llama-factory, sharegpt": {
+        "conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": SAID}],
+        "system": "Be brief.",
+    },
+    "llama-factory, alpaca": {"instruction": ASKED, "input": "", "output": SAID, "system": "Be brief.", "history": []},
+    "alpaca, question in input": {"instruction": "Answer the question below, step by step.", "input": ASKED, "output": SAID},
+    "axolotl": {"conversations": [user(ASKED), assistant(SAID)]},
+    "axolotl, from and value": {"messages": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": SAID}]},
+    "openthoughts": {"system": "Think.", "conversations": [{"from": "user", "value": ASKED}, {"from": "assistant", "value": SAID}]},
+    "open-r1": {"problem": ASKED, "solution": "It is 5.", "answer": "5", "generations": [SAID], "uuid": "u", "correctness": [True]},
+    "open-r1, messages": {"problem": ASKED, "messages": [user(ASKED), assistant(SAID)]},
+    "distilabel": {"instruction": ASKED, "generation": SAID, "model_name": "some-model", "distilabel_metadata": {"raw": "x"}},
+    "distilabel, several": {"instruction": ASKED, "generations": [SAID], "generation_models": ["some-model"]},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_layouts_of_other_tools_are_read_without_a_mapping(tmp_path, name):
+    (chain,), report = bring(tmp_path, OTHERS[name])
+    assert (chain.problem, chain.rationale, chain.answer) == ("two", "2 and 3 make 5.", "5")
+    assert report.lost.total() == 0
+    if "model_name" in OTHERS[name]:
+        assert chain.teacher == "some-model"
+
+
+def test_a_list_of_replies_is_as_many_chains(tmp_path):
+    chains, report = bring(tmp_path, {"problem": ASKED, "generations": [SAID, "5", ""], "finish_reasons": ["stop"] * 3})
+    assert [(c.path, c.text) for c in chains] == [(0, SAID), (1, "5")]
+    assert (report.rows, report.lost["without text"]) == (1, 1)
+
+
 def test_every_format_has_its_example_here():
     assert set(SAME) == set(FORMATS)
 
@@ -84,11 +120,97 @@ def test_every_format_has_its_example_here():
         ("Q: Which one shines at night?\nAnswer Choices:\n(a) the sun\n(b) the moon\nA:", "which"),
         ("Ana is seven.\nHow old is she?", "story"),
         ("How old is she?", "story"),
+        ("What is 2 + 3? Let's think step by step, and put the answer in \\\\boxed{}.", "two"),
+        ("Answer this question.\n\n**What is 2  +  3?**\n\nGive a number.", "two"),
+        ("Which one  shines\nat night?\nA. sun\nB. moon\nAnswer with a letter.", "which"),
+        ("Read. Ana is seven.   How old is she? Think first.", "story"),
     ],
 )
 def test_a_question_finds_its_problem_without_its_wrapping(tmp_path, asked, problem):
     (chain,), _ = bring(tmp_path, {"prompt": asked, "completion": "The answer is 7."})
     assert (chain.problem, chain.prompt) == (problem, asked)
+
+
+def test_the_longest_question_in_a_prompt_counts_and_its_options_tell_equal_ones_apart(tmp_path):
+    problems = {
+        "short": Problem("short", "How many are there?", "number", "1"),
+        "long": Problem("long", "There are 3 cups. How many are there? Count.", "number", "3"),
+        "birds": Problem("birds", "Which of these can fly?", "option", "A", choices=("hen", "owl")),
+        "boats": Problem("boats", "Which of these can fly?", "option", "A", choices=("boat", "kite")),
+        "tiny": Problem("tiny", "Why?", "text", "so"),
+    }
+    asked = [
+        "Think: There are 3 cups. How many are there? Count. Then answer.",
+        "Choose. Which of these can fly? (1) boat (2) kite",
+        "Choose. Which of these can fly? You know it.",
+        "How many are there? And: Which of these can fly? (1) hen (2) owl",
+        "Why? Because I ask.",
+        "Q: There are 3 cups. How many are there? Count.\nA: 3\n\nQ: Say how many. How many are there? Go.\nA:",
+    ]
+    chains, report = bring(tmp_path, *({"prompt": text, "completion": SAID} for text in asked), problems=problems)
+    assert [chain.problem for chain in chains] == ["long", "boats", "short"]
+    assert (report.lost["whose question several problems ask"], report.lost["of unknown problems"]) == (2, 1)
+
+
+def test_rows_that_find_no_problem_are_shown_and_not_only_counted(tmp_path):
+    rows = [SAME["jsonl"], *({"question": f"Who is {name}?", "text": SAID} for name in "abcde")]
+    _, report = bring(tmp_path, *rows)
+    shown = report.to_json()["first lost rows"]["of unknown problems"]
+    assert [row.partition(", ")[2] for row in shown] == [
+        f"line {i}: 'Who is {name}?'" for i, name in ((2, "a"), (3, "b"), (4, "c"))
+    ]
+    with pytest.raises(
+        DataError, match=r"5 of unknown problems.*First: of unknown problems, .*line 1: 'Who is a\?'; .*'Who is c\?'"
+    ):
+        bring(tmp_path, *rows[1:])
+
+
+def test_damaged_rows_are_counted_and_shown_where_that_is_asked_for(tmp_path):
+    rows = [SAME["jsonl"], {"question": ASKED, "text": ["x"]}, {"text": SAID}, SAME["jsonl"] | {"finish": "maybe"}]
+    chains, report = bring(tmp_path, *rows, skip_bad=True)
+    assert (len(chains), report.lost["that are damaged (--skip-bad)"]) == (1, 3)
+    assert "line 2: field 'text'" in report.shown["that are damaged (--skip-bad)"][0]
+
+
+def test_other_columns_are_kept_and_named_once(tmp_path):
+    rows = [SAME["jsonl"] | {"correct": True, "subquestions": [{"question": "x"}], "empty": None}, SAME["jsonl"] | {"grade": 3}]
+    chains, report = bring(tmp_path, *rows)
+    assert [dict(chain.sampling) for chain in chains] == [
+        {"columns": {"correct": True, "subquestions": [{"question": "x"}]}},
+        {"columns": {"grade": 3}},
+    ]
+    assert report.to_json()["kept in sampling.columns"] == ["correct", "subquestions", "grade"]
+    assert "sampling" not in report.columns and "answer" not in report.columns
+
+
+def test_an_id_that_a_table_wrote_as_5_0_is_5(tmp_path):
+    problems = {"5": Problem("5", ASKED, "number", "5")}
+    rows = [{"problem_id": name, "text": SAID} for name in (5.0, "5.0", 5, "5")]
+    chains, _ = bring(tmp_path, *rows, problems=problems)
+    assert [chain.problem for chain in chains] == ["5"] * 4
+
+
+def test_lines_that_are_called_json_and_an_array_that_is_called_jsonl_are_read(tmp_path):
+    row = SAME["jsonl"]
+    chosen = {"question": ASKED, "text": SAID, "tags": ["a"]}
+    for name, text in {
+        "array.jsonl": json.dumps([row, row], indent=1),
+        "bare.jsonl": "\ufeff\n[" + json.dumps(row) + "]",
+        "lines.json": f"\n{json.dumps(row)}\n\n{json.dumps(row)}\n",
+        "line.json": json.dumps(chosen),
+        "object.json": json.dumps({"data": [row]}),
+        "pretty.json": json.dumps({"version": 1, "data": [row]}, indent=1),
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        chains, _ = import_chains([tmp_path / name], problems=PROBLEMS, fields={}, prefer="text")
+        assert {chain.problem for chain in chains} == {"two"}, name
+
+
+def test_a_long_field_of_a_table_is_read(tmp_path):
+    text = "2 and 3 make 5, " * 20_000 + "so the answer is: 5"
+    (tmp_path / "c.csv").write_text(f'question,text\n"{ASKED}","{text}"\n')
+    (chain,), _ = import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
+    assert chain.text == text
 
 
 def test_a_problem_is_never_guessed(tmp_path):

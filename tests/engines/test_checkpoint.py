@@ -1,5 +1,6 @@
 """A checkpoint is looked at as files: what is wrong with it is said before anything is loaded, asked or trained."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from checkpoints import make
 from hub import serving
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import DECIDES, find_checkpoint, identity, look_at, tensors
+from understudy.engines.local.checkpoint import DECIDES, context_of, find_checkpoint, identity, look_at, tensors
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -49,6 +50,11 @@ def without_tokenizer(directory):
         path.unlink()
 
 
+def pieces_alone(directory):
+    without_tokenizer(directory)
+    (directory / "spiece.model").write_bytes(b"pieces")
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -63,17 +69,38 @@ def without_tokenizer(directory):
         (pointer, "git lfs pull"),
         (indexed, "model-00001-of-00002.safetensors"),
         (without_tokenizer, "no tokenizer"),
+        (pieces_alone, r"spiece\.model alone, which needs sentencepiece: pip install sentencepiece"),
         (lambda d: (d / "tokenizer.json").write_text("[]"), "not a tokenizer"),
         (lambda d: change(d, "config.json", vocab_size=20), "only 20 embeddings; they do not belong together"),
     ],
 )
-def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, says):
+def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, says, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sentencepiece" else found(name, *rest))
     directory = tmp_path / "copy"
     shutil.copytree(good, directory)
     look_at(directory)
     spoil(directory)
     with pytest.raises(CheckpointError, match=says):
         look_at(directory)
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"max_position_embeddings": 64}, 64),
+        ({"n_positions": 64}, 64),
+        ({"n_positions": 64, "is_encoder_decoder": True}, None),
+        ({"max_position_embeddings": 64, "sliding_window": 16, "layer_types": None}, 16),
+        ({"max_position_embeddings": 64, "sliding_window": None}, 64),
+        ({"max_position_embeddings": 64, "sliding_window": 16, "use_sliding_window": False}, 64),
+        ({"max_position_embeddings": 64, "sliding_window": 16, "layer_types": ["full_attention"]}, 64),
+        ({"max_position_embeddings": 64, "sliding_window": 16, "layer_types": ["full_attention", "sliding_attention"]}, 16),
+        ({"max_position_embeddings": 64, "attention_chunk_size": 32}, 32),
+    ],
+)
+def test_a_sliding_window_is_a_limit_where_it_slides(config, positions):
+    assert context_of(config) == positions
 
 
 def test_looking_imports_no_model_library(good):

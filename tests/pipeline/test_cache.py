@@ -1,6 +1,5 @@
 """Stages at rest: named by inputs and code, complete or not there."""
 
-import dataclasses
 import json
 
 import pytest
@@ -45,7 +44,7 @@ def test_the_version_of_another_package_covers_its_own_modules_too(tmp_path, mon
 
 def write_manifest(directory, **summary):
     manifest = cache.Manifest("chains", "x", "2026-01-01T00:00:00Z", 1.0, (), {}, summary)
-    cache.write_json(directory / cache.MANIFEST, dataclasses.asdict(manifest))
+    cache.write_manifest(directory, manifest)
 
 
 def test_a_stage_is_done_only_when_its_manifest_is_there(tmp_path):
@@ -54,6 +53,41 @@ def test_a_stage_is_done_only_when_its_manifest_is_there(tmp_path):
     write_manifest(tmp_path, chains=3)
     assert cache.is_done(tmp_path)
     assert cache.read_manifest(tmp_path).summary == {"chains": 3}
+
+
+def flip(path, at):
+    body = bytearray(path.read_bytes())
+    body[at] ^= 1
+    path.write_bytes(body)
+
+
+def test_a_file_of_a_stage_that_is_missing_cut_or_has_a_flipped_bit_is_named(tmp_path):
+    (tmp_path / "student").mkdir()
+    for name in ("rows.parquet", "student/model.safetensors"):
+        (tmp_path / name).write_bytes(bytes(range(100)))
+    write_manifest(tmp_path, chains=3)
+    assert cache.find_damage(tmp_path, deep=True) == ""
+    flip(tmp_path / "student/model.safetensors", 50)
+    assert cache.find_damage(tmp_path, deep=False) == ""
+    assert "model.safetensors: is damaged" in cache.find_damage(tmp_path, deep=True)
+    flip(tmp_path / "rows.parquet", 99)
+    assert "rows.parquet: is damaged" in cache.find_damage(tmp_path, deep=False)
+    (tmp_path / "rows.parquet").write_bytes(b"")
+    assert "rows.parquet: is damaged" in cache.find_damage(tmp_path, deep=False)
+    (tmp_path / "rows.parquet").unlink()
+    assert "rows.parquet: is missing" in cache.find_damage(tmp_path, deep=False)
+
+
+def test_every_flipped_bit_of_a_manifest_that_changes_what_it_says_is_damage(tmp_path):
+    write_manifest(tmp_path, chains=3)
+    path = tmp_path / cache.MANIFEST
+    written, said = path.read_bytes(), cache.read_manifest(tmp_path)
+    for at in range(len(written)):
+        flip(path, at)
+        damage = cache.find_damage(tmp_path, deep=True)
+        assert damage or json.loads(path.read_bytes()).get("version") != cache.VERSION or cache.read_manifest(tmp_path) == said, at
+        path.write_bytes(written)
+    assert cache.find_damage(tmp_path, deep=True) == ""
 
 
 def test_a_stage_of_an_earlier_understudy_is_said_to_be_old(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from checkpoints import make
@@ -133,6 +134,59 @@ def test_the_plan_settles_the_precision_of_a_local_teacher_before_its_chains_hav
     here, named, other = (plan(*local, *more) for more in ((), ("teacher.precision=float32",), ("teacher.precision=bfloat16",)))
     assert here.chains.engine.precision == "float32"
     assert here.chains == named.chains != other.chains
+
+
+FILES = """
+[study]
+name = "s"
+[task]
+name = "files"
+kind = "number"
+root = "data"
+path = "questions.jsonl"
+sizes = { dev = 1, test = 1 }
+[exemplars]
+file = "by-hand.jsonl"
+[teacher]
+engine = "recorded"
+chains = ["data/chains.jsonl"]
+[student]
+checkpoint = "start"
+[[arms]]
+name = "a"
+method = "scotd"
+[[arms]]
+name = "untrained"
+method = "scotd"
+model = "untrained"
+"""
+
+
+def test_a_study_that_is_moved_or_copied_keeps_every_stage_and_changed_content_keeps_none_of_what_it_decides(tmp_path):
+    here = tmp_path / "here"
+    make("llama", here / "start")
+    (here / "data").mkdir()
+    (here / "s.toml").write_text(FILES)
+    for name in ("data/questions.jsonl", "data/chains.jsonl", "by-hand.jsonl"):
+        (here / name).write_text('{"id": "1", "question": "1 + 1?", "answer": "2", "text": "2", "rationale": "1, 2"}\n')
+
+    def keys(directory, *overrides):
+        return set(make_plan(load_study(directory / "s.toml", overrides)).stages)
+
+    there = shutil.copytree(here, tmp_path / "there" / "deep")
+    local = ("teacher.engine=transformers", "teacher.checkpoint=start")
+    bare = FILES.replace('chains = ["data/chains.jsonl"]\n', "")
+    assert keys(here) == keys(there)
+    for directory in (here, there):
+        (directory / "local.toml").write_text(bare)
+    assert (
+        make_plan(load_study(here / "local.toml", local)).stages.keys()
+        == make_plan(load_study(there / "local.toml", local)).stages.keys()
+    )
+    for name in ("data/questions.jsonl", "by-hand.jsonl", "data/chains.jsonl", "start/config.json"):
+        before = keys(there)
+        (there / name).write_text((there / name).read_text() + "\n")
+        assert keys(there) != before, name
 
 
 @pytest.mark.parametrize(("budget", "tokens"), [("role", [900, 900, 900, 900]), ("total", [900, 450, 450, 900])])

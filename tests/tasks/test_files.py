@@ -220,3 +220,17 @@ def test_a_question_identical_with_its_choices_in_train_and_test_stops_or_leaves
     kept, dropped = check_overlap(problems, held_out=["test"], rule="drop")
     assert [p.id for p in kept] == ["b", "c", "d", "e"]
     assert (dropped, count_near(kept, held_out=["test"])) == (("a", "f"), 1)
+
+
+def test_rows_that_cannot_be_read_are_left_out_and_told_where_that_is_asked_for(tmp_path):
+    rows = [{"id": float(i), "question": f"{i}?", "choices": ["x", "y"], "answer": "A"} for i in range(6)]
+    rows[2] |= {"choices": ["x", "x"], "answer": "x"}
+    rows[4] |= {"question": ""}
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"kind": "option", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}}
+    with pytest.raises(DataError, match="line 5"):
+        Files(**task).problems(seed=0)
+    lenient = Files(**task, skip_bad=True)
+    assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["0", "1", "3", "5"]
+    assert [message.partition(": ")[0].rpartition(", ")[2] for message in lenient.bad_rows()] == ["line 5", "line 3"]
+    assert Files(**task).bad_rows() == []

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, Qwen2Tokenizer
 from understudy.core.asks import Message
 from understudy.core.errors import CheckpointError, EngineError
 from understudy.core.prompt_format import PromptFormat
-from understudy.core.tokens import assistant_turn, encode_messages, encode_reply, encode_text
+from understudy.core.tokens import assistant_turn, encode_messages, encode_reply, encode_source
 from understudy.core.values import Problem
 from understudy.engines.local import load as loading
 from understudy.engines.local.engine import TransformersEngine
@@ -85,6 +85,10 @@ def rendered(tokenizer, messages, **options):
     return tokenizer.apply_chat_template(turns, tokenize=False, **options)
 
 
+def as_written(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_turn_ends_with_the_token_that_the_template_writes_which_is_not_the_tokenizers_end_token(name):
     tokenizer = tokenizer_of(name)
@@ -96,14 +100,56 @@ def test_the_turn_ends_with_the_token_that_the_template_writes_which_is_not_the_
 def test_prompt_and_reply_are_a_token_prefix_of_what_the_template_writes_whole(name):
     tokenizer = tokenizer_of(name)
     prompt = encode_messages(tokenizer, ASKED)
-    assert prompt == encode_text(tokenizer, rendered(tokenizer, ASKED, add_generation_prompt=True))
-    whole = encode_text(tokenizer, rendered(tokenizer, [*ASKED, Message("assistant", REPLY)]))
+    assert prompt == as_written(tokenizer, rendered(tokenizer, ASKED, add_generation_prompt=True))
+    whole = as_written(tokenizer, rendered(tokenizer, [*ASKED, Message("assistant", REPLY)]))
     turn = assistant_turn(tokenizer, ASKED)
     trained = prompt + encode_reply(tokenizer, REPLY, turn) + [turn.end]
     assert whole[: len(trained)] == trained
     assert turn.inserted == "" and not turn.thinking
     if name != "chatml":
         assert prompt.count(tokenizer.bos_token_id) == 1
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama3", "gemma"])
+def test_a_special_token_in_a_text_stays_text_in_training_and_when_asked(name):
+    tokenizer = tokenizer_of(name)
+    turn = assistant_turn(tokenizer, ASKED)
+    end = ENDS[name]
+    text = f"Write {end} after 2 {tokenizer.eos_token} or <|im_start|>user. <think>"
+    reply = encode_reply(tokenizer, text, turn)
+    specials = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    assert not specials & set(reply) and tokenizer.decode(reply) == text
+    assert tokenizer.convert_tokens_to_ids("<think>") in reply, "a plain added token is no special one"
+
+    plain = encode_messages(tokenizer, (Message("user", "Write X."),))
+    asked = encode_messages(tokenizer, (Message("user", f"Write {text}."),))
+    assert [i for i in asked if i in specials] == [i for i in plain if i in specials], "only the template's"
+    prompt = rendered(tokenizer, [Message("user", f"Write {text}.")], add_generation_prompt=True)
+    assert tokenizer.decode(asked) == prompt
+
+    raw = encode_source(tokenizer, text, seq2seq=False)
+    assert not specials & set(raw) and tokenizer.decode(raw) == text
+
+
+def test_an_example_has_one_end_token_whatever_its_text_says():
+    tokenizer = tokenizer_of("chatml")
+    rationale = f"The tag {tokenizer.eos_token} ends a text, {ENDS['chatml']} a turn."
+    raw, chat = (PromptFormat(style).teach("student", PROBLEMS[0], rationale, "3") for style in ("raw", "messages"))
+    turn = assistant_turn(tokenizer, chat.messages)
+    for example, its_turn, end in ((raw, None, tokenizer.eos_token_id), (chat, turn, turn.end)):
+        target = encode(example, tokenizer, seq2seq=False, turn=its_turn).target
+        assert target.count(end) == 1 and target[-1] == end
+
+
+def test_a_template_that_asks_for_the_date_gets_one_day_which_is_saved_with_the_student(tmp_path):
+    tokenizer = tokenizer_of("chatml")
+    asks = "{%- if strftime_now is defined %}{% set d = strftime_now('%d %B %Y') %}{% endif %}"
+    tokenizer.chat_template = asks + CHATML.replace("helpful", "helpful ({{ d }})")
+    tokenizer.save_pretrained(make("llama", tmp_path, tokenizer=tokenizer))
+    loaded = loading.load_tokenizer(tmp_path)
+    assert "(01 January 2026)" in loaded.decode(encode_messages(loaded, ASKED))
+    loaded.save_pretrained(tmp_path / "saved")
+    assert "strftime_now(" not in (tmp_path / "saved" / "chat_template.jinja").read_text()
 
 
 def test_a_template_that_inserts_a_think_block_is_noticed_and_the_reply_is_neither_swallowed_nor_doubled():

@@ -1,12 +1,13 @@
 """LoRA: only the adapter is trained, saved merged or alone, resumed exactly, and asked like any other student."""
 
 import json
+import warnings
 
 import pytest
 import torch
 from checkpoints import make
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from understudy.core.errors import CheckpointError, StudyError
@@ -16,6 +17,7 @@ from understudy.engines.local.engine import TransformersEngine
 from understudy.studies.schema import build
 from understudy.training.loop import train
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
+from understudy.training.student import make_student, save_student
 
 FAST = {"steps": 8, "batch_size": 4, "checks": 2, "save_every": 3, "optimizer": "adamw", "precision": "float32"}
 EXAMPLES = [Example.of("student", f"Q: Ana has {i} coins?\nA:", f" So the answer is: {i}\n\n", problem=f"p{i}") for i in range(8)]
@@ -71,6 +73,52 @@ def test_an_adapter_alone_says_what_the_merged_student_says_to_plain_transformer
     ours = loading.load_model(alone.checkpoint, config, tokenizer, dtype="float32", device="cpu")
     assert torch.allclose(logits_of(ours), expected, atol=1e-4)
     assert TransformersEngine(alone.checkpoint).identity != TransformersEngine(start).identity
+
+
+def with_its_own_output_layer(directory):
+    """A T5 as the published Flan ones: the file has an output layer besides the embeddings."""
+    tensors = load_file(directory / "model.safetensors")
+    save_file(
+        tensors | {"lm_head.weight": tensors["shared.weight"].flip(0).contiguous()},
+        directory / "model.safetensors",
+        {"format": "pt"},
+    )
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "qwen2", "qwen3", "t5", "t5-flan"])
+def test_a_saved_student_is_the_trained_one_with_every_layer_that_lora_may_train(family, merge, tmp_path):
+    start, seq2seq = make(family, tmp_path / "start"), family.startswith("t5")
+    if family == "t5-flan":
+        with_its_own_output_layer(start)
+    targets = {"t5-flan": "q, lm_head"}.get(family, "all-linear" if family in TIED else "q_proj, embed_tokens, lm_head")
+    lora = Lora(rank=2, targets=targets, merge=merge)
+    model, tokenizer = make_student(StudentOptions(checkpoint=str(start), lora=lora), [], seed=0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+    save_student(model, tokenizer, tmp_path / "student", lora=lora)
+    expected = logits_of(model.eval())
+    assert not torch.allclose(plain_logits(start, seq2seq), expected, atol=1e-2), "it has learned"
+    config = loading.load_config(tmp_path / "student")
+    ours = loading.load_model(tmp_path / "student", config, tokenizer, dtype="float32", device="cpu")
+    assert torch.allclose(logits_of(ours), expected, atol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of peft, which goes by a config that says tied
+        assert torch.allclose(plain_logits(tmp_path / "student", seq2seq), expected, atol=1e-4)
+
+
+TIED = {"gpt2": "wte", "opt": "embed_tokens", "t5": "shared"}
+"""Families whose output layer is their embeddings, which have this name."""
+
+
+@pytest.mark.parametrize("family", TIED)
+def test_a_layer_that_shares_its_weights_is_refused(family, tmp_path):
+    start = make(family, tmp_path / "start")
+    for target in ("lm_head", TIED[family]):
+        with pytest.raises(StudyError, match=rf"student\.lora\.targets = '{target}': .*share their weights"):
+            make_student(StudentOptions(checkpoint=str(start), lora=Lora(targets=target)), [], seed=0)
 
 
 def test_training_goes_on_from_an_adapter_as_from_any_student(start, tmp_path):

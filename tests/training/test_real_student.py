@@ -72,7 +72,7 @@ def test_a_chat_is_rendered_by_its_own_template(tokenizer):
     asked = [Message("user", "How many?")]
     system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     text = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n"
-    assert encode_messages(tokenizer, asked) == encode_text(tokenizer, text)
+    assert encode_messages(tokenizer, asked) == tokenizer(text, add_special_tokens=False)["input_ids"]
     assert assistant_turn(tokenizer, asked).end == tokenizer.eos_token_id == 2
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from checkpoints import real_tokenizer
+from checkpoints import make, real_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -12,11 +12,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from understudy.core.errors import CheckpointError, StudyError, UnderstudyError, UserError
 from understudy.core.values import Example, Segment
+from understudy.engines.local.engine import TransformersEngine
 from understudy.studies.schema import build
 from understudy.training.batches import EncodedExample, VisitOrder, collate, encode, scale_losses
 from understudy.training.loop import train
 from understudy.training.objectives import cross_entropy
 from understudy.training.options import StudentOptions, TrainingOptions
+from understudy.training.record import read_seen
 from understudy.training.student import make_student
 from understudy.training.words import count_spelled, train_words
 
@@ -253,3 +255,13 @@ def test_wrong_options_and_checkpoints_are_named(tmp_path):
         StudentOptions(hidden=30, heads=4)
     with pytest.raises(CheckpointError, match="no such directory"):
         run(tmp_path, StudentOptions(checkpoint=str(tmp_path / "none")))
+
+
+def test_training_and_asking_have_one_limit_where_a_window_slides(tmp_path):
+    start = make("llama", tmp_path / "start")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps(config | {"sliding_window": 40}))
+    made = [Example.of("student", "Q: 1?\nA:", f" {'a b ' * n}\n\n", problem=f"p{n}") for n in (2, 20)]
+    options = TrainingOptions(**{**FAST, "steps": 2, "checks": 1}, optimizer="adamw", precision="float32")
+    trained = train(made, student=StudentOptions(checkpoint=str(start)), options=options, out=tmp_path / "out", seed=1)
+    assert trained.too_long == 1 and read_seen(tmp_path / "out").context == 40 == TransformersEngine(trained.checkpoint).context

@@ -19,6 +19,7 @@ def import_(verb: str, argv: Sequence[str]) -> None:
     parser.add_argument("--prefer", choices=("text", "recorded"), default="text", help=prefer)
     parser.add_argument("--terms", default="", help="under what terms the teacher's texts may be used: for the corpus's card")
     parser.add_argument("--licence", default="", help="of the questions: for the corpus's card")
+    parser.add_argument("--skip-bad", action="store_true", help="count and show rows that cannot be read, and go on")
     add_json(parser, "the report as JSON")
     wanted = vars(parser.parse_args(argv))
     as_json = wanted.pop("json")

@@ -46,6 +46,9 @@ class Live(Watcher):
         kept = f", {cached} already there" if cached else ""
         self._console.print(f"{len(stages)} stages to do{kept}", style="dim", highlight=False)
 
+    def damaged(self, why: str) -> None:
+        self._console.print(Text(why, style="yellow"), soft_wrap=True)
+
     def started(self, stage: Stage[Any]) -> None:
         with self._lock:
             self._kinds[stage.label] = stage.kind

@@ -8,10 +8,16 @@ at the seam::
     messages:  as the chat template renders them, up to the reply          |     target + [what ends the assistant's turn]
 
 A reply never goes through the template, because a template may strip, empty or double its ``<think>`` block (Qwen3's does).
+
+Text stays text: a special token that somebody wrote (``</s>``, ``<|im_end|>``) is spelled in other tokens. Only the template, BOS
+and the end of a target are special.
 """
 
+import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from understudy.core.asks import Message
@@ -25,7 +31,7 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
     """The tokens of a raw prompt. For a causal model there is no special token, except the BOS where the tokenizer's own encoding
     begins with it (Llama and OPT have one, GPT-2 and Qwen do not). For sequence to sequence it is the tokenizer's own
     encoding."""
-    ids = list(tokenizer(text)["input_ids"])
+    ids = list(tokenizer(text, split_special_tokens=True)["input_ids"])
     if seq2seq:
         return ids
     bare = encode_text(tokenizer, text)
@@ -35,15 +41,35 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a text, without any special token."""
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     """The tokens of a chat as its template renders it, up to the assistant's turn. The template writes the BOS itself.
 
-    Raises EngineError where the tokenizer has no chat template, or the template refuses the messages.
+    A special token that stands in a message is hidden from the template, and its text is spelled. Raises EngineError where the
+    tokenizer has no chat template, or the template refuses the messages.
     """
-    return encode_text(tokenizer, _render(tokenizer, messages))
+    special = _special_tokens(tokenizer)
+    names = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "$^"
+    hidden = [replace(m, content=re.sub(names, lambda found: f"\ue000{special[found[0]]}\ue001", m.content)) for m in messages]
+    if hidden == list(messages):
+        return _encode_rendered(tokenizer, _render(tokenizer, messages))
+    texts = {token: text for text, token in special.items()}
+    ids: list[int] = []
+    for part in re.split(f"({names})", _render(tokenizer, hidden)):
+        written = re.sub("\ue000([0-9]+)\ue001", lambda found: texts[int(found[1])], part)
+        ids += [special[part]] if part in special else encode_text(tokenizer, written)
+    return ids
+
+
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    return {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def _encode_rendered(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The tokens of what a chat template wrote, special ones included."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 @dataclass(frozen=True)
@@ -60,8 +86,8 @@ def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
     """How the template writes a reply to ``messages``, found by rendering one. Raises EngineError like `encode_messages`."""
     prompt = _render(tokenizer, messages)
     before, _, after = _render(tokenizer, messages, reply=_REPLY).partition(_REPLY)
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    end = next((i for i in encode_text(tokenizer, after) if i in special), tokenizer.eos_token_id)
+    special = set(_special_tokens(tokenizer).values())
+    end = next((i for i in _encode_rendered(tokenizer, after) if i in special), tokenizer.eos_token_id)
     thinking = prompt.rstrip().endswith(THINK)
     return Turn(end, thinking, before.removeprefix(prompt) if before.startswith(prompt) else "")
 
@@ -76,6 +102,15 @@ def encode_reply(tokenizer: Tokenizer, text: str, turn: Turn | None) -> list[int
 
 THINK = "<think>"
 _REPLY = "understudy-reply"
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+TEMPLATE_DATE = date(2026, 1, 1)
+"""What a chat template that asks for today's date is given, and what a student's card says of it."""
+
+
+def fix_date(template: str) -> str:
+    """A chat template with `TEMPLATE_DATE` in the place of today's date. Otherwise a student would be asked with other prompts than
+    those it was trained on, and every day with others. It is saved with the student, so that other servers use it too."""
+    return _TODAY.sub(lambda found: json.dumps(TEMPLATE_DATE.strftime(found[2])), template)
 
 
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:

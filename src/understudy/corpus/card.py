@@ -84,6 +84,8 @@ def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = {}
     for chain in chains:
         for name, value in without_secrets(chain.sampling).items():
+            if name == "columns":  # of the file, which say nothing of how it was asked
+                continue
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             counts.setdefault(name, Counter())[text[:80]] += 1
     return {name: dict(n.most_common()) if len(n) <= SHOWN else f"{len(n)} different" for name, n in counts.items()}

@@ -15,7 +15,7 @@ from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, BatchRequest, LostRow, Record
+from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, LostRow, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows
@@ -34,6 +34,8 @@ RECORDED_ONLY = "with the recorded answer"
 """The text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
 DIFFERS = "whose text states another answer than recorded"
 CHANGED = "changed since their export and read again"
+BAD = "that are damaged (--skip-bad)"
+SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
 _NESTED = ("steps", "sampling")
@@ -56,8 +58,18 @@ class Report:
     """Counts of rows (and of choices in a batch's rows) that gave no chain, by reason."""
     notes: Counter[str] = dataclasses.field(default_factory=Counter)
     """Counts of chains with something unusual, by what it is."""
+    shown: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    """The first `SHOWN` of the lost rows, by reason: where each is, and what it asks."""
+    columns: dict[str, None] = dataclasses.field(default_factory=dict)
+    """The fields of rows that no format reads; chains keep them under ``sampling.columns``."""
     layers: Counter[str] = dataclasses.field(default_factory=Counter)
     teachers: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def lose(self, why: str, where: str, text: str = "") -> None:
+        """Count a row that gives no chain, and keep the first few to be shown."""
+        self.lost[why] += 1
+        if len(shown := self.shown.setdefault(why, [])) < SHOWN:
+            shown.append(f"{where}: {text[:80]!r}" if text else where)
 
     def to_json(self) -> dict[str, Any]:
         """The counts under readable names. Rare ones are missing where they are 0."""
@@ -66,6 +78,8 @@ class Report:
             "chains": self.layers.total(),
             "read as": self.formats,
             **{UNKNOWN: 0, **+self.lost},
+            **({"first lost rows": self.shown} if self.shown else {}),
+            **({"kept in sampling.columns": list(self.columns)} if self.columns else {}),
             **{**dict.fromkeys((REPEATED, NO_ANSWER, RECORDED_ONLY, DIFFERS), 0), **+self.notes},
             "answers found by layer": dict(self.layers.most_common()),
             "teachers": dict(self.teachers.most_common()),
@@ -79,12 +93,14 @@ def import_chains(
     fields: Mapping[str, str],
     prefer: Literal["text", "recorded"],
     format: str = "",
+    skip_bad: bool = False,
 ) -> tuple[list[Chain], Report]:
     """The chains in ``paths`` that belong to ``problems`` (id -> problem).
 
     ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
     to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
-    has its own path: that of its row where it is free, else the first free one. Raises DataError naming file, line and field.
+    has its own path: that of its row where it is free, else the first free one. Raises DataError naming file, line and field;
+    with ``skip_bad`` a row that cannot be read is counted.
     """
     for name in fields:
         if name not in FIELDS:
@@ -101,48 +117,67 @@ def import_chains(
             known = [(chain, True) for chain in chains if chain.problem in problems]
             report.formats[path.name] = UNDERSTUDY
             report.rows += len(chains)
-            report.lost[UNKNOWN] += len(chains) - len(known)
+            for chain in chains:
+                if chain.problem not in problems:
+                    report.lose(UNKNOWN, str(path), chain.problem)
             pairs += known
         else:
-            records += _from_rows(path, format, fields, requests, report)
-    placed = (_place(record, requests, questions, prefer, report) for record in records)
+            records += _from_rows(path, format, fields, requests, report, skip_bad=skip_bad)
+    placed = (_place(record, requests, questions, prefer, report, skip_bad=skip_bad) for record in records)
     pairs += [pair for pair in placed if pair is not None]
     numbered = _number(pairs, report)
     if not numbered:
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
+        shown = "; ".join(f"{why}, {row}" for why, rows in report.shown.items() for row in rows)
         raise DataError(
             f"{', '.join(map(str, paths))}: no chain of the {len(problems):,} problems ({report.rows:,} rows, {lost}); "
-            "the chains must name the problems by their ids, or ask their questions"
+            f"the chains must name the problems by their ids, or ask their questions{'. First: ' * bool(shown)}{shown}"
         )
     return numbered, report
 
 
-def _from_rows(path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report) -> Iterator[Record]:
+def _from_rows(
+    path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report, *, skip_bad: bool
+) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     chosen = format_of(path, name, fields)
     names = names_of(chosen, fields)
     if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
         raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {chosen.name!r}, which has {chosen.needs}")
     report.formats[path.name] = chosen.name if name else f"{chosen.name} (by its first rows)"
+    known = {*names.values(), *chosen.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
     for where, row in read_objects(path):
         report.rows += 1
-        for read in chosen.read(row, names, where):
+        try:
+            reads = list(chosen.read(row, names, where))
+        except DataError as error:
+            if not skip_bad:
+                raise
+            report.lose(BAD, str(error))
+            continue
+        columns = {name: value for name, value in row.items() if name not in known and value is not None}
+        for read in reads:
             if isinstance(read, LostRow):
-                report.lost[read.why] += 1
+                report.lose(read.why, where)
             elif isinstance(read, BatchRequest):
                 before = requests.setdefault(read.id, read)
                 if before.question != read.question:
                     raise DataError(f"{where}: {read.id!r} has another question in {before.where}; import each batch on its own")
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
-                report.lost["without text"] += 1
+                report.lose("without text", where, read.question)
             elif _HALF_PAIR.search(json.dumps([getattr(read, name) for name in _KEPT], ensure_ascii=False, default=str)):
-                report.lost["with invalid characters (half of a surrogate pair)"] += 1
+                report.lose("with invalid characters (half of a surrogate pair)", where)
+            elif columns and not read.ours:
+                report.columns |= dict.fromkeys(columns)
+                yield dataclasses.replace(read, sampling={**read.sampling, "columns": columns})
             else:
                 yield read
 
 
-def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> tuple[Chain, bool] | None:
+def _place(
+    record: Record, requests: Requests, questions: Questions, prefer: str, report: Report, *, skip_bad: bool
+) -> tuple[Chain, bool] | None:
     """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
     result is None."""
     request = next((requests[name] for name in record.named if name in requests), None)
@@ -155,12 +190,16 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
             sampling={**request.sampling, **record.sampling},
         )
     if not (record.named or record.bare or record.question.strip() or request is not None):
-        raise DataError(f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
+        message = f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD"
+        if not skip_bad:
+            raise DataError(message)
+        report.lose(BAD, message)
+        return None
     problem = questions.find(record)
     if request is not None and problem == UNKNOWN:  # the question has other words, so the request's own id may be the problem's
         problem = questions.find(dataclasses.replace(record, named=(request.id,)))
     if isinstance(problem, str):
-        report.lost[problem] += 1
+        report.lose(problem, record.where, record.question or ", ".join(record.named) or record.bare)
         return None
     report.notes[record.note] += bool(record.note)
     notes = _read_notes(record, report)

@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Problem
@@ -12,6 +13,9 @@ _ASKS = re.compile(r"^\s*(?:Q|Question)\s*:\s*")
 _ANSWERS = re.compile(r"\n[ ]{0,4}(?:A|Answer) ?:[^\n]*$")
 _LAST = re.compile(r"\n[ ]{0,4}\n[ ]{0,4}(?:Q|Question) ?:")
 _OPTIONS = re.compile(r"Answer Choices ?:.*$", re.S)
+_WORDS = re.compile(r"\w+|[^\w\s]")
+SHORTEST = 4
+"""Words and signs of the shortest question that is sought inside a longer text."""
 UNKNOWN, AMBIGUOUS, CONTRADICTION = "of unknown problems", "whose question several problems ask", "whose id and question disagree"
 
 
@@ -30,10 +34,13 @@ class Questions:
         """The problem of ``record``, or the reason why it has none.
 
         An id that can only mean a problem decides, unless the question is another problem's. A row's own ``id``, which is often a
-        running number, counts only if its question does not contradict it.
+        running number, counts only if its question does not contradict it. Without an id, a prompt that nobody knows asks the
+        longest question that stands in it. 5.0 is the id 5, as tables write it.
         """
         asked = self._ask(record.question)
-        names = [name for name in record.named if name in self._problems]
+        names = [name for given in record.named for name in (given, given.removesuffix(".0")) if name in self._problems]
+        if not names and not asked:
+            asked = self._ask_within(_LAST.split(record.question)[-1]) or self._ask_within(record.question)
         if not names and record.bare in self._problems and (not record.question.strip() or record.bare in asked):
             names = [record.bare]
         if names:
@@ -45,6 +52,40 @@ class Questions:
     def _ask(self, text: str) -> set[str]:
         """The ids of the problems that ask ``text``, as it is or without its wrapping. The first known reading counts."""
         return next((self._asking[key] for way in _readings(text) if (key := _blanks(way)) in self._asking), set())
+
+    @cached_property
+    def _within(self) -> dict[tuple[str, ...], list[tuple[list[str], str]]]:
+        """The questions as words, by their first `SHORTEST` words."""
+        questions: dict[tuple[str, ...], list[tuple[list[str], str]]] = defaultdict(list)
+        for problem in self._problems.values():
+            for text in {f"{problem.context}\n{problem.question}", problem.question}:
+                words = _WORDS.findall(text)
+                if len(words) >= SHORTEST:
+                    questions[tuple(words[:SHORTEST])].append((words, problem.id))
+        return questions
+
+    def _ask_within(self, text: str) -> set[str]:
+        """The ids of the problems whose question stands in ``text``, whatever is around it and however blanks are set. A question
+        inside a longer one does not count. Of several problems with the same question, those whose options stand there, too."""
+        words, spans = _WORDS.findall(text), defaultdict[tuple[int, int], set[str]](set)
+        for at in range(len(words)):
+            for question, name in self._within.get(tuple(words[at : at + SHORTEST]), ()):
+                if words[at : at + len(question)] == question:
+                    spans[at, at + len(question)].add(name)
+        questions = [names for span, names in spans.items() if not any(_is_inside(span, other) for other in spans)]
+        asked: set[str] = set().union(*questions)
+        if len(asked) < 2 or any(names != asked for names in questions):
+            return asked
+        options = {name: [_WORDS.findall(choice) for choice in self._problems[name].choices] for name in asked}
+        return {name for name, choices in options.items() if all(_stands_in(words, choice) for choice in choices)} or asked
+
+
+def _is_inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    return other != span and other[0] <= span[0] and span[1] <= other[1]
+
+
+def _stands_in(words: Sequence[str], part: Sequence[str]) -> bool:
+    return any(words[at : at + len(part)] == part for at in range(len(words)))
 
 
 def _readings(text: str) -> Iterator[str]:

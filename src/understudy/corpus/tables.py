@@ -4,8 +4,10 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,12 @@ def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of a file with one object a line; one that is called so may be an array."""
     with path.open(encoding="utf-8-sig") as lines:
+        if next((line for line in lines if line.strip()), "").lstrip().startswith("["):
+            yield from _array(path)
+            return
+        lines.seek(0)
         for number, line in enumerate(lines, 1):
             if line.strip():
                 where = f"{path}, line {number}"
@@ -52,10 +59,24 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _json(path: Path) -> Iterator[tuple[str, Row]]:
     """The rows of a JSON file; published ``.json`` files may have one object a line, too."""
-    with path.open("rb") as lines:
-        if lines.readline().lstrip().startswith(b"{") and lines.readline().lstrip().startswith(b"{"):
-            yield from _json_lines(path)
-            return
+    with path.open(encoding="utf-8-sig") as lines:
+        first = [line for line in islice(lines, 20) if line.strip()][:2]
+    if first and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in first) and not _holds_rows(first):
+        yield from _json_lines(path)
+    else:
+        yield from _array(path)
+
+
+def _holds_rows(lines: list[str]) -> bool:
+    """Whether ``lines`` are one object with the list of rows in it."""
+    with suppress(ValueError, RecursionError):
+        values = json.loads(lines[0]).values() if len(lines) == 1 else ()
+        return any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values)
+    return True
+
+
+def _array(path: Path) -> Iterator[tuple[str, Row]]:
+    """The rows of an array of objects, or of an object with one such list in it."""
     found = _parse(str(path), path.read_text(encoding="utf-8-sig"), "the file must be a JSON array of objects")
     if isinstance(found, dict):
         lists = {name: value for name, value in found.items() if isinstance(value, list)}
@@ -71,6 +92,7 @@ def _json(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Row]]:
+    csv.field_size_limit(2**31 - 1)  # chains are long
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", restkey="", strict=True)
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from understudy.core.options import unkeyed
 from understudy.core.values import Chain, Problem
 from understudy.corpus.directories import files_of
 from understudy.corpus.formats import check_name
@@ -17,7 +18,7 @@ from understudy.corpus.import_ import Report, import_chains
 class Recorded:
     """Files of chains; nothing is sampled, and nobody can be asked."""
 
-    chains: tuple[str, ...]
+    chains: tuple[str, ...] = unkeyed()
     """The files, in any of the formats of docs/corpus.md; relative to the study file."""
     format: str = ""
     """The name of their format; by default it is read off each file."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
+from typing import TypeVar
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
@@ -51,6 +52,7 @@ def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return {outcome.value: tally[outcome] for outcome in COUNTED}
 
 
+T = TypeVar("T")
 Problems = Mapping[str, Problem]
 Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions, equally many for each problem, each on a path of its own."""
@@ -72,7 +74,7 @@ def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: in
     correct = _correct(problems, samples, check)
 
     def rate(problem: str, k: int) -> float:
-        elected = (elect(subset, weighted=weighted) for subset in _subsets(problem, samples[problem], k, seed))
+        elected = (elect(subset, weighted=weighted) for subset in subsets(problem, samples[problem], k, seed))
         return fmean(solution is not None and solution.path in correct[problem] for solution in elected)
 
     return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]
@@ -106,7 +108,8 @@ def _correct(problems: Problems, samples: Samples, check: Check) -> dict[str, se
     }
 
 
-def _subsets(problem: str, drawn: Sequence[Solution], k: int, seed: int) -> Iterator[Sequence[Solution]]:
+def subsets(problem: str, drawn: Sequence[T], k: int, seed: int) -> Iterator[Sequence[T]]:
+    """All subsets of k of ``drawn``, or `SUBSETS` seeded ones where there are more."""
     if math.comb(len(drawn), k) <= SUBSETS:
         yield from combinations(drawn, k)
         return

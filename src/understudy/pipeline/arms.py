@@ -157,7 +157,7 @@ class ArmPlanner:
             elif model == "untrained":
                 student, files = self._start(parts[part])
                 assert student.checkpoint is not None, "the study was validated"
-                cast[part] = UntrainedPlayer(student.checkpoint, files)
+                cast[part] = UntrainedPlayer(files, student.checkpoint)
             elif model == "teacher":
                 assert self.shared.teacher is not None, "the study was validated"
                 cast[part] = self.shared.teacher

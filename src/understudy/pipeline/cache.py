@@ -12,21 +12,24 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import digest
+from understudy.corpus.directories import read_json
 from understudy.corpus.store import write_whole
 
 MANIFEST = "manifest.json"
 VERSION = 2
 """Of what a run directory holds besides its ledger."""
 OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for is in the ledger and is not asked again"
+
+DAMAGED = "is damaged; run the study again: what was made of it is made anew"
 
 T = TypeVar("T")
 
@@ -84,21 +87,35 @@ def _installed(library: str) -> str:
         return ""
 
 
-def digest_files(paths: Iterable[Path], where: str) -> dict[str, str]:
-    """path -> hash of its bytes: how a stage depends on files of the user. Raises StudyError, naming the option ``where``."""
-    digests = {}
+class FileDigests(dict[str, str]):
+    """path -> hash of the file's bytes: how a stage depends on files of the user."""
+
+    @property
+    def key(self) -> str:
+        """Names the files by name and content, in their order, and not by where they lie: a study may be moved or copied."""
+        return ", ".join(f"{Path(path).name} {content}" for path, content in self.items())
+
+
+def digest_files(paths: Iterable[Path], where: str) -> FileDigests:
+    """The digests of the files ``paths``. Raises StudyError, naming the option ``where``."""
+    digests = FileDigests()
     for path in paths:
         if not path.is_file():
             raise StudyError(f"{where}: there is no file {path}")
-        with path.open("rb") as file:
-            digests[str(path)] = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+        digests[str(path)] = _digest_file(path)
     return digests
 
 
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+
+
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Manifest:
     """What lies beside the files of a finished stage. ``needs``: keys of the stages it was made from. ``inputs``: for people, what
-    decided it. ``summary``: what it says of itself (a `StageSummary`)."""
+    decided it. ``summary``: what it says of itself (a `StageSummary`). ``files``: the stage's files -> their digests."""
 
     kind: str
     label: str
@@ -107,6 +124,7 @@ class Manifest:
     needs: tuple[str, ...]
     inputs: Mapping[str, Any]
     summary: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
     version: int = VERSION
 
 
@@ -114,14 +132,49 @@ def is_done(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a finished stage. Raises DataError for one of an earlier Understudy."""
-    path = directory / MANIFEST
-    text = path.read_bytes()
+def digest_stage(directory: Path) -> dict[str, str]:
+    """Every file in the directory of a stage but its manifest, and its digest."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
+    return {str(path.relative_to(directory)): _digest_file(path) for path in files}
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Mark the stage in ``directory`` as done; the digests of its files, and of what ``manifest`` says, are added to it."""
+    manifest = replace(manifest, files=digest_stage(directory))
+    write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _seal(manifest)})))
+
+
+def _seal(manifest: Manifest) -> str:
+    return digest(json.loads(json.dumps(asdict(manifest))))
+
+
+def find_damage(directory: Path, *, deep: bool) -> str:
+    """What is wrong with the files of a finished stage: one is missing or has other bytes than when it was made; "" where nothing
+    is. ``deep``: also in the directories below, where a student's weights are, which take long to read."""
     try:
-        return TypeAdapter(Manifest).validate_json(text)
+        manifest = read_manifest(directory)
+    except DataError as error:
+        return "" if OLD_RUN in str(error) else str(error).partition(";")[0]
+    files = dict(manifest.files)
+    if files.pop(MANIFEST, "") not in ("", _seal(replace(manifest, files=files))):
+        return f"{directory / MANIFEST}: is damaged: its bytes are not those that were written"
+    for name, content in files.items():
+        path = directory / name
+        if not path.is_file():
+            return f"{path}: is missing"
+        if (deep or path.parent == directory) and _digest_file(path) != content:
+            return f"{path}: is damaged: its bytes are not those that were written"
+    return ""
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a finished stage. Raises DataError for one of an earlier Understudy, and for a damaged one."""
+    path = directory / MANIFEST
+    body = read_json(path)
+    try:
+        return TypeAdapter(Manifest).validate_json(path.read_bytes())
     except ValidationError:
-        raise DataError(f"{path}: {OLD_RUN}") from None
+        raise DataError(f"{path}: {OLD_RUN if body.get('version') != VERSION else DAMAGED}") from None
 
 
 def find_manifest(directory: Path) -> Manifest | None:
@@ -135,7 +188,10 @@ def find_manifest(directory: Path) -> Manifest | None:
 
 def read_summary(directory: Path, kind: type[T]) -> T:
     """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
-    return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
+    try:
+        return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
+    except ValidationError:
+        raise DataError(f"{directory / MANIFEST}: {DAMAGED}") from None
 
 
 def write_json(path: Path, value: Any) -> None:

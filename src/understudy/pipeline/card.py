@@ -41,6 +41,8 @@ class Card:
     """It was trained on; a card that does not say is from when that was always the processor."""
     weights: str = ""
     """Where those are from that its training began with, where that is a GGUF file (`describe_weights`)."""
+    template_date: str = ""
+    """The day that its chat template was told for today, in training and in answering; "" in an older card."""
     version: int = 1
 
     def make_method(self) -> Method:

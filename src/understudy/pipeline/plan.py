@@ -1,6 +1,5 @@
 """From a study to its stages: what depends on what, and the key under which each result is kept."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 from understudy.core.errors import CheckpointError, DataError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompts import load_prompts
+from understudy.corpus.directories import read_json
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.arms import ArmPlanner, Place, SharedStages
 from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
@@ -69,7 +69,7 @@ def make_plan(study: Study) -> Plan:
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     task = study.make_task()
-    files = digest_files(task.files(), "task") if hasattr(task, "files") else {}
+    files = digest_files(task.files() if hasattr(task, "files") else (), "task")
     if exemplars.file is not None:
         files |= digest_files([Path(exemplars.file)], "exemplars.file")
     return ProblemsStage(
@@ -159,7 +159,7 @@ def read_plan(run: Path) -> SavedPlan:
     path = run / PLAN
     if not path.is_file():
         raise DataError(f"{run}: holds no run ({PLAN} is missing); give a directory that `understudy run` wrote")
-    body = json.loads(path.read_text(encoding="utf-8"))
+    body = read_json(path)
     if body.get("version") != VERSION:
         raise DataError(f"{path}: {OLD_RUN}")
     try:

@@ -19,7 +19,7 @@ from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
-from understudy.engines.local.checkpoint import read_config
+from understudy.engines.local.checkpoint import context_of, read_config
 from understudy.engines.local.device import settle_device
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
@@ -193,7 +193,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     if student.checkpoint is None:
         words = len({word for p in load_problems(plan) if p.split == "train" for word in p.question.split()}) + LETTERS
     else:
-        context = min(context, read_config(Path(student.checkpoint)).get("max_position_embeddings") or context)
+        context = min(context, context_of(read_config(Path(student.checkpoint))) or context)
     shape = planned_shape(student, vocabulary=words)
     half = context // 2
     most = context if shape.encoder else context - half

@@ -16,7 +16,7 @@ from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.core.processes import cores, hold
 from understudy.engines.local.device import gpu_names
-from understudy.pipeline.cache import MANIFEST, Manifest, is_done, remove_dependents, write_json, write_text
+from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest, write_text
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Kind, Stage, StageSummary
@@ -30,6 +30,9 @@ class Watcher:
 
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         """``stages`` are to be done now, ``cached`` were there already."""
+
+    def damaged(self, why: str) -> None:
+        """A finished stage is made again, since ``why``."""
 
     def event(self, event: Event) -> None:
         """Progress of a running stage: (label, done, total, note). Called from another thread."""
@@ -50,6 +53,10 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     run = _Run(plan, directory, watcher or Watcher(), workers)
     with only_runner(directory), _as_last_plan(plan, directory):
         stages, chains = plan.until(until), plan.chains
+        for stage in stages:
+            if is_done(where := stage.directory(directory)) and (why := find_damage(where, deep=True)):
+                run.watcher.damaged(f"{why}; {stage.kind} {stage.label} is made again")
+                remove(where)
         if is_done(chains.directory(directory)) and not chains.done(directory):
             # What is missing of the chains is asked for first: if any come, all that was made of the others is made anew.
             run.perform([chains], cached=len(stages) - 1)
@@ -152,7 +159,7 @@ def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: 
         inputs={field.name: describe(getattr(stage, field.name)) for field in keyed_fields(stage)},
         summary=asdict(summary),
     )
-    write_json(where / MANIFEST, asdict(manifest))
+    write_manifest(where, manifest)
 
 
 def _require_libraries(stage: Stage[Any]) -> None:

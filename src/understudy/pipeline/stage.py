@@ -19,7 +19,7 @@ from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
 from understudy.core.values import digest
 from understudy.engines.local.device import SettledDevice
-from understudy.pipeline.cache import code_version, is_done, read_summary
+from understudy.pipeline.cache import code_version, find_manifest, read_summary
 
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 ERRORS = "errors.json"
@@ -123,7 +123,7 @@ class Stage(Generic[S]):
 
     def done(self, run: Path) -> bool:
         """Whether it is there and final."""
-        return is_done(self.directory(run)) and self.is_final(self.read_summary(run))
+        return find_manifest(self.directory(run)) is not None and self.is_final(self.read_summary(run))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stage) and self.key == other.key

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.evaluation.metrics import Bin
 from understudy.evaluation.statistics import PairedTest
+from understudy.evaluation.worth import CorpusWorth
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import LearningCurve, TrainingRecord
 
@@ -201,7 +202,8 @@ class Story:
 @dataclass(frozen=True)
 class TeacherSummary:
     """``engine``, and the identities of the ``teachers`` that wrote so many ``chains`` for so many ``problems``; ``outcomes``:
-    check -> outcome -> chains; ``errors``: asks that failed, and chains that were not asked for."""
+    check -> outcome -> chains; ``errors``: asks that failed, and chains that were not asked for. ``worth``: of the chains, by the
+    first check; None in an older run."""
 
     engine: str
     teachers: tuple[str, ...]
@@ -210,6 +212,7 @@ class TeacherSummary:
     outcomes: Mapping[str, Mapping[str, int]]
     seconds: float
     errors: int
+    worth: CorpusWorth | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         _attributions(data.attributions),
         _first_wrong(data.first_wrong),
         _perplexity(data.perplexity),
+        _worth(data),
         _chains(data),
         _training(data.curves),
     ]
@@ -215,6 +216,19 @@ def _perplexity(rows: Sequence[Perplexity]) -> Table:
         "neighbours may be noise."
     )
     return _table("Perplexity and correctness", rows, columns, "perplexity", about=about)
+
+
+def _worth(data: ReportData) -> Table:
+    facts = data.teacher.worth.describe() if data.teacher.worth else {}
+    columns: list[Content[str]] = [
+        (Column("measure"), lambda name: Cell(name, "name")),
+        (Column("value"), lambda name: facts[name]),
+    ]
+    about = (
+        "maj@k and pass@k: how often the most frequent, and any, of the answers of k chains of a problem is right. "
+        "Near copies are equal but for case, blanks and punctuation."
+    )
+    return _table("What the teacher's chains are worth", list(facts), columns, about=about)
 
 
 def _chains(data: ReportData) -> Table:

@@ -16,6 +16,7 @@ from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import is_ours, read_rows, write_rows
+from understudy.evaluation.worth import measure_corpus
 from understudy.pipeline.cache import digest_files
 from understudy.pipeline.stages.selection import chosen_chains, learned_problems
 from understudy.pipeline.stages.student import make_examples
@@ -39,21 +40,30 @@ def import_corpus(
     prefer: Literal["text", "recorded"] = "text",
     terms: str = "",
     licence: str = "",
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Read ``chains`` (of ``format``; "" reads it off each file) against their ``problems``, write the corpus ``to`` (Parquet,
     with its card), and return the import's report.
 
     ``fields`` and ``problem_fields`` map our field names to theirs where they differ. The answer of a chain is read from its
     text; ``prefer`` says whose counts where the row records another. ``terms`` and ``licence`` go into the card; "" takes those
-    of the files' own cards. Raises DataError naming file, line and field.
+    of the files' own cards. ``skip_bad``: questions and chains that cannot be read are counted.
+    Raises DataError naming file, line and field.
     """
-    known = read_questions(problems, kind=kind, fields=problem_fields)
-    corpus_chains, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format)
+    bad: list[str] | None = [] if skip_bad else None
+    known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
+    corpus_chains, report = import_chains(
+        list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, skip_bad=skip_bad
+    )
+    for message in bad or ():
+        report.lose("questions that are damaged (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=count_outcomes(corpus_chains, known)))
+    outcomes = {chain.id: judge(known[chain.problem], chain, same_answer).outcome for chain in corpus_chains}
+    counted = dict(Counter(outcomes[chain.id].value for chain in corpus_chains).most_common())
+    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=counted))
     write_rows(to, Chain, corpus_chains, card=card.to_json())
-    return dict(report.to_json())
+    return report.to_json() | measure_corpus(corpus_chains, known, outcomes).describe()
 
 
 @dataclass(frozen=True)
@@ -157,9 +167,11 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
     return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
-def read_questions(paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None) -> dict[str, Problem]:
-    """The questions in ``paths``, by id."""
-    return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}))}
+def read_questions(
+    paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None, bad: list[str] | None = None
+) -> dict[str, Problem]:
+    """The questions in ``paths``, by id; ``bad`` as for `problems_of`."""
+    return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)}
 
 
 def count_outcomes(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of_answer
 from understudy.pipeline.arms import Place
-from understudy.pipeline.cache import is_done, read_summary
+from understudy.pipeline.cache import find_damage, is_done, read_summary
 from understudy.pipeline.plan import read_plan
 from understudy.pipeline.stages import answers, chains, problems, verdicts
 from understudy.pipeline.stages.answers import AnswersSummary
@@ -28,6 +28,7 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._intact: set[Path] = set()
         self.plan = read_plan(directory)
         self.study = self.plan.study
         self.arms: Mapping[str, Arm] = {arm.name: arm for arm in self.study.arms}
@@ -44,6 +45,9 @@ class Run:
         path = self.directory / "stages" / folder
         if not is_done(path):
             raise DataError(f"{self.directory}: the stage {path.name} is not done; finish the run first: understudy run STUDY.toml")
+        if path not in self._intact and (why := find_damage(path, deep=False)):
+            raise DataError(f"{why}; run the study again, which makes it anew")
+        self._intact.add(path)
         return path
 
     def selection(self, arm: str) -> Path:

@@ -235,13 +235,14 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
 
 def describe_teacher(run: Run) -> TeacherSummary:
     """What the teacher wrote, and what every check says of it."""
-    chains = run.chains_summary
+    chains, verdicts = run.chains_summary, read_summary(run.stage(run.plan.verdicts), VerdictsSummary)
     return TeacherSummary(
         engine=run.study.teacher.engine,
         teachers=chains.teachers,
         chains=chains.chains,
         problems=chains.problems,
-        outcomes=read_summary(run.stage(run.plan.verdicts), VerdictsSummary).outcomes,
+        outcomes=verdicts.outcomes,
+        worth=verdicts.worth,
         seconds=read_manifest(run.stage(run.plan.chains)).seconds,
         errors=chains.errors + chains.unasked,
     )

@@ -82,7 +82,7 @@ class Exemplars:
 
     n: Annotated[int, Field(ge=0)] = 0
     """So many are chosen by the study's seed among the training problems that have a rationale."""
-    file: str | None = None
+    file: str | None = unkeyed(None)
     """Or the rows of a file, written by hand perhaps: ``question``, ``answer``, ``rationale`` (``choices``, ``context``); relative
     to the study file."""
     least: Annotated[int, Field(ge=0)] | None = None

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
+from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.tables import read_objects
 from understudy.tasks.choices import LETTERS, read_options
@@ -32,7 +33,7 @@ ALL = "all"
 class PublishedSet:
     """A published data set in a directory of the user."""
 
-    root: str = "."
+    root: str = unkeyed(".")
     """The directory that holds the set (docs/tasks.md), relative to the study file."""
 
     @property

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from understudy.core.errors import DataError
+from understudy.core.options import unkeyed
 from understudy.core.values import Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
@@ -23,7 +24,7 @@ class Files(Layout):
     Set either ``path``, or ``train``, ``dev`` and ``test``. docs/study.md explains directories, templates, choices and splits.
     """
 
-    root: str = "."
+    root: str = unkeyed(".")
     """The directory of the files, relative to the study file."""
     path: str | None = None
     """One file, which ``sizes`` or ``splits`` divide, or a data set directory with its own splits."""
@@ -74,14 +75,21 @@ class Files(Layout):
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
         rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
-        problems = problems_of([row for _, row in rows], self)
+        read = problems_of([row for _, row in rows], self, [] if self.skip_bad else None)
+        problems = [replace(problem, split=name) for (name, _), problem in zip(rows, read, strict=True) if problem is not None]
         check_ids(problems)
-        problems = [replace(problem, split=name) for (name, _), problem in zip(rows, problems, strict=True)]
         if self.splits is not None:
             problems = split_by_manifest(problems, Path(self.root) / self.splits)
         elif self.sizes:
             problems = self._draw(problems, seed)
         return take_fraction(problems, self.fraction, seed=seed) if self.fraction < 1 else problems
+
+    def bad_rows(self) -> list[str]:
+        """Why each row is left out by ``skip_bad``."""
+        bad: list[str] = []
+        if self.skip_bad:
+            problems_of([row for source in self._sources().values() for row in read_rows(source)], self, bad)
+        return bad
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

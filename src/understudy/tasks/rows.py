@@ -1,19 +1,21 @@
 """From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import AnswerKind, Problem
+from understudy.corpus.formats.record import name_of
 from understudy.corpus.tables import Row, read_objects
 from understudy.tasks.choices import Options, base_of, json_list, letter_of, options_in_fields, options_in_text, read_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
+T = TypeVar("T")
 _LISTS = ("choices", "accepted")
 
 
@@ -29,6 +31,8 @@ class Layout:
     (``"{passage}\\n{question}"``), and ``choices`` may be a list of fields. All other fields go to ``meta``."""
     choices_in: Literal["field", "question"] = "field"
     """``question``: the text of the question has the options, "... (A) sun (B) moon", and they are removed from it."""
+    skip_bad: bool = False
+    """Leave out and count rows that cannot be read, instead of refusing them all."""
     answer_base: Literal[0, 1] | None = None
     """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
     equals the number of options."""
@@ -63,9 +67,12 @@ class Layout:
         return next((ours for ours, name in self.fields.items() if name == theirs), theirs)
 
 
-def read_problems(path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]]) -> list[Problem]:
-    """The problems of a file. Raises DataError naming file, line and field, and for a file without problems."""
-    return problems_of(read_rows(path), Layout(kind, fields))
+def read_problems(
+    path: Path, *, kind: AnswerKind, fields: Mapping[str, str | tuple[str, ...]], bad: list[str] | None = None
+) -> list[Problem]:
+    """The problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file without
+    problems."""
+    return [problem for problem in problems_of(read_rows(path), Layout(kind, fields), bad) if problem is not None]
 
 
 def read_rows(path: Path) -> list[tuple[str, Row]]:
@@ -76,12 +83,27 @@ def read_rows(path: Path) -> list[tuple[str, Row]]:
     return rows
 
 
-def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout) -> list[Problem]:
-    """The problems of ``rows`` in order. Raises DataError naming file, line and field."""
+def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None = None) -> list[Problem | None]:
+    """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
+    there instead, and the row's problem is None."""
     _check_there(rows, layout)
-    questions = [_read_question(row, layout, where) for where, row in rows]
-    base = _base(rows, questions, layout)
-    return [_problem(row, layout, where, base, one) for (where, row), one in zip(rows, questions, strict=True)]
+    questions = [_unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
+    read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
+    base = _base([row for row, _ in read], [question for _, question in read], layout)
+    return [
+        None if one is None else _unless_bad(bad, _problem, row, layout, where, base, one)
+        for (where, row), one in zip(rows, questions, strict=True)
+    ]
+
+
+def _unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
+    try:
+        return read(*arguments)
+    except DataError as error:
+        if bad is None:
+            raise
+        bad.append(str(error))
+        return None
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
@@ -163,7 +185,7 @@ def _problem(row: Row, layout: Layout, where: str, base: int | None, question_an
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
     return Problem(
-        id=str(name) if name is not None else where.rpartition("/")[2],
+        id=name_of(name) if name is not None else where.rpartition("/")[2],
         question=question,
         kind=layout.kind,
         answer=golds[0] if golds else None,

@@ -22,7 +22,7 @@ from understudy.core.registry import added, find
 from understudy.core.tokens import Turn, assistant_turn
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device, settle_precision
-from understudy.engines.local.load import end_tokens, place
+from understudy.engines.local.load import context_length, end_tokens, place
 from understudy.training.batches import (
     EncodedExample,
     TrainingBatch,
@@ -154,7 +154,7 @@ class _Training:
             self.remarks.append(
                 f"{self.spelled} words of the examples are not in the start's vocabulary and are spelled in letters"
             )
-        context = min(student.context, getattr(config, "max_position_embeddings", None) or student.context)
+        context = min(student.context, context_length(config) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
         self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from understudy.core.errors import StudyError
+from understudy.core.options import unkeyed
 from understudy.engines.local.device import Device
 
 Positive = Annotated[int, Field(ge=1)]
@@ -49,7 +50,7 @@ class StudentOptions:
     From scratch the feed-forward part is 8/3 of ``hidden`` (gated, as Llama's). ``context`` holds for both.
     """
 
-    checkpoint: str | None = None
+    checkpoint: str | None = unkeyed(None)
     """A directory that ``transformers`` loads (an earlier student is one: ``runs/x/students/ARM``), a ``.gguf`` file, a model of
     the Hugging Face hub ("facebook/opt-125m"), or "smollm2-135m-instruct" (docs/training.md); without it the student is made from
     scratch."""

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.core.errors import DataError
 
 if TYPE_CHECKING:
     from understudy.training.batches import EncodedExample
@@ -19,6 +21,8 @@ SHOWN = 5
 """Examples that are written down token by token."""
 BINS = 12
 SEEN, CURVE = "seen.json", "curve.json"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,18 @@ def write_record(directory: Path, seen: TrainingRecord, curve: LearningCurve) ->
 
 
 def read_seen(directory: Path) -> TrainingRecord:
-    return TypeAdapter(TrainingRecord).validate_json((directory / SEEN).read_bytes())
+    return _read(directory / SEEN, TrainingRecord)
 
 
 def read_curve(directory: Path) -> LearningCurve:
-    return TypeAdapter(LearningCurve).validate_json((directory / CURVE).read_bytes())
+    return _read(directory / CURVE, LearningCurve)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise DataError(f"{path}: is missing or damaged ({str(error).splitlines()[0]}); run the study again") from None
 
 
 def describe(

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,14 @@ def save_student(
 def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     """``model``, loaded from ``start``, with an adapter that alone is trained; at first it changes nothing (B is 0).
 
-    Raises StudyError where ``lora.targets`` names no module of the model.
+    Raises StudyError where ``lora.targets`` names no module of the model, or one whose weights another module has, too.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not lora.merge and (is_gguf(start) or base_of(start) is not None):
         kind = "a GGUF file" if is_gguf(start) else "an adapter"
         raise CheckpointError(f"{start}: is {kind}; lora.merge = false would save an adapter of {kind}: set merge = true")
-    if not lora.merge and is_gguf(start):
-        raise CheckpointError(
-            f"{start}: lora.merge = false would save an adapter that peft cannot put on a .gguf file: set merge = true"
-        )
     targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
     config = LoraConfig(
         r=lora.rank,
@@ -114,11 +112,18 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     )
     torch.manual_seed(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft looks at a name that transformers renamed
+        warnings.simplefilter("ignore")  # peft looks at a name that transformers renamed; tied weights are refused below
         try:
             adapted = get_peft_model(model, config)
         except ValueError as error:
             raise StudyError(f"student.lora.targets = {lora.targets!r}: {str(error).splitlines()[0]}") from error
+    uses = Counter(id(weight) for _, weight in adapted.named_parameters(remove_duplicate=False))
+    layers = (module for module in adapted.modules() if isinstance(module, BaseTunerLayer))
+    if any(uses[id(layer.get_base_layer().weight)] > 1 for layer in layers):
+        raise StudyError(
+            f"student.lora.targets = {lora.targets!r}: the embeddings and the output layer of {start} share their weights, so what "
+            "is learned for one would change the other when it is saved; leave them out of targets"
+        )
     config.base_model_name_or_path = str(start.resolve())
     return adapted
 
@@ -126,7 +131,9 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
 def save_adapted(model: Any, lora: Lora, directory: Path) -> None:
     """Write the merged model, or the adapter alone; ``model`` stays as it is, bit for bit."""
     if lora.merge:
-        copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a config that says tied where the weights are not
+            copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
         return
     model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
     (directory / "README.md").unlink(missing_ok=True)  # peft's empty form

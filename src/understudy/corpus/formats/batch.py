@@ -106,6 +106,7 @@ BATCH = FileFormat(
     needs="the fields 'custom_id' and 'response' (output) or 'body' (input)",
     fits=lambda rows, _names: all("custom_id" in row and ({"response", "error", "body"} & set(row)) for row in rows),
     read=_read,
+    reads=("custom_id", "response", "error", "body", "method", "url"),
     write=_write,
     mapped=False,
 )

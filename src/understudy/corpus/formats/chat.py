@@ -17,7 +17,8 @@ from understudy.core.thoughts import with_thought
 from understudy.corpus.formats.record import FileFormat, LostRow, Read, Record, Row, hints
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_SHAREGPT = {"system": "system", "human": "user", "user": "user", **dict.fromkeys(("gpt", "assistant", "chatgpt"), "assistant")}
+_SHAREGPT = {"system": "system", "human": "user", "user": "user"}
+_SHAREGPT |= dict.fromkeys(("gpt", "assistant", "chatgpt", "model"), "assistant")
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
 NO_TEXT = LostRow("with parts that are not text")
 EARLIER = "with earlier turns, of which the last was read"
@@ -63,7 +64,10 @@ def last_exchange(turns: list[tuple[str, str]], where: str) -> tuple[str, str, s
 
 
 def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[str, str]] | LostRow:
-    """The (role, text) of each turn, or why the row is lost. Raises DataError where ``found`` is not a conversation."""
+    """The (role, text) of each turn, or why the row is lost. Turns may have the fields of the other layout (axolotl reads both).
+    Raises DataError where ``found`` is not a conversation."""
+    if _has_turns(found, role=OPENAI.role if layout is HUMAN_GPT else HUMAN_GPT.role):
+        layout = (OPENAI if layout is HUMAN_GPT else HUMAN_GPT)._replace(field=layout.field)
     field, speaker_field, text_field, roles = layout
     if not isinstance(found, list) or not found or not all(isinstance(turn, dict) for turn in found):
         raise DataError(f"{where}: field {field!r} must be a list of {{{speaker_field}, {text_field}}}, not {str(found)[:60]!r}")
@@ -82,12 +86,16 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
     return turns
 
 
+def _has_turns(turns: Any, *, role: str) -> bool:
+    return isinstance(turns, list) and bool(turns) and all(isinstance(turn, dict) and role in turn for turn in turns)
+
+
 def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str]) -> FileFormat:
     """The format called ``name``, whose turns have the fields of ``layout``. ``written_roles``: our role -> the role in a row."""
 
     def fits(rows: Sequence[Row], _names: Mapping[str, str]) -> bool:
         found = [row.get(layout.field) for row in rows]
-        return all(isinstance(turns, list) and all(isinstance(t, dict) and layout.role in t for t in turns) for turns in found)
+        return all(turns == [] or any(_has_turns(turns, role=each.role) for each in (OPENAI, HUMAN_GPT)) for turns in found)
 
     def read(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
         turns = turns_of(row.get(layout.field), where, layout)
@@ -110,6 +118,7 @@ def _conversation(name: str, layout: TurnFields, written_roles: Mapping[str, str
         write=lambda problem, chain: pair(question_text(problem), chain.text),
         pair=pair,
         mapped=False,
+        reads=(layout.field,),
     )
 
 

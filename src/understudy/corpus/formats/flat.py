@@ -10,6 +10,11 @@ In a dump of a reasoning model (``think``) the thought stands in tags before the
     {"prompt": "A coin is ...", "response": "It is flipped once.\\n</think>\\nNo."}
     {"problem": "A coin is ...", "reasoning_content": "It is flipped once.", "content": "No."}
 
+The last layout also takes question and reply under other usual names, and a list of replies to one question::
+
+    {"instruction": "A coin is ...", "generation": "It is flipped once. So ...", "model_name": "teacher-7b"}
+    {"problem": "A coin is ...", "generations": ["It is flipped once. So ...", "Heads first. So ..."], "answer": "no"}
+
 An export to ``think`` writes the rationale of every chain as the thought. A chain that was cut off before its answer becomes a
 thought that never ends.
 """
@@ -22,8 +27,10 @@ from understudy.core.errors import DataError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, prompt_text, question_text
 from understudy.core.thoughts import has_tags, thought_of, with_thought
 from understudy.core.values import Chain, Problem, digest, to_json
-from understudy.corpus.formats.record import FIELDS, FileFormat, Read, Record, Row, hints, read_plain, text_of
+from understudy.corpus.formats.chat import OPENAI, last_exchange, turns_of
+from understudy.corpus.formats.record import FIELDS, FileFormat, LostRow, Read, Record, Row, hints, read_plain, text_of
 
+PROMPT, COMPLETION = OPENAI._replace(field="prompt"), OPENAI._replace(field="completion")
 _OURS = tuple(f.name for f in fields(Chain) if f.name != "problem")
 
 
@@ -57,6 +64,21 @@ def _prompt_completion(prompt: Prompt, completion: str) -> Row:
     return {"prompt": _join_prompt(prompt), "completion": completion}
 
 
+def _read_pair(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    """A prompt and its completion: texts, or, as TRL has them, lists of messages."""
+    asked, said = row.get(names["question"]), row.get(names["text"])
+    if not isinstance(asked, list) and not isinstance(said, list):
+        yield from read_plain(row, names, where)
+        return
+    before = turns_of([{"role": "user", "content": asked}] if isinstance(asked, str) else asked, where, PROMPT)
+    after = turns_of([{"role": "assistant", "content": said}] if isinstance(said, str) else said, where, COMPLETION)
+    if isinstance(before, LostRow) or isinstance(after, LostRow):
+        yield next(turns for turns in (before, after) if isinstance(turns, LostRow))
+        return
+    question, text, prompt, note = last_exchange([*before, *after], where)
+    yield Record(text=text, question=question, prompt=prompt, note=note, **hints(row, names, where))
+
+
 def _alpaca(prompt: Prompt, completion: str) -> Row:
     if isinstance(prompt, str) or prompt[0].role != "system":
         return {"instruction": _join_prompt(prompt), "input": "", "output": completion}
@@ -73,7 +95,7 @@ def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Rea
 
 
 _USUAL = {
-    "text": ("text", "response", "output", "completion", "generation", "content"),
+    "text": ("text", "response", "output", "completion", "generation", "content", "generations", "responses", "completions"),
     "question": ("question", "prompt", "problem", "instruction", "input"),
     "reasoning": ("reasoning_content", "reasoning", "thinking"),
 }
@@ -85,6 +107,14 @@ def _usual_names(row: Row, names: Mapping[str, str]) -> dict[str, str]:
     return {**names, **{ours: theirs for ours, theirs in usual.items() if names[ours] == FIELDS[ours]}}
 
 
+def _read_usual(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read]:
+    """The reply of a row, or each of a list of them."""
+    names = _usual_names(row, names)
+    replies = row.get(names["text"])
+    for reply in replies if isinstance(replies, list) else [replies]:
+        yield from read_plain({**row, names["text"]: reply}, names, where)
+
+
 def _thinks(row: Row, names: Mapping[str, str]) -> bool:
     text, named = row.get(names["text"]), row.get(names["reasoning"])
     return isinstance(text, str) and (isinstance(named, str) or has_tags(text))
@@ -92,7 +122,8 @@ def _thinks(row: Row, names: Mapping[str, str]) -> bool:
 
 def _fits(rows: Sequence[Row], names: Mapping[str, str]) -> bool:
     named = [_usual_names(row, names) for row in rows]
-    return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and any(map(_thinks, rows, named))
+    asks = all(n["question"] in row for row, n in zip(rows, named, strict=True))
+    return all(n["text"] in row for row, n in zip(rows, named, strict=True)) and (asks or any(map(_thinks, rows, named)))
 
 
 def _write_thought(problem: Problem, chain: Chain) -> str:
@@ -119,7 +150,7 @@ PROMPT_COMPLETION = FileFormat(
     name="prompt-completion",
     needs="the fields 'prompt' and 'completion', or what question and text are mapped to",
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
-    read=read_plain,
+    read=_read_pair,
     write=lambda problem, chain: _prompt_completion(PromptFormat().write_prompt(problem), chain.text),
     pair=_prompt_completion,
     names={"question": "prompt", "text": "completion"},
@@ -127,6 +158,7 @@ PROMPT_COMPLETION = FileFormat(
 ALPACA = FileFormat(
     name="alpaca",
     needs="the fields 'instruction' and 'output' ('input', 'system')",
+    reads=("input", "system"),
     fits=lambda rows, names: _has(rows, names["question"], names["text"]),
     read=_read_alpaca,
     write=lambda problem, chain: _alpaca(question_text(problem), chain.text),
@@ -135,8 +167,10 @@ ALPACA = FileFormat(
 )
 THINK = FileFormat(
     name="think",
-    needs="a text with <think> or </think> in it, or a field 'reasoning_content' beside 'content'",
+    needs="a text with <think> or </think> in it, a field 'reasoning_content' beside 'content', or question and reply under usual "
+    "names (problem, instruction, ...; generation, generations, response, ...)",
+    reads=tuple(name for names in _USUAL.values() for name in names),
     fits=_fits,
-    read=lambda row, names, where: read_plain(row, _usual_names(row, names), where),
+    read=_read_usual,
     write=lambda problem, chain: {"question": question_text(problem), "text": _write_thought(problem, chain)},
 )

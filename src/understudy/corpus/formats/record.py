@@ -27,6 +27,9 @@ FIELDS: Mapping[str, str] = {
 """Our field -> the default field of a row, which a format or the user's mapping may replace. In most formats a field ``answer`` is
 the data set's gold as often as the teacher's answer, so it is read only where it is mapped."""
 
+TEACHERS = ("model_name", "generation_model")
+"""Other fields with the name of the model that wrote a reply (distilabel)."""
+
 FINISHES: Mapping[str, str] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_length"), "length"),
@@ -91,7 +94,7 @@ class FileFormat:
     ``fits(rows, names)`` says whether the rows may be in this format. ``read(row, names, where)`` gives what a row holds, and
     raises DataError where the row is damaged. ``write(problem, chain)`` makes the row of a chain, and ``pair(prompt,
     completion)`` the row of a training example. ``names`` are the format's names of our `FIELDS`. ``mapped``: its texts are plain
-    fields, which may be mapped.
+    fields, which may be mapped. ``reads`` are the fields that it reads besides; all others of a row are kept as they are.
     """
 
     name: str
@@ -102,6 +105,7 @@ class FileFormat:
     mapped: bool = True
     pair: Callable[[Prompt, str], Row] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
 
 
 def read_plain(row: Row, names: Mapping[str, str], where: str) -> Iterator[Record]:
@@ -118,10 +122,10 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
     tokens, path = _number(row, names, "tokens", where), _number(row, names, "path", where)
     return {
         "where": where,
-        "named": tuple(str(i) for i in (row.get(names["problem"]), metadata.get("problem_id")) if i is not None),
-        "bare": "" if row.get("id") is None else str(row["id"]),
+        "named": tuple(name_of(i) for i in (row.get(names["problem"]), metadata.get("problem_id")) if i is not None),
+        "bare": "" if row.get("id") is None else name_of(row["id"]),
         "answer": None if answer is None else str(answer),
-        "teacher": str(row.get(names["teacher"]) or ""),
+        "teacher": str(next((row[name] for name in (names["teacher"], *TEACHERS) if row.get(name)), "")),
         "finish": finish_of(row, names, where),
         "tokens": None if tokens is None else int(tokens),
         "logprob": _number(row, names, "logprob", where),
@@ -129,6 +133,11 @@ def hints(row: Row, names: Mapping[str, str], where: str) -> dict[str, Any]:
         "sampling": object_in(row, "sampling"),
         "ours": metadata if "understudy" in metadata else {},
     }
+
+
+def name_of(value: Any) -> str:
+    """An id as a text; 5.0, as a table writes a whole number beside empty cells, is 5."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def object_in(row: Row, name: str) -> Row:

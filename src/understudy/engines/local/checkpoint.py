@@ -170,6 +170,20 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def context_of(config: Mapping[str, Any]) -> int | None:
+    """The number of positions that a ``config`` allows, None where it has no limit (T5).
+
+    A sliding window is a limit too, in training and in answering: inside it the window changes nothing, and beyond it the decoding
+    loop would see more than the model saw in training.
+    """
+    names = ["max_position_embeddings", "attention_chunk_size"]
+    if not config.get("is_encoder_decoder"):
+        names.append("n_positions")  # GPT-2's; T5's is none
+    if config.get("use_sliding_window", True) and "sliding_attention" in (config.get("layer_types") or ["sliding_attention"]):
+        names.append("sliding_window")
+    return min((limit for name in names if (limit := config.get(name))), default=None)
+
+
 def tensors(directory: Path) -> dict[str, int]:
     """The weights by name, with the count of numbers in each, from the headers of the files.
 
@@ -205,6 +219,14 @@ def _check_adapter(directory: Path, base: Path) -> None:
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     if not any(list(directory.glob(pattern)) for pattern in TOKENIZERS):
         raise CheckpointError(f"{directory}: no tokenizer; save it beside the model (tokenizer.save_pretrained)")
+    pieces = (
+        [] if any(map(Path.is_file, (directory / "tokenizer.json", directory / "vocab.json"))) else [*directory.glob("*.model")]
+    )
+    if pieces and importlib.util.find_spec("sentencepiece") is None:
+        raise CheckpointError(
+            f"{directory}: its tokenizer is {pieces[0].name} alone, which needs sentencepiece: pip install sentencepiece, or save "
+            "it as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))"
+        )
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
     if not path.is_file() or not isinstance(rows, int):

@@ -18,7 +18,8 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 from transformers.utils import logging as transformers_logging
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import base_of, check_vocabulary, read_config
+from understudy.core.tokens import fix_date
+from understudy.engines.local.checkpoint import base_of, check_vocabulary, context_of, read_config
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
@@ -51,6 +52,8 @@ def load_tokenizer(directory: FilePath) -> Any:
         # As the model's own tokenizer and llama.cpp do; transformers does as GPT-2 does, whose "\n\n1" is other tokens.
         parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = fix_date(tokenizer.chat_template)
     if tokenizer.eos_token_id is None:
         raise CheckpointError(f"{directory}: the tokenizer has no end token (eos_token), so no reply would end; give it one")
     return tokenizer
@@ -125,16 +128,8 @@ def _with_adapter(model: Any, directory: FilePath) -> Any:
 
 
 def context_length(config: Any) -> int | None:
-    """The number of positions of the decoder, None where it has no limit (T5). A sliding window is a limit too: inside it the
-    window changes nothing, and beyond it the decoding loop would see more than the model saw in training."""
-    if config.is_encoder_decoder and not hasattr(config, "max_position_embeddings"):
-        return None
-    text = config.get_text_config(decoder=True)
-    limits = [getattr(text, "max_position_embeddings", None), getattr(text, "attention_chunk_size", None)]
-    kinds = getattr(text, "layer_types", None)
-    if kinds is None or "sliding_attention" in kinds:
-        limits.append(getattr(text, "sliding_window", None))
-    return min((limit for limit in limits if limit), default=None)
+    """The number of positions of the decoder (`context_of`)."""
+    return context_of(config.get_text_config(decoder=True).to_dict())
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from understudy.core.options import unkeyed
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.engines.local.device import Device, settle_device, settle_precision
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class Transformers:
     """A checkpoint on this machine, asked in batches by our own decoding loop (docs/decoding.md)."""
 
-    checkpoint: Annotated[str, Field(min_length=1)]
+    checkpoint: Annotated[str, Field(min_length=1)] = unkeyed()
     """The model's directory, a ``.gguf`` file, a model of the Hugging Face hub, or "smollm2-135m-instruct", as for
     student.checkpoint."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -56,8 +56,8 @@ class TrainedPlayer:
 class UntrainedPlayer:
     """The ``checkpoint`` that the students start from. ``files``: those that decide its replies -> digests."""
 
-    checkpoint: str
     files: Mapping[str, str]
+    checkpoint: str = unkeyed()
 
     def open(self, stage: AnswersStage, *_: Any) -> Engine:
         return open_student(Path(self.checkpoint), stage.answering, seed=stage.seed)

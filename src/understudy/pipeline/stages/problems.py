@@ -28,12 +28,14 @@ SPLIT = "exemplars"
 class ProblemsSummary(StageSummary):
     """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
     question. ``near``: held-out questions that differ from one in training by numbers, case or punctuation only. ``without_gold``:
-    splits that are scored and have no gold answers: their teacher can be sampled, nothing can be evaluated."""
+    splits that are scored and have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``: rows that
+    cannot be read (task.skip_bad)."""
 
     sizes: Mapping[str, int]
     dropped: tuple[str, ...]
     near: int
     without_gold: tuple[str, ...]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -76,11 +78,16 @@ class ProblemsStage(Stage[ProblemsSummary]):
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
         write_json(directory / "splits.json", _ids_by_split(from_task, keep={problem.id for problem in problems}))
         context.progress("problems", len(problems), len(problems))
+        if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
+            context.progress(
+                "problems", 0, 0, f"{len(bad):,} rows of questions were left out (skip_bad); first: {'; '.join(bad[:3])}"
+            )
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
             dropped=on_held_out + on_dev,
             near=near,
+            skipped=len(bad),
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
 

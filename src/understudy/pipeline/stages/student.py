@@ -14,6 +14,7 @@ from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
 from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
+from understudy.core.tokens import TEMPLATE_DATE
 from understudy.core.values import Chain, Example, Outcome, Problem
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
@@ -196,6 +197,7 @@ class StudentStage(Stage[StudentSummary]):
             training_precision=self.training.precision,
             training_device=self.training.device,
             weights=weights,
+            template_date=TEMPLATE_DATE.isoformat(),
             seed=self.seed,
             lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
         )

@@ -8,6 +8,7 @@ from understudy.checks.judge import judge, outcomes_of
 from understudy.core.registry import find, module_of
 from understudy.core.values import Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
+from understudy.evaluation.worth import CorpusWorth, measure_corpus
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
@@ -17,9 +18,11 @@ FILE = "verdicts.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictsSummary(StageSummary):
-    """``outcomes``: check -> outcome -> how many chains have it."""
+    """``outcomes``: check -> outcome -> how many chains have it. ``worth``: of the corpus, by the first check; None in an older
+    run."""
 
     outcomes: Mapping[str, Mapping[str, int]]
+    worth: CorpusWorth | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -53,4 +56,5 @@ class VerdictsStage(Stage[VerdictsSummary]):
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
-        return VerdictsSummary(outcomes={name: dict(outcomes.most_common()) for name, outcomes in counts.items()})
+        worth = measure_corpus(chains, problems, outcomes_of(verdicts, self.checks[0]))
+        return VerdictsSummary(outcomes={name: dict(outcomes.most_common()) for name, outcomes in counts.items()}, worth=worth)

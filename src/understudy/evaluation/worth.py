@@ -1,0 +1,130 @@
+"""What a corpus of chains is worth to a student: how often its teacher is right, how many different chains it has, and what in it a
+person should look at first.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from understudy.core.values import Chain, Outcome, Problem
+from understudy.evaluation.metrics import pass_at_k, subsets
+
+QUANTILES = (5, 25, 50, 75, 95, 100)
+_NAMED = 3
+"""So many problems are named of each thing to look at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusWorth:
+    """The measures of a corpus. ``accuracy`` is of the chains whose problem has gold, None where none has. ``at_k``: (k, problems
+    with so many chains, maj@k, pass@k). ``distinct`` and ``different``: chains of a problem that are no copies, and no near copies
+    (equal but for case, blanks and punctuation), on the average. ``lengths``: the `QUANTILES` in ``unit``. ``look``: what a person
+    should look at first."""
+
+    chains: int
+    problems: int
+    outcomes: Mapping[str, int]
+    accuracy: float | None
+    at_k: tuple[tuple[int, int, float, float], ...]
+    distinct: float
+    different: float
+    without_rationale: int
+    lengths: tuple[int, ...]
+    unit: str
+    look: tuple[str, ...]
+
+    def describe(self) -> dict[str, str]:
+        """The measures under readable names, as texts."""
+        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {n:,} problems" for k, n, maj, some in self.at_k}
+        lengths = (f"{n:,} ({q} %)" for q, n in zip(QUANTILES, self.lengths, strict=True))
+        return {
+            "accuracy of the chains": "no gold" if self.accuracy is None else f"{self.accuracy:.1%}",
+            **rates,
+            "effective chains per problem": f"{self.distinct:.1f} without copies, {self.different:.1f} without near copies, "
+            f"of {self.chains / max(1, self.problems):.1f}",
+            "without a rationale": f"{self.without_rationale:,} of {self.chains:,}",
+            f"length in {self.unit}": ", ".join(lengths),
+            "look first at": "; ".join(self.look) or "nothing stands out",
+        }
+
+
+def measure_corpus(
+    chains: Sequence[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome], *, seed: int = 0
+) -> CorpusWorth:
+    """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it.
+
+    pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374), maj@k the mean over all subsets of k chains, or over
+    uniformly drawn ones where there are many; both over the problems with gold and at least k chains.
+    """
+    by_problem: dict[str, list[Chain]] = defaultdict(list)
+    for chain in chains:
+        by_problem[chain.problem].append(chain)
+    graded = {name: own for name, own in by_problem.items() if problems[name].answer is not None}
+    right = {chain.id for chain in chains if outcomes[chain.id] is Outcome.CORRECT}
+    known = all(chain.tokens is not None for chain in chains)
+    lengths = sorted(chain.tokens if known and chain.tokens is not None else len(chain.text.split()) for chain in chains)
+    n = sum(map(len, graded.values()))
+    return CorpusWorth(
+        chains=len(chains),
+        problems=len(by_problem),
+        outcomes=dict(Counter(outcomes[chain.id].value for chain in chains).most_common()),
+        accuracy=sum(chain.id in right for own in graded.values() for chain in own) / n if n else None,
+        at_k=tuple(_rates(graded, right, seed)),
+        distinct=fmean(len({chain.text for chain in own}) for own in by_problem.values()) if chains else 0.0,
+        different=fmean(len({_plain(chain.text) for chain in own}) for own in by_problem.values()) if chains else 0.0,
+        without_rationale=sum(not chain.rationale.strip() for chain in chains),
+        lengths=tuple(lengths[(len(lengths) - 1) * q // 100] for q in QUANTILES) if lengths else (0,) * len(QUANTILES),
+        unit="tokens" if known else "words",
+        look=tuple(_look(by_problem, graded, problems, right)),
+    )
+
+
+def _plain(text: str) -> str:
+    """``text`` without what near copies differ by."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str], seed: int) -> Iterator[tuple[int, int, float, float]]:
+    """(k, problems, maj@k, pass@k) for every k up to 8, then for its doubles and the most chains that a problem has."""
+    most = max(map(len, graded.values()), default=0)
+    for k in sorted({k for k in (*range(1, 9), 16, 32, 64, 128, 256, most) if 0 < k <= most}):
+        drawn = {name: own for name, own in graded.items() if len(own) >= k}
+        some = fmean(pass_at_k(len(own), sum(c.id in right for c in own), k) for own in drawn.values())
+        votes = (fmean(_wins(subset, right) for subset in subsets(name, own, k, seed)) for name, own in drawn.items())
+        yield k, len(drawn), fmean(votes), some
+
+
+def _wins(chains: Sequence[Chain], right: set[str]) -> bool:
+    """Whether the most frequent answer is right. Of equally frequent ones the first counts; who gives none does not vote."""
+    votes = Counter(chain.answer for chain in chains if chain.answer is not None and chain.finish == "stop")
+    winner = max(votes, key=lambda answer: votes[answer]) if votes else None
+    return any(chain.id in right for chain in chains if chain.answer == winner)
+
+
+def _look(
+    by_problem: Mapping[str, Sequence[Chain]],
+    graded: Mapping[str, Sequence[Chain]],
+    problems: Mapping[str, Problem],
+    right: set[str],
+) -> Iterator[str]:
+    """The problems that a person should look at first, by reason: the gold may be wrong, or the answers misread."""
+    agreed = {name: {chain.answer for chain in own} for name, own in graded.items() if len(own) > 2}
+    wrong = [name for name, own in graded.items() if not any(chain.id in right for chain in own)]
+    doubted = [name for name in wrong if len(agreed.get(name, ())) == 1 and None not in agreed[name]]
+    says = {name: f"{name} (all say {next(iter(agreed[name]))!s:.40}, gold {problems[name].answer!s:.40})" for name in doubted}
+    found = {
+        "gold that every chain contradicts": [says[name] for name in doubted],
+        "problems without a right chain": [name for name in wrong if name not in says],
+        "problems whose chains have no answer": [name for name, own in by_problem.items() if all(c.answer is None for c in own)],
+        "problems whose chains have no rationale": [
+            name for name, own in by_problem.items() if not any(chain.rationale.strip() for chain in own)
+        ],
+        "problems whose chains are all near copies": [
+            name for name, own in by_problem.items() if len(own) > 1 and len({_plain(chain.text) for chain in own}) == 1
+        ],
+    }
+    for why, names in found.items():
+        if names:
+            yield f"{len(names):,} {why}: {', '.join(names[:_NAMED])}{', ...' * (len(names) > _NAMED)}"
