@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from understudy.core.answers.arithmetic import LITERAL, Expression
 from understudy.core.answers.expression import sides_of
-from understudy.core.answers.number import tidy
+from understudy.core.answers.markup import plain
 from understudy.core.answers.spans import fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
@@ -42,7 +42,7 @@ class Equation:
 def find_equations(rationale: str) -> Iterator[Equation]:
     """Every equation of ``rationale`` in order."""
     for written in fold(rationale).split("\n"):
-        line, at = _UNITS.sub(r"\1", tidy(written)), 0
+        line, at = _UNITS.sub(r"\1", plain(written)), 0
         while begin := _BEGIN.search(line, at):
             sides, end = sides_of(line, begin.start())
             at = max(end, begin.end())
