@@ -85,7 +85,7 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     yield "last_sentence", start, read_ending(text[start:stop], spec)
     if spec.kind == "number":
         for start, stop in reversed(sentences):
-            yield "last_number", start, number.read_last(text[start:stop])
+            yield "last_number", start, number.read_last(text[start:stop], spec.question)
 
 
 _CONCLUDES = re.compile(
@@ -149,7 +149,7 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
             reading = yes_no.read_reply(spec.question, sentence, sentence)
             return reading if reading.found else yes_no.read_anywhere(sentence)
         case "number":
-            return number.read_last(sentence)
+            return number.read_last(sentence, spec.question)
         case "date":
             return date.read(sentence)
         case "text":

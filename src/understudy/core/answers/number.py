@@ -7,7 +7,6 @@ What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``
 """
 
 import re
-from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -41,6 +40,7 @@ _DIGITS = re.compile(r"[-+*/^0-9.,() ]*")
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
+_SUBJECT = re.compile(r"(?:\s[a-z]+){1,3}?\s(?:cost|costs|is|are|was|were|will|would|makes?|weighs?|takes?|has|have|equals?)\s[^.\n]{0,60}[0-9]")
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 _EQUATIONS = re.compile(r"[^\n]*=[^\n]*\n(?:[^\n]*=[^\n]*\n|\s*\n)*(?=[^\n]*=)")
 
@@ -73,6 +73,8 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
         return NOTHING if strict else _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     if found.value is None:
         return AMBIGUOUS
+    if not strict and _SUBJECT.match(span, found.end):
+        return _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     if strict and not _UNIT.fullmatch(span, found.end):
         again = _right_side(span, found.end)
         return _to_reading(again) if again and _UNIT.fullmatch(span, again.end) else NOTHING
@@ -110,14 +112,65 @@ def _read_inside(span: str, question: str) -> Reading:
 
 
 def _choose(span: str, found: list[_Number], question: str) -> _Number:
-    """The number that a sentence with several gives as the answer: after its last equals sign the first one, else the only new
-    one, else the last one."""
-    if "=" not in span and len(found) > 1 and question:
-        question_numbers = {number.value for number in _numbers(question)}
-        new = [value for value in dict.fromkeys(number.value for number in found) if value not in question_numbers]
-        if len(new) == 1:
-            return next(number for number in found if number.value == new[0])
-    return found[-1]
+    """The number that a sentence gives as the answer: the last one that the rules of `_RULES` leave."""
+    for rule in _RULES:
+        found = rule(span, found, question) or found
+    return _right_side(span, found[-1].end) or found[-1]
+
+
+def _converted(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The number in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"."""
+    return [number for number in found if _EQUAL.search(span, max(0, number.begin - 15), number.begin)]
+
+
+def _stated(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The only number after "is": "the number of pens after he bought 13 pens is 52"."""
+    stated = [number for number in found if _IS.search(span, max(0, number.begin - 30), number.begin)]
+    return stated if len(stated) == 1 else []
+
+
+def _results(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The first number after the last equals sign: "70 / 7 = 10 hours to earn $70"."""
+    return [number for number in found if number.begin > (equals := max(span.rfind("="), span.rfind("≈"))) >= 0][:1]
+
+
+def _asked(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers with the unit that the question asks for: "it takes him 48 hours to install the 6 windows"."""
+    asks = list(_ASKS.finditer(question))
+    if not asks:
+        return []
+    units = {word.lower().rstrip("s") for word in (asks[-1][1] or "").split()} - _NO_UNITS
+    return [number for number in found if _is_money(span, number)] if not units else [n for n in found if units & _unit(span, n)]
+
+
+def _new(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers that the question does not have."""
+    known = {number.value for number in _numbers(question)}
+    return [number for number in found if number.value not in known]
+
+
+def _free(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers outside phrases that only say of what, for what or when: "$1800 for all 4 phones"."""
+    return [number for number in found if not _HANGS.search(span, max(0, number.begin - 40), number.begin)]
+
+
+_RULES = (_converted, _results, _stated, _asked, _new, _free)
+_EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
+_IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
+_ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
+_NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
+_HANGS = re.compile(
+    r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
+    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$", re.I
+)
+
+
+def _unit(span: str, number: _Number) -> set[str]:
+    return {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
+
+
+def _is_money(span: str, number: _Number) -> bool:
+    return span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") or not {"dollar", "cent"}.isdisjoint(_unit(span, number))
 
 
 def _to_reading(number: _Number) -> Reading:
