@@ -57,12 +57,24 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = spans.find_next_problem(plain, len(plain) - len(plain[begin:].lstrip()))  # its first word cannot be a new problem
+    end = _end_of(plain, begin, question)
     for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
             alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
             return FoundAnswer(reading.value, layer, end if alone else start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
+
+
+def _end_of(text: str, begin: int, question: str) -> int:
+    """The end of a reply: where a new problem begins. Before an answer is stated, the same question may be told again."""
+    for end in spans.find_next_problem(text, len(text) - len(text[begin:].lstrip())):  # its first word cannot be a new problem
+        if end == len(text) or not (spans.restates(text, end, question) if question else True) or _states(text, begin, end):
+            return end
+    return len(text)
+
+
+def _states(text: str, begin: int, end: int) -> bool:
+    return next(find_markers(text, begin, end, labels=True), None) is not None
 
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:

@@ -1,8 +1,10 @@
 """The places of things in a reply: its thought, a new problem, its sentences, whose positions always refer to the original text;
 and the words of short texts, for comparison without case, articles and punctuation."""
 
+import itertools
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 SPAN = 400
@@ -42,17 +44,30 @@ def one_of(readings: list[Reading]) -> Reading:
     return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
 
 
-_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
-_THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
+THOUGHT_MARKS = [
+    (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek-R1, Qwen3
+    (r"<thought>", r"</thought>"),
+    (r"<reasoning>", r"</reasoning>"),
+    (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
+    (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
+    (r"◁think▷", r"◁/think▷"),  # Kimi
+    (  # the channels of gpt-oss
+        r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>",
+        r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>",
+    ),
+]
+"""The marks that begin and end a thought, by the models that write them."""
+_THOUGHT_START, _THOUGHT_END = (re.compile("|".join(marks), re.I) for marks in zip(*THOUGHT_MARKS, strict=True))
+THOUGHT_MARK = re.compile(f"{_THOUGHT_START.pattern}|{_THOUGHT_END.pattern}", re.I)
 
 
 def find_reply(text: str) -> int | None:
-    """The place where the reply begins, after the last ``</think>``; None where a thought never ends."""
-    if "<" not in text:
+    """The place where the reply begins, after the last thought; None where a thought never ends."""
+    if "<" not in text and "[" not in text and "◁" not in text:
         return 0
-    begin = 0
-    for match in _THOUGHT_END.finditer(text):
-        begin = match.end()
+    begin = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
     return None if _THOUGHT_START.search(text, begin) else begin
 
 
@@ -60,10 +75,17 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 """The beginning of a new problem. A numbered one ("Q2.") is a sub-question of the same problem and does not count."""
 
 
-def find_next_problem(text: str, begin: int) -> int:
-    """The place at or after ``begin`` where a completion continues with a new problem; the end of ``text`` where it does not."""
-    match = _RUN_ON.search(text, begin)
-    return match.start() if match else len(text)
+def find_next_problem(text: str, begin: int) -> Iterator[int]:
+    """The places at or after ``begin`` where a completion may continue with a new problem, at most five, and the end of ``text``."""
+    yield from (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
+    yield len(text)
+
+
+def restates(text: str, begin: int, question: str) -> bool:
+    """Whether the problem that begins at ``begin`` is ``question``, which has four fifths of its words."""
+    words = split_words(text[begin : begin + SPAN].lstrip().partition("\n\n")[0].partition(":")[2])
+    known = set(split_words(question))
+    return sum(word in known for word in words) * 5 >= len(words) * 4
 
 
 def keep_one_problem(text: str) -> str:
