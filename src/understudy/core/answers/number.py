@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from understudy.core.answers.arithmetic import LITERAL, parse, write_number
+from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
 from understudy.core.answers.markup import plain
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
 
@@ -145,7 +145,7 @@ def _asked(span: str, found: list[_Number], question: str) -> list[_Number]:
 
 def _new(span: str, found: list[_Number], question: str) -> list[_Number]:
     """The numbers that the question does not have."""
-    known = {number.value for number in _numbers(question)}
+    known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
     return [number for number in found if number.value not in known]
 
 

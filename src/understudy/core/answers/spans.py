@@ -24,6 +24,7 @@ class Reading(NamedTuple):
 
 NOTHING = Reading(None, "none")
 AMBIGUOUS = Reading(None, "ambiguous")
+ABSTAINS = Reading(None, "abstained")
 
 _ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）：，．", "---**/''\"\"    ():,.")
 
@@ -105,6 +106,12 @@ def keep_one_problem(text: str) -> str:
 
 _SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "u.s", "u.k"}
 _INITIALS = re.compile(r"[A-Za-z.]+\.[A-Za-z]")
+NAME_GOES_ON = re.compile(
+    r"\s+(?!(?:A|An|And|According|As|At|But|Each|Final|Finally|First|For|From|He|Hence|How|However|I|If|In|It|Let|Next|Now|Of|On|One|"
+    r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
+)
+"""What follows the initial of a name: "L. Ron"."""
+_INITIAL = re.compile(r"(?<!\bis )(?<!\bbe )(?<!answer )(?<!option )(?<!choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$")
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
@@ -116,6 +123,8 @@ def find_sentence_end(text: str, begin: int, end: int) -> int:
             return match.start()
         word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
         if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1])):
+            continue
+        if match[0] == "." and _INITIAL.search(text, begin, match.start()) and NAME_GOES_ON.match(text, match.end()):
             continue
         return match.end()
     return end
@@ -138,13 +147,20 @@ def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
     return sentences
 
 
+_TOKEN = re.compile(
+    r"(?:(?<![\w)\]}-])-(?=[0-9]|\w\b))?\w+(?:[.,'/:-]\w+)*(?:[#+]{1,2}(?![\w(])|(?<=\b\w)-(?![\w.-]))?"  # -3, C#, C++, A-
+    r"|[<>=≤≥≠≈^√]|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])|(?<=[\w)}]) - (?=[0-9(])|(?<=[)}])-(?=[0-9(])"  # x > 3, 2/\sqrt{3}, x - 3
+)
+_OPERATORS = frozenset("<>=≤≥≠≈^√+/-")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
-    """The words of ``text`` in lower case and Unicode's compatible form, without articles, unless there are only articles."""
-    words = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
-    return [word for word in words if word not in _ARTICLES] or words
+    """The words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless there are
+    only articles."""
+    words = _TOKEN.findall(unicodedata.normalize("NFKC", fold(text[:2000])).casefold())
+    words = [word.strip() for word in words]
+    return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 
 
 def to_canonical(text: str) -> str:
