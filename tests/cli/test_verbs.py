@@ -11,7 +11,7 @@ from command import SETS, understudy
 
 FIELDS = (
     "arm method model role_models engine precision training_precision task split seed decoding extractor n correct wrong "
-    "undecidable unparsed truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
+    "undecidable unparsed abstained truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
 ).split()
 
 
@@ -31,7 +31,7 @@ def test_results_has_one_row_per_arm_split_seed_and_decoding_and_the_counts_add_
     assert len(set(keys)) == len(keys)
     assert {row["split"] for row in rows} == {"test", "test-longer"}
     for row in rows:
-        assert row["n"] == sum(row[k] for k in ("correct", "wrong", "undecidable", "unparsed", "truncated"))
+        assert row["n"] == sum(row[k] for k in ("correct", "wrong", "undecidable", "unparsed", "abstained", "truncated"))
         assert row["accuracy"] == pytest.approx(row["correct"] / row["n"])
         assert row["low"] <= row["accuracy"] <= row["high"]
     assert {row["n"] for row in rows if row["split"] == "test"} == {40}

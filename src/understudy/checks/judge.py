@@ -11,17 +11,17 @@ from dataclasses import replace
 from understudy.core.errors import StudyError
 from understudy.core.protocols import Check
 from understudy.core.thoughts import only_thought
-from understudy.core.values import Chain, Outcome, Problem, Verdict
+from understudy.core.values import ABSTAINED, Chain, Outcome, Problem, Verdict
 
-_MAY_SAY = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED)
+_MAY_SAY = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.ABSTAINED)
 
 
 def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdict:
     """The verdict of ``check``, registered as ``name``, on ``chain``.
 
     A chain that was refused, cut off, or holds a thought and nothing else is never correct: the check is not asked. Raises
-    StudyError where the check returns anything but a Verdict whose outcome is CORRECT, WRONG, UNDECIDABLE or UNPARSED (or NO_GOLD,
-    for a problem without a gold answer).
+    StudyError where the check returns anything but a Verdict whose outcome is CORRECT, WRONG, UNDECIDABLE, UNPARSED or ABSTAINED
+    (or NO_GOLD, for a problem without a gold answer).
     """
     if chain.finish == "refused":
         return Verdict(chain.id, Outcome.REFUSED, _read(problem, chain), name)
@@ -47,14 +47,14 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
 def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
     """A check that looks at nothing but the answer, in canonical form.
 
-    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer (UNPARSED) or the problem no gold
-    one (NO_GOLD).
+    ``compare`` says CORRECT, WRONG or UNDECIDABLE. It is not asked where the chain has no answer (UNPARSED), says that there is
+    none (ABSTAINED), or the problem has no gold one (NO_GOLD).
     """
 
     @functools.wraps(compare)
     def check(problem: Problem, chain: Chain) -> Verdict:
         if chain.answer is None:
-            outcome = Outcome.UNPARSED
+            outcome = Outcome.ABSTAINED if chain.layer == ABSTAINED else Outcome.UNPARSED
         elif problem.answer is None:
             outcome = Outcome.NO_GOLD
         else:

@@ -26,9 +26,6 @@ ANSWER = " So the answer is: "
 END = "\n\n"
 """Ends a raw reply, and separates the exemplars of a raw prompt."""
 
-NEWLINE = "\n"
-_LINES = re.compile(r"\s*\n\s*")
-
 Exemplars = Sequence[tuple[Problem, Chain]]
 
 
@@ -70,7 +67,7 @@ class PromptFormat:
         body, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
         if self.style == "messages":
             return f"{body}{ANSWER}{stated}".strip()
-        joined = _LINES.sub(NEWLINE, body)
+        joined = without_empty_lines(body)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
@@ -96,7 +93,7 @@ class PromptFormat:
     def write_block(self, text: str) -> str:
         """The reply of several lines that is taught. In raw text an empty line ends it (`stop`), so it has none inside."""
         body = keep_one_problem(text.strip())
-        return f" {_LINES.sub(NEWLINE, body)}{END}" if self.style == "raw" else body
+        return f" {without_empty_lines(body)}{END}" if self.style == "raw" else body
 
     def write_example(self, role: str, prompt: Prompt, reply: str, problem: str, chain: str | None, **more: Any) -> Example:
         """The example that teaches ``role`` this ``reply`` to this ``prompt``; ``more``: group, weight."""
@@ -158,6 +155,11 @@ def cut_off_solution(problem: Problem, path: Path, turns: Sequence[tuple[str, Re
     """The solution of ``turns`` that leave no room in the context of the next model: it is cut off, like a single reply."""
     text = "\n".join(reply.text.strip() for _, reply in turns)
     return replace(solution_of(problem, path, turns, ""), text=text, finish="length")
+
+
+def without_empty_lines(text: str) -> str:
+    """``text`` without empty lines and without blanks around its lines."""
+    return "\n".join(line.strip() for line in text.split("\n") if line.strip())
 
 
 def question_text(problem: Problem) -> str:

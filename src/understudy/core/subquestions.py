@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from understudy.core.answers.spans import NAME_GOES_ON
 from understudy.core.values import Chain, Problem, Step
 
 _BULLET = re.compile(r"\s{0,8}(?:[>#*-]{1,6}\s{1,4})?")
@@ -35,10 +36,6 @@ _CUT_MARK = re.compile(r"\s*[QA][0-9]{0,4}")
 _ENDS = re.compile(r"[.!?](?<!\bNo\.(?=\s[0-9]))[\"'”’)\]]{0,2}(?=\s+[\"'“‘(\[]{0,2}[A-Z0-9$€£])")
 _TITLE = re.compile(r"(?:\A|[\s\"'“(\[])(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Gen|Capt|Rev|Gov|Sen|vs?|e\.g|i\.e)\.\Z", re.I)
 _INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)\Z")
-_NAME_GOES_ON = re.compile(
-    r"\s+(?!(?:A|An|And|According|As|At|But|Each|Final|Finally|First|For|From|He|Hence|How|However|I|If|In|It|Let|Next|Now|Of|On|One|"
-    r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
-)
 _LIST_NUMBER = re.compile(r"\s*\(?[0-9]{1,2}[.)]")
 _HEADING = re.compile(r"[^.!?]{1,40}:[*_]{0,3}")
 
@@ -134,7 +131,7 @@ def _sentences(line: str) -> Iterator[str]:
     begin = 0
     for stop in _ENDS.finditer(line):
         before = line[max(begin, stop.end() - 12) : stop.end()]
-        inside = _TITLE.search(before) or (_INITIAL.search(before) and _NAME_GOES_ON.match(line, stop.end()))
+        inside = _TITLE.search(before) or (_INITIAL.search(before) and NAME_GOES_ON.match(line, stop.end()))
         if not inside and not _LIST_NUMBER.fullmatch(line, begin, stop.end()):
             yield line[begin : stop.end()].strip()
             begin = stop.end()

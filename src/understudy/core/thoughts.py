@@ -1,23 +1,20 @@
-"""The thought of a reasoning model. It stands in ``<think>`` tags before the reply, or in its own field."""
+"""The thought of a reasoning model. It stands before the reply between marks (`spans.THOUGHT_MARKS`), or in its own field."""
 
-import re
 from typing import Any
 
-from understudy.core.answers.spans import find_reply, fold
-
-_TAGS = re.compile(r"</?think(?:ing)?>", re.I)
+from understudy.core.answers.spans import THOUGHT_MARK, find_reply, fold
 
 
 def has_tags(text: str) -> bool:
     """Whether a thought begins or ends in ``text``."""
-    return "<" in text and _TAGS.search(text) is not None
+    return THOUGHT_MARK.search(text) is not None
 
 
 def thought_of(text: str) -> tuple[str, int | None]:
-    """(the thought without its tags, the place where the reply after it begins). The place is 0 without a thought, and None where
+    """(the thought without its marks, the place where the reply after it begins). The place is 0 without a thought, and None where
     the thought never ends."""
     begin = find_reply(fold(text))
-    return ("" if begin == 0 else _TAGS.sub("", text[:begin]).strip()), begin
+    return ("" if begin == 0 else THOUGHT_MARK.sub("", text[:begin]).strip()), begin
 
 
 def only_thought(text: str) -> bool:

@@ -100,6 +100,10 @@ class Chain:
         return digest([self.problem, self.teacher, self.path, self.text])
 
 
+ABSTAINED = "abstained"
+"""The layer of a chain or solution without an answer whose text says that there is none."""
+
+
 class Outcome(StrEnum):
     """The result of a check or an evaluation. The counts of all outcomes add up to n."""
 
@@ -108,6 +112,8 @@ class Outcome(StrEnum):
     UNDECIDABLE = "undecidable"
     """There is an answer, but it cannot be compared with the gold."""
     UNPARSED = "unparsed"
+    ABSTAINED = "abstained"
+    """The reply says that there is no answer, or that it cannot be known."""
     TRUNCATED = "truncated"
     """The reply was cut off at the length limit, so it is never correct by accident."""
     ONLY_THOUGHT = "only thought"

@@ -1,7 +1,7 @@
 """What an answer counts as, and the numbers of one arm: votes for every k from one sample set, perplexity and correctness, what
 chance and a constant answer get.
 
-n = correct + wrong + undecidable + unparsed + truncated; errors are never among them.
+n = correct + wrong + undecidable + unparsed + abstained + truncated; errors are never among them.
 """
 
 import math
@@ -16,10 +16,10 @@ from typing import TypeVar
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
 from understudy.core.protocols import Check
-from understudy.core.values import Outcome, Problem, Solution
+from understudy.core.values import ABSTAINED, Outcome, Problem, Solution
 from understudy.core.vote import vote
 
-COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.TRUNCATED)
+COUNTED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.UNPARSED, Outcome.ABSTAINED, Outcome.TRUNCATED)
 """The outcomes that an evaluation counts; a reply that was refused, or only thought, is one without an answer."""
 
 
@@ -38,12 +38,14 @@ def elect(solutions: Sequence[Solution], *, weighted: bool) -> Solution | None:
 
 
 def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
-    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several, which is truncated or unparsed only
-    where nobody could vote."""
+    """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several, which is truncated, abstained or
+    unparsed only where nobody could vote."""
     counted = solutions[0] if len(solutions) == 1 else elect(solutions, weighted=weighted)
     if counted is not None:
         return outcome_of(problem, counted, check)
-    return Outcome.TRUNCATED if any(s.finish == "length" for s in solutions) else Outcome.UNPARSED
+    if any(s.finish == "length" for s in solutions):
+        return Outcome.TRUNCATED
+    return Outcome.ABSTAINED if any(s.layer == ABSTAINED for s in solutions) else Outcome.UNPARSED
 
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:

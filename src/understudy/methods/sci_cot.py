@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.options import Count
-from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of
+from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 from understudy.core.vote import vote
@@ -156,7 +156,7 @@ class SciCoT:
         return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
-        text = re.sub(r"\s*\n\s*", "\n", rationale.strip())
+        text = without_empty_lines(rationale)
         if self.mask == "none":
             return text
         hidden = [words for choice in problem.choices if (words := choice.strip(" .").split())]

@@ -16,8 +16,8 @@ from understudy.training.record import LearningCurve, TrainingRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What an arm's answers to a split are worth. n = correct + wrong + undecidable + unparsed + truncated; ``errors``, asks that
-    failed, are apart. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
+    """What an arm's answers to a split are worth. n = correct + wrong + undecidable + unparsed + abstained + truncated;
+    ``errors``, asks that failed, are apart. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
 
     arm: str
     split: str
@@ -27,6 +27,7 @@ class Scores:
     wrong: int
     undecidable: int
     unparsed: int
+    abstained: int
     truncated: int
     errors: int
     accuracy: float

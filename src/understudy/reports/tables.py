@@ -97,9 +97,11 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     if any(s.seeds > 1 for s in summaries):
         columns.append((Column("each seed"), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")))
     columns += [(Column(value + "*" * (value in untrained), number=True), of_group(value)) for value in values]
+    abstained: list[Content[ArmSummary]] = [(Column("abstained", number=True, wide=True), lambda s: f"{s.abstained:,}")]
     columns += [
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
         (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
+        *(abstained if any(s.abstained for s in summaries) else []),
         (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
         (Column("stops", number=True), lambda s: percent(s.stop_rate)),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),

@@ -18,7 +18,7 @@ _EMPTY_LINES = 'Thoughts have empty lines, and a raw prompt\'s reply ends at one
 _HIDDEN = (
     "A model that hides its thought has nothing to teach from: ask it to reason in its reply, or have the thought sent along. "
 )
-_WITHOUT = (Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.REFUSED, Outcome.ONLY_THOUGHT)
+_WITHOUT = (Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.REFUSED, Outcome.ONLY_THOUGHT, Outcome.ABSTAINED)
 """Counted by these already."""
 
 
@@ -48,7 +48,7 @@ def first_look(
     lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
     pairs = zip(chains, outcomes, strict=True)
     bare = sum(rationales and outcome not in _WITHOUT and not chain.rationale.strip() for chain, outcome in pairs)
-    others = {"only thought": thought, "failed": len(failed), "without a rationale": bare}
+    others = {"only thought": thought, "abstained": counted[Outcome.ABSTAINED], "failed": len(failed), "without a rationale": bare}
     lost |= {name: count for name, count in others.items() if count}
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:

@@ -11,6 +11,6 @@ from understudy.core.answers.compare import compare, normalise
 from understudy.core.answers.expression import numbers_used
 from understudy.core.answers.layers import FoundAnswer, extract
 
-VERSION = "answers-1"
+VERSION = "answers-2"
 
 __all__ = ["VERSION", "FoundAnswer", "compare", "extract", "normalise", "numbers_used"]

@@ -19,8 +19,8 @@ MAX_DEPTH = 30
 MAX_BITS = 1024
 """The most bits of a numerator or denominator, about 300 decimal digits."""
 
-LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,40})?|[0-9]{1,40}(?:\.[0-9]{1,40})?|\.[0-9]{1,40})(?![0-9])"
-"""A number without sign. More than 40 digits in a row are not a number."""
+LITERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,10}(?![0-9])(?:\.[0-9]{1,300})?|[0-9]{1,40}(?:\.[0-9]{1,300})?|\.[0-9]{1,300})(?![0-9])"
+"""A number without sign. More than 40 digits before the point are not a number."""
 
 _NUMBER = re.compile(rf"(?:[$€£]\s?)?({LITERAL}(?:[eE][+-]?[0-9]{{1,2}}(?![0-9]))?)")
 _MIXED = re.compile(r"[ \t]{1,3}([0-9]{1,6})[ \t]?/[ \t]?([0-9]{1,6})(?![0-9.,]?[0-9])")
@@ -72,8 +72,9 @@ def write_number(value: Fraction) -> str:
 
 
 def to_fraction(literal: str) -> Fraction:
-    """The value of one `LITERAL`, which may have an exponent."""
-    return Fraction(literal.replace(",", ""))
+    """The value of one `LITERAL`, which may have an exponent, to 20 places where it has more than 40 decimals."""
+    value = Fraction(literal.replace(",", ""))
+    return value if len(literal.partition(".")[2]) <= 40 else round(value, 20)
 
 
 def _parse(text: str, at: int, depth: int, least: int) -> Expression | None:

@@ -6,19 +6,20 @@ Labels are letters. If there are option texts, ``1`` to ``9`` are labels too (AR
 import re
 from collections.abc import Sequence
 
+from understudy.core.answers.markup import unwrap
 from understudy.core.answers.spans import NOTHING, SPAN, Reading, first_sentence, one_of, split_words
 
 _OPEN = (
-    r"[\s:=\"'`*_~>#]{0,12}(?:(?:that|it|is|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
+    r"[\s:=\"'`*_~>#$]{0,12}(?:(?:that|it|is|must|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
     r"[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"
 )
 _BRACKETED = r"[(\[{]\s?(?P<bracketed>[A-Za-z1-9])\s?[)\]}]"
 _HALF = r"(?P<half>[A-Za-z1-9])\s?[)\]]"
-_BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9'’+-])"
+_BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9+-]|['’][A-Za-z])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
-    r"(?:[^.;\n()]{0,60}?)(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:(?!\b(?:because|since|as|while|whereas|but|not)\b)[^.;\n()]){0,60}?(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
@@ -26,7 +27,9 @@ _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     """The option that ``span`` states. With ``strict`` it must begin with the label or text."""
-    span = span[:SPAN]
+    span = unwrap(span[:SPAN])
+    if _LIST.match(span):
+        return NOTHING  # "Possible answers:" over all options
     match = _LABEL.match(span)
     words = split_words(first_sentence(span))
     by_text = one_of([Reading(_name(i)) for i, choice in enumerate(choices) if words and words == split_words(choice)][:1])
@@ -44,7 +47,9 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
 
 
 _FIRST = re.compile(
-    r"\s{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s)|\s{0,9}$))"
+    r"[\s*_]{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[Oo]ption |It (?:must be|is) )?"
+    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= because\b| since\b| is (?:the )?(?:correct|right|answer)\b))|"
+    r"([a-z])[.)]?\s{0,9}$)"
 )
 
 
@@ -52,13 +57,32 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     """The label at the beginning of a reply: "(b) show", "C) city", "C". Several labelled lines are a list of options and no
     answer."""
     match = _FIRST.match(span)
-    letter = _letter(match[1] or match[2], choices) if match else None
-    if match is None or letter is None or _LISTED.search(span, match.end()):
+    letter = _letter(match[1] or match[2] or match[3], choices) if match else None
+    if match is None or letter is None or _LISTED.search(span, match.end()) or denies(first_sentence(span)):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
+_DENIES = re.compile(
+    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|(?:be )?(?:ruled out|eliminated))\b",
+    re.I,
+)
+_LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
 _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
+
+
+def denies(sentence: str) -> bool:
+    """Whether ``sentence`` says that an option is not the answer."""
+    return _DENIES.search(sentence) is not None
+
+
+def lists(lines: Sequence[str], choices: Sequence[str]) -> bool:
+    """Whether ``lines`` only list one option after another: "C) green", "D) yellow"."""
+    labels = [match for line in lines if (match := _FIRST.match(line)) and not match[3]]
+    letters = [_letter(match[1] or match[2], choices) for match in labels]
+    texts = [split_words(line[match.end() :]) for line, match in zip(lines, labels, strict=False)]
+    named = [split_words(choices[ord(letter) - ord("A")]) for letter in letters if letter and choices]
+    return len(named) == 2 and texts == named and letters[0] < letters[1]
 
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:

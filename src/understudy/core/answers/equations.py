@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from understudy.core.answers.arithmetic import LITERAL, Expression
 from understudy.core.answers.expression import sides_of
-from understudy.core.answers.number import tidy
+from understudy.core.answers.markup import plain
 from understudy.core.answers.spans import fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
@@ -46,7 +46,7 @@ def find_equations(rationale: str) -> Iterator[Equation]:
     """Every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text names.
     Sides with variables, and a thing that is counted before the first "=" ("5 baskets = 5 * 20"), are no part of one."""
     for written in fold(rationale).split("\n"):
-        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", tidy(written))), 0
+        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", plain(written))), 0
         while begin := _BEGIN.search(line, at):
             sides, end = sides_of(line, begin.start())
             at = max(end, begin.end())

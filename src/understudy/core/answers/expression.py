@@ -8,7 +8,7 @@ from collections import Counter
 from fractions import Fraction
 
 from understudy.core.answers.arithmetic import Expression, evaluate, parse, write_number
-from understudy.core.answers.number import tidy
+from understudy.core.answers.markup import plain
 from understudy.core.answers.spans import NOTHING, SPAN, Reading
 
 _BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])[-+]?[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
@@ -18,7 +18,7 @@ _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
 def read(span: str, *, strict: bool = False) -> Reading:
     """The expression in ``span``, or the side of an equation with more numbers. With ``strict`` the span has nothing else."""
-    span = tidy(span)[:SPAN]
+    span = plain(span)[:SPAN]
     gold = _GOLD.fullmatch(span.strip())
     if gold and (value := evaluate(gold["value"])) is not None:
         return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")

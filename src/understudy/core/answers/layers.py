@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from understudy.core.answers import choice, date, expression, number, short, spans, yes_no
-from understudy.core.answers.markers import find_markers
-from understudy.core.answers.spans import NOTHING, SPAN, Reading
-from understudy.core.values import AnswerKind
+from understudy.core.answers.markers import Marker, find_markers
+from understudy.core.answers.spans import ABSTAINS, NOTHING, SPAN, Reading
+from understudy.core.values import ABSTAINED, AnswerKind
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class FoundAnswer:
     """The result of `extract`.
 
     ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the place in the text
-    where the statement of the answer begins and the rationale ends. It is the end of the reply where there is no answer, or where
-    the reply opens with its answer or is only a conclusion. ``status`` is ``ok``, ``no_marker`` (no answer), ``ambiguous``
-    (several answers at once) or ``truncated`` (the text ends inside a thought).
+    where the statement of the answer begins and the rationale ends. It is the end of the reply where no statement stands apart
+    from the reasoning: the reply has no answer, opens with it, or its last step is what it was concluded from. ``status`` is
+    ``ok``, ``no_marker`` (no answer), ``ambiguous`` (several answers at once, or one that cannot be decided), ``abstained`` (the
+    reply says that there is no answer; so does ``layer``) or ``truncated`` (the text ends inside a thought).
     """
 
     value: str | None
@@ -57,35 +58,55 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = spans.find_next_problem(plain, len(plain) - len(plain[begin:].lstrip()))  # its first word cannot be a new problem
+    end = _end_of(plain, begin, question)
     for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
-            alone = layer in ("conclusion", "last_sentence", "last_number") and not text[begin:start].strip()
-            return FoundAnswer(reading.value, layer, end if alone else start, reading.status)
+            return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, start, reading.status)
     return FoundAnswer(None, "", len(text), "no_marker")
+
+
+def _end_of(text: str, begin: int, question: str) -> int:
+    """The end of a reply: where a new problem begins. Before an answer is stated, the same question may be told again."""
+    for end in spans.find_next_problem(text, len(text) - len(text[begin:].lstrip())):  # its first word cannot be a new problem
+        if end == len(text) or not (spans.restates(text, end, question) if question else True) or _states(text, begin, end):
+            return end
+    return len(text)
+
+
+def _states(text: str, begin: int, end: int) -> bool:
+    return next(find_markers(text, begin, end, labels=True), None) is not None
 
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
-    for marker in find_markers(text, begin, end, labels=spec.kind != "option"):
-        stop = min(end, marker.answer + SPAN, marker.end if marker.end >= 0 else end)
-        yield marker.layer, marker.begin, read_statement(text[marker.answer : stop], spec, firm=marker.firm)
+    markers = list(find_markers(text, begin, end, labels=spec.kind != "option"))
+    for i, marker in enumerate(markers):
+        reading = _read_marker(text, end, marker, spec)
+        if _IF.search(text, max(begin, marker.begin - 120), marker.begin):  # "If it is wet, the answer is A. If it is dry, ..."
+            others = [other for other in markers[i + 1 :] if _IF.search(text, max(begin, other.begin - 120), other.begin)]
+            reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
+        yield marker.layer, marker.begin, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
-    yield "opening", end, read_opening(text[begin : min(end, begin + SPAN)], spec)
+    yield "opening", end, read_opening(text[begin:end], spec)
     sentences = spans.split_sentences(text, begin, end)
-    if not sentences or _abstains(text[sentences[-1][0] : sentences[-1][1]]):
+    if not sentences:
         return
+    if _abstains(text[sentences[-1][0] : sentences[-1][1]]):
+        yield ABSTAINED, end, ABSTAINS
+    if spec.kind == "option" and choice.lists([text[start:stop] for start, stop in sentences[-2:]], spec.choices):
+        return
+    # Beware: what an answer is concluded from is a step of the reasoning, so it stays in the rationale.
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
     if spec.kind == "number" and sentences[-1] not in concluding:
         # Reasoning in numbers says "so" at every step, so its last sentence comes first.
-        yield "last_sentence", sentences[-1][0], read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
+        yield "last_sentence", end, read_ending(text[sentences[-1][0] : sentences[-1][1]], spec)
     for start, stop in reversed(concluding):
-        yield "conclusion", start, read_ending(text[start:stop], spec)
+        yield "conclusion", end, read_ending(text[start:stop], spec)
     start, stop = sentences[-1]
-    yield "last_sentence", start, read_ending(text[start:stop], spec)
+    yield "last_sentence", end, read_ending(text[start:stop], spec)
     if spec.kind == "number":
         for start, stop in reversed(sentences):
-            yield "last_number", start, number.read_last(text[start:stop])
+            yield "last_number", end, number.read_last(text[start:stop], spec.question)
 
 
 _CONCLUDES = re.compile(
@@ -101,20 +122,35 @@ _ABSTAINS = re.compile(
 )
 
 
+_IF = re.compile(r"\b(?:if|unless|assuming|suppose)\b[^.!?\n]*$", re.I)
+_NOT_THE_CASE = re.compile(r"\b(?:not the case|not true|false|wrong|incorrect) that\s{1,2}$", re.I)
+
+
+def _read_marker(text: str, end: int, marker: Marker, spec: AnswerSpec) -> Reading:
+    stop = min(end, marker.answer + 3 * SPAN, marker.end if marker.end >= 0 else end)
+    reading = read_statement(text[marker.answer : stop], spec, firm=marker.firm)
+    if not _NOT_THE_CASE.search(text, max(0, marker.begin - 30), marker.begin):
+        return reading
+    return yes_no.deny(reading) if spec.kind == "yes_no" else NOTHING
+
+
 def _abstains(sentence: str) -> bool:
     """Whether a sentence says that there is no answer."""
     return _ABSTAINS.search(sentence[:SPAN]) is not None
 
 
-_NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither|unclear|unknown|undetermined|uncertain|inconclusive|n/a|none)\b(?!,? but)", re.I)
+_NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
+_UNKNOWN = re.compile(
+    r"[\s:*_\"']{0,6}(?:not known|none|unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)", re.I
+)
 
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """The answer after a marker. With ``firm`` the text must begin with it."""
-    if _NOT.match(span) and spec.kind != "text":
-        return NOTHING
     first = spans.first_sentence(span)
-    if _abstains(first) and spec.kind != "text":
+    if spec.kind != "text" and not choice.find_named(first, spec.choices).found and (_UNKNOWN.match(span) or _abstains(first)):
+        return ABSTAINS  # an option may say the same
+    if spec.kind != "text" and _NOT.match(span):
         return NOTHING
     match spec.kind:
         case "option":
@@ -125,7 +161,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
         case "number":
             return number.read(span, strict=firm, question=spec.question)
         case "date":
-            return date.read(span, strict=firm)
+            return date.read(span, strict=firm, question=spec.question)
         case "text":
             return NOTHING if firm else short.read(span)
         case "expression":
@@ -133,25 +169,34 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
 
 
 def read_opening(span: str, spec: AnswerSpec) -> Reading:
-    """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons."""
-    if spec.kind == "option":
-        return choice.read_first(span, spec.choices)
-    return yes_no.read_first(span) if spec.kind == "yes_no" else NOTHING
+    """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons; a text of a few
+    words."""
+    match spec.kind:
+        case "option":
+            return choice.read_first(span[:SPAN], spec.choices)
+        case "yes_no":
+            return yes_no.read_first(span)
+        case "text":
+            return short.read_alone(span)
+        case _:
+            return NOTHING
 
 
 def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
     """The answer in a sentence of reasoning that is the conclusion."""
     match spec.kind:
         case "option":
+            if choice.denies(sentence):
+                return NOTHING
             reading = choice.find_mentioned(sentence, spec.choices)
             return reading if reading.found else choice.find_named(sentence, spec.choices)
         case "yes_no":
             reading = yes_no.read_reply(spec.question, sentence, sentence)
             return reading if reading.found else yes_no.read_anywhere(sentence)
         case "number":
-            return number.read_last(sentence)
+            return number.read_last(sentence, spec.question)
         case "date":
-            return date.read(sentence)
+            return date.read(sentence, question=spec.question)
         case "text":
             return short.read_last(sentence)
         case "expression":

@@ -1,14 +1,17 @@
 """Numbers: ``7``, ``$1,650.50``, ``-3``, ``45 %``, ``5/12``, ``1 1/2 cups``, ``37 + 10 = 47``, ``two hundred and four``.
 
-The canonical form is `arithmetic.plain`: an integer, an exact decimal, else a fraction in lowest terms. A currency or percent
-sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. Arithmetic is evaluated. Of an equation the
-right-hand side counts, because it is what the writer says, true or not.
+The canonical form is that of `arithmetic.write_number`: an integer, an exact decimal, else a fraction in lowest terms. A currency
+or percent sign is dropped like any other unit, so 55 % is 55, as in GSM8K's gold answers. Arithmetic is evaluated. Of an equation
+the right-hand side counts, because it is what the writer says, true or not. Among the numbers of a sentence `_choose` takes one.
+What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``) is no answer, and nothing else in its sentence is.
 """
 
 import re
 from fractions import Fraction
+from typing import NamedTuple
 
-from understudy.core.answers.arithmetic import LITERAL, parse, write_number
+from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
+from understudy.core.answers.markup import plain
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of
 
 _FILLER = re.compile(
@@ -19,10 +22,10 @@ _FILLER = re.compile(
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
-_TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
+_TO_EQUALS = re.compile(r"[^=≈.;?!\n(]{0,80}(?:[=≈]|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
-_SCALE = re.compile(r"\s{0,2}(hundred|thousand|million|billion|trillion)\b", re.I)
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion)|(k|bn))\b", re.I)
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "k": 10**3, "bn": 10**9}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
 _NEXT = re.compile(
     rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
@@ -30,17 +33,36 @@ _NEXT = re.compile(
 _ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
+_UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
+"""What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
+_IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
+_DIGITS = re.compile(r"[-+*/^0-9.,() ]*")
+_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
+_SUBJECT = re.compile(
+    r"(?:\s[a-z]+){1,3}?\s(?:cost|costs|is|are|was|were|will|would|makes?|weighs?|takes?|has|have|equals?)\s[^.\n]{0,60}[0-9]"
+)
 _UNIT = re.compile(r"[^0-9=]{0,60}")
+_EQUATIONS = re.compile(r"[^\n]*=[^\n]*\n(?:[^\n]*=[^\n]*\n|\s*\n)*(?=[^\n]*=)")
+
+
+class _Number(NamedTuple):
+    """A number of a sentence, None where it cannot be decided, and its place."""
+
+    value: Fraction | None
+    begin: int
+    end: int
 
 
 def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
-    """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. With
-    ``question`` the answer among several numbers in a sentence is the one that the question does not have."""
+    """The number that ``span`` states. With ``strict`` the span must be the number and its unit, like a gold answer. ``question``
+    helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
-    span = tidy(span)[:SPAN]
+    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), plain(span)[:SPAN])
+    if above := _EQUATIONS.match(span.lstrip()):
+        span = span.lstrip()[above.end() :]  # of equations one a line the last one counts
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
     found = _read_run(span, begin)
@@ -51,104 +73,159 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
         return Reading(write_number(value)) if value is not None else NOTHING
     if found is None:
         return NOTHING if strict else _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
-    value, end = found
-    if strict and not _UNIT.fullmatch(span, end):
-        again = _right_side(span, end)
-        return Reading(write_number(again[0])) if again and _UNIT.fullmatch(span, again[1]) else NOTHING
-    return _read_rest(span, value, end)
+    if found.value is None:
+        return AMBIGUOUS
+    if not strict and _SUBJECT.match(span, found.end):
+        return _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+    if strict and not _UNIT.fullmatch(span, found.end):
+        again = _right_side(span, found.end)
+        return _to_reading(again) if again and _UNIT.fullmatch(span, again.end) else NOTHING
+    return _read_rest(span, found)
 
 
-def read_last(sentence: str) -> Reading:
-    """The last number of a sentence of reasoning, or the right-hand side of its equation."""
-    return _read_inside(tidy(sentence)[-SPAN:], "")
+def read_last(sentence: str, question: str = "") -> Reading:
+    """The number in a sentence of reasoning."""
+    return _read_inside(plain(sentence[-2 * SPAN :])[-SPAN:], question)
 
 
-def _read_rest(span: str, value: Fraction, end: int) -> Reading:
+def _read_rest(span: str, first: _Number) -> Reading:
     """The answer of a span that begins with a number, after which an equation or more numbers may follow."""
-    again = _right_side(span, end)
+    again, end = _right_side(span, first.end), first.end
     if again is not None:
-        return Reading(write_number(again[0]))
+        return _to_reading(again)
     if _RANGE.match(span, end - len(span[:end].rstrip().rpartition(" ")[2])):
         return AMBIGUOUS
-    readings = [Reading(write_number(value))]
+    readings = [_to_reading(first)]
     while (more := _NEXT.match(span, end)) and len(readings) < 20:
         found = _read_run(span, more.end())
         if found is None:
             break
-        readings.append(Reading(write_number(found[0])))
-        end = found[1]
+        readings.append(_to_reading(found))
+        end = found.end
     return one_of(readings)
 
 
 def _read_inside(span: str, question: str) -> Reading:
-    """The number in a sentence: that after its last equals sign, else the only new one, else the last one."""
     span = _ENUMERATED.sub("", span)
+    if _IRRATIONAL.search(span) and "=" not in span:
+        return AMBIGUOUS
     found = _numbers(span)
-    if not found:
-        return NOTHING
-    if "=" not in span and len(found) > 1 and question:
-        question_numbers = set(_numbers(question))
-        new = [value for value in dict.fromkeys(found) if value not in question_numbers]
-        if len(new) == 1:
-            return Reading(write_number(new[0]))
-    return Reading(write_number(found[-1]))
+    return _to_reading(_choose(span, found, question)) if found else NOTHING
 
 
-def _numbers(span: str) -> list[Fraction]:
-    """The values of the numbers and the arithmetic in ``span``, in order."""
-    values, at = [], 0
+def _choose(span: str, found: list[_Number], question: str) -> _Number:
+    """The number that a sentence gives as the answer: the last one that the rules of `_RULES` leave."""
+    for rule in _RULES:
+        found = rule(span, found, question) or found
+    return _right_side(span, found[-1].end) or found[-1]
+
+
+def _converted(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The number in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"."""
+    return [number for number in found if _EQUAL.search(span, max(0, number.begin - 15), number.begin)]
+
+
+def _stated(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The only number after "is": "the number of pens after he bought 13 pens is 52"."""
+    stated = [number for number in found if _IS.search(span, max(0, number.begin - 30), number.begin)]
+    return stated if len(stated) == 1 else []
+
+
+def _results(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The first number after the last equals sign: "70 / 7 = 10 hours to earn $70"."""
+    return [number for number in found if number.begin > (equals := max(span.rfind("="), span.rfind("≈"))) >= 0][:1]
+
+
+def _asked(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers with the unit that the question asks for: "it takes him 48 hours to install the 6 windows"."""
+    asks = list(_ASKS.finditer(question))
+    if not asks:
+        return []
+    units = {word.lower().rstrip("s") for word in (asks[-1][1] or "").split()} - _NO_UNITS
+    return [number for number in found if _is_money(span, number)] if not units else [n for n in found if units & _unit(span, n)]
+
+
+def _new(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers that the question does not have."""
+    known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
+    return [number for number in found if number.value not in known]
+
+
+def _free(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers outside phrases that only say of what, for what or when: "$1800 for all 4 phones"."""
+    return [number for number in found if not _HANGS.search(span, max(0, number.begin - 40), number.begin)]
+
+
+_RULES = (_converted, _results, _stated, _asked, _new, _free)
+_EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
+_IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
+_ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
+_NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
+_HANGS = re.compile(
+    r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
+    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
+    re.I,
+)
+
+
+def _unit(span: str, number: _Number) -> set[str]:
+    return {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
+
+
+def _is_money(span: str, number: _Number) -> bool:
+    return span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") or not {"dollar", "cent"}.isdisjoint(
+        _unit(span, number)
+    )
+
+
+def _to_reading(number: _Number) -> Reading:
+    return AMBIGUOUS if number.value is None else Reading(write_number(number.value))
+
+
+def _numbers(span: str) -> list[_Number]:
+    """The numbers and the arithmetic in ``span``, in order."""
+    found, at = [], 0
     while match := _START.search(span, at):
-        found = _read_run(span, match.start())
+        number = _read_run(span, match.start())
         at = match.end()
-        if found:
-            values.append(found[0])
-            at = max(at, found[1])
-    return values
+        if number:
+            found.append(number)
+            at = max(at, number.end)
+    return found
 
 
-def _right_side(span: str, end: int) -> tuple[Fraction, int] | None:
-    """The value after the last equals sign of the equation that continues at ``end``, None where there is none."""
+def _right_side(span: str, end: int) -> _Number | None:
+    """The number after the last equals sign of the equation that continues at ``end``, None where there is none."""
     found = None
     while (match := _TO_EQUALS.match(span, end)) and not _REASON.search(match[0]):
         lead = _FILLER.match(span, match.end())
         following = _read_run(span, lead.end() if lead else match.end())
         if following is None:
             break
-        found, end = following, following[1]
+        found, end = following, following.end
     return found
 
 
-def _read_run(span: str, begin: int) -> tuple[Fraction, int] | None:
-    """The value and the end of the number or arithmetic at ``begin``."""
+def _read_run(span: str, begin: int) -> _Number | None:
+    """The number or arithmetic at ``begin``."""
     if not _START.match(span, begin):
         return None
+    at = begin
     if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
-        begin += 1  # $-5, $(3 + 4)
-    found = parse(span, begin)
+        at += 1  # $-5, $(3 + 4)
+    found = parse(span, at)
+    if found is None and span[at:].lstrip("$€£+- ")[:1].isdigit():
+        return _Number(None, begin, max(at + 1, at + len(_DIGITS.match(span[at:])[0])))  # too large
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
     value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
-    scale = _SCALE.match(span, found.end)
-    if scale:
-        return value * _SCALES[scale[1].lower()], scale.end()
-    return value, found.end
-
-
-_FRACTION = re.compile(r"\\[dt]?frac ?\{([^{}]{1,40})\} ?\{([^{}]{1,40})\}")
-_WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boxed|mbox) ?\{([^{}]{0,80})\}")
-_LATEX = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\$": "$", r"\left": "", r"\right": "", "\\,": "", r"\!": ""}
-_BOLD = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ;:]|\$\$|<<[^<>]{0,80}>>")
-
-
-def tidy(span: str) -> str:
-    """``span`` without the markup of Markdown and LaTeX, and without GSM8K's calculator marks."""
-    span = span[: 3 * SPAN]
-    if "\\" in span:
-        span = _WRAPPED.sub(r" \1 ", _FRACTION.sub(r"(\1)/(\2)", span))
-        for name, sign in _LATEX.items():
-            span = span.replace(name, sign)
-    return _BOLD.sub("", span)
+    if _UNDECIDED.match(span, found.end):
+        rest = _DIGITS.match(span, found.end)
+        return _Number(None, begin, rest.end() if rest else found.end)
+    if scale := _SCALE.match(span, found.end):
+        return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
+    return _Number(value, begin, found.end)
 
 
 _UNITS = (
@@ -157,25 +234,43 @@ _UNITS = (
 ).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
-_BELOW_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS[1:10])}))?|{'|'.join(reversed(_UNITS))})\b"
-NUMBER_WORDS = rf"{_BELOW_100}(?: (?:{'|'.join(_SCALES)})\b(?:(?: and)? {_BELOW_100})?){{0,4}}"
-"""The pattern of a number in words, which `from_words` reads."""
+_PARTS = {
+    "half": 2,
+    "quarter": 4,
+    "third": 3,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+    "tenth": 10,
+}
 
 
 def from_words(text: str) -> Fraction | None:
-    """The number in words at the start of ``text``: ``two hundred and four`` -> 204. None where there is none."""
+    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5.
+    None where there is none."""
+    words = re.findall(r"[a-z]+", text[:120].lower())
+    sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
     total = group = 0
     seen = False
-    for word in re.findall(r"[a-z]+", text[:120].lower()):
+    for i, word in enumerate(words[sign < 0 :]):
+        part = _PARTS.get(word.removesuffix("s").replace("halve", "half"))
         if word in _WORDS:
             group += _WORDS[word]
         elif word == "hundred" and group:
             group *= 100
         elif word in _SCALES and group:
             total, group = total + group * _SCALES[word], 0
-        elif not (word == "and" and seen):
-            if word in ("point", "of", "half", "third", "quarter") or word.endswith(("ths", "thirds", "quarters")):
-                return None
+        elif part:
+            before = words[sign < 0 :][max(0, i - 2) : i]
+            if before == ["and", "a"]:  # two and a half
+                return sign * (total + group + Fraction(1, part))
+            return sign * Fraction(total + group if seen else 1, part)
+        elif word in ("point", "of") or word.endswith("ths"):
+            return None
+        elif not (word in ("and", "a") and (seen or not i)):
             break
-        seen = True
-    return Fraction(total + group) if seen else None
+        seen = seen or word not in ("and", "a")
+    return Fraction(sign * (total + group)) if seen else None

@@ -2,6 +2,7 @@
 
 import re
 
+from understudy.core.answers.markup import unwrap
 from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, to_canonical
 
 LONGEST = 200
@@ -14,12 +15,19 @@ _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?
 
 def read(span: str, *, strict: bool = False) -> Reading:
     """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
-    lead = _LEAD.match(span[: 3 * LONGEST])
+    span = unwrap(span[: 3 * LONGEST])
+    lead = _LEAD.match(span)
     begin = lead.end() if lead and not strict else 0
     if quoted := _QUOTED.match(span, begin):
         return _to_reading(quoted[1] or quoted[2])
     end = len(span) if strict else find_sentence_end(span, begin, len(span))
     return _to_reading(span[begin:end])
+
+
+def read_alone(reply: str) -> Reading:
+    """A reply that is only the answer: one line of at most five words."""
+    line = reply[: LONGEST + 1].strip()
+    return NOTHING if "\n" in line or len(line.split()) > 5 or len(line) > LONGEST else _to_reading(unwrap(line))
 
 
 def read_last(sentence: str) -> Reading:

@@ -1,8 +1,10 @@
 """The places of things in a reply: its thought, a new problem, its sentences, whose positions always refer to the original text;
 and the words of short texts, for comparison without case, articles and punctuation."""
 
+import itertools
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 SPAN = 400
@@ -22,6 +24,7 @@ class Reading(NamedTuple):
 
 NOTHING = Reading(None, "none")
 AMBIGUOUS = Reading(None, "ambiguous")
+ABSTAINS = Reading(None, "abstained")
 
 _ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）：，．", "---**/''\"\"    ():,.")
 
@@ -42,17 +45,30 @@ def one_of(readings: list[Reading]) -> Reading:
     return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
 
 
-_THOUGHT_END = re.compile(r"</think(?:ing)?>", re.I)
-_THOUGHT_START = re.compile(r"<think(?:ing)?>", re.I)
+THOUGHT_MARKS = [
+    (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek-R1, Qwen3
+    (r"<thought>", r"</thought>"),
+    (r"<reasoning>", r"</reasoning>"),
+    (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
+    (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
+    (r"◁think▷", r"◁/think▷"),  # Kimi
+    (  # the channels of gpt-oss
+        r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>",
+        r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>",
+    ),
+]
+"""The marks that begin and end a thought, by the models that write them."""
+_THOUGHT_START, _THOUGHT_END = (re.compile("|".join(marks), re.I) for marks in zip(*THOUGHT_MARKS, strict=True))
+THOUGHT_MARK = re.compile(f"{_THOUGHT_START.pattern}|{_THOUGHT_END.pattern}", re.I)
 
 
 def find_reply(text: str) -> int | None:
-    """The place where the reply begins, after the last ``</think>``; None where a thought never ends."""
-    if "<" not in text:
+    """The place where the reply begins, after the last thought; None where a thought never ends."""
+    if "<" not in text and "[" not in text and "◁" not in text:
         return 0
-    begin = 0
-    for match in _THOUGHT_END.finditer(text):
-        begin = match.end()
+    begin = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
     return None if _THOUGHT_START.search(text, begin) else begin
 
 
@@ -60,10 +76,17 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 """The beginning of a new problem. A numbered one ("Q2.") is a sub-question of the same problem and does not count."""
 
 
-def find_next_problem(text: str, begin: int) -> int:
-    """The place at or after ``begin`` where a completion continues with a new problem; the end of ``text`` where it does not."""
-    match = _RUN_ON.search(text, begin)
-    return match.start() if match else len(text)
+def find_next_problem(text: str, begin: int) -> Iterator[int]:
+    """The places at or after ``begin`` where a completion may continue with a new problem, at most five, and the end of ``text``."""
+    yield from (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
+    yield len(text)
+
+
+def restates(text: str, begin: int, question: str) -> bool:
+    """Whether the problem that begins at ``begin`` is ``question``, which has four fifths of its words."""
+    words = split_words(text[begin : begin + SPAN].lstrip().partition("\n\n")[0].partition(":")[2])
+    known = set(split_words(question))
+    return sum(word in known for word in words) * 5 >= len(words) * 4
 
 
 def keep_one_problem(text: str) -> str:
@@ -83,6 +106,14 @@ def keep_one_problem(text: str) -> str:
 
 _SHORT_FORMS = {"mr", "mrs", "ms", "dr", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "approx", "u.s", "u.k"}
 _INITIALS = re.compile(r"[A-Za-z.]+\.[A-Za-z]")
+NAME_GOES_ON = re.compile(
+    r"\s+(?!(?:A|An|And|According|As|At|But|Each|Final|Finally|First|For|From|He|Hence|How|However|I|If|In|It|Let|Next|Now|Of|On|One|"
+    r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
+)
+"""What follows the initial of a name: "L. Ron"."""
+_INITIAL = re.compile(
+    r"(?<!\bis )(?<!\bbe )(?<!answer )(?<!option )(?<!choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$"
+)
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 
@@ -94,6 +125,8 @@ def find_sentence_end(text: str, begin: int, end: int) -> int:
             return match.start()
         word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
         if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1])):
+            continue
+        if match[0] == "." and _INITIAL.search(text, begin, match.start()) and NAME_GOES_ON.match(text, match.end()):
             continue
         return match.end()
     return end
@@ -116,13 +149,20 @@ def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
     return sentences
 
 
+_TOKEN = re.compile(
+    r"(?:(?<![\w)\]}-])-(?=[0-9]|\w\b))?\w+(?:[.,'/:-]\w+)*(?:[#+]{1,2}(?![\w(])|(?<=\b\w)-(?![\w.-]))?"  # -3, C#, C++, A-
+    r"|[<>=≤≥≠≈^√]|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])|(?<=[\w)}]) - (?=[0-9(])|(?<=[)}])-(?=[0-9(])"  # x > 3, 2/\sqrt{3}, x - 3
+)
+_OPERATORS = frozenset("<>=≤≥≠≈^√+/-")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
-    """The words of ``text`` in lower case and Unicode's compatible form, without articles, unless there are only articles."""
-    words = re.findall(r"\w+(?:[.,'/:-]\w+)*", unicodedata.normalize("NFKC", text[:2000]).replace("’", "'").casefold())
-    return [word for word in words if word not in _ARTICLES] or words
+    """The words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless there are
+    only articles."""
+    words = _TOKEN.findall(unicodedata.normalize("NFKC", fold(text[:2000])).casefold())
+    words = [word.strip() for word in words]
+    return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 
 
 def to_canonical(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, find_sentence_end, one_of, split_words
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of, split_sentences, split_words
 
 _VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
 _NO_NOUN = (
@@ -15,6 +15,7 @@ _FIRST = re.compile(
     rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
     re.I,
 )
+_BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:yes|no|true|false)\b", re.I)
 _ANY = re.compile(rf"(?<![A-Za-z-])(?:yes|no{_NO_NOUN}|true|false)(?![A-Za-z-])", re.I)
 _NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
 
@@ -24,6 +25,8 @@ def read(span: str, *, strict: bool = False) -> Reading:
     span = span[:SPAN]
     first = _FIRST.match(span)
     end = find_sentence_end(span, len(span) - len(span.lstrip()), len(span))
+    if first and _BOTH.match(span, first.end()):
+        return AMBIGUOUS
     if first and (strict or not _ANY.search(span, first.end(), min(end, first.end() + 12))):
         return Reading(_VALUES[first["word"].lower()])
     return NOTHING if strict else read_anywhere(span[:end])
@@ -35,25 +38,36 @@ _OPENS = re.compile(
 
 
 def read_first(span: str) -> Reading:
-    """The yes or no at the beginning of a reply, followed by a sign: "No, ...", "True."."""
-    match = _OPENS.match(span)
+    """The yes or no at the beginning of a reply, or of its last paragraph that has one, followed by a sign: "No, ...", "True."."""
+    paragraphs = list(_PARAGRAPH.finditer(span))
+    match = _OPENS.match(span) or (_OPENS.match(span, paragraphs[-1].end()) if paragraphs else None)
     return Reading(_VALUES[match[1].lower()]) if match else NOTHING
+
+
+_PARAGRAPH = re.compile(r"\n[ ]{0,4}\n(?=[\"'`*_(]{0,5}(?:yes|no)\b[\"'`*_)]{0,3},)", re.I)
+
+
+def deny(reading: Reading) -> Reading:
+    """The opposite of a yes or no."""
+    return Reading({"yes": "no", "no": "yes"}[reading.value]) if reading.value else reading
 
 
 def read_anywhere(sentence: str) -> Reading:
     """The only yes or no in a sentence, where "not true" is no."""
     readings = []
     for match in _ANY.finditer(sentence):
-        value = _VALUES[match[0].lower()]
+        reading = Reading(_VALUES[match[0].lower()])
         denied = _NOT.search(sentence, max(0, match.start() - 24), match.start())
-        readings.append(Reading({"yes": "no", "no": "yes"}[value] if denied else value))
+        readings.append(deny(reading) if denied else reading)
     return one_of(readings)
 
 
-_NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor".split())
+_NEGATIONS = frozenset(
+    "not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor unlikely impossible doubtful".split()
+)
 _EMPTY = (  # words that neither assert nor deny
     "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
-    "and or so thus hence therefore final answer now still also then"
+    "and or so thus hence therefore final answer now still also then highly very quite extremely likely"
 ).split()
 
 
@@ -87,5 +101,5 @@ def read_assertion(question: str, sentence: str) -> Reading:
 def _last_question(text: str) -> str:
     """The last sentence of ``text`` that ends with a question mark."""
     end = text.rfind("?")
-    begin = max(text.rfind(sign, 0, end) for sign in (". ", "? ", "\n", "! "))
-    return text[begin + 1 : end] if end > 0 else ""
+    sentences = split_sentences(text, 0, end + 1)
+    return text[sentences[-1][0] : end] if sentences else ""

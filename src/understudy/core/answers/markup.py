@@ -1,0 +1,71 @@
+"""The plain form of a statement: without the markup of Markdown and LaTeX, and with typographic numbers as people type them.
+
+plain("$33\\frac{1}{3}$")     "33 1/3"
+plain("1{,}500 \\text{ cm}^2")  "1,500 cm"
+plain("1.5×10³")              "1.5*10^3"
+"""
+
+import math
+import re
+import unicodedata
+
+from understudy.core.answers.spans import SPAN, fold
+
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf)|boxed|fbox|mbox|operatorname|bf) ?\{([^{}]{0,80})\}")
+_TYPOGRAPHIC = re.compile(r"[¼-¾⅐-⅞]|⁻?[⁰¹²³⁴-⁹]+")
+_PART = r"(?:\{([^{}]{1,40})\}|([0-9]))"
+_FRACTION = re.compile(rf"(?P<whole>[0-9] ?)?\\[dt]?frac ?{_PART} ?{_PART}")
+_ROOT = re.compile(r"(?<![0-9)])(?:\\sqrt ?\{?|√)([0-9]{1,12})(?![0-9.,])\}?")
+
+_LATEX = [(re.compile(pattern), plain) for pattern, plain in (
+    (r"\{,\}", ","),  # 1{,}500
+    (r"\\(?:left|right|displaystyle|[,!;:])", ""),  # 1,\!500
+    (r"\\(?:times|cdot)\b", "*"),
+    (r"\\div\b", "/"),
+    (r"\\([%$])", r"\1"),
+    (r"\\approx\b", "≈"),
+    (r"\^\{?\\circ\}?|\\degree\b", ""),  # 90^\circ
+    (r"\^\{(-?[0-9]{1,3})\}", r"^\1"),  # 10^{3}
+)]  # fmt: skip
+_PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
+    (r"(?<![A-Za-z\\])([A-Za-z]{2,15}|[msh]) ?\^ ?-?[0-9]", r"\1"),  # a unit's exponent: cm^2, m/s^2
+    (r"\b(?:minus|negative|Minus|Negative) (?=[$(]?[0-9])", "-"),
+    (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, the signs around formulas, GSM8K's calculator
+)]  # fmt: skip
+
+
+def plain(span: str) -> str:
+    """``span``, of which the first 1,200 characters are read, in plain form."""
+    span = unwrap(fold(span[: 3 * SPAN]))
+    if not span.isascii():
+        span = _TYPOGRAPHIC.sub(_type, span)
+    if "\\" in span or "{" in span:
+        for pattern, instead in _LATEX:
+            span = pattern.sub(instead, span)
+        span = _ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span))
+    for pattern, instead in _PLAIN:
+        span = pattern.sub(instead, span)
+    return span
+
+
+def unwrap(span: str) -> str:
+    """``span`` without the commands of LaTeX that only say how a text looks: ``\\textbf{B}`` -> ``B``."""
+    return _TEXT.sub(r" \1 ", _TEXT.sub(r" \1 ", span)) if "\\" in span else span
+
+
+def _type(match: re.Match[str]) -> str:
+    """``½`` -> ``1/2`` after a blank, ``³`` -> ``^3``."""
+    typed = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-")
+    return f" {typed}" if "/" in typed else f"^{typed}"
+
+
+def _write_fraction(match: re.Match[str]) -> str:
+    above, below = match[2] or match[3], match[4] or match[5]
+    if match["whole"] and above.isdecimal() and below.isdecimal():
+        return f"{match['whole'].strip()} {above}/{below}"
+    return f"{match['whole'] or ''}({above})/({below})"
+
+
+def _extract_root(match: re.Match[str]) -> str:
+    root = math.isqrt(int(match[1]))
+    return str(root) if root * root == int(match[1]) else match[0]
