@@ -156,8 +156,9 @@ def test_votes_ask_each_question_again_their_weight_decides_the_row_and_named_pa
     assert len(every["comparisons"]) == 3
     assert every["rows"] == found["rows"]
     (again,) = (one for one in every["comparisons"] if (one["other"], one["arm"]) == ("greedy", "vote"))
-    assert again == named | {"p_holm": again["p_holm"]}
+    assert again == named | {"p_holm": again["p_holm"], "detectable": again["detectable"]}
     assert again["p_holm"] > named["p_holm"], "corrected over all pairs"
+    assert again["detectable"] > named["detectable"]
 
 
 @pytest.mark.parametrize(
