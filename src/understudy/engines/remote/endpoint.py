@@ -85,15 +85,13 @@ class EndpointEngine:
             _check_certificates()
 
     async def __aenter__(self) -> EndpointEngine:
-        own = {**self.options.headers, **self.options.query}
-        headers = {"User-Agent": "understudy"}
-        if self._key and not any(KEY in value for value in own.values()):
-            headers["Authorization"] = f"Bearer {self._key}"
-        headers, query = (
-            {name: value.replace(KEY, self._key) for name, value in table.items()}
-            for table in (headers | dict(self.options.headers), self.options.query)
-        )
+        headers, query = dict(self.options.headers), dict(self.options.query)
+        if self._key and not any(KEY in value for value in (*headers.values(), *query.values())):
+            headers["Authorization"] = f"Bearer {KEY}"
+        headers = {"User-Agent": "understudy"} | headers
+        headers, query = ({name: value.replace(KEY, self._key) for name, value in table.items()} for table in (headers, query))
         self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key, query=query)
+        self._stopped = None
         return self
 
     async def __aexit__(self, *_: object) -> None:
