@@ -235,6 +235,13 @@ def test_an_address_that_is_none_says_how_it_should_be(url, message):
         open_endpoint(url)
 
 
+def test_certificates_of_the_environment_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(StudyError, match=r"SSL_CERT_FILE = '.*none\.pem': cannot be read"):
+        open_endpoint("https://h/v1")
+    open_endpoint("http://h/v1")
+
+
 # Thought and text
 
 
@@ -250,8 +257,9 @@ PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, 
         {"content": "5", "reasoning_details": [{"type": "reasoning.summary", "summary": "2 + 3"}]},
         {"content": "5", "reasoning_content": [{"type": "text", "text": "2 + 3"}]},
         {"content": "5", "reasoning": None, "reasoning_content": "2 + 3"},
+        {"content": [{"type": ["odd"], "text": "5"}, 7], "reasoning_content": "2 + 3"},
     ],
-    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM"],
+    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM", "odd parts"],
 )
 def test_thought_and_text_are_read_whatever_parts_they_come_in(message):
     (reply,), *_ = ask(lambda *_: says(message), api="chat")

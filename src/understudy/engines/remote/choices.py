@@ -21,7 +21,7 @@ FINISH: Mapping[str, Finish] = {
 """The reasons for an end that servers give, in any case -> what they mean."""
 _FAULTS = frozenset("error abort aborted network_error insufficient_system_resource".split())
 """The server broke off in the middle."""
-_THOUGHT = {"thinking", "reasoning", "reasoning.text", "reasoning.summary"}
+_THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
 """The types of a part that is thought."""
 
 
@@ -122,7 +122,8 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
 def _read_text(value: Any) -> str | None:
     """A text, or a list of its parts without those that are thought."""
     if isinstance(value, list):
-        return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str) and not _is_thought(p))
+        parts = [part for part in value if isinstance(part, dict) and part.get("type") not in _THOUGHT]
+        return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
     return value if isinstance(value, str) else None
 
 
@@ -133,13 +134,9 @@ def _read_thought(message: Mapping[str, Any]) -> str:
         if isinstance(value, str) and value and name != "content":
             return value
         parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
-        if thought := "".join(_read_part(part) for part in parts if name != "content" or _is_thought(part)):
+        if thought := "".join(_read_part(part) for part in parts if name != "content" or part.get("type") in _THOUGHT):
             return thought
     return ""
-
-
-def _is_thought(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in _THOUGHT
 
 
 def _read_part(part: Mapping[str, Any]) -> str:
