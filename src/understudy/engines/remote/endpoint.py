@@ -249,7 +249,8 @@ class EndpointEngine:
         self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
-        return Answer(tuple(replies), read_usage(answer))
+        usage = read_usage(answer) if len(requests) > 1 else Usage(1, replies[0].prompt_tokens, replies[0].tokens)
+        return Answer(tuple(replies), usage)
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """The fields to leave out of a request that was denied for them, or to rename (as `without`); {} where there are none."""
