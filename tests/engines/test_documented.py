@@ -392,10 +392,11 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
         (lambda: refused("Budget has been exceeded!", type="budget_exceeded", code="400"), "no credit left"),
         (lambda: refused("Access denied", code="Arrearage", type="Arrearage"), "no credit left"),
         (lambda: refused("Insufficient Balance", 403), "no credit left"),
+        (lambda: web.json_response({"error": "insufficient credits", "code": 7}, status=403), "no credit left"),
         (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
         (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
     ],
-    ids=["Anthropic", "LiteLLM", "DashScope", "403", "Gemini", "Gemini, invalid"],
+    ids=["Anthropic", "LiteLLM", "DashScope", "403", "a text", "Gemini", "Gemini, invalid"],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
     with pytest.raises(AccountError, match=hint):
@@ -410,8 +411,9 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
         lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
+        lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
     ],
-    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside"],
+    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
     (reply,), _, server = ask(lambda *_: answer())
