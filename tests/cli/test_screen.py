@@ -15,6 +15,12 @@ EVIL = "a\x1b[2J\x9b31m\x1b]0;title\x07[/bold][red]z"
 SHOWN = "a\ufffd[2J\ufffd31m\ufffd]0;title"
 
 
+def print_progress(screen):
+    live = Live(screen)
+    live.progress.add_task(EVIL, kind=EVIL, note=EVIL)
+    screen.print(live.progress.get_renderable())
+
+
 @pytest.mark.parametrize(
     "show",
     [
@@ -23,7 +29,7 @@ SHOWN = "a\ufffd[2J\ufffd31m\ufffd]0;title"
         lambda screen: screen.print(Panel(Text(EVIL), title=Text(EVIL))),
         lambda screen: show_table(EVIL, {EVIL: EVIL, "list": [EVIL]}, screen),
         lambda screen: Live(screen).event(("label", 0, 0, EVIL)),
-        lambda screen: print_progress(screen),
+        print_progress,
         lambda _: say(EVIL),
     ],
     ids=["line", "text", "panel", "table", "note", "progress", "say"],
@@ -34,12 +40,6 @@ def test_what_a_terminal_would_obey_is_made_visible(capsys, show):
     assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f]", out) == []
     assert SHOWN in out
     assert "[/bold]" in out
-
-
-def print_progress(screen):
-    live = Live(screen)
-    live.progress.add_task(EVIL, kind=EVIL, note=EVIL)
-    screen.print(live.progress.get_renderable())
 
 
 def test_an_error_of_a_file_or_a_server_is_shown_so_too(capsys, monkeypatch):

@@ -235,6 +235,13 @@ def test_an_address_that_is_none_says_how_it_should_be(url, message):
         open_endpoint(url)
 
 
+def test_certificates_of_the_environment_that_are_not_there_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(StudyError, match=r"SSL_CERT_FILE = '.*none\.pem': cannot be read"):
+        open_endpoint("https://h/v1")
+    open_endpoint("http://h/v1")
+
+
 # Thought and text
 
 
@@ -250,8 +257,9 @@ PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, 
         {"content": "5", "reasoning_details": [{"type": "reasoning.summary", "summary": "2 + 3"}]},
         {"content": "5", "reasoning_content": [{"type": "text", "text": "2 + 3"}]},
         {"content": "5", "reasoning": None, "reasoning_content": "2 + 3"},
+        {"content": [{"type": ["odd"], "text": "5"}, 7], "reasoning_content": "2 + 3"},
     ],
-    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM"],
+    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM", "odd parts"],
 )
 def test_thought_and_text_are_read_whatever_parts_they_come_in(message):
     (reply,), *_ = ask(lambda *_: says(message), api="chat")
@@ -384,10 +392,11 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
         (lambda: refused("Budget has been exceeded!", type="budget_exceeded", code="400"), "no credit left"),
         (lambda: refused("Access denied", code="Arrearage", type="Arrearage"), "no credit left"),
         (lambda: refused("Insufficient Balance", 403), "no credit left"),
+        (lambda: web.json_response({"error": "insufficient credits", "code": 7}, status=403), "no credit left"),
         (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
         (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
     ],
-    ids=["Anthropic", "LiteLLM", "DashScope", "403", "Gemini", "Gemini, invalid"],
+    ids=["Anthropic", "LiteLLM", "DashScope", "403", "a text", "Gemini", "Gemini, invalid"],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
     with pytest.raises(AccountError, match=hint):
@@ -402,8 +411,9 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
         lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
+        lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
     ],
-    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside"],
+    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
     (reply,), _, server = ask(lambda *_: answer())

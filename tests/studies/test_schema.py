@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from understudy.core.asks import Count
 from understudy.core.errors import StudyError
-from understudy.core.options import Count
 from understudy.core.registry import ENGINES, METHODS, TASKS, find
 from understudy.studies.schema import build
 from understudy.studies.study import Study

@@ -39,7 +39,7 @@ def report(verb: str, argv: Sequence[str]) -> int:
         console.print(f"\nreport: {write_page(data, options.run)}", soft_wrap=True)
     if options.pictures:
         write_pictures(data, options.pictures)
-    return WITH_ERRORS if any(row.errors for row in data.rows) else DONE
+    return WITH_ERRORS if data.errors else DONE
 
 
 def results(verb: str, argv: Sequence[str]) -> None:

@@ -18,9 +18,20 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The least value of an option: pydantic's ``Ge`` for methods, which import the core alone."""
+
+    ge: int
+
+
+Count = Annotated[int, AtLeast(1)]
+"""The option of a method that is a number of tokens, of turns, ...: at least one."""
 
 
 @dataclass(frozen=True)

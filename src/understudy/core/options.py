@@ -5,22 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from understudy.core.values import JSON
 
 _UNKEYED = "unkeyed"
-
-
-@dataclasses.dataclass(frozen=True)
-class AtLeast:
-    """The least value of an option: pydantic's ``Ge`` for methods, which import the core alone."""
-
-    ge: int
-
-
-Count = Annotated[int, AtLeast(1)]
-"""A number of tokens, turns, ...: at least one."""
 
 
 def unkeyed(default: Any = dataclasses.MISSING, *, factory: Any = dataclasses.MISSING) -> Any:

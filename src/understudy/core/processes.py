@@ -23,11 +23,10 @@ def allow_files(connections: int) -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + OTHER_FILES
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return connections
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-    return max(1, min(connections, allowed - OTHER_FILES))
+    if 0 <= soft < wanted:  # less than 0: no limit
+        soft = wanted if hard < 0 else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft < 0 else max(1, min(connections, soft - OTHER_FILES))
 
 
 def hold(path: Path) -> IO[str]:
@@ -49,11 +48,10 @@ def end_with_parent() -> None:
     """End this process (one of `multiprocessing`) soon after the one that started it has ended, or now where it has: that may have
     been killed while this one began, so its number is the one that it passed on."""
     parent = multiprocessing.parent_process()
-    assert parent is not None
-    assert parent.pid is not None
-    if os.getppid() != parent.pid:
+    number = parent and parent.pid
+    if os.getppid() != number:
         os._exit(1)
-    threading.Thread(target=_watch, args=(parent.pid,), daemon=True).start()
+    threading.Thread(target=_watch, args=(number,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
@@ -66,8 +64,6 @@ def is_alive(process: int) -> bool:
     """Whether there is a process of this number."""
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # somebody else's
     return True

@@ -11,8 +11,7 @@ When the student answers, it stops at the end of its first line, so it costs as 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Path
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from understudy.core import subquestions
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Prompt, Reply, add_counts
+from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
-from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool

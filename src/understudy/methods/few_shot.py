@@ -6,8 +6,7 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 
 from dataclasses import dataclass, field, replace
 
-from understudy.core.asks import About, Call, Flow, Path, Reply
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Path, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution

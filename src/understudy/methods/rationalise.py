@@ -12,9 +12,8 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from understudy.core.asks import About, Call, Flow, Path, Reply
+from understudy.core.asks import About, Call, Count, Flow, Path, Reply
 from understudy.core.errors import StudyError
-from understudy.core.options import Count
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from understudy.core.asks import About, Call, Flow, Path, Prompt
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Path, Prompt
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
+from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
-from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from understudy.core.asks import About, Call, Flow, Path, Prompt
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Path, Prompt
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import OneStudent, Pool

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import find_equations
-from understudy.core.asks import About, Call, Decoding, Flow, Path, Reply
+from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
-from understudy.core.options import Count
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
 from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps

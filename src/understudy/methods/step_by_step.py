@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from understudy.core.asks import About, Call, Flow, Path
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Path
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution

@@ -13,8 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.core.asks import About, Call, Flow, Message, Path, Prompt, Reply, add_counts
-from understudy.core.options import Count
+from understudy.core.asks import About, Call, Count, Flow, Message, Path, Prompt, Reply, add_counts
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution

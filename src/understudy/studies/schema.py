@@ -8,8 +8,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from understudy.core.asks import AtLeast
 from understudy.core.errors import StudyError, nearest
-from understudy.core.options import AtLeast
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ FINISH: Mapping[str, Finish] = {
 """The reasons for an end that servers give, in any case -> what they mean."""
 _FAULTS = frozenset("error abort aborted network_error insufficient_system_resource".split())
 """The server broke off in the middle."""
-_THOUGHT = {"thinking", "reasoning", "reasoning.text", "reasoning.summary"}
+_THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
 """The types of a part that is thought."""
 
 
@@ -53,7 +53,8 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
     counts = answer.get("usage")
     counts = counts if isinstance(counts, dict) else {}
-    read, written, total = (_read_count(counts.get(f"{name}_tokens")) for name in ("prompt", "completion", "total"))
+    read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
+    total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)
     return Usage(1, read, written)
@@ -76,7 +77,7 @@ def _read_choice(
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
-    reasoning = _read_thought(message)
+    reasoning = _read_thought(message) if message else ""
     if text is None and _read_text(message.get("refusal")):
         text, finish = _read_text(message["refusal"]), "refused"
     if text is None and not reasoning and finish == "stop":
@@ -122,7 +123,8 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
 def _read_text(value: Any) -> str | None:
     """A text, or a list of its parts without those that are thought."""
     if isinstance(value, list):
-        return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str) and not _is_thought(p))
+        parts = [part for part in value if isinstance(part, dict) and part.get("type") not in _THOUGHT]
+        return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
     return value if isinstance(value, str) else None
 
 
@@ -132,14 +134,11 @@ def _read_thought(message: Mapping[str, Any]) -> str:
         value = message.get(name)
         if isinstance(value, str) and value and name != "content":
             return value
-        parts = [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
-        if thought := "".join(_read_part(part) for part in parts if name != "content" or _is_thought(part)):
-            return thought
+        if isinstance(value, list):
+            parts = [part for part in value if isinstance(part, dict) and (name != "content" or part.get("type") in _THOUGHT)]
+            if thought := "".join(map(_read_part, parts)):
+                return thought
     return ""
-
-
-def _is_thought(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in _THOUGHT
 
 
 def _read_part(part: Mapping[str, Any]) -> str:

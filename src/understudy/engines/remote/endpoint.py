@@ -47,6 +47,8 @@ FILTERED = frozenset(
     | {"data_inspection_failed", "Content Exists Risk"}
 )
 """What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope, DeepSeek)."""
+_NO_RIGHT = "check that this key may use this model (teacher.key_env)"
+_FIREWALL = "a web page answers, so perhaps a firewall or a proxy refuses and not the API"
 
 
 class EndpointEngine:
@@ -81,19 +83,15 @@ class EndpointEngine:
         self._key = _read_key(options.key_env)
         self._stopped: AccountError | UnpaidError | None = None
         self._waiting: set[asyncio.Task[Any]] = set()
-        if any(url.startswith("https:") for url in urls):
-            _check_certificates()
 
     async def __aenter__(self) -> EndpointEngine:
-        own = {**self.options.headers, **self.options.query}
-        headers = {"User-Agent": "understudy"}
-        if self._key and not any(KEY in value for value in own.values()):
-            headers["Authorization"] = f"Bearer {self._key}"
-        headers, query = (
-            {name: value.replace(KEY, self._key) for name, value in table.items()}
-            for table in (headers | dict(self.options.headers), self.options.query)
-        )
+        headers, query = dict(self.options.headers), dict(self.options.query)
+        if self._key and not any(KEY in value for value in (*headers.values(), *query.values())):
+            headers["Authorization"] = f"Bearer {KEY}"
+        headers = {"User-Agent": "understudy"} | headers
+        headers, query = ({name: value.replace(KEY, self._key) for name, value in table.items()} for table in (headers, query))
         self.client = Client(headers=headers, timeout=self.options.timeout, secret=self._key, query=query)
+        self._stopped = None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,7 +137,8 @@ class EndpointEngine:
                 if error.names & FILTERED:
                     return Answer((make_refusal(error.body),) * history.n, history.usage(Usage(0, 0, 0)))
                 if isinstance(error, ForbiddenError) and not address.well:
-                    raise AccountError(f"{error}; {_explain_forbidden(error)}. {KEPT}") from error
+                    page = error.body.lstrip().startswith("<")
+                    raise AccountError(f"{error}; {_FIREWALL if page else _NO_RIGHT}. {KEPT}") from error
                 if history.n == 1:
                     raise
                 if re.search(r"(?<!\\)\bn\b", error.body):
@@ -250,7 +249,8 @@ class EndpointEngine:
         self.findings.note(replies, requests[0].ask.prompt)
         if self.options.logprobs and replies[0].finish != "refused" and not gives_logprobs(answer):
             raise StudyError(f"teacher.logprobs = true: {url} gives no log-probabilities; leave it out, or use one that does")
-        return Answer(tuple(replies), read_usage(answer))
+        usage = read_usage(answer) if len(requests) > 1 else Usage(1, replies[0].prompt_tokens, replies[0].tokens)
+        return Answer(tuple(replies), usage)
 
     def spare(self, error: DeniedError, body: Mapping[str, Any], without: Mapping[str, str]) -> dict[str, str]:
         """The fields to leave out of a request that was denied for them, or to rename (as `without`); {} where there are none."""
@@ -331,20 +331,10 @@ def _check_url(url: str) -> str:
     short = re.sub(r"/(chat/)?completions/?$", "", url)
     if short != url:
         raise StudyError(f"teacher.url = {url!r}: end it before the API's own path: {short}; teacher.api chooses between them")
+    certificates = os.environ.get("SSL_CERT_FILE")  # where it is not there, TLS knows none, and does not say why
+    if parts.scheme == "https" and certificates and not os.access(certificates, os.R_OK):
+        raise StudyError(f"SSL_CERT_FILE = {certificates!r}: cannot be read, so no certificate can be checked; mend or unset it")
     return url.rstrip("/")
-
-
-def _check_certificates() -> None:
-    """Raise StudyError where the environment names certificates that are not there: TLS would know none, and not say why."""
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        if (path := os.environ.get(name)) and not os.access(path, os.R_OK):
-            raise StudyError(f"{name} = {path!r}: cannot be read, so no certificate could be checked; mend or unset it")
-
-
-def _explain_forbidden(error: ForbiddenError) -> str:
-    if error.body.lstrip().startswith("<"):
-        return "a web page answers, so perhaps a firewall or a proxy refuses and not the API"
-    return "check that this key may use this model (teacher.key_env)"
 
 
 def _read_key(variable: str | None) -> str:

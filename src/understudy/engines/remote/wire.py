@@ -327,9 +327,10 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     said = f"HTTP {under or status}: {shorten(text)}"
     if status in _PERHAPS_ACCOUNT:
         names = _read_names(text)
-        if NO_CREDIT & names or _NO_CREDIT_SAID.search(text):
+        words = " ".join(names) or text  # elsewhere in it the prompt may be repeated
+        if NO_CREDIT & names or _NO_CREDIT_SAID.search(words):
             status = 402
-        elif _NO_KEY & names or _NO_KEY_SAID.search(text):
+        elif _NO_KEY & names or _NO_KEY_SAID.search(words):
             status = 401
     if status in _ACCOUNT:
         return AccountError(f"{url}: {said}; {_ACCOUNT[status]} {KEPT}")
@@ -360,7 +361,7 @@ def _read_names(text: str) -> set[str]:
         if isinstance(metadata := error.get("metadata"), dict) and metadata.get("reasons"):
             tables.append({"code": "content_filter"})  # OpenRouter's moderation
     named = [table.get(name) for table in tables if isinstance(table, dict) for name in ("code", "type", "reason", "message")]
-    return {str(name) for name in named if isinstance(name, str | int)}
+    return {str(name) for name in (*named, error) if isinstance(name, str | int)}
 
 
 def read_wait(headers: Mapping[str, str]) -> float:
