@@ -156,6 +156,7 @@ def _from_rows(
             report.lose(BAD, str(error))
             continue
         columns = {name: value for name, value in row.items() if name not in known and value is not None}
+        columns = {} if _has_half_pair(columns) else columns
         for read in reads:
             if isinstance(read, LostRow):
                 report.lose(read.why, where)
@@ -166,13 +167,17 @@ def _from_rows(
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lose("without text", where, read.question)
-            elif _HALF_PAIR.search(json.dumps([getattr(read, name) for name in _KEPT], ensure_ascii=False, default=str)):
+            elif _has_half_pair([getattr(read, name) for name in _KEPT]):
                 report.lose("with invalid characters (half of a surrogate pair)", where)
             elif columns and not read.ours:
                 report.columns |= dict.fromkeys(columns)
                 yield dataclasses.replace(read, sampling={**read.sampling, "columns": columns})
             else:
                 yield read
+
+
+def _has_half_pair(value: Any) -> bool:
+    return _HALF_PAIR.search(json.dumps(value, ensure_ascii=False, default=str)) is not None
 
 
 def _place(
