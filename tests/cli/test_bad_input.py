@@ -97,6 +97,13 @@ def says(capsys, *command):
 OPTION = {"task.kind": "option"}
 CASES = {
     # the study file
+    "a table that is a number": ({}, {"study": 3}, "study: must be a table of options, not 3"),
+    "NUL in a path": ({}, {"task.root": '"a\\u0000b"'}, r"task.root = 'a\\x00b': has a NUL character"),
+    "NUL in a name": ({}, {"arms.0.name": '"a\\u0000b"'}, "arms.0.name = .*NUL"),
+    "NUL in a list": ({}, {"teacher.chains": '["a\\u0000b"]'}, "teacher.chains.0 = .*NUL"),
+    "arm with a name without end": ({}, {"arms.0.name": "x" * 300}, "arms: the name 'xxx.*has more than 120 bytes"),
+    "study with a name without end": ({}, {"study.name": "x" * 300}, "study.name = 'xxx.*has more than 120 bytes"),
+    "student without end": ({}, {"student.layers": 10**7}, "student.layers = 10000000: .*1000"),
     "no study": ({"s.toml": None}, {}, "s.toml: there is no such study file"),
     "empty study": ({"s.toml": ""}, {}, "task: name must be given"),
     "broken study": ({"s.toml": "[study\n"}, {}, "s.toml: not a TOML file: .*line 1"),
@@ -131,7 +138,7 @@ CASES = {
         "line 1: the column 'answer'",
     ),
     "not Parquet": ({"q.parquet": "hello"}, {"task.path": "q.parquet"}, "q.parquet: not a Parquet file"),
-    "JSON without rows": ({"q.json": '{"a": 1}'}, {"task.path": "q.json"}, "field .question. must be a non-empty text"),
+    "JSON without rows": ({"q.json": '{"a": 1}'}, {"task.path": "q.json"}, "q.json, line 1: field 'question' must be"),
     "no question": (with_row(3, question=...), {}, r"q.jsonl, line 4: field 'question' .*the row has: id, answer"),
     "empty question": (with_row(3, question="  "), {}, "q.jsonl, line 4: field 'question' must be a non-empty text"),
     "question is a number": (with_row(3, question=7), {}, "q.jsonl, line 4: field 'question' .*not 7"),
@@ -148,6 +155,13 @@ CASES = {
         "q.jsonl, line 4: field 'answer' = 'D'",
     ),
     "choices are no list": (with_row(3, choices=7, answer="A"), OPTION, "q.jsonl, line"),
+    "half of a pair in an id": (with_row(3, id="\ud83d"), {}, r"id = '.ud83d' of problem .* cannot be stored"),
+    "half of a pair in a field": (with_row(3, note="\ud83d"), {}, "meta = .* of problem 'q3' cannot be stored"),
+    "an infinite number": (
+        {"q.jsonl": lines(QUESTIONS[:9]) + '{"id": "q9", "question": "What is 9 + 1?", "answer": 10, "x": 1e400}'},
+        {},
+        "meta = .*inf.* of problem 'q9' cannot be stored",
+    ),
     "too few questions": ({}, {"task.sizes.train": 60}, "64 problems, .*10"),
     "question in train and test": ({"q.jsonl": lines(q | {"question": "Hm?"} for q in QUESTIONS)}, {}, "question and choices"),
     # chains
@@ -172,6 +186,22 @@ CASES = {
         {"c.jsonl": lines(c | {"text": "The answer is 77."} for c in CHAINS)},
         {},
         "nothing to train on",
+    ),
+    "number without end": (
+        {"c.jsonl": lines([CHAINS[0] | {"tokens": 10**25}])},
+        {},
+        r"line 1: field 'tokens' \(tokens\) = 10{25} must be a number from 0",
+    ),
+    "longer number": (
+        {"c.jsonl": lines([CHAINS[0] | {"logprob": 10**400}])},
+        {},
+        "line 1: field 'logprob' .logprob. = 10{39} must",
+    ),
+    "tokens below none": ({"c.jsonl": lines([CHAINS[0] | {"tokens": -5}])}, {}, "field 'tokens' .tokens. = -5 must be"),
+    "nested chain": (
+        {"c.jsonl": f'{{"problem_id": "q0", "text": "1", "x": {"[" * 5000}{"]" * 5000}}}'},
+        {},
+        "c.jsonl, line 1: not JSON",
     ),
     # exemplars
     "no rationales": ({}, {"exemplars.n": 2}, "exemplars.n = 2: only 0 training problems have a rationale"),
@@ -208,6 +238,10 @@ CHECKPOINTS = {
     "no config": ({"config__json": None}, "no config.json"),
     "config is no JSON": ({"config__json": b"{"}, "config.json"),
     "unknown class": ({"config__json": b'{"model_type": "gpt9"}'}, "model_type 'gpt9'"),
+    "layers without end": (
+        {"config__json": b'{"model_type": "gpt2", "n_layer": 10000000}'},
+        "10,000,000 layers and the files hold only",
+    ),
     "no weights": ({"model__safetensors": None}, "no \\*.safetensors file"),
     "pickled weights": ({"model__safetensors": None, "pytorch_model__bin": b"x"}, "can run code when loaded"),
     "torn weights": ({"model__safetensors": b"12345678"}, "safetensors file .8 bytes"),
@@ -390,6 +424,11 @@ def test_any_study_file_loads_or_is_refused_with_a_message(tmp_path, content):
         load_study(path)
     except UserError as error:
         assert "s.toml" in str(error)
+
+
+def test_a_study_file_may_begin_with_a_byte_order_mark(world):
+    (world / "s.toml").write_bytes(b"\xef\xbb\xbf" + STUDY.encode())
+    assert load_study(world / "s.toml").name == "s"
 
 
 def test_a_parquet_file_with_other_columns_names_them(world, capsys):

@@ -167,9 +167,12 @@ def test_rows_that_find_no_problem_are_shown_and_not_only_counted(tmp_path):
 
 def test_damaged_rows_are_counted_and_shown_where_that_is_asked_for(tmp_path):
     rows = [SAME["jsonl"], {"question": ASKED, "text": ["x"]}, {"text": SAID}, SAME["jsonl"] | {"finish": "maybe"}]
-    chains, report = bring(tmp_path, *rows, skip_bad=True)
-    assert (len(chains), report.lost["that are damaged (--skip-bad)"]) == (1, 3)
-    assert "line 2: field 'text'" in report.shown["that are damaged (--skip-bad)"][0]
+    bad = []
+    chains, report = bring(tmp_path, *rows, bad=bad)
+    assert (len(chains), report.rows) == (1, 4)
+    assert [message.partition(": ")[0].rpartition(", ")[2] for message in bad] == ["line 2", "line 4", "line 3"]
+    with pytest.raises(DataError, match="line 2"):
+        bring(tmp_path, *rows)
 
 
 def test_other_columns_are_kept_and_named_once(tmp_path):

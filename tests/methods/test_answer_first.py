@@ -14,13 +14,13 @@ TWO = [chain(SUM, "2 + 3\n\n= 5.", "5"), chain(SUM, "Six.", "6", path=1)]
 
 def test_the_answer_stands_before_its_rationale():
     assert texts(made(AnswerFirst(), SUM, TWO)) == [
-        ("Q: What is 2 + 3?\nA:", " So the answer is: 5\n2 + 3\n= 5.\n\n"),
-        ("Q: What is 2 + 3?\nA:", " So the answer is: 6\nSix.\n\n"),
+        ("Q: What is 2 + 3?\nA:", " So the answer is: 5\nBecause: 2 + 3\n= 5.\n\n"),
+        ("Q: What is 2 + 3?\nA:", " So the answer is: 6\nBecause: Six.\n\n"),
     ]
     messages = AnswerFirst(format=PromptFormat("messages"))
-    assert texts(made(messages, SUM, TWO[1:])) == [("What is 2 + 3?", "So the answer is: 6\nSix.")]
+    assert texts(made(messages, SUM, TWO[1:])) == [("What is 2 + 3?", "So the answer is: 6\nBecause: Six.")]
     (example,) = made(AnswerFirst(), CHOICE, [chain(CHOICE, "Water.", "B")])
-    assert example.target[0].text == " So the answer is: (b)\nWater.\n\n"
+    assert example.target[0].text == " So the answer is: (b)\nBecause: Water.\n\n"
 
 
 @pytest.mark.parametrize("style", ["raw", "messages"])
@@ -28,8 +28,13 @@ def test_asked_the_student_is_stopped_before_the_rationale_in_both_styles(style)
     method = AnswerFirst(format=PromptFormat(style))
     (example, _) = made(method, SUM, TWO)
     solution, (call,) = solved(method, SUM, " So the answer is: 5\n2 + 3\n= 5.")
-    assert (call.prompt, call.stop, call.max_tokens) == (example.messages or example.source, ("\n",), 32)
+    assert (call.prompt, call.stop, call.max_tokens) == (example.messages or example.source, ("\n", "Because:"), 32)
     assert (solution.text, solution.answer, solution.finish) == (" So the answer is: 5", "5", "stop")
+
+
+def test_a_student_that_cannot_write_line_breaks_is_stopped_too():
+    solution, _ = solved(AnswerFirst(), SUM, "So the answer is: 5 Because: 2 + 3 = 6.")
+    assert (solution.text.strip(), solution.answer) == ("So the answer is: 5", "5")
 
 
 def test_an_answer_that_does_not_end_is_cut_off():

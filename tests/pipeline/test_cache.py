@@ -6,6 +6,8 @@ import pytest
 
 from understudy.core.errors import DataError
 from understudy.pipeline import cache
+from understudy.pipeline.plan import PLAN, read_plan
+from understudy.training.record import CURVE, SEEN, read_curve, read_seen
 
 
 def test_the_version_of_a_module_covers_everything_of_ours_that_it_imports():
@@ -88,6 +90,19 @@ def test_every_flipped_bit_of_a_manifest_that_changes_what_it_says_is_damage(tmp
         assert damage or json.loads(path.read_bytes()).get("version") != cache.VERSION or cache.read_manifest(tmp_path) == said, at
         path.write_bytes(written)
     assert cache.find_damage(tmp_path, deep=True) == ""
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"version": 2}', '{"version": 2, "study": 3}', "[" * 5000, '"\\ud83d"'])
+def test_damaged_files_of_a_run_are_one_message(tmp_path, content):
+    for name, read in (
+        (PLAN, read_plan),
+        (cache.MANIFEST, cache.read_manifest),
+        (SEEN, read_seen),
+        (CURVE, read_curve),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=name):
+            read(tmp_path)
 
 
 def test_a_stage_of_an_earlier_understudy_is_said_to_be_old(tmp_path):

@@ -224,7 +224,7 @@ def test_a_question_identical_with_its_choices_in_train_and_test_stops_or_leaves
 
 def test_rows_that_cannot_be_read_are_left_out_and_told_where_that_is_asked_for(tmp_path):
     rows = [{"id": float(i), "question": f"{i}?", "choices": ["x", "y"], "answer": "A"} for i in range(6)]
-    rows[2] |= {"choices": ["x", "x"], "answer": "x"}
+    rows[2] |= {"answer": "Z"}
     rows[4] |= {"question": ""}
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = {"kind": "option", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}}

@@ -265,3 +265,12 @@ def test_training_and_asking_have_one_limit_where_a_window_slides(tmp_path):
     options = TrainingOptions(**{**FAST, "steps": 2, "checks": 1}, optimizer="adamw", precision="float32")
     trained = train(made, student=StudentOptions(checkpoint=str(start)), options=options, out=tmp_path / "out", seed=1)
     assert trained.too_long == 1 and read_seen(tmp_path / "out").context == 40 == TransformersEngine(trained.checkpoint).context
+
+
+def test_characters_that_a_tokenizer_cannot_write_are_counted_and_told(tmp_path):
+    start = make("t5", tmp_path / "start", tokenizer=real_tokenizer("t5", ["Q: 1 + 2? So the answer is: 3"] * 9))
+    texts = [" So the answer is: 3", " 1 < {2}. So the answer is: 3"]
+    made = [Example.of("student", "Q: 1 + 2?", text, problem=f"p{i}") for i, text in enumerate(texts)]
+    options = TrainingOptions(**{**FAST, "steps": 1, "checks": 1}, optimizer="adamw", precision="float32")
+    trained = train(made, student=StudentOptions(checkpoint=str(start)), options=options, out=tmp_path / "out", seed=1)
+    assert "1 of 2 examples have characters that the tokenizer cannot write (. < { }): they are learned as '<unk>'" in trained.notes

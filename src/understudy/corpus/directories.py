@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); save or copy it again") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); save or copy it again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: must be a JSON object, not {str(value)[:60]!r}")

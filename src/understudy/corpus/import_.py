@@ -15,11 +15,11 @@ from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, LostRow, Record
+from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, LostRow, Read, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
 from understudy.corpus.store import is_ours, read_rows
-from understudy.corpus.tables import read_objects
+from understudy.corpus.tables import read_objects, unless_bad
 
 RECORDED = "recorded"
 """The layer of an answer that came from its row and not from its text."""
@@ -34,7 +34,6 @@ RECORDED_ONLY = "with the recorded answer"
 """The text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
 DIFFERS = "whose text states another answer than recorded"
 CHANGED = "changed since their export and read again"
-BAD = "that are damaged (--skip-bad)"
 SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
@@ -93,14 +92,14 @@ def import_chains(
     fields: Mapping[str, str],
     prefer: Literal["text", "recorded"],
     format: str = "",
-    skip_bad: bool = False,
+    bad: list[str] | None = None,
 ) -> tuple[list[Chain], Report]:
     """The chains in ``paths`` that belong to ``problems`` (id -> problem).
 
     ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
     to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
     has its own path: that of its row where it is free, else the first free one. Raises DataError naming file, line and field;
-    with ``skip_bad`` a row that cannot be read is counted.
+    if there is a list ``bad``, the message of a row that cannot be read goes there.
     """
     for name in fields:
         if name not in FIELDS:
@@ -122,8 +121,8 @@ def import_chains(
                     report.lose(UNKNOWN, str(path), chain.problem)
             pairs += known
         else:
-            records += _from_rows(path, format, fields, requests, report, skip_bad=skip_bad)
-    placed = (_place(record, requests, questions, prefer, report, skip_bad=skip_bad) for record in records)
+            records += _from_rows(path, format, fields, requests, report, bad=bad)
+    placed = (unless_bad(bad, _place, record, requests, questions, prefer, report) for record in records)
     pairs += [pair for pair in placed if pair is not None]
     numbered = _number(pairs, report)
     if not numbered:
@@ -137,7 +136,7 @@ def import_chains(
 
 
 def _from_rows(
-    path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report, *, skip_bad: bool
+    path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
 ) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
     chosen = format_of(path, name, fields)
@@ -148,14 +147,9 @@ def _from_rows(
     known = {*names.values(), *chosen.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
     for where, row in read_objects(path):
         report.rows += 1
-        try:
-            reads = list(chosen.read(row, names, where))
-        except DataError as error:
-            if not skip_bad:
-                raise
-            report.lose(BAD, str(error))
-            continue
+        reads: list[Read] = unless_bad(bad, list, chosen.read(row, names, where)) or []
         columns = {name: value for name, value in row.items() if name not in known and value is not None}
+        columns = {} if _has_half_pair(columns) else columns
         for read in reads:
             if isinstance(read, LostRow):
                 report.lose(read.why, where)
@@ -166,7 +160,7 @@ def _from_rows(
                 report.notes["requests of a batch"] += 1
             elif not read.text.strip():
                 report.lose("without text", where, read.question)
-            elif _HALF_PAIR.search(json.dumps([getattr(read, name) for name in _KEPT], ensure_ascii=False, default=str)):
+            elif _has_half_pair([getattr(read, name) for name in _KEPT]):
                 report.lose("with invalid characters (half of a surrogate pair)", where)
             elif columns and not read.ours:
                 report.columns |= dict.fromkeys(columns)
@@ -175,9 +169,11 @@ def _from_rows(
                 yield read
 
 
-def _place(
-    record: Record, requests: Requests, questions: Questions, prefer: str, report: Report, *, skip_bad: bool
-) -> tuple[Chain, bool] | None:
+def _has_half_pair(value: Any) -> bool:
+    return _HALF_PAIR.search(json.dumps(value, ensure_ascii=False, default=str)) is not None
+
+
+def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> tuple[Chain, bool] | None:
     """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
     result is None."""
     request = next((requests[name] for name in record.named if name in requests), None)
@@ -190,11 +186,7 @@ def _place(
             sampling={**request.sampling, **record.sampling},
         )
     if not (record.named or record.bare or record.question.strip() or request is not None):
-        message = f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD"
-        if not skip_bad:
-            raise DataError(message)
-        report.lose(BAD, message)
-        return None
+        raise DataError(f"{record.where}: the row has no problem_id, id or question; map problem=FIELD or question=FIELD")
     problem = questions.find(record)
     if request is not None and problem == UNKNOWN:  # the question has other words, so the request's own id may be the problem's
         problem = questions.find(dataclasses.replace(record, named=(request.id,)))

@@ -14,7 +14,7 @@ _ANSWERS = re.compile(r"\n[ ]{0,4}(?:A|Answer) ?:[^\n]*$")
 _LAST = re.compile(r"\n[ ]{0,4}\n[ ]{0,4}(?:Q|Question) ?:")
 _OPTIONS = re.compile(r"Answer Choices ?:.*$", re.S)
 _WORDS = re.compile(r"\w+|[^\w\s]")
-SHORTEST = 4
+SHORTEST = 5
 """Words and signs of the shortest question that is sought inside a longer text."""
 UNKNOWN, AMBIGUOUS, CONTRADICTION = "of unknown problems", "whose question several problems ask", "whose id and question disagree"
 

@@ -27,14 +27,25 @@ def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[
     Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
     durable when this returns.
     """
-    arrays = {}
-    for field in dataclasses.fields(kind):
-        cells = [_cell(getattr(value, field.name), str(field.type)) for value in values]
-        arrays[field.name] = pa.array(cells, _TYPES.get(str(field.type), pa.string()))
+    arrays = {field.name: _column(path, field.name, str(field.type), values) for field in dataclasses.fields(kind)}
     header = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
     table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(header)})
     with write_whole(path) as file:
         pq.write_table(table, file, compression="zstd")
+
+
+def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array:
+    """The field ``name`` of all ``values``. Raises DataError for a value that cannot be stored: half of a surrogate pair, a number
+    beyond 64 bits, an infinite one, or lists in lists without end."""
+    try:
+        return pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
+    except (ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
+        if len(values) > 1:
+            for value in values:
+                _column(path, name, kept, [value])
+        about = getattr(values[0], "problem", None) or getattr(values[0], "id", "")
+        shown = repr(getattr(values[0], name))[:60].encode(errors="backslashreplace").decode()
+        raise DataError(f"{path}: {name} = {shown} of problem {about!r} cannot be stored ({error}); mend its row") from None
 
 
 @contextmanager

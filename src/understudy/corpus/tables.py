@@ -3,18 +3,19 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from understudy.core.errors import DataError
 from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 _NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".pickle")
@@ -205,3 +206,14 @@ def _object(where: str, row: Any) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{where}: {str(row)[:60]!r} is not a JSON object")
     return row
+
+
+def unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
+    """What ``read`` gives. If there is a list ``bad``, the message of a DataError goes there, and the result is None."""
+    try:
+        return read(*arguments)
+    except DataError as error:
+        if bad is None:
+            raise
+        bad.append(str(error))
+        return None

@@ -3,23 +3,29 @@ not write to answer.
 
     Q: {question}
     A: So the answer is: (b)
-    {rationale}
+    Because: {rationale}
 
-When the student answers, it stops at the end of its first line, so it costs as much as a student without chains.
+When the student answers, it stops at the end of its first line, so it costs as much as a student without chains. Tokenizers without
+line breaks (T5's) write one line, so "Because:" stops it, too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from understudy.core.asks import About, Call, Count, Flow, Path
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
 
+BECAUSE = "Because:"
+
 
 @dataclass(frozen=True)
 class AnswerFirst(OneStudent):
     """The student learns to answer first and to explain afterwards. When it is asked, it only answers."""
+
+    words: ClassVar[tuple[str, ...]] = (f"\n{BECAUSE}",)
 
     max_tokens: Count = 32
     """Most tokens of an answer. Default chosen by this project: that of answer_only."""
@@ -32,12 +38,12 @@ class AnswerFirst(OneStudent):
         for chain in chains:
             if chain.answer is not None:
                 stated = self.format.join_reply("", chain.answer, problem.kind).strip()
-                target = self.format.write_block(f"{stated}\n{chain.rationale}")
+                target = self.format.write_block(f"{stated}\n{BECAUSE} {chain.rationale}")
                 prompt = self.format.write_prompt(problem)
                 examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id))
         return examples
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
-        # Messages need the stop string too, because nothing else separates the answer from the rationale after it.
-        reply = yield Call("student", self.format.write_prompt(problem), ("\n",), self.max_tokens, about=About(problem.id))
+        # Messages need the stop strings too, because nothing else separates the answer from the rationale after it.
+        reply = yield Call("student", self.format.write_prompt(problem), ("\n", BECAUSE), self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)

@@ -53,10 +53,10 @@ def import_corpus(
     bad: list[str] | None = [] if skip_bad else None
     known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
     corpus_chains, report = import_chains(
-        list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, skip_bad=skip_bad
+        list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad
     )
     for message in bad or ():
-        report.lose("questions that are damaged (--skip-bad)", message)
+        report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
     outcomes = {chain.id: judge(known[chain.problem], chain, same_answer).outcome for chain in corpus_chains}

@@ -16,6 +16,8 @@ from understudy.studies.study import Study, check_roles, models_of, parts_of, st
 HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
+LONGEST = 120
+"""Bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
 _TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
 """The keys of [teacher] that hold for every engine."""
 
@@ -27,7 +29,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         tables = tomllib.loads(text)
     except (FileNotFoundError, IsADirectoryError):
         raise StudyError(f"{path}: there is no such study file") from None
@@ -36,11 +38,21 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     try:
         for override in overrides:
             _set(tables, override)
+        _refuse_nul(tables, "")
         study = dataclasses.replace(_study(tables), root=path.parent, file=str(path), text=text, overrides=tuple(overrides))
         _validate(study)
         return study
     except UserError as error:
         raise StudyError(f"{path}: {error}") from None
+
+
+def _refuse_nul(value: Any, where: str) -> None:
+    """Raise StudyError for a text with a NUL character, which no name of a file may have."""
+    if isinstance(value, str) and "\0" in value:
+        raise StudyError(f"{where} = {value!r}: has a NUL character; remove it")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        _refuse_nul(inner, f"{where}.{name}".lstrip("."))
 
 
 def _study(tables: Mapping[str, Any]) -> Study:
@@ -83,6 +95,8 @@ def _check_engine_keys(teacher: Teacher) -> None:
 def _validate(study: Study) -> None:
     study.load_plugins()
     _validate_names(study.arms)
+    if len(study.name.encode()) > LONGEST:
+        raise StudyError(f"study.name = {study.name[:40]!r}...: has more than {LONGEST} bytes, and names a directory; shorten it")
     if file_name(study.name) == "" or Path(study.name).name != study.name:
         raise StudyError(f"study.name = {study.name!r}: must have a letter or digit and no slash, because it names a directory")
     if not study.checks or len(set(study.checks)) < len(study.checks):
@@ -154,6 +168,8 @@ def _validate_names(arms: Sequence[Arm]) -> None:
         file = file_name(arm.name)
         if not file:
             raise StudyError(f"arms: the name {arm.name!r} has no letter or digit, and files are named after it; rename it")
+        if len(file.encode()) > LONGEST:
+            raise StudyError(f"arms: the name {arm.name[:40]!r}... has more than {LONGEST} bytes, and names files; shorten it")
         if arm.name in names.values():
             raise StudyError(f"arms: two arms are called {arm.name!r}; give each its own name")
         if file in names:

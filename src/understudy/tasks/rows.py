@@ -1,21 +1,20 @@
 """From a row of a user's file to a `Problem`: the meaning of fields, templates over fields, and answers in canonical form."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.formats.record import name_of
-from understudy.corpus.tables import Row, read_objects
+from understudy.corpus.tables import Row, read_objects, unless_bad
 from understudy.tasks.choices import Options, base_of, json_list, letter_of, options_in_fields, options_in_text, read_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
-T = TypeVar("T")
 _LISTS = ("choices", "accepted")
 
 
@@ -87,23 +86,13 @@ def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] 
     """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
     there instead, and the row's problem is None."""
     _check_there(rows, layout)
-    questions = [_unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
+    questions = [unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
     read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
     base = _base([row for row, _ in read], [question for _, question in read], layout)
     return [
-        None if one is None else _unless_bad(bad, _problem, row, layout, where, base, one)
+        None if one is None else unless_bad(bad, _problem, row, layout, where, base, one)
         for (where, row), one in zip(rows, questions, strict=True)
     ]
-
-
-def _unless_bad(bad: list[str] | None, read: Callable[..., T], *arguments: Any) -> T | None:
-    try:
-        return read(*arguments)
-    except DataError as error:
-        if bad is None:
-            raise
-        bad.append(str(error))
-        return None
 
 
 def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:

@@ -19,7 +19,7 @@ from understudy.core.errors import CheckpointError, EngineError, StudyError, Und
 from understudy.core.plugins import load
 from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import added, find
-from understudy.core.tokens import Turn, assistant_turn
+from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device, settle_precision
 from understudy.engines.local.load import context_length, end_tokens, place
@@ -154,6 +154,7 @@ class _Training:
             self.remarks.append(
                 f"{self.spelled} words of the examples are not in the start's vocabulary and are spelled in letters"
             )
+        self._note_unwritable(examples, encoded)
         context = min(student.context, context_length(config) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
             encoded = join_turns(encoded, context)
@@ -201,6 +202,17 @@ class _Training:
                 f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}{how}"
             )
         self._fit(job.share)
+
+    def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[EncodedExample]) -> None:
+        """Tell of characters in targets that the tokenizer has no token for (T5's have none for "<" and "{")."""
+        unknown = self.tokenizer.unk_token_id
+        if lost := [example for example, row in zip(examples, encoded, strict=True) if unknown in row.target[:-1]]:
+            texts = (segment.text for example in lost for segment in example.target)
+            letters = {letter for text in texts for letter in text if unknown in encode_text(self.tokenizer, letter)}
+            self.remarks.append(
+                f"{len(lost)} of {len(examples)} examples have characters that the tokenizer cannot write "
+                f"({' '.join(sorted(letters)[:10])}): they are learned as {self.tokenizer.unk_token!r}"
+            )
 
     def _chat(self, examples: Sequence[Example], student: StudentOptions) -> Turn | None:
         """How the student's chat template writes a reply, where the examples are chats; None where they are raw text."""

@@ -58,9 +58,9 @@ class StudentOptions:
     """Train an adapter of ``checkpoint``, not all its weights."""
     family: Literal["llama", "t5"] = "llama"
     """``llama``: a causal decoder; ``t5``: an encoder and a decoder."""
-    hidden: Positive = 128
+    hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Its width, a multiple of twice ``heads``."""
-    layers: Positive = 3
+    layers: Annotated[int, Field(ge=1, le=1_000)] = 3
     """Its depth; ``t5`` has so many in the encoder and so many in the decoder."""
     heads: Positive = 8
     """Attention heads of each layer."""

@@ -1,6 +1,5 @@
 """The vocabulary that all formats share: what a format is, and what it reads from a row."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,9 +167,9 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
 
 
 def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float | None:
-    value = row.get(names[name])
+    value, least = row.get(names[name]), -(2**53) if name == "logprob" else 0
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r} must be a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 2**53:
+        raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r:.40} must be a number from {least} to 2**53")
     return value

@@ -122,7 +122,13 @@ def look_at(directory: Path) -> None:
             f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
             "Understudy never runs a checkpoint's own code"
         )
-    tensors(directory)
+    layers = max(
+        (n for name in ("num_hidden_layers", "num_layers", "n_layer") if isinstance(n := config.get(name), int)), default=0
+    )
+    if layers > (held := len(tensors(directory))):
+        raise CheckpointError(
+            f"{directory}: config.json says {layers:,} layers and the files hold only {held:,} weights; they do not belong together"
+        )
     _check_tokenizer(directory, config)
 
 
