@@ -46,4 +46,6 @@ def test_what_stands_before_a_telling_word_is_found_as_in_the_whole_window(text)
 def test_a_whole_number_alone_is_what_the_parser_reads(span, strict):
     found = number._read_run(span, len(span) - len(span.lstrip()))
     assert number.read(span, strict=strict) == number._read_rest(span, found)
-    assert number.read(span, strict=strict).value == write_number(Fraction(int(span.strip().rstrip(".")))) == write_number(found.value)
+    assert (
+        number.read(span, strict=strict).value == write_number(Fraction(int(span.strip().rstrip(".")))) == write_number(found.value)
+    )

@@ -58,14 +58,22 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
-    if match is None or letter is None or _LISTED.search(span, match.end()) or denies(first_sentence(span)):
+    if (
+        match is None
+        or letter is None
+        or _LISTED.search(span, match.end())
+        or denies(first_sentence(span))
+        or _THIS.search(span, 0, 300)
+    ):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _DENIES = re.compile(
-    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|(?:be )?(?:ruled out|eliminated))\b", re.I
+    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|(?:be )?(?:ruled out|eliminated))\b",
+    re.I,
 )
+_THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
 _LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
 _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 

@@ -140,7 +140,9 @@ def _abstains(sentence: str) -> bool:
 
 
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
-_UNKNOWN = re.compile(r"[\s:*_\"']{0,6}(?:not known|none|unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)", re.I)
+_UNKNOWN = re.compile(
+    r"[\s:*_\"']{0,6}(?:not known|none|unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)", re.I
+)
 
 
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:

@@ -1,8 +1,8 @@
 """The plain form of a statement: without the markup of Markdown and LaTeX, and with typographic numbers as people type them.
 
-    plain("$33\\frac{1}{3}$")     "33 1/3"
-    plain("1{,}500 \\text{ cm}^2")  "1,500 cm"
-    plain("1.5×10³")              "1.5*10^3"
+plain("$33\\frac{1}{3}$")     "33 1/3"
+plain("1{,}500 \\text{ cm}^2")  "1,500 cm"
+plain("1.5×10³")              "1.5*10^3"
 """
 
 import math
@@ -36,13 +36,13 @@ _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
 
 def plain(span: str) -> str:
     """``span``, of which the first 1,200 characters are read, in plain form."""
-    span = unwrap(fold(span[: 3 * SPAN]))
+    span = fold(span[: 3 * SPAN])
     if not span.isascii():
         span = _TYPOGRAPHIC.sub(_type, span)
     if "\\" in span or "{" in span:
         for pattern, instead in _LATEX:
             span = pattern.sub(instead, span)
-        span = _ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span))
+        span = unwrap(_ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span)))
     for pattern, instead in _PLAIN:
         span = pattern.sub(instead, span)
     return span

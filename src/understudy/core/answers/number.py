@@ -40,7 +40,9 @@ _DIGITS = re.compile(r"[-+*/^0-9.,() ]*")
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
-_SUBJECT = re.compile(r"(?:\s[a-z]+){1,3}?\s(?:cost|costs|is|are|was|were|will|would|makes?|weighs?|takes?|has|have|equals?)\s[^.\n]{0,60}[0-9]")
+_SUBJECT = re.compile(
+    r"(?:\s[a-z]+){1,3}?\s(?:cost|costs|is|are|was|were|will|would|makes?|weighs?|takes?|has|have|equals?)\s[^.\n]{0,60}[0-9]"
+)
 _UNIT = re.compile(r"[^0-9=]{0,60}")
 _EQUATIONS = re.compile(r"[^\n]*=[^\n]*\n(?:[^\n]*=[^\n]*\n|\s*\n)*(?=[^\n]*=)")
 
@@ -161,7 +163,8 @@ _ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
 _NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
 _HANGS = re.compile(
     r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
-    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$", re.I
+    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
+    re.I,
 )
 
 
@@ -170,7 +173,9 @@ def _unit(span: str, number: _Number) -> set[str]:
 
 
 def _is_money(span: str, number: _Number) -> bool:
-    return span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") or not {"dollar", "cent"}.isdisjoint(_unit(span, number))
+    return span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") or not {"dollar", "cent"}.isdisjoint(
+        _unit(span, number)
+    )
 
 
 def _to_reading(number: _Number) -> Reading:
@@ -229,7 +234,18 @@ _UNITS = (
 ).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
-_PARTS = {"half": 2, "quarter": 4, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10}
+_PARTS = {
+    "half": 2,
+    "quarter": 4,
+    "third": 3,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+    "tenth": 10,
+}
 
 
 def from_words(text: str) -> Fraction | None:

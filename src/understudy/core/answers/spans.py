@@ -111,7 +111,9 @@ NAME_GOES_ON = re.compile(
     r"Since|She|So|Step|That|The|Then|There|Therefore|These|They|This|Thus|To|We|What|When|While|You)\b)[A-Z]"
 )
 """What follows the initial of a name: "L. Ron"."""
-_INITIAL = re.compile(r"(?<!\bis )(?<!\bbe )(?<!answer )(?<!option )(?<!choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$")
+_INITIAL = re.compile(
+    r"(?<!\bis )(?<!\bbe )(?<!answer )(?<!option )(?<!choice )(?<!\bare )(?<!\bor )(?<!: )(?<![Vv]itamin )\b[B-HJ-Z]$"
+)
 _STOP = re.compile(r"\n|[.!?]+[\"')\]*]{0,3}(?=\s|$)")
 _WORD_BEFORE = re.compile(r"([A-Za-z][A-Za-z.]{0,12})$")
 

@@ -15,7 +15,7 @@ _FIRST = re.compile(
     rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
     re.I,
 )
-_BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:yes|no|true|false)\b", re.I)
+_BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:[(]?[AB]\)\s)?(?:yes|no|true|false)\b", re.I)
 _ANY = re.compile(rf"(?<![A-Za-z-])(?:yes|no{_NO_NOUN}|true|false)(?![A-Za-z-])", re.I)
 _NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
 
@@ -62,7 +62,9 @@ def read_anywhere(sentence: str) -> Reading:
     return one_of(readings)
 
 
-_NEGATIONS = frozenset("not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor unlikely impossible doubtful".split())
+_NEGATIONS = frozenset(
+    "not no never cannot n't isn't aren't wasn't doesn't don't didn't can't won't neither nor unlikely impossible doubtful".split()
+)
 _EMPTY = (  # words that neither assert nor deny
     "is are was were be do does did can could would will should has have had may might it its this that of in on to for "
     "and or so thus hence therefore final answer now still also then highly very quite extremely likely"
