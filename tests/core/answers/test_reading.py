@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.core.answers import extract, normalise
+from understudy.core.answers import extract, layers, normalise
+from understudy.core.thoughts import only_thought, thought_of
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
 SHOW = ("show", "hide", "a dog")
@@ -46,9 +47,93 @@ def test_numbers(text, value, layer):
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("24 cm^2", "24"),
+        ("\\boxed{24\\text{ cm}^2}", "24"),
+        ("9.8 m/s^2", "9.8"),
+        ("7 m²", "7"),
+        ("\\boxed{1{,}234}", "1234"),
+        ("1 234", "1234"),
+        ("12\u00a0345\u202f678 people", "12345678"),
+        ("$1,\\!500$", "1500"),
+        ("\\boxed{33\\frac{1}{3}}", "100/3"),
+        ("$3\\frac{1}{2}$", "3.5"),
+        ("\\boxed{\\dfrac{2}{8}}", "0.25"),
+        ("½", "0.5"),
+        ("2¾ cups", "2.75"),
+        ("$\\frac34$", "0.75"),
+        ("two thirds", "2/3"),
+        ("three and a half", "3.5"),
+        ("half", "0.5"),
+        ("10^{3}", "1000"),
+        ("1.5×10³", "1500"),
+        ("4×10⁻²", "0.04"),
+        ("1.2e3", "1200"),
+        ("$\\sqrt{16}$", "4"),
+        ("90^\\circ", "90"),
+        ("minus 5", "-5"),
+        ("negative five", "-5"),
+        ("$-5", "-5"),
+        ("5k", "5000"),
+        ("5 km", "5"),
+        ("$2.5 million", "2500000"),
+        ("2." + "6" * 60, "2.66666666666666666667"),
+        ("2.666666666666666666667e1", "26.66666666666666666667"),
+    ],
+)
+def test_numbers_in_every_form(text, value):
+    found = extract(f"It takes 7 steps. The answer is {text}.", "number")
+    assert (found.value, found.status) == (value, "ok")
+    assert normalise(text, "number") == value
+
+
+@pytest.mark.parametrize(
+    "text", ["3,5 kg", "1.234,50 €", "1,2,3", "16\\pi", "16π", "3+2i", "2\\sqrt{3}", "2**1000", "9**9**9**9", "1" * 6000]
+)
+def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(text):
+    assert extract(f"There are 7 steps. The answer is {text}.", "number").value is None
+    assert extract(f"There are 7 steps. So it is {text}", "number").value is None
+    assert normalise(text, "number") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "value"),
+    [
+        ("Answer: It will take him 48 hours to install the remaining 6 windows.", "How many hours will he need?", "48"),
+        ("Answer: It will take him 48 hours to install the remaining 6 windows.", "", "48"),
+        ("So John paid $1800 for all 4 phones.", "How much did he pay?", "1800"),
+        ("So John paid $1800 for all 4 phones.", "", "1800"),
+        ("Therefore, Mia needs 70 / 7 = 10 hours to earn $70.", "", "10"),
+        ("That is $2 / 8 = $0.25, which is equal to 25 cents.", "How many cents is one?", "25"),
+        ("Answer: 3 loaves cost $4 more than 2 bagels", "How much more do they cost?", "4"),
+        ("Answer: The number of pens after he bought 13 pens is 52.", "How many pens has he?", "52"),
+        ("Therefore, they had 8 balloons and 79 balls.", "How many balloons did they have?", "8"),
+        ("So 2 and 3 make 5.", "What is 2 + 3?", "5"),
+        ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),
+    ],
+)
+def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(text, question, value):
+    assert extract(text, "number", question=question).value == value
+
+
+@pytest.mark.parametrize(
     ("text", "value", "layer"),
     [
         ("So the answer is: (b)", "B", "marker"),
+        ("B.", "B", "opening"),
+        ("**B**", "B", "opening"),
+        ("b", "B", "opening"),
+        ("Option B", "B", "opening"),
+        ("It must be B.", "B", "opening"),
+        ("B is correct.", "B", "opening"),
+        ("B because A and C are seen", "B", "opening"),
+        ("The answer is B because A and C are seen", "B", "marker"),
+        ("The answer is 'B'", "B", "marker"),
+        ("\\boxed{\\text{B}}", "B", "boxed"),
+        ("\\boxed{\\textbf{B}}", "B", "boxed"),
+        ("<answer>B</answer>", "B", "boxed"),
+        ("It wants to hide.\nA: hide", "B", "last_sentence"),
         ("The answer is B) hide.", "B", "marker"),
         ("the best answer is 2.", "B", "marker"),
         ("Among A through C, the answer is C.", "C", "marker"),
@@ -65,7 +150,27 @@ def test_options(text, value, layer):
     assert (found.value, found.layer) == (value, layer)
 
 
-@pytest.mark.parametrize("text", ["The answer is (A) or (B).", "the answer is A, B, or C."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Possible answers:\nA) show\nB) hide\nC) a dog",
+        "Choose one.\nA) show\nB) hide\nC) a dog",
+        "C) a dog barks, so this option is not correct.",
+        "A) show\n\nThis answer is incorrect, for it is seen.",
+    ],
+)
+def test_an_option_that_is_listed_or_denied_is_no_answer(text):
+    assert extract(text, "option", SHOW).value is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is (A) or (B).",
+        "the answer is A, B, or C.",
+        "If it is wet, the answer is A. If it is dry, the answer is B.",
+    ],
+)
 def test_several_answers_are_none(text):
     found = extract(text, "option", SHOW)
     assert (found.value, found.status) == (None, "ambiguous")
@@ -82,6 +187,12 @@ def test_several_answers_are_none(text):
         ("The answer is not known.", None),
         ("B) False. Coins cannot.", "no"),
         ("Final answer: Is the coin still heads up?\nThere is no way to know.", None),
+        ("It is not the case that the answer is yes", "no"),
+        ("The answer is yes and no.", None),
+        ("Yes and no.", None),
+        ("So the answer is (A) True or (B) False.", None),
+        ("It is highly unlikely that the coin is heads up.", "no"),
+        ("Step 2: Look at it.\n\nYes, it is. It also shines.", "yes"),
     ],
 )
 def test_yes_and_no_also_as_assertion_or_denial_of_the_question(text, value):
@@ -92,12 +203,92 @@ def test_yes_and_no_also_as_assertion_or_denial_of_the_question(text, value):
     ("text", "kind", "value"),
     [
         ("So the answer is 05/21/1999.", "date", "1999-05-21"),
+        ("The answer is 05/01/21.", "date", "2021-05-01"),
+        ("The answer is 01-May-2021.", "date", "2021-05-01"),
+        ("The answer is 7-Mar-98.", "date", "1998-03-07"),
+        ("The answer is 2021年5月1日.", "date", "2021-05-01"),
+        ("Today is 04/30/2021, so tomorrow is 05/01/2021.", "date", "2021-05-01"),
         ('The answer is "nsny".', "text", "nsny"),
+        ("Paris", "text", "paris"),
+        ("\\boxed{\\text{Paris}}", "text", "paris"),
+        ("<answer>Lisbon</answer>", "text", "lisbon"),
         ("Answer: (10 - 6) * (4 + 5) = 36", "expression", "(10 - 6) * (4 + 5)"),
     ],
 )
 def test_dates_texts_and_expressions(text, kind, value):
     assert extract(text, kind).value == value
+
+
+def test_the_question_says_whether_the_day_or_the_month_comes_first():
+    assert extract("The answer is 05/01/2021.", "date", question="What is the date in DD/MM/YYYY?").value == "2021-01-05"
+    assert extract("The answer is 05/01/2021.", "date", question="What is the date in MM/DD/YYYY?").value == "2021-05-01"
+
+
+def test_the_initial_of_a_name_ends_no_sentence():
+    question = "Would Bo Bar ever insult L. Ron Fox?"
+    assert extract("It is highly unlikely that Bo Bar would ever insult L. Ron Fox.", "yes_no", question=question).value == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("No.\nWell.\nFinal answer: It cannot be determined from the information.", "yes_no"),
+        ("She has some. The answer is unknown.", "number"),
+        ("The answer is none of the above.", "option"),
+        ("She has 3. We cannot determine how many there are.", "number"),
+    ],
+)
+def test_a_reply_that_says_that_there_is_no_answer_abstains(text, kind):
+    found = extract(text, kind, SHOW if kind == "option" else ())
+    assert (found.value, found.layer, found.status) == (None, "abstained", "abstained")
+
+
+def test_an_option_may_say_that_it_cannot_be_determined():
+    assert extract("The answer is that it cannot be determined.", "option", ("yes", "it cannot be determined")).value == "B"
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "kind", "value"),
+    [
+        ("Step 1: restate.\nQuestion: What colour?\n\nThe correct answer is B) hide.", "What colour is it?", "option", "B"),
+        ("There are 2 parts.\n\nProblem: 9 plus 2.\n\nThe answer is 11.", "What is 9 plus 2?", "number", "11"),
+        ("There are 2 parts.\n\nProblem: 9 plus 2.\n\nThe answer is 11.", "", "number", "11"),
+        ("She has 4 left.\n\nProblem: Tom buys 9 hats.\n\nThe answer is 11.", "How many are left of 6?", "number", "4"),
+        ("The answer is 4.\n\nProblem: 9 plus 2.\n\nThe answer is 11.", "What is 9 plus 2?", "number", "4"),
+    ],
+)
+def test_a_reply_ends_at_a_new_question_and_not_where_the_same_one_is_told_again(text, question, kind, value):
+    assert extract(text, kind, SHOW if kind == "option" else (), question).value == value
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("<think>", "</think>"),
+        ("<Thinking>", "</Thinking>"),
+        ("<thought>", "</thought>"),
+        ("<reasoning>", "</reasoning>"),
+        ("<seed:think>", "</seed:think>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("[THINK]", "[/THINK]"),
+        ("◁think▷", "◁/think▷"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ],
+)
+def test_every_mark_of_a_thought_is_known(begin, end):
+    thought = "Maybe the answer is: 9. Hmm"
+    assert extract(f"{begin}{thought}{end}She has 8", "number").value == "8"
+    assert thought_of(f"{begin}{thought}{end}She has 8") == (thought, len(begin + thought + end))
+    cut = extract(f"{begin}{thought}", "number")
+    assert (cut.value, cut.status) == (None, "truncated")
+    assert only_thought(f"{begin}{thought}")
+
+
+def test_the_step_from_which_an_answer_is_concluded_stays_in_the_rationale():
+    text = "She buys 2. So she has 3 + 2 = 5 pens."
+    found = extract(text, "number")
+    assert (found.value, text[: found.start]) == ("5", text)
 
 
 def test_the_rationale_ends_where_the_statement_begins():
@@ -146,6 +337,25 @@ HOSTILE = [
     "so " * 20_000,
     "#### " * 9_000,
 ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_million_of_any_sign_that_a_pattern_names_takes_a_reader_a_moment(kind):
+    spec, begin = layers.AnswerSpec(kind, SHOW, COIN), time.process_time()
+    for sign in "-=–#*_>~|`'\"([{<.,:;?/\\$€%^+ \n0aA½²√":
+        text = f"5{sign * 1_000_000}"
+        layers.read_statement(text, spec, firm=False)
+        normalise(text, kind, SHOW)
+        if sign in "-= \n":
+            extract(text, kind, SHOW, COIN)
+    assert time.process_time() - begin < 60, "quadratic time would be hours"
+
+
+def test_a_million_of_any_sign_that_a_layer_names_takes_a_moment():
+    begin = time.process_time()
+    for sign in "-=#*_>:.([<\\ \n":
+        extract(f"5 of them. The answer is {sign * 1_000_000}", "number", SHOW, COIN)
+    assert time.process_time() - begin < 60, "quadratic time would be hours"
 
 
 @pytest.mark.parametrize("kind", KINDS)

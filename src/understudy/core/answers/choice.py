@@ -48,8 +48,8 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
 
 _FIRST = re.compile(
     r"[\s*_]{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[Oo]ption |It (?:must be|is) )?"
-    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= because\b| since\b| is (?:the )?(?:correct|right|answer)\b))|"
-    r"([a-z])[.)]?\s{0,9}$)"
+    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= (?:because|since|is (?:the )?(?:correct|right|answer))\b))"
+    r"|([a-z])[.)]?\s{0,9}$)"
 )
 
 
@@ -58,7 +58,13 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
-    if match is None or letter is None or _LISTED.search(span, match.end()) or denies(first_sentence(span)):
+    if (
+        match is None
+        or letter is None
+        or _LISTED.search(span, match.end())
+        or denies(first_sentence(span))
+        or _THIS.search(span, 0, 300)
+    ):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
@@ -67,6 +73,7 @@ _DENIES = re.compile(
     r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|(?:be )?(?:ruled out|eliminated))\b",
     re.I,
 )
+_THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
 _LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
 _LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
 
@@ -79,10 +86,10 @@ def denies(sentence: str) -> bool:
 def lists(lines: Sequence[str], choices: Sequence[str]) -> bool:
     """Whether ``lines`` only list one option after another: "C) green", "D) yellow"."""
     labels = [match for line in lines if (match := _FIRST.match(line)) and not match[3]]
-    letters = [_letter(match[1] or match[2], choices) for match in labels]
+    letters = [letter for match in labels if (letter := _letter(match[1] or match[2], choices))]
     texts = [split_words(line[match.end() :]) for line, match in zip(lines, labels, strict=False)]
-    named = [split_words(choices[ord(letter) - ord("A")]) for letter in letters if letter and choices]
-    return len(named) == 2 and texts == named and letters[0] < letters[1]
+    named = [split_words(choices[ord(letter) - ord("A")]) for letter in letters if choices]
+    return len(named) == 2 and texts == named and letters == sorted(letters)
 
 
 def find_named(sentence: str, choices: Sequence[str]) -> Reading:

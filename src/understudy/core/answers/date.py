@@ -1,4 +1,4 @@
-"""Dates: ``2020-03-05``, ``03/05/2020``, ``March 5, 2020``, ``5th of March 2020``, ``05-Mar-20``, ``2020年3月5日`` -> ISO ``2020-03-05``.
+"""Dates: ``2020-03-05``, ``03/05/20``, ``March 5, 2020``, ``5th of March 2020``, ``05-Mar-20``, ``2020年3月5日`` -> ``2020-03-05``.
 
 In ``03/05/2020`` the month comes first, as in BIG-bench's date questions, unless the first number cannot be a month or the question
 asks for DD/MM. With dots (``05.03.2020``) the day comes first. A date without a year is not a date; years of two digits are those

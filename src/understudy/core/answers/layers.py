@@ -68,13 +68,10 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
 def _end_of(text: str, begin: int, question: str) -> int:
     """The end of a reply: where a new problem begins. Before an answer is stated, the same question may be told again."""
     for end in spans.find_next_problem(text, len(text) - len(text[begin:].lstrip())):  # its first word cannot be a new problem
-        if end == len(text) or not (spans.restates(text, end, question) if question else True) or _states(text, begin, end):
+        again = not question or spans.restates(text, end, question)
+        if not again or next(find_markers(text, begin, end, labels=True), None) is not None:
             return end
     return len(text)
-
-
-def _states(text: str, begin: int, end: int) -> bool:
-    return next(find_markers(text, begin, end, labels=True), None) is not None
 
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:

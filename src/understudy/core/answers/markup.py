@@ -30,19 +30,19 @@ _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
 _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
     (r"(?<![A-Za-z\\])([A-Za-z]{2,15}|[msh]) ?\^ ?-?[0-9]", r"\1"),  # a unit's exponent: cm^2, m/s^2
     (r"\b(?:minus|negative|Minus|Negative) (?=[$(]?[0-9])", "-"),
-    (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, the signs around formulas, GSM8K's calculator
+    (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, formulas, GSM8K's calculator
 )]  # fmt: skip
 
 
 def plain(span: str) -> str:
     """``span``, of which the first 1,200 characters are read, in plain form."""
-    span = unwrap(fold(span[: 3 * SPAN]))
+    span = fold(span[: 3 * SPAN])
     if not span.isascii():
         span = _TYPOGRAPHIC.sub(_type, span)
     if "\\" in span or "{" in span:
         for pattern, instead in _LATEX:
             span = pattern.sub(instead, span)
-        span = _ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span))
+        span = unwrap(_ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span)))
     for pattern, instead in _PLAIN:
         span = pattern.sub(instead, span)
     return span

@@ -7,6 +7,7 @@ What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``
 """
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ _FILLER = re.compile(
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
-_TO_EQUALS = re.compile(r"[^=≈.;?!\n(]{0,80}(?:[=≈]|\bequals\b)")
+_TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
 _SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion)|(k|bn))\b", re.I)
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "k": 10**3, "bn": 10**9}
@@ -36,7 +37,6 @@ _ALGEBRA = re.compile(
 _UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
 """What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
 _IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
-_DIGITS = re.compile(r"[-+*/^0-9.,() ]*")
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
@@ -60,7 +60,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
-    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), plain(span)[:SPAN])
+    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), plain(span)[:SPAN]).replace("≈", "=")
     if above := _EQUATIONS.match(span.lstrip()):
         span = span.lstrip()[above.end() :]  # of equations one a line the last one counts
     lead = _FILLER.match(span)
@@ -85,7 +85,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
 
 def read_last(sentence: str, question: str = "") -> Reading:
     """The number in a sentence of reasoning."""
-    return _read_inside(plain(sentence[-2 * SPAN :])[-SPAN:], question)
+    return _read_inside(plain(sentence[-2 * SPAN :])[-SPAN:].replace("≈", "="), question)
 
 
 def _read_rest(span: str, first: _Number) -> Reading:
@@ -114,49 +114,44 @@ def _read_inside(span: str, question: str) -> Reading:
 
 
 def _choose(span: str, found: list[_Number], question: str) -> _Number:
-    """The number that a sentence gives as the answer: the last one that the rules of `_RULES` leave."""
+    """The number that a sentence gives as the answer: the last one that the rules of `_RULES` leave. A rule that leaves none does
+    not count."""
     for rule in _RULES:
         found = rule(span, found, question) or found
     return _right_side(span, found[-1].end) or found[-1]
 
 
-def _converted(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The number in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"."""
-    return [number for number in found if _EQUAL.search(span, max(0, number.begin - 15), number.begin)]
+def _ask_units(span: str, found: list[_Number], question: str) -> list[_Number]:
+    """The numbers with the unit that the question asks for."""
+    asked = _ASKS.findall(question)
+    units = {word.lower().rstrip("s") for word in asked[-1].split()} - _NO_UNITS or {"dollar", "cent"} if asked else set()
+    return [number for number in found if units & _units_of(span, number)]
 
 
-def _stated(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The only number after "is": "the number of pens after he bought 13 pens is 52"."""
-    stated = [number for number in found if _IS.search(span, max(0, number.begin - 30), number.begin)]
-    return stated if len(stated) == 1 else []
+def _units_of(span: str, number: _Number) -> set[str]:
+    money = {"dollar"} if span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") else set()
+    return money | {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
 
 
-def _results(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The first number after the last equals sign: "70 / 7 = 10 hours to earn $70"."""
-    return [number for number in found if number.begin > (equals := max(span.rfind("="), span.rfind("≈"))) >= 0][:1]
+def _literals(question: str) -> set[Fraction]:
+    return {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
 
 
-def _asked(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The numbers with the unit that the question asks for: "it takes him 48 hours to install the 6 windows"."""
-    asks = list(_ASKS.finditer(question))
-    if not asks:
-        return []
-    units = {word.lower().rstrip("s") for word in (asks[-1][1] or "").split()} - _NO_UNITS
-    return [number for number in found if _is_money(span, number)] if not units else [n for n in found if units & _unit(span, n)]
-
-
-def _new(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The numbers that the question does not have."""
-    known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
-    return [number for number in found if number.value not in known]
-
-
-def _free(span: str, found: list[_Number], question: str) -> list[_Number]:
-    """The numbers outside phrases that only say of what, for what or when: "$1800 for all 4 phones"."""
-    return [number for number in found if not _HANGS.search(span, max(0, number.begin - 40), number.begin)]
-
-
-_RULES = (_converted, _results, _stated, _asked, _new, _free)
+_Rule = Callable[[str, list[_Number], str], list[_Number]]
+_RULES: tuple[_Rule, ...] = (
+    # the same in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"
+    lambda span, found, _: [n for n in found if _EQUAL.search(span, 0, n.begin)],
+    # the result, not what it is for: "70 / 7 = 10 hours to earn $70"
+    lambda span, found, _: [n for n in found if n.begin > span.rfind("=") >= 0][:1],
+    # what the subject is, not what describes it: "the number of pens after he bought 13 pens is 52"
+    lambda span, found, _: stated if len(stated := [n for n in found if _IS.search(span, 0, n.begin)]) == 1 else [],
+    # what is asked for: "it takes him 48 hours to install the 6 windows"
+    _ask_units,
+    # what is new: the question has the other numbers
+    lambda _, found, question: [n for n in found if n.value not in _literals(question)],
+    # not what only says of what, for what or when: "$1800 for all 4 phones"
+    lambda span, found, _: [n for n in found if not _HANGS.search(span, 0, n.begin)],
+)
 _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
 _IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
 _ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
@@ -166,16 +161,6 @@ _HANGS = re.compile(
     r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
     re.I,
 )
-
-
-def _unit(span: str, number: _Number) -> set[str]:
-    return {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
-
-
-def _is_money(span: str, number: _Number) -> bool:
-    return span[number.begin : number.begin + 2].strip("-")[:1] in ("$", "€", "£") or not {"dollar", "cent"}.isdisjoint(
-        _unit(span, number)
-    )
 
 
 def _to_reading(number: _Number) -> Reading:
@@ -215,17 +200,20 @@ def _read_run(span: str, begin: int) -> _Number | None:
         at += 1  # $-5, $(3 + 4)
     found = parse(span, at)
     if found is None and span[at:].lstrip("$€£+- ")[:1].isdigit():
-        return _Number(None, begin, max(at + 1, at + len(_DIGITS.match(span[at:])[0])))  # too large
+        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
     value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
     if _UNDECIDED.match(span, found.end):
-        rest = _DIGITS.match(span, found.end)
-        return _Number(None, begin, rest.end() if rest else found.end)
+        return _Number(None, begin, _skip_digits(span, found.end))
     if scale := _SCALE.match(span, found.end):
         return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
     return _Number(value, begin, found.end)
+
+
+def _skip_digits(span: str, at: int) -> int:
+    return len(span) - len(span[at:].lstrip("-+*/^0123456789.,() "))
 
 
 _UNITS = (

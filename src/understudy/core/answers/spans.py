@@ -77,9 +77,8 @@ _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercis
 
 
 def find_next_problem(text: str, begin: int) -> Iterator[int]:
-    """The places at or after ``begin`` where a completion may continue with a new problem, at most five, and the end of ``text``."""
-    yield from (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
-    yield len(text)
+    """The places at or after ``begin`` where a completion may continue with a new problem, at most five."""
+    return (match.start() for match in itertools.islice(_RUN_ON.finditer(text, begin), 5))
 
 
 def restates(text: str, begin: int, question: str) -> bool:
@@ -124,9 +123,9 @@ def find_sentence_end(text: str, begin: int, end: int) -> int:
         if match[0] == "\n":
             return match.start()
         word = _WORD_BEFORE.search(text, max(begin, match.start() - 14), match.start())
-        if match[0] == "." and word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1])):
-            continue
-        if match[0] == "." and _INITIAL.search(text, begin, match.start()) and NAME_GOES_ON.match(text, match.end()):
+        short = word and (word[1].lower() in _SHORT_FORMS or _INITIALS.fullmatch(word[1]))
+        initial = word and _INITIAL.search(text, word.start(), match.start()) and NAME_GOES_ON.match(text, match.end())
+        if match[0] == "." and (short or initial):
             continue
         return match.end()
     return end
@@ -151,7 +150,8 @@ def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
 
 _TOKEN = re.compile(
     r"(?:(?<![\w)\]}-])-(?=[0-9]|\w\b))?\w+(?:[.,'/:-]\w+)*(?:[#+]{1,2}(?![\w(])|(?<=\b\w)-(?![\w.-]))?"  # -3, C#, C++, A-
-    r"|[<>=≤≥≠≈^√]|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])|(?<=[\w)}]) - (?=[0-9(])|(?<=[)}])-(?=[0-9(])"  # x > 3, 2/\sqrt{3}, x - 3
+    r"|[<>=≤≥≠≈^√]|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])"  # x > 3, 2/\sqrt{3}
+    r"|(?<=[\w)}]) - (?=[0-9(])|(?<=[)}])-(?=[0-9(])"  # x - 3
 )
 _OPERATORS = frozenset("<>=≤≥≠≈^√+/-")
 _ARTICLES = frozenset({"a", "an", "the"})

@@ -15,7 +15,7 @@ _FIRST = re.compile(
     rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
     re.I,
 )
-_BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:yes|no|true|false)\b", re.I)
+_BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:[(]?[AB]\)\s)?(?:yes|no|true|false)\b", re.I)
 _ANY = re.compile(rf"(?<![A-Za-z-])(?:yes|no{_NO_NOUN}|true|false)(?![A-Za-z-])", re.I)
 _NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
 
