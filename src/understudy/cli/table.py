@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from understudy.reports.words import printable
+
 
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """What a verb did: as JSON, or as a table."""
@@ -22,7 +24,7 @@ def show_table(title: str, facts: Mapping[str, object], console: Console) -> Non
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(str(name)), Text(_short(value)))
+        table.add_row(Text(printable(str(name))), Text(printable(_short(value))))
     console.print(table)
 
 
