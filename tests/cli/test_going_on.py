@@ -72,6 +72,8 @@ def test_a_study_that_was_moved_has_nothing_to_do_but_to_make_damaged_files_agai
     (here / "first.toml").write_text(FIRST.replace("steps = 60", "steps = 4"))
     assert understudy("train", "first.toml", cwd=here).code == 0
     here.rename(there)
+    checked = understudy("check", "first.toml", cwd=there).out
+    assert "0 stages to do" in checked and "maj@2, pass@2" in checked and "effective chains per problem" in checked, checked
     again = understudy("train", "first.toml", cwd=there)
     assert "0 stages to do" in again.out, again.out + again.err
     stages = there / "runs" / "first" / "stages"

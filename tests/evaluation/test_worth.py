@@ -61,7 +61,7 @@ def test_copies_near_copies_and_chains_without_a_rationale_are_counted():
 def test_a_person_is_shown_where_to_look_first():
     chains = [chain("a", path, "7") for path in range(3)] + [chain("b", path, None, "no idea", rationale="") for path in range(2)]
     assert measure(chains).look == (
-        "1 gold that every chain contradicts: a (all say 7, gold 1)",
+        "1 gold that every chain contradicts: a (all say '7', gold '1')",
         "1 problems without a right chain: b",
         "1 problems whose chains have no answer: b",
         "1 problems whose chains have no rationale: b",

@@ -113,7 +113,7 @@ def _look(
     agreed = {name: {chain.answer for chain in own} for name, own in graded.items() if len(own) > 2}
     wrong = [name for name, own in graded.items() if not any(chain.id in right for chain in own)]
     doubted = [name for name in wrong if len(agreed.get(name, ())) == 1 and None not in agreed[name]]
-    says = {name: f"{name} (all say {next(iter(agreed[name]))!s:.40}, gold {problems[name].answer!s:.40})" for name in doubted}
+    says = {name: f"{name} (all say {next(iter(agreed[name]))!r:.40}, gold {problems[name].answer!r:.40})" for name in doubted}
     found = {
         "gold that every chain contradicts": [says[name] for name in doubted],
         "problems without a right chain": [name for name in wrong if name not in says],
