@@ -168,3 +168,18 @@ def split_words(text: str) -> list[str]:
 def to_canonical(text: str) -> str:
     """The words of ``text`` with single spaces between them."""
     return " ".join(split_words(text))
+
+
+def to_written(text: str) -> str:
+    """``text`` as it is written, without the quotes, blanks and the full stop around it: ``Washington, D.C.`` keeps its own."""
+    text = " ".join(text.split()).lstrip(_AROUND)
+    bare = text.rstrip(_AROUND + ".!?")
+    return f"{bare}." if _INITIALS.fullmatch(bare.rpartition(" ")[2]) and text[len(bare) :].startswith(".") else bare
+
+
+_AROUND = "\"'`*_“”‘’ :;,"
+
+
+def answer_key(answer: str) -> str:
+    """The form under which answers are counted as the same: texts by their words, all others as they are."""
+    return to_canonical(answer) if any(map(str.isalpha, answer)) else answer
