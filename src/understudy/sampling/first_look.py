@@ -35,11 +35,7 @@ def first_look(
     right = f"{counted[Outcome.CORRECT]} of {decided} agree with the gold answer, " if decided else ""
     thought = counted[Outcome.ONLY_THOUGHT]
     lost = {"unparsed": counted[Outcome.UNPARSED], "cut off": counted[Outcome.TRUNCATED], "refused": counted[Outcome.REFUSED]}
-    lost |= {
-        name: count
-        for name, count in (("only thought", thought), ("abstained", counted[Outcome.ABSTAINED]), ("failed", len(failed)))
-        if count
-    }
+    lost |= +Counter({"only thought": thought, "abstained": counted[Outcome.ABSTAINED], "failed": len(failed)})
     report = f"first {n} replies: {right}" + ", ".join(f"{count} {name}" for name, count in lost.items())
     if n >= ENOUGH and sum(lost.values()) > USELESS * n:
         first_error = f"The first error: {failed[0]} " if failed else ""

@@ -45,19 +45,14 @@ def one_of(readings: list[Reading]) -> Reading:
     return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
 
 
+_FINAL_CHANNEL = r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>"
 THOUGHT_MARKS = [
-    (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek-R1, Qwen3
-    (r"<thought>", r"</thought>"),
-    (r"<reasoning>", r"</reasoning>"),
-    (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+    (r"<(?:think(?:ing)?|thought|reasoning|seed:think)>", r"</(?:think(?:ing)?|thought|reasoning|seed:think)>"),  # most models
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
-    (  # the channels of gpt-oss
-        r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>",
-        r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>",
-    ),
+    (r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>", _FINAL_CHANNEL),  # gpt-oss
 ]
 """The marks that begin and end a thought, by the models that write them."""
 _THOUGHT_START, _THOUGHT_END = (re.compile("|".join(marks), re.I) for marks in zip(*THOUGHT_MARKS, strict=True))
