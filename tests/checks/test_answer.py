@@ -60,6 +60,11 @@ def test_a_check_of_answers_is_asked_neither_without_gold_nor_without_an_answer(
     assert judge(PROBLEM, chain(None), never, "never").outcome is Outcome.UNPARSED
 
 
+def test_a_chain_that_says_that_there_is_no_answer_is_abstained():
+    silent = Chain("p", 0, "It cannot be determined.", "r", None, "abstained", "teacher")
+    assert judge(PROBLEM, silent, same_answer, "a").outcome is Outcome.ABSTAINED
+
+
 @pytest.mark.parametrize("text", ["<think>2 + 3", "<think>2 + 3</think>", "2 + 3\n</think>\n\n"])
 def test_a_chain_that_thinks_and_does_not_answer_is_neither_cut_off_nor_unparsed(text):
     for finish in ("stop", "length"):

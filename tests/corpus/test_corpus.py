@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from understudy.core.answers import compare
 from understudy.core.errors import DataError
+from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Chain, Outcome, Problem, Solution, Step, Verdict, from_json, to_json
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_rows, write_rows
@@ -78,6 +80,16 @@ def bring(tmp_path, rows, **options):
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return import_chains([path], problems=PROBLEMS, fields=options.pop("fields", {}), prefer=options.pop("prefer", "text"))
+
+
+def test_an_answer_in_words_stays_as_the_teacher_wrote_it(tmp_path):
+    problem = Problem("c", "Which city?", "text", "washington d.c")
+    path = tmp_path / "c.jsonl"
+    path.write_text(json.dumps({"problem_id": "c", "text": "It lies there. The answer is Washington, D.C.", "teacher": "t"}))
+    (chain,), _ = import_chains([path], problems={"c": problem}, fields={}, prefer="text")
+    assert chain.answer == "Washington, D.C."
+    assert compare(chain.answer, problem.golds, "text") is Outcome.CORRECT
+    assert "So the answer is: Washington, D.C.\n" in PromptFormat().join_reply(chain.rationale, chain.answer, "text")
 
 
 def test_the_text_comes_first_then_the_record_then_what_is_only_concluded(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,17 @@ def test_a_cut_off_reply_is_truncated_even_where_it_holds_the_gold():
 @given(st.lists(st.sampled_from(COUNTED)))
 def test_counts_add_up_to_n(outcomes):
     assert sum(count_outcomes(outcomes).values()) == len(outcomes)
+
+
+def test_the_vote_counts_equal_texts_in_other_forms_as_one_answer_in_the_form_that_came_first():
+    won = vote([solution("Lima"), solution("the River Nile"), solution("river Nile")])
+    assert (won.answer, dict(won.weights)) == ("the River Nile", {"Lima": 1, "the River Nile": 2})
+
+
+def test_a_vote_in_which_nobody_has_an_answer_is_abstained_where_one_says_so():
+    problem, silent = Problem("p", "?", "number", "1"), replace(solution(None), layer="abstained")
+    assert outcome_of_answer(problem, [solution(None), silent], weighted=False) is Outcome.ABSTAINED
+    assert outcome_of_answer(problem, [silent, solution("1")], weighted=False) is Outcome.CORRECT
 
 
 def test_the_vote_takes_the_most_frequent_and_the_first_of_equals_and_leaves_out_who_cannot_vote():

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from understudy.core.answers import answer_key
 from understudy.core.values import Solution
 
 
@@ -26,14 +27,17 @@ class Vote:
 def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
     """The answer that most of ``solutions`` to one problem give.
 
-    Solutions that have no answer or were cut off do not vote. A tie goes to the answer that came first (on the lowest path), so the
-    result depends on nothing else. ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
+    Equal texts in other forms ("the Nile", "Nile") are one answer, in the form that came first. Solutions that have no answer or
+    were cut off do not vote. A tie goes to the answer that came first (on the lowest path), so the result depends on nothing else.
+    ``weighted``: a vote counts exp(mean log-probability per token), the normalised weight of
     Wang et al., table 1; raises ValueError where a voting solution has none.
     """
     weights: dict[str, float] = {}
+    forms: dict[str, str] = {}
     for solution in solutions:
         if solution.answer is not None and solution.finish == "stop":
-            weights[solution.answer] = weights.get(solution.answer, 0.0) + (_weight(solution) if weighted else 1.0)
+            answer = forms.setdefault(answer_key(solution.answer), solution.answer)
+            weights[answer] = weights.get(answer, 0.0) + (_weight(solution) if weighted else 1.0)
     if not weights:
         return Vote(None, 0.0, {})
     answer = max(weights, key=lambda a: weights[a])  # of equal weights the first wins, because dicts keep the order

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from understudy.core.answers import FoundAnswer, extract, normalise
+from understudy.core.answers import FoundAnswer, answer_key, extract, normalise
 from understudy.core.errors import DataError, nearest
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
@@ -215,7 +215,7 @@ def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> C
     thought, begin = thought_of(text)
     recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices)
     answer, layer = settle(extraction, recorded, prefer=prefer)
-    report.notes[DIFFERS] += None not in (extraction.value, recorded) and extraction.value != recorded
+    report.notes[DIFFERS] += bool(extraction.value and recorded) and not _is_same(extraction.value, recorded)
     return Chain(
         problem=problem.id,
         path=record.path or 0,
@@ -283,6 +283,10 @@ def _count(chain: Chain, report: Report) -> None:
     report.notes["that thought and gave no answer"] += chain.answer is None and bool(thought_of(chain.text)[1])
 
 
+def _is_same(value: str | None, recorded: str | None) -> bool:
+    return answer_key(value or "") == answer_key(recorded or "")
+
+
 def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tuple[str | None, str]:
     """(answer, layer) of a chain, from the answer ``extraction`` in its text and the answer that its row ``recorded``.
 
@@ -291,7 +295,7 @@ def settle(extraction: FoundAnswer, recorded: str | None, *, prefer: str) -> tup
     none. ``prefer`` "recorded" puts the recorded answer first: a sentence that it could be concluded from stays in the rationale,
     as the last step of people's working ("he has 8 - 5 = 3 left").
     """
-    stated, same = extraction.layer in STATED, extraction.value == recorded
+    stated, same = extraction.layer in STATED, _is_same(extraction.value, recorded)
     if recorded is None or (stated and same) or (prefer == "text" and (stated or same)):
         return extraction.value, extraction.layer
     return recorded, RECORDED

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from understudy.core.answers import answer_key
 from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
@@ -96,7 +97,8 @@ class SciCoT:
             read = [(other.rationale, c, "main") for c, found in others for _, other in found]
         if chains and self.source in ("out_of_fold", "mix"):
             replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
-            most = max(chains, key=lambda c: [other.answer for other in chains].count(c.answer))
+            keys = {c.id: answer_key(c.answer or "") for c in chains}
+            most = max(chains, key=lambda c: list(keys.values()).count(keys[c.id]))
             read += [(reply.text, most, "generated") for reply in replies]
         for rationale, chain, group in read:
             answer = problem.answer if self.label == "gold" else chain.answer

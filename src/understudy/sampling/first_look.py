@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from understudy.core.answers import answer_key
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
@@ -77,7 +78,7 @@ def _count_copies(chains: Sequence[Chain]) -> int:
 
 def _measure_disagreement(chains: Sequence[Chain]) -> float | None:
     """The share of answers that are not their question's most frequent one, over questions with several answers."""
-    several = _find_several((chain.problem, chain.answer) for chain in chains if chain.answer is not None)
+    several = _find_several((chain.problem, answer_key(chain.answer)) for chain in chains if chain.answer is not None)
     total = sum(map(len, several))
     return None if not total else 1 - sum(max(Counter(found).values()) for found in several) / total
 

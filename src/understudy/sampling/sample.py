@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from understudy.core.answers import answer_key
 from understudy.core.asks import GREEDY, Decoding, Flow, Path, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
@@ -138,9 +139,10 @@ def _draw(sampling: Sampling, chain: Chain | None, problem: Problem) -> Draw:
     """What the allocation looks at of a chain; None where its call failed."""
     if chain is None or chain.finish != "stop":
         return Draw(None)
+    answer = None if chain.answer is None else answer_key(chain.answer)
     if sampling.allocation is None or not sampling.allocation.right:
-        return Draw(chain.answer)
-    return Draw(chain.answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
+        return Draw(answer)
+    return Draw(answer, sampling.judge(problem, chain).outcome is Outcome.CORRECT)
 
 
 def _look(sampling: Sampling, first: Sequence[Done[Chain]]) -> str:

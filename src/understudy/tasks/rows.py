@@ -235,5 +235,7 @@ def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Optio
         canonical = normalise(str(raw), kind, options.texts)
     if canonical is None:
         why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
-        raise DataError(f"{where}: field {name!r} = {raw!r} is not an answer of kind {kind!r}{why}")
+        raise DataError(
+            f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; correct the row or task.kind"
+        )
     return canonical

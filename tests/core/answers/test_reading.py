@@ -209,9 +209,9 @@ def test_yes_and_no_also_as_assertion_or_denial_of_the_question(text, value):
         ("The answer is 2021年5月1日.", "date", "2021-05-01"),
         ("Today is 04/30/2021, so tomorrow is 05/01/2021.", "date", "2021-05-01"),
         ('The answer is "nsny".', "text", "nsny"),
-        ("Paris", "text", "paris"),
-        ("\\boxed{\\text{Paris}}", "text", "paris"),
-        ("<answer>Lisbon</answer>", "text", "lisbon"),
+        ("Paris", "text", "Paris"),
+        ("\\boxed{\\text{Paris}}", "text", "Paris"),
+        ("<answer>Lisbon</answer>", "text", "Lisbon"),
         ("Answer: (10 - 6) * (4 + 5) = 36", "expression", "(10 - 6) * (4 + 5)"),
     ],
 )

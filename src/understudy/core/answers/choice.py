@@ -19,7 +19,8 @@ _BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9+-]|['’][A-Za-z])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
-    r"(?:(?!\b(?:because|since|as|while|whereas|but|not)\b)[^.;\n()]){0,60}?(?:,|/|\bor\b|\band\b|&)[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:(?!\b(?:because|since|as|while|whereas|but|not)\b)[^.;\n()]){0,60}?(?:,|/|\bor\b|\band\b|&)"
+    r"[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
@@ -48,7 +49,7 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
 
 _FIRST = re.compile(
     r"[\s*_]{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[Oo]ption |It (?:must be|is) )?"
-    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= (?:because|since|is (?:the )?(?:correct|right|answer))\b))"
+    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= (?:because|since|is (?:the )?(?:correct|right))\b))"
     r"|([a-z])[.)]?\s{0,9}$)"
 )
 
@@ -70,7 +71,7 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
 
 
 _DENIES = re.compile(
-    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|(?:be )?(?:ruled out|eliminated))\b",
+    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|ruled out|eliminated)\b",
     re.I,
 )
 _THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.spans import to_canonical
+from understudy.core.answers.markup import unwrap
+from understudy.core.answers.spans import to_canonical, to_written
 from understudy.core.values import AnswerKind, Outcome
 
 
@@ -13,13 +14,13 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
     """The canonical form of a gold or recorded answer, None where it is not an answer of this kind. The function is idempotent.
 
     ``(A)``, ``a``, ``1``, ``A) show`` and the option's text become ``A``; ``True`` becomes ``yes``; ``$1,650.50`` becomes
-    ``1650.5``; dates become ISO dates; a text becomes its words; an expression keeps its form with single spaces (a gold may name
-    its numbers, see `expression`).
+    ``1650.5``; dates become ISO dates; a text loses the signs around it; an expression keeps its form with single spaces (a gold
+    may name its numbers, see `expression`).
     """
     if kind == "option":
         return choice.read(value, choices, strict=True).value
     if kind == "text":
-        return to_canonical(value) or None
+        return to_written(unwrap(value)) if to_canonical(value) else None
     if kind == "number" and _DATED.fullmatch(value):
         return None
     return _READERS[kind](value, strict=True).value
@@ -58,7 +59,8 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
         return value == gold
     if kind == "number":
         return _is_rounded(value, gold)
-    if " " not in gold and value.replace(" ", "") == gold:
+    value, gold = to_canonical(value), to_canonical(gold)
+    if value == gold or (" " not in gold and value.replace(" ", "") == gold):
         return True
     result = evaluate(value)
     return result is not None and result == evaluate(gold)

@@ -137,6 +137,15 @@ def _literals(question: str) -> set[Fraction]:
     return {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
 
 
+_EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
+_IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
+_ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
+_NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
+_HANGS = re.compile(
+    r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
+    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
+    re.I,
+)
 _Rule = Callable[[str, list[_Number], str], list[_Number]]
 _RULES: tuple[_Rule, ...] = (
     # the same in another unit: "$2 / 8 = $0.25, which is equal to 25 cents"
@@ -151,15 +160,6 @@ _RULES: tuple[_Rule, ...] = (
     lambda _, found, question: [n for n in found if n.value not in _literals(question)],
     # not what only says of what, for what or when: "$1800 for all 4 phones"
     lambda span, found, _: [n for n in found if not _HANGS.search(span, 0, n.begin)],
-)
-_EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
-_IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
-_ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
-_NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
-_HANGS = re.compile(
-    r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
-    r"(?:the|these|those|all|each|every|his|her|their|its)\s(?:\w+\s)?)$",
-    re.I,
 )
 
 

@@ -1,9 +1,9 @@
-"""Short text: names, words, lists of words. Canonical by its words; see `split_words`."""
+"""Short text: names, words, lists of words, as they are written. They are compared by their words; see `spans.split_words`."""
 
 import re
 
 from understudy.core.answers.markup import unwrap
-from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, to_canonical
+from understudy.core.answers.spans import NOTHING, Reading, find_sentence_end, to_canonical, to_written
 
 LONGEST = 200
 """The most characters of a short answer. A longer text is not an answer."""
@@ -40,5 +40,4 @@ def read_last(sentence: str) -> Reading:
 
 
 def _to_reading(text: str) -> Reading:
-    value = to_canonical(text) if len(text) <= LONGEST else ""
-    return Reading(value) if value else NOTHING
+    return Reading(to_written(text)) if len(text) <= LONGEST and to_canonical(text) else NOTHING

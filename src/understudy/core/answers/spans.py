@@ -45,19 +45,14 @@ def one_of(readings: list[Reading]) -> Reading:
     return hits[0] if len(set(hits)) == 1 else AMBIGUOUS
 
 
+_FINAL_CHANNEL = r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>"
 THOUGHT_MARKS = [
-    (r"<think(?:ing)?>", r"</think(?:ing)?>"),  # DeepSeek-R1, Qwen3
-    (r"<thought>", r"</thought>"),
-    (r"<reasoning>", r"</reasoning>"),
-    (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
+    (r"<(?:think(?:ing)?|thought|reasoning|seed:think)>", r"</(?:think(?:ing)?|thought|reasoning|seed:think)>"),  # most models
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
-    (  # the channels of gpt-oss
-        r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>",
-        r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>",
-    ),
+    (r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>", _FINAL_CHANNEL),  # gpt-oss
 ]
 """The marks that begin and end a thought, by the models that write them."""
 _THOUGHT_START, _THOUGHT_END = (re.compile("|".join(marks), re.I) for marks in zip(*THOUGHT_MARKS, strict=True))
@@ -168,3 +163,18 @@ def split_words(text: str) -> list[str]:
 def to_canonical(text: str) -> str:
     """The words of ``text`` with single spaces between them."""
     return " ".join(split_words(text))
+
+
+def to_written(text: str) -> str:
+    """``text`` as it is written, without the quotes, blanks and the full stop around it: ``Washington, D.C.`` keeps its own."""
+    text = " ".join(text.split()).lstrip(_AROUND)
+    bare = text.rstrip(_AROUND + ".!?")
+    return f"{bare}." if _INITIALS.fullmatch(bare.rpartition(" ")[2]) and text[len(bare) :].startswith(".") else bare
+
+
+_AROUND = "\"'`*_“”‘’ :;,"
+
+
+def answer_key(answer: str) -> str:
+    """The form under which answers are counted as the same: texts by their words, all others as they are."""
+    return to_canonical(answer) if any(map(str.isalpha, answer)) else answer
