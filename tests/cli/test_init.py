@@ -38,7 +38,7 @@ def test_init_guesses_fields_and_kind_and_writes_a_study_that_samples(tmp_path, 
     for line in ('question = "Body"', 'answer = "gold"', 'rationale = "Explanation"', "sizes = { train = 32, dev = 4, test = 4 }"):
         assert line in text, line
     if suffix in (".jsonl", ".csv"):
-        said = {"choices": [{"message": {"content": "The answer is 1."}, "finish_reason": "stop"}]}
+        said = {"choices": [{"message": {"content": "One is 1. The answer is 1."}, "finish_reason": "stop"}]}
         with Server(lambda *_: said) as server:
             command = ("sample", "mine.toml", "--set", f"teacher.url={server.url}", "--set", "teacher.samples=1")
             sampled = understudy(*command, cwd=tmp_path)

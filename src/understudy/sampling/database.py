@@ -102,7 +102,7 @@ def named_errors(path: Path) -> Iterator[None]:
         if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
             hint = "nothing was changed: bring back a copy of it, or give another run directory"
             raise DataError(f"{path}: is not a ledger, or is damaged ({error}); {hint}") from error
-        why = f"cannot be used ({error}); is the disk full, or read-only?"
+        why = f"cannot be used ({error}); is the disk full? is it read-only?"
         if re.match("SQLITE_(BUSY|LOCKED|PROTOCOL|IOERR_.*LOCK)", name):
             why = f"is locked by another program, or lies on a file system without locks ({error})"
         raise OSError(None, why, str(path)) from error
