@@ -133,8 +133,10 @@ def _units_of(span: str, number: _Number) -> set[str]:
     return money | {word.lower().rstrip("s") for word in re.findall(r"[A-Za-z]+", span[number.end : number.end + 40])[:3]}
 
 
-def _literals(question: str) -> set[Fraction]:
-    return {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
+def _find_new(_: str, found: list[_Number], question: str) -> list[_Number]:
+    known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
+    new = [number for number in found if number.value not in known]
+    return new if len({number.value for number in new}) == 1 else []
 
 
 _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
@@ -156,8 +158,8 @@ _RULES: tuple[_Rule, ...] = (
     lambda span, found, _: stated if len(stated := [n for n in found if _IS.search(span, 0, n.begin)]) == 1 else [],
     # what is asked for: "it takes him 48 hours to install the 6 windows"
     _ask_units,
-    # what is new: the question has the other numbers
-    lambda _, found, question: [n for n in found if n.value not in _literals(question)],
+    # the only new one: the question has the others
+    _find_new,
     # not what only says of what, for what or when: "$1800 for all 4 phones"
     lambda span, found, _: [n for n in found if not _HANGS.search(span, 0, n.begin)],
 )
