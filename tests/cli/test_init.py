@@ -106,7 +106,7 @@ def test_a_directory_that_cannot_be_read_says_why(tmp_path, spoilt, says):
         ("odd.jsonl", '{"a": 1}\n', "no field looks like a question"),
         ("few.jsonl", '{"question": "x", "answer": "1"}\n', "has 1 rows"),
         ("broken.json", "[{]", "not JSON"),
-        ("two.json", '{"a": [], "b": []}', "an object with 2 lists (a, b)"),
+        ("two.json", '{"a": [{"x": 1}], "b": [{"x": 1}]}', "an object with 2 lists (a, b)"),
         ("wide.csv", "question,answer\na,b,c\n", "line 2: more fields"),
         ("quote.csv", 'question,answer\n"a,b\n', "not a table"),
         ("bytes.parquet", "PAR", "not a Parquet file"),
