@@ -135,12 +135,14 @@ def _units_of(span: str, number: _Number) -> set[str]:
 
 def _find_new(_: str, found: list[_Number], question: str) -> list[_Number]:
     known = {to_fraction(literal) for literal in re.findall(rf"(?<![0-9.,]){LITERAL}", question)}
-    new = [number for number in found if number.value not in known]
+    # "Sat - 3 makes 4 to 1": a sign may be a minus.
+    new = [number for number in found if number.value is None or abs(number.value) not in known]
     return new if len({number.value for number in new}) == 1 else []
 
 
 _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
 _IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
+_FROM = re.compile(r"\s(?:[a-z]+\s)?to\s[-$]{0,2}[0-9]")
 _ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
 _NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
 _HANGS = re.compile(
@@ -158,6 +160,8 @@ _RULES: tuple[_Rule, ...] = (
     lambda span, found, _: stated if len(stated := [n for n in found if _IS.search(span, 0, n.begin)]) == 1 else [],
     # what is asked for: "it takes him 48 hours to install the 6 windows"
     _ask_units,
+    # what it comes to, not what it was: "Sun - 8 makes 15 to 7"
+    lambda span, found, _: [n for n in found if not _FROM.match(span, n.end)],
     # the only new one: the question has the others
     _find_new,
     # not what only says of what, for what or when: "$1800 for all 4 phones"
