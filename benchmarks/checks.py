@@ -4,7 +4,8 @@
 
 For each set of chains with recorded labels: how many are right by the label; for ``arithmetic``, ``leak`` and ``form`` how many
 they keep (say nothing against), and how many of those kept and of those not kept are right. So a check that knows nothing of
-right and wrong keeps as many of both. The last column: chains that the label calls right and the arithmetic check does not.
+right and wrong keeps as many of both. The last column: chains
+that `arithmetic` and `leak` both speak against.
 """
 
 import argparse

@@ -126,7 +126,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
 
 def tabulate_comparisons(data: ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-    tests = "p: exact McNemar test, of these students; another training seed may differ"
+    tests = "p: exact McNemar test, of these students: of the methods one training seed says nothing"
     if data.summaries[0].seeds > 1:
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
     which = "The pairs that the study names" if data.chosen_pairs else "Every pair of arms"

@@ -138,11 +138,7 @@ def _sentence(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: boo
         return "both at chance: nothing can be said"
     if p < LEVEL:
         better = "better" if pair.difference > 0 else "worse"
-        return (
-            f"{pair.arm} is {better} with this seed; of the methods one seed says nothing"
-            if one_seed
-            else f"{pair.arm} is {better}"
-        )
+        return f"{pair.arm} is {better}{' with this seed' if one_seed else ''}"
     if pair.p < LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
