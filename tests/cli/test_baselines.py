@@ -9,6 +9,7 @@ from loopback import Server, completion
 
 STUDY = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "files"
@@ -100,6 +101,10 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     assert understudy("show-training", "runs/s", cwd=tmp_path).code == 0
     refused = understudy("show-training", "runs/s", "--arm", "before", cwd=tmp_path)
     assert (refused.code, "trains no student" in refused.err) == (2, True)
+    compared = json.loads(understudy("compare", "runs/s", "--json", cwd=tmp_path).out)
+    assert compared["arms"][0]["arm"] == "teacher, few-shot"
+    assert compared["supported"].startswith("The data support, on 8 questions: teacher, few-shot is better than "), compared
+    assert [pair["p_holm"] for pair in compared["pairs"]] == pytest.approx([6 * 2 / 2**8] * 3)
 
 
 TEACHERS = """

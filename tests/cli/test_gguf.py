@@ -13,6 +13,7 @@ from understudy.corpus.card import read_card
 
 STUDY = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "diary"

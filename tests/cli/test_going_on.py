@@ -6,6 +6,7 @@ from command import understudy
 
 FIRST = """
 [study]
+seeds = 1
 name = "first"
 [task]
 name = "diary"

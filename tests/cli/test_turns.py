@@ -9,6 +9,7 @@ from loopback import Server, completion
 
 STUDY = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "TASK"

@@ -146,6 +146,7 @@ CHAINS = [
 ]
 OWN = """
 [study]
+seeds = 1
 name = "own"
 [task]
 name = "files"

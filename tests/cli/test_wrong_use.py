@@ -14,6 +14,7 @@ from command import SETS, understudy
 
 STUDY = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "diary"
@@ -164,6 +165,7 @@ def lines(path, rows):
 
 FILES = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "files"

@@ -138,6 +138,7 @@ def test_the_plan_settles_the_precision_of_a_local_teacher_before_its_chains_hav
 
 FILES = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "files"

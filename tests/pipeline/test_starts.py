@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from checkpoints import make
 from safetensors.torch import load_file, save_file
 
 from understudy.core.errors import StudyError
+from understudy.core.values import Problem
+from understudy.corpus.store import write_rows
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
+from understudy.pipeline.stages.student import count_seen
 from understudy.studies.load import load_study
 
 STUDY = """
@@ -117,6 +121,19 @@ def test_a_model_of_the_hub_is_found_in_the_local_cache(root, made, monkeypatch,
     assert any(path.endswith("model.safetensors") for path in stage.files)
     with pytest.raises(StudyError, match="'acme/none': there is no directory"):
         plan(root, "student.checkpoint=acme/none")
+
+
+def test_held_out_questions_that_a_start_had_learned_from_are_counted(tmp_path):
+    student = tmp_path / "stages" / "student-1" / "student"
+    student.mkdir(parents=True)
+    asked = [Problem(str(i), f"How many are {i} and 1?", "number", "2", split="train" if i < 3 else "test") for i in range(5)]
+    assert count_seen(student, asked) == 0, "no card, no student of ours"
+    write_card(student, Card("scotd", {}, "student", "number", "float32", 0, lineage={"problems": "problems-1"}))
+    assert count_seen(student, asked) == 0, "its run is not around it any more"
+    learned = tmp_path / "stages" / "problems-1" / "problems.parquet"
+    learned.parent.mkdir()
+    write_rows(learned, Problem, [replace(asked[i], id=f"x{i}", split=split) for i, split in ((1, "train"), (3, "train"), (4, "dev"))])
+    assert count_seen(student, asked) == 1
 
 
 def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):

@@ -10,6 +10,7 @@ from understudy.studies.load import load_study
 
 STUDY = """
 [study]
+seeds = 1
 name = "s"
 [task]
 name = "diary"

@@ -24,6 +24,13 @@ def test_a_field_may_be_a_template_over_the_row():
     assert problem.meta["passage"] == "It is day.", "what a template reads stays where groups can be made of it"
 
 
+@pytest.mark.parametrize(("field", "answer"), [("question", "answer"), ("context", "right")])
+def test_a_question_that_would_show_its_answer_is_refused(field, answer):
+    fields = {field: f"{{passage}} {{{answer}}}", "answer": answer}
+    with pytest.raises(DataError, match=rf"fields.{field} = .*: '{answer}' tells the answer"):
+        Layout("text", fields)
+
+
 def test_a_template_of_empty_fields_is_empty():
     assert one(ROW, context="{none}").context == ""
     with pytest.raises(DataError, match=r"'{none}' .*not ''"):

@@ -1,4 +1,4 @@
-"""report, results, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the ledger,
+"""report, results, compare, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the ledger,
 which was paid for.
 """
 
@@ -70,6 +70,30 @@ def results(verb: str, argv: Sequence[str]) -> None:
         from understudy.reports.terminal import show
 
         show(data, Screen())
+
+
+def compare(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run directory")
+    parser.add_argument("--split", default="", help="the split to compare on (default: the first that all runs answered)")
+    parser.add_argument("--arm", action="append", default=[], dest="arms", metavar="NAME", help="only this arm; again for more")
+    parser.add_argument("--anyway", action="store_true", help="compare runs of other questions, checks or decoding, and say so")
+    add_json(parser)
+    add_plugins(parser, "the check of the runs' studies")
+    options = parser.parse_args(argv)
+
+    from understudy.core.plugins import load
+    from understudy.reports.terminal import show_comparison
+    from understudy.runs.compare import compare_runs
+    from understudy.runs.run import Run
+
+    for plugin in options.plugins:
+        load(Path(plugin))
+    compared = compare_runs([Run(run) for run in options.runs], options.split, options.arms, anyway=options.anyway)
+    if options.json:
+        print(json.dumps(asdict(compared), indent=1, ensure_ascii=False))
+    else:
+        show_comparison(compared, Screen())
 
 
 def ls(verb: str, argv: Sequence[str]) -> None:

@@ -99,11 +99,13 @@ def tell_of_batches(verb: str, directory: Path) -> None:
 def finish(directory: Path, console: Console, *, page: bool) -> int:
     """Score, show the table, link the students and (``page``) write the report; exit code 3 where an arm has errors."""
     from understudy.reports.terminal import show
+    from understudy.runs.looks import record_look
     from understudy.runs.report import link_students, open_run, write_page
 
     link_students(directory)
     data = open_run(directory)
     show(data, console)
+    record_look(directory)
     if page:
         console.print(f"\nreport: {write_page(data, directory)}", soft_wrap=True)
     return WITH_ERRORS if data.errors else DONE

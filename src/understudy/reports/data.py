@@ -75,7 +75,7 @@ class ArmSummary(Scores):
 @dataclass(frozen=True, kw_only=True)
 class Comparison(PairedTest):
     """Two arms on the same problems of one split: accuracy of ``arm`` - accuracy of ``other``, p after Holm's correction over the
-    split's comparisons, and one sentence."""
+    split's comparisons, and one sentence. ``unlike``: what they differ in beside the method."""
 
     arm: str
     other: str
@@ -83,6 +83,22 @@ class Comparison(PairedTest):
     n: int
     p_holm: float
     says: str
+    unlike: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """``arms``, the best first, named ``RUN: ARM`` where there are several runs; ``learned``: arm -> the tokens that its students
+    learned, mean over seeds. ``pairs``: the best against each of the others, p corrected over all pairs of arms, since which is the
+    best was seen in these very answers. ``notes``: what is not alike. ``supported``, ``not_supported``: a sentence each."""
+
+    split: str
+    arms: tuple[ArmSummary, ...]
+    learned: Mapping[str, float]
+    pairs: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+    supported: str
+    not_supported: str
 
 
 @dataclass(frozen=True)

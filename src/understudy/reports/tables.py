@@ -16,6 +16,7 @@ from understudy.reports.data import (
     FirstWrong,
     Perplexity,
     ReportData,
+    RunComparison,
     Votes,
 )
 from understudy.reports.words import file_name, percent, short_p, signed
@@ -138,8 +139,40 @@ def tabulate_comparisons(data: ReportData, split: str) -> Table:
         (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
         (Column("what can be said"), _say),
     ]
+    if any(c.unlike for c in data.comparisons):
+        columns.append((Column("not alike beside the method", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
     return _table(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
+
+
+def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
+    """The arms of several runs, the best first, and the tests of the best against each of the others."""
+    arms: list[Content[ArmSummary]] = [
+        (Column("arm"), lambda s: Cell(s.arm, "name")),
+        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
+        (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
+        (Column("seeds", number=True), lambda s: str(s.seeds)),
+        (Column("cut off", number=True), lambda s: f"{s.truncated:,}"),
+        (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+        (Column("ms", number=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
+        (Column("learned", number=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
+        (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
+    ]
+    pairs: list[Content[Comparison]] = [
+        (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
+        (Column("difference", number=True), lambda c: signed(c.difference)),
+        (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
+        (Column("p", number=True), lambda c: short_p(c.p)),
+        (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
+        (Column("what can be said"), _say),
+        (Column("not alike beside the method"), lambda c: Cell(", ".join(c.unlike), "dim")),
+    ]
+    note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
+    about = "p after Holm's correction over all pairs of arms, since these answers showed which is the best."
+    return (
+        _table(f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note),
+        _table("The best against each of the others", compared.pairs, pairs, about=about),
+    )
 
 
 def _say(c: Comparison) -> Cell:

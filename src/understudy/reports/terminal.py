@@ -4,8 +4,8 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
-from understudy.reports.data import ReportData
-from understudy.reports.tables import Table, splits_of, tabulate_accuracy, tabulate_comparisons
+from understudy.reports.data import ReportData, RunComparison
+from understudy.reports.tables import Table, splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_runs
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -21,6 +21,18 @@ def show(data: ReportData, console: Console) -> None:
     console.print()
     for note in data.notes:
         console.print(Text(printable(note), style="dim"))
+
+
+def show_comparison(compared: RunComparison, console: Console) -> None:
+    """Print which arm is the best of several runs, and what the data support."""
+    for table in tabulate_runs(compared):
+        console.print()
+        console.print(_draw(table))
+    console.print()
+    for note in compared.notes:
+        console.print(Text(printable(note), style="dim"))
+    for sentence in (compared.supported, compared.not_supported):
+        console.print(Text(printable(sentence), style="bold"))
 
 
 def _draw(table: Table) -> rich_table.Table:

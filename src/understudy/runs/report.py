@@ -19,6 +19,8 @@ from understudy.reports.data import ReportData, Story, StudentAnswer
 from understudy.reports.words import file_name
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
+from understudy.runs.fairness import Conditions, describe_differences, find_conditions
+from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.training.record import ShownExample, read_seen
 
@@ -36,19 +38,20 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     scored: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
     noise = summaries.find_noise(scored)
     arms = [summaries.summarise(run, seeds, noise[split]) for (_, split), seeds in scored.items()]
+    conditions = {place: find_conditions(run, seeds) for place, seeds in scored.items()}
     return ReportData(
         name=study.name,
         title=study.title or study.name,
         description=study.description.strip(),
         command=format_command(run),
-        notes=tuple(write_notes(run, scored)),
+        notes=tuple(write_notes(run, scored, conditions)),
         task=study.task,
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
         by=study.evaluation.by,
         rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
         summaries=tuple(arms),
-        comparisons=tuple(summaries.compare_arms(run, scored, arms, noise)),
+        comparisons=tuple(summaries.compare_arms(run, scored, arms, noise, conditions)),
         chosen_pairs=bool(study.evaluation.compare),
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
@@ -142,9 +145,11 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
 
 
-def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
+def write_notes(run: Run, scored: ScoredAnswers, conditions: Mapping[tuple[str, str], Conditions]) -> Iterator[str]:
     study = run.study
     yield from _note_students(run)
+    yield from describe_differences({arm: conditions[arm, study.evaluation.splits[0]] for arm in run.arms})
+    yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
     for arm in study.arms:
         if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
@@ -154,6 +159,9 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     problems = run.problems_summary
     if problems.dropped:
         yield f"{len(problems.dropped)} problems left training or dev since a held-out split has the same question."
+    for split in study.evaluation.splits:
+        if copies := run.count_copies(split):
+            yield f"{copies:,} problems of {split} are copies of another one, with the same answer, and not counted."
     if problems.near:
         yield f"{problems.near:,} held-out questions differ from one in training by numbers, case or punctuation only."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
@@ -192,6 +200,10 @@ def _note_students(run: Run) -> Iterator[str]:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
+        if saw := max(student.saw for student in made_with[arm]):
+            yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
+        if chosen and run.arms[arm].select.keep == "all" and arm in chosen:
+            yield f"{arm} learns from chains whether they are right or not, but its checkpoints are chosen by gold answers."
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:

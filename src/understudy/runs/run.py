@@ -21,6 +21,7 @@ from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.studies.options import Arm
+from understudy.tasks.splits import exact_key
 
 
 class Run:
@@ -132,14 +133,23 @@ class Run:
         return found
 
     def of_split(self, split: str) -> Mapping[str, Problem]:
-        """The problems of ``split`` that have a gold answer, by id, in order."""
+        """The problems of ``split`` that have a gold answer, by id, in order; of copies of one question with one answer the first
+        alone, since each would count as evidence of its own."""
         return self._splits[split]
+
+    def count_copies(self, split: str) -> int:
+        """The problems that are left out of `of_split` as copies of another one."""
+        return sum(p.split == split and p.answer is not None for p in self.problems) - len(self.of_split(split))
 
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
         splits: dict[str, dict[str, Problem]] = defaultdict(dict)
+        seen: set[object] = set()
         for problem in self.problems:
-            if problem.answer is not None:
+            golds = {p.choices[ord(gold) - ord("A")] for gold in p.golds} if (p := problem).choices else set(p.golds)
+            same = problem.split, exact_key(problem), frozenset(golds)
+            if problem.answer is not None and same not in seen:
+                seen.add(same)
                 splits[problem.split][problem.id] = problem
         return splits
 

@@ -25,6 +25,8 @@ from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
 from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
+from understudy.runs.fairness import Conditions, name_differences
+from understudy.runs.looks import list_late_pairs, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
@@ -110,11 +112,17 @@ def find_noise(scored: ScoredAnswers) -> dict[str, SeedNoise | None]:
 
 
 def compare_arms(
-    run: Run, scored: ScoredAnswers, summaries: Sequence[ArmSummary], noise: Mapping[str, SeedNoise | None]
+    run: Run,
+    scored: ScoredAnswers,
+    summaries: Sequence[ArmSummary],
+    noise: Mapping[str, SeedNoise | None],
+    conditions: Mapping[tuple[str, str], Conditions],
 ) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
     at_chance = {(s.arm, s.split) for s in summaries if s.says}
     evaluation = run.study.evaluation
+    looks = read_looks(run.directory)
+    late = list_late_pairs(looks, run.study)
     for split in evaluation.splits:
         pairs = []
         wanted = list(evaluation.compare or combinations(run.arms, 2))
@@ -124,14 +132,17 @@ def compare_arms(
             first_SN, second_SN = (correctness([one.outcomes for one in seeds], names) for seeds in both)
             clusters = find_clusters(run, split, names)
             difference = paired(first_SN, second_SN, noise[split], clusters=clusters, pairs=len(wanted))
-            pairs.append(Comparison(**vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says=""))
+            unlike = name_differences(conditions[arm, split], conditions[other, split])
+            which = {"arm": arm, "other": other, "split": split, "n": len(names)}
+            pairs.append(Comparison(**vars(difference), **which, p_holm=1.0, says="", unlike=unlike))
         for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
             both_at_chance = {(pair.arm, split), (pair.other, split)} <= at_chance
             one_seed = run.study.seeds == 1 and any(run.students(name) for name in (pair.arm, pair.other))
-            yield replace(pair, p_holm=p, says=_sentence(pair, p, both_at_chance=both_at_chance, one_seed=one_seed))
+            says = say_of_pair(pair, p, both_at_chance=both_at_chance, one_seed=one_seed)
+            yield replace(pair, p_holm=p, says=f"{says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else says)
 
 
-def _sentence(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: bool) -> str:
+def say_of_pair(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: bool) -> str:
     """What can be said of two arms; ``p``: after the correction. ``one_seed``: of what was trained there is one student, about
     whose method that says nothing."""
     if both_at_chance:

@@ -11,7 +11,7 @@ from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
 from understudy.studies.schema import build, keys_of, refuse_unknown
-from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, training_of_role
+from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
 
 HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
@@ -41,7 +41,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         _refuse_nul(tables, "")
         study = dataclasses.replace(_study(tables), root=path.parent, file=str(path), text=text, overrides=tuple(overrides))
         _validate(study)
-        return study
+        compares = len(study.arms) > 1 and any(trained_roles(arm, study.method(arm)) for arm in study.arms)
+        return dataclasses.replace(study, seeds=3) if compares and "seeds" not in tables["study"] else study
     except UserError as error:
         raise StudyError(f"{path}: {error}") from None
 

@@ -52,7 +52,8 @@ class Study:
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: Annotated[int, Field(ge=1)] = 1
-    """Training seeds per arm: ``seed``, ``seed`` + 1, ..."""
+    """Training seeds per arm: ``seed``, ``seed`` + 1, ... A study file that does not say has 3 where it compares arms and trains
+    one, since a single seed says nothing of methods."""
     overlap: Literal["error", "drop"] = "error"
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
     training and lists it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import CheckpointError, EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
@@ -21,12 +21,15 @@ from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.pipeline.card import Card, describe_weights, remark_on_start, write_card
+from understudy.corpus.store import read_rows
+from understudy.pipeline.card import Card, describe_weights, read_card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
+from understudy.pipeline.stages.problems import FILE as PROBLEMS
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
+from understudy.tasks.splits import exact_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -37,7 +40,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
     chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
-    says."""
+    says. ``saw``: questions outside train that the student from which it starts had learned from."""
 
     problems: int
     chains: int
@@ -46,6 +49,7 @@ class StudentSummary(TrainingFacts, StageSummary):
     precision: str
     device: str = "cpu"
     weights: str = ""
+    saw: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,7 @@ class StudentStage(Stage[StudentSummary]):
             precision=self.training.precision,
             device=self.training.device,
             weights=weights,
+            saw=count_seen(Path(start), problems) if start else 0,
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -235,6 +240,19 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[
                 example = written.teach("student", problem, chain.rationale, chain.answer)
                 yield "".join(segment.text for segment in example.segments)
         yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
+
+
+def count_seen(start: Path, problems: Sequence[Problem]) -> int:
+    """The held-out ``problems`` that the student in ``start`` learned from, as far as the run that made it is still around it."""
+    try:
+        lineage = read_card(start).lineage
+    except CheckpointError:
+        return 0
+    made_of = start.resolve().parent.parent / lineage.get("problems", "") / PROBLEMS
+    if not made_of.is_file():
+        return 0
+    learned = {exact_key(p) for p in read_rows(made_of, Problem) if p.split == "train"}
+    return sum(p.split != "train" and exact_key(p) in learned for p in problems)
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:

@@ -1,0 +1,173 @@
+"""Which method for my task: the arms of several runs on the same questions, and what the data support."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from understudy.core.errors import UserError
+from understudy.evaluation.statistics import LEVEL, correctness, holm, paired, seed_noise
+from understudy.reports.data import ArmSummary, Comparison, RunComparison
+from understudy.runs import summaries
+from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
+from understudy.runs.run import ArmOutcomes, Run, common_problems, find_clusters, score
+
+
+@dataclass(frozen=True)
+class _Arm:
+    run: Run
+    scored: Sequence[ArmOutcomes]
+    conditions: Conditions
+
+    def restrict(self, names: Set[str], seeds: int) -> "_Arm":
+        """With its first ``seeds`` and the problems of ``names`` alone."""
+        return replace(self, scored=[_restrict(one, names) for one in self.scored[:seeds]])
+
+
+def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (), *, anyway: bool = False) -> RunComparison:
+    """Compare the arms of ``runs``, or those named in ``only``, on ``split`` (the first that all runs answered).
+
+    Raises UserError where the runs' questions, checks or ways of decoding differ. With ``anyway`` the questions that all have are
+    compared, and the notes say what differs.
+    """
+    split = _find_split(runs, split)
+    unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split)]
+    if unlike and not anyway:
+        raise UserError(f"{'; '.join(unlike)}. With --anyway what they have in common is compared, and this is said")
+    arms = {name: arm for run, label in zip(runs, _label(runs), strict=True) for name, arm in _collect(run, split, only, label)}
+    if len(arms) < 2:
+        known = ", ".join(name for run in runs for name in run.arms)
+        raise UserError(f"there are no two arms to compare: {', '.join(arms) or 'none of these names'} (the arms: {known})")
+    trained = {len(arm.scored) for arm in arms.values() if arm.conditions.steps}
+    if len(trained) > 1:
+        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds, of which the first {min(trained)} count")
+    same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
+    named = {name for name, _ in same} & set(common_problems([one for arm in arms.values() for one in arm.scored]))
+    if not named:
+        raise UserError(f"{split}: the runs have no question in common")
+    arms = {name: arm.restrict(named, min(trained, default=1)) for name, arm in arms.items()}
+    return _compare(arms, split, unlike)
+
+
+def _find_split(runs: Sequence[Run], split: str) -> str:
+    answered = {run.directory: run.study.evaluation.splits for run in runs}
+    common = [name for name in runs[0].study.evaluation.splits if all(name in names for names in answered.values())]
+    if split in common or (common and not split):
+        return split or common[0]
+    listed = "; ".join(f"{directory}: {', '.join(names)}" for directory, names in answered.items())
+    raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'one and the same split'} ({listed})")
+
+
+def _find_unlike(first: Run, other: Run, split: str) -> Iterator[str]:
+    """Why answers of two runs cannot be compared as they are."""
+    a, b = first.directory, other.directory
+    ours, theirs = _questions(first, split), _questions(other, split)
+    if ours != theirs:
+        common = len(ours.items() & theirs.items())
+        yield f"{split} has {len(ours):,} questions in {a} and {len(theirs):,} in {b}; {common:,} of them are the same"
+    if first.study.checks[0] != other.study.checks[0]:
+        yield f"answers are judged by the check {first.study.checks[0]} in {a} and by {other.study.checks[0]} in {b}"
+    if first.study.evaluation.precision != other.study.evaluation.precision:
+        yield f"students answer in {first.study.evaluation.precision} in {a} and in {other.study.evaluation.precision} in {b}"
+    decodings = [sorted({arm.decode.label for arm in run.arms.values()}) for run in (first, other)]
+    if decodings[0] != decodings[1]:
+        yield f"answers are decoded by {', '.join(decodings[0])} in {a} and by {', '.join(decodings[1])} in {b}"
+
+
+def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:
+    """Problem id -> what is asked, and what is right."""
+    return {name: (p.context, p.question, *p.choices, "", *p.golds) for name, p in run.of_split(split).items()}
+
+
+def _label(runs: Sequence[Run]) -> Sequence[str]:
+    """What stands before the names of each run's arms: nothing for one run, or its directory, as short as it can be told by."""
+    if len(runs) == 1:
+        return [""]
+    names = [run.directory.name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.directory) for run in runs]
+    if len(set(names)) < len(names):
+        raise UserError(f"a run is named twice: {', '.join(names)}")
+    return [f"{name}: " for name in names]
+
+
+def _collect(run: Run, split: str, only: Sequence[str], label: str) -> Iterator[tuple[str, _Arm]]:
+    for name in run.arms:
+        if not only or name in only:
+            scored = list(score(run, name, split))
+            yield f"{label}{name}", _Arm(run, scored, find_conditions(run, scored))
+
+
+def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
+    solutions = {name: s for name, s in one.solutions.items() if name in names}
+    seconds = one.summary.seconds * len(solutions) / max(1, len(one.solutions))
+    outcomes = {name: outcome for name, outcome in one.outcomes.items() if name in names}
+    return replace(one, solutions=solutions, outcomes=outcomes, likelihood=None, summary=replace(one.summary, seconds=seconds))
+
+
+def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> RunComparison:
+    names = common_problems([one for arm in arms.values() for one in arm.scored])
+    correct = {name: correctness([one.outcomes for one in arm.scored], names) for name, arm in arms.items()}
+    noise = seed_noise(list(correct.values()))
+    by_name = {name: replace(summaries.summarise(arm.run, arm.scored, noise), arm=name) for name, arm in arms.items()}
+    ranked = sorted(by_name.values(), key=lambda s: -s.accuracy)
+    first = next(iter(arms.values()))
+    clusters = find_clusters(first.run, split, names)
+    pairs = []
+    for best, other in combinations([s.arm for s in ranked], 2):
+        test = paired(correct[best], correct[other], noise, clusters=clusters, pairs=len(arms) * (len(arms) - 1) // 2)
+        alike = name_differences(arms[best].conditions, arms[other].conditions)
+        pairs.append(Comparison(**vars(test), arm=best, other=other, split=split, n=len(names), p_holm=1.0, says="", unlike=alike))
+    at_chance = {s.arm for s in ranked if s.says}
+    pairs = [
+        replace(
+            pair,
+            p_holm=p,
+            says=summaries.say_of_pair(
+                pair, p, both_at_chance={pair.arm, pair.other} <= at_chance, one_seed=_one_seed(arms[pair.arm], arms[pair.other])
+            ),
+        )
+        for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
+    ]
+    with_best = tuple(pair for pair in pairs if pair.arm == ranked[0].arm)
+    return RunComparison(
+        split=split,
+        arms=tuple(ranked),
+        learned={name: arm.conditions.tokens for name, arm in arms.items()},
+        pairs=with_best,
+        notes=(*(f"{why[0].upper()}{why[1:]}." for why in unlike), *describe_differences({n: a.conditions for n, a in arms.items()})),
+        supported=_say_supported(ranked, with_best, one_seed=any(_one_seed(arm, arm) for arm in arms.values())),
+        not_supported=_say_not_supported(ranked, with_best),
+    )
+
+
+def _one_seed(*arms: _Arm) -> bool:
+    return any(arm.conditions.steps and len(arm.scored) == 1 for arm in arms)
+
+
+def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> str:
+    best, n = ranked[0], pairs[0].n
+    if best.says:
+        return "The data support nothing: no arm is above what guessing or a constant answer gets."
+    beaten = [pair.other for pair in pairs if pair.p_holm < LEVEL]
+    if not beaten:
+        return f"The data do not show of any arm that it is better than another ({n:,} questions)."
+    seeds = "with this one training seed" if one_seed else f"over {best.seeds} training seeds" if best.seeds > 1 else ""
+    return f"The data support, on {n:,} questions{f' {seeds}' if seeds else ''}: {best.arm} is better than {_join(beaten)}."
+
+
+def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
+    best = ranked[0]
+    open_ = [pair for pair in pairs if pair.p_holm >= LEVEL]
+    if not open_:
+        return "What they do not support: that it would be so on other questions, with other students or another teacher."
+    cost = {s.arm: s.tokens_per_answer for s in ranked}
+    cheapest = min([best.arm, *(pair.other for pair in open_)], key=lambda name: cost[name])
+    points = 100 * max(pair.detectable for pair in open_)
+    said = f"They do not tell {best.arm} from {_join([pair.other for pair in open_])} ({points:.1f} points would have been shown)"
+    if cost[cheapest] >= cost[best.arm]:
+        return f"{said}."
+    return f"{said}; of these {cheapest} writes the fewest tokens an answer, {cost[cheapest]:,.0f} (the first: {cost[best.arm]:,.0f})."
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,103 @@
+"""What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from understudy.core.values import Outcome
+from understudy.reports.words import percent
+from understudy.runs.run import ArmOutcomes, Run
+from understudy.training.record import read_seen
+
+CUT_OFF = 0.05
+"""More of an arm's answers cut off than this is said."""
+ALIKE = 0.05
+"""Learned tokens and parameters that differ by no more than this share are called alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what conditions the students of one arm answered a split. Those of training are 0 and "" for an arm that trains none;
+    they are sums over roles, means over seeds. ``tokens``: those that bore loss. ``cut_off``: the share of answers."""
+
+    steps: float
+    tokens: float
+    parameters: float
+    chosen: str
+    precision: str
+    decoding: str
+    cut_off: float
+
+
+def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
+    """Of one arm on one split."""
+    arm = scored[0].arm
+    by_seed = list(run.students(arm).values())
+    students = run.student_summaries(arm)
+    seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
+    outcomes = [outcome for one in scored for outcome in one.outcomes.values()]
+    seeds = max(1, len(by_seed))
+    return Conditions(
+        steps=sum(student.steps for student in students) / seeds,
+        tokens=fmean(seen) if seen else 0.0,
+        parameters=sum(student.parameters for student in students) / seeds,
+        chosen="" if not students else "chosen on dev" if all(student.chosen for student in students) else "the last ones",
+        precision=", ".join(sorted({student.precision for student in students})),
+        decoding=run.arms[arm].decode.label,
+        cut_off=sum(outcome is Outcome.TRUNCATED for outcome in outcomes) / max(1, len(outcomes)),
+    )
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b
+
+
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= ALIKE * max(a, b)
+
+
+_NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
+    "training steps": ("steps", _same),
+    "learned tokens": ("tokens", _near),
+    "parameters": ("parameters", _near),
+}
+_WORDS = {"checkpoints": "chosen", "training precision": "precision", "decoding": "decoding"}
+
+
+def name_differences(one: Conditions, other: Conditions) -> tuple[str, ...]:
+    """The names of what is not alike: ``("learned tokens", "decoding")``."""
+    return tuple(_differ(one, other))
+
+
+def _differ(one: Conditions, other: Conditions) -> Iterator[str]:
+    trained = bool(one.steps and other.steps)
+    if trained:
+        yield from (name for name, (field, alike) in _NUMBERS.items() if not alike(getattr(one, field), getattr(other, field)))
+    for name, field in _WORDS.items():
+        if (trained or name == "decoding") and getattr(one, field) != getattr(other, field):
+            yield name
+    if max(one.cut_off, other.cut_off) > CUT_OFF:
+        yield "cut off"
+
+
+def describe_differences(arms: Mapping[str, Conditions]) -> Iterator[str]:
+    """A sentence for each condition that is not the same for all ``arms``, with the values."""
+    trained = {arm: one for arm, one in arms.items() if one.steps}
+    for name, (field, alike) in _NUMBERS.items():
+        values = {arm: getattr(one, field) for arm, one in trained.items()}
+        if values and not alike(min(values.values()), max(values.values())):
+            yield f"Not alike: {name}: {_listed({arm: f'{value:,.0f}' for arm, value in values.items()})}."
+    for name, field in _WORDS.items():
+        said = {arm: getattr(one, field) for arm, one in (arms if name == "decoding" else trained).items()}
+        if len(set(said.values())) > 1:
+            yield f"Not alike: {name}: {_listed(said)}."
+    if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
+        yield f"Cut off at the limit of tokens, more than one answer in twenty: {_listed(cut)}; raise max_tokens before comparing."
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    """``400 (SCoTD, answer-only), 300 (Sci-CoT)``"""
+    names: dict[str, list[str]] = {}
+    for arm, value in values.items():
+        names.setdefault(value, []).append(arm)
+    return ", ".join(f"{value} ({', '.join(some)})" for value, some in names.items())

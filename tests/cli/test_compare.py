@@ -1,0 +1,126 @@
+"""Which arm is the best, what the data support, and what makes a comparison unfair, on copies of a tiny run."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from command import SETS, understudy
+
+from understudy.core.errors import UserError
+from understudy.runs.compare import compare_runs
+from understudy.runs.fairness import Conditions, describe_differences, name_differences
+from understudy.runs.looks import read_looks
+from understudy.runs.report import open_run
+from understudy.runs.run import Run
+
+LIKE = {"steps": 300.0, "tokens": 9000.0, "parameters": 1e6, "chosen": "chosen on dev", "precision": "bfloat16", "decoding": "greedy"}
+ONE = Conditions(**LIKE, cut_off=0.05)
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    """The run of the demo in a directory of its own, where `understudy demo` goes on with it."""
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    return tmp_path / "runs" / "demo"
+
+
+def test_a_runs_arms_are_ranked_with_their_costs_and_two_sentences_say_what_that_is_worth(copy):
+    ran = understudy("compare", "runs/demo", cwd=copy.parent.parent)
+    assert ran.code == 0, ran.err
+    assert "Arms on test" in ran.out
+    found = json.loads(understudy("compare", "runs/demo", "--json", cwd=copy.parent.parent).out)
+    accuracies = [arm["accuracy"] for arm in found["arms"]]
+    assert len(accuracies) == 5
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {pair["arm"] for pair in found["pairs"]} == {found["arms"][0]["arm"]}
+    assert found["learned"]["answer-only"] < found["learned"]["N chains, all"]
+    # Eight steps teach nothing.
+    assert "support nothing" in found["supported"] or "do not show" in found["supported"]
+
+
+def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(copy):
+    shutil.copytree(copy, copy.parent / "again", symlinks=True)
+    found = compare_runs([Run(copy), Run(copy.parent / "again")], only=["answer-only"])
+    assert {arm.arm for arm in found.arms} == {"demo: answer-only", "again: answer-only"}
+    (pair,) = found.pairs
+    assert (pair.difference, pair.p_holm, pair.unlike) == (0.0, 1.0, ())
+    assert pair.low < 0 < pair.high
+    every = compare_runs([Run(copy), Run(copy.parent / "again")])
+    assert len(every.arms) == 10
+    assert len({arm.arm for arm in compare_runs([Run(copy), Run(copy / ".." / "demo")]).arms}) == 10
+
+
+def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_then_it_is_said(copy):
+    first, other = Run(copy), Run(copy)
+    name = next(iter(first.of_split("test")))
+    other.__dict__["problems"] = [replace(p, question=p.question + "!") if p.id == name else p for p in first.problems]
+    with pytest.raises(UserError, match=r"40 questions in .* and 40 in .*; 39 of them are the same.*--anyway"):
+        compare_runs([first, other])
+    found = compare_runs([first, other], anyway=True)
+    assert found.pairs[0].n == 39
+    assert any("39 of them are the same" in note for note in found.notes)
+    shutil.copytree(copy, copy.parent / "more", symlinks=True)
+    more = ["--set", "arms.4.decode.votes=2", "--out", "runs/more"]
+    assert understudy("demo", *SETS, *more, cwd=copy.parent.parent).code == 0
+    refused = understudy("compare", "runs/demo", "runs/more", cwd=copy.parent.parent)
+    assert (refused.code, "vote of 3" in refused.err, "vote of 2" in refused.err) == (2, True, True)
+    with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
+        compare_runs([first], "tset")
+    with pytest.raises(UserError, match=r"no two arms to compare: none of these names \(the arms: answer-only"):
+        compare_runs([first], only=["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({}, ()),
+        ({"steps": 301.0}, ("training steps",)),
+        ({"tokens": 9400.0, "parameters": 1.04e6}, ()),
+        ({"tokens": 9500.0}, ("learned tokens",)),
+        ({"parameters": 2e6, "chosen": "the last ones"}, ("parameters", "checkpoints")),
+        ({"precision": "float32", "decoding": "vote of 8 at T=0.7"}, ("training precision", "decoding")),
+        ({"cut_off": 0.051}, ("cut off",)),
+        ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "chosen": "", "precision": ""}, ()),  # it was not trained
+    ],
+)
+def test_what_two_arms_differ_in_beside_their_method(changed, named):
+    other = Conditions(**{**LIKE, "cut_off": 0.0, **changed})
+    assert name_differences(ONE, other) == name_differences(other, ONE) == named
+    said = " ".join(describe_differences({"a": ONE, "b": other}))
+    assert all(name in said.casefold() for name in named)
+    assert bool(said) == bool(named)
+
+
+def test_what_is_not_alike_stands_beside_every_pair_and_in_the_notes(copy):
+    data = open_run(copy)
+    (pair,) = [c for c in data.comparisons if (c.arm, c.other, c.split) == ("N chains, correct", "answer-only", "test")]
+    assert "learned tokens" in pair.unlike
+    assert any(note.startswith("Not alike: learned tokens: ") for note in data.notes)
+    assert "not alike beside the method" in (copy / "report.html").read_text()
+
+
+def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
+    assert [look.pairs for look in read_looks(copy)] == [()]
+    late = ["--set", 'evaluation.compare=[["answer-only", "N chains, all"]]', "--set", "evaluation.splits=['test']"]
+    for _ in range(2):  # the same again is no further look
+        assert understudy("demo", *SETS, *late, cwd=copy.parent.parent).code == 0
+    data = open_run(copy)
+    assert len(read_looks(copy)) == 2
+    assert [c.says.endswith("(named after 2 looks)") for c in data.comparisons] == [True]
+    assert any(note.startswith("Named after the results had been looked at (2 times)") for note in data.notes)
+    assert understudy("demo", *SETS, "--seeds", "2", cwd=copy.parent.parent).code == 0
+    assert any("training seeds was changed" in note and "1 at first" in note for note in open_run(copy).notes)
+
+
+def test_copies_of_a_question_with_one_answer_count_once(copy):
+    run = Run(copy)
+    names = list(run.of_split("test"))
+    first = run.of_split("test")[names[0]]
+    doubled = {names[1]: first.answer, names[2]: "another"}  # a copy, and a question with two answers, which is another matter
+    run = Run(copy)
+    run.__dict__["problems"] = [
+        replace(p, question=first.question, context=first.context, answer=doubled[p.id]) if p.id in doubled else p for p in run.problems
+    ]
+    assert list(run.of_split("test")) == [names[0], *names[2:]]
+    assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)
