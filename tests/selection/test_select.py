@@ -131,3 +131,13 @@ def test_choosing_needs_a_number():
     for choose in ("random", "likeliest"):
         with pytest.raises(ValueError, match=f'choose = "{choose}": needs per_problem'):
             Selection(choose=choose)
+
+
+def test_the_first_samples_alone_are_what_a_teacher_would_have_written_who_was_asked_for_fewer():
+    chains = [chain("p", i) for i in range(4)]
+    outcomes = {c.id: Outcome.CORRECT if c.path in (1, 3) else Outcome.WRONG for c in chains}
+    of_two, counts = select(chains, outcomes, Selection(samples=2), seed=0)
+    assert ([c.path for c in of_two], counts.dropped) == ([1], {"not among the first 2 samples": 2, "wrong": 1})
+    one_sampled, _ = select(chains, outcomes, Selection("all", samples=1), seed=0)
+    first_right, _ = select(chains, outcomes, Selection("correct", per_problem=1), seed=0)
+    assert ([c.path for c in one_sampled], [c.path for c in first_right]) == ([0], [1])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its function, what it does)
     "demo": ("run:main", "the whole job on the embedded world, offline, in minutes"),
+    "presets": ("presets:main", "the papers' experiments, each one command, and what each would ask and train"),
     "init": ("init:main", "write a first study for a file of questions"),
     "run": ("run:main", "run a study: every stage that is not there yet, and the report"),
     "try": ("try_:main", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),

@@ -31,7 +31,8 @@ def add_plugins(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", metavar="STUDY.toml", help="the study file")
+    parser.add_argument("study", metavar="STUDY.toml", help="the study file, or the name of a preset (understudy presets)")
+    parser.add_argument("--profile", default="", help="which of its profiles, for a study that has some: smoke, real, paper")
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

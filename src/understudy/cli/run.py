@@ -46,7 +46,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         with as_file(files("understudy.studies") / "presets" / "demo.toml") as path:
             study = replace(load_study(path, options.overrides), file="")
     else:
-        study = load_study(options.study, options.overrides)
+        study = load_study(options.study, options.overrides, options.profile)
     if options.seeds is not None:
         study = replace(study, seeds=options.seeds)
     directory, until = options.out or Path("runs") / study.name, UNTIL.get(verb, "answers")

@@ -23,7 +23,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     add_place(parser)
     options = parser.parse_args(argv)
 
-    study = load_study(options.study, options.overrides)
+    study = load_study(options.study, options.overrides, options.profile)
     trial = try_teacher(study, options.out or Path("runs") / study.name, options.n)
     console = Screen()
     for i, one in enumerate(trial.tried, 1):

@@ -102,6 +102,16 @@ class RunComparison:
 
 
 @dataclass(frozen=True)
+class SweptArm:
+    """``arm`` is the point of the curve ``of`` where ``key`` has this ``value``."""
+
+    arm: str
+    of: str
+    key: str
+    value: float | str | bool
+
+
+@dataclass(frozen=True)
 class Group:
     """Accuracy of one arm on the problems of one split with the same value of the study's ``by`` (number of steps)."""
 
@@ -252,6 +262,7 @@ class ReportData:
     comparisons: tuple[Comparison, ...]
     chosen_pairs: bool
     """The study names the pairs that are compared."""
+    swept: tuple[SweptArm, ...]
     groups: tuple[Group, ...]
     selected: tuple[ArmSelection, ...]
     curves: tuple[Curve, ...]

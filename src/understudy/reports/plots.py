@@ -59,7 +59,7 @@ def _style() -> Iterator[None]:
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
-    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _by_group, _votes, _perplexity, _selection, _curves]
+    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _costs, _sweeps, _by_group, _votes, _perplexity, _selection, _curves]
     with _style():
         return [picture for make in makers for picture in make(data)]
 
@@ -100,6 +100,42 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
         seeds = f", {summaries[0].seeds} training seeds (circles)" if summaries[0].seeds > 1 else ""
         caption = f"Accuracy on {split} with 95 % intervals, n = {summaries[0].n // summaries[0].seeds:,} problems{seeds}."
         yield Picture(f"accuracy-{split}", caption, figure)
+
+
+def _costs(data: ReportData) -> Iterator[Picture]:
+    """Accuracy over what an answer costs: the arms at the upper left are those to choose from."""
+    split = data.summaries[0].split
+    summaries = [s for s in data.summaries if s.split == split and s.tokens_per_answer > 0]
+    if len(summaries) < 2:
+        return
+    colours = _colours([s.arm for s in data.summaries])
+    figure, axes = _axes(5.2, 3)
+    for s in summaries:
+        axes.plot([s.tokens_per_answer] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
+        axes.plot([s.tokens_per_answer], [100 * s.accuracy], "o", ms=6, color=colours[s.arm], label=_label(s.arm))
+    axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.legend(**BESIDE)
+    yield Picture("cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure)
+
+
+def _sweeps(data: ReportData) -> Iterator[Picture]:
+    split = data.summaries[0].split
+    by_arm = {s.arm: s for s in data.summaries if s.split == split}
+    for key in dict.fromkeys(point.key for point in data.swept):
+        points = [point for point in data.swept if point.key == key]
+        values = sorted({p.value for p in points}, key=lambda v: (isinstance(v, str), v))
+        places = {value: place for place, value in enumerate(values)}  # what is swept grows by factors, or is no number
+        figure, axes = _axes(5.2, 3)
+        for i, of in enumerate(dict.fromkeys(point.of for point in points)):
+            found = sorted(((places[p.value], by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
+            spread = [[100 * abs(s.accuracy - edge(s)) for _, s in found] for edge in (lambda s: s.low, lambda s: s.high)]
+            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1}
+            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=spread, label=_label(of), **look)
+        axes.set_xticks(range(len(values)), [_label(str(value)) for value in values])
+        axes.set(xlabel=_label(key), ylabel="accuracy, %")
+        axes.legend(**BESIDE)
+        yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} over {key}, with 95 % intervals.", figure)
 
 
 def _by_group(data: ReportData) -> Iterator[Picture]:

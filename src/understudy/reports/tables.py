@@ -122,6 +122,8 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
+    if split == data.summaries[0].split:
+        pictures += dict.fromkeys(f"sweep-{file_name(point.key)}" for point in data.swept)
     return _table(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
@@ -204,7 +206,7 @@ def _costs(data: ReportData) -> Table:
     ]
     note = "Over all calls and votes of an answer; time while all problems are answered together, models being loaded included."
     answered = [s for s in data.summaries if s.split == split and s.n]
-    return _table(f"What an answer to {split} costs", answered, columns, note=note)
+    return _table(f"What an answer to {split} costs", answered, columns, "cost", note=note)
 
 
 def _attributions(attributions: Sequence[Attribution]) -> Table:

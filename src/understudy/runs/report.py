@@ -15,7 +15,7 @@ from understudy.core.vote import vote
 from understudy.pipeline.cache import read_summary, write_json, write_text
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_problems
-from understudy.reports.data import ReportData, Story, StudentAnswer
+from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.reports.words import file_name
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
@@ -53,6 +53,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         summaries=tuple(arms),
         comparisons=tuple(summaries.compare_arms(run, scored, arms, noise, conditions)),
         chosen_pairs=bool(study.evaluation.compare),
+        swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),
@@ -220,6 +221,7 @@ def format_command(run: Run) -> str:
     """The command line that makes the same run."""
     study = run.study
     verb = f"understudy run {study.file}" if study.file else "understudy demo"
+    verb += f" --profile {study.profile}" if study.profile else ""
     sets = "".join(f" --set '{text}'" for text in study.overrides)
     out = "" if run.directory == Path("runs") / study.name else f" --out {run.directory}"
     return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"

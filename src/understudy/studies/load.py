@@ -10,8 +10,11 @@ from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
+from understudy.studies.presets import PACKAGED, apply_profile, find_study
 from understudy.studies.schema import build, keys_of, refuse_unknown
+
 from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
+from understudy.studies.sweeps import expand_sweeps
 
 HEAD = ("name", "seed", "seeds", "overlap", "checks", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
@@ -22,12 +25,13 @@ _TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
 """The keys of [teacher] that hold for every engine."""
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """Read and validate the study file ``path``; ``overrides`` are ``a.b=c`` assignments (``--set``).
+def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "") -> Study:
+    """Read and validate the study file ``path``, or the preset of that name, in one of its profiles; ``overrides`` are ``a.b=c``
+    assignments (``--set``).
 
     Raises StudyError naming the file, the key and the nearest known one.
     """
-    path = Path(path)
+    given, path = str(path), find_study(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         tables = tomllib.loads(text)
@@ -36,10 +40,14 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from None
     try:
+        tables = apply_profile(tables, path, profile)
         for override in overrides:
             _set(tables, override)
         _refuse_nul(tables, "")
-        study = dataclasses.replace(_study(tables), root=path.parent, file=str(path), text=text, overrides=tuple(overrides))
+        root = Path() if path.parent == PACKAGED else path.parent  # a preset's paths start where it is run
+        study = dataclasses.replace(
+            _study(tables), root=root, file=given, text=text, overrides=tuple(overrides), profile=profile
+        )
         _validate(study)
         compares = len(study.arms) > 1 and any(trained_roles(arm, study.method(arm)) for arm in study.arms)
         return dataclasses.replace(study, seeds=3) if compares and "seeds" not in tables["study"] else study
@@ -68,7 +76,8 @@ def _study(tables: Mapping[str, Any]) -> Study:
             raise StudyError(f"{where}: name must be given")
     if not isinstance(arms := tables.get("arms"), list) or not arms:
         raise StudyError("arms: at least one [[arms]] table must be given")
-    body = {name: tables.get(name, {}) for name in (*_OPTIONS, "arms")} | {"task": task.pop("name"), "task_options": task}
+    body = {name: tables.get(name, {}) for name in _OPTIONS} | {"task": task.pop("name"), "task_options": task}
+    body["arms"] = expand_sweeps(arms)
     return build(Study, body | {"teacher": _split_teacher(body["teacher"])} | head, "")
 
 

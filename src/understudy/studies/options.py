@@ -211,6 +211,15 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One of the arms that an arm with ``sweep`` stands for: the name before, the ``key`` that is swept, and its ``value`` here."""
+
+    of: str
+    key: str
+    value: float | str | bool
+
+
+@dataclass(frozen=True)
 class Arm:
     """One row of the comparison: a method with its options, the chains it is given, and how its student answers.
 
@@ -240,3 +249,5 @@ class Arm:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
+    point: Point | None = None
+    """Set by ``sweep = { "select.samples" = [1, 5, 10] }``, which makes an arm of every value of one key (none is ours)."""

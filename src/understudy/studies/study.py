@@ -71,7 +71,9 @@ class Study:
     root: Path = Path()
     """The directory that its relative paths start from."""
     file: str = ""
-    """The study file as it was given; "" for the demo."""
+    """The study file, or the preset's name, as it was given; "" for the demo."""
+    profile: str = ""
+    """Which of the file's profiles; "" for a file without any."""
     text: str = ""
     """What stands in it."""
     overrides: tuple[str, ...] = ()

@@ -1,0 +1,78 @@
+"""Presets, and the profiles of a study: the same experiment on other questions, with another teacher, at another size.
+
+    [profiles.smoke]                  # understudy run FILE --profile smoke
+    base = "bases/diary.toml"         # tables that it starts from, relative to this file
+    training = { steps = 100 }        # and what it sets beside the file's own tables
+
+A profile is put together from its base, then the file, then the profile itself; of two values the later one counts.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import StudyError, nearest
+
+PACKAGED = Path(str(files("understudy.studies"))) / "presets"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """``name`` is what `understudy run` takes; ``title`` and ``profiles`` are from its ``file``."""
+
+    name: str
+    file: Path
+    title: str
+    profiles: tuple[str, ...]
+
+
+def list_presets() -> Iterator[Preset]:
+    """The experiments of the papers that come with the package, by name."""
+    for file in sorted(PACKAGED.glob("*.toml")):
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        yield Preset(file.stem, file, tables["study"]["title"], tuple(tables.get("profiles", ())))
+
+
+def find_study(name: str | Path) -> Path:
+    """The file ``name``, or the preset of that name where there is no such file."""
+    path, packaged = Path(name), PACKAGED / f"{name}.toml"
+    return packaged if not path.exists() and path.name == str(name) and packaged.is_file() else path
+
+
+def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str, Any]:
+    """The ``tables`` of the study file ``path`` in one of its profiles, whose name is added to the study's.
+
+    Raises StudyError where the file has no such profile, or has profiles and none is chosen.
+    """
+    profiles = tables.pop("profiles", {})
+    if not isinstance(profiles, Mapping) or not all(isinstance(table, Mapping) for table in profiles.values()):
+        raise StudyError("profiles: must be tables, [profiles.NAME]")
+    if profile not in profiles and (profile or profiles):
+        known = ", ".join(profiles) or "none"
+        said = f"--profile {profile}: there is none of that name{nearest(profile, list(profiles))}" if profile else "choose one by --profile"
+        raise StudyError(f"{said} (its profiles: {known})")
+    if not profile:
+        return tables
+    own = dict(profiles[profile])
+    base: dict[str, Any] = {}
+    if "base" in own:
+        file = path.parent / str(own.pop("base"))
+        try:
+            base = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StudyError(f"profiles.{profile}.base: {file} cannot be read: {error}") from None
+    merged: dict[str, Any] = _merge(_merge(base, tables), own)
+    if isinstance(head := merged.get("study"), dict) and "name" in head:
+        merged["study"] = head | {"name": f"{head['name']}-{profile}"}
+    return merged
+
+
+def _merge(first: Any, second: Any) -> Any:
+    """``second`` over ``first``: tables key by key, anything else whole."""
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return second
+    both = {key: _merge(first[key], second[key]) for key in first.keys() & second.keys()}
+    return {**first, **second, **both}

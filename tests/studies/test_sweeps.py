@@ -1,0 +1,90 @@
+"""A sweep is several arms; a profile is the same study on other questions."""
+
+import pytest
+
+from understudy.core.errors import StudyError
+from understudy.pipeline.plan import make_plan
+from understudy.studies.load import load_study
+from understudy.studies.presets import list_presets
+from understudy.studies.sweeps import expand_sweeps
+
+STUDY = """
+[study]
+name = "s"
+[task]
+name = "diary"
+[[arms]]
+name = "answer-only"
+method = "answer_only"
+[[arms]]
+name = "chains"
+method = "scotd"
+sweep = { "teacher.samples" = [1, 2, 4] }
+"""
+
+
+def test_a_sweep_stands_for_an_arm_of_every_value_which_share_what_they_can(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY)
+    study = load_study(tmp_path / "s.toml")
+    assert [arm.name for arm in study.arms] == ["answer-only", "chains, samples 1", "chains, samples 2", "chains, samples 4"]
+    assert [arm.select.samples for arm in study.arms] == [None, 1, 2, 4]
+    assert [(arm.point.of, arm.point.key, arm.point.value) for arm in study.arms[1:]] == [
+        ("chains", "teacher.samples", value) for value in (1, 2, 4)
+    ]
+    kinds = [stage.kind for stage in make_plan(study).stages.values()]
+    assert (kinds.count("chains"), kinds.count("student")) == (1, 3 * 4)
+
+
+def test_any_key_of_an_arm_can_be_swept_whatever_its_values():
+    arm = {"name": "a", "training": {"steps": 9}, "sweep": {"student.hidden": [32, 64]}}
+    assert [(one["name"], one["student"], one["training"]) for one in expand_sweeps([arm])] == [
+        ("a, hidden 32", {"hidden": 32}, {"steps": 9}),
+        ("a, hidden 64", {"hidden": 64}, {"steps": 9}),
+    ]
+    chosen = expand_sweeps([{"name": "a", "sweep": {"select.keep": ["correct", "all"]}}])
+    assert [one["select"]["keep"] for one in chosen] == ["correct", "all"]
+
+
+@pytest.mark.parametrize("sweep", [[1, 2], {}, {"fraction": 1}, {"fraction": []}, {"fraction": [1], "x": [2]}])
+def test_a_sweep_is_one_key_and_its_values(sweep):
+    with pytest.raises(StudyError, match=r"arms\['a'\]\.sweep = .*must be one key and its values"):
+        expand_sweeps([{"name": "a", "sweep": sweep}])
+
+
+PROFILES = (
+    STUDY
+    + """
+[training]
+steps = 5
+[profiles.small]
+base = "base.toml"
+training = { batch_size = 4 }
+[profiles.large]
+"""
+)
+
+
+def test_a_profile_is_its_base_then_the_file_then_itself(tmp_path):
+    (tmp_path / "s.toml").write_text(PROFILES)
+    (tmp_path / "base.toml").write_text("[task]\ntrain = 48\n[training]\nsteps = 7\nbatch_size = 8\nchecks = 1\n")
+    small = load_study(tmp_path / "s.toml", ["training.checks=2"], "small")
+    assert (small.name, small.profile, small.task_options) == ("s-small", "small", {"train": 48})
+    assert (small.training.steps, small.training.batch_size, small.training.checks) == (5, 4, 2)
+    assert load_study(tmp_path / "s.toml", profile="large").training.batch_size == 32
+    for profile, says in (("", r"choose one by --profile \(its profiles: small, large\)"), ("smal", "did you mean 'small'")):
+        with pytest.raises(StudyError, match=says):
+            load_study(tmp_path / "s.toml", profile=profile)
+    (tmp_path / "base.toml").unlink()
+    with pytest.raises(StudyError, match=r"profiles\.small\.base: .*base\.toml cannot be read"):
+        load_study(tmp_path / "s.toml", profile="small")
+    (tmp_path / "s.toml").write_text(STUDY)
+    with pytest.raises(StudyError, match=r"--profile small: there is none .*\(its profiles: none\)"):
+        load_study(tmp_path / "s.toml", profile="small")
+
+
+@pytest.mark.parametrize(("name", "profile"), [(p.name, profile) for p in list_presets() for profile in p.profiles])
+def test_every_preset_is_a_study_in_every_profile(name, profile):
+    study = load_study(name, profile=profile)
+    assert study.name == f"{name}-{profile}"
+    if profile == "smoke":
+        assert make_plan(study).stages
