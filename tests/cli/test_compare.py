@@ -12,7 +12,8 @@ from understudy.runs.compare import compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, name_differences
 from understudy.runs.looks import read_looks
 from understudy.runs.report import open_run
-from understudy.runs.run import Run
+from understudy.runs.run import Run, find_clusters, score
+from understudy.runs.summaries import measure_consistency
 
 LIKE = {"steps": 300.0, "tokens": 9000.0, "parameters": 1e6, "chosen": "chosen on dev", "precision": "bfloat16", "decoding": "greedy"}
 ONE = Conditions(**LIKE, cut_off=0.05)
@@ -124,3 +125,21 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     ]
     assert list(run.of_split("test")) == [names[0], *names[2:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)
+
+
+def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(copy):
+    run = Run(copy)
+    run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
+    places = {p.id: i // 2 for split in ("test", "test-longer") for i, p in enumerate(run.of_split(split).values()) if i < 30}
+    run = Run(copy)
+    run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
+    run.__dict__["problems"] = [replace(p, meta={"pair": places[p.id]} if p.id in places else {}) for p in run.problems]
+    scored = {(arm, split): list(score(run, arm, split)) for split in run.study.evaluation.splits for arm in run.arms}
+    for row in measure_consistency(run, scored):
+        right = [one for split in ("test", "test-longer") for one in scored[row.arm, split][0].outcomes.items()]
+        by_pair = {pair: [outcome == "correct" for name, outcome in right if places.get(name) == pair] for pair in range(15)}
+        assert row.n == 15
+        assert row.consistent == sum(map(all, by_pair.values())) / 15
+        assert row.low <= row.consistent <= row.high
+        assert set(row.accuracies) == {"test", "test-longer"}
+    assert find_clusters(run, "test", list(run.of_split("test")))[:3] == ["0", "0", "1"]

@@ -101,6 +101,11 @@ class PromptFormat:
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
+    def go_on(self, prompt: str, rationale: str) -> str:
+        """A raw ``prompt`` with the reply begun: ``rationale``, and all but the last blank of what stands before the answer."""
+        joined = without_empty_lines(rationale)
+        return f"{prompt}{' ' if joined else ''}{joined}{ANSWER.rstrip()}"
+
     def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
         """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""
         return solution_of(problem, path, [(role, reply)], reply.text)

@@ -80,6 +80,21 @@ class SelectiveMethod(Protocol):
 
 
 @runtime_checkable
+class MethodWithRationale(Protocol):
+    """A method whose student writes a rationale before the answer, in the place of which another may stand (faithfulness)."""
+
+    rationale_role: ClassVar[str]
+    """The part that writes it."""
+
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
+        """The rationale in ``solution``; None where there is none to be told from the answer."""
+
+    def go_on(self, call: Call, rationale: str) -> Call | None:
+        """What asks for the answer after ``rationale``, in the place of ``call``, which asks for both; None where ``call`` asks for
+        the rationale alone."""
+
+
+@runtime_checkable
 class MethodWithWords(Protocol):
     """A method whose prompts and replies need words that a student from scratch must learn."""
 

@@ -58,6 +58,7 @@ class SciCoT:
     """How prompts are written."""
 
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
+    rationale_role: ClassVar[str] = "rationale"
 
     def __post_init__(self) -> None:
         if self.folds < 2:
@@ -108,6 +109,14 @@ class SciCoT:
                 prompt = self._stage2(problem, rationale).prompt
                 examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **half))
         return examples
+
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:  # noqa: ARG002
+        (role, text), *_ = solution.turns
+        return text.strip() if role == "rationale" and self.rationales == 1 else None
+
+    def go_on(self, call: Call, rationale: str) -> None:  # noqa: ARG002
+        """Its rationale is a reply of its own."""
+        return
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         if call.role == "rationale":

@@ -7,9 +7,10 @@ one chain per visit of a problem. Names in capitals are switches of the authors'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
+from understudy.core.answers import extract
 from understudy.core.asks import About, Call, Count, Flow, Path, Prompt
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
@@ -49,6 +50,8 @@ class SCoTD(OneStudent):
             given = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
             raise ValueError(f"{given}: wrong_weight must be from -1 to 1, in_context at least 0")
 
+    rationale_role: ClassVar[str] = "student"
+
     @property
     def words(self) -> tuple[str, ...]:
         return (f"{GOOD} {BAD}",) if self.control else ()
@@ -80,6 +83,15 @@ class SCoTD(OneStudent):
         prompt = self._prompt(problem, path, pool, GOOD)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
         return self.format.read_solution(problem, path, "student", reply)
+
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
+        found = extract(solution.text, problem.kind, problem.choices, problem.question)
+        raw = self.format.style == "raw" and found.value is not None
+        return solution.text[: found.start].strip() if raw else None
+
+    def go_on(self, call: Call, rationale: str) -> Call:
+        assert isinstance(call.prompt, str), "only raw prompts can be gone on with"
+        return replace(call, prompt=self.format.go_on(call.prompt, rationale))
 
     def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()

@@ -4,18 +4,28 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import MethodWithParts, MethodWithWords, SelectiveMethod
 from understudy.core.values import digest
-from understudy.engines.local.checkpoint import files_of, open_checkpoint
+from understudy.engines.local.checkpoint import files_of, open_checkpoint, read_config
+from understudy.evaluation.faithfulness import Alteration
 from understudy.pipeline.cache import digest_files
 from understudy.pipeline.card import CARD
 from understudy.pipeline.stage import Stage
-from understudy.pipeline.stages.answers import AnswersStage, GoldPlayer, Player, TeacherPlayer, TrainedPlayer, UntrainedPlayer
+from understudy.pipeline.stages.answers import (
+    AnswersStage,
+    GoldPlayer,
+    Player,
+    ProbePlayer,
+    TeacherPlayer,
+    TrainedPlayer,
+    UntrainedPlayer,
+)
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
@@ -25,13 +35,14 @@ from understudy.studies.options import Arm, Exemplars
 from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
 
-What = Literal["selection", "student", "answers", "gold"]
+What = Literal["selection", "student", "answers", "gold", "probe"]
 
 
 @dataclass(frozen=True)
 class Place:
     """What the stage in the directory ``folder`` is to an arm: its ``selection``; its ``student`` of the role ``name``; its
-    ``answers`` to the split ``name``; those with ``gold`` in the place of the part ``name``."""
+    ``answers`` to the split ``name``; those with ``gold`` in the place of the part ``name``; those after a rationale that was
+    altered in the way ``name`` (``probe``)."""
 
     arm: str
     what: What
@@ -84,7 +95,10 @@ class ArmPlanner:
                 yield self._place("student", seed, role, own[role])
             cast, label = self._cast(own), f"{self.arm.name}{suffix}"
             for split in evaluation.splits:
-                yield self._place("answers", seed, split, self._answers(f"{label}, {split}", split, seed, cast))
+                answers = self._answers(f"{label}, {split}", split, seed, cast)
+                yield self._place("answers", seed, split, answers)
+                if evaluation.faithfulness and split == evaluation.splits[0]:
+                    yield from self._probes(label, answers)
             if evaluation.attribution and isinstance(self.method, MethodWithParts):
                 for part, stage in self._with_gold(label, seed, cast):
                     yield self._place("gold", seed, part, stage)
@@ -173,11 +187,26 @@ class ArmPlanner:
             if cast[part] != GoldPlayer() and set(map(type, swapped.values())) != {GoldPlayer}:
                 yield part, self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
 
+    def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[Place, Stage[Any]]]:
+        """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
+        role = getattr(self.method, "rationale_role", "")
+        student = own.cast.get(role)
+        if own.votes > 1 or not isinstance(student, TrainedPlayer):
+            return
+        options = student.student.student
+        config = {} if options.checkpoint is None else read_config(Path(options.checkpoint))
+        if len(own.cast) == 1 and (options.family == "t5" or config.get("is_encoder_decoder")):
+            return  # its reply cannot be begun in the prompt
+        for how in get_args(Alteration):
+            cast = {**own.cast, role: ProbePlayer(student, own, how)}
+            stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)
+            yield self._place("probe", own.seed, how, stage)
+
     def _answers(self, label: str, split: str, seed: int, cast: Mapping[str, Player], *, swapped: bool = False) -> AnswersStage:
         """The answers of the arm to ``split``, its parts played as ``cast`` says."""
         study, decode = self.study, self.arm.decode
         asks_teacher = any(isinstance(player, TeacherPlayer) for player in cast.values())
-        trained = any(isinstance(player, TrainedPlayer) for player in cast.values())
+        trained = any(isinstance(player, TrainedPlayer | ProbePlayer) for player in cast.values())
         prompts: dict[str, str] = {}
         if asks_teacher or not self.method.roles:
             own = study.path_of(study.teacher.prompts) if asks_teacher and study.teacher.prompts else None

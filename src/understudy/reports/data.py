@@ -112,6 +112,19 @@ class SweptArm:
 
 
 @dataclass(frozen=True)
+class Consistency:
+    """Of the ``n`` originals with changed versions among the evaluated problems, times seeds: how often all versions of one were
+    answered right. ``accuracies``: split -> accuracy on those that have another version."""
+
+    arm: str
+    n: int
+    accuracies: Mapping[str, float]
+    consistent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Group:
     """Accuracy of one arm on the problems of one split with the same value of the study's ``by`` (number of steps)."""
 
@@ -191,6 +204,22 @@ class Attribution(PairedTest):
 
 
 @dataclass(frozen=True)
+class Faithfulness:
+    """One arm's answers to ``n`` problems (times seeds) after its rationales were altered in the way ``how``: the share that stayed
+    the ``same`` with its interval, and accuracy ``before`` and ``after``."""
+
+    arm: str
+    how: str
+    split: str
+    n: int
+    same: float
+    low: float
+    high: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class FirstWrong:
     """Of an arm's ``wrong`` answers to one split: how many have their first equation that does not hold in step k (``at``); in how
     many all equations hold (``holds``: the working itself is another one), and how many have none (``without``)."""
@@ -263,12 +292,14 @@ class ReportData:
     chosen_pairs: bool
     """The study names the pairs that are compared."""
     swept: tuple[SweptArm, ...]
+    consistency: tuple[Consistency, ...]
     groups: tuple[Group, ...]
     selected: tuple[ArmSelection, ...]
     curves: tuple[Curve, ...]
     votes: tuple[Votes, ...]
     perplexity: tuple[Perplexity, ...]
     attributions: tuple[Attribution, ...]
+    faithfulness: tuple[Faithfulness, ...]
     first_wrong: tuple[FirstWrong, ...]
     story: Story | None
 

@@ -12,7 +12,9 @@ from understudy.reports.data import (
     ArmSummary,
     Attribution,
     Comparison,
+    Consistency,
     Curve,
+    Faithfulness,
     FirstWrong,
     Perplexity,
     ReportData,
@@ -62,9 +64,11 @@ def make_tables(data: ReportData) -> Iterator[Table]:
     tables = [
         *(tabulate_accuracy(data, split) for split in splits_of(data)),
         *(tabulate_comparisons(data, split) for split in splits_of(data)),
+        _consistency(data.consistency),
         *(_votes(votes) for votes in data.votes),
         _costs(data),
         _attributions(data.attributions),
+        _faithfulness(data.faithfulness),
         _first_wrong(data.first_wrong),
         _perplexity(data.perplexity),
         _worth(data),
@@ -182,6 +186,23 @@ def _say(c: Comparison) -> Cell:
     return Cell(c.says.removeprefix(f"{c.arm} is "), role)
 
 
+def _consistency(rows: Sequence[Consistency]) -> Table:
+    splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
+
+    def on(split: str) -> Callable[[Consistency], str]:
+        return lambda c: percent(c.accuracies[split]) if split in c.accuracies else ""
+
+    columns: list[Content[Consistency]] = [
+        (Column("arm"), lambda c: Cell(c.arm, "name")),
+        (Column("n", number=True), lambda c: f"{c.n:,}"),
+        *((Column(f"accuracy on {split}", number=True), on(split)) for split in splits),
+        (Column("consistent", number=True), lambda c: percent(c.consistent)),
+        (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
+    ]
+    about = "Originals that have changed versions, times seeds; consistent: all versions of one are answered right. Percent."
+    return _table("Contrast sets", rows, columns, about=about)
+
+
 def _votes(votes: Votes) -> Table:
     rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
 
@@ -223,6 +244,31 @@ def _attributions(attributions: Sequence[Attribution]) -> Table:
     ]
     about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors."
     return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
+
+
+_ALTERED = {
+    "empty": "none",
+    "half": "its first half",
+    "corrupted": "other numbers, or its words in another order",
+    "other": "another problem's",
+}
+
+
+def _faithfulness(rows: Sequence[Faithfulness]) -> Table:
+    columns: list[Content[Faithfulness]] = [
+        (Column("arm"), lambda f: Cell(f.arm, "name")),
+        (Column("rationale"), lambda f: _ALTERED[f.how]),
+        (Column("n", number=True), lambda f: f"{f.n:,}"),
+        (Column("same answer", number=True), lambda f: percent(f.same)),
+        (Column("95 % interval"), lambda f: f"{percent(f.low)} to {percent(f.high)}"),
+        (Column("accuracy", number=True), lambda f: percent(f.before)),
+        (Column("after it", number=True), lambda f: percent(f.after)),
+    ]
+    about = (
+        "Answered again after the student's own rationale was altered. Where the answer stays the same after another problem's, it "
+        "does not follow from the rationale. Percent."
+    )
+    return _table(f"Faithfulness{_on(rows)}", rows, columns, about=about)
 
 
 def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
@@ -326,5 +372,5 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
-def _on(rows: Sequence[Attribution | FirstWrong]) -> str:
+def _on(rows: Sequence[Attribution | Faithfulness | FirstWrong]) -> str:
     return f" on {rows[0].split}" if rows else ""

@@ -5,14 +5,17 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from understudy.core.answers import answer_key
 from understudy.core.answers.equations import find_equations, find_first_wrong
 from understudy.core.subquestions import read_steps, split_sentences
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, Solution
 from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import correctness, paired
-from understudy.reports.data import Attribution, FirstWrong
+from understudy.evaluation.statistics import accuracy_interval, correctness, paired
+from understudy.reports.data import Attribution, Faithfulness, FirstWrong
 from understudy.runs.run import Run, ScoredAnswers, find_clusters, outcomes_of_answers
 
 
@@ -43,6 +46,31 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
                 wrong=int(wrong.sum()),
                 mended=int((wrong & (after_SN == 1)).sum()),
             )
+
+
+def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulness]:
+    """How often the answers of every arm that was probed stay the same after each alteration of its rationales."""
+    split = run.study.evaluation.splits[0]
+    for arm in run.arms:
+        own = {one.seed: one for one in scored[arm, split]}
+        for how, stages in run.probes(arm).items():
+            after = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
+            judged = {seed: outcomes_of_answers(run, split, given, weighted=False) for seed, given in after.items()}
+            names = [name for name in own[min(own)].outcomes if all(name in judged[seed] and name in own[seed].outcomes for seed in own)]
+            if not names:
+                continue
+            seeds = sorted(own)
+            same_SN = np.array(
+                [[_key(own[seed].solutions[name]) == _key(after[seed][name]) for name in names] for seed in seeds], dtype=float
+            )
+            before, now = (correctness([of[seed] for seed in seeds], names) for of in ({s: own[s].outcomes for s in seeds}, judged))
+            low, high = accuracy_interval(same_SN, clusters=find_clusters(run, split, names))
+            means = float(same_SN.mean()), low, high, float(before.mean()), float(now.mean())
+            yield Faithfulness(arm, how, split, same_SN.size, *means)
+
+
+def _key(solutions: Sequence[Solution]) -> str:
+    return answer_key(solutions[0].answer or "")
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:

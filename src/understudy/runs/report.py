@@ -18,7 +18,7 @@ from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.reports.words import file_name
 from understudy.runs import summaries
-from understudy.runs.attribution import attribute_errors, find_first_wrong_steps
+from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
@@ -54,12 +54,14 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         comparisons=tuple(summaries.compare_arms(run, scored, arms, noise, conditions)),
         chosen_pairs=bool(study.evaluation.compare),
         swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
+        consistency=tuple(summaries.measure_consistency(run, scored)) if study.evaluation.contrast else (),
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),
         votes=tuple(summaries.count_votes(run, seeds) for (arm, _), seeds in scored.items() if run.arms[arm].decode.votes > 1),
         perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
         attributions=tuple(attribute_errors(run, scored)),
+        faithfulness=tuple(measure_faithfulness(run, scored)),
         first_wrong=tuple(find_first_wrong_steps(run, scored)),
         story=tell_story(run, scored),
     )

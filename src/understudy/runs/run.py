@@ -78,6 +78,13 @@ class Run:
             by_part[place.name][place.seed] = self.stage(place.folder)
         return by_part
 
+    def probes(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
+        """how the rationale was altered -> seed -> directory of the answers to the first split after it"""
+        by_way: dict[str, dict[int, Path]] = defaultdict(dict)
+        for place in self._places(arm, "probe"):
+            by_way[place.name][place.seed] = self.stage(place.folder)
+        return by_way
+
     def _places(self, arm: str, what: str) -> list[Place]:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
@@ -198,7 +205,7 @@ def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[S
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
     """The cluster of each problem of ``names``, by the field that the study names; one without the field is its own."""
-    by, problems = run.study.evaluation.cluster, run.of_split(split)
+    by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.of_split(split)
     return [str(problems[name].meta.get(by, f"\0{name}")) for name in names] if by else None
 
 

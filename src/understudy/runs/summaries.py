@@ -1,9 +1,13 @@
 """The numbers of a report: each arm on each split, what differs between arms, what selection, training and votes did."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
@@ -24,7 +28,18 @@ from understudy.evaluation.statistics import (
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
-from understudy.reports.data import ArmSelection, ArmSummary, Comparison, Curve, Group, Perplexity, ResultRow, TeacherSummary, Votes
+from understudy.reports.data import (
+    ArmSelection,
+    ArmSummary,
+    Comparison,
+    Consistency,
+    Curve,
+    Group,
+    Perplexity,
+    ResultRow,
+    TeacherSummary,
+    Votes,
+)
 from understudy.runs.fairness import Conditions, name_differences
 from understudy.runs.looks import list_late_pairs, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
@@ -169,6 +184,32 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
         low, high = accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
         yield Group(arm, split, value, value in trained, *counts, low, high)
+
+
+def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[Consistency]:
+    """How often each arm answers an original and all its changed versions right (evaluation.contrast)."""
+    field, splits = run.study.evaluation.contrast, run.study.evaluation.splits
+    for arm in run.arms:
+        versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for split in splits:
+            for name in common_problems(scored[arm, split]):
+                if (value := run.of_split(split)[name].meta.get(field)) is not None:
+                    versions[str(value)].append((split, name))
+        groups = [group for group in versions.values() if len(group) > 1]
+        if not groups:
+            continue
+        right: list[dict[tuple[str, str], bool]] = [
+            {(one.split, name): outcome is Outcome.CORRECT for one in seed for name, outcome in one.outcomes.items()}
+            for seed in zip(*(scored[arm, split] for split in splits), strict=True)
+        ]
+        all_right_SG = np.array([[all(of_seed[place] for place in group) for group in groups] for of_seed in right], dtype=float)
+        low, high = accuracy_interval(all_right_SG)
+        places = [place for group in groups for place in group]
+        accuracies = {
+            split: fmean(of_seed[place] for of_seed in right for place in places if place[0] == split)
+            for split in dict.fromkeys(split for split, _ in places)
+        }
+        yield Consistency(arm, all_right_SG.size, accuracies, float(all_right_SG.mean()), low, high)
 
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:

@@ -175,6 +175,9 @@ class Evaluation:
     attribution: bool = True
     """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
     turn: whose errors they are. On is ours: it trains nothing, and asks that split once more for each part."""
+    faithfulness: bool = False
+    """Where a student writes a rationale before its answer, the first split is answered again after none, half of it, a corrupted
+    one, and that of another problem: does the answer follow from it? Off, since it asks that split four times more."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms to be tested, ``[["answer-only", "chains"]]``: decided before anything is seen, so that p is corrected over
     them alone; every pair where it is not given (ours: the stricter correction)."""
@@ -183,6 +186,10 @@ class Evaluation:
     cluster: str = ""
     """The field of the problems by which they belong together (a template, a passage): those that share its value do not count as
     independent in intervals and tests. Without it each problem counts for itself."""
+
+    contrast: str = ""
+    """The field of the problems by which an original and its changed versions belong together, in one split or in several: the
+    report then says how often an arm is right on all of them. They are also a ``cluster``, where no other is named."""
 
     @property
     def answering(self) -> AnsweringOptions:

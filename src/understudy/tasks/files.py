@@ -9,12 +9,24 @@ from pydantic import Field
 
 from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
-from understudy.core.values import Problem
+from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
 from understudy.tasks.splits import check_ids, key_of, split, split_by_manifest, take_fraction
 
 __all__ = ["Files", "read_problems"]
+
+
+@dataclass(frozen=True)
+class OtherFile:
+    """A further split: a contrast set, or another task, of which nothing is trained."""
+
+    file: str
+    """As ``test``."""
+    kind: AnswerKind | None = None
+    """The kind of its answers, where it is another one."""
+    fields: Mapping[str, str | tuple[str, ...]] | None = None
+    """Its fields, where they are called otherwise than those of the task."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Files(Layout):
     """As for train."""
     test: str | None = None
     """As for train."""
+    others: Mapping[str, OtherFile] = field(default_factory=dict)
+    """Further splits, which ``evaluation.splits`` may name: ``{ sst2 = { file = "sst2.jsonl", kind = "option" } }``."""
     sizes: Mapping[str, int | float] = field(default_factory=dict)
     """The sizes of splits that are drawn in seeded order from the file, or from train where the data have splits: numbers of
     problems, or shares below 1. The other problems are train, or dropped if ``sizes`` name train."""
@@ -54,6 +68,8 @@ class Files(Layout):
             raise ValueError("path, train, dev, test: set path (one file with sizes, or a directory) or the others (one file each)")
         if self.path is not None and Path(self.path).suffix.lower() in DATA and not self.sizes and self.splits is None:
             raise ValueError("path is one file: set sizes = { dev = 100, test = 100 } or the like; the rest is train")
+        if taken := sorted({"train", "dev", "test", *self.sizes} & self.others.keys()):
+            raise ValueError(f"others: {', '.join(taken)} is a split of the task already; name it otherwise")
         if self.splits is not None and self.sizes:
             raise ValueError("splits, sizes: set only one of them")
         if self.stratify and self.group:
@@ -68,7 +84,8 @@ class Files(Layout):
 
     def files(self) -> list[Path]:
         """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
-        paths = [file for source in self._sources().values() for file in files_of(source)]
+        sources = [*self._sources().values(), *(Path(self.root) / other.file for other in self.others.values())]
+        paths = [file for source in sources for file in files_of(source)]
         described = [info for parent in dict.fromkeys(f.parent for f in paths) if (info := parent / INFO).is_file()]
         return [*paths, *described, *([Path(self.root) / self.splits] if self.splits else [])]
 
@@ -77,12 +94,13 @@ class Files(Layout):
         rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
         read = problems_of([row for _, row in rows], self, [] if self.skip_bad else None)
         problems = [replace(problem, split=name) for (name, _), problem in zip(rows, read, strict=True) if problem is not None]
-        check_ids(problems)
+        others = [replace(problem, split=name) for name, other in self.others.items() for problem in self._read_other(other)]
+        check_ids([*problems, *others])
         if self.splits is not None:
             problems = split_by_manifest(problems, Path(self.root) / self.splits)
         elif self.sizes:
             problems = self._draw(problems, seed)
-        return take_fraction(problems, self.fraction, seed=seed) if self.fraction < 1 else problems
+        return [*(take_fraction(problems, self.fraction, seed=seed) if self.fraction < 1 else problems), *others]
 
     def bad_rows(self) -> list[str]:
         """Why each row is left out by ``skip_bad``."""
@@ -90,6 +108,10 @@ class Files(Layout):
         if self.skip_bad:
             problems_of([row for source in self._sources().values() for row in read_rows(source)], self, bad)
         return bad
+
+    def _read_other(self, other: OtherFile) -> list[Problem]:
+        fields = self.fields if other.fields is None else other.fields
+        return read_problems(Path(self.root) / other.file, kind=other.kind or self.kind, fields=fields)
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

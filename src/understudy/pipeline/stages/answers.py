@@ -11,13 +11,15 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Engine
+from understudy.core.protocols import Engine, LocalEngine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
-from understudy.corpus.store import write_rows
+from understudy.corpus.store import read_rows, write_rows
 from understudy.engines.gold import GoldEngine
 from understudy.engines.local.device import SettledDevice
+from understudy.engines.probe import ProbeEngine
+from understudy.evaluation.faithfulness import Alteration, alter
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
@@ -85,6 +87,27 @@ class GoldPlayer:
         return GoldEngine(stage.method, workings)
 
 
+@dataclass(frozen=True)
+class ProbePlayer:
+    """The ``student`` after the rationales that it wrote in the stage ``own``, altered in one way."""
+
+    student: TrainedPlayer
+    own: AnswersStage
+    how: Alteration
+
+    def open(self, stage: AnswersStage, context: Context, ledger: Ledger, workings: Workings) -> Engine:
+        student = self.student.open(stage, context, ledger, workings)
+        assert isinstance(student, LocalEngine), "students are on this machine"
+        return ProbeEngine(student, stage.method, alter(self.rationales(stage, context), self.how, seed=stage.seed), self.how)
+
+    def rationales(self, stage: AnswersStage, context: Context) -> dict[str, str]:
+        """problem id -> what the student wrote there before its answer"""
+        known = {problem.id: problem for problem in stage.problems.read(context)}
+        written = read_rows(self.own.directory(context.run) / FILE, Solution)
+        read = ((s.problem, stage.method.rationale_of(known[s.problem], s)) for s in written)
+        return {name: text for name, text in read if text is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
@@ -130,7 +153,7 @@ class AnswersStage(Stage[AnswersSummary]):
         return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]
 
     def libraries(self) -> tuple[str, ...]:
-        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
+        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
         named = {name for teacher in self._teachers() for name in getattr(teacher.options, "libraries", ())}
         return tuple(sorted(named | set(LIBRARIES if local else ())))
 
@@ -140,7 +163,7 @@ class AnswersStage(Stage[AnswersSummary]):
 
     @property
     def device(self) -> SettledDevice:
-        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
+        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
         used: set[SettledDevice] = {getattr(teacher.options, "device", "cpu") for teacher in self._teachers()}
         return next(iter(used - {"cpu"}), self.answering.device if local else "cpu")
 
@@ -152,6 +175,10 @@ class AnswersStage(Stage[AnswersSummary]):
         known = self.problems.read(context)
         problems = [problem for problem in known if problem.split == self.split]
         asked, workings = problems, self._workings(problems)
+        for player in self.cast.values():
+            if isinstance(player, ProbePlayer):
+                written = player.rationales(self, context)
+                asked = [problem for problem in problems if problem.id in written]
         if workings is not None:
             asked = [problem for problem in problems if problem.id in workings]
         started = time.perf_counter()

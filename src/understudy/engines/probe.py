@@ -1,0 +1,58 @@
+"""A student whose rationale is given: the engine asks it only for what comes after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from understudy.core.asks import Reply, Request
+from understudy.core.errors import EngineError
+from understudy.core.protocols import LocalEngine, MethodWithRationale, Source
+
+
+class ProbeEngine:
+    """Plays the part of ``method`` that writes the rationale: ``rationales`` (problem id -> text) stand in its place, and the
+    ``student`` goes on from there where the same reply states the answer."""
+
+    def __init__(self, student: LocalEngine, method: MethodWithRationale, rationales: Mapping[str, str], name: str) -> None:
+        self.student, self.method, self.rationales = student, method, rationales
+        self.identity = f"{student.identity}, rationale: {name}"
+
+    def serve(self, source: Source) -> None:
+        self.student.serve(_Given(source, self))
+
+
+@dataclass
+class _Given(Source):
+    """The requests of ``source`` as the student gets them."""
+
+    source: Source
+    probe: ProbeEngine
+    begun: dict[int, str] = field(default_factory=dict)
+    """ticket -> what stood there of the reply before the student went on"""
+
+    def take(self, n: int) -> Sequence[tuple[int, Request]]:  # type: ignore[override]
+        while waiting := self.source.take(n):
+            if left := [(ticket, given) for ticket, request in waiting if (given := self._give(ticket, request)) is not None]:
+                return left
+        return []
+
+    def _give(self, ticket: int, request: Request) -> Request | None:
+        """What the student is asked; None where the rationale alone is the reply."""
+        call = request.ask
+        rationale = self.probe.rationales.get(call.about.problem if call.about else "")
+        if rationale is None:
+            self.source.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
+            return None
+        after = self.probe.method.go_on(call, rationale)
+        if after is None:
+            self.source.give(ticket, Reply(rationale, tokens=0, prompt_tokens=0))
+            return None
+        assert isinstance(call.prompt, str), "only raw prompts can be gone on with"
+        assert isinstance(after.prompt, str), "and stay raw"
+        self.begun[ticket] = after.prompt[len(call.prompt) :]
+        return replace(request, ask=after)
+
+    def give(self, ticket: int, reply: Reply) -> None:
+        self.source.give(ticket, replace(reply, text=self.begun.pop(ticket) + reply.text))
+
+    def fail(self, ticket: int, error: EngineError) -> None:
+        self.source.fail(ticket, error)

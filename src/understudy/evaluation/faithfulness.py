@@ -1,0 +1,46 @@
+"""Whether an answer follows from the rationale before it: what a student answers after a rationale that was altered.
+
+A student whose answers stay the same whatever stands before them does not reason by its chain, however good that reads (after
+Lanham et al. 2023, arXiv 2307.13702, whose mistakes were written by a model; here they are made by rule).
+"""
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from understudy.core.subquestions import split_sentences
+
+Alteration = Literal["empty", "half", "corrupted", "other"]
+Rationales = Mapping[str, str]
+"""problem id -> what a student wrote before its answer"""
+
+_NUMBER = re.compile(r"\d+")
+
+
+def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
+    """All ``rationales`` altered: none at all (``empty``), the first ``half`` of the sentences, with other numbers or, where there
+    are none, with the words in another order (``corrupted``), or that of the ``other`` problem next to it in a seeded order."""
+    if how == "other":
+        order = sorted(rationales)
+        random.Random(f"other\x1f{seed}").shuffle(order)
+        return {name: rationales[order[place - 1]] for place, name in enumerate(order)}
+    change: Callable[[str, random.Random], str] = {"empty": _empty, "half": _halve, "corrupted": _corrupt}[how]
+    return {name: change(text, random.Random(f"{how}\x1f{seed}\x1f{name}")) for name, text in rationales.items()}
+
+
+def _empty(_: str, __: random.Random) -> str:
+    return ""
+
+
+def _halve(text: str, _: random.Random) -> str:
+    steps = split_sentences(text)
+    return " ".join(steps[: len(steps) // 2])
+
+
+def _corrupt(text: str, rng: random.Random) -> str:
+    if not _NUMBER.search(text):
+        words = text.split()
+        rng.shuffle(words)
+        return " ".join(words)
+    return _NUMBER.sub(lambda found: str(int(found[0][:18]) + rng.randint(1, 9)), text)
