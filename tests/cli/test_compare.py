@@ -143,3 +143,17 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
         assert row.low <= row.consistent <= row.high
         assert set(row.accuracies) == {"test", "test-longer"}
     assert find_clusters(run, "test", list(run.of_split("test")))[:3] == ["0", "0", "1"]
+
+
+def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):
+    only = ["--set", "evaluation.faithfulness=true", "--set", "evaluation.splits=['test']"]
+    ran = understudy("demo", *SETS, *only, cwd=copy.parent.parent)
+    assert ran.code == 0, ran.err
+    places = [place for place in Run(copy).plan.places if place.what == "probe"]
+    assert {(place.arm, place.name) for place in places} == {
+        (arm, how)
+        for arm in ("1 chain, correct", "N chains, correct", "N chains, all")  # one student votes, one writes no rationale
+        for how in ("empty", "half", "corrupted", "other")
+    }
+    rows = open_run(copy).faithfulness
+    assert all(0 <= row.low <= row.same <= row.high <= 1 and row.n <= 40 for row in rows)

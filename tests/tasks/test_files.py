@@ -234,3 +234,20 @@ def test_rows_that_cannot_be_read_are_left_out_and_told_where_that_is_asked_for(
     assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["0", "1", "3", "5"]
     assert [message.partition(": ")[0].rpartition(", ")[2] for message in lenient.bad_rows()] == ["line 5", "line 3"]
     assert Files(**task).bad_rows() == []
+
+
+def test_further_splits_may_be_of_another_kind_with_fields_of_their_own(tmp_path):
+    write(tmp_path / "q.jsonl", ROWS)
+    write(tmp_path / "moods.jsonl", [{"id": "m", "text": "Is 'fine' good?", "label": "yes"}])
+    other = {"file": "moods.jsonl", "kind": "yes_no", "fields": {"question": "text", "answer": "label"}}
+    options = {"kind": "number", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 2, "test": 2}}
+    task = build(Files, options | {"others": {"moods": other, "again": {"file": "q.jsonl"}}}, "task")
+    with pytest.raises(DataError, match="10 ids come twice"):
+        task.problems(seed=0)
+    task = build(Files, options | {"others": {"moods": other}}, "task")
+    (mood,) = [p for p in task.problems(seed=0) if p.split == "moods"]
+    assert (mood.kind, mood.question, mood.answer) == ("yes_no", "Is 'fine' good?", "yes")
+    assert sum(p.split == "train" for p in task.problems(seed=0)) == 6
+    assert tmp_path / "moods.jsonl" in task.files()
+    with pytest.raises(ValueError, match="others: test is a split of the task already"):
+        build(Files, options | {"others": {"test": other}}, "task")

@@ -1,0 +1,80 @@
+"""Answers after altered rationales: what stands before them is what was said, and the answer is the student's own."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from understudy.core.values import Problem
+from understudy.engines.probe import ProbeEngine
+from understudy.engines.scripted import ScriptedEngine
+from understudy.evaluation.faithfulness import alter
+from understudy.evaluation.run import answer
+from understudy.methods.sci_cot import SciCoT
+from understudy.methods.scotd import SCoTD
+
+PROBLEMS = [Problem(f"p{i}", f"What is {i} plus 1?", "number", str(i + 1)) for i in range(6)]
+WRITTEN = {p.id: f"I take {i}. Then {i} plus 1 is {i + 1}." for i, p in enumerate(PROBLEMS)}
+
+
+def follow(request):
+    """A student that answers with the last number that it reads: by its rationale, or by the question where there is none."""
+    return f" {re.findall(r'[0-9]+', request.ask.prompt)[-1]}"
+
+
+def read_by(student):
+    return [request.ask.prompt for request in student.asked]
+
+
+def ask(method, how):
+    student = ScriptedEngine(follow)
+    altered = alter(WRITTEN, how, seed=0)
+    engines = {role: student for role in method.parts} if hasattr(method, "parts") else {"student": student}
+    engines[method.rationale_role] = ProbeEngine(student, method, altered, how)
+    return answer(PROBLEMS, method, engines), student, altered
+
+
+def test_a_student_goes_on_after_the_rationale_that_it_is_given():
+    done, student, altered = ask(SCoTD(), "half")
+    assert altered["p3"] == "I take 3."
+    assert "Q: What is 3 plus 1?\nA: I take 3. So the answer is:" in read_by(student)
+    assert [s.answer for s in done.solutions] == ["0", "1", "2", "3", "4", "5"]
+    assert done.solutions[3].text == " I take 3. So the answer is: 3"
+
+
+def test_after_another_problems_rationale_and_after_none_the_answers_are_read_as_ever():
+    done, _, altered = ask(SCoTD(), "other")
+    assert [s.answer for s in done.solutions] == [re.findall(r"\d+", altered[p.id])[-1] for p in PROBLEMS]
+    assert all(altered[p.id] != WRITTEN[p.id] for p in PROBLEMS)
+    assert sorted(altered.values()) == sorted(WRITTEN.values())
+    done, student, _ = ask(SCoTD(), "empty")
+    assert read_by(student)[0] == "Q: What is 0 plus 1?\nA: So the answer is:"
+    assert [s.answer for s in done.solutions] == ["1"] * 6
+
+
+def test_a_rationale_that_is_a_turn_of_its_own_is_the_turn_and_costs_nothing():
+    done, student, altered = ask(SciCoT(), "corrupted")
+    assert len(student.asked) == len(PROBLEMS), "stage 1 is not asked"
+    for solution in done.solutions:
+        assert solution.turns[0] == ("rationale", altered[solution.problem])
+        assert solution.answer == re.findall(r"\d+", altered[solution.problem])[-1]
+
+
+def test_a_problem_without_a_rationale_is_an_error_and_no_answer():
+    student = ScriptedEngine(follow)
+    probe = ProbeEngine(student, SCoTD(), {"p1": "It is 2."}, "half")
+    done = answer(PROBLEMS[:2], SCoTD(), {"student": probe})
+    assert [s.problem for s in done.solutions] == ["p1"]
+    assert "no rationale" in done.errors[0].error
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), min_size=1), st.integers(0, 3))
+def test_alterations_depend_on_the_problem_and_the_seed_alone(rationales, seed):
+    for how in ("empty", "half", "corrupted", "other"):
+        altered = alter(rationales, how, seed=seed)
+        assert altered == alter(dict(reversed(rationales.items())), how, seed=seed)
+        assert altered.keys() == rationales.keys()
+    assert set(alter(rationales, "empty", seed=seed).values()) == {""}
+    for name, text in alter(rationales, "corrupted", seed=seed).items():
+        if re.search("[0-9]", rationales[name]):
+            assert text != rationales[name]
