@@ -66,6 +66,11 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     assert understudy("demo", *SETS, *more, cwd=copy.parent.parent).code == 0
     refused = understudy("compare", "runs/demo", "runs/more", cwd=copy.parent.parent)
     assert (refused.code, "vote of 3" in refused.err, "vote of 2" in refused.err) == (2, True, True)
+    results = json.loads((copy.parent / "more" / "results.json").read_text())
+    results["versions"]["answers"] = "answers-1"
+    (copy.parent / "more" / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match="answers were read by answers-2 in .* and by answers-1 in"):
+        compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")
     with pytest.raises(UserError, match=r"no two arms to compare: none of these names \(the arms: answer-only"):

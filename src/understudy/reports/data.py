@@ -280,6 +280,11 @@ class ReportData:
     description: str
     command: str
     """How anyone makes the same again."""
+    supported: str
+    """What the data support on the first split, and below it what they do not."""
+    not_supported: str
+    made_on: str
+    """Number of seeds, device, precision."""
     notes: tuple[str, ...]
     """What has to be read with the numbers: from scratch, splits, overlap, errors."""
     task: str

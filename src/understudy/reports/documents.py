@@ -16,7 +16,9 @@ def markdown(data: ReportData) -> str:
 
 
 def _lines(data: ReportData) -> Iterator[str]:
-    yield from (f"- {_escape(note)}" for note in data.notes)
+    yield from (_escape(said) for said in (data.supported, data.not_supported))
+    yield ""
+    yield from (f"- {_escape(note)}" for note in (*data.notes, data.made_on))
     yield f"- Versions: {', '.join(f'{name} {number}' for name, number in data.versions.items())}."
     for table in make_tables(data):
         yield from ("", f"### {_escape(table.title)}", "")
@@ -50,4 +52,7 @@ def page(data: ReportData) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("understudy.reports") / "page.html").read_text(encoding="utf-8"))
     drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
-    return template.render(data=data, tables=list(make_tables(data)), pictures=drawn)
+    tables = list(make_tables(data))
+    # What was found comes first, then what has to be read with it.
+    first = sum(table.title.startswith(("Accuracy on ", "Compared on ")) for table in tables)
+    return template.render(data=data, tables=tables, pictures=drawn, first=first)

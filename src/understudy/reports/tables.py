@@ -88,7 +88,6 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     groups = {(g.arm, g.value): percent(g.accuracy) for g in data.groups if g.split == split}
     values = list(dict.fromkeys(value for _, value in groups))
     untrained = {g.value for g in data.groups if g.split == split and not g.trained}
-    best = max(s.accuracy for s in summaries)
 
     def of_group(value: str) -> Callable[[ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")
@@ -96,7 +95,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     columns: list[Content[ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
-        (Column("accuracy", number=True), lambda s: _mark(percent(s.accuracy), "good", s.accuracy == best and not s.says)),
+        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
     ]
     if any(s.seeds > 1 for s in summaries):
@@ -182,7 +181,8 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
 
 
 def _say(c: Comparison) -> Cell:
-    role: Literal["bad", "good", "dim"] = "bad" if "chance" in c.says else "good" if c.p_holm < 0.05 else "dim"
+    shown = c.p_holm < 0.05 and "chance" not in c.says
+    role: Literal["bad", "good", "dim"] = "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
     return Cell(c.says.removeprefix(f"{c.arm} is "), role)
 
 
@@ -280,7 +280,10 @@ def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
         (Column("no equation", number=True), lambda f: f"{f.without:,}"),
     ]
     about = "Of the wrong answers. All equations hold where the working itself is another one."
-    return _table(f"First wrong step{_on(rows)}", rows, columns, about=about)
+    silent = [f.arm for f in rows if f.wrong == f.without]
+    note = f"Not shown, since no wrong answer of theirs has an equation: {', '.join(silent)}." if silent else ""
+    shown = [f for f in rows if f.arm not in silent]
+    return _table(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
 
 
 def _perplexity(rows: Sequence[Perplexity]) -> Table:

@@ -14,12 +14,14 @@ STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "d
 def show(data: ReportData, console: Console) -> None:
     """Print ``data`` to ``console``."""
     console.print(Text(f"\n{printable(data.title)}", style="bold"))
+    for sentence in (data.supported, data.not_supported):
+        console.print(Text(printable(sentence)))
     for table in [*(tabulate_accuracy(data, split) for split in splits_of(data)), tabulate_comparisons(data, splits_of(data)[0])]:
         if table.rows:
             console.print()
             console.print(_draw(table))
     console.print()
-    for note in data.notes:
+    for note in (*data.notes, data.made_on):
         console.print(Text(printable(note), style="dim"))
 
 

@@ -74,7 +74,7 @@ def _key(solutions: Sequence[Solution]) -> str:
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
-    """For every arm whose students write equations: where those of the wrong answers to the first split first go wrong."""
+    """For every arm with wrong answers to the first split: where the equations in them first go wrong."""
     split = run.study.evaluation.splits[0]
     problems = run.of_split(split)
     for arm in run.arms:
@@ -93,5 +93,5 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
                     holds += 1
                 else:
                     at[place + 1] += 1
-        if wrong > without:
+        if wrong:
             yield FirstWrong(arm, split, wrong, tuple(sorted(at.items())), holds, without)

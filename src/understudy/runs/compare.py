@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from understudy.core.errors import UserError
-from understudy.evaluation.statistics import LEVEL, correctness, holm, paired, seed_noise
+from understudy.corpus.directories import read_json
+from understudy.evaluation.statistics import correctness, holm, paired, seed_noise
 from understudy.reports.data import ArmSummary, Comparison, RunComparison
 from understudy.runs import summaries
+from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
 from understudy.runs.run import ArmOutcomes, Run, common_problems, find_clusters, score
 
@@ -68,9 +70,19 @@ def _find_unlike(first: Run, other: Run, split: str) -> Iterator[str]:
         yield f"answers are judged by the check {first.study.checks[0]} in {a} and by {other.study.checks[0]} in {b}"
     if first.study.evaluation.precision != other.study.evaluation.precision:
         yield f"students answer in {first.study.evaluation.precision} in {a} and in {other.study.evaluation.precision} in {b}"
+    readers = [_reader(run) for run in (first, other)]
+    if None not in readers and readers[0] != readers[1]:
+        yield f"answers were read by {readers[0]} in {a} and by {readers[1]} in {b}; run both again"
     decodings = [sorted({arm.decode.label for arm in run.arms.values()}) for run in (first, other)]
     if decodings[0] != decodings[1]:
         yield f"answers are decoded by {', '.join(decodings[0])} in {a} and by {', '.join(decodings[1])} in {b}"
+
+
+def _reader(run: Run) -> str | None:
+    """The version of what read the answers, as the run's results say; None where they were never written."""
+    path = run.directory / "results.json"
+    versions: dict[str, str] = read_json(path).get("versions", {}) if path.is_file() else {}
+    return versions.get("answers")
 
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:
@@ -129,45 +141,18 @@ def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> Run
         for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
     ]
     with_best = tuple(pair for pair in pairs if pair.arm == ranked[0].arm)
+    one_seed = any(_one_seed(arm) for arm in arms.values())
+    supported, not_supported = conclude(ranked, with_best, one_seed=one_seed)
     return RunComparison(
         split=split,
         arms=tuple(ranked),
         learned={name: arm.conditions.tokens for name, arm in arms.items()},
         pairs=with_best,
         notes=(*(f"{why[0].upper()}{why[1:]}." for why in unlike), *describe_differences({n: a.conditions for n, a in arms.items()})),
-        supported=_say_supported(ranked, with_best, one_seed=any(_one_seed(arm, arm) for arm in arms.values())),
-        not_supported=_say_not_supported(ranked, with_best),
+        supported=supported,
+        not_supported=not_supported,
     )
 
 
 def _one_seed(*arms: _Arm) -> bool:
     return any(arm.conditions.steps and len(arm.scored) == 1 for arm in arms)
-
-
-def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> str:
-    best, n = ranked[0], pairs[0].n
-    if best.says:
-        return "The data support nothing: no arm is above what guessing or a constant answer gets."
-    beaten = [pair.other for pair in pairs if pair.p_holm < LEVEL]
-    if not beaten:
-        return f"The data do not show of any arm that it is better than another ({n:,} questions)."
-    seeds = "with this one training seed" if one_seed else f"over {best.seeds} training seeds" if best.seeds > 1 else ""
-    return f"The data support, on {n:,} questions{f' {seeds}' if seeds else ''}: {best.arm} is better than {_join(beaten)}."
-
-
-def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
-    best = ranked[0]
-    open_ = [pair for pair in pairs if pair.p_holm >= LEVEL]
-    if not open_:
-        return "What they do not support: that it would be so on other questions, with other students or another teacher."
-    cost = {s.arm: s.tokens_per_answer for s in ranked}
-    cheapest = min([best.arm, *(pair.other for pair in open_)], key=lambda name: cost[name])
-    points = 100 * max(pair.detectable for pair in open_)
-    said = f"They do not tell {best.arm} from {_join([pair.other for pair in open_])} ({points:.1f} points would have been shown)"
-    if cost[cheapest] >= cost[best.arm]:
-        return f"{said}."
-    return f"{said}; of these {cheapest} writes the fewest tokens an answer, {cost[cheapest]:,.0f} (the first: {cost[best.arm]:,.0f})."
-
-
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -19,6 +19,7 @@ from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.reports.words import file_name
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
+from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
@@ -39,11 +40,21 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     noise = summaries.find_noise(scored)
     arms = [summaries.summarise(run, seeds, noise[split]) for (_, split), seeds in scored.items()]
     conditions = {place: find_conditions(run, seeds) for place, seeds in scored.items()}
+    pairs = list(summaries.compare_arms(run, scored, arms, noise, conditions))
+    headline = study.evaluation.splits[0]
+    supported, not_supported = conclude(
+        [arm for arm in arms if arm.split == headline],
+        [pair for pair in pairs if pair.split == headline],
+        one_seed=study.seeds == 1 and any(run.students(arm) for arm in run.arms),
+    )
     return ReportData(
         name=study.name,
         title=study.title or study.name,
         description=study.description.strip(),
         command=format_command(run),
+        supported=supported,
+        not_supported=not_supported,
+        made_on=_describe_making(run),
         notes=tuple(write_notes(run, scored, conditions)),
         task=study.task,
         teacher=summaries.describe_teacher(run),
@@ -51,7 +62,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         by=study.evaluation.by,
         rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
         summaries=tuple(arms),
-        comparisons=tuple(summaries.compare_arms(run, scored, arms, noise, conditions)),
+        comparisons=tuple(pairs),
         chosen_pairs=bool(study.evaluation.compare),
         swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
         consistency=tuple(summaries.measure_consistency(run, scored)) if study.evaluation.contrast else (),
@@ -196,9 +207,6 @@ def _note_students(run: Run) -> Iterator[str]:
     others = ", ".join(arm for arm in made_with if arm not in chosen)
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
-    if made_with:
-        ways = sorted({f"{one.precision} on {one.device}" for students in made_with.values() for one in students})
-        yield f"Students are trained in {' or '.join(ways)} and answer in {study.evaluation.precision}."
     for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))
@@ -207,6 +215,13 @@ def _note_students(run: Run) -> Iterator[str]:
             yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
         if chosen and run.arms[arm].select.keep == "all" and arm in chosen:
             yield f"{arm} learns from chains whether they are right or not, but its checkpoints are chosen by gold answers."
+
+
+def _describe_making(run: Run) -> str:
+    seeds, answering = run.study.seeds, f"students answer in {run.study.evaluation.precision}"
+    ways = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
+    trained = f"students trained in {' or '.join(ways)}; " if ways else ""
+    return f"{seeds} training seed{'s' if seeds > 1 else ''}; {trained}{answering}."
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""What the data support and what they do not, a sentence each."""
+
+from collections.abc import Sequence
+
+from understudy.evaluation.statistics import LEVEL
+from understudy.reports.data import ArmSummary, Comparison
+
+LISTED = 3
+"""So many arms that are better than others are named, the best first."""
+
+
+def conclude(summaries: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> tuple[str, str]:
+    """Of ``summaries`` of one split and the ``pairs`` that were tested on it. ``one_seed``: of what was trained there is one
+    student, about whose method that says nothing."""
+    ranked = sorted(summaries, key=lambda s: -s.accuracy)
+    if all(s.says for s in ranked):
+        return "The data support nothing: no arm is above what guessing or a constant answer gets.", ""
+    return _say_supported(ranked, pairs, one_seed=one_seed), _say_not_supported(ranked, pairs)
+
+
+def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> str:
+    n = ranked[0].n // ranked[0].seeds
+    beaten: dict[str, list[str]] = {s.arm: [] for s in ranked}
+    for pair in pairs:
+        if pair.p_holm < LEVEL:
+            better, worse = (pair.arm, pair.other) if pair.difference > 0 else (pair.other, pair.arm)
+            beaten[better].append(worse)
+    winners = [(arm, others) for arm, others in beaten.items() if others]
+    if not winners:
+        return f"The data do not show of any arm that it is better than another ({n:,} questions)."
+    seeds = max(s.seeds for s in ranked)
+    about = "with this one training seed" if one_seed else f"over {seeds} training seeds" if seeds > 1 else ""
+    said = "; ".join(f"{arm} is better than {_join(others)}" for arm, others in winners[:LISTED])
+    more = sum(len(others) for _, others in winners[LISTED:])
+    return f"The data support, on {n:,} questions{f' {about}' if about else ''}: {said}{f'; and {more} more' if more else ''}."
+
+
+def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
+    unclear: dict[str, list[Comparison]] = {s.arm: [] for s in ranked}
+    for pair in pairs:
+        if pair.p_holm >= LEVEL:
+            first = next(s.arm for s in ranked if s.arm in (pair.arm, pair.other))
+            unclear[first].append(pair)
+    first, pairs = next(((arm, some) for arm, some in unclear.items() if some), ("", []))
+    if not first:
+        return "What they do not support: that it would be so on other questions, with other students or another teacher."
+    others = [pair.other if pair.arm == first else pair.arm for pair in pairs]
+    points = 100 * max(pair.detectable for pair in pairs)
+    said = f"They do not tell {first} from {_join(others)} ({points:.1f} points would have been shown)"
+    cost = {s.arm: s.tokens_per_answer for s in ranked}
+    cheapest = min([first, *others], key=lambda name: cost[name])
+    if cost[cheapest] >= cost[first]:
+        return f"{said}."
+    return f"{said}; of these {cheapest} writes the fewest tokens an answer, {cost[cheapest]:,.0f} ({first}: {cost[first]:,.0f})."
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
