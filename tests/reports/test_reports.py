@@ -17,7 +17,9 @@ from understudy.reports.data import (
     ArmSummary,
     Attribution,
     Comparison,
+    Consistency,
     Curve,
+    Faithfulness,
     FirstWrong,
     Group,
     Perplexity,
@@ -25,6 +27,7 @@ from understudy.reports.data import (
     ResultRow,
     Story,
     StudentAnswer,
+    SweptArm,
     TeacherSummary,
     Votes,
 )
@@ -129,6 +132,9 @@ def data():
         title=HOSTILE,
         description=HOSTILE,
         command="understudy run x.toml",
+        supported=f"The data support: plain is better than {HOSTILE}.",
+        not_supported="",
+        made_on="1 training seed; students answer in float32.",
         notes=(HOSTILE,),
         task="files",
         teacher=TeacherSummary("recorded", (HOSTILE,), 9, 3, {"answer": {"correct": 9}, "steps": {"wrong": 4}}, 1.0, 0),
@@ -149,8 +155,11 @@ def data():
                 n=100,
                 p_holm=0.00002,
                 says=f"{HOSTILE} is worse",
+                unlike=("learned tokens", "cut off"),
             ),
         ),
+        swept=tuple(SweptArm(arm, "swept", "select.samples", value) for arm, value in zip(arms, (1, 4), strict=True)),
+        consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(
             ArmSelection(
@@ -181,7 +190,8 @@ def data():
                 mended=17,
             ),
         ),
-        first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7),),
+        faithfulness=(Faithfulness(HOSTILE, "other", "test", 40, 0.875, 0.7, 0.95, 0.5, 0.45),),
+        first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7), FirstWrong("mute", "test", 8, (), 0, 8)),
         story=Story(
             Problem("p", HOSTILE, "number", "5"),
             Chain("p", 0, HOSTILE, HOSTILE, "5", "marker", HOSTILE),
@@ -236,10 +246,39 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "987",
         "345",
         "62.5",
+        "learned tokens, cut off",
+        "The data support: plain is better than",
+        "1 training seed; students answer in float32.",
+        "87.5",  # faithfulness
+        "75.0",  # contrast
+        "no wrong answer of theirs has an equation: mute",
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown
-    assert {"accuracy-test", "by-steps", "perplexity", "chains", "curves"} <= {p.name for p in pictures(data)}
+    drawn = {p.name for p in pictures(data)}
+    assert drawn >= {"accuracy-test", "by-steps", "perplexity", "chains", "curves", "cost", "sweep-select.samples"}
+
+
+def test_colour_means_shown_and_not_highest(data):
+    *_, comparisons = (table for table in make_tables(data) if table.title.startswith(("Accuracy", "Compared")))
+    (shown,) = comparisons.rows
+    assert [cell.role for cell in shown if "worse" in cell.text] == ["bad"]
+    assert not any(cell.role == "good" for table in make_tables(data) for row in table.rows for cell in row)
+    better = dataclasses.replace(data.comparisons[0], difference=0.3, says=f"{HOSTILE} is better")
+    unclear = dataclasses.replace(better, p_holm=0.06, says="no difference shown")
+    for pair, role in ((better, "good"), (unclear, "dim")):
+        (table,) = (t for t in make_tables(dataclasses.replace(data, comparisons=(pair,))) if t.title.startswith("Compared"))
+        assert role in {cell.role for cell in table.rows[0]}
+
+
+def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):
+    written = page(data)
+    order = [written.index(text) for text in ("The data support: ", "Accuracy on test", "Compared on test", "To be read with")]
+    assert order == sorted(order)
+    tags = parsed(data)
+    assert tags.tags.count("figure") == sum(name == "aria-label" for name, _ in tags.attributes) - tags.tags.count("table")
+    anchors = {value for name, value in tags.attributes if name == "id" and value.startswith(("table", "notes", "story"))}
+    assert {f"#{anchor}" for anchor in anchors} <= {value for name, value in tags.attributes if name == "href"}
 
 
 def test_pictures_are_the_same_for_the_same_data(data):
@@ -248,6 +287,7 @@ def test_pictures_are_the_same_for_the_same_data(data):
 
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
     bare = dataclasses.replace(data, groups=(), votes=(), perplexity=(), attributions=(), first_wrong=(), story=None, curves=())
+    bare = dataclasses.replace(bare, swept=(), consistency=(), faithfulness=())
     assert "83.0" in parsed(bare).text
 
 

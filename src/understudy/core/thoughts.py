@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from understudy.core.answers.spans import THOUGHT_MARK, find_reply, fold
+from understudy.core.answers.spans import THOUGHT_MARK, find_reply, fold, may_have_thought
 
 
 def has_tags(text: str) -> bool:
     """Whether a thought begins or ends in ``text``."""
-    return THOUGHT_MARK.search(text) is not None
+    return may_have_thought(text) and THOUGHT_MARK.search(text) is not None
 
 
 def thought_of(text: str) -> tuple[str, int | None]:

@@ -76,11 +76,13 @@ def _end_of(text: str, begin: int, question: str) -> int:
 
 def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tuple[str, int, Reading]]:
     """(layer, start, reading) in order of trust."""
-    markers = list(find_markers(text, begin, end, labels=spec.kind != "option"))
-    for i, marker in enumerate(markers):
+    markers = find_markers(text, begin, end, labels=spec.kind != "option")
+    while (marker := next(markers, None)) is not None:
         reading = _read_marker(text, end, marker, spec)
         if _IF.search(text, max(begin, marker.begin - 120), marker.begin):  # "If it is wet, the answer is A. If it is dry, ..."
-            others = [other for other in markers[i + 1 :] if _IF.search(text, max(begin, other.begin - 120), other.begin)]
+            rest = list(markers)
+            markers = iter(rest)
+            others = [other for other in rest if _IF.search(text, max(begin, other.begin - 120), other.begin)]
             reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
         yield marker.layer, marker.begin, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
