@@ -15,7 +15,14 @@ from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
 from understudy.runs.summaries import measure_consistency
 
-LIKE = {"steps": 300.0, "tokens": 9000.0, "parameters": 1e6, "chosen": "chosen on dev", "precision": "bfloat16", "decoding": "greedy"}
+LIKE = {
+    "steps": 300.0,
+    "tokens": 9000.0,
+    "parameters": 1e6,
+    "chosen": "chosen on dev",
+    "precision": "bfloat16",
+    "decoding": "greedy",
+}
 ONE = Conditions(**LIKE, cut_off=0.05)
 
 
@@ -45,7 +52,7 @@ def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(co
     found = compare_runs([Run(copy), Run(copy.parent / "again")], only=["answer-only"])
     assert {arm.arm for arm in found.arms} == {"demo: answer-only", "again: answer-only"}
     (pair,) = found.pairs
-    assert (pair.difference, pair.p_holm, pair.unlike) == (0.0, 1.0, ())
+    assert (pair.difference, pair.p_holm, pair.unlike) == (0.0, 1.0, ("cut off",))
     assert pair.low < 0 < pair.high
     every = compare_runs([Run(copy), Run(copy.parent / "again")])
     assert len(every.arms) == 10
@@ -53,7 +60,8 @@ def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(co
 
 
 def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_then_it_is_said(copy):
-    first, other = Run(copy), Run(copy)
+    shutil.copytree(copy, copy.parent / "other", symlinks=True)
+    first, other = Run(copy), Run(copy.parent / "other")
     name = next(iter(first.of_split("test")))
     other.__dict__["problems"] = [replace(p, question=p.question + "!") if p.id == name else p for p in first.problems]
     with pytest.raises(UserError, match=r"40 questions in .* and 40 in .*; 39 of them are the same.*--anyway"):
@@ -69,7 +77,7 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     results = json.loads((copy.parent / "more" / "results.json").read_text())
     results["versions"]["answers"] = "answers-1"
     (copy.parent / "more" / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match="answers were read by answers-2 in .* and by answers-1 in"):
+    with pytest.raises(UserError, match=r"answers were read by answers-2 in .* and by answers-1 in"):
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")
@@ -126,7 +134,8 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     doubled = {names[1]: first.answer, names[2]: "another"}  # a copy, and a question with two answers, which is another matter
     run = Run(copy)
     run.__dict__["problems"] = [
-        replace(p, question=first.question, context=first.context, answer=doubled[p.id]) if p.id in doubled else p for p in run.problems
+        replace(p, question=first.question, context=first.context, answer=doubled[p.id]) if p.id in doubled else p
+        for p in run.problems
     ]
     assert list(run.of_split("test")) == [names[0], *names[2:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)

@@ -29,7 +29,7 @@ def read_by(student):
 def ask(method, how):
     student = ScriptedEngine(follow)
     altered = alter(WRITTEN, how, seed=0)
-    engines = {role: student for role in method.parts} if hasattr(method, "parts") else {"student": student}
+    engines = dict.fromkeys(method.parts, student) if hasattr(method, "parts") else {"student": student}
     engines[method.rationale_role] = ProbeEngine(student, method, altered, how)
     return answer(PROBLEMS, method, engines), student, altered
 

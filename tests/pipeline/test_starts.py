@@ -132,7 +132,9 @@ def test_held_out_questions_that_a_start_had_learned_from_are_counted(tmp_path):
     assert count_seen(student, asked) == 0, "its run is not around it any more"
     learned = tmp_path / "stages" / "problems-1" / "problems.parquet"
     learned.parent.mkdir()
-    write_rows(learned, Problem, [replace(asked[i], id=f"x{i}", split=split) for i, split in ((1, "train"), (3, "train"), (4, "dev"))])
+    write_rows(
+        learned, Problem, [replace(asked[i], id=f"x{i}", split=split) for i, split in ((1, "train"), (3, "train"), (4, "dev"))]
+    )
     assert count_seen(student, asked) == 1
 
 

@@ -1,5 +1,5 @@
-"""report, results, compare, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the ledger,
-which was paid for.
+"""report, results, compare, status, ls, gc: what is said of runs, and how what their studies no longer need is removed: never the
+ledger, which was paid for.
 """
 
 import json

@@ -110,11 +110,11 @@ class SciCoT:
                 examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **half))
         return examples
 
-    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:  # noqa: ARG002
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         (role, text), *_ = solution.turns
         return text.strip() if role == "rationale" and self.rationales == 1 else None
 
-    def go_on(self, call: Call, rationale: str) -> None:  # noqa: ARG002
+    def go_on(self, call: Call, rationale: str) -> None:
         """Its rationale is a reply of its own."""
         return
 

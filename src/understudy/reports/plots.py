@@ -59,7 +59,16 @@ def _style() -> Iterator[None]:
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
-    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _costs, _sweeps, _by_group, _votes, _perplexity, _selection, _curves]
+    makers: list[Callable[[ReportData], Iterator[Picture]]] = [
+        _accuracy,
+        _costs,
+        _sweeps,
+        _by_group,
+        _votes,
+        _perplexity,
+        _selection,
+        _curves,
+    ]
     with _style():
         return [picture for make in makers for picture in make(data)]
 
@@ -116,7 +125,9 @@ def _costs(data: ReportData) -> Iterator[Picture]:
     axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(**BESIDE)
-    yield Picture("cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure)
+    yield Picture(
+        "cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure
+    )
 
 
 def _sweeps(data: ReportData) -> Iterator[Picture]:
@@ -129,9 +140,10 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
         figure, axes = _axes(5.2, 3)
         for i, of in enumerate(dict.fromkeys(point.of for point in points)):
             found = sorted(((places[p.value], by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            spread = [[100 * abs(s.accuracy - edge(s)) for _, s in found] for edge in (lambda s: s.low, lambda s: s.high)]
+            below = [max(0.0, 100 * (s.accuracy - s.low)) for _, s in found]
+            above = [max(0.0, 100 * (s.high - s.accuracy)) for _, s in found]
             look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1}
-            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=spread, label=_label(of), **look)
+            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=[below, above], label=_label(of), **look)
         axes.set_xticks(range(len(values)), [_label(str(value)) for value in values])
         axes.set(xlabel=_label(key), ylabel="accuracy, %")
         axes.legend(**BESIDE)

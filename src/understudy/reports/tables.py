@@ -175,14 +175,18 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
     note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of arms, since these answers showed which is the best."
     return (
-        _table(f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note),
+        _table(
+            f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note
+        ),
         _table("The best against each of the others", compared.pairs, pairs, about=about),
     )
 
 
 def _say(c: Comparison) -> Cell:
     shown = c.p_holm < 0.05 and "chance" not in c.says
-    role: Literal["bad", "good", "dim"] = "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
+    role: Literal["bad", "good", "dim"] = (
+        "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
+    )
     return Cell(c.says.removeprefix(f"{c.arm} is "), role)
 
 

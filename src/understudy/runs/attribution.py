@@ -56,7 +56,9 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
         for how, stages in run.probes(arm).items():
             after = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
             judged = {seed: outcomes_of_answers(run, split, given, weighted=False) for seed, given in after.items()}
-            names = [name for name in own[min(own)].outcomes if all(name in judged[seed] and name in own[seed].outcomes for seed in own)]
+            names = [
+                name for name in own[min(own)].outcomes if all(name in judged[seed] and name in own[seed].outcomes for seed in own)
+            ]
             if not names:
                 continue
             seeds = sorted(own)

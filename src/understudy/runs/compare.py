@@ -7,7 +7,7 @@ from itertools import combinations
 from understudy.core.errors import UserError
 from understudy.corpus.directories import read_json
 from understudy.evaluation.statistics import correctness, holm, paired, seed_noise
-from understudy.reports.data import ArmSummary, Comparison, RunComparison
+from understudy.reports.data import Comparison, RunComparison
 from understudy.runs import summaries
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
@@ -41,7 +41,9 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"there are no two arms to compare: {', '.join(arms) or 'none of these names'} (the arms: {known})")
     trained = {len(arm.scored) for arm in arms.values() if arm.conditions.steps}
     if len(trained) > 1:
-        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds, of which the first {min(trained)} count")
+        unlike.append(
+            f"arms have {' and '.join(map(str, sorted(trained)))} training seeds, of which the first {min(trained)} count"
+        )
     same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
     named = {name for name, _ in same} & set(common_problems([one for arm in arms.values() for one in arm.scored]))
     if not named:
@@ -148,7 +150,10 @@ def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> Run
         arms=tuple(ranked),
         learned={name: arm.conditions.tokens for name, arm in arms.items()},
         pairs=with_best,
-        notes=(*(f"{why[0].upper()}{why[1:]}." for why in unlike), *describe_differences({n: a.conditions for n, a in arms.items()})),
+        notes=(
+            *(f"{why[0].upper()}{why[1:]}." for why in unlike),
+            *describe_differences({n: a.conditions for n, a in arms.items()}),
+        ),
         supported=supported,
         not_supported=not_supported,
     )

@@ -1,4 +1,4 @@
-"""How often the results of a run were looked at, and what had been named by then: what is chosen after results were seen is said."""
+"""How often the results of a run were shown, and what its study had named by then: what was chosen afterwards is said."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

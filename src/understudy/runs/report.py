@@ -207,13 +207,13 @@ def _note_students(run: Run) -> Iterator[str]:
     others = ", ".join(arm for arm in made_with if arm not in chosen)
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
-    for arm in made_with:
+    for arm, students in made_with.items():
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
-        if saw := max(student.saw for student in made_with[arm]):
+        if saw := max(student.saw for student in students):
             yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
-        if chosen and run.arms[arm].select.keep == "all" and arm in chosen:
+        if run.arms[arm].select.keep == "all" and arm in chosen:
             yield f"{arm} learns from chains whether they are right or not, but its checkpoints are chosen by gold answers."
 
 

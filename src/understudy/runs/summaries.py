@@ -148,13 +148,17 @@ def compare_arms(
             clusters = find_clusters(run, split, names)
             difference = paired(first_SN, second_SN, noise[split], clusters=clusters, pairs=len(wanted))
             unlike = name_differences(conditions[arm, split], conditions[other, split])
-            which = {"arm": arm, "other": other, "split": split, "n": len(names)}
-            pairs.append(Comparison(**vars(difference), **which, p_holm=1.0, says="", unlike=unlike))
+            pair = Comparison(
+                **vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says="", unlike=unlike
+            )
+            pairs.append(pair)
         for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
             both_at_chance = {(pair.arm, split), (pair.other, split)} <= at_chance
             one_seed = run.study.seeds == 1 and any(run.students(name) for name in (pair.arm, pair.other))
             says = say_of_pair(pair, p, both_at_chance=both_at_chance, one_seed=one_seed)
-            yield replace(pair, p_holm=p, says=f"{says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else says)
+            yield replace(
+                pair, p_holm=p, says=f"{says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else says
+            )
 
 
 def say_of_pair(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: bool) -> str:

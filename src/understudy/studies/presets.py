@@ -52,7 +52,11 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
         raise StudyError("profiles: must be tables, [profiles.NAME]")
     if profile not in profiles and (profile or profiles):
         known = ", ".join(profiles) or "none"
-        said = f"--profile {profile}: there is none of that name{nearest(profile, list(profiles))}" if profile else "choose one by --profile"
+        said = (
+            f"--profile {profile}: there is none of that name{nearest(profile, list(profiles))}"
+            if profile
+            else "choose one by --profile"
+        )
         raise StudyError(f"{said} (its profiles: {known})")
     if not profile:
         return tables

@@ -16,12 +16,12 @@ from understudy.core.registry import find, module_of
 from understudy.core.subquestions import write_steps
 from understudy.core.tokens import TEMPLATE_DATE
 from understudy.core.values import Chain, Example, Outcome, Problem
+from understudy.corpus.store import read_rows
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.corpus.store import read_rows
 from understudy.pipeline.card import Card, describe_weights, read_card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import FILE as PROBLEMS
