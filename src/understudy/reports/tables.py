@@ -145,7 +145,7 @@ def tabulate_comparisons(data: ReportData, split: str) -> Table:
         (Column("what can be said"), _say),
     ]
     if any(c.unlike for c in data.comparisons):
-        columns.append((Column("not alike beside the method", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
+        columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
     return _table(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
 
@@ -167,10 +167,10 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
         (Column("difference", number=True), lambda c: signed(c.difference)),
         (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
-        (Column("p", number=True), lambda c: short_p(c.p)),
+        (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
         (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
         (Column("what can be said"), _say),
-        (Column("not alike beside the method"), lambda c: Cell(", ".join(c.unlike), "dim")),
+        (Column("not alike"), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
     note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of arms, since these answers showed which is the best."

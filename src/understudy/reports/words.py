@@ -1,5 +1,7 @@
 """How numbers and texts are written in every report."""
 
+from collections.abc import Sequence
+
 
 def percent(share: float) -> str:
     """``0.9364`` -> ``93.6``: percent are written without their sign in tables."""
@@ -9,6 +11,12 @@ def percent(share: float) -> str:
 def signed(difference: float) -> str:
     """``-0.031`` -> ``-3.1``"""
     return f"{100 * difference:+.1f}"
+
+
+def join_names(names: Sequence[str], last: str = ", ") -> str:
+    """``a, b and c`` with ``last`` = " and "; a name with a comma in it stands in quotes."""
+    quoted = [f'"{name}"' if "," in name else name for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}{last}{quoted[-1]}"
 
 
 def short_p(p: float) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
+from understudy.reports.words import join_names
 
 LISTED = 3
 """So many arms that are better than others are named, the best first."""
@@ -30,7 +31,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
         return f"The data do not show of any arm that it is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
     about = "with this one training seed" if one_seed else f"over {seeds} training seeds" if seeds > 1 else ""
-    said = "; ".join(f"{arm} is better than {_join(others)}" for arm, others in winners[:LISTED])
+    said = "; ".join(f"{join_names([arm])} is better than {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
     more = sum(len(others) for _, others in winners[LISTED:])
     return f"The data support, on {n:,} questions{f' {about}' if about else ''}: {said}{f'; and {more} more' if more else ''}."
 
@@ -46,13 +47,9 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
         return "What they do not support: that it would be so on other questions, with other students or another teacher."
     others = [pair.other if pair.arm == first else pair.arm for pair in pairs]
     points = 100 * max(pair.detectable for pair in pairs)
-    said = f"They do not tell {first} from {_join(others)} ({points:.1f} points would have been shown)"
+    said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({points:.1f} points would have been shown)"
     cost = {s.arm: s.tokens_per_answer for s in ranked}
     cheapest = min([first, *others], key=lambda name: cost[name])
     if cost[cheapest] >= cost[first]:
         return f"{said}."
-    return f"{said}; of these {cheapest} writes the fewest tokens an answer, {cost[cheapest]:,.0f} ({first}: {cost[first]:,.0f})."
-
-
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{said}; of these {join_names([cheapest])} writes the fewest tokens an answer, {cost[cheapest]:,.0f} (the first: {cost[first]:,.0f})."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from understudy.core.values import Outcome
-from understudy.reports.words import percent
+from understudy.reports.words import join_names, percent
 from understudy.runs.run import ArmOutcomes, Run
 from understudy.training.record import read_seen
 
@@ -100,4 +100,4 @@ def _listed(values: Mapping[str, str]) -> str:
     names: dict[str, list[str]] = {}
     for arm, value in values.items():
         names.setdefault(value, []).append(arm)
-    return ", ".join(f"{value} ({', '.join(some)})" for value, some in names.items())
+    return ", ".join(f"{value} ({join_names(some)})" for value, some in names.items())

@@ -8,6 +8,7 @@ from understudy.core.options import plain
 from understudy.corpus.directories import read_json
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.plan import read_plan
+from understudy.reports.words import join_names
 from understudy.studies.schema import build
 from understudy.studies.study import Study
 
@@ -54,10 +55,10 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
         return
     first, times = looks[0], f"{len(looks)} time{'s' if len(looks) > 1 else ''}"
     if late := list_late_pairs(looks, study):
-        pairs = ", ".join(f"{other} and {arm}" for other, arm in study.evaluation.compare if (other, arm) in late)
+        pairs = "; ".join(join_names(pair, " and ") for pair in study.evaluation.compare if pair in late)
         yield f"Named after the results had been looked at ({times}), so their p says less than it seems: {pairs}."
     if gone := set(first.pairs) - set(study.evaluation.compare):
-        pairs = ", ".join(f"{other} and {arm}" for other, arm in first.pairs if (other, arm) in gone)
+        pairs = "; ".join(join_names(pair, " and ") for pair in first.pairs if pair in gone)
         yield f"Named at first and not compared any more: {pairs}."
     if study.seeds != first.seeds:
         yield f"The number of training seeds was changed after the results had been looked at ({times}): {first.seeds} at first."
