@@ -25,8 +25,9 @@ from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 from understudy.studies.load import HEAD
-from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Role, Teacher
+from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Point, Role, Teacher
 from understudy.studies.study import Study
+from understudy.tasks.files import OtherFile
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 
 TITLE = """# Every key of a study file
@@ -55,6 +56,7 @@ PLAYERS = ("procedural", "recorded", "transformers", "endpoint")
 TABLES = {
     "[study]": Study,
     **{name: find("task", name) for name in [*OURS, *sorted(set(TASKS) - set(OURS))]},
+    "others": OtherFile,
     "[exemplars]": Exemplars,
     "[teacher]": Teacher,
     **{name: find("engine", name) for name in [*PLAYERS, *sorted(set(ENGINES) - set(PLAYERS))]},
@@ -70,6 +72,7 @@ TABLES = {
     "select": Selection,
     "decode": Decode,
     "roles": Role,
+    "point": Point,
     **{name: find("method", name) for name in sorted(METHODS)},
     "format": PromptFormat,
 }

@@ -281,6 +281,12 @@ def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_
     assert {f"#{anchor}" for anchor in anchors} <= {value for name, value in tags.attributes if name == "href"}
 
 
+def test_a_picture_of_votes_stands_by_the_split_that_it_shows(data):
+    longer = dataclasses.replace(data.votes[0], split="longer")
+    both = dataclasses.replace(data, votes=(*data.votes, longer))
+    assert [len(table.pictures) for table in make_tables(both) if table.title.startswith("Votes")] == [1, 0]
+
+
 def test_pictures_are_the_same_for_the_same_data(data):
     assert [p.svg for p in pictures(data)] == [p.svg for p in pictures(data)]
 

@@ -143,7 +143,9 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
             below = [max(0.0, 100 * (s.accuracy - s.low)) for _, s in found]
             above = [max(0.0, 100 * (s.high - s.accuracy)) for _, s in found]
             look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1}
-            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=[below, above], label=_label(of), **look)
+            axes.errorbar(
+                [at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=[below, above], label=_label(of), **look
+            )
         axes.set_xticks(range(len(values)), [_label(str(value)) for value in values])
         axes.set(xlabel=_label(key), ylabel="accuracy, %")
         axes.legend(**BESIDE)

@@ -65,7 +65,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         *(tabulate_accuracy(data, split) for split in splits_of(data)),
         *(tabulate_comparisons(data, split) for split in splits_of(data)),
         _consistency(data.consistency),
-        *(_votes(votes) for votes in data.votes),
+        *(_votes(votes, drawn=votes.split == data.summaries[0].split) for votes in data.votes),
         _costs(data),
         _attributions(data.attributions),
         _faithfulness(data.faithfulness),
@@ -207,7 +207,7 @@ def _consistency(rows: Sequence[Consistency]) -> Table:
     return _table("Contrast sets", rows, columns, about=about)
 
 
-def _votes(votes: Votes) -> Table:
+def _votes(votes: Votes, *, drawn: bool) -> Table:
     rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
 
     def at(place: int) -> Callable[[str], str]:
@@ -216,7 +216,8 @@ def _votes(votes: Votes) -> Table:
     columns: list[Content[str]] = [(Column("k"), lambda name: Cell(name, "name"))]
     columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
     names = [name for name, rate in rates.items() if rate]
-    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, f"votes-{file_name(votes.arm)}")
+    pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
+    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
 
 
 def _costs(data: ReportData) -> Table:

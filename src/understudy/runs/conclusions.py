@@ -6,7 +6,7 @@ from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
 from understudy.reports.words import join_names
 
-LISTED = 3
+LISTED = 2
 """So many arms that are better than others are named, the best first."""
 
 
@@ -33,7 +33,8 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
     about = "with this one training seed" if one_seed else f"over {seeds} training seeds" if seeds > 1 else ""
     said = "; ".join(f"{join_names([arm])} is better than {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
     more = sum(len(others) for _, others in winners[LISTED:])
-    return f"The data support, on {n:,} questions{f' {about}' if about else ''}: {said}{f'; and {more} more' if more else ''}."
+    further = f"; {more} further differences are shown" if more else ""
+    return f"The data support, on {n:,} questions{f' {about}' if about else ''}: {said}{further}."
 
 
 def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]) -> str:
@@ -52,4 +53,5 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
     cheapest = min([first, *others], key=lambda name: cost[name])
     if cost[cheapest] >= cost[first]:
         return f"{said}."
-    return f"{said}; of these {join_names([cheapest])} writes the fewest tokens an answer, {cost[cheapest]:,.0f} (the first: {cost[first]:,.0f})."
+    least = f"{cost[cheapest]:,.0f} (the first: {cost[first]:,.0f})"
+    return f"{said}; of these {join_names([cheapest])} writes the fewest tokens an answer, {least}."

@@ -16,7 +16,7 @@ from understudy.pipeline.cache import read_summary, write_json, write_text
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
-from understudy.reports.words import file_name
+from understudy.reports.words import file_name, join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.conclusions import conclude
@@ -213,8 +213,9 @@ def _note_students(run: Run) -> Iterator[str]:
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
         if saw := max(student.saw for student in students):
             yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
-        if run.arms[arm].select.keep == "all" and arm in chosen:
-            yield f"{arm} learns from chains whether they are right or not, but its checkpoints are chosen by gold answers."
+    if unlabelled := [arm for arm in chosen if run.arms[arm].select.keep == "all"]:
+        names = join_names(unlabelled, " and ")
+        yield f"Chains are taught whether they are right or not, but checkpoints are chosen by gold answers: {names}."
 
 
 def _describe_making(run: Run) -> str:
