@@ -219,11 +219,14 @@ class Role:
 
 @dataclass(frozen=True)
 class Point:
-    """One of the arms that an arm with ``sweep`` stands for: the name before, the ``key`` that is swept, and its ``value`` here."""
+    """One of the arms that an arm with ``sweep`` stands for; ``sweep`` writes it."""
 
     of: str
+    """The name of that arm."""
     key: str
+    """The key that is swept."""
     value: float | str | bool
+    """Its value here."""
 
 
 @dataclass(frozen=True)
