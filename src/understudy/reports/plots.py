@@ -59,7 +59,16 @@ def _style() -> Iterator[None]:
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
-    makers: list[Callable[[ReportData], Iterator[Picture]]] = [_accuracy, _costs, _sweeps, _by_group, _votes, _perplexity, _selection, _curves]
+    makers: list[Callable[[ReportData], Iterator[Picture]]] = [
+        _accuracy,
+        _costs,
+        _sweeps,
+        _by_group,
+        _votes,
+        _perplexity,
+        _selection,
+        _curves,
+    ]
     with _style():
         return [picture for make in makers for picture in make(data)]
 
@@ -116,7 +125,9 @@ def _costs(data: ReportData) -> Iterator[Picture]:
     axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(**BESIDE)
-    yield Picture("cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure)
+    yield Picture(
+        "cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure
+    )
 
 
 def _sweeps(data: ReportData) -> Iterator[Picture]:
@@ -124,15 +135,20 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
     by_arm = {s.arm: s for s in data.summaries if s.split == split}
     for key in dict.fromkeys(point.key for point in data.swept):
         points = [point for point in data.swept if point.key == key]
-        values = sorted({p.value for p in points}, key=lambda v: (isinstance(v, str), v))
+        words = any(isinstance(p.value, str) for p in points)
+        values = [*dict.fromkeys(p.value for p in points)] if words else sorted({p.value for p in points})
         places = {value: place for place, value in enumerate(values)}  # what is swept grows by factors, or is no number
+        lines = [*dict.fromkeys(point.of for point in points)]
         figure, axes = _axes(5.2, 3)
-        for i, of in enumerate(dict.fromkeys(point.of for point in points)):
-            found = sorted(((places[p.value], by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            spread = [[100 * abs(s.accuracy - edge(s)) for _, s in found] for edge in (lambda s: s.low, lambda s: s.high)]
-            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1}
+        for i, of in enumerate(lines):
+            aside = (i - (len(lines) - 1) / 2) * 0.06  # intervals do not hide each other
+            found = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
+            spread = [[100 * (s.accuracy - s.low) for _, s in found], [100 * (s.high - s.accuracy) for _, s in found]]
+            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
             axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=spread, label=_label(of), **look)
-        axes.set_xticks(range(len(values)), [_label(str(value)) for value in values])
+        axes.set_xticks(range(len(values)), [_label(str(value).rpartition("/")[2]) for value in values])
+        if words:
+            axes.tick_params(axis="x", rotation=20)
         axes.set(xlabel=_label(key), ylabel="accuracy, %")
         axes.legend(**BESIDE)
         yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} over {key}, with 95 % intervals.", figure)

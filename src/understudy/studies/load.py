@@ -12,7 +12,6 @@ from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
 from understudy.studies.presets import PACKAGED, apply_profile, find_study
 from understudy.studies.schema import build, keys_of, refuse_unknown
-
 from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
 from understudy.studies.sweeps import expand_sweeps
 
@@ -45,9 +44,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "
             _set(tables, override)
         _refuse_nul(tables, "")
         root = Path() if path.parent == PACKAGED else path.parent  # a preset's paths start where it is run
-        study = dataclasses.replace(
-            _study(tables), root=root, file=given, text=text, overrides=tuple(overrides), profile=profile
-        )
+        study = dataclasses.replace(_study(tables), root=root, file=given, text=text, overrides=tuple(overrides), profile=profile)
         _validate(study)
         compares = len(study.arms) > 1 and any(trained_roles(arm, study.method(arm)) for arm in study.arms)
         return dataclasses.replace(study, seeds=3) if compares and "seeds" not in tables["study"] else study

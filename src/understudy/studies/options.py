@@ -27,8 +27,7 @@ class Teacher:
     """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or
     where no right one came, ``{ first = 4 }``. By default ``samples`` for every problem."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
-    """Of the sampling; 1.0 is the SCoTD preset, unverified (their code takes it from a configuration; second-hand notes say
-    1.0)."""
+    """Of the sampling; 1.0 is SCoTD's (arXiv 2306.14050, its text)."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Only the likeliest tokens that together have this probability are drawn from; 1.0: all."""
     method: str = "scotd"

@@ -44,10 +44,10 @@ class Layout:
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
-            if isinstance(theirs, str) and ours in ("question", "context"):
-                told = set(fields_in(theirs)) & {self.fields.get(name, name) for name in ("answer", "accepted", "rationale")}
+            if isinstance(theirs, str) and name in ("question", "context"):
+                told = set(fields_in(theirs)) & {self.fields.get(each, each) for each in ("answer", "accepted", "rationale")}
                 if told:
-                    raise DataError(f"fields.{ours} = {theirs!r}: {min(told)!r} tells the answer; a question may not show it")
+                    raise DataError(f"fields.{name} = {theirs!r}: {min(told)!r} tells the answer; a question may not show it")
             elif isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
