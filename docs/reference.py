@@ -25,7 +25,7 @@ from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
 from understudy.studies.load import HEAD
-from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Role, Teacher
+from understudy.studies.options import Arm, Corpus, Decode, Evaluation, Exemplars, Point, Role, Teacher
 from understudy.studies.study import Study
 from understudy.training.options import Lora, StudentOptions, TrainingOptions
 
@@ -70,6 +70,7 @@ TABLES = {
     "select": Selection,
     "decode": Decode,
     "roles": Role,
+    "point": Point,
     **{name: find("method", name) for name in sorted(METHODS)},
     "format": PromptFormat,
 }

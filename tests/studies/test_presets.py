@@ -3,17 +3,21 @@
 import importlib.util
 import json
 import re
+from pathlib import Path
 
 import pytest
 from command import understudy
 
 from understudy.cli.presets import count_training
 from understudy.cli.presets import main as presets
+from understudy.cli.run import dry_run
+from understudy.cli.table import Screen
 from understudy.core.errors import UserError
 from understudy.pipeline.plan import make_plan
 from understudy.studies.load import load_study
 from understudy.studies.presets import list_presets
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "presets.md"
 PRESETS = [preset for preset in list_presets() if preset.profiles]
 EVERY = [(preset.name, profile) for preset in PRESETS for profile in preset.profiles]
 SMOKE = [(name, profile) for name, profile in EVERY if profile.startswith("smoke")]
@@ -28,7 +32,9 @@ def test_a_smoke_profile_is_planned_and_trains_as_many_students_as_the_list_says
 
 
 @pytest.mark.parametrize(("name", "profile"), [case for case in EVERY if case not in SMOKE])
-def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(name, profile, real_data, tmp_path, monkeypatch):
+def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(
+    name, profile, real_data, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "data").symlink_to(real_data)
     (tmp_path / "here").mkdir()
@@ -43,6 +49,11 @@ def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(
     students = [stage for stage in plan.stages.values() if stage.kind == "student"]
     assert len(students) == count_training(study)[0]
     assert {stage.student.checkpoint for stage in students} <= plan.absent.keys()
+    if (name, profile) == ("sci-cot-main", "paper"):
+        dry_run(study, tmp_path / "run", "answers", Screen())
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("not on this machine") == 1
+        assert "teacher: 2,001 chains" in said
 
 
 def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_its_bases(capsys, monkeypatch):
@@ -52,7 +63,7 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
     assert len(PRESETS) > 15
     (row,) = re.findall(r"^ *scotd-chains .*\n.*\n.*", out, re.M)
     assert [line.split()[-4:] for line in row.splitlines()] == [
-        ["smoke", "8", "5", "750"],
+        ["smoke", "8", "5", "400"],
         ["real", "recorded", "24", "24,000"],
         ["paper", "50", "33", "660,000"],
     ]
@@ -62,6 +73,13 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
     assert 'model = "code-davinci-002"     # paper' in out
     with pytest.raises(UserError, match="there is no preset 'scotd'"):
         presets("presets", ["scotd"])
+
+
+def test_the_page_of_presets_names_every_one_and_commands_that_there_are():
+    text = PAGE.read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) - {"smoke", "real", "paper"}) == [each.name for each in PRESETS]
+    commands = re.findall(r"^understudy run (\S+) --profile (\S+)", text, re.M)
+    assert commands and set(commands) <= set(EVERY)
 
 
 @pytest.mark.slow

@@ -21,8 +21,8 @@ class Selection:
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Of the first so many sample paths alone, as if the teacher had been asked for no more (the N of its figure 2); all where it is
-    not given. With 1 and ``keep = "all"``: one sampled chain, right or wrong."""
+    """Of the first so many sample paths alone, as if the teacher had been asked for no more (the N of its figure 2); all where it
+    is not given. With 1 and ``keep = "all"``: one sampled chain, right or wrong."""
     check: str | None = None
     """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None

@@ -211,11 +211,14 @@ class Role:
 
 @dataclass(frozen=True)
 class Point:
-    """One of the arms that an arm with ``sweep`` stands for: the name before, the ``key`` that is swept, and its ``value`` here."""
+    """Which of the arms that an arm with ``sweep`` stands for."""
 
     of: str
+    """The name of that arm."""
     key: str
+    """What is swept."""
     value: float | str | bool
+    """What it is in this one."""
 
 
 @dataclass(frozen=True)
@@ -249,4 +252,5 @@ class Arm:
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
     point: Point | None = None
-    """Set by ``sweep = { "select.samples" = [1, 5, 10] }``, which makes an arm of every value of one key (none is ours)."""
+    """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value of one key
+    (docs/study.md)."""
