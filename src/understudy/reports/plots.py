@@ -123,6 +123,8 @@ def _costs(data: ReportData) -> Iterator[Picture]:
         axes.plot([s.tokens_per_answer] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
         axes.plot([s.tokens_per_answer], [100 * s.accuracy], "o", ms=6, color=colours[s.arm], label=_label(s.arm))
     axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
+    axes.minorticks_off()
+    axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.legend(**BESIDE)
     yield Picture(
