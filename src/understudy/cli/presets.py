@@ -30,8 +30,7 @@ def main(verb: str, argv: Sequence[str]) -> None:
             study = load_study(preset.name, profile=profile)
             first = (preset.name, preset.title) if not place else ("", "")
             chains = "recorded" if study.teacher.engine == "recorded" else str(study.teacher.samples)
-            students, steps = count_training(study)
-            table.add_row(*first, profile, chains, str(students), f"{steps:,}")
+            table.add_row(*first, profile, chains, *(f"{n:,}" for n in count_training(study)))
     Screen().print(table)
     print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")
 
