@@ -1,6 +1,7 @@
 """What a study's checkpoints are is found out when it is planned: before a teacher is asked or a student trained."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import pytest
 from checkpoints import make
 from safetensors.torch import load_file, save_file
 
+from understudy.cli.run import dry_run
+from understudy.cli.table import Screen
 from understudy.core.errors import StudyError
 from understudy.core.values import Problem
 from understudy.corpus.store import write_rows
@@ -121,6 +124,22 @@ def test_a_model_of_the_hub_is_found_in_the_local_cache(root, made, monkeypatch,
     assert any(path.endswith("model.safetensors") for path in stage.files)
     with pytest.raises(StudyError, match="'acme/none': there is no directory"):
         plan(root, "student.checkpoint=acme/none")
+
+
+def test_a_dry_run_plans_with_models_of_the_hub_that_are_not_here_names_each_once_and_takes_them_for_different_ones(root, capsys):
+    sizes = 'arms.0.sweep={ "student.checkpoint" = ["acme/small", "acme/large"] }'
+    study = load_study(root / "s.toml", ["study.seeds=2", sizes])
+    students = [stage for stage in make_plan(study, fetch=False).stages.values() if stage.kind == "student"]
+    assert len({stage.key for stage in students}) == 4
+    dry_run(study, root / "run", "student", Screen())
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.findall(r"memory is not estimated: '(\S+)': there is no directory", said) == ["acme/small", "acme/large"]
+    assert "which a run downloads" in said
+    with pytest.raises(StudyError, match=r"checkpoint = 'acme/small': .*cannot be downloaded"):
+        make_plan(study)
+    (root / "models" / "start" / "config.json").unlink()
+    with pytest.raises(StudyError, match=r"no config\.json"):
+        make_plan(load_study(root / "s.toml"), fetch=False)
 
 
 def test_held_out_questions_that_a_start_had_learned_from_are_counted(tmp_path):

@@ -5,7 +5,6 @@ import pytest
 from understudy.core.errors import StudyError
 from understudy.pipeline.plan import make_plan
 from understudy.studies.load import load_study
-from understudy.studies.presets import list_presets
 from understudy.studies.sweeps import expand_sweeps
 
 STUDY = """
@@ -51,6 +50,28 @@ def test_a_sweep_is_one_key_and_its_values(sweep):
         expand_sweeps([{"name": "a", "sweep": sweep}])
 
 
+ARMS = """
+[profiles.few]
+arms.chains.sweep."teacher.samples" = [2]
+[profiles.one]
+[[profiles.one.arms]]
+name = "other"
+method = "answer_only"
+"""
+
+
+def test_a_profile_changes_arms_by_name_or_takes_their_place(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY + ARMS)
+    few = load_study(tmp_path / "s.toml", profile="few")
+    assert [(arm.name, arm.method) for arm in few.arms] == [("answer-only", "answer_only"), ("chains, samples 2", "scotd")]
+    assert [arm.name for arm in load_study(tmp_path / "s.toml", profile="one").arms] == ["other"]
+    (tmp_path / "s.toml").write_text(STUDY + ARMS.replace("arms.chains", "arms.chain"))
+    with pytest.raises(
+        StudyError, match=r"profiles\.few\.arms: there is no arm 'chain'; did you mean 'chains'\? \(the file's: answer-only, "
+    ):
+        load_study(tmp_path / "s.toml", profile="few")
+
+
 PROFILES = (
     STUDY
     + """
@@ -80,11 +101,3 @@ def test_a_profile_is_its_base_then_the_file_then_itself(tmp_path):
     (tmp_path / "s.toml").write_text(STUDY)
     with pytest.raises(StudyError, match=r"--profile small: there is none .*\(its profiles: none\)"):
         load_study(tmp_path / "s.toml", profile="small")
-
-
-@pytest.mark.parametrize(("name", "profile"), [(p.name, profile) for p in list_presets() for profile in p.profiles])
-def test_every_preset_is_a_study_in_every_profile(name, profile):
-    study = load_study(name, profile=profile)
-    assert study.name == f"{name}-{profile}"
-    if profile == "smoke":
-        assert make_plan(study).stages

@@ -1,4 +1,4 @@
-"""presets: the papers' experiments that come with the package; with a name, the file of one."""
+"""presets: the papers' experiments that come with the package; with a name, the file of one and those it starts from."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from rich.table import Table
 from understudy.cli.arguments import make_parser
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError, nearest
-from understudy.pipeline.plan import make_plan
-from understudy.pipeline.stages.student import StudentStage
 from understudy.studies.load import load_study
 from understudy.studies.presets import list_presets
+from understudy.studies.study import Study, student_of_role, trained_roles, training_of_role
+from understudy.training.options import STEPS
 
 
 def main(verb: str, argv: Sequence[str]) -> None:
@@ -21,16 +21,29 @@ def main(verb: str, argv: Sequence[str]) -> None:
     if options.name:
         if options.name not in presets:
             raise UserError(f"there is no preset {options.name!r}{nearest(options.name, list(presets))} (see understudy presets)")
-        print(presets[options.name].file.read_text(encoding="utf-8"), end="")
+        for file in presets[options.name].files():
+            print(f"# ---- {file.name}\n{file.read_text(encoding='utf-8')}")
         return
     table = Table("preset", "what", "profile", "chains a question", "students", "steps", box=None, header_style="bold")
     for preset in presets.values():
         for place, profile in enumerate(preset.profiles):
             study = load_study(preset.name, profile=profile)
-            students = [stage for stage in make_plan(study).stages.values() if isinstance(stage, StudentStage)]
-            steps = sum(stage.training.steps or 0 for stage in students)
             first = (preset.name, preset.title) if not place else ("", "")
             chains = "recorded" if study.teacher.engine == "recorded" else str(study.teacher.samples)
-            table.add_row(*first, profile, chains, str(len(students)), f"{steps:,}")
+            table.add_row(*first, profile, chains, *(f"{n:,}" for n in count_training(study)))
     Screen().print(table)
     print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")
+
+
+def count_training(study: Study) -> tuple[int, int]:
+    """How many students the study trains, with those of folds, and in how many steps. Files and models need not be there."""
+    students: dict[str, tuple[int, int]] = {}
+    for arm in study.arms:
+        method = study.method(arm)
+        for role in trained_roles(arm, method):
+            training = training_of_role(study, arm, role)
+            folds = method.folds if any(role in needs for needs in method.needs.values()) else 0
+            # Arms that agree in all of this train one student.
+            what = [method, arm.select, arm.fraction, role, student_of_role(study, arm, role), training]
+            students[repr(what)] = ((1 + folds) * study.seeds, training.steps or STEPS)
+    return sum(n for n, _ in students.values()), sum(n * steps for n, steps in students.values())

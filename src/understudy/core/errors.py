@@ -5,6 +5,7 @@
     │   ├── StudyError        the study file: unknown key, wrong value, arms that contradict each other
     │   ├── DataError         a file of problems or chains: file, line, field
     │   ├── CheckpointError   a student or teacher directory that cannot be loaded
+    │   │   └── AbsentError   a model of the hub that is not on this machine
     │   └── BusyError         another process is writing there
     ├── AccountError          an endpoint refuses key or account, so no request can succeed until the user mends that; exit code 1
     └── EngineError           a model did not answer, or its answer is unusable; exit code 1 (3 where the run continued)
@@ -41,6 +42,10 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A model directory cannot be loaded."""
+
+
+class AbsentError(CheckpointError):
+    """A model of the hub is not on this machine, and was not or could not be fetched."""
 
 
 class BusyError(UserError):

@@ -7,14 +7,14 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from understudy.core.errors import CheckpointError, StudyError
+from understudy.core.errors import AbsentError, CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import MethodWithParts, MethodWithWords, SelectiveMethod
 from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint, read_config
 from understudy.evaluation.faithfulness import Alteration
-from understudy.pipeline.cache import digest_files
+from understudy.pipeline.cache import FileDigests, digest_files
 from understudy.pipeline.card import CARD
 from understudy.pipeline.stage import Stage
 from understudy.pipeline.stages.answers import (
@@ -53,7 +53,8 @@ class Place:
 
 @dataclass(frozen=True)
 class SharedStages:
-    """What every arm builds on. ``teacher``: who plays where an arm asks the teacher; None for recorded chains."""
+    """What every arm builds on. ``teacher``: who plays where an arm asks the teacher; None for recorded chains. ``absent``: models
+    of the hub that students start from and that are not on this machine -> what can be done; None where that is an error."""
 
     study: Study
     problems: ProblemsStage
@@ -61,6 +62,7 @@ class SharedStages:
     verdicts: VerdictsStage
     exemplars: Exemplars
     teacher: TeacherPlayer | None
+    absent: dict[str, str] | None = None
 
     def vocabulary(self) -> Vocabulary:
         """What students from scratch have words for: the raw formats and the words of all arms that train."""
@@ -155,8 +157,12 @@ class ArmPlanner:
         if student.lora is not None and importlib.util.find_spec("peft") is None:
             raise StudyError(f"{where}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
         try:
-            directory = open_checkpoint(student.checkpoint, self.study.root, chats=self.method.format.style == "messages")
+            chats, fetch = self.method.format.style == "messages", self.shared.absent is None
+            directory = open_checkpoint(student.checkpoint, self.study.root, chats=chats, fetch=fetch)
         except CheckpointError as error:
+            if self.shared.absent is not None and isinstance(error, AbsentError):
+                self.shared.absent[student.checkpoint] = str(error)
+                return student, FileDigests({student.checkpoint: "absent"})  # no key that a run has
             raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
         card = [path for path in [directory / CARD] if path.is_file()]
         return replace(student, checkpoint=str(directory)), digest_files([*files_of(directory), *card], "checkpoint")

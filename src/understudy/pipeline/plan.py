@@ -49,8 +49,9 @@ class Plan(SharedStages):
         return [stage for stage in self.stages.values() if stage.kind in kinds]
 
 
-def make_plan(study: Study) -> Plan:
-    """The plan of ``study``; reads nothing but the digests of the files it names. Raises StudyError for absent files."""
+def make_plan(study: Study, *, fetch: bool = True) -> Plan:
+    """The plan of ``study``; reads nothing but the digests of the files it names. Without ``fetch`` no model is downloaded, and
+    students' checkpoints that are not on this machine are named in the plan. Raises StudyError for absent files."""
     plugins = study.load_plugins()
     exemplars = study.exemplars
     if exemplars.file is not None:
@@ -62,7 +63,7 @@ def make_plan(study: Study) -> Plan:
     chains = _plan_chains(study, problems, exemplars, engine, files)
     verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
-    shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher)
+    shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
     places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
     return Plan(**vars(shared), places=places, plugins=plugins)
 

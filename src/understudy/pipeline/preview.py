@@ -30,7 +30,6 @@ from understudy.pipeline.stages.problems import exemplar_pool, mark_exemplars
 from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
-from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sampling, iter_chains
 from understudy.studies.study import Study
 from understudy.training.memory import Estimate, estimate, free_on, planned_shape, settle_micro_batch
@@ -210,10 +209,8 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
     study, problems = plan.study, load_problems(plan)
-    pool: StudyPool = exemplar_pool(problems, study.exemplars)
     if isinstance(plan.chains, SampledChainsStage):
         sampling = plan.chains.sampling(problems)
-        pool = plan.chains.pool(problems)
         first = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
         ask = _first_call(first[1]) if first else None
         if ask is not None:
@@ -224,8 +221,9 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         if asked is None or arm.method in seen:
             continue
         seen.add(arm.method)
-        method: Any = study.method(arm)
-        ask = _first_call(method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed), pool))
+        stage: Any = next(stage for place, stage in plan.places.items() if (place.arm, place.what) == (arm.name, "answers"))
+        pool = exemplar_pool(problems, study.exemplars, prompts=stage.prompts)
+        ask = _first_call(stage.method.solve(asked.blind(), SamplePath(asked.id, 0, study.seed), pool))
         if ask is not None:
             yield f"{ask.role} ({arm.method})", prompt_text(ask.prompt)
 

@@ -88,6 +88,13 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
+def _number(axis: Any) -> None:
+    """Plain numbers, at 1, 2 and 5 times powers of ten, along the logarithmic ``axis``."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(mpl.ticker.NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def _accuracy(data: ReportData) -> Iterator[Picture]:
     colours = _colours([s.arm for s in data.summaries])
     for split in splits_of(data):
@@ -123,7 +130,7 @@ def _costs(data: ReportData) -> Iterator[Picture]:
         axes.plot([s.tokens_per_answer] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
         axes.plot([s.tokens_per_answer], [100 * s.accuracy], "o", ms=6, color=colours[s.arm], label=_label(s.arm))
     axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _number(axes.xaxis)
     axes.legend(**BESIDE)
     yield Picture(
         "cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure
@@ -135,19 +142,21 @@ def _sweeps(data: ReportData) -> Iterator[Picture]:
     by_arm = {s.arm: s for s in data.summaries if s.split == split}
     for key in dict.fromkeys(point.key for point in data.swept):
         points = [point for point in data.swept if point.key == key]
-        values = sorted({p.value for p in points}, key=lambda v: (isinstance(v, str), v))
+        words = any(isinstance(p.value, str) for p in points)
+        values = [*dict.fromkeys(p.value for p in points)] if words else sorted({p.value for p in points})
         places = {value: place for place, value in enumerate(values)}  # what is swept grows by factors, or is no number
+        lines = [*dict.fromkeys(point.of for point in points)]
         figure, axes = _axes(5.2, 3)
-        for i, of in enumerate(dict.fromkeys(point.of for point in points)):
-            found = sorted(((places[p.value], by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
-            below = [max(0.0, 100 * (s.accuracy - s.low)) for _, s in found]
-            above = [max(0.0, 100 * (s.high - s.accuracy)) for _, s in found]
-            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1}
-            axes.errorbar(
-                [at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=[below, above], label=_label(of), **look
-            )
-        axes.set_xticks(range(len(values)), [_label(str(value)) for value in values])
-        axes.set(xlabel=_label(key), ylabel="accuracy, %")
+        for i, of in enumerate(lines):
+            aside = (i - (len(lines) - 1) / 2) * 0.06  # intervals do not hide each other
+            found = sorted(((places[p.value] + aside, by_arm[p.arm]) for p in points if p.of == of), key=lambda pair: pair[0])
+            gaps = [s.accuracy - s.low for _, s in found], [s.high - s.accuracy for _, s in found]
+            spread = [[max(0.0, 100 * gap) for gap in side] for side in gaps]
+            look = {"color": COLOURS[(i + 1) % len(COLOURS)], "marker": "o", "ms": 4, "elinewidth": 1, "ls": ":" if words else "-"}
+            axes.errorbar([at for at, _ in found], [100 * s.accuracy for _, s in found], yerr=spread, label=_label(of), **look)
+        names = [str(value).rpartition("/")[2] if words else f"{value:g}" for value in values]
+        axes.set_xticks(range(len(values)), [_label(name) for name in names], rotation=20 if words else 0)
+        axes.set(xlabel=_label(key), ylabel="accuracy, %", ylim=(0, 103))
         axes.legend(**BESIDE)
         yield Picture(f"sweep-{file_name(key)}", f"Accuracy on {split} over {key}, with 95 % intervals.", figure)
 
@@ -267,7 +276,9 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     # Examples with negative weights take the loss below zero.
     scale = "log" if all(value > 0 for curve in data.curves for _, value in curve.losses) else "linear"
     left.set(xlabel="step", yscale=scale, title="training loss")
-    right.set(xlabel="step", ylim=(0, 103), title="dev accuracy, % (ring: kept)")
+    if scale == "log":
+        _number(left.yaxis)
+    right.set(xlabel="step", xlim=left.get_xlim(), ylim=(0, 103), title="dev accuracy, % (ring: kept)")
     right.legend(**BESIDE)
     figure.tight_layout()
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)

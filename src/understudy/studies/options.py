@@ -27,8 +27,7 @@ class Teacher:
     """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or
     where no right one came, ``{ first = 4 }``. By default ``samples`` for every problem."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
-    """Of the sampling; 1.0 is the SCoTD preset, unverified (their code takes it from a configuration; second-hand notes say
-    1.0)."""
+    """Of the sampling; 1.0 is SCoTD's (arXiv 2306.14050, its text)."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Only the likeliest tokens that together have this probability are drawn from; 1.0: all."""
     method: str = "scotd"
@@ -219,14 +218,14 @@ class Role:
 
 @dataclass(frozen=True)
 class Point:
-    """One of the arms that an arm with ``sweep`` stands for; ``sweep`` writes it."""
+    """Which of the arms that an arm with ``sweep`` stands for."""
 
     of: str
     """The name of that arm."""
     key: str
-    """The key that is swept."""
+    """What is swept."""
     value: float | str | bool
-    """Its value here."""
+    """What it is in this one."""
 
 
 @dataclass(frozen=True)
@@ -260,4 +259,5 @@ class Arm:
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
     point: Point | None = None
-    """Set by ``sweep = { "select.samples" = [1, 5, 10] }``, which makes an arm of every value of one key (none is ours)."""
+    """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value of one key
+    (docs/study.md)."""

@@ -3,6 +3,7 @@
     [profiles.smoke]                  # understudy run FILE --profile smoke
     base = "bases/diary.toml"         # tables that it starts from, relative to this file
     training = { steps = 100 }        # and what it sets beside the file's own tables
+    arms."N chains".select.samples = 4    # of the file's arms, by name; or [[profiles.smoke.arms]], which takes their place
 
 A profile is put together from its base, then the file, then the profile itself; of two values the later one counts.
 """
@@ -27,6 +28,11 @@ class Preset:
     file: Path
     title: str
     profiles: tuple[str, ...]
+
+    def files(self) -> list[Path]:
+        """Its file, and those that its profiles start from."""
+        profiles = tomllib.loads(self.file.read_text(encoding="utf-8"))["profiles"].values()
+        return [self.file, *dict.fromkeys(self.file.parent / own["base"] for own in profiles if "base" in own)]
 
 
 def list_presets() -> Iterator[Preset]:
@@ -68,10 +74,21 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
             base = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StudyError(f"profiles.{profile}.base: {file} cannot be read: {error}") from None
+    if isinstance(changes := own.get("arms"), Mapping):
+        own["arms"] = list(_change_arms(tables.get("arms"), changes, f"profiles.{profile}.arms"))
     merged: dict[str, Any] = _merge(_merge(base, tables), own)
     if isinstance(head := merged.get("study"), dict) and "name" in head:
         merged["study"] = head | {"name": f"{head['name']}-{profile}"}
     return merged
+
+
+def _change_arms(arms: Any, changes: Mapping[str, Any], where: str) -> Iterator[Any]:
+    """The file's ``arms`` with the ``changes`` of those that these name. Raises StudyError for a name that no arm has."""
+    by_name = {str(arm.get("name")): arm for arm in arms or () if isinstance(arm, Mapping)}
+    for name in changes:
+        if name not in by_name:
+            raise StudyError(f"{where}: there is no arm {name!r}{nearest(name, [*by_name])} (the file's: {', '.join(by_name)})")
+    yield from (_merge(arm, changes.get(name, {})) for name, arm in by_name.items())
 
 
 def _merge(first: Any, second: Any) -> Any:

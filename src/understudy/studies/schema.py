@@ -1,6 +1,7 @@
 """From a TOML table to a frozen dataclass of options, strictly: an unknown key is an error that names the nearest known one."""
 
 import dataclasses
+import functools
 import inspect
 import json
 import types
@@ -34,10 +35,9 @@ def build(kind: type[T], table: Any, where: str) -> T:
     """
     if not isinstance(table, Mapping):
         raise StudyError(f"{where}: must be a table of options, not {table!r}")
-    hints = typing.get_type_hints(kind, include_extras=True)
     known = keys_of(kind)
     refuse_unknown(table, known, f"{where}: unknown key")
-    values = {key: _value(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
+    values = {key: _value(kind, key, value, f"{where}.{key}".lstrip(".")) for key, value in table.items()}
     try:
         return kind(**values)
     except TypeError:
@@ -49,7 +49,20 @@ def build(kind: type[T], table: Any, where: str) -> T:
         raise StudyError(f"{where}: {error}") from None
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+@functools.cache  # one takes milliseconds to make
+def _adapter(kind: type, key: str) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_hints(kind)[key])
+
+
+def _value(kind: type, key: str, value: Any, where: str) -> Any:
+    hint = _hints(kind)[key]
     inner = _dataclass_in(hint)
     if inner is not None:
         if typing.get_origin(hint) is Mapping:
@@ -61,10 +74,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
                 raise StudyError(f"{where}: must be a list of tables, not {value!r}")
             return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
         return None if value is None else build(inner, value, where)
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        found = TypeAdapter(hint).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        found = _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None

@@ -23,13 +23,9 @@ def expand_sweeps(arms: Sequence[Any]) -> list[Any]:
 
 def _expand(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     where, sweep = f"arms[{arm.get('name')!r}].sweep", arm["sweep"]
-    if (
-        not isinstance(sweep, Mapping)
-        or len(sweep) != 1
-        or not all(isinstance(values, list) and values for values in sweep.values())
-    ):
+    if not (isinstance(sweep, Mapping) and len(sweep) == 1 and all(isinstance(each, list) and each for each in sweep.values())):
         raise StudyError(f'{where} = {sweep!r}: must be one key and its values, e.g. {{ "select.samples" = [1, 5, 10] }}')
-    ((key, values),) = sweep.items()
+    key, values = next(iter(sweep.items()))
     *parents, last = str(ALIASES.get(key, key)).split(".")
     for value in values:
         one = copy.deepcopy({name: item for name, item in arm.items() if name != "sweep"})

