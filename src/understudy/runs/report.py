@@ -155,7 +155,7 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     if problems.dropped:
         yield f"{len(problems.dropped)} problems left training or dev since a held-out split has the same question."
     if problems.near:
-        yield f"{problems.near:,} held-out questions differ from one in training by numbers, case or punctuation only."
+        yield f"{problems.describe_near()}."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
         yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
     chains = run.chains_summary
