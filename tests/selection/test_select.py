@@ -3,7 +3,6 @@
 import random
 import typing
 from dataclasses import replace
-from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection import select as selection
-from understudy.selection.choose import CHOICES, grams_of, likeness
+from understudy.selection.choose import CHOICES, compare
 from understudy.selection.select import Selection, count_selected, limit_by_openness
 
 
@@ -203,6 +202,14 @@ def test_diverse_chains_are_one_at_random_of_each_cluster():
     assert paths_of(replace(options, per_problem=6), *pears, *sums, *letters) == [0, 1, 2, 3, 4, 5]
 
 
+def test_texts_are_as_alike_as_the_cosine_of_their_runs_of_three_characters():
+    alike = compare(["Abc, d!", "abc  d", "bcd", "a b", "1 + 2", "1 - 2", ""])
+    assert alike[0, 1] == 1
+    assert alike[0, 2] == alike[0, 3] == alike[1, 6] == 0
+    assert 0 < alike[4, 5] < 1
+    assert compare(["abcd", "abce"])[0, 1] == pytest.approx(2 / 4)  # " ab" and "abc" of four
+
+
 @pytest.mark.parametrize("k", [1, 2, 4, 7])
 def test_clusters_are_those_of_average_linkage(k):
     from scipy.cluster.hierarchy import fcluster, linkage
@@ -210,8 +217,7 @@ def test_clusters_are_those_of_average_linkage(k):
     for seed in range(20):
         rng = random.Random(seed)
         texts = ["".join(rng.choices("abcd ", k=rng.randrange(20, 60))) for _ in range(9)]
-        grams = [grams_of(text) for text in texts]
-        tree = linkage([1 - likeness(one, other) for one, other in combinations(grams, 2)], "average")
+        tree = linkage([1 - alike for alike in compare(texts).values()], "average")
         clusters = fcluster(tree, k, "maxclust")
         chains, _ = texts_of(*texts)
         chosen = CHOICES["diverse"](chains, k, rng)
