@@ -13,7 +13,7 @@ from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection import select as selection
-from understudy.selection.choose import CHOICES, compare
+from understudy.selection.choose import CHOICES, compare, edit_distance
 from understudy.selection.select import Selection, count_selected, limit_by_openness
 
 
@@ -174,10 +174,11 @@ SUMS = ["4 + 3 = 7", "3 + 4 = 7.", "So 4 + 3 = 7.", "7", "9 - 2 = 7"]
 @pytest.mark.parametrize(
     ("choose", "k", "texts", "paths"),
     [
-        ("farthest", 1, ["aaaa", "aaab", "bbbb"], [0]),
-        ("farthest", 2, ["aaaa", "aaab", "bbbb"], [0, 2]),
-        ("farthest", 3, ["aaaa", "aabb", "bbbb", "cccc"], [0, 2, 3]),  # bbbb and cccc are equally far: the earlier comes first
-        ("farthest", 9, ["aaaa", "aaaa"], [0, 1]),
+        ("farthest", 1, ["a a a a", "a a a b", "b b b b"], [0]),
+        ("farthest", 2, ["a a a a", "a a a b", "b b b b"], [0, 2]),
+        ("farthest", 2, ["a a a a", "b b b b", "c c c c"], [0, 1]),  # equally far: the earlier one
+        ("farthest", 3, ["a a a a", "a a b b", "b b b b", "c c c c"], [0, 2, 3]),
+        ("farthest", 9, ["a a", "a a"], [0, 1]),
         ("equations", 2, SUMS, [0, 1]),
         ("equations", 4, SUMS, [0, 1, 3, 4]),
         ("equations", 5, SUMS, [0, 1, 2, 3, 4]),
@@ -200,6 +201,16 @@ def test_diverse_chains_are_one_at_random_of_each_cluster():
     assert {tuple(paths) for paths in drawn} == {(p, s, 5) for p in (0, 1, 2) for s in (3, 4)}
     assert drawn == [paths_of(options, *pears, *sums, *letters, seed=seed) for seed in range(30)]
     assert paths_of(replace(options, per_problem=6), *pears, *sums, *letters) == [0, 1, 2, 3, 4, 5]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_the_edit_distance_is_that_of_the_table_of_all_prefixes(one, other):
+    row = list(range(len(other) + 1))
+    for i, word in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, met in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != met))
+    assert edit_distance(one, other) == row[-1]
 
 
 def test_texts_are_as_alike_as_the_cosine_of_their_runs_of_three_characters():

@@ -30,7 +30,7 @@ class Selection:
     ``random`` draw. The paper's ablations: the ``likeliest``, those with the highest mean log-probability of their teacher, which
     every chain then needs; ``diverse``, one of each of ``per_problem`` clusters of texts; ``open-ended``, a draw of more chains
     where they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by
-    edit distance; those with other ``equations`` first; the ``shortest``."""
+    edit distance in words; those with other ``equations`` first; the ``shortest``."""
     dedup: bool | Literal["near", "equations"] = False
     """Of equal texts for one problem only the first; ``near``: of texts that are nearly equal, whatever their case, blanks and
     punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825). Off, as in all strategies of
