@@ -2,24 +2,30 @@
 
     python benchmarks/checks.py [--data DIR] [--set NAME]
 
-For each set of chains with recorded labels: how many are right by the label; for ``arithmetic``, ``leak`` and ``form`` how many
-they keep (say nothing against), and how many of those kept and of those not kept are right. So a check that knows nothing of
-right and wrong keeps as many of both. The last column: chains
-that `arithmetic` and `leak` both speak against.
+Three tables of the sets of chains with recorded labels. First, for ``arithmetic``, ``leak`` and ``form``: how many are right by the
+label, how many they keep (say nothing against), and how many of those kept and of those not kept are right; so a check that knows
+nothing of right and wrong keeps as many of both. Then ``majority``, among all chains of a set that answer one question: how many
+agree with it, and how many of those that agree, that do not, and of which it says nothing are right. Last, over all sets where both
+speak: the chains that two checks find correct, that one of them, and that both speak against.
 """
 
 import argparse
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 from answers import DATA, labelled, problem_of, share
 
-from understudy.checks.judge import judge
+from understudy.checks.judge import judge_all
 from understudy.core.answers import extract
 from understudy.core.registry import find
-from understudy.core.values import Chain, Outcome
+from understudy.core.values import Chain, Problem
 
-CHECKS = ("arithmetic", "leak", "form")
+CHECKS = ("arithmetic", "leak", "form", "majority")
+WRONG, CORRECT = "wrong", "correct"
+Counted = Counter[tuple[str, ...]]
+"""(the label, what each of `CHECKS` says) -> chains."""
 
 
 def main() -> None:
@@ -27,28 +33,92 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--set", default="", help="only sets whose name contains this")
     arguments = parser.parse_args()
-    counts: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
-    for path, row, asked in labelled(arguments.data, arguments.set):
-        problem = problem_of(asked)
+    counts = measure(arguments.data, arguments.set)
+    print_each(counts)
+    print_majority(counts)
+    print_pairs(counts)
+
+
+def measure(data: Path, only: str) -> dict[str, Counted]:
+    """Set -> how many of its chains have which label and verdicts."""
+    groups: dict[tuple[str, str], list[tuple[Chain, str]]] = defaultdict(list)
+    problems: dict[str, Problem] = {}
+    for path, row, asked in labelled(data, only):
+        problem = problems.setdefault(asked["id"], problem_of(asked))
         found = extract(row["text"], problem.kind, problem.choices, problem.question)
         rationale = row["text"][: found.start].strip() or row["text"]
+        own = groups[path.parent.name, problem.id]
         chain = Chain(
-            problem=problem.id, path=0, text=row["text"], rationale=rationale, answer=found.value, layer=found.layer, teacher=""
+            problem=problem.id,
+            path=len(own),
+            text=row["text"],
+            rationale=rationale,
+            answer=found.value,
+            layer=found.layer,
+            teacher="",
         )
-        verdicts = {name: judge(problem, chain, find("check", name), name).outcome for name in CHECKS}
-        counts[path.parent.name][("right" if row["correct"] else "wrong", *(verdicts[name].value for name in CHECKS))] += 1
-    columns = [f"{name}: {what}" for name in CHECKS for what in ("undecided", "against", "right of kept", "right of the rest")]
-    print(f"| set | chains | right | {' | '.join(columns)} | arithmetic and leak both against |\n|{'---|' * (len(columns) + 4)}")
+        own.append((chain, "right" if row["correct"] else "wrong"))
+    counts: dict[str, Counted] = defaultdict(Counter)
+    for (name, problem_id), own in groups.items():
+        chains = [chain for chain, _ in own]
+        verdicts = [judge_all(problems[problem_id], chains, find("check", check), check) for check in CHECKS]
+        for (_, label), *said in zip(own, *verdicts, strict=True):
+            counts[name][(label, *(verdict.outcome.value for verdict in said))] += 1
+    return counts
+
+
+def select(counted: Counted, chosen: Callable[[tuple[str, ...]], bool]) -> tuple[int, int]:
+    """The chains whose verdicts are ``chosen``, and how many of them are right."""
+    return (
+        sum(n for said, n in counted.items() if chosen(said)),
+        sum(n for said, n in counted.items() if chosen(said) and said[0] == "right"),
+    )
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    print(flush=True)
+
+
+def print_each(counts: dict[str, Counted]) -> None:
+    columns = [f"{name}: {what}" for name in CHECKS[:3] for what in ("undecided", "against", "right of kept", "right of the rest")]
+    rows = []
     for name, counted in counts.items():
-        n, right = counted.total(), sum(k for said, k in counted.items() if said[0] == "right")
-        cells = [name, f"{n:,}", share(right, n)]
-        for place in range(1, len(CHECKS) + 1):
-            against = sum(k for said, k in counted.items() if said[place] == Outcome.WRONG.value)
-            undecided = sum(k for said, k in counted.items() if said[place] not in (Outcome.WRONG.value, Outcome.CORRECT.value))
-            good = sum(k for said, k in counted.items() if said[place] == Outcome.WRONG.value and said[0] == "right")
-            cells += [share(undecided, n), share(against, n), share(right - good, n - against), share(good, against)]
-        both = sum(k for said, k in counted.items() if said[1] == said[2] == Outcome.WRONG.value)
-        print(f"| {' | '.join([*cells, share(both, n)])} |", flush=True)
+        n, right = select(counted, lambda _: True)
+        rows.append([name, f"{n:,}", share(right, n)])
+        for place in (1, 2, 3):
+            against, good = select(counted, lambda said: said[place] == WRONG)  # noqa: B023 - called at once
+            undecided, _ = select(counted, lambda said: said[place] not in (WRONG, CORRECT))  # noqa: B023
+            rows[-1] += [share(undecided, n), share(against, n), share(right - good, n - against), share(good, against)]
+    print_table(["set", "chains", "right", *columns], rows)
+
+
+def print_majority(counts: dict[str, Counted]) -> None:
+    rows = []
+    for name, counted in counts.items():
+        n, right = select(counted, lambda _: True)
+        agree, good = select(counted, lambda said: said[4] == CORRECT)
+        against, good_against = select(counted, lambda said: said[4] == WRONG)
+        rest, good_rest = n - agree - against, right - good - good_against
+        shares = [share(agree, n), share(against, n), share(rest, n), share(good, right)]
+        rows.append(
+            [name, f"{n:,}", share(right, n), *shares, share(good, agree), share(good_against, against), share(good_rest, rest)]
+        )
+    head = ["agree", "against", "undecided", "agree, of the right", "right of agreeing", "right of against", "right of undecided"]
+    print_table(["set", "chains", "right", *head], rows)
+
+
+def print_pairs(counts: dict[str, Counted]) -> None:
+    whole: Counted = sum(counts.values(), Counter())
+    rows = []
+    for (i, one), (j, other) in combinations(enumerate(CHECKS, 1), 2):
+        rows.append([f"{one}, {other}"])
+        for first, second in ((CORRECT, CORRECT), (WRONG, CORRECT), (CORRECT, WRONG), (WRONG, WRONG)):
+            n, right = select(whole, lambda said: (said[i], said[j]) == (first, second))  # noqa: B023 - called at once
+            rows[-1].append(f"{share(right, n)} of {n:,}")
+    print_table(["two checks: right of", "both for", "the first against", "the second against", "both against"], rows)
 
 
 if __name__ == "__main__":

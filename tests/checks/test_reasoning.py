@@ -2,9 +2,12 @@
 
 import pytest
 
+from understudy.checks.answer import same_answer
 from understudy.checks.arithmetic import arithmetic
 from understudy.checks.form import form
 from understudy.checks.leak import leak
+from understudy.checks.likelihood import likelihood
+from understudy.checks.majority import majority
 from understudy.core.registry import CHECKS, find
 from understudy.core.values import Chain, Outcome, Problem, Step
 
@@ -76,4 +79,4 @@ def test_a_chain_without_reasoning_or_in_circles_is_not_well_formed(rationale, o
 
 
 def test_they_are_found_by_name():
-    assert [find("check", name) for name in CHECKS if name != "answer"] == [arithmetic, form, leak]
+    assert [find("check", name) for name in CHECKS] == [same_answer, arithmetic, form, leak, likelihood, majority]

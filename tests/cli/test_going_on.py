@@ -75,6 +75,7 @@ def test_a_study_that_was_moved_has_nothing_to_do_but_to_make_damaged_files_agai
     here.rename(there)
     checked = understudy("check", "first.toml", cwd=there).out
     assert "0 stages to do" in checked and "maj@2, pass@2" in checked and "effective chains per problem" in checked, checked
+    assert "held-out question" in checked, "whether questions of the test are near ones that are learned from"
     again = understudy("train", "first.toml", cwd=there)
     assert "0 stages to do" in again.out, again.out + again.err
     stages = there / "runs" / "first" / "stages"

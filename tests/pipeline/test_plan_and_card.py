@@ -110,10 +110,16 @@ def test_a_change_changes_what_depends_on_it_and_nothing_else(plan, override, ch
     assert kinds(set(before.stages) ^ set(after.stages), before, after) == changed
 
 
-@pytest.mark.parametrize("keys", ["per_problem=2", "dedup=true", "per_problem=2 choose=random"])
+@pytest.mark.parametrize("keys", ["per_problem=2", "dedup=true", "dedup=near", "per_problem=2 choose=diverse"])
 def test_how_chains_are_selected_changes_the_selection_and_what_learns_from_it(plan, keys):
     before, after = plan(), plan(*(f"arms.0.select.{key}" for key in keys.split()))
     assert kinds(set(before.stages) ^ set(after.stages), before, after) == ["answers", "selection", "student"]
+
+
+def test_a_check_that_compares_chains_cannot_score_students(plan):
+    plan('study.checks=["answer", "majority"]', "arms.0.select.check=majority")
+    with pytest.raises(StudyError, match=r"study\.checks\[0\] = 'majority': compares the chains of a problem"):
+        plan('study.checks=["majority", "answer"]')
 
 
 def test_one_more_seed_keeps_the_seeds_that_are_there(plan):

@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
 from here import perform
 
+from understudy.core.errors import DataError
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import Files
@@ -28,3 +30,43 @@ def test_the_splits_that_a_study_drew_are_a_file_that_another_study_takes(tmp_pa
     (splits,) = tmp_path.glob("stages/problems-*/splits.json")
     again = Files("number", root=str(tmp_path), path="q.jsonl", splits=str(splits)).problems(seed=99)
     assert again == task.problems(seed=4)
+
+
+QUESTIONS = {
+    "a": ("train", "Ann has 3 pears and buys 4 more of them."),
+    "b": ("train", "Who sang?"),
+    "c": ("dev", "Bob has 5 pears and buys 6 more of them."),
+    "d": ("dev", "Who danced?"),
+    "t": ("test", "Ann has 7 pears and buys 8 more of them."),
+    "u": ("test", "Who slept?"),
+}
+
+
+def overlapping(tmp_path, questions, overlap):
+    rows = [{"id": name, "question": question, "answer": "1"} for name, (_, question) in questions.items()]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    splits = {split: [name for name, (own, _) in questions.items() if own == split] for split in ("train", "dev", "test")}
+    (tmp_path / "splits.json").write_text(json.dumps(splits))
+    task = Files("number", root=str(tmp_path), path="q.jsonl", splits="splits.json")
+    return ProblemsStage(
+        name="files", task=task, files={}, exemplars=Exemplars(), seed=0, overlap=overlap, held_out=("test",), used=("dev",)
+    )
+
+
+def test_near_questions_are_counted_and_listed_and_leave_training_where_that_is_asked_for(tmp_path):
+    stage = overlapping(tmp_path, QUESTIONS, "error")
+    summary = perform(stage, tmp_path)
+    assert summary.sizes == {"train": 2, "dev": 2, "test": 2}
+    near = "1 held-out questions are near one outside (other numbers 1; t ~ a by other numbers)"
+    assert summary.describe_near() == near
+    listed = json.loads((stage.directory(tmp_path) / "near.json").read_text())
+    assert listed == [{"held_out": "t", "outside": "a", "kind": "other numbers"}]
+    dropping = perform(overlapping(tmp_path, QUESTIONS, "drop-near"), tmp_path)
+    assert dropping.sizes == {"train": 1, "dev": 1, "test": 2}
+    assert dropping.describe_near() == f"{near}; 2 outside were dropped"
+
+
+def test_dropping_what_overlaps_may_not_empty_training(tmp_path):
+    questions = {name: row for name, row in QUESTIONS.items() if name != "b"}
+    with pytest.raises(DataError, match=r'study.overlap = "drop-near": no training problem is left'):
+        perform(overlapping(tmp_path, questions, "drop-near"), tmp_path)

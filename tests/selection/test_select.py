@@ -1,5 +1,7 @@
 """What an arm is shown of the teacher's chains, with every chain accounted for."""
 
+import random
+import typing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +12,17 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
-from understudy.selection.select import Selection, select
+from understudy.selection import select as selection
+from understudy.selection.choose import CHOICES, compare, edit_distance
+from understudy.selection.select import Selection, count_selected, limit_by_openness
+
+
+def select(chains, outcomes, options, *, seed, unfit=None, learned=None):
+    """All chains that are kept, and the counts. ``chains`` may come in any order."""
+    judged = [(c, outcomes[c.id]) for c in sorted(chains, key=lambda c: c.problem)]
+    why = (lambda c: unfit.get(c.id, "")) if unfit else (lambda c: "")
+    parts = list(selection.select(judged, options, seed=seed, unfit=why, learned=learned))
+    return [c for part in parts for c in part.kept], count_selected(parts)
 
 
 def chain(problem, path, text="t"):
@@ -48,11 +60,30 @@ def test_a_random_choice_depends_on_the_problem_and_not_on_the_others():
     assert [c for c in whole if c.problem != "a"] == list(part)
 
 
-def test_equal_texts_are_dropped_on_request():
-    chains = [Chain("p", i, "same", "r", "5", "marker", "t") for i in range(3)]
+LONG = "Ann has three boxes with four pears in each of them, and she gives five of the pears away. So 3 * 4 = 12 and 12 - 5 = 7."
+COPIES = [
+    LONG,
+    LONG,
+    LONG.upper().replace(",", " ;\n"),
+    LONG.replace("gives", "hands"),
+    "She has 3 * 4 = 12 pears. Then 12 - 5 = 7 are left.",
+    "Five go: 12 - 5 = 7, since 3 * 4 = 12.",
+    "No sum is written here.",
+    "None here, either.",
+]
+
+
+@pytest.mark.parametrize(
+    ("dedup", "paths"),
+    [(False, range(8)), (True, [0, 2, 3, 4, 5, 6, 7]), ("near", [0, 4, 5, 6, 7]), ("equations", [0, 5, 6, 7])],
+)
+def test_copies_are_dropped_on_request(dedup, paths):
+    chains = [Chain("p", i, text, text, "7", "marker", "t") for i, text in enumerate(COPIES)]
+    chains.append(replace(chains[0], problem="q"))
     outcomes = {c.id: Outcome.CORRECT for c in chains}
-    assert len(select(chains, outcomes, Selection(), seed=0)[0]) == 3
-    assert select(chains, outcomes, Selection(dedup=True), seed=0)[1].dropped == {"duplicate": 2}
+    kept, counts = select(chains, outcomes, Selection(dedup=dedup), seed=0)
+    assert [(c.problem, c.path) for c in kept] == [*(("p", path) for path in paths), ("q", 0)]
+    assert counts.dropped == ({"duplicate": 8 - len(paths)} if dedup else {})
 
 
 @pytest.mark.parametrize(
@@ -127,8 +158,111 @@ def test_a_chain_without_log_probability_cannot_be_among_the_likeliest_but_one_t
         select(chains, outcomes, replace(options, keep="all"), seed=0)
 
 
+def texts_of(*texts):
+    chains = [Chain("p", path, text, text, "7", "marker", "t", logprob=-1.0) for path, text in enumerate(texts)]
+    return chains, {c.id: Outcome.CORRECT for c in chains}
+
+
+def paths_of(options, *texts, seed=0):
+    chains, outcomes = texts_of(*texts)
+    return [c.path for c in select(chains, outcomes, options, seed=seed)[0]]
+
+
+SUMS = ["4 + 3 = 7", "3 + 4 = 7.", "So 4 + 3 = 7.", "7", "9 - 2 = 7"]
+
+
+@pytest.mark.parametrize(
+    ("choose", "k", "texts", "paths"),
+    [
+        ("farthest", 1, ["a a a a", "a a a b", "b b b b"], [0]),
+        ("farthest", 2, ["a a a a", "a a a b", "b b b b"], [0, 2]),
+        ("farthest", 2, ["a a a a", "b b b b", "c c c c"], [0, 1]),  # equally far: the earlier one
+        ("farthest", 3, ["a a a a", "a a b b", "b b b b", "c c c c"], [0, 2, 3]),
+        ("farthest", 9, ["a a", "a a"], [0, 1]),
+        ("equations", 2, SUMS, [0, 1]),
+        ("equations", 4, SUMS, [0, 1, 3, 4]),
+        ("equations", 5, SUMS, [0, 1, 2, 3, 4]),
+        ("shortest", 2, ["three words here", "one", "two of", "one"], [1, 3]),
+    ],
+)
+def test_chains_are_chosen_by_their_text(choose, k, texts, paths):
+    assert paths_of(Selection(per_problem=k, choose=choose), *texts) == paths
+
+
+def test_diverse_chains_are_one_at_random_of_each_cluster():
+    pears = [
+        "She picks four pears and then three more.",
+        "She picks three pears, and then four more.",
+        "Then she picks pears: four.",
+    ]
+    sums, letters = ["4 + 3 = 7, 7 + 0 = 7", "4 + 3 = 7; 7 + 0 = 7!"], ["Zwölf Boxkämpfer jagen Viktor quer"]
+    options = Selection(per_problem=3, choose="diverse")
+    drawn = [paths_of(options, *pears, *sums, *letters, seed=seed) for seed in range(30)]
+    assert {tuple(paths) for paths in drawn} == {(p, s, 5) for p in (0, 1, 2) for s in (3, 4)}
+    assert drawn == [paths_of(options, *pears, *sums, *letters, seed=seed) for seed in range(30)]
+    assert paths_of(replace(options, per_problem=6), *pears, *sums, *letters) == [0, 1, 2, 3, 4, 5]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_the_edit_distance_is_that_of_the_table_of_all_prefixes(one, other):
+    row = list(range(len(other) + 1))
+    for i, word in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, met in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != met))
+    assert edit_distance(one, other) == row[-1]
+
+
+def test_texts_are_as_alike_as_the_cosine_of_their_runs_of_three_characters():
+    alike = compare(["Abc, d!", "abc  d", "bcd", "a b", "1 + 2", "1 - 2", ""])
+    assert alike[0, 1] == 1
+    assert alike[0, 2] == alike[0, 3] == alike[1, 6] == 0
+    assert 0 < alike[4, 5] < 1
+    assert compare(["abcd", "abce"])[0, 1] == pytest.approx(2 / 4)  # " ab" and "abc" of four
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 7])
+def test_clusters_are_those_of_average_linkage(k):
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    for seed in range(20):
+        rng = random.Random(seed)
+        texts = ["".join(rng.choices("abcd ", k=rng.randrange(20, 60))) for _ in range(9)]
+        tree = linkage([1 - alike for alike in compare(texts).values()], "average")
+        clusters = fcluster(tree, k, "maxclust")
+        chains, _ = texts_of(*texts)
+        chosen = CHOICES["diverse"](chains, k, rng)
+        assert sorted(clusters[chain.path] for chain in chosen) == list(range(1, k + 1))
+
+
+def test_more_chains_are_kept_where_they_have_more_different_pairs_of_words():
+    """SCoTD's quintiles: 1, 3, 5, 7, 9 chains where 5 are kept on average."""
+    words = " ".join(f"w{i}" for i in range(40))
+    texts = {f"p{n:02}": [" ".join(words.split()[: 2 + n + path % 2]) for path in range(12)] for n in range(10)}
+    chains = [Chain(name, path, text, text, "7", "marker", "t") for name, own in texts.items() for path, text in enumerate(own)]
+    limits = limit_by_openness(chains, 5)
+    assert list(limits.values()) == [1, 1, 3, 3, 5, 5, 7, 7, 9, 9]
+    assert list(limit_by_openness(chains, 2).values()) == [1, 1, 1, 1, 2, 2, 3, 3, 4, 4]
+    options = Selection(per_problem=5, choose="open-ended")
+    parts = list(selection.select([(c, Outcome.CORRECT) for c in chains], options, seed=0, limits=limits))
+    assert [len(part.kept) for part in parts] == list(limits.values())
+    assert len({tuple(c.path for c in part.kept) for part in parts[-2:]}) == 2, "they are drawn, problem by problem"
+
+
+def test_every_choice_is_a_function_of_the_seed_and_the_problem():
+    assert set(CHOICES) == set(typing.get_args(typing.get_type_hints(Selection)["choose"]))
+    chains, outcomes = texts_of(*(f"{'so ' * (path % 4)}{path} + 1 = {path + 1}" for path in range(12)))
+    others = [replace(c, problem="other") for c in chains]
+    for choose in CHOICES:
+        options = Selection(per_problem=4, choose=choose)
+        alone, _ = select(chains[::-1], outcomes, options, seed=3)
+        beside, _ = select([*others, *chains], outcomes | {c.id: Outcome.CORRECT for c in others}, options, seed=3)
+        assert [c.path for c in alone] == [c.path for c in beside if c.problem == "p"], choose
+        assert len(alone) == 4
+
+
 def test_choosing_needs_a_number():
-    for choose in ("random", "likeliest"):
+    for choose in ("random", "likeliest", "open-ended"):
         with pytest.raises(ValueError, match=f'choose = "{choose}": needs per_problem'):
             Selection(choose=choose)
 

@@ -6,10 +6,9 @@ import pytest
 from saved import make_saved, save
 
 from understudy.core.errors import DataError
-from understudy.core.values import Problem
 from understudy.studies.schema import build
 from understudy.tasks.files import Files, read_problems
-from understudy.tasks.splits import check_overlap, count_near
+from understudy.tasks.overlap import find_near
 
 ROWS = [{"id": f"q{i}", "question": f"What is {i} + 1?", "answer": str(i + 1), "level": i % 3} for i in range(10)]
 
@@ -184,7 +183,7 @@ def test_near_duplicates_are_on_one_side(tmp_path):
     write(tmp_path / "q.jsonl", rows)
     problems = files(tmp_path, path="q.jsonl", sizes={"dev": 8, "test": 8}, group="near-duplicates").problems(seed=0)
     assert len({(p.id[0], p.split) for p in problems}) == 10
-    assert count_near(problems, held_out=["dev", "test"]) == 0
+    assert find_near(problems, held_out=["dev", "test"]) == ([], set())
 
 
 def test_a_fraction_leaves_held_out_splits_whole(tmp_path):
@@ -200,26 +199,6 @@ def test_a_list_of_ids_says_the_splits_whatever_the_seed(tmp_path):
     task = files(tmp_path, path="q.jsonl", splits="splits.json")
     assert [(p.id, p.split) for p in task.problems(seed=5)] == [("q3", "train"), ("q1", "train"), ("q2", "test")]
     assert tmp_path / "splits.json" in task.files()
-
-
-def problem(name, question, split, choices=()):
-    return Problem(name, question, "option", choices=choices, split=split)
-
-
-def test_a_question_identical_with_its_choices_in_train_and_test_stops_or_leaves_train():
-    problems = [
-        problem("a", "Which  one?", "train", ("x", "y")),
-        problem("b", "Which one?", "test", ("y", "x")),
-        problem("c", "Which one?", "train", ("x", "z")),
-        problem("d", "What of 3?", "train"),
-        problem("e", "what of 4", "test"),
-        problem("f", "Which one?", "dev", ("x", "y")),
-    ]
-    with pytest.raises(DataError, match="a = b, f = b"):
-        check_overlap(problems, held_out=["test"], rule="error")
-    kept, dropped = check_overlap(problems, held_out=["test"], rule="drop")
-    assert [p.id for p in kept] == ["b", "c", "d", "e"]
-    assert (dropped, count_near(kept, held_out=["test"])) == (("a", "f"), 1)
 
 
 def test_rows_that_cannot_be_read_are_left_out_and_told_where_that_is_asked_for(tmp_path):

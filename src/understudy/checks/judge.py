@@ -5,8 +5,8 @@ even = by_answer(lambda problem, answer: Outcome.CORRECT if answer[-1] in "02468
 """
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from understudy.core.errors import StudyError
 from understudy.core.protocols import Check
@@ -42,6 +42,23 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
             f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it must be one of {known}"
         )
     return replace(verdict, chain=chain.id, check=name)
+
+
+@dataclass(frozen=True)
+class AmongOthers:
+    """A check that compares a chain with the other chains of its problem. ``prepare`` takes the problem with all its chains and
+    returns the check of each of them; called as an ordinary check, it sees a chain alone."""
+
+    prepare: Callable[[Problem, Sequence[Chain]], Check]
+
+    def __call__(self, problem: Problem, chain: Chain) -> Verdict:
+        return self.prepare(problem, [chain])(problem, chain)
+
+
+def judge_all(problem: Problem, chains: Sequence[Chain], check: Check, name: str = "") -> list[Verdict]:
+    """The verdicts of ``check`` on all ``chains`` of ``problem``; see `judge`."""
+    prepared = check.prepare(problem, chains) if isinstance(check, AmongOthers) else check
+    return [judge(problem, chain, prepared, name) for chain in chains]
 
 
 def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:

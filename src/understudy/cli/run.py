@@ -23,7 +23,7 @@ from understudy.pipeline.preview import count_requests, estimate_memory, first_p
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.pipeline.stages.student import StudentStage
-from understudy.pipeline.stages.verdicts import VerdictsSummary
+from understudy.pipeline.stages.verdicts import VerdictsStage, VerdictsSummary
 from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
@@ -119,6 +119,8 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
             summary = stage.read_summary(run)
             errors += summary.errors
             worth = summary.worth.describe() if isinstance(summary, VerdictsSummary) and summary.worth else {}
+            if isinstance(stage, VerdictsStage):
+                worth["overlap"] = stage.problems.read_summary(run).describe_near()
             facts = {name: value for name, value in asdict(summary).items() if value not in ("", None, {}, ()) and name != "worth"}
             facts = {name.replace("_", " "): value for name, value in (facts | worth).items()}
             show_table(f"{kind}: {stage.label}", {**facts, "in": str(stage.directory(run))}, console)

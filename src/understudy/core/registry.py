@@ -55,6 +55,8 @@ CHECKS: Names = {
     "arithmetic": "understudy.checks.arithmetic:arithmetic",
     "form": "understudy.checks.form:form",
     "leak": "understudy.checks.leak:leak",
+    "likelihood": "understudy.checks.likelihood:likelihood",
+    "majority": "understudy.checks.majority:majority",
 }
 
 ENGINES: Names = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from understudy.core.answers import answer_key
-from understudy.core.values import Solution
+from understudy.core.values import Chain, Solution
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Vote:
     weights: Mapping[str, float]
 
 
-def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
-    """The answer that most of ``solutions`` to one problem give.
+def vote(solutions: Sequence[Solution] | Sequence[Chain], *, weighted: bool = False) -> Vote:
+    """The answer that most of ``solutions`` (or chains) to one problem give.
 
     Equal texts in other forms ("the Nile", "Nile") are one answer, in the form that came first. Solutions that have no answer or
     were cut off do not vote. A tie goes to the answer that came first (on the lowest path), so the result depends on nothing else.
@@ -45,7 +45,7 @@ def vote(solutions: Sequence[Solution], *, weighted: bool = False) -> Vote:
     return Vote(answer, weights[answer] / total if total else 0.0, weights)
 
 
-def _weight(solution: Solution) -> float:
+def _weight(solution: Solution | Chain) -> float:
     if solution.logprob is None:
         raise ValueError(f"problem {solution.problem!r}, path {solution.path}: a weighted vote needs log-probabilities")
     return math.exp(solution.logprob)

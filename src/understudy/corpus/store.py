@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -18,20 +19,25 @@ V = TypeVar("V", Problem, Chain, Verdict, Solution)
 _TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
 _TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
 VERSION = 1
+ROWS = 10_000
+"""So many rows are written, and read, at once."""
 _NESTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=dataclasses.asdict)
 
 
-def write_rows(path: Path, kind: type[V], values: Sequence[V], *, card: Mapping[str, Any] | None = None) -> None:
-    """Write ``values`` to ``path`` (Parquet): numbers and texts as they are, nested values as JSON text.
+def write_rows(path: Path, kind: type[V], values: Iterable[V], *, card: Mapping[str, Any] | None = None) -> None:
+    """Write ``values`` to ``path`` (Parquet): numbers and texts as they are, nested values as JSON text. They are read `ROWS` at a
+    time, so that they need not be in memory together.
 
     Any other tool can read the file with one call. ``card`` goes into the schema's metadata. The file appears whole, and it is
     durable when this returns.
     """
-    arrays = {field.name: _column(path, field.name, str(field.type), values) for field in dataclasses.fields(kind)}
+    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     header = {"kind": kind.__name__, "version": VERSION} | ({} if card is None else {"card": card})
-    table = pa.table(arrays).replace_schema_metadata({"understudy": json.dumps(header)})
-    with write_whole(path) as file:
-        pq.write_table(table, file, compression="zstd")
+    columns = [(name, _TYPES.get(kept, pa.string())) for name, kept in types.items()]
+    schema, rows = pa.schema(columns, {"understudy": json.dumps(header)}), iter(values)
+    with write_whole(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, ROWS)):
+            writer.write_table(pa.table({name: _column(path, name, kept, batch) for name, kept in types.items()}, schema))
 
 
 def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array:
@@ -72,7 +78,7 @@ def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
         holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    for batch in file.iter_batches():
+    for batch in file.iter_batches(ROWS):
         for row in batch.to_pylist():
             yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
 

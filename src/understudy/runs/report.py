@@ -177,7 +177,7 @@ def write_notes(run: Run, scored: ScoredAnswers, conditions: Mapping[tuple[str, 
         if copies := run.count_copies(split):
             yield f"{copies:,} problems of {split} are copies of another one, with the same answer, and not counted."
     if problems.near:
-        yield f"{problems.near:,} held-out questions differ from one in training by numbers, case or punctuation only."
+        yield f"{problems.describe_near()}."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
         yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
     chains = run.chains_summary

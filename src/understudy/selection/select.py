@@ -1,15 +1,16 @@
 """Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome
+from understudy.selection.choose import CHOICES, drop_copies
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ class Selection:
     """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None
     """At most this many of each problem; all where it is not given (all_correct_paths)."""
-    choose: Literal["first", "random", "likeliest"] = "first"
-    """Which these are: the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1), a seeded ``random`` draw, or the
-    ``likeliest``: those with the highest mean log-probability of their teacher (the paper's ablation), which every chain then
-    needs."""
-    dedup: bool = False
-    """Of equal texts for one problem only the first. Off, as in all strategies of that code."""
+    choose: Literal["first", "random", "likeliest", "diverse", "open-ended", "farthest", "equations", "shortest"] = "first"
+    """Which these are (docs/selection.md): the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1) or a seeded
+    ``random`` draw. The paper's ablations: the ``likeliest``, those with the highest mean log-probability of their teacher, which
+    every chain then needs; ``diverse``, one of each of ``per_problem`` clusters of texts; ``open-ended``, a draw of more chains
+    where they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by
+    edit distance in words; those with other ``equations`` first; the ``shortest``."""
+    dedup: bool | Literal["near", "equations"] = False
+    """Of equal texts for one problem only the first; ``near``: of texts that are nearly equal, whatever their case, blanks and
+    punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825). Off, as in all strategies of
+    SCoTD's code."""
 
     def __post_init__(self) -> None:
         if self.choose != "first" and self.per_problem is None:
@@ -53,73 +58,94 @@ class SelectionCounts:
 
 _STATED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNDECIDABLE, Outcome.NO_GOLD)
 _KEPT = {"correct": (Outcome.CORRECT,), "wrong": (Outcome.WRONG,), "all": _STATED}
+_ELSEWHERE = "not in the fraction"
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What became of the chains of one ``problem``: those ``kept``, by their paths, and how many were ``dropped``, by reason."""
+
+    problem: str
+    kept: list[Chain]
+    dropped: Counter[str]
 
 
 def select(
-    chains: Sequence[Chain],
-    outcomes: Mapping[str, Outcome],
+    judged: Iterable[tuple[Chain, Outcome]],
     options: Selection,
     *,
     seed: int,
-    unfit: Mapping[str, str] | None = None,
+    unfit: Callable[[Chain], str] = lambda _chain: "",
     learned: Set[str] | None = None,
-) -> tuple[list[Chain], SelectionCounts]:
-    """The chains of ``chains`` that ``options`` keep, in the order given, and what became of the others. ``outcomes``: chain id ->
-    the outcome of its verdict by one check.
+    limits: Mapping[str, int] | None = None,
+) -> Iterator[Selected]:
+    """What ``options`` keep, problem by problem: no chains but those of one problem are held. ``judged``: every chain with its
+    outcome by one check; the chains of a problem must stand together.
 
-    A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: chain id -> why it cannot be written in the
-    arm's format; such chains are dropped before ``per_problem`` chooses. ``learned``: the problems that students learn from, all
-    where it is not given; chains of others are dropped whatever they are. A random choice is a function of (seed, problem), never
-    of the other problems. Raises DataError where the likeliest are wanted and a chain among which they are chosen has no
-    log-probability.
+    A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: why a chain cannot be written in the arm's
+    format, "" where it can; such chains are dropped before copies, and before ``per_problem`` chooses. ``learned``: the problems
+    that students learn from, all where it is not given; chains of others are dropped whatever they are. ``limits``: problem -> how
+    many of its chains are chosen (`limit_by_openness`), where that is not ``per_problem``. A choice is a function of (seed,
+    problem), never of the other problems. Raises DataError where the likeliest are wanted and a chain among which they are chosen
+    has no log-probability.
     """
+    for problem, group in groupby(judged, lambda pair: pair[0].problem):
+        given = list(group)
+        if learned is not None and problem not in learned:
+            yield Selected(problem, [], Counter({_ELSEWHERE: len(given)}))
+            continue
+        dropped: Counter[str] = Counter()
+        left = []
+        for chain, outcome in given:
+            if reason := _why_not(chain, outcome, options) or unfit(chain):
+                dropped[reason] += 1
+            else:
+                left.append(chain)
+        left.sort(key=lambda chain: chain.path)
+        if options.dedup:
+            different = drop_copies(left, "equal" if options.dedup is True else options.dedup)
+            dropped["duplicate"] += len(left) - len(different)
+            left = different
+        if options.per_problem is not None and left:
+            k = options.per_problem if limits is None else limits[problem]
+            chosen = CHOICES[options.choose](left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
+            dropped[f"more than {k} per problem"] += len(left) - len(chosen)
+            left = sorted(chosen, key=lambda chain: chain.path)
+        yield Selected(problem, left, dropped)
+
+
+def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
+    if options.samples is not None and chain.path >= options.samples:
+        return f"not among the first {options.samples} samples"
+    if outcome not in _KEPT[options.keep]:
+        return outcome.value
+    return Outcome.UNPARSED.value if chain.answer is None else ""
+
+
+def count_selected(parts: Iterable[Selected]) -> SelectionCounts:
+    """The counts of all ``parts``, which are read once."""
+    kept, problems, covered = 0, 0, 0
     dropped: Counter[str] = Counter()
-    left: dict[str, list[Chain]] = defaultdict(list)
-    texts: set[tuple[str, str]] = set()
-    for chain in chains:
-        outcome = outcomes[chain.id]
-        if learned is not None and chain.problem not in learned:
-            dropped["not in the fraction"] += 1
-        elif options.samples is not None and chain.path >= options.samples:
-            dropped[f"not among the first {options.samples} samples"] += 1
-        elif outcome not in _KEPT[options.keep]:
-            dropped[outcome.value] += 1
-        elif chain.answer is None:
-            dropped[Outcome.UNPARSED.value] += 1
-        elif unfit and chain.id in unfit:
-            dropped[unfit[chain.id]] += 1
-        elif options.dedup and (chain.problem, chain.text) in texts:
-            dropped["duplicate"] += 1
-        else:
-            left[chain.problem].append(chain)
-        texts.add((chain.problem, chain.text))
-    if options.per_problem is not None:
-        for problem, candidates in left.items():
-            left[problem] = _choose(candidates, options, options.per_problem, seed)
-            dropped[f"more than {options.per_problem} per problem"] += len(candidates) - len(left[problem])
-    chosen = {id(chain) for candidates in left.values() for chain in candidates}
-    kept = [chain for chain in chains if id(chain) in chosen]
-    return kept, SelectionCounts(
-        chains=len(chains),
-        kept=len(kept),
-        dropped=dict((+dropped).most_common()),
-        problems=len({chain.problem for chain in chains if learned is None or chain.problem in learned}),
-        covered=len({chain.problem for chain in kept}),
+    for part in parts:
+        kept += len(part.kept)
+        dropped += part.dropped
+        problems += _ELSEWHERE not in part.dropped
+        covered += bool(part.kept)
+    return SelectionCounts(
+        chains=kept + dropped.total(), kept=kept, dropped=dict(dropped.most_common()), problems=problems, covered=covered
     )
 
 
-def _choose(candidates: Sequence[Chain], options: Selection, n: int, seed: int) -> list[Chain]:
-    """``n`` chains of one problem, or all where there are fewer."""
-    ordered = sorted(candidates, key=lambda chain: chain.path)
-    if options.choose == "random":
-        random.Random(f"select\x1f{seed}\x1f{candidates[0].problem}").shuffle(ordered)
-    elif options.choose == "likeliest":
-        ordered.sort(key=lambda chain: -_logprob(chain))  # equal ones stay in the order of their paths
-    return ordered[:n]
+def limit_by_openness(chains: Iterable[Chain], per_problem: int) -> dict[str, int]:
+    """Problem -> how many of its chains ``open-ended`` keeps. ``chains``: all of the problems that are learned from; those of a
+    problem must stand together.
 
-
-def _logprob(chain: Chain) -> float:
-    if chain.logprob is None:
-        which = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
-        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; take another teacher, or choose = "random"')
-    return chain.logprob
+    SCoTD (arXiv 2306.14050, section 4): problems in quintiles by the number of different bigrams over their chains, of which 1, 3,
+    5, 7 and 9 are kept. Where not 5 are kept on average the numbers are in proportion, but at least 1.
+    """
+    openness = {
+        problem: len({pair for words in (chain.text.split() for chain in group) for pair in pairwise(words)})
+        for problem, group in groupby(chains, lambda chain: chain.problem)
+    }
+    order = sorted(openness, key=lambda problem: (openness[problem], problem))
+    return {name: max(1, round(per_problem * (1, 3, 5, 7, 9)[5 * i // len(order)] / 5)) for i, name in enumerate(order)}

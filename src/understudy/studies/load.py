@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.checks.judge import AmongOthers
 from understudy.core.errors import StudyError, UserError, nearest
 from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
@@ -110,6 +111,11 @@ def _validate(study: Study) -> None:
         raise StudyError(f"study.checks = {list(study.checks)}: must name at least one check, and each once")
     for name in study.checks:
         find("check", name)
+    if isinstance(find("check", study.checks[0]), AmongOthers):
+        raise StudyError(
+            f"study.checks[0] = {study.checks[0]!r}: compares the chains of a problem, so it cannot score a student's answer; "
+            'name another first: checks = ["answer", ...]'
+        )
     task = study.make_task()
     _check_engine_keys(study.teacher)
     engine, method = study.make_engine(), study.teacher_method()

@@ -54,13 +54,14 @@ class Study:
     seeds: Annotated[int, Field(ge=1)] = 1
     """Training seeds per arm: ``seed``, ``seed`` + 1, ... A study file that does not say has 3 where it compares arms and trains
     one, since a single seed says nothing of methods."""
-    overlap: Literal["error", "drop"] = "error"
+    overlap: Literal["error", "drop", "drop-near"] = "error"
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
-    training and lists it."""
+    training and lists it. ``drop-near`` also takes out questions that are near a held-out one (docs/study.md); otherwise these
+    are counted and listed."""
     checks: tuple[str, ...] = ("answer",)
-    """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form`` (docs/checks.md), or checks of your
-    own. The first one also judges checkpoints, students and votes; every verdict is kept under its check's name, and an arm
-    selects by any of them (``select.check``)."""
+    """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``
+    (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is kept under
+    its check's name, and an arm selects by any of them (``select.check``)."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add engines, tasks, methods, checks and objectives (docs/extending.md); relative to the study
     file."""

@@ -1,10 +1,8 @@
-"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; nested fractions of train; and the rule
-for questions that are both in a held-out split and outside it."""
+"""Splits: drawn by seed, with whole groups or in proportion, or read from a list of ids; and nested fractions of train."""
 
 import json
 import math
 import random
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +12,7 @@ from pathlib import Path
 from understudy.core.errors import DataError, nearest
 from understudy.core.values import Problem, digest
 from understudy.corpus.directories import read_json
+from understudy.tasks.overlap import near_key
 
 NEAR = "near-duplicates"
 """The group of questions that differ only by numbers, case, blanks and punctuation."""
@@ -147,35 +146,3 @@ def check_ids(problems: Sequence[Problem]) -> None:
     twice = [name for name, n in Counter(p.id for p in problems).items() if n > 1]
     if twice:
         raise DataError(f"{len(twice)} ids come twice, first {twice[0]!r}; give each problem its own id")
-
-
-def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
-    """``problems`` without those outside the ``held_out`` splits that share question and choices with a held-out problem, and the
-    ids of these. With the ``rule`` "error" they raise a DataError that names them."""
-    held = {exact_key(p): p.id for p in reversed(problems) if p.split in held_out}
-    same = {p.id: held[exact_key(p)] for p in problems if p.split not in held_out and exact_key(p) in held}
-    if same and rule == "error":
-        pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
-        raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {pairs}"
-            f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
-        )
-    return [p for p in problems if p.id not in same], tuple(same)
-
-
-def count_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> int:
-    """The ``held_out`` problems whose question differs from one outside by case, blanks, punctuation or numbers only. Beware: this
-    reads every word of every question."""
-    learned = {near_key(p) for p in problems if p.split not in held_out}
-    return sum(p.split in held_out and near_key(p) in learned for p in problems)
-
-
-def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
-    """A key that is equal for the same question with the same choices in any order."""
-    return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
-
-
-def near_key(problem: Problem) -> tuple[str, ...]:
-    """A key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
-    text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
-    return tuple("0" if word[0].isdigit() else word for word in re.findall(r"\w+", text.casefold()))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,11 @@ class ChainsStage(Stage[ChainsSummary]):
 
     def read(self, context: Context) -> list[Chain]:
         """The chains, by problem and path."""
-        return list(read_rows(self.directory(context.run) / FILE, Chain))
+        return list(self.stream(context))
+
+    def stream(self, context: Context) -> Iterator[Chain]:
+        """The same, of which few are in memory at once."""
+        return read_rows(self.directory(context.run) / FILE, Chain)
 
     def write(
         self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
@@ -92,7 +96,9 @@ class RecordedChainsStage(ChainsStage):
     def run(self, context: Context) -> ChainsSummary:
         known = {problem.id: problem for problem in self.problems.read(context)}
         chains, report = self.engine.read(known)
+        order = {name: place for place, name in enumerate(known)}
         train = [chain for chain in chains if known[chain.problem].split == "train"]
+        train.sort(key=lambda chain: (order[chain.problem], chain.path))
         if not train:
             raise DataError(f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.splits")
         imported = report.to_json() | {"of other splits": len(chains) - len(train)}

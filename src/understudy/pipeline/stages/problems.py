@@ -4,7 +4,7 @@ chosen from training or given, and out of everything else.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import read_problems
-from understudy.tasks.splits import check_overlap, count_near, exact_key
+from understudy.tasks.overlap import check_overlap, exact_key, find_near
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -27,15 +27,28 @@ SPLIT = "exemplars"
 @dataclass(frozen=True, kw_only=True)
 class ProblemsSummary(StageSummary):
     """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
-    question. ``near``: held-out questions that differ from one in training by numbers, case or punctuation only. ``without_gold``:
-    splits that are scored and have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``: rows that
-    cannot be read (task.skip_bad)."""
+    question. ``near``: held-out questions that are near one outside, ``near_kinds``: how (`overlap.KINDS`) -> how many,
+    ``near_first``: the first of them, ``near_dropped``: near ones that left training or dev. ``without_gold``: splits that are
+    scored and have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``: rows that cannot be read
+    (task.skip_bad)."""
 
     sizes: Mapping[str, int]
     dropped: tuple[str, ...]
     near: int
     without_gold: tuple[str, ...]
     skipped: int = 0
+    near_kinds: Mapping[str, int] = field(default_factory=dict)
+    near_first: tuple[str, ...] = ()
+    near_dropped: int = 0
+
+    def describe_near(self) -> str:
+        """How many held-out questions are near one outside, and which."""
+        if not self.near:
+            return "no held-out question is near one outside"
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in self.near_kinds.items())
+        first = f"; {', '.join(self.near_first)}{', ...' * (self.near > len(self.near_first))}" if self.near_first else ""
+        dropped = f"; {self.near_dropped:,} outside were dropped" if self.near_dropped else ""
+        return f"{self.near:,} held-out questions are near one outside ({kinds or 'by their words'}{first}){dropped}"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -51,7 +64,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
     files: Mapping[str, str]
     exemplars: Exemplars
     seed: int
-    overlap: Literal["error", "drop"]
+    overlap: Literal["error", "drop", "drop-near"]
     held_out: tuple[str, ...]
     used: tuple[str, ...]
 
@@ -63,17 +76,26 @@ class ProblemsStage(Stage[ProblemsSummary]):
         return list(read_rows(self.directory(context.run) / FILE, Problem))
 
     def run(self, context: Context) -> ProblemsSummary:
-        """Write ``problems.parquet`` and ``splits.json`` (split -> ids, which `tasks.files` reads)."""
+        """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``near.json`` (pairs of near
+        questions, before any was dropped)."""
         from_task = list(self.task.problems(seed=self.seed))
         problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
         self._require_splits(problems)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
-        near = count_near(problems, held_out=self.held_out)
+        pairs, outside = find_near(problems, held_out=self.held_out)
+        near = outside if self.overlap == "drop-near" else set()
+        problems = [p for p in problems if p.id not in near]
         # Questions of dev in training: the held-out splits are not concerned.
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
+        if all(problem.split != "train" for problem in problems):
+            left = "no training problem is left, since all are equal to a held-out one or near it"
+            raise DataError(
+                f'study.overlap = "{self.overlap}": {left}; draw other splits, with whole groups on one side (task.group)'
+            )
         directory = self.directory(context.run)
+        write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
         write_json(directory / "splits.json", _ids_by_split(from_task, keep={problem.id for problem in problems}))
@@ -86,7 +108,10 @@ class ProblemsStage(Stage[ProblemsSummary]):
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
             dropped=on_held_out + on_dev,
-            near=near,
+            near=len(pairs),
+            near_kinds=dict(Counter(pair.kind for pair in pairs)),
+            near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
+            near_dropped=len(near),
             skipped=len(bad),
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )

@@ -1,18 +1,21 @@
 """selection: which chains become examples of an arm, and why the others do not."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Problem
+from understudy.corpus.store import write_whole
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.selection.select import Selection, SelectionCounts, select
+from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
 from understudy.tasks.splits import take_fraction
 
 
@@ -51,24 +54,37 @@ class SelectionStage(Stage[SelectionSummary]):
 
     def run(self, context: Context) -> SelectionSummary:
         """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
-        chosen chains."""
-        chains = self.chains.read(context)
+        chosen chains. No chains but those of one problem are held."""
         problems = {problem.id: problem for problem in self.problems.read(context)}
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
-        why = {chain.id: why_unfit(self.taker, problems[chain.problem], chain) for chain in chains}
-        selected, counts = select(
-            chains,
-            self.verdicts.outcomes(context, self.select.check),
-            self.select,
+        ids, options, limits = frozenset(learned), self.select, None
+        if options.choose == "open-ended" and options.per_problem is not None:
+            limits = limit_by_openness((c for c in self.chains.stream(context) if c.problem in ids), options.per_problem)
+        parts = select(
+            self.verdicts.judged(context, options.check),
+            options,
             seed=self.seed,
-            unfit={name: reason for name, reason in why.items() if reason},
-            learned=frozenset(learned),
+            unfit=lambda chain: why_unfit(self.taker, problems[chain.problem], chain),
+            learned=ids,
+            limits=limits,
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)
-        write_json(directory / "selected.json", [chain.id for chain in selected])
-        context.progress("selection", len(chains), len(chains))
+        with write_whole(directory / "selected.json") as file:
+            counts = count_selected(_write_ids(parts, file))
+        context.progress("selection", counts.chains, counts.chains)
         return SelectionSummary(**vars(counts))
+
+
+def _write_ids(parts: Iterable[Selected], file: IO[bytes]) -> Iterator[Selected]:
+    """``parts`` as they are, while the ids of their chains go into ``file``, as a JSON list."""
+    before = "["
+    for part in parts:
+        for chain in part.kept:
+            file.write(f'{before}"{chain.id}"'.encode())
+            before = ",\n"
+        yield part
+    file.write(b"[]" if before == "[" else b"]")
 
 
 def why_unfit(method: object, problem: Problem, chain: Chain) -> str:

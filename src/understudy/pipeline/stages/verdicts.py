@@ -1,12 +1,13 @@
 """verdicts: what each check says of every chain; the chains themselves are never changed."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
-from understudy.checks.judge import judge, outcomes_of
+from understudy.checks.judge import judge_all, outcomes_of
 from understudy.core.registry import find, module_of
-from understudy.core.values import Outcome, Verdict
+from understudy.core.values import Chain, Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
 from understudy.evaluation.worth import CorpusWorth, measure_corpus
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -47,12 +48,19 @@ class VerdictsStage(Stage[VerdictsSummary]):
         """chain id -> what ``check`` (by default the first one) says of it."""
         return outcomes_of(self.read(context), check or self.checks[0])
 
+    def judged(self, context: Context, check: str | None) -> Iterator[tuple[Chain, Outcome]]:
+        """Every chain with what ``check`` (None: the first one) says of it, by problem and path; few are in memory at once."""
+        rows = read_rows(self.directory(context.run) / FILE, Verdict)
+        outcomes = (verdict.outcome for verdict in rows if verdict.check == (check or self.checks[0]))
+        return zip(self.chains.stream(context), outcomes, strict=True)
+
     def run(self, context: Context) -> VerdictsSummary:
         """Write ``verdicts.parquet``."""
         problems = {problem.id: problem for problem in self.problems.read(context)}
         chains = self.chains.read(context)
         checks = {name: find("check", name) for name in self.checks}
-        verdicts = [judge(problems[c.problem], c, check, name) for name, check in checks.items() for c in chains]
+        groups = [(problems[problem], list(own)) for problem, own in groupby(chains, lambda chain: chain.problem)]
+        verdicts = [v for name, check in checks.items() for problem, own in groups for v in judge_all(problem, own, check, name)]
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}

@@ -1,0 +1,27 @@
+"""The check ``likelihood``: a chain is not among the least likely of its problem, by its teacher's own log-probabilities."""
+
+from collections.abc import Sequence
+
+from understudy.checks.judge import AmongOthers
+from understudy.core.protocols import Check
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+
+LEAST = 4
+"""The least likely one of so many chains is wrong: a quarter of a problem's chains. Of fewer chains nothing is said."""
+
+
+@AmongOthers
+def likelihood(_problem: Problem, chains: Sequence[Chain]) -> Check:
+    """WRONG for the quarter of the chains with the lowest mean log-probability per token, CORRECT for the others, UNDECIDABLE where
+    it is unknown, or known of fewer than `LEAST` chains."""
+    known = sorted(chain.logprob for chain in chains if chain.logprob is not None)
+
+    def likely(_problem: Problem, chain: Chain) -> Verdict:
+        if chain.logprob is None or len(known) < LEAST:
+            why = "no log-probability" if chain.logprob is None else f"{len(known)} chains have a log-probability"
+            return Verdict(chain.id, Outcome.UNDECIDABLE, why)
+        least = known[len(known) // LEAST]
+        outcome = Outcome.WRONG if chain.logprob < least else Outcome.CORRECT
+        return Verdict(chain.id, outcome, f"mean log-probability {chain.logprob:.3f}, three quarters have at least {least:.3f}")
+
+    return likely

@@ -1,0 +1,28 @@
+"""The check ``majority``: a chain gives the answer that most chains of its problem give. It needs no gold answer."""
+
+from collections.abc import Sequence
+
+from understudy.checks.judge import AmongOthers
+from understudy.core.answers import answer_key
+from understudy.core.protocols import Check
+from understudy.core.values import ABSTAINED, Chain, Outcome, Problem, Verdict
+from understudy.core.vote import vote
+
+
+@AmongOthers
+def majority(_problem: Problem, chains: Sequence[Chain]) -> Check:
+    """CORRECT for the answer that more chains give than any other (self-consistency, arXiv 2203.11171), WRONG for others,
+    UNDECIDABLE where two come equally often or only one chain has an answer."""
+    won = vote(chains)
+    votes = sorted(won.weights.values(), reverse=True)
+    said = ", ".join(f"{answer!r} {n:g}" for answer, n in won.weights.items())
+
+    def agrees(_problem: Problem, chain: Chain) -> Verdict:
+        if chain.answer is None:
+            return Verdict(chain.id, Outcome.ABSTAINED if chain.layer == ABSTAINED else Outcome.UNPARSED, "no answer")
+        if sum(votes) < 2 or votes[:1] == votes[1:2]:
+            return Verdict(chain.id, Outcome.UNDECIDABLE, f"no majority: {said or 'no votes'}")
+        same = answer_key(chain.answer) == answer_key(won.answer or "")
+        return Verdict(chain.id, Outcome.CORRECT if same else Outcome.WRONG, f"votes: {said}")
+
+    return agrees

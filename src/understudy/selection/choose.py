@@ -1,0 +1,148 @@
+"""Which k chains of a problem are taken, and which of its chains are copies.
+
+    CHOICES["diverse"](chains, 5, random.Random(0))      one of each of five clusters
+    drop_copies(chains, "near")                          those that resemble no earlier one
+
+Each is a function of the chains of one problem, by their paths, and of a generator. Beware: near copies take the square of a
+problem's chains, and ``diverse`` the cube.
+"""
+
+import math
+import random
+import re
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Literal
+
+from understudy.core.answers.equations import find_equations
+from understudy.core.errors import DataError
+from understudy.core.values import Chain
+
+NEAR = 0.95
+"""Near copies are at least so alike."""
+_WORD = re.compile(r"\w+|[-+*/=<>×÷^]")
+
+
+def first(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
+    return chains[:k]
+
+
+def draw(chains: Sequence[Chain], k: int, rng: random.Random) -> Sequence[Chain]:
+    mixed = list(chains)
+    rng.shuffle(mixed)
+    return mixed[:k]
+
+
+def likeliest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
+    return sorted(chains, key=lambda chain: -_logprob(chain))[:k]  # equal ones stay in the order of their paths
+
+
+def _logprob(chain: Chain) -> float:
+    if chain.logprob is None:
+        which = f"the chain of problem {chain.problem!r}, path {chain.path}, by {chain.teacher!r}"
+        raise DataError(f'select.choose = "likeliest": {which} has no log-probability; take another teacher, or choose = "random"')
+    return chain.logprob
+
+
+def shortest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
+    return sorted(chains, key=lambda chain: len(chain.rationale))[:k]
+
+
+def by_equations(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
+    """The first of each sequence of equations; then, where these are too few, the first of the others."""
+    different = {chain.path for chain in drop_copies(chains, "equations")}
+    return sorted(chains, key=lambda chain: chain.path not in different)[:k]
+
+
+def farthest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
+    """The first, then each time the text whose edit distance to the nearest chosen one is largest (Gonzalez 1985)."""
+    words = [chain.text.split() for chain in chains]
+    chosen, nearest = [0], [math.inf] * len(chains)
+    while len(chosen) < min(k, len(chains)):
+        nearest = [min(least, edit_distance(words[chosen[-1]], own)) for least, own in zip(nearest, words, strict=True)]
+        chosen.append(max((i for i in range(len(chains)) if i not in chosen), key=lambda i: nearest[i]))
+    return [chains[i] for i in chosen]
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words must be put in, left out or changed to make ``other`` of ``one``.
+
+    A column of the table of distances is held in the bits of two numbers, of places where it rises and where it falls (Myers 1999,
+    doi:10.1145/316542.316550; Hyyrö 2003).
+    """
+    places: dict[str, int] = {}
+    for i, word in enumerate(one):
+        places[word] = places.get(word, 0) | 1 << i
+    whole, last, distance = (1 << len(one)) - 1, 1 << len(one) >> 1, len(one)
+    up, down = whole, 0
+    for word in other:
+        equal = places.get(word, 0)
+        same = (((equal & up) + up) ^ up) | equal
+        right_up, right_down = down | (whole & ~(same | up)), up & same
+        distance += bool(right_up & last) - bool(right_down & last)
+        right_up, stays = right_up << 1 | 1, equal | down
+        up, down = (right_down << 1 | ~(stays | right_up)) & whole, right_up & stays & whole
+    return distance if one else len(other)
+
+
+def diverse(chains: Sequence[Chain], k: int, rng: random.Random) -> Sequence[Chain]:
+    """One at random of each of ``k`` clusters: those are joined whose texts are most alike on average."""
+    if len(chains) <= k:
+        return chains
+    members = {i: [i] for i in range(len(chains))}
+    alike = compare([chain.text for chain in chains])  # of two clusters: the sum over all pairs
+    while len(members) > k:
+        one, other = max(alike, key=lambda pair: alike[pair] / (len(members[pair[0]]) * len(members[pair[1]])))
+        members[one] += members.pop(other)
+        del alike[one, other]
+        for third in members:
+            if third != one:
+                alike[_pair(one, third)] += alike.pop(_pair(other, third))
+    return [chains[rng.choice(cluster)] for cluster in members.values()]
+
+
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return min(one, other), max(one, other)
+
+
+CHOICES: dict[str, Callable[[Sequence[Chain], int, random.Random], Sequence[Chain]]] = {
+    "first": first,
+    "random": draw,
+    "likeliest": likeliest,
+    "diverse": diverse,
+    "open-ended": draw,
+    "farthest": farthest,
+    "equations": by_equations,
+    "shortest": shortest,
+}
+"""``select.choose`` -> what chooses k chains of a problem."""
+
+
+def drop_copies(chains: Sequence[Chain], copies: Literal["equal", "near", "equations"]) -> list[Chain]:
+    """``chains`` without those that have the text of an earlier one, nearly its text, or its sequence of equations (a chain without
+    equations: its text)."""
+    if copies != "near":
+        firsts: dict[object, Chain] = {}
+        for chain in chains:
+            equations = copies == "equations" and tuple(equation.text for equation in find_equations(chain.rationale))
+            firsts.setdefault(equations or chain.text, chain)
+        return list(firsts.values())
+    alike = compare([chain.text for chain in chains])
+    kept: list[int] = []
+    for i in range(len(chains)):
+        if all(alike[earlier, i] < NEAR for earlier in kept):
+            kept.append(i)
+    return [chains[i] for i in kept]
+
+
+def compare(texts: Sequence[str]) -> dict[tuple[int, int], float]:
+    """How alike every two of ``texts`` are, 0 to 1: the cosine of their sets of runs of three characters, whatever the case, blanks
+    and punctuation. Signs of calculations count."""
+    grams = []
+    for text in texts:
+        plain = f" {' '.join(_WORD.findall(text.casefold()))} "
+        grams.append({plain[i : i + 3] for i in range(max(1, len(plain) - 2))})
+    bits = {gram: 1 << i for i, gram in enumerate(set().union(*grams))}
+    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # the intersection of whole numbers is 50 times as fast
+    sizes = list(map(len, grams))
+    return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
