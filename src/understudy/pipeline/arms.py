@@ -24,6 +24,7 @@ from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.options import Arm, Exemplars
 from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
+from understudy.training.targets import check_lora
 
 What = Literal["selection", "student", "answers", "gold"]
 
@@ -142,6 +143,8 @@ class ArmPlanner:
             raise StudyError(f"{where}.lora needs peft, which is not installed: pip install 'understudy[lora]'")
         try:
             directory = open_checkpoint(student.checkpoint, self.study.root, chats=self.method.format.style == "messages")
+            if student.lora is not None:
+                check_lora(student.lora, directory, where=where)
         except CheckpointError as error:
             raise StudyError(f"{where}.checkpoint = {student.checkpoint!r}: {error}") from error
         card = [path for path in [directory / CARD] if path.is_file()]
