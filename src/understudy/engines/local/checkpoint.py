@@ -231,10 +231,10 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     pieces = (
         [] if any(map(Path.is_file, (directory / "tokenizer.json", directory / "vocab.json"))) else [*directory.glob("*.model")]
     )
-    if pieces and importlib.util.find_spec("sentencepiece") is None:
+    if pieces and not all(map(importlib.util.find_spec, ("sentencepiece", "google", "google.protobuf"))):
         raise CheckpointError(
-            f"{directory}: its tokenizer is {pieces[0].name} alone, which needs sentencepiece: pip install sentencepiece, or save "
-            "it as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))"
+            f"{directory}: its tokenizer is {pieces[0].name} alone, which needs pip install sentencepiece protobuf; or save it "
+            "as tokenizer.json (AutoTokenizer.from_pretrained(old).save_pretrained(new))"
         )
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
     path = directory / "tokenizer.json"
