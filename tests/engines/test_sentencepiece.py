@@ -1,13 +1,14 @@
-"""A checkpoint whose tokenizer is a file of sentence pieces alone: its tokens are those of sentencepiece, in training and when asked."""
+"""A tokenizer that is a file of sentence pieces alone: its tokens are those of sentencepiece, in training and when asked."""
 
 import io
 import json
 
 import pytest
 
-spm = pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
+pytest.importorskip("sentencepiece", reason="sentencepiece is not installed")
 pytest.importorskip("google.protobuf", reason="protobuf is not installed")
 
+import sentencepiece as spm
 from checkpoints import make
 from test_local import serve
 from transformers import LlamaTokenizer, T5Tokenizer
@@ -64,7 +65,7 @@ def start(request, tmp_path):
 
 
 def test_texts_are_the_pieces_of_sentencepiece_and_special_tokens_in_them_stay_text(start):
-    family, directory, knows, pieces = start
+    family, directory, _, pieces = start
     tokenizer = load_tokenizer(directory)
     for text in [*WRITES[family], "é½ 日本", "", "a  b"]:
         if "</s>" not in text:

@@ -45,8 +45,8 @@ def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _encode(tokenizer: Tokenizer, text: str, *, framed: bool) -> list[int]:
-    """The tokens of a text, ``framed`` by those that the tokenizer's own encoding adds. A unigram model (T5's) takes a special token
-    that somebody wrote for that token all the same: it is spelled here."""
+    """The tokens of a text, ``framed`` by those that the tokenizer's own encoding adds. A unigram model (T5's) takes a special
+    token that somebody wrote for that token all the same: it is spelled here."""
     found = tokenizer(text, add_special_tokens=framed, split_special_tokens=True, return_special_tokens_mask=True)
     special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
     ids: list[int] = []

@@ -15,11 +15,8 @@ SHARED = (
     "{where}.lora.targets = {targets!r}: the embeddings and the output layer of {start} share their weights, so what is learned "
     "for one would change the other when it is saved; leave them out of targets"
 )
-_GGUF = {
-    **{"token_embd": "embed_tokens", "output": OUTPUT, "attn_q": "q_proj", "attn_k": "k_proj", "attn_v": "v_proj"},
-    **{"attn_output": "o_proj", "ffn_gate": "gate_proj", "ffn_up": "up_proj", "ffn_down": "down_proj"},
-}
-"""llama.cpp's name of a layer -> the name in `transformers`, of every family that a GGUF file may have."""
+_OF_GGUF = frozenset("embed_tokens q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
+"""The layers of every family that a GGUF file may have; llama.cpp calls them otherwise."""
 
 
 def check_lora(lora: Lora, start: Path, *, where: str = "student") -> None:
@@ -37,8 +34,9 @@ def check_lora(lora: Lora, start: Path, *, where: str = "student") -> None:
     if lora.targets == "all-linear" or config.get("model_type") not in PROVEN:
         return
     width = shape_of(config, parameters=0, trained=0, matrices=0).width
-    weights = [name.split(".")[-2] for name, n in tensors(base).items() if name.endswith(".weight") and n > width]
-    layers = {_GGUF.get(name, name) for name in weights}
+    layers = {name.split(".")[-2] for name, n in tensors(base).items() if name.endswith(".weight") and n > width}
+    if is_gguf(base):
+        layers = {*_OF_GGUF, *([OUTPUT] if "output" in layers else [])}
     for target in lora.names:
         layer = target.rpartition(".")[2]
         if OUTPUT not in layers and layer in {OUTPUT, *EMBEDDINGS & layers}:
