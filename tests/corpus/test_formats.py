@@ -353,6 +353,14 @@ def test_a_broken_line_is_named(tmp_path):
         import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text")
 
 
+def test_a_broken_line_is_counted_and_shown_where_that_is_asked_for(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"messages": [\n' + json.dumps(SAME["messages"]) + "\n[1]\n")
+    bad = []
+    chains, _ = import_chains([tmp_path / "c.jsonl"], problems=PROBLEMS, fields={}, prefer="text", bad=bad)
+    assert len(chains) == 1
+    assert [message.rpartition("c.jsonl, ")[2][:16] for message in bad] == ["line 1: not JSON", "line 3: '[1]' is"]
+
+
 def test_half_a_surrogate_pair_is_counted_and_never_stored(tmp_path):
     chains, report = bring(tmp_path, SAME["jsonl"], {"question": ASKED, "text": "5 \ud83d"})
     assert (len(chains), report.to_json()["with invalid characters (half of a surrogate pair)"]) == (1, 1)

@@ -68,6 +68,7 @@ def write_gguf(
     said: dict[str, Any] | None = None,
     left_out: str = "",
     tensors: tuple[str, ...] = (),
+    tokens: list[str] = TOKENS,
 ) -> Path:
     """``model``, a random one without it, in a file. ``said``: other values of the header; ``left_out``: a name in it that is not
     written; ``tensors``: more of them."""
@@ -94,8 +95,8 @@ def write_gguf(
     for name, value in values.items():
         if name != left_out:
             adders[value.__class__](name, value)
-    writer.add_token_list(TOKENS)
-    writer.add_token_types([gguf.TokenType.NORMAL] * (len(TOKENS) - 2) + [gguf.TokenType.CONTROL] * 2)
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.NORMAL] * (len(tokens) - 2) + [gguf.TokenType.CONTROL] * 2)
     writer.add_token_merges(MERGES)
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and model.config.tie_word_embeddings:

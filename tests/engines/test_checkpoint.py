@@ -69,19 +69,26 @@ def pieces_alone(directory):
         (pointer, "git lfs pull"),
         (indexed, "model-00001-of-00002.safetensors"),
         (without_tokenizer, "no tokenizer"),
-        (pieces_alone, r"spiece\.model alone, which needs sentencepiece: pip install sentencepiece"),
         (lambda d: (d / "tokenizer.json").write_text("[]"), "not a tokenizer"),
         (lambda d: change(d, "config.json", vocab_size=20), "only 20 embeddings; they do not belong together"),
     ],
 )
-def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, says, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "sentencepiece" else found(name, *rest))
+def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, says):
     directory = tmp_path / "copy"
     shutil.copytree(good, directory)
     look_at(directory)
     spoil(directory)
     with pytest.raises(CheckpointError, match=says):
+        look_at(directory)
+
+
+@pytest.mark.parametrize("lacks", ["sentencepiece", "google", "google.protobuf"])
+def test_a_file_of_sentence_pieces_alone_needs_two_packages(good, tmp_path, lacks, monkeypatch):
+    directory = tmp_path / "copy"
+    shutil.copytree(good, directory)
+    pieces_alone(directory)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == lacks else name)
+    with pytest.raises(CheckpointError, match=r"spiece\.model alone, which needs pip install sentencepiece protobuf"):
         look_at(directory)
 
 

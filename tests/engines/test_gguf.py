@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Tokenizer, Qwen2Tokenizer
 
 from understudy.core.asks import Message
-from understudy.core.errors import CheckpointError
+from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.tokens import encode_messages, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import files_of, find_checkpoint, identity, look_at, open_checkpoint, read_config, tensors
@@ -26,6 +26,7 @@ from understudy.pipeline.card import Card, describe_weights, write_card
 from understudy.training.memory import planned_shape
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.student import make_student, save_student
+from understudy.training.targets import check_lora
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 TEXTS = ["12", "he\n\n12", "  1", " he  he", "hello\n \n\n", "1,234 and 3.12", "a\t12\r\n", "½²12", "it's 12's", "<|im_end|>\n\n1"]
@@ -103,6 +104,11 @@ def test_lora_is_merged_into_what_was_in_a_file(file, tmp_path):
     model, tokenizer = make_student(StudentOptions(checkpoint=str(file), lora=Lora(rank=2)), [], seed=0)
     save_student(model, tokenizer, tmp_path / "student", lora=Lora(rank=2))
     look_at(tmp_path / "student")
+    with pytest.raises(StudyError, match=r"small\.gguf has no layer 'attn_q'.* \(it has: down_proj, embed_tokens, .*, v_proj\)"):
+        check_lora(Lora(targets="q_proj, attn_q"), file)
+    with pytest.raises(StudyError, match=r"the embeddings and the output layer of .* share their weights"):
+        check_lora(Lora(targets="embed_tokens"), file)
+    check_lora(Lora(targets="embed_tokens, lm_head"), write_gguf(tmp_path / "apart.gguf", kind="qwen2"))
     with pytest.raises(CheckpointError, match=r"small\.gguf: is a GGUF file; lora\.merge = false .* set merge = true"):
         make_student(StudentOptions(checkpoint=str(file), lora=Lora(merge=False)), [], seed=0)
 
@@ -176,6 +182,15 @@ def endless(whole):
         (lambda path: write_gguf(path, tensors=("rope_freqs.weight",)), "rope_freqs.weight, which transformers leaves out"),
         (lambda path: write_gguf(path, tensors=("blk.0.attn_q.bias",)), "blk.0.attn_q.bias, .* safetensors instead"),
         (lambda path: write_gguf(path, left_out="llama.block_count"), "its header lacks 'llama.block_count'"),
+        (
+            lambda path: write_gguf(path, left_out="tokenizer.ggml.eos_token_id"),
+            "no reply would end: tokenizer.ggml.eos_token_id is None",
+        ),
+        (lambda path: write_gguf(path, said={"tokenizer.ggml.eos_token_id": 9999}), "eos_token_id is 9999 of 266 tokens"),
+        (
+            lambda path: write_gguf(path, tokens=["<|pad|>" if token == "<|endoftext|>" else token for token in TOKENS]),
+            r"its 266 tokens lack <\|endoftext\|>, which transformers adds, and there are 266 embeddings",
+        ),
     ],
 )
 def test_what_cannot_be_read_rightly_is_named_before_anything_is_loaded(file, spoil, says):

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from checkpoints import make
 from safetensors.torch import load_file, save_file
 
@@ -111,6 +112,39 @@ def test_lora_is_part_of_the_key_and_needs_a_checkpoint_and_peft(root, monkeypat
     (root / "s.toml").write_text(STUDY.replace('checkpoint = "models/start"', "lora = {}"))
     with pytest.raises(StudyError, match="give checkpoint, or leave lora out"):
         plan(root)
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ("q_prj", r"no layer 'q_prj'; did you mean 'q_proj'\? \(it has: down_proj, embed_tokens, .*, v_proj\)"),
+        ("q_proj, c_attn", "no layer 'c_attn'"),
+        ("input_layernorm", "no layer 'input_layernorm'"),
+        ("q_proj, model.embed_tokens", "share their weights"),
+        ("lm_head", "share their weights"),
+    ],
+)
+def test_targets_of_lora_that_cannot_be_are_named_when_the_study_is_planned(root, targets, says):
+    path = root / "models" / "start" / "model.safetensors"
+    tied = load_file(path)
+    tied.pop("lm_head.weight", None)
+    save_file(tied, path, metadata={"format": "pt"})
+    with pytest.raises(StudyError, match=rf"arms\['a'\]\.student\.lora\.targets = '{targets}': .*{says}"):
+        plan(root, f"student.lora.targets={targets}")
+    assert plan(root, "student.lora.targets=model.layers.0.self_attn.q_proj,v_proj").places
+    save_file(tied | {"lm_head.weight": tied["model.embed_tokens.weight"].clone()}, path, metadata={"format": "pt"})
+    assert plan(root, "student.lora.targets=embed_tokens, lm_head").places
+
+
+def test_an_adapter_of_an_adapter_is_refused_when_the_study_is_planned(root):
+    adapter = root / "models" / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(root / "models" / "start")}))
+    save_file({"none": torch.zeros(1)}, adapter / "adapter_model.safetensors")
+    over = "student.checkpoint=models/adapter"
+    assert plan(root, over, "student.lora.targets=q_proj").places
+    with pytest.raises(StudyError, match=r"student\.checkpoint = 'models/adapter': .*lora\.merge = false .*set merge = true"):
+        plan(root, over, "student.lora.merge=false")
 
 
 def test_a_model_of_the_hub_is_found_in_the_local_cache(root, made, monkeypatch, tmp_path):

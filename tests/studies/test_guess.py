@@ -96,6 +96,18 @@ def test_layouts_of_questions_and_choices_are_guessed_and_read(tmp_path, rows, l
     assert {p.answer for p in problems if p.id != "z"} == {answer}
 
 
+LATEX = {"1,\\!500": "1500", "90^\\circ": "90", "\\frac{3}{4}": "0.75", "\\$18.90": "18.9", "1.5\\times10^3": "1500", "50\\%": "50"}
+
+
+def test_answers_in_latex_are_numbers_where_all_read_as_numbers_and_else_texts(tmp_path):
+    rows = [{"question": f"{i}?", "answer": latex} for i, latex in enumerate(LATEX)]
+    found, problems = begin(write(tmp_path / "q.jsonl", rows))
+    assert (found.layout.kind, found.fit) == ("number", 1.0)
+    assert sorted(p.answer for p in problems) == sorted(LATEX.values())
+    other = [{"question": "area?", "answer": "16\\pi"}]
+    assert guess(write(tmp_path / "p.jsonl", rows + other)).layout.kind == "text"
+
+
 def test_a_data_set_directory_keeps_its_splits_and_lacks_are_drawn_from_train(tmp_path):
     make_saved(tmp_path / "hf", {"train": numbered(answer="1"), "test": [{"id": "t", "question": "Which?", "answer": "2"}]})
     found, problems = begin(tmp_path / "hf")

@@ -230,3 +230,22 @@ def test_further_splits_may_be_of_another_kind_with_fields_of_their_own(tmp_path
     assert tmp_path / "moods.jsonl" in task.files()
     with pytest.raises(ValueError, match="others: test is a split of the task already"):
         build(Files, options | {"others": {"test": other}}, "task")
+
+
+def test_a_damaged_line_is_left_out_and_told_with_its_number_where_that_is_asked_for(tmp_path):
+    lines = [json.dumps({"id": str(i), "question": f"{i}?", "answer": i}) for i in range(6)]
+    lines[0] = lines[0][:-4]
+    lines[3] = "[3]"
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    task = {"kind": "number", "root": str(tmp_path), "path": "q.jsonl", "sizes": {"dev": 1, "test": 1}}
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        Files(**task).problems(seed=0)
+    lenient = Files(**task, skip_bad=True)
+    assert sorted(problem.id for problem in lenient.problems(seed=0)) == ["1", "2", "4", "5"]
+    assert [message.rpartition("q.jsonl, ")[2][:16] for message in lenient.bad_rows()] == ["line 1: not JSON", "line 4: '[3]' is"]
+    (tmp_path / "q.jsonl").write_text("{}}")
+    with pytest.raises(DataError, match=r"no problem in it that can be read; .*line 1: not JSON"):
+        lenient.problems(seed=0)
+    (tmp_path / "q.json").write_text(f"[{', '.join(lines)}]")
+    with pytest.raises(DataError, match=r"q\.json: not JSON"):
+        Files(**task | {"path": "q.json"}, skip_bad=True).problems(seed=0)

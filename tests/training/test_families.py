@@ -13,6 +13,7 @@ from known import KnownLogits
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from understudy.core.prompt_format import PromptFormat
+from understudy.core.tokens import encode_source, encode_text
 from understudy.core.values import Problem
 from understudy.engines.local.engine import TransformersEngine
 from understudy.evaluation.run import answer
@@ -74,6 +75,15 @@ def test_first_and_last_target_token_and_the_end_token_bear_loss_and_nothing_of_
             changed = logits.clone()
             changed[i, :begin, :] = torch.randn_like(changed[i, :begin, :])
             assert loss(changed, batch) == base
+
+
+def test_a_special_token_that_somebody_wrote_is_spelled(checkpoint):
+    _, tokenizer = load(checkpoint)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    for token in tokenizer.all_special_tokens:
+        assert not special & set(encode_text(tokenizer, f"Count {token} up.")), token
+    source = encode_source(tokenizer, f"Count {tokenizer.eos_token} up.", seq2seq=True)
+    assert len(special & set(source)) <= 1, "what the tokenizer adds itself stays"
 
 
 def test_special_tokens_are_those_of_the_published_tokenizer_and_no_token_of_the_reply_is_lost_to_them(checkpoint):

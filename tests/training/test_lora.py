@@ -114,8 +114,11 @@ TIED = {"gpt2": "wte", "opt": "embed_tokens", "t5": "shared"}
 
 
 @pytest.mark.parametrize("family", TIED)
-def test_a_layer_that_shares_its_weights_is_refused(family, tmp_path):
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_layer_that_shares_its_weights_is_refused(family, proven, tmp_path, monkeypatch):
     start = make(family, tmp_path / "start")
+    if not proven:  # the names in the files prove nothing
+        monkeypatch.setattr("understudy.training.targets.PROVEN", ())
     for target in ("lm_head", TIED[family]):
         with pytest.raises(StudyError, match=rf"student\.lora\.targets = '{target}': .*share their weights"):
             make_student(StudentOptions(checkpoint=str(start), lora=Lora(targets=target)), [], seed=0)
@@ -150,7 +153,7 @@ def test_an_interrupted_training_of_an_adapter_goes_on_with_the_same_losses(star
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_wrong_options_of_lora_are_named(tmp_path):
+def test_wrong_options_of_lora_are_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="give checkpoint, or leave lora out"):
         StudentOptions(lora=Lora())
     for wrong in ({"rank": 0}, {"alpha": 0}, {"dropout": 1.0}, {"targets": " "}):
@@ -158,6 +161,9 @@ def test_wrong_options_of_lora_are_named(tmp_path):
             build(Lora, wrong, "student.lora")
     start = make("llama", tmp_path / "llama")
     with pytest.raises(StudyError, match=r"student\.lora\.targets = 'q_prj'"):
+        run(start, tmp_path / "out", lora=Lora(targets="q_prj"))
+    with monkeypatch.context() as patch, pytest.raises(StudyError, match=r"student\.lora\.targets = 'q_prj'.*not found"):
+        patch.setattr("understudy.training.targets.PROVEN", ())
         run(start, tmp_path / "out", lora=Lora(targets="q_prj"))
     trained = run(start, tmp_path / "some", lora=Lora(targets="q_proj, v_proj", merge=False))
     assert set(json.loads((trained.checkpoint / "adapter_config.json").read_text())["target_modules"]) == {"q_proj", "v_proj"}

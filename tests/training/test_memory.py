@@ -1,6 +1,7 @@
 """Memory: an estimate before training, steps in parts that are the same step, and advice where it runs out."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -19,12 +20,16 @@ from understudy.training import loop
 from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
 from understudy.training.memory import (
+    HELD,
+    MARGIN,
     Estimate,
     estimate,
     free_memory,
+    hold,
     is_out_of_memory,
     out_of_memory,
     planned_shape,
+    resident,
     shape_of,
     size,
 )
@@ -206,6 +211,26 @@ def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken
     assert not is_out_of_memory(ValueError("out of memory"))
     assert "--workers 1" in str(out_of_memory(None, 0, None))
     assert size(3 * 2**29) == "1.5 GiB"
+
+
+def test_after_each_step_a_training_holds_no_more_than_it_may(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop, "hold", lambda most=0: asked.append(most) or 100)
+    options = TrainingOptions(steps=3, batch_size=4, checks=1, precision="float32")
+    train(examples(), student=StudentOptions(**SMALL), options=options, out=tmp_path, seed=2, vocabulary=texts())
+    assert asked == [0] + 3 * [100 + HELD], "what the process had before is not the training's"
+    large = Estimate(weights=4 * HELD, gradients=0, optimizer=0, activations=HELD, copy=0)
+    assert large.held(2) == MARGIN * 6 * HELD
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep other things")
+def test_freed_tensors_between_those_that_stay_are_given_back():
+    torch.ones(31 << 20, dtype=torch.uint8)  # glibc keeps smaller ones from now on
+    tensors = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(200)]
+    del tensors[:-1]
+    held = resident()
+    assert abs(hold(held) - held) < 20 << 20, "no more than it may"
+    assert held - hold(held - (1 << 20)) > 150 << 20
 
 
 LIMITED = """

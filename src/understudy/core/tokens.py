@@ -31,7 +31,7 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
     """The tokens of a raw prompt. For a causal model there is no special token, except the BOS where the tokenizer's own encoding
     begins with it (Llama and OPT have one, GPT-2 and Qwen do not). For sequence to sequence it is the tokenizer's own
     encoding."""
-    ids = list(tokenizer(text, split_special_tokens=True)["input_ids"])
+    ids = _encode(tokenizer, text, framed=True)
     if seq2seq:
         return ids
     bare = encode_text(tokenizer, text)
@@ -41,7 +41,19 @@ def encode_source(tokenizer: Tokenizer, text: str, *, seq2seq: bool) -> list[int
 
 def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a text, without any special token."""
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    return _encode(tokenizer, text, framed=False)
+
+
+def _encode(tokenizer: Tokenizer, text: str, *, framed: bool) -> list[int]:
+    """The tokens of a text, ``framed`` by those that the tokenizer's own encoding adds. A unigram model (T5's) takes a special
+    token that somebody wrote for that token all the same: it is spelled here."""
+    found = tokenizer(text, add_special_tokens=framed, split_special_tokens=True, return_special_tokens_mask=True)
+    special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+    ids: list[int] = []
+    for i, added in zip(found["input_ids"], found["special_tokens_mask"], strict=True):
+        spell = i in special and not added
+        ids += tokenizer.convert_tokens_to_ids(list(tokenizer.convert_ids_to_tokens(i))) if spell else [i]
+    return ids
 
 
 def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:

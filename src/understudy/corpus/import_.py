@@ -139,13 +139,13 @@ def _from_rows(
     path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
 ) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
-    chosen = format_of(path, name, fields)
+    chosen = format_of(path, name, fields, skip_bad=bad is not None)
     names = names_of(chosen, fields)
     if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
         raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {chosen.name!r}, which has {chosen.needs}")
     report.formats[path.name] = chosen.name if name else f"{chosen.name} (by its first rows)"
     known = {*names.values(), *chosen.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
-    for where, row in read_objects(path):
+    for where, row in read_objects(path, bad):
         report.rows += 1
         reads: list[Read] = unless_bad(bad, list, chosen.read(row, names, where)) or []
         columns = {name: value for name, value in row.items() if name not in known and value is not None}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,26 +16,35 @@ from understudy.core.errors import DataError
 from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
+Reader = Callable[[Path], Iterator[tuple[str, Row]]]
 T = TypeVar("T")
 
 
 _NOT_READ = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".zst", ".pdf", ".pkl", ".pickle")
 
 
-def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
+def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str, Row]]:
     """(place, row) of every row of ``path``. The end of its name says how to read it, and blank lines are skipped.
 
     ``path`` may be a data set directory with one split, or DIR/SPLIT (see `corpus.directories`). Class labels of the `datasets`
     library become their names, dates ISO texts, decimals texts, and bytes (pictures, sound) None. Raises DataError naming file
-    and line (or row) where the file is damaged or a row is not an object.
+    and line (or row) where the file is damaged or a row is not an object. If there is a list ``bad``, the message of a damaged line
+    of JSON Lines goes there instead, and the line is skipped.
     """
-    readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
+    lenient = partial(_json_lines, bad=bad)
+    readers: dict[str, Reader] = {
+        ".json": partial(_json, bad=bad),
+        ".csv": _csv,
+        ".tsv": _csv,
+        ".parquet": _parquet,
+        ".arrow": _arrow,
+    }
     number = 0
     for file in files_of(path):
         if file.suffix.lower() in _NOT_READ:
             raise DataError(f"{file}: {file.suffix} files are not supported; save it as one of {', '.join(DATA)}")
         try:
-            for where, row in readers.get(file.suffix.lower(), _json_lines)(file):
+            for where, row in readers.get(file.suffix.lower(), lenient)(file):
                 number += 1
                 # The files of all splits of a saved data set have the same names, so the place is the split and a running row
                 # number.
@@ -45,7 +55,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, Row]]:
             raise DataError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
+def _json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
     """The rows of a file with one object a line; one that is called so may be an array."""
     with path.open(encoding="utf-8-sig") as lines:
         if next((line for line in lines if line.strip()), "").lstrip().startswith("["):
@@ -55,15 +65,20 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 where = f"{path}, line {number}"
-                yield where, _object(where, _parse(where, line, "the file must have one JSON object a line"))
+                if (row := unless_bad(bad, _read_line, where, line)) is not None:
+                    yield where, row
 
 
-def _json(path: Path) -> Iterator[tuple[str, Row]]:
+def _read_line(where: str, line: str) -> Row:
+    return _object(where, _parse(where, line, "the file must have one JSON object a line"))
+
+
+def _json(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:
     """The rows of a JSON file; published ``.json`` files may have one object a line, too."""
     with path.open(encoding="utf-8-sig") as lines:
         first = [line for line in islice(lines, 20) if line.strip()][:2]
     if first and all(line.lstrip().startswith("{") and line.rstrip().endswith("}") for line in first) and not _holds_rows(first):
-        yield from _json_lines(path)
+        yield from _json_lines(path, bad)
     else:
         yield from _array(path)
 

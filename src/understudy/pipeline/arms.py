@@ -34,6 +34,7 @@ from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.options import Arm, Exemplars
 from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
+from understudy.training.targets import check_lora
 
 What = Literal["selection", "student", "answers", "gold", "probe"]
 
@@ -159,6 +160,8 @@ class ArmPlanner:
         try:
             chats, fetch = self.method.format.style == "messages", self.shared.absent is None
             directory = open_checkpoint(student.checkpoint, self.study.root, chats=chats, fetch=fetch)
+            if student.lora is not None:
+                check_lora(student.lora, directory, where=where)
         except CheckpointError as error:
             if self.shared.absent is not None and isinstance(error, AbsentError):
                 self.shared.absent[student.checkpoint] = str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from understudy.core.protocols import AsyncEngine, Engine, Progress
@@ -24,6 +25,7 @@ FINDINGS = {
     "left out": "{url} refuses these fields, so they were left out: {value}",
     "versions": "{url} was answered by several versions of the model: {value}",
     "unknown ends": "{url} ends replies for reasons that are not known here, and they were taken for whole: {value}",
+    "empty answers": "{url} gave answers without any text, though they were not cut off: {value}",
     "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut them without a word; give it a longer context, or "
     "shorten the prompts (fewer exemplars)",
 }
@@ -39,6 +41,7 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
     if not isinstance(engine, AsyncEngine):
         return engine, {}
     from understudy.engines.remote.endpoint import EndpointEngine
+    from understudy.engines.remote.findings import Findings
     from understudy.sampling.batches import BatchEngine
 
     if not isinstance(engine, EndpointEngine):
@@ -48,10 +51,12 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
         few = "this process may open no more files (`ulimit -n`)"
         engine.tell(f"teacher.concurrency = {options.concurrency}: only {engine.concurrency} requests at once, since {few}")
     batches = BatchEngine(engine, ledger, seed=seed, poll=options.poll, tell=engine.tell)
-    if options.batch:
-        return batches, {}
-    batches.settle_earlier()
-    return engine, probe_endpoint(engine, ledger, paths=paths, tell=tell)
+    found: Capabilities = {}
+    if not options.batch:
+        batches.settle_earlier()
+        found = probe_endpoint(engine, ledger, paths=paths, tell=tell)
+    engine.findings = Findings(partial(record_findings, engine, ledger))  # the replies of the probe are not among them
+    return batches if options.batch else engine, found
 
 
 def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
@@ -60,10 +65,10 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
     from understudy.engines.remote.probe import full_url, probe
 
     known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if full_url(engine, address) not in known]
+    new = [address for address in engine.addresses if "n" not in known.get(full_url(engine, address), {})]
     for url, facts in probe(engine, new, ledger).items() if new else ():
         ledger.note_capabilities(engine.identity, url, facts)
-        known[url] = facts
+        known[url] = known.get(url, {}) | facts
     remember(engine, known)
     for address in engine.addresses:
         facts = known.get(full_url(engine, address), {})
@@ -73,21 +78,24 @@ def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: 
     return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
 
 
-def note_findings(engine: Engine, ledger: Ledger, tell: Progress) -> None:
-    """Record and tell what ``engine``'s replies showed: fields that the server refused, several versions of the model, ends that
-    nobody knows, prompts that it cut."""
-    from understudy.engines.remote.endpoint import EndpointEngine
+def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
+    """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
     from understudy.engines.remote.probe import full_url
 
-    endpoint = getattr(engine, "endpoint", engine)
-    if not isinstance(endpoint, EndpointEngine):
-        return
-    found = endpoint.findings.facts() | ({"left out": endpoint.changed} if endpoint.changed else {})
+    found = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
     if found:
-        url = full_url(endpoint, endpoint.addresses[0])
-        ledger.note_capabilities(engine.identity, url, found)
-        for name, value in found.items():
-            tell("teacher", 0, 0, FINDINGS[name].format(url=url, value=value))
+        ledger.note_capabilities(engine.identity, full_url(engine, engine.addresses[0]), found)
+    return found
+
+
+def note_findings(engine: Engine, ledger: Ledger, tell: Progress) -> None:
+    """Record and tell what the replies of ``engine`` showed, where it is an endpoint."""
+    from understudy.engines.remote.endpoint import EndpointEngine
+
+    endpoint = getattr(engine, "endpoint", engine)
+    if isinstance(endpoint, EndpointEngine):
+        for name, value in record_findings(endpoint, ledger).items():
+            tell("teacher", 0, 0, FINDINGS[name].format(url=f"{endpoint.addresses[0].url}/{endpoint.path}", value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:

@@ -91,9 +91,7 @@ class Files(Layout):
 
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
-        rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source)]
-        read = problems_of([row for _, row in rows], self, [] if self.skip_bad else None)
-        problems = [replace(problem, split=name) for (name, _), problem in zip(rows, read, strict=True) if problem is not None]
+        problems = [replace(problem, split=name) for name, problem in self._read()[0] if problem is not None]
         others = [replace(problem, split=name) for name, other in self.others.items() for problem in self._read_other(other)]
         check_ids([*problems, *others])
         if self.splits is not None:
@@ -104,10 +102,15 @@ class Files(Layout):
 
     def bad_rows(self) -> list[str]:
         """Why each row is left out by ``skip_bad``."""
+        return self._read()[1] if self.skip_bad else []
+
+    def _read(self) -> tuple[list[tuple[str, Problem | None]], list[str]]:
+        """The split and the problem of each row, None for one that is left out; and why rows are left out by ``skip_bad``."""
         bad: list[str] = []
-        if self.skip_bad:
-            problems_of([row for source in self._sources().values() for row in read_rows(source)], self, bad)
-        return bad
+        skipped = bad if self.skip_bad else None
+        rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source, skipped)]
+        read = problems_of([row for _, row in rows], self, skipped)
+        return [(name, problem) for (name, _), problem in zip(rows, read, strict=True)], bad
 
     def _read_other(self, other: OtherFile) -> list[Problem]:
         fields = self.fields if other.fields is None else other.fields

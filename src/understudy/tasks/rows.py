@@ -75,14 +75,14 @@ def read_problems(
 ) -> list[Problem]:
     """The problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file without
     problems."""
-    return [problem for problem in problems_of(read_rows(path), Layout(kind, fields), bad) if problem is not None]
+    return [problem for problem in problems_of(read_rows(path, bad), Layout(kind, fields), bad) if problem is not None]
 
 
-def read_rows(path: Path) -> list[tuple[str, Row]]:
-    """The rows of ``path``. Raises DataError where there are none."""
-    rows = list(read_objects(path))
+def read_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:
+    """The rows of ``path``; ``bad`` as for `read_objects`. Raises DataError where there are none."""
+    rows = list(read_objects(path, bad))
     if not rows:
-        raise DataError(f"{path}: the file has no problem in it")
+        raise DataError(f"{path}: the file has no problem in it{f' that can be read; {bad[-1]}' if bad else ''}")
     return rows
 
 

@@ -33,7 +33,7 @@ from understudy.training.batches import (
     leave_out_too_long,
     scale_losses,
 )
-from understudy.training.memory import estimate, free_on, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
+from understudy.training.memory import estimate, free_on, hold, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
@@ -135,6 +135,7 @@ def _train_beside(job: _Job, ranks: Ranks) -> None:
 
 class _Training:
     def __init__(self, job: _Job, ranks: Ranks, score: ScoreFunction | None) -> None:
+        self.before = hold()
         examples, student = job.examples, job.student
         device = settle_device(job.options.device)
         precision = settle_precision(job.options.precision, device)
@@ -276,6 +277,8 @@ class _Training:
             self.model.zero_grad(set_to_none=True)
             self.notes.micro_batch //= 2
         self.optimizer.step(step)
+        if self.device == "cpu":
+            hold(self.before + self.estimate.held(self.notes.micro_batch))
         self.notes.seen_tokens += sum(map(len, examples))
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total

@@ -7,10 +7,12 @@ GPT-2, OPT, Llama, Qwen3 and T5 (`benchmarks/memory.py` measures the sum against
 model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
+import ctypes
 import os
 import re
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
 """Share of the free memory that is planned with: the estimate is right within about a third."""
+HELD = 2**30
+"""Bytes that a training may hold, however little it needs: to give memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _LOGIT = 20
@@ -57,6 +61,10 @@ class Estimate:
     def total(self, examples: int) -> int:
         """With ``examples`` in a micro-batch."""
         return self.weights + self.gradients + self.optimizer + max(examples * self.activations, self.copy)
+
+    def held(self, examples: int) -> float:
+        """What a process may hold between steps, so that the next one stays within `total`."""
+        return max(HELD, MARGIN * self.total(examples))
 
     def fitting(self, free: int, most: int) -> int:
         """The largest micro-batch, ``most`` at most, that fits into ``free`` bytes once the weights are there; 0: none."""
@@ -200,6 +208,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
     message = str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY))
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory; 0 where the system does not say."""
+    return sum(int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in _read(Path("/proc/self/statm")).split()[1:2])
+
+
+def hold(most: float = 0) -> int:
+    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded.
+
+    glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
+    before, and a process grows to twice of what it needs.
+    """
+    if resident() > most:
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+    return resident()
 
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "could not create a primitive")

@@ -39,8 +39,13 @@ class Lora:
     started from."""
 
     def __post_init__(self) -> None:
-        if not self.targets.strip(" ,"):
+        if not self.names:
             raise ValueError(f'targets = {self.targets!r}: must be "all-linear", or names of modules with commas between')
+
+    @property
+    def names(self) -> list[str]:
+        """The ``targets``, one by one."""
+        return [name for part in self.targets.split(",") if (name := part.strip())]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from understudy.engines.local.forward import PROVEN
+from understudy.engines.local.checkpoint import PROVEN
 from understudy.training.batches import EncodedExample, TrainingBatch, collate, pad_rows
 from understudy.training.objectives import logits_at
 

@@ -11,12 +11,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
 from transformers.pytorch_utils import Conv1D
 
-from understudy.core.errors import CheckpointError, StudyError
+from understudy.core.errors import StudyError
 from understudy.engines.local import load as loading
-from understudy.engines.local.checkpoint import base_of, look_at
-from understudy.engines.local.gguf_file import is_gguf
+from understudy.engines.local.checkpoint import look_at
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import disk_errors
+from understudy.training.targets import SHARED, check_lora
 from understudy.training.words import train_words
 
 
@@ -99,10 +99,8 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    if not lora.merge and (is_gguf(start) or base_of(start) is not None):
-        kind = "a GGUF file" if is_gguf(start) else "an adapter"
-        raise CheckpointError(f"{start}: is {kind}; lora.merge = false would save an adapter of {kind}: set merge = true")
-    targets: Any = lora.targets if lora.targets == "all-linear" else [name.strip() for name in lora.targets.split(",")]
+    check_lora(lora, start)
+    targets: Any = lora.targets if lora.targets == "all-linear" else lora.names
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -120,10 +118,7 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
     uses = Counter(id(weight) for _, weight in adapted.named_parameters(remove_duplicate=False))
     layers = (module for module in adapted.modules() if isinstance(module, BaseTunerLayer))
     if any(uses[id(layer.get_base_layer().weight)] > 1 for layer in layers):
-        raise StudyError(
-            f"student.lora.targets = {lora.targets!r}: the embeddings and the output layer of {start} share their weights, so what "
-            "is learned for one would change the other when it is saved; leave them out of targets"
-        )
+        raise StudyError(SHARED.format(where="student", targets=lora.targets, start=start))
     config.base_model_name_or_path = str(start.resolve())
     return adapted
 

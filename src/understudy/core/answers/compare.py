@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
-from understudy.core.answers.markup import unwrap
+from understudy.core.answers.markup import plain, unwrap
 from understudy.core.answers.spans import to_canonical, to_written
 from understudy.core.values import AnswerKind, Outcome
 
@@ -59,11 +60,16 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
         return value == gold
     if kind == "number":
         return _is_rounded(value, gold)
-    value, gold = to_canonical(value), to_canonical(gold)
-    if value == gold or (" " not in gold and value.replace(" ", "") == gold):
+    said, meant = to_canonical(value), to_canonical(gold)
+    if said == meant or (" " not in meant and said.replace(" ", "") == meant):
         return True
-    result = evaluate(value)
-    return result is not None and result == evaluate(gold)
+    result = _to_number(value)
+    return result is not None and result == _to_number(gold)
+
+
+def _to_number(text: str) -> Fraction | None:
+    """The number that a text is and nothing else, as in ``1,\\!500`` and ``\\dfrac34``."""
+    return evaluate(plain(text).strip(" $") if "\\" in text else to_canonical(text))
 
 
 def _is_rounded(value: str, gold: str) -> bool:

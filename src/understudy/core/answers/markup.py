@@ -14,14 +14,14 @@ from understudy.core.answers.spans import SPAN, fold
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf)|boxed|fbox|mbox|operatorname|bf) ?\{([^{}]{0,80})\}")
 _TYPOGRAPHIC = re.compile(r"[¼-¾⅐-⅞]|⁻?[⁰¹²³⁴-⁹]+")
 _PART = r"(?:\{([^{}]{1,40})\}|([0-9]))"
-_FRACTION = re.compile(rf"(?P<whole>[0-9] ?)?\\[dt]?frac ?{_PART} ?{_PART}")
+_FRACTION = re.compile(rf"(?P<whole>[0-9] ?)?\\[cdt]?frac ?{_PART} ?{_PART}")
 _ROOT = re.compile(r"(?<![0-9)])(?:\\sqrt ?\{?|√)([0-9]{1,12})(?![0-9.,])\}?")
 
 _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
     (r"\{,\}", ","),  # 1{,}500
     (r"\\(?:left|right|displaystyle|[,!;:])", ""),  # 1,\!500
-    (r"\\(?:times|cdot)\b", "*"),
-    (r"\\div\b", "/"),
+    (r"\\(?:times|cdot)(?![A-Za-z])", "*"),  # 1.5\times10^3
+    (r"\\div(?![A-Za-z])", "/"),
     (r"\\([%$])", r"\1"),
     (r"\\approx\b", "≈"),
     (r"\^\{?\\circ\}?|\\degree\b", ""),  # 90^\circ

@@ -31,12 +31,13 @@ def check_name(name: str) -> None:
         raise DataError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
 
 
-def format_of(path: Path, name: str, fields: Mapping[str, str]) -> FileFormat:
+def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:
     """The format called ``name``, or, where ``name`` is "", the format of the first rows of ``path``.
 
-    Raises DataError where the rows do not fit the named format, or fit no known format, or several.
+    ``skip_bad``: without lines that are damaged. Raises DataError where the rows do not fit the named format, or fit no known
+    format, or several.
     """
-    rows: list[Row] = [row for _, row in islice(read_objects(path), LOOKED_AT)]
+    rows: list[Row] = [row for _, row in islice(read_objects(path, [] if skip_bad else None), LOOKED_AT)]
     if not rows:
         raise DataError(f"{path}: the file has no row")
 

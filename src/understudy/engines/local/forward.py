@@ -13,14 +13,11 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from understudy.core.errors import CheckpointError
+from understudy.engines.local.checkpoint import PROVEN
 from understudy.engines.local.rows import Block, Rows, additive
 
 PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores
 READ = 8192  # tokens of all prompts read at once, padding included
-
-PROVEN = frozenset({"gpt2", "opt", "llama", "qwen2", "qwen3", "t5"})
-"""Model families for which tests hold that rows decoded together equal `generate`. `Network` tries other families before
-use."""
 
 
 class Network:

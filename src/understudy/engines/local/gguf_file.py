@@ -20,6 +20,7 @@ ARCHITECTURES = {"llama": "", "qwen2": r"|blk\.\d+\.attn_[qkv]\.bias", "qwen3": 
 """architecture -> the names of the tensors that it has besides the common ones"""
 SPLITS = ("gpt-2", "qwen2", "smollm")
 """How text is split before byte-level merges; ``smollm`` is mended by `load`."""
+_INSTEAD = "give a directory with the model's safetensors instead"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ def _read(path: Path, _changed: int) -> Header:
             tensors[tensor.name] = int(tensor.n_elements)
             types[tensor.tensor_type.name] += int(tensor.n_elements)
         _check_kind(said, tensors)
+        config = _config(said, tensors)
+        _check_end(said, reader.fields["tokenizer.ggml.tokens"].contents(), config["vocab_size"])
         for tensor in {tensor.tensor_type: tensor for tensor in reader.tensors}.values():
             dequantize(tensor.data[:1], tensor.tensor_type)
-        return Header(said, _config(said, tensors), tensors, types.most_common(1)[0][0])
+        return Header(said, config, tensors, types.most_common(1)[0][0])
     except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
         what = f"its header lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{path}: cannot be read as the GGUF file of a model: {what}") from error
@@ -85,17 +88,28 @@ def _read(path: Path, _changed: int) -> Header:
 def _check_kind(said: dict[str, Any], tensors: dict[str, int]) -> None:
     """Raise ValueError for what `transformers` would read wrongly."""
     kind, model, split = map(said.get, ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre"))
-    instead = "give a directory with the model's safetensors instead"
     if kind not in ARCHITECTURES:
-        raise ValueError(f"general.architecture is {kind!r}, and only {', '.join(ARCHITECTURES)} can be read; {instead}")
+        raise ValueError(f"general.architecture is {kind!r}, and only {', '.join(ARCHITECTURES)} can be read; {_INSTEAD}")
     if model != "gpt2" or split not in SPLITS:
         raise ValueError(
             f"tokenizer.ggml.model is {model!r} and tokenizer.ggml.pre {split!r}, and only 'gpt2' with {', '.join(SPLITS)} gives "
-            f"the tokens that the model was trained with; {instead}"
+            f"the tokens that the model was trained with; {_INSTEAD}"
         )
     known = re.compile(_COMMON + ARCHITECTURES[kind])
     if odd := [name for name in said if ".rope.scaling." in name] + [name for name in tensors if not known.fullmatch(name)]:
-        raise ValueError(f"it has {odd[0]}, which transformers leaves out; {instead}")
+        raise ValueError(f"it has {odd[0]}, which transformers leaves out; {_INSTEAD}")
+
+
+def _check_end(said: dict[str, Any], tokens: list[str], embeddings: int) -> None:
+    """Raise ValueError where no reply could end, or where `transformers` would add a token that the model has no embedding for."""
+    end = said.get("tokenizer.ggml.eos_token_id")
+    if end is None or end >= len(tokens):
+        raise ValueError(f"no reply would end: tokenizer.ggml.eos_token_id is {end} of {len(tokens):,} tokens; {_INSTEAD}")
+    if "<|endoftext|>" not in tokens and len(tokens) >= embeddings:
+        raise ValueError(
+            f"its {len(tokens):,} tokens lack <|endoftext|>, which transformers adds, and there are {embeddings:,} embeddings; "
+            + _INSTEAD
+        )
 
 
 def _config(said: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:

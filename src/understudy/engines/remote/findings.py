@@ -1,8 +1,9 @@
-"""What the replies of an endpoint show besides their texts: another version of the model, ends that nobody knows, and prompts that
-were cut without a word."""
+"""What the replies of an endpoint show besides their texts: another version of the model, ends that nobody knows, empty answers,
+and prompts that were cut without a word."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from understudy.core.asks import Prompt, Reply, prompt_bytes
 from understudy.engines.remote.choices import FINISH
@@ -13,15 +14,20 @@ ROUND = 256
 """A server's limit is a multiple of it."""
 ENOUGH = 3
 """Different prompts of the same length prove a limit from so many on; both numbers were chosen by this project."""
+EVERY = 0.5
+"""Seconds between two recordings while replies come, at least."""
 
 
 class Findings:
     """Looks at every reply. ``versions`` counts those of each version of the model, ``finishes`` those that end for a reason that
-    is not known here: they were taken for ``stop``."""
+    is not known here: they were taken for ``stop``. ``empty`` have no text though they were not cut off. ``record`` is called now
+    and then, so that what was found can be seen while replies come."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Callable[[], object] = lambda: None) -> None:
         self.versions: Counter[str] = Counter()
         self.finishes: Counter[str] = Counter()
+        self.empty = 0
+        self._record, self._recorded = record, time.monotonic()
         self._most = 0
         self._prompts: dict[int, int] = {}
 
@@ -31,12 +37,16 @@ class Findings:
             self.versions[reply.model] += 1
             if reply.finish_reason and reply.finish_reason.lower() not in FINISH and reply.finish == "stop":
                 self.finishes[reply.finish_reason] += 1
+            self.empty += reply.finish == "stop" and not reply.text.strip()
         read = replies[0].prompt_tokens or 0
         if read > self._most:
             self._most = read
             self._prompts.clear()
         if read == self._most and len(self._prompts) < ENOUGH:
             self._prompts[hash(prompt)] = prompt_bytes(prompt)
+        if (now := time.monotonic()) - self._recorded > EVERY:
+            self._recorded = now
+            self._record()
 
     @property
     def cut_at(self) -> int | None:
@@ -50,6 +60,7 @@ class Findings:
         found = {
             "versions": _count(self.versions) if len(self.versions) > 1 else "",
             "unknown ends": _count(self.finishes),
+            "empty answers": f"{self.empty:,} of {self.versions.total():,}" if self.empty else "",
             "prompts cut at": "" if self.cut_at is None else f"{self.cut_at:,} tokens",
         }
         return {name: value for name, value in found.items() if value}

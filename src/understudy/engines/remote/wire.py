@@ -229,7 +229,8 @@ def _find_proxy(url: URL) -> str | None:
         proxy = f"http://{proxy}"
     if proxy and URL(proxy).scheme not in ("http", "https"):
         kind = f"{url.scheme.upper()}_PROXY or ALL_PROXY names a proxy of the kind {URL(proxy).scheme!r}"
-        raise StudyError(f"{url}: {kind}; only http:// and https:// are spoken, NO_PROXY={url.host} goes without")
+        before = "put a proxy of HTTP before it (docs/teachers.md says how) and name that one"
+        raise StudyError(f"{url}: {kind}; only http:// and https:// are spoken: {before}, or set NO_PROXY={url.host} to go without")
     return proxy
 
 

@@ -1,0 +1,46 @@
+"""Which layers LoRA may train, told from the names in a checkpoint's files: before a teacher is asked, without loading a model."""
+
+from pathlib import Path
+
+from understudy.core.errors import CheckpointError, StudyError, nearest
+from understudy.engines.local.checkpoint import PROVEN, base_of, read_config, tensors
+from understudy.engines.local.gguf_file import is_gguf
+from understudy.training.memory import shape_of
+from understudy.training.options import Lora
+
+OUTPUT = "lm_head"
+EMBEDDINGS = frozenset({"wte", "embed_tokens", "shared"})
+"""What the families of `PROVEN` call their embeddings."""
+SHARED = (
+    "{where}.lora.targets = {targets!r}: the embeddings and the output layer of {start} share their weights, so what is learned "
+    "for one would change the other when it is saved; leave them out of targets"
+)
+_OF_GGUF = frozenset("embed_tokens q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
+"""The layers of every family that a GGUF file may have; llama.cpp calls them otherwise."""
+
+
+def check_lora(lora: Lora, start: Path, *, where: str = "student") -> None:
+    """Raise StudyError, which names ``where`` the options stand, if a name of ``lora.targets`` is no layer of the checkpoint
+    ``start``, or one that shares its weights; CheckpointError if the adapter could not be saved alone.
+
+    Other families than those of `PROVEN` may have other names in their files than in the model: peft looks at those when training
+    begins.
+    """
+    base = base_of(start) or start
+    if not lora.merge and (is_gguf(start) or base != start):
+        kind = "a GGUF file" if is_gguf(start) else "an adapter"
+        raise CheckpointError(f"{start}: is {kind}; lora.merge = false would save an adapter of {kind}: set merge = true")
+    config = read_config(base)
+    if lora.targets == "all-linear" or config.get("model_type") not in PROVEN:
+        return
+    width = shape_of(config, parameters=0, trained=0, matrices=0).width
+    layers = {name.split(".")[-2] for name, n in tensors(base).items() if name.endswith(".weight") and n > width}
+    if is_gguf(base):
+        layers = {*_OF_GGUF, *([OUTPUT] if "output" in layers else [])}
+    for target in lora.names:
+        layer = target.rpartition(".")[2]
+        if OUTPUT not in layers and layer in {OUTPUT, *EMBEDDINGS & layers}:
+            raise StudyError(SHARED.format(where=where, targets=lora.targets, start=start))
+        if layer not in layers:
+            has = f"{nearest(layer, sorted(layers))} (it has: {', '.join(sorted(layers))})"
+            raise StudyError(f"{where}.lora.targets = {lora.targets!r}: {start} has no layer {target!r}{has}")
