@@ -112,7 +112,11 @@ def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[st
         return usual, None
     if "choices" not in fields:
         kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
-        for layout in (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds)):
+        for layout in (
+            Layout("option", mapped, choices_in="question"),
+            *(Layout(kind, mapped) for kind in kinds),
+            Layout("number", mapped, decimal="comma"),
+        ):
             if (share := measure_fit(rows, layout)) >= ENOUGH:
                 return layout, share
     return usual, measure_fit(rows, usual)
@@ -128,6 +132,8 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     lines = _sizes(found)
     if layout.choices_in != "field":
         lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
+    if layout.decimal == "comma":
+        lines += 'decimal = "comma"         # "3,5" is three and a half\n'
     fields = "".join(f"{ours} = {_toml(theirs)}\n" for ours, theirs in layout.fields.items())
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
     shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.core.answers import extract, layers, normalise
+from understudy.core.answers import extract, layers, normalise, write
+from understudy.core.answers.date import find_form
 from understudy.core.thoughts import only_thought, thought_of
+from understudy.core.values import COMMA
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
+TWO_UNITS = ["4 hours and 30 minutes", "1 hour 30 minutes", "5 feet, 3 inches", "2 dollars and 50 cents"]
 SHOW = ("show", "hide", "a dog")
 COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
 
@@ -76,6 +79,9 @@ def test_numbers(text, value, layer):
         ("negative five", "-5"),
         ("$-5", "-5"),
         ("5k", "5000"),
+        ("3 dozen", "36"),
+        ("half a dozen", "6"),
+        ("1 234.50", "1234.5"),
         ("5 km", "5"),
         ("$2.5 million", "2500000"),
         ("2." + "6" * 60, "2.66666666666666666667"),
@@ -89,7 +95,8 @@ def test_numbers_in_every_form(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["3,5 kg", "1.234,50 €", "1,2,3", "16\\pi", "16π", "3+2i", "2\\sqrt{3}", "2**1000", "9**9**9**9", "1" * 6000]
+    "text",
+    ["3,5 kg", "1.234,50 €", "1,2,3", "16\\pi", "16π", "3+2i", "2\\sqrt{3}", "2**1000", "9**9**9**9", "1" * 6000, *TWO_UNITS],
 )
 def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(text):
     assert extract(f"There are 7 steps. The answer is {text}.", "number").value is None
@@ -110,6 +117,10 @@ def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(te
         ("Answer: The number of pens after he bought 13 pens is 52.", "How many pens has he?", "52"),
         ("Therefore, they had 8 balloons and 79 balls.", "How many balloons did they have?", "8"),
         ("So 2 and 3 make 5.", "What is 2 + 3?", "5"),
+        ("Answer: 8 pens will cost $12.00", "How much will 8 pens cost?", "12"),
+        ("Answer: 8 pens will cost $12.00", "", "12"),
+        ("The answer is 3 dozen eggs.", "How many dozen eggs?", "3"),
+        ("It takes 1 hour 30 minutes, which is 90 minutes.", "How many minutes does it take?", "90"),
         ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),
     ],
 )
@@ -222,6 +233,62 @@ def test_dates_texts_and_expressions(text, kind, value):
 def test_the_question_says_whether_the_day_or_the_month_comes_first():
     assert extract("The answer is 05/01/2021.", "date", question="What is the date in DD/MM/YYYY?").value == "2021-01-05"
     assert extract("The answer is 05/01/2021.", "date", question="What is the date in MM/DD/YYYY?").value == "2021-05-01"
+
+
+@pytest.mark.parametrize(
+    ("dates", "form", "read"),
+    [
+        (["05/14/1997", "03/04/2001"], "MM/DD/YYYY", "2001-03-04"),
+        (["03/04/2001", "14/05/1997"], "DD/MM/YYYY", "2001-04-03"),
+        (["14/05/1997", "05/14/1997", "03/04/2001"], "MM/DD/YYYY", "2001-03-04"),
+        (["5/14/97", "12/11/98"], "M/D/YY", "2001-03-04"),
+        (["14.05.1997"], "DD.MM.YYYY", "2001-04-03"),
+        (["05.14.1997"], "MM.DD.YYYY", "2001-03-04"),
+        (["May 5, 2020", "June 12, 2021"], "Month D, YYYY", "2001-03-04"),
+        (["05-Mar-20"], "DD-Mon-YY", "2001-03-04"),
+        (["2020年3月5日"], "YYYY年M月D日", "2001-03-04"),
+        (["1997-05-14"], "YYYY-MM-DD", "2001-03-04"),
+        ([], "", "2001-03-04"),
+    ],
+)
+def test_the_dates_of_the_data_say_how_dates_are_read_and_written(dates, form, read):
+    assert find_form(dates) == form
+    assert extract("So the answer is 03/04/2001.", "date", form=form).value == read
+    for date in dates[:1]:
+        assert write(normalise(date, "date", form=form), "date", form) == (date if form != "MM/DD/YYYY" else "05/14/1997")
+
+
+def test_where_no_date_says_whether_the_day_comes_first_the_questions_do():
+    asked = ["Which day is it (DD/MM/YYYY)?"]
+    assert find_form(["03/04/2001"], asked) == "DD/MM/YYYY"
+    assert find_form(["03/04/2001", "03/14/2001"], asked) == "MM/DD/YYYY"
+    assert find_form(["03/04/2001"], [*asked, "Which day is it (MM/DD/YYYY)?"]) == "MM/DD/YYYY"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3,5 kg", "3.5"),
+        ("1.234,50 €", "1234.5"),
+        ("1 234,50 €", "1234.5"),
+        ("1.234", "1234"),
+        ("3,5 + 2 = 5,5", "5.5"),
+        ("7", "7"),
+        ("5.5", None),
+        ("1,234.5", None),
+        ("3,5,7", None),
+    ],
+)
+def test_numbers_with_a_decimal_comma_are_read_where_the_data_have_them(text, value):
+    assert normalise(text, "number", form=COMMA) == value
+    assert extract(f"It weighs 1,5 and more. The answer is {text}.", "number", form=COMMA).value == value
+    if value:
+        assert normalise(write(value, "number", COMMA), "number", form=COMMA) == value
+
+
+def test_of_the_numbers_with_a_decimal_comma_the_one_that_the_question_does_not_have_is_taken():
+    question = "Ana has 2,5 m. How much is left of 4,5 m?"
+    assert extract("So 2 m are left of 4,5 m.", "number", question=question, form=COMMA).value == "2"
 
 
 def test_the_initial_of_a_name_ends_no_sentence():

@@ -25,8 +25,9 @@ _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
 _TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
-_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion)|(k|bn))\b", re.I)
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "k": 10**3, "bn": 10**9}
+_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen)|(k|bn))\b", re.I)
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES |= {"k": 10**3, "bn": 10**9}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
 _NEXT = re.compile(
     rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
@@ -37,7 +38,14 @@ _ALGEBRA = re.compile(
 _UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
 """What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
 _IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
-_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
+_IN_TWO_UNITS = re.compile("|".join(
+    rf"[ -]?{one}(?:,| and|, and)? {LITERAL}[ -]{other}\b" for one, other in (
+        ("years?", "months?"), ("weeks?", "days?"), ("days?", "hours?"), ("hours?", "minutes?"), ("minutes?", "seconds?"),
+        ("(?:feet|foot)", "inch(?:es)?"), ("pounds?", "ounces?"), ("dollars?", "cents?"),
+    )
+))  # fmt: skip
+"""What follows a number that is told in two units: it would have to be converted to the one that is asked for."""
+_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
 _SUBJECT = re.compile(
@@ -60,7 +68,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
-    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), plain(span)[:SPAN]).replace("≈", "=")
+    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
         span = span.lstrip()[above.end() :]  # of equations one a line the last one counts
     lead = _FILLER.match(span)
@@ -85,7 +93,12 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
 
 def read_last(sentence: str, question: str = "") -> Reading:
     """The number in a sentence of reasoning."""
-    return _read_inside(plain(sentence[-2 * SPAN :])[-SPAN:].replace("≈", "="), question)
+    return _read_inside(_plain(sentence[-2 * SPAN :], question)[-SPAN:], question)
+
+
+def _plain(span: str, question: str) -> str:
+    span = plain(span).replace("≈", "=")
+    return span.replace("dozen", "") if _ASKS_DOZENS.search(question) else span  # "How many dozen eggs?": 3, and not 36
 
 
 def _read_rest(span: str, first: _Number) -> Reading:
@@ -144,6 +157,7 @@ _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
 _IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
 _FROM = re.compile(r"\s(?:[a-z]+\s)?to\s[-$]{0,2}[0-9]")
 _ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
+_ASKS_DOZENS = re.compile(r"\bhow many dozen", re.I)
 _NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
 _HANGS = re.compile(
     r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
@@ -213,6 +227,8 @@ def _read_run(span: str, begin: int) -> _Number | None:
     value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
     if _UNDECIDED.match(span, found.end):
         return _Number(None, begin, _skip_digits(span, found.end))
+    if both := _IN_TWO_UNITS.match(span, found.end):
+        return _Number(None, begin, both.end())
     if scale := _SCALE.match(span, found.end):
         return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
     return _Number(value, begin, found.end)
@@ -228,18 +244,8 @@ _UNITS = (
 ).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
-_PARTS = {
-    "half": 2,
-    "quarter": 4,
-    "third": 3,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "seventh": 7,
-    "eighth": 8,
-    "ninth": 9,
-    "tenth": 10,
-}
+_PARTS = {word: value for value, word in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), 3)}
+_PARTS |= {"half": 2, "quarter": 4}
 
 
 def from_words(text: str) -> Fraction | None:
@@ -255,13 +261,14 @@ def from_words(text: str) -> Fraction | None:
             group += _WORDS[word]
         elif word == "hundred" and group:
             group *= 100
-        elif word in _SCALES and group:
-            total, group = total + group * _SCALES[word], 0
+        elif word in _SCALES and (group or word == "dozen"):
+            total, group = total + (group or 1) * _SCALES[word], 0
         elif part:
             before = words[sign < 0 :][max(0, i - 2) : i]
             if before == ["and", "a"]:  # two and a half
                 return sign * (total + group + Fraction(1, part))
-            return sign * Fraction(total + group if seen else 1, part)
+            whole = 12 if "dozen" in words[sign < 0 :][i + 1 : i + 3] else 1  # half a dozen
+            return sign * whole * Fraction(total + group if seen else 1, part)
         elif word in ("point", "of") or word.endswith("ths"):
             return None
         elif not (word in ("and", "a") and (seen or not i)):

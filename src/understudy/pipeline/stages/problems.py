@@ -16,7 +16,8 @@ from understudy.pipeline.cache import write_json
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
-from understudy.tasks.files import read_problems
+from understudy.tasks.rows import Layout, problems_of
+from understudy.tasks.rows import read_rows as read_questions
 from understudy.tasks.splits import check_overlap, count_near, exact_key
 
 FILE = "problems.parquet"
@@ -114,7 +115,8 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
-        problems_given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
+        rows, layout = read_questions(Path(options.file)), Layout(problems[0].kind)
+        problems_given = filter(None, problems_of(rows, layout, form=problems[0].form))
         exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
         bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:

@@ -193,6 +193,7 @@ class StudentStage(Stage[StudentSummary]):
             options=plain(self.method),
             role=self.role,
             kind=problem.kind,
+            form=problem.form,
             precision=self.answering.precision,
             training_precision=self.training.precision,
             training_device=self.training.device,
