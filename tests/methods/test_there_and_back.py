@@ -29,7 +29,7 @@ ANSWERS = {
     "date": st.dates().map(lambda day: day.strftime("%m/%d/%Y")),
     "text": st.lists(st.sampled_from(["ice", "Ana", "red", "York", "seven"]), min_size=1, max_size=12).map(" ".join),
 }
-FORMS = {"number": ["", COMMA], "date": ["", "MM/DD/YYYY", "DD/MM/YYYY", "D. Month YYYY", "DD.MM.YYYY"]}
+FORMS = {"number": ["", COMMA], "date": ["", "%m/%d/%Y", "%d/%m/%Y", "%-d %B %Y", "%d.%m.%Y"]}
 PIECES = [
     "So",
     "she has",

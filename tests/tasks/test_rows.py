@@ -115,7 +115,7 @@ def test_dates_of_a_typed_table_are_answers(tmp_path):
 def test_the_dates_of_all_rows_say_whether_the_day_comes_first_and_how_dates_are_written():
     rows = [(f"here, line {i}", {"question": "When?", "answer": answer}) for i, answer in enumerate(["03/04/2001", "14/05/1997"])]
     problems = problems_of(rows, Layout("date"))
-    assert [(p.answer, p.form) for p in problems] == [("2001-04-03", "DD/MM/YYYY"), ("1997-05-14", "DD/MM/YYYY")]
+    assert [(p.answer, p.form) for p in problems] == [("2001-04-03", "%d/%m/%Y"), ("1997-05-14", "%d/%m/%Y")]
     assert PromptFormat("messages").join_reply("", "2001-04-03", problems[0]) == "So the answer is: 03/04/2001"
 
 

@@ -38,7 +38,7 @@ class Problem:
     ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None where there is no gold.
     ``accepted`` are further right answers. ``choices`` are the option texts in the order A, B, .... ``meta`` holds the other
     fields of the data set (``steps``: number of steps, ``group``: template, ``rationale``, ...). It may tell the gold, so `blind`
-    drops it. ``form`` says how the data write answers, where not in canonical form: their dates, as ``DD/MM/YYYY``, or `COMMA`.
+    drops it. ``form`` says how the data write answers, where not in canonical form: dates, as ``%d/%m/%Y``, or numbers, as `COMMA`.
     """
 
     id: str

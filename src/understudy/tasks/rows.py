@@ -135,7 +135,7 @@ def _look(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Option
     if layout.kind == "option" and base is None:
         base = base_of(raw)
     elif layout.kind == "date":
-        form = find_form([str(date) for _, date, _ in raw], [question for question, _ in questions])
+        form = find_form([str(date) for _, date, _ in raw])
     return _Shown(base, form)
 
 

@@ -59,13 +59,9 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
-    if (
-        match is None
-        or letter is None
-        or _LISTED.search(span, match.end())
-        or denies(first_sentence(span))
-        or _THIS.search(span, 0, 300)
-    ):
+    if match is None or letter is None or _LISTED.search(span, match.end()):
+        return NOTHING
+    if denies(first_sentence(span)) or _THIS.search(span, 0, 300):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 

@@ -26,24 +26,20 @@ _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[Q
 _TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
 _SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen)|(k|bn))\b", re.I)
-_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES |= {"k": 10**3, "bn": 10**9}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
 _NEXT = re.compile(
     rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
 )
-_ALGEBRA = re.compile(
+ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
 _UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
 """What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
 _IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
-_IN_TWO_UNITS = re.compile("|".join(
-    rf"[ -]?{one}(?:,| and|, and)? {LITERAL}[ -]{other}\b" for one, other in (
-        ("years?", "months?"), ("weeks?", "days?"), ("days?", "hours?"), ("hours?", "minutes?"), ("minutes?", "seconds?"),
-        ("(?:feet|foot)", "inch(?:es)?"), ("pounds?", "ounces?"), ("dollars?", "cents?"),
-    )
-))  # fmt: skip
+_TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
+_IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
 """What follows a number that is told in two units: it would have to be converted to the one that is asked for."""
 _GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
@@ -74,7 +70,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
     found = _read_run(span, begin)
-    if _ALGEBRA.search(span) and "=" not in span:
+    if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
     if found is None and not any(sign.isdigit() for sign in span):
         value = from_words(span[begin:])
