@@ -81,6 +81,9 @@ def test_numbers(text, value, layer):
         ("5k", "5000"),
         ("3 dozen", "36"),
         ("half a dozen", "6"),
+        ("fifty-two point six two", "52.62"),
+        ("one hundred and two point eighty-seven dollars", "102.87"),
+        ("minus three point zero five", "-3.05"),
         ("1 234.50", "1234.5"),
         ("5 km", "5"),
         ("$2.5 million", "2500000"),
@@ -154,6 +157,7 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         ("C", "C", "opening"),
         ("Nobody wants to be seen. (b) is the best choice.", "B", "conclusion"),
         ("It would rather hide.", "B", "last_sentence"),
+        ("A) show is no good. B) hide is no good. C) a dog is fine.", "C", "last_sentence"),
     ],
 )
 def test_options(text, value, layer):
@@ -180,6 +184,7 @@ def test_an_option_that_is_listed_or_denied_is_no_answer(text):
         "The answer is (A) or (B).",
         "the answer is A, B, or C.",
         "If it is wet, the answer is A. If it is dry, the answer is B.",
+        "Answer: (A) show (C) a dog",
     ],
 )
 def test_several_answers_are_none(text):

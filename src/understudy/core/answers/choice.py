@@ -44,7 +44,7 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     letter = _letter(sign, choices)
     if letter is None:
         return by_text
-    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
+    return one_of([Reading(letter), *_find_more(span, match.end(), choices), *_find_beside(span, match.end(), letter, choices)])
 
 
 _FIRST = re.compile(
@@ -72,7 +72,7 @@ _DENIES = re.compile(
 )
 _THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
 _LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
-_LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
+_LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s|\.\s[(]?[B-Z]\)\s")
 
 
 def denies(sentence: str) -> bool:
@@ -113,6 +113,18 @@ def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
             readings.append(Reading(letter))
         at = match.end()
     return readings
+
+
+_BESIDE = re.compile(r"([^(\n]{1,80})\(([A-Za-z])\)")
+
+
+def _find_beside(span: str, at: int, letter: str, choices: Sequence[str]) -> list[Reading]:
+    """The label that follows an option's own text: "(A) sun (C) moon"."""
+    match = _BESIDE.match(span, at)
+    index = ord(letter) - ord("A")
+    if match is None or index >= len(choices) or split_words(match[1]) != split_words(choices[index]):
+        return []
+    return [Reading(_letter(match[2], choices))]
 
 
 def _letter(sign: str, choices: Sequence[str]) -> str | None:

@@ -9,6 +9,7 @@ What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import takewhile
 from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
@@ -245,13 +246,14 @@ _PARTS |= {"half": 2, "quarter": 4}
 
 
 def from_words(text: str) -> Fraction | None:
-    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5.
-    None where there is none."""
+    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5,
+    ``three point two five`` -> 3.25. None where there is none."""
     words = re.findall(r"[a-z]+", text[:120].lower())
     sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
+    words = words[sign < 0 :]
     total = group = 0
     seen = False
-    for i, word in enumerate(words[sign < 0 :]):
+    for i, word in enumerate(words):
         part = _PARTS.get(word.removesuffix("s").replace("halve", "half"))
         if word in _WORDS:
             group += _WORDS[word]
@@ -260,12 +262,15 @@ def from_words(text: str) -> Fraction | None:
         elif word in _SCALES and (group or word == "dozen"):
             total, group = total + (group or 1) * _SCALES[word], 0
         elif part:
-            before = words[sign < 0 :][max(0, i - 2) : i]
-            if before == ["and", "a"]:  # two and a half
+            if words[max(0, i - 2) : i] == ["and", "a"]:  # two and a half
                 return sign * (total + group + Fraction(1, part))
-            whole = 12 if "dozen" in words[sign < 0 :][i + 1 : i + 3] else 1  # half a dozen
+            whole = 12 if "dozen" in words[i + 1 : i + 3] else 1  # half a dozen
             return sign * whole * Fraction(total + group if seen else 1, part)
-        elif word in ("point", "of") or word.endswith("ths"):
+        elif word == "point":
+            decimals = " ".join(str(_WORDS[digit]) for digit in takewhile(_WORDS.__contains__, words[i + 1 :]))
+            decimals = re.sub(r"(?<=[2-9])0 (?=[1-9]\b)| ", "", decimals)  # eighty seven: 87
+            return sign * Fraction(f"{total + group}.{decimals}") if decimals else None
+        elif word == "of" or word.endswith("ths"):
             return None
         elif not (word in ("and", "a") and (seen or not i)):
             break
