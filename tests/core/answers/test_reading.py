@@ -99,7 +99,20 @@ def test_numbers_in_every_form(text, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["3,5 kg", "1.234,50 €", "1,2,3", "16\\pi", "16π", "3+2i", "2\\sqrt{3}", "2**1000", "9**9**9**9", "1" * 6000, *TWO_UNITS],
+    [
+        "3,5 kg",
+        "1.234,50 €",
+        "1,2,3",
+        "16\\pi",
+        "16π",
+        "3+2i",
+        "2\\sqrt{3}",
+        "2**1000",
+        "9**9**9**9",
+        "1" * 6000,
+        "1.2.3",
+        *TWO_UNITS,
+    ],
 )
 def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(text):
     assert extract(f"There are 7 steps. The answer is {text}.", "number").value is None
@@ -123,6 +136,9 @@ def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(te
         ("Answer: 8 pens will cost $12.00", "How much will 8 pens cost?", "12"),
         ("Answer: 8 pens will cost $12.00", "", "12"),
         ("The answer is 3 dozen eggs.", "How many dozen eggs?", "3"),
+        ("Answer:\nThere are 9 hens and 4 cats. Therefore, there are 5 more hens than cats.", "How many more hens are there?", "5"),
+        ("Answer: It is 9 - 4.\nHence, 5 are left. She had 7 before.", "How many are left?", "5"),
+        ("The difference of correct and incorrect answers is 20. In all there are 35 + 15 = 50.", "How many are there?", "50"),
         ("It takes 1 hour 30 minutes, which is 90 minutes.", "How many minutes does it take?", "90"),
         ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),
     ],

@@ -26,6 +26,7 @@ _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
 _TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
+_SO = re.compile(r"[.!\n]\s{1,4}(?:Therefore|Thus|Hence|In total|Altogether)\b")
 _SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen)|(k|bn))\b", re.I)
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALES |= {"k": 10**3, "bn": 10**9}
@@ -36,7 +37,7 @@ _NEXT = re.compile(
 ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
-_UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
+_UNDECIDED = re.compile(r"[.,][0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
 """What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
 _IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
 _TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
@@ -77,7 +78,7 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
         value = from_words(span[begin:])
         return Reading(write_number(value)) if value is not None else NOTHING
     if found is None:
-        return NOTHING if strict else _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+        return NOTHING if strict else _read_sentences(span, begin, question)
     if found.value is None:
         return AMBIGUOUS
     if not strict and _SUBJECT.match(span, found.end):
@@ -113,6 +114,13 @@ def _read_rest(span: str, first: _Number) -> Reading:
         readings.append(_to_reading(found))
         end = found.end
     return one_of(readings)
+
+
+def _read_sentences(span: str, begin: int, question: str) -> Reading:
+    """The answer of a span that begins with a sentence; where that has a number, of the last sentence with "therefore"."""
+    first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+    so = max((match.end() for match in _SO.finditer(span)), default=0)
+    return _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so and first.found else first
 
 
 def _read_inside(span: str, question: str) -> Reading:
