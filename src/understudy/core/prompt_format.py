@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from understudy.core.answers import extract, write
+from understudy.core.answers import date, extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.thoughts import thought_of, with_thought
-from understudy.core.values import Chain, Example, Problem, Segment, Solution
+from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
 END = "\n\n"
@@ -180,7 +180,10 @@ def _has_label(question: str, i: int, choice: str) -> bool:
 
 def answer_text(answer: str, problem: Problem) -> str:
     """A canonical answer to ``problem`` as a chain writes it: an option letter in brackets, dates and numbers as the data do."""
-    return f"({answer.lower()})" if problem.kind == "option" else write(answer, problem.kind, problem.form)
+    if problem.kind == "date":
+        return date.write(answer, problem.form)
+    answer = answer.replace(".", ",") if problem.form == COMMA else answer
+    return f"({answer.lower()})" if problem.kind == "option" else answer
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -129,14 +129,13 @@ class _Shown(NamedTuple):
 
 
 def _look(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> _Shown:
-    base, form = layout.answer_base, COMMA if layout.decimal == "comma" else ""
     pairs = zip(rows, questions, strict=True)
     raw = ((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
-    if layout.kind == "option" and base is None:
-        base = base_of(raw)
-    elif layout.kind == "date":
-        form = find_form([str(date) for _, date, _ in raw])
-    return _Shown(base, form)
+    if layout.kind == "option" and layout.answer_base is None:
+        return _Shown(base_of(raw), "")
+    if layout.kind == "date":
+        return _Shown(None, find_form([str(date) for _, date, _ in raw]))
+    return _Shown(layout.answer_base, COMMA if layout.decimal == "comma" else "")
 
 
 def fields_in(template: str) -> list[str]:

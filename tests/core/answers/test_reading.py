@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.core.answers import extract, layers, normalise, write
+from understudy.core.answers import extract, layers, normalise
 from understudy.core.answers.date import find_form
+from understudy.core.prompt_format import answer_text
 from understudy.core.thoughts import only_thought, thought_of
-from understudy.core.values import COMMA
+from understudy.core.values import COMMA, Problem
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
 TWO_UNITS = ["4 hours and 30 minutes", "1 hour 30 minutes", "5 feet, 3 inches", "2 dollars and 50 cents"]
@@ -137,7 +138,7 @@ def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(te
         ("Answer: 8 pens will cost $12.00", "", "12"),
         ("The answer is 3 dozen eggs.", "How many dozen eggs?", "3"),
         ("Answer:\nThere are 9 hens and 4 cats. Therefore, there are 5 more hens than cats.", "How many more hens are there?", "5"),
-        ("Answer: It is 9 - 4.\nHence, 5 are left. She had 7 before.", "How many are left?", "5"),
+        ("Answer: She gives 4 of 9 away.\nHence, 5 are left. She had 7 before.", "How many are left?", "5"),
         ("The difference of correct and incorrect answers is 20. In all there are 35 + 15 = 50.", "How many are there?", "50"),
         ("It takes 1 hour 30 minutes, which is 90 minutes.", "How many minutes does it take?", "90"),
         ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),
@@ -281,7 +282,7 @@ def test_the_dates_of_the_data_say_how_dates_are_read_and_written(dates, form, r
     assert find_form(dates) == form
     assert extract("So the answer is 03/04/2001.", "date", form=form).value == read
     if form:
-        assert write(normalise(dates[0], "date", form=form), "date", form) == dates[0]
+        assert answer_text(normalise(dates[0], "date", form=form), Problem("", "", "date", form=form)) == dates[0]
 
 
 def test_the_dates_of_the_data_come_before_what_a_question_asks_for():
@@ -307,7 +308,7 @@ def test_numbers_with_a_decimal_comma_are_read_where_the_data_have_them(text, va
     assert normalise(text, "number", form=COMMA) == value
     assert extract(f"It weighs 1,5 and more. The answer is {text}.", "number", form=COMMA).value == value
     if value:
-        assert normalise(write(value, "number", COMMA), "number", form=COMMA) == value
+        assert normalise(answer_text(value, Problem("", "", "number", form=COMMA)), "number", form=COMMA) == value
 
 
 def test_of_the_numbers_with_a_decimal_comma_the_one_that_the_question_does_not_have_is_taken():

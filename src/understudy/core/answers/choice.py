@@ -19,8 +19,8 @@ _BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9+-]|['’][A-Za-z])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
-    r"(?:(?!\b(?:because|since|as|while|whereas|but|not)\b)[^.;\n()]){0,60}?(?:,|/|\bor\b|\band\b|&)"
-    r"[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:(?!\b(?:because|since|as|while|whereas|but|not|is|than|unlike|over|instead)\b)[^.;\n()]){0,60}?"
+    r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
@@ -44,7 +44,7 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     letter = _letter(sign, choices)
     if letter is None:
         return by_text
-    return one_of([Reading(letter), *_find_more(span, match.end(), choices), *_find_beside(span, match.end(), letter, choices)])
+    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _FIRST = re.compile(
@@ -113,18 +113,6 @@ def _find_more(span: str, at: int, choices: Sequence[str]) -> list[Reading]:
             readings.append(Reading(letter))
         at = match.end()
     return readings
-
-
-_BESIDE = re.compile(r"([^(\n]{1,80})\(([A-Za-z])\)")
-
-
-def _find_beside(span: str, at: int, letter: str, choices: Sequence[str]) -> list[Reading]:
-    """The label that follows an option's own text: "(A) sun (C) moon"."""
-    match = _BESIDE.match(span, at)
-    index = ord(letter) - ord("A")
-    if match is None or index >= len(choices) or split_words(match[1]) != split_words(choices[index]):
-        return []
-    return [Reading(_letter(match[2], choices))]
 
 
 def _letter(sign: str, choices: Sequence[str]) -> str | None:

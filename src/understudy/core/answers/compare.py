@@ -7,7 +7,7 @@ from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
 from understudy.core.answers.markup import unwrap
 from understudy.core.answers.spans import to_canonical, to_point, to_written
-from understudy.core.values import COMMA, AnswerKind, Outcome
+from understudy.core.values import AnswerKind, Outcome
 
 
 def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = (), form: str = "") -> str | None:
@@ -27,13 +27,6 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = (), form: s
     if kind == "date":
         return date.read(value, strict=True, form=form).value
     return _READERS[kind](to_point(value, form), strict=True).value
-
-
-def write(value: str, kind: AnswerKind, form: str) -> str:
-    """The canonical ``value`` as the data write it (`Problem.form`)."""
-    if kind == "date":
-        return date.write(value, form)
-    return value.replace(".", ",") if form == COMMA else value
 
 
 _READERS = {"yes_no": yes_no.read, "number": number.read, "expression": expression.read}

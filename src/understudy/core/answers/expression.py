@@ -18,7 +18,7 @@ _BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])[-+]?[(\[]{0,20}[-+$€£]{0,2}\.?[0-
 _LETTER = re.compile("[A-Za-z]")
 _WORD = re.compile("[A-Za-z]{3}|ln|lg|pi")
 _FACTORS = re.compile(r"(?<=[0-9)]) ?(?=\()")
-_SIGN = re.compile("[<>≤≥]")
+_SIGN = re.compile("([<>≤≥])")
 _TURNED = str.maketrans("<>≤≥", "><≥≤")
 _NAMED = re.compile("^[A-Za-z] ?= ?")
 """y = 2x + 3"""
@@ -67,20 +67,18 @@ def agrees(value: str, gold: str) -> bool | None:
     values, target = _values_of(value), _values_of(match["value"] if match else gold)
     if values is None or target is None:
         return None
-    if match is None:
-        return values == target
-    expression = parse(value)
-    return values == target and expression is not None and Counter(expression.numbers) == Counter(_read_numbers(match["numbers"]))
+    used = Counter(_read_numbers(" ".join(numbers_used(value))))
+    return values == target and (match is None or used == Counter(_read_numbers(match["numbers"])))
 
 
-def _values_of(text: str) -> tuple[list[Fraction | None], list[str]] | None:
+def _values_of(text: str) -> list[Fraction | str | None] | None:
     """The value of an expression, or those of the sides of an inequality and the signs between them, turned so that the first is
     "<" or "≤"; None where a side has no value."""
-    text = text.replace("<=", "≤").replace(">=", "≥")
-    values, signs = [_evaluate(side) for side in _SIGN.split(text)], _SIGN.findall(text)
-    if signs and signs[0] in ">≥":
-        values, signs = values[::-1], [sign.translate(_TURNED) for sign in signs[::-1]]
-    return None if None in values else (values, signs)
+    parts = _SIGN.split(text.replace("<=", "≤").replace(">=", "≥"))
+    if parts[1:] and parts[1] in ">≥":
+        parts = [part.translate(_TURNED) for part in parts[::-1]]
+    values = [_evaluate(part) for part in parts[::2]]
+    return None if None in values else [*values, *parts[1::2]]
 
 
 def _evaluate(text: str) -> Fraction | None:

@@ -115,9 +115,8 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
-        rows, layout = read_questions(Path(options.file)), Layout(problems[0].kind)
-        problems_given = filter(None, problems_of(rows, layout, form=problems[0].form))
-        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
+        problems_given = problems_of(read_questions(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
+        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(filter(None, problems_given), 1)]
         bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
             raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
