@@ -174,6 +174,7 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         ("C", "C", "opening"),
         ("Nobody wants to be seen. (b) is the best choice.", "B", "conclusion"),
         ("It would rather hide.", "B", "last_sentence"),
+        ("Which of them is unseen? B.", "B", "last_sentence"),
         ("A) show is no good. B) hide is no good. C) a dog is fine.", "C", "last_sentence"),
     ],
 )

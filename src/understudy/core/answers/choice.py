@@ -23,7 +23,7 @@ _AND_THEN = re.compile(
     r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
-_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
+_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$")
 
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
