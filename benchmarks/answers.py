@@ -1,6 +1,7 @@
 """How often the verdict on real chains agrees with the label that came with them, per set, and every class of disagreement.
 
-    python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown]
+    python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown] [--files]
+    python benchmarks/answers.py --sample 50 --set addsub/chains-zeroshot-cot      # disagreements of a file to be read by a person
     python benchmarks/answers.py --strict --set gsm8k-fewshot      # what a reader of "The answer is" alone would see, by teacher
 
 For each chain with a recorded label: its answer is settled as an import does (`corpus.import_.settle`), the verdict is
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import time
 from collections import Counter, defaultdict
@@ -112,14 +114,18 @@ class Tally:
             )
             self.classes[name] += 1
             options = f" of {choices}" if choices else ""
-            text = row["text"] if len(row["text"]) < 400 else "..." + row["text"][-400:]
-            self.examples[name].append(f"{row['problem_id']}: gold {golds[0]}{options}, recorded {raw}, read {answer}: {text!r}")
+            text = row["text"] if len(row["text"]) < 1000 else "..." + row["text"][-1000:]
+            about = f"gold {golds[0]}{options}, recorded {raw}, read {answer}"
+            self.examples[name].append(f"{row['problem_id']}: {about}: {problem['question']!r} {text!r}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--set", default="", help="only sets whose name contains this")
+    parser.add_argument("--set", default="", help="only sets, or files as SET/FILE, whose name contains this")
+    parser.add_argument("--files", action="store_true", help="for each file on its own")
+    parser.add_argument("--sample", type=int, default=0, help="this many disagreements of each file, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=0, help="examples of each class of disagreement")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--strict", action="store_true")
@@ -127,7 +133,10 @@ def main() -> None:
     if arguments.strict:
         print_strict(arguments.data, arguments.set)
         return
-    tallies = measure(arguments.data, arguments.set)
+    tallies = measure(arguments.data, arguments.set, by_file=arguments.files or arguments.sample > 0)
+    if arguments.sample:
+        print_sample(tallies, arguments.sample, arguments.seed)
+        return
     if arguments.markdown:
         print_markdown(tallies)
         return
@@ -153,18 +162,28 @@ def labelled(data: Path, only: str) -> Iterator[tuple[Path, Row, Row]]:
         else:
             problems.update((row["id"], row) for row in rows(path))
     for path in chains:
-        if only in path.parent.name:
+        if only in f"{path.parent.name}/{path.stem}":
             for row in rows(path):
                 if row.get("correct") is not None and row["problem_id"] in problems:
                     yield path, row, problems[row["problem_id"]]
 
 
-def measure(data: Path, only: str) -> dict[str, Tally]:
-    """Set name -> its tally, over every file of chains that has labels."""
+def measure(data: Path, only: str, *, by_file: bool = False) -> dict[str, Tally]:
+    """Name of a set, or SET/FILE, -> its tally, over every file of chains that has labels."""
     tallies: dict[str, Tally] = {}
     for path, row, problem in labelled(data, only):
-        tallies.setdefault(path.parent.name, Tally()).add(row, problem)
+        name = f"{path.parent.name}/{path.stem}" if by_file else path.parent.name
+        tallies.setdefault(name, Tally()).add(row, problem)
     return tallies
+
+
+def print_sample(tallies: dict[str, Tally], n: int, seed: int) -> None:
+    """A person reads these and says who is right, the label or Understudy."""
+    for name, tally in tallies.items():
+        found = [f"{kind}\n  {example}" for kind, examples in tally.examples.items() for example in examples]
+        print(f"{name}: {min(n, len(found))} of {len(found)} disagreements")
+        for i, example in enumerate(random.Random(seed).sample(found, min(n, len(found))), 1):
+            print(f"{i}. {example}")
 
 
 def print_strict(data: Path, only: str) -> None:

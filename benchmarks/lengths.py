@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
         texts = {p.id: prompt_text(form.write_prompt(p)) for p in known.values()}
         questions = dict(zip(texts, map(len, tokenizer(list(texts.values()))["input_ids"]), strict=True))
         taught = [chain for chain in chains if chain.answer is not None]
-        replies = [form.join_reply(chain.rationale, chain.answer or "", known[chain.problem].kind) for chain in taught]
+        replies = [form.join_reply(chain.rationale, chain.answer or "", known[chain.problem]) for chain in taught]
         written = [len(ids) + 1 for ids in tokenizer(replies)["input_ids"]]  # and the end token
         both = [questions[chain.problem] + n for chain, n in zip(taught, written, strict=True)]
         right, wrong = (100 * outcomes[o] / len(chains) for o in (Outcome.CORRECT, Outcome.WRONG))

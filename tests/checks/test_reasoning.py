@@ -1,5 +1,7 @@
 """Checks of the reasoning itself: calculations, an answer that is stated too early, circles."""
 
+from dataclasses import replace
+
 import pytest
 
 from understudy.checks.answer import same_answer
@@ -9,7 +11,7 @@ from understudy.checks.leak import leak
 from understudy.checks.likelihood import likelihood
 from understudy.checks.majority import majority
 from understudy.core.registry import CHECKS, find
-from understudy.core.values import Chain, Outcome, Problem, Step
+from understudy.core.values import COMMA, Chain, Outcome, Problem, Step
 
 COINS = Problem("p", "Ana has 4 coins and finds 3 in each of two boxes. How many has she?", "number", "10")
 THINGS = Problem("q", "Which is red?", "option", "B", choices=("grass", "blood"))
@@ -43,6 +45,13 @@ def chain(rationale, **more):
 def test_calculations_hold_or_the_first_step_that_does_not_is_named(rationale, outcome, detail):
     verdict = arithmetic(COINS, chain(rationale))
     assert (verdict.outcome, detail in verdict.detail) == (outcome, True), verdict
+
+
+def test_calculations_with_a_decimal_comma_are_read_where_the_data_have_them():
+    comma, said = replace(COINS, form=COMMA), "2 x 3,5 = 7 coins. 1,5 + 1.000 = 1.001,5."
+    assert arithmetic(comma, chain(said)).detail == "2 calculations hold"
+    assert arithmetic(comma, chain("2 x 3,5 = 6.")).outcome is Outcome.WRONG
+    assert arithmetic(COINS, chain("3,5 + 2 = 5,5.")).outcome is Outcome.UNDECIDABLE, "5 + 2 is no part of it"
 
 
 def test_the_steps_of_a_chain_with_sub_questions_are_its_answers():

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from command import SETS, understudy
 
+from understudy.core.values import COMMA
+
 FIELDS = (
     "arm method model role_models engine precision training_precision task split seed decoding extractor n correct wrong "
     "undecidable unparsed abstained truncated errors accuracy low high tokens_per_answer read_per_answer calls_per_answer seconds"
@@ -152,6 +154,7 @@ name = "own"
 name = "files"
 path = "q.jsonl"
 kind = "number"
+decimal = "comma"
 sizes = { train = 20, dev = 4, test = 6 }
 [teacher]
 engine = "recorded"
@@ -184,6 +187,7 @@ def test_own_questions_and_recorded_chains_go_from_files_to_a_report_and_seed_an
     assert ran.code == 0, ran.out + ran.err
     (row,) = json.loads(understudy("results", "runs/own", "--json", cwd=tmp_path).out)
     assert (row["n"], row["task"], row["method"]) == (6, "files", "scotd")
+    assert json.loads((tmp_path / "runs/own/students/mine/understudy.json").read_text())["form"] == COMMA
 
     # the trained student as the next study's teacher, and as the checkpoint its student starts from
     teacher = (

@@ -89,7 +89,7 @@ def test_an_answer_in_words_stays_as_the_teacher_wrote_it(tmp_path):
     (chain,), _ = import_chains([path], problems={"c": problem}, fields={}, prefer="text")
     assert chain.answer == "Washington, D.C."
     assert compare(chain.answer, problem.golds, "text") is Outcome.CORRECT
-    assert "So the answer is: Washington, D.C.\n" in PromptFormat().join_reply(chain.rationale, chain.answer, "text")
+    assert "So the answer is: Washington, D.C.\n" in PromptFormat().join_reply(chain.rationale, chain.answer, problem)
 
 
 def test_the_text_comes_first_then_the_record_then_what_is_only_concluded(tmp_path):

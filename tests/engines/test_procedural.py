@@ -38,7 +38,7 @@ def asked(world):
     for problem in world.problems(seed=3):
         assert problem.answer is not None
         texts = [step["answer"] for step in problem.meta["subquestions"]]
-        yield question_text(problem), answer_text(problem.answer, problem.kind), texts
+        yield question_text(problem), answer_text(problem.answer, problem), texts
 
 
 def numbered(label, lines):

@@ -88,7 +88,7 @@ def test_options_and_context_are_written_once():
     assert PromptFormat().write_prompt(named) == "Q: Is the sun or the moon hot?\nAnswer Choices:\n(a) sun\n(b) moon\nA:", (
         "which is (a)?"
     )
-    assert PromptFormat().join_reply("Night.", "B", "option") == " Night. So the answer is: (b)\n\n"
+    assert PromptFormat().join_reply("Night.", "B", named) == " Night. So the answer is: (b)\n\n"
 
 
 def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
@@ -110,7 +110,7 @@ def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_t
 
 @pytest.mark.parametrize("style", ["raw", "messages"])
 def test_a_line_of_a_rationale_that_looks_like_another_problem_does_not_end_the_reply(style):
-    told = PromptFormat(style).join_reply("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", "number")
+    told = PromptFormat(style).join_reply("Given: 2.\n\nProblem: add 3.\nQuestion：\nHow many?\n2 + 3 = 5.", "5", PROBLEM)
     assert told.strip() == "Given: 2. Problem: add 3. Question：\nHow many?\n2 + 3 = 5. So the answer is: 5"
     assert extract(told, "number").value == "5"
     assert PromptFormat(style).write_block("Plan:\nQ: why?").strip() == "Plan: Q: why?"

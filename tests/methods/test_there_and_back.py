@@ -11,7 +11,7 @@ from understudy.core.answers import normalise
 from understudy.core.asks import Path, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import write_steps
-from understudy.core.values import Outcome, Problem, Step
+from understudy.core.values import COMMA, Outcome, Problem, Step
 from understudy.methods.answer_first import AnswerFirst
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.reasoning_teacher import ReasoningTeacher
@@ -29,6 +29,7 @@ ANSWERS = {
     "date": st.dates().map(lambda day: day.strftime("%m/%d/%Y")),
     "text": st.lists(st.sampled_from(["ice", "Ana", "red", "York", "seven"]), min_size=1, max_size=12).map(" ".join),
 }
+FORMS = {"number": ["", COMMA], "date": ["", "%m/%d/%Y", "%d/%m/%Y", "%-d %B %Y", "%d.%m.%Y"]}
 PIECES = [
     "So",
     "she has",
@@ -52,10 +53,11 @@ RATIONALES = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=12
 @st.composite
 def chains(draw):
     kind = draw(st.sampled_from(sorted(ANSWERS)))
-    problem = Problem("p", "Which is it?", kind, choices=CHOICES if kind == "option" else ())
+    form = draw(st.sampled_from(FORMS.get(kind, [""])))
+    problem = Problem("p", "Which is it?", kind, choices=CHOICES if kind == "option" else (), form=form)
     answer = normalise(draw(ANSWERS[kind]), kind, problem.choices)
     assume(answer is not None)
-    told = PromptFormat("messages").join_reply(draw(RATIONALES), answer, kind)
+    told = PromptFormat("messages").join_reply(draw(RATIONALES), answer, problem)
     chain = PromptFormat().read_chain(problem, Path("p"), Reply(told), prompt="")
     assume(chain.answer is not None)
     return problem, chain

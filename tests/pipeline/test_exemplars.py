@@ -53,6 +53,14 @@ def test_exemplars_written_by_hand_come_from_a_file(tmp_path):
         mark_exemplars(PROBLEMS, options, seed=0)
 
 
+def test_exemplars_written_by_hand_are_read_as_the_answers_of_the_task_are_written(tmp_path):
+    path = tmp_path / "e.jsonl"
+    path.write_text(json.dumps({"question": "When?", "answer": "03/04/2001", "rationale": "It is spring."}) + "\n")
+    asked = Problem("p", "When was it?", "date", "1997-05-14", split="train", form="%d/%m/%Y")
+    *_, exemplar = mark_exemplars([asked], Exemplars(file=str(path)), seed=0)
+    assert (exemplar.answer, exemplar.form) == ("2001-04-03", "%d/%m/%Y")
+
+
 def test_a_training_question_that_is_given_as_an_exemplar_leaves_training(tmp_path):
     path = tmp_path / "e.jsonl"
     path.write_text(json.dumps({"question": " 3? ", "answer": 3, "rationale": "It is 3."}) + "\n")

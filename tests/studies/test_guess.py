@@ -87,8 +87,9 @@ ENDINGS = [
         (TOLD, 'choices_in = "question"', "B"),
         (APART, 'question = "{Body} {Question}"', "3"),
         (numbered(answer=["4", "5"]), 'kind = "number"', "4"),
+        (numbered(answer="3,5 kg"), 'decimal = "comma"', "3.5"),
     ],
-    ids=["texts", "map", "labels", "fields", "letters", "endings", "question", "svamp", "several"],
+    ids=["texts", "map", "labels", "fields", "letters", "endings", "question", "svamp", "several", "decimal comma"],
 )
 def test_layouts_of_questions_and_choices_are_guessed_and_read(tmp_path, rows, line, answer):
     _, problems = begin(write(tmp_path / "q.jsonl", rows))

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
+from understudy.core.prompt_format import PromptFormat
+from understudy.core.values import COMMA
 from understudy.tasks.rows import Layout, fields_in, fill, problems_of, read_problems
 
 ROW = {"passage": "It is day.", "question": "Is it?", "n": 3, "none": None, "list": ["x"], "answer": "yes"}
@@ -117,6 +119,25 @@ def test_dates_of_a_typed_table_are_answers(tmp_path):
     assert read_problems(tmp_path / "q.parquet", kind="date", fields={})[0].answer == "2020-01-05"
 
 
+def test_the_dates_of_all_rows_say_whether_the_day_comes_first_and_how_dates_are_written():
+    rows = [(f"here, line {i}", {"question": "When?", "answer": answer}) for i, answer in enumerate(["03/04/2001", "14/05/1997"])]
+    problems = problems_of(rows, Layout("date"))
+    assert [(p.answer, p.form) for p in problems] == [("2001-04-03", "%d/%m/%Y"), ("1997-05-14", "%d/%m/%Y")]
+    assert PromptFormat("messages").join_reply("", "2001-04-03", problems[0]) == "So the answer is: 03/04/2001"
+
+
+def test_numbers_with_a_decimal_comma_are_read_where_the_task_says_so():
+    layout = Layout("number", decimal="comma")
+    rows = [("here, line 1", {"question": "Q?", "answer": ["1.234,5", 1.25], "accepted": ["7 kg"]})]
+    (problem,) = problems_of(rows, layout)
+    assert (problem.golds, problem.form) == (("1234.5", "1.25", "7"), COMMA)
+    assert PromptFormat("messages").join_reply("", "1234.5", problem) == "So the answer is: 1234,5"
+    with pytest.raises(DataError, match=r"'3,5 kg' is not .* if its comma is a decimal comma, set task.decimal = \"comma\""):
+        one({"question": "Q?", "answer": "3,5 kg"}, "number")
+    with pytest.raises(DataError, match=r"'5.5' is not an answer of kind 'number'; correct the row"):
+        problems_of([("here, line 1", {"question": "Q?", "answer": "5.5"})], layout)
+
+
 def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):
     (tmp_path / "q.csv").write_text("id,hint,question\n1,,What?\n2,see,Why?\n")
     problems = read_problems(tmp_path / "q.csv", kind="text", fields={"question": "{hint} {question}"})
@@ -126,6 +147,8 @@ def test_an_empty_cell_is_an_empty_field_and_not_an_unknown_one(tmp_path):
 def test_options_that_do_not_belong_together_are_refused():
     with pytest.raises(DataError, match="answer_base = 1: only answers of kind 'option'"):
         Layout("number", answer_base=1)
+    with pytest.raises(DataError, match='decimal = "comma": only answers of kind "number"'):
+        Layout("text", decimal="comma")
     with pytest.raises(DataError, match='choices_in = "question": for kind = "option"'):
         Layout("number", choices_in="question")
 

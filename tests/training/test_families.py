@@ -26,7 +26,7 @@ from understudy.training.options import StudentOptions, TrainingOptions
 SUMS = [(1, 2), (4, 3), (9, 2), (5, 5)]
 PROBLEMS = [Problem(f"p{i}", f"What is {a} plus {b}?", "number", str(a + b)) for i, (a, b) in enumerate(SUMS)]
 RATIONALES = [f"Count up from {p.question.split()[2]}." for p in PROBLEMS]
-TARGETS = [PromptFormat().join_reply(r, p.answer, "number") for r, p in zip(RATIONALES, PROBLEMS, strict=True)]
+TARGETS = [PromptFormat().join_reply(r, p.answer, p) for r, p in zip(RATIONALES, PROBLEMS, strict=True)]
 TEXTS = [f"Q: What is {a} plus {b}?\nA: Count up from {a}. So the answer is: {a + b}\n\n" for a in range(12) for b in range(12)]
 
 

@@ -3,26 +3,19 @@
 import re
 
 from understudy.core.answers.equations import find_equations
+from understudy.core.answers.spans import to_point
 from understudy.core.subquestions import split_sentences, steps_of
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _MARK = re.compile(r"<<([^<>\n]{1,200})>>")
-_WORDS = {
-    "plus": "+",
-    "minus": "-",
-    "times": "*",
-    "multiplied by": "*",
-    "divided by": "/",
-    "equals": "=",
-    "makes": "=",
-    "gives": "=",
-}
+_WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
+_WORDS |= dict.fromkeys(("equals", "makes", "gives"), "=")
 _SAID = re.compile(rf"(?<=[0-9)]) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
 _IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves) (?=[$]?[0-9])")
 """After a calculation "is" says what it comes to; elsewhere it does not ("there are 5")."""
 
 
-def arithmetic(_problem: Problem, chain: Chain) -> Verdict:
+def arithmetic(problem: Problem, chain: Chain) -> Verdict:
     """WRONG with the first step whose calculation does not hold, CORRECT where all hold, UNDECIDABLE where none is written.
 
     Read are equations ("4 + 3 = 7", sides of several), GSM8K's marks ("<<4+3=7>>") and calculations in words ("4 plus 3 is 7").
@@ -31,7 +24,8 @@ def arithmetic(_problem: Problem, chain: Chain) -> Verdict:
     steps = [step.text for step in steps_of(chain)] or split_sentences(chain.rationale)
     seen = 0
     for number, step in enumerate(steps, 1):
-        for text in [_in_signs(_MARK.sub("", step)), *_MARK.findall(step)]:
+        said = to_point(step, problem.form)
+        for text in [_in_signs(_MARK.sub("", said)), *_MARK.findall(said)]:
             for equation in find_equations(text):
                 seen += 1
                 if equation.value is None:

@@ -14,7 +14,7 @@ def leak(problem: Problem, chain: Chain) -> Verdict:
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
     for number, step in enumerate(steps[: len(steps) // 2], 1):
-        found = extract(step, problem.kind, problem.choices, problem.question)
+        found = extract(step, problem.kind, problem.choices, problem.question, problem.form)
         stated = found.value is not None and found.layer in _STATED
         if stated and compare(found.value or "", problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
             return Verdict(chain.id, Outcome.WRONG, f"step {number} of {len(steps)} states the answer: {step[:200]}")

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from understudy.core.answers import extract
+from understudy.core.answers import date, extract
 from understudy.core.answers.spans import keep_one_problem
 from understudy.core.asks import Message, Path, Prompt, Reply
 from understudy.core.thoughts import thought_of, with_thought
-from understudy.core.values import AnswerKind, Chain, Example, Problem, Segment, Solution
+from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution
 
 ANSWER = " So the answer is: "
 END = "\n\n"
@@ -52,7 +52,7 @@ class PromptFormat:
     def write_prompt(self, problem: Problem, exemplars: Exemplars = (), *, before: str = "", after: str = "") -> Prompt:
         """The prompt that asks ``problem`` after solved ``exemplars``, without exemplars whose chain has no answer. ``before`` and
         ``after`` stand around the question."""
-        solved = [(question_text(p), self.join_reply(c.rationale, c.answer, p.kind)) for p, c in exemplars if c.answer is not None]
+        solved = [(question_text(p), self.join_reply(c.rationale, c.answer, p)) for p, c in exemplars if c.answer is not None]
         question = f"{before}{question_text(problem)}{after}"
         if self.style == "raw":
             return "".join(f"Q: {example}\nA:{reply}" for example, reply in solved) + f"Q: {question}\nA:"
@@ -61,10 +61,10 @@ class PromptFormat:
             turns += [Message("user", example), Message("assistant", reply)]
         return (*turns, Message("user", question))
 
-    def join_reply(self, rationale: str, answer: str, kind: AnswerKind) -> str:
+    def join_reply(self, rationale: str, answer: str, problem: Problem) -> str:
         """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
         become line breaks. A line that looks like the beginning of another problem is joined to the line before it."""
-        body, stated = keep_one_problem(rationale.strip()), answer_text(answer, kind)
+        body, stated = keep_one_problem(rationale.strip()), answer_text(answer, problem)
         if self.style == "messages":
             return f"{body}{ANSWER}{stated}".strip()
         joined = without_empty_lines(body)
@@ -72,7 +72,7 @@ class PromptFormat:
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The example that teaches ``role`` this rationale and answer to ``problem``."""
-        prompt, reply = self.write_prompt(problem), self.join_reply(rationale, answer, problem.kind)
+        prompt, reply = self.write_prompt(problem), self.join_reply(rationale, answer, problem)
         return self.write_example(role, prompt, reply, problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
@@ -116,7 +116,7 @@ class PromptFormat:
         If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
         """
         text = with_thought(reply.reasoning, reply.text)
-        extraction = extract(text, problem.kind, problem.choices, problem.question)
+        extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
         thought, begin = thought_of(text)
         return Chain(
             problem=problem.id,
@@ -139,7 +139,7 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
     """The solution that several ``turns`` (role, reply) give, whose answer ``text`` states. Its finish is that of the last turn.
     An earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
     answer."""
-    extraction = extract(text, problem.kind, problem.choices, problem.question)
+    extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
     replies = [reply for _, reply in turns]
     logprobs = [value for reply in replies for value in reply.logprobs]
     return Solution(
@@ -183,9 +183,12 @@ def _has_label(question: str, i: int, choice: str) -> bool:
     return re.search(rf"(?<!\w){chr(65 + i)}[).:]\s*{re.escape(choice)}", question, re.I) is not None
 
 
-def answer_text(answer: str, kind: AnswerKind) -> str:
-    """A canonical answer as a chain writes it: an option letter in brackets, any other answer as it is."""
-    return f"({answer.lower()})" if kind == "option" else answer
+def answer_text(answer: str, problem: Problem) -> str:
+    """A canonical answer to ``problem`` as a chain writes it: an option letter in brackets, dates and numbers as the data do."""
+    if problem.kind == "date":
+        return date.write(answer, problem.form)
+    answer = answer.replace(".", ",") if problem.form == COMMA else answer
+    return f"({answer.lower()})" if problem.kind == "option" else answer
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -18,6 +18,9 @@ from understudy.core.asks import Message
 AnswerKind = Literal["option", "yes_no", "number", "date", "text", "expression"]
 """The kind decides how an answer is read and compared (`core.answers`). An ``option`` answer is the letter ``"A"``, ``"B"``, ..."""
 
+COMMA = "1.234,5"
+"""The form of numbers with a decimal comma."""
+
 JSON = Any
 """A value that `json` can write, as in `meta` and `sampling` mappings."""
 
@@ -35,7 +38,7 @@ class Problem:
     ``answer`` is canonical for its kind (an option letter, ``yes``/``no``, a plain number, ...), or None where there is no gold.
     ``accepted`` are further right answers. ``choices`` are the option texts in the order A, B, .... ``meta`` holds the other
     fields of the data set (``steps``: number of steps, ``group``: template, ``rationale``, ...). It may tell the gold, so `blind`
-    drops it.
+    drops it. ``form`` says how the data write answers, where not in canonical form: dates, as ``%d/%m/%Y``, or numbers, as `COMMA`.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Problem:
     context: str = ""
     split: str = ""
     meta: Mapping[str, JSON] = field(default_factory=dict)
+    form: str = ""
 
     @property
     def golds(self) -> tuple[str, ...]:

@@ -211,9 +211,9 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
 def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
     """The chain of a row alone, without the metadata of an export."""
     text = record.text
-    extraction = extract(text, problem.kind, problem.choices, problem.question)
+    extraction = extract(text, problem.kind, problem.choices, problem.question, problem.form)
     thought, begin = thought_of(text)
-    recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices)
+    recorded = None if record.answer is None else normalise(record.answer, problem.kind, problem.choices, problem.form)
     answer, layer = settle(extraction, recorded, prefer=prefer)
     report.notes[DIFFERS] += bool(extraction.value and recorded) and not _is_same(extraction.value, recorded)
     return Chain(

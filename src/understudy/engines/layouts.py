@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import ANSWER, answer_text
+from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
 
 RETRIES = 8
@@ -123,7 +124,7 @@ def _think(teacher: WorldTeacher, match: re.Match[str]) -> str:
 def _conclude(teacher: WorldTeacher, match: re.Match[str]) -> str:
     question, kind = match["question"], teacher.work_exactly(match["question"]).kind
     value = extract(match["said"], kind, _OPTION.findall(question), question).value
-    return "" if value is None else f" {answer_text(value, kind)}"
+    return "" if value is None else f" {answer_text(value, Problem('', question, kind))}"
 
 
 def _write_answer(teacher: WorldTeacher, match: re.Match[str]) -> str:
@@ -145,7 +146,7 @@ def _conclusion(worked: WorldSolution) -> str:
 
 
 def _answer(worked: WorldSolution) -> str:
-    return answer_text(worked.answer, worked.kind)
+    return answer_text(worked.answer, Problem("", "", worked.kind))
 
 
 _THINKING = r"\nA: Let's think step by step\."

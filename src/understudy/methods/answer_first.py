@@ -37,7 +37,7 @@ class AnswerFirst(OneStudent):
         examples = []
         for chain in chains:
             if chain.answer is not None:
-                stated = self.format.join_reply("", chain.answer, problem.kind).strip()
+                stated = self.format.join_reply("", chain.answer, problem).strip()
                 target = self.format.write_block(f"{stated}\n{BECAUSE} {chain.rationale}")
                 prompt = self.format.write_prompt(problem)
                 examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id))

@@ -50,7 +50,7 @@ class AnswerOnly(OneStudent):
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
         prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
         return [
-            self.format.write_example("student", prompt, self.format.join_reply("", answer, problem.kind), problem.id, chain)
+            self.format.write_example("student", prompt, self.format.join_reply("", answer, problem), problem.id, chain)
             for answer, chain in labels
             if answer is not None
         ]

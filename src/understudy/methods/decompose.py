@@ -112,7 +112,7 @@ class Decompose(NoStudent):
 
     def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
         worked_out = "".join(
-            f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p.kind)}\n\n"
+            f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and steps_of(c)
         )

@@ -39,10 +39,10 @@ class Rationalise(NoStudent):
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
-        answer = answer_text(problem.answer, problem.kind)
+        answer = answer_text(problem.answer, problem)
         exemplars = "".join(
-            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p.kind)}\nA: {join_lines(c.rationale)}{ANSWER}"
-            f"{answer_text(c.answer, p.kind)}\n\n"
+            f"Q: {question_text(p)}\nThe right answer is: {answer_text(c.answer, p)}\nA: {join_lines(c.rationale)}{ANSWER}"
+            f"{answer_text(c.answer, p)}\n\n"
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )

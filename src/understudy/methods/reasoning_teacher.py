@@ -54,4 +54,4 @@ class ReasoningTeacher(OneStudent):
     def _write(self, problem: Problem, chain: Chain, answer: str) -> str:
         # An arrow inside the rationale would be read as the one before the answer.
         rationale = re.sub(r"--+>", "->", chain.rationale.strip())
-        return self.format.write_block(f"{rationale} {ARROW} {answer_text(answer, problem.kind)}")
+        return self.format.write_block(f"{rationale} {ARROW} {answer_text(answer, problem)}")

@@ -104,7 +104,7 @@ class SciCoT:
         for rationale, chain, group in read:
             answer = problem.answer if self.label == "gold" else chain.answer
             if answer is not None:
-                target = self.format.join_reply("", answer, problem.kind)
+                target = self.format.join_reply("", answer, problem)
                 half: dict[str, Any] = {"group": group, "weight": 0.5} if self.source == "mix" else {}
                 prompt = self._stage2(problem, rationale).prompt
                 examples.append(self.format.write_example("answer", prompt, target, problem.id, chain.id, **half))
@@ -122,7 +122,7 @@ class SciCoT:
         if call.role == "rationale":
             return self.format.write_block(chain.rationale)
         assert chain.answer is not None, "gold chains have an answer"
-        return self.format.join_reply("", chain.answer, problem.kind)
+        return self.format.join_reply("", chain.answer, problem)
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         written: list[Reply] = []

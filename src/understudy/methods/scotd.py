@@ -73,7 +73,7 @@ class SCoTD(OneStudent):
             if answer is not None:
                 outcome = pool.outcome(chain)
                 prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
-                target = self.format.join_reply(chain.rationale, answer, problem.kind)
+                target = self.format.join_reply(chain.rationale, answer, problem)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
                     examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id, weight=weight))

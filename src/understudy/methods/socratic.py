@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import find_equations
+from understudy.core.answers.spans import to_point
 from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
@@ -122,11 +123,11 @@ class Socratic:
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
         assert chain.answer is not None, "a chain without an answer cannot be quoted"
-        conclusion = self.format.join_reply("", chain.answer, problem.kind)
+        conclusion = self.format.join_reply("", chain.answer, problem)
         if call.role == "student":
             return self.format.write_block(f"{_strip_mark(write_steps(steps))}\nA: {conclusion.strip()}")
         if call.role == "planner":
-            return self.format.write_line(self._plan(steps))
+            return self.format.write_line(self._plan(steps, problem.form))
         if call.role == "decomposer" and self.questions == "plan_first":
             questions = "\n".join(f"Q{i}: {join_lines(step.question or '')}" for i, step in enumerate(steps, 1))
             return self.format.write_block(_strip_mark(questions))
@@ -205,10 +206,10 @@ class Socratic:
             about=About(problem.id, len(steps)),
         )
 
-    def _plan(self, steps: Sequence[Step]) -> str:
+    def _plan(self, steps: Sequence[Step], form: str) -> str:
         if self.guidance == "number":
             return f"{len(steps)} steps"
-        equations = [equation for step in steps for equation in find_equations(step.text)]
+        equations = [equation for step in steps for equation in find_equations(to_point(step.text, form))]
         if self.guidance == "operators":
             return " ".join(sign for equation in equations for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in equations) or "none"

@@ -43,7 +43,7 @@ class StepByStep(OneStudent):
         predict = self.format.write_prompt(problem)
         explain = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
         replies = [
-            (predict, self.format.join_reply("", answer, problem.kind), chain, "label", self.alpha)
+            (predict, self.format.join_reply("", answer, problem), chain, "label", self.alpha)
             for answer, chain in labels
             if answer is not None
         ]

@@ -43,6 +43,8 @@ class Card:
     """Where those are from that its training began with, where that is a GGUF file (`describe_weights`)."""
     template_date: str = ""
     """The day that its chat template was told for today, in training and in answering; "" in an older card."""
+    form: str = ""
+    """How its answers are written (`Problem.form`)."""
     version: int = 1
 
     def make_method(self) -> Method:

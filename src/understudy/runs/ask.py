@@ -59,7 +59,7 @@ def ask_student(
     cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
     options = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
     decode = build(Decode, options, "decode")
-    problem = Problem("question", question, card.kind, choices=tuple(choices))
+    problem = Problem("question", question, card.kind, choices=tuple(choices), form=card.form)
     device = settle_device("auto")
     engines = {role: TransformersEngine(path, dtype=card.precision, device=device, seed=seed) for role, path in cast.items()}
     playing = {part: engines[role] for part, role in parts_of(method).items()}

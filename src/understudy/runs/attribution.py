@@ -11,6 +11,7 @@ import numpy as np
 
 from understudy.core.answers import answer_key
 from understudy.core.answers.equations import find_equations, find_first_wrong
+from understudy.core.answers.spans import to_point
 from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Outcome, Solution
 from understudy.evaluation.metrics import outcome_of
@@ -87,7 +88,8 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
                 solutions = one.solutions[name]
                 solution = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
                 # The answers to its sub-questions, or its lines or sentences.
-                steps = [step.text for step in read_steps(solution.text)] or split_sentences(solution.text)
+                text = to_point(solution.text, problems[name].form)
+                steps = [step.text for step in read_steps(text)] or split_sentences(text)
                 wrong += 1
                 if not any(True for step in steps for _ in find_equations(step)):
                     without += 1

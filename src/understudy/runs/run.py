@@ -21,7 +21,7 @@ from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.studies.options import Arm
-from understudy.tasks.splits import exact_key
+from understudy.tasks.overlap import exact_key
 
 
 class Run:

@@ -11,7 +11,6 @@ from string import Template
 from typing import Any
 
 from understudy.core.errors import DataError
-from understudy.core.values import AnswerKind
 from understudy.corpus.directories import roles_of, splits_of
 from understudy.corpus.tables import Row, read_objects
 from understudy.tasks.rows import Layout, measure_fit
@@ -111,8 +110,8 @@ def _layout(rows: Sequence[tuple[str, Row]], fields: Mapping[str, str | tuple[st
     if "answer" not in fields:
         return usual, None
     if "choices" not in fields:
-        kinds: tuple[AnswerKind, ...] = ("yes_no", "number", "date")
-        for layout in (Layout("option", mapped, choices_in="question"), *(Layout(kind, mapped) for kind in kinds)):
+        numbers = Layout("number", mapped), Layout("number", mapped, decimal="comma")
+        for layout in (Layout("option", mapped, choices_in="question"), Layout("yes_no", mapped), *numbers, Layout("date", mapped)):
             if (share := measure_fit(rows, layout)) >= ENOUGH:
                 return layout, share
     return usual, measure_fit(rows, usual)
@@ -128,6 +127,8 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
     lines = _sizes(found)
     if layout.choices_in != "field":
         lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
+    if layout.decimal == "comma":
+        lines += 'decimal = "comma"         # "3,5" is three and a half\n'
     fields = "".join(f"{ours} = {_toml(theirs)}\n" for ours, theirs in layout.fields.items())
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
     shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"

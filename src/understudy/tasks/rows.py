@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from understudy.core.answers import normalise
+from understudy.core.answers.date import find_form
 from understudy.core.errors import DataError, nearest
-from understudy.core.values import AnswerKind, Problem
+from understudy.core.values import COMMA, AnswerKind, Problem
 from understudy.corpus.formats.record import name_of
 from understudy.corpus.tables import Row, read_objects, unless_bad
 from understudy.tasks.choices import Options, base_of, json_list, letter_of, options_in_fields, options_in_text, read_options
@@ -35,6 +36,8 @@ class Layout:
     answer_base: Literal[0, 1] | None = None
     """The number of the first option where answers are numbers. It is not needed where the data show it: some answer is 0, or
     equals the number of options."""
+    decimal: Literal["point", "comma"] = "point"
+    """How numbers are written, in answers, chains and replies: ``1,234.5``, or ``1.234,5``."""
 
     def __post_init__(self) -> None:
         for name, theirs in self.fields.items():
@@ -52,6 +55,8 @@ class Layout:
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":
             raise DataError(f"answer_base = {self.answer_base}: only answers of kind 'option' count options, not {self.kind!r}")
+        if self.decimal == "comma" and self.kind != "number":
+            raise DataError(f'decimal = "comma": only answers of kind "number" have decimals, not {self.kind!r}')
         if self.choices_in == "question" and (self.kind != "option" or "choices" in self.fields):
             raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
@@ -86,15 +91,18 @@ def read_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]
     return rows
 
 
-def problems_of(rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None = None) -> list[Problem | None]:
+def problems_of(
+    rows: Sequence[tuple[str, Row]], layout: Layout, bad: list[str] | None = None, form: str | None = None
+) -> list[Problem | None]:
     """The problems of ``rows`` in order. Raises DataError naming file, line and field. If there is a list ``bad``, the message goes
-    there instead, and the row's problem is None."""
+    there instead, and the row's problem is None. ``form`` is that of the answers (`Problem.form`), None where the rows decide."""
     _check_there(rows, layout)
     questions = [unless_bad(bad, _read_question, row, layout, where) for where, row in rows]
     read = [(row, question) for row, question in zip(rows, questions, strict=True) if question is not None]
-    base = _base([row for row, _ in read], [question for _, question in read], layout)
+    shown = _look([row for row, _ in read], [question for _, question in read], layout)
+    shown = shown if form is None else shown._replace(form=form)
     return [
-        None if one is None else unless_bad(bad, _problem, row, layout, where, base, one)
+        None if one is None else unless_bad(bad, _problem, row, layout, where, shown, one)
         for (where, row), one in zip(rows, questions, strict=True)
     ]
 
@@ -110,19 +118,28 @@ def measure_fit(rows: Sequence[tuple[str, Row]], layout: Layout) -> float:
                 there.append((where, row))
     read = 0
     with suppress(DataError):
-        base = _base(there, questions, layout)
+        shown = _look(there, questions, layout)
         for (where, row), question in zip(there, questions, strict=True):
             with suppress(DataError):
-                read += _problem(row, layout, where, base, question).answer is not None
+                read += _problem(row, layout, where, shown, question).answer is not None
     return read / max(1, answered)
 
 
-def _base(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> int | None:
-    """The number from which answers count options, if the layout or the data say it."""
-    if layout.kind != "option" or layout.answer_base is not None:
-        return layout.answer_base
+class _Shown(NamedTuple):
+    """What the layout or the rows together show: the number from which answers count options, and the `Problem.form`."""
+
+    base: int | None
+    form: str
+
+
+def _look(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Options]], layout: Layout) -> _Shown:
     pairs = zip(rows, questions, strict=True)
-    return base_of((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
+    raw = ((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
+    if layout.kind == "option" and layout.answer_base is None:
+        return _Shown(base_of(raw), "")
+    if layout.kind == "date":
+        return _Shown(None, find_form([str(date) for _, date, _ in raw]))
+    return _Shown(layout.answer_base, COMMA if layout.decimal == "comma" else "")
 
 
 def fields_in(template: str) -> list[str]:
@@ -167,13 +184,13 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
                 raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {name!r}{has}")
 
 
-def _problem(row: Row, layout: Layout, where: str, base: int | None, question_and_options: tuple[str, Options]) -> Problem:
+def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_options: tuple[str, Options]) -> Problem:
     question, options = question_and_options
     accepted = json_list(row.get(layout.name("accepted")) or ())
     if not isinstance(accepted, list | tuple):
         raise DataError(f"{where}: field {layout.name('accepted')!r} must be a list, not {accepted!r}")
     answers = [("answer", raw) for raw in _raw_answers(row, layout, where)] + [("accepted", raw) for raw in accepted]
-    golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, base=base) for ours, raw in answers))
+    golds = list(dict.fromkeys(_read_answer(raw, ours, layout, where, options, shown=shown) for ours, raw in answers))
     taken = set(layout.plain_fields())
     rationale = _get(row, layout, "rationale", where)
     name = _get(row, layout, "id", where)
@@ -186,6 +203,7 @@ def _problem(row: Row, layout: Layout, where: str, base: int | None, question_an
         choices=options.texts,
         context=_text(row, layout, "context", where) if _get(row, layout, "context", where) else "",
         meta={key: value for key, value in row.items() if key not in taken} | ({"rationale": rationale} if rationale else {}),
+        form=shown.form,
     )
 
 
@@ -225,21 +243,21 @@ def _raw_answers(row: Row, layout: Layout, where: str) -> list[Any]:
     return [] if raw in (None, "") else [raw]
 
 
-def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, base: int | None) -> str:
+def _read_answer(raw: Any, ours: str, layout: Layout, where: str, options: Options, *, shown: _Shown) -> str:
     """The canonical form of ``raw`` in our field ``ours``. Raises DataError where it is not an answer of the kind."""
     name, kind, canonical = layout.name(ours), layout.kind, None
     if isinstance(raw, bool) and str(raw) not in options.texts:
         raw = "yes" if raw else "no"
     if kind == "option":
         try:
-            canonical = letter_of(raw, options, base, declared=layout.answer_base is not None)
+            canonical = letter_of(raw, options, shown.base, declared=layout.answer_base is not None)
         except ValueError as error:
             raise DataError(f"{where}: field {name!r} = {raw!r} {error}") from None
     elif not isinstance(raw, list | dict):
-        canonical = normalise(str(raw), kind, options.texts)
+        canonical = normalise(str(raw), kind, options.texts, shown.form if isinstance(raw, str) else "")
     if canonical is None:
+        comma = kind == "number" and shown.form != COMMA and normalise(str(raw), kind, (), COMMA) is not None
+        mend = 'if its comma is a decimal comma, set task.decimal = "comma"' if comma else "correct the row or task.kind"
         why = f" (choices: {', '.join(options.texts)})" if options.texts else ""
-        raise DataError(
-            f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; correct the row or task.kind"
-        )
+        raise DataError(f"{where}: field {name!r} = {repr(raw)[:100]} is not an answer of kind {kind!r}{why}; {mend}")
     return canonical

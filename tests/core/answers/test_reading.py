@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.core.answers import extract, layers, normalise
+from understudy.core.answers.date import find_form
+from understudy.core.prompt_format import answer_text
 from understudy.core.thoughts import only_thought, thought_of
+from understudy.core.values import COMMA, Problem
 
 KINDS = ("option", "yes_no", "number", "date", "text", "expression")
+TWO_UNITS = ["4 hours and 30 minutes", "1 hour 30 minutes", "5 feet, 3 inches", "2 dollars and 50 cents"]
 SHOW = ("show", "hide", "a dog")
 COIN = "A coin is heads up. Ana flips the coin. Is the coin still heads up?"
 
@@ -79,6 +83,12 @@ def test_numbers(text, value, layer):
         ("negative five", "-5"),
         ("$-5", "-5"),
         ("5k", "5000"),
+        ("3 dozen", "36"),
+        ("half a dozen", "6"),
+        ("fifty-two point six two", "52.62"),
+        ("one hundred and two point eighty-seven dollars", "102.87"),
+        ("minus three point zero five", "-3.05"),
+        ("1 234.50", "1234.5"),
         ("5 km", "5"),
         ("$2.5 million", "2500000"),
         ("2." + "6" * 60, "2.66666666666666666667"),
@@ -92,7 +102,21 @@ def test_numbers_in_every_form(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["3,5 kg", "1.234,50 €", "1,2,3", "16\\pi", "16π", "3+2i", "2\\sqrt{3}", "2**1000", "9**9**9**9", "1" * 6000]
+    "text",
+    [
+        "3,5 kg",
+        "1.234,50 €",
+        "1,2,3",
+        "16\\pi",
+        "16π",
+        "3+2i",
+        "2\\sqrt{3}",
+        "2**1000",
+        "9**9**9**9",
+        "1" * 6000,
+        "1.2.3",
+        *TWO_UNITS,
+    ],
 )
 def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(text):
     assert extract(f"There are 7 steps. The answer is {text}.", "number").value is None
@@ -113,6 +137,13 @@ def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(te
         ("Answer: The number of pens after he bought 13 pens is 52.", "How many pens has he?", "52"),
         ("Therefore, they had 8 balloons and 79 balls.", "How many balloons did they have?", "8"),
         ("So 2 and 3 make 5.", "What is 2 + 3?", "5"),
+        ("Answer: 8 pens will cost $12.00", "How much will 8 pens cost?", "12"),
+        ("Answer: 8 pens will cost $12.00", "", "12"),
+        ("The answer is 3 dozen eggs.", "How many dozen eggs?", "3"),
+        ("Answer:\nThere are 9 hens and 4 cats. Therefore, there are 5 more hens than cats.", "How many more hens are there?", "5"),
+        ("Answer: She gives 4 of 9 away.\nHence, 5 are left. She had 7 before.", "How many are left?", "5"),
+        ("The difference of correct and incorrect answers is 20. In all there are 35 + 15 = 50.", "How many are there?", "50"),
+        ("It takes 1 hour 30 minutes, which is 90 minutes.", "How many minutes does it take?", "90"),
         ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),
     ],
 )
@@ -146,6 +177,8 @@ def test_of_the_numbers_of_a_sentence_the_one_that_is_asked_for_is_the_answer(te
         ("C", "C", "opening"),
         ("Nobody wants to be seen. (b) is the best choice.", "B", "conclusion"),
         ("It would rather hide.", "B", "last_sentence"),
+        ("Which of them is unseen? B.", "B", "last_sentence"),
+        ("A) show is no good. B) hide is no good. C) a dog is fine.", "C", "last_sentence"),
     ],
 )
 def test_options(text, value, layer):
@@ -172,6 +205,7 @@ def test_an_option_that_is_listed_or_denied_is_no_answer(text):
         "The answer is (A) or (B).",
         "the answer is A, B, or C.",
         "If it is wet, the answer is A. If it is dry, the answer is B.",
+        "Answer: (A) show (C) a dog",
     ],
 )
 def test_several_answers_are_none(text):
@@ -216,6 +250,10 @@ def test_yes_and_no_also_as_assertion_or_denial_of_the_question(text, value):
         ("\\boxed{\\text{Paris}}", "text", "Paris"),
         ("<answer>Lisbon</answer>", "text", "Lisbon"),
         ("Answer: (10 - 6) * (4 + 5) = 36", "expression", "(10 - 6) * (4 + 5)"),
+        ("The answer is $2x + 3$.", "expression", "2x + 3"),
+        ("The answer is y = 2x + 3.", "expression", "2x + 3"),
+        ("The answer is x > 3.", "expression", "x > 3"),
+        ("So the answer is: 2x + 3 for all x.", "expression", None),
     ],
 )
 def test_dates_texts_and_expressions(text, kind, value):
@@ -225,6 +263,61 @@ def test_dates_texts_and_expressions(text, kind, value):
 def test_the_question_says_whether_the_day_or_the_month_comes_first():
     assert extract("The answer is 05/01/2021.", "date", question="What is the date in DD/MM/YYYY?").value == "2021-01-05"
     assert extract("The answer is 05/01/2021.", "date", question="What is the date in MM/DD/YYYY?").value == "2021-05-01"
+
+
+@pytest.mark.parametrize(
+    ("dates", "form", "read"),
+    [
+        (["05/14/1997", "03/04/2001"], "%m/%d/%Y", "2001-03-04"),
+        (["03/04/2001", "14/05/1997"], "%d/%m/%Y", "2001-04-03"),
+        (["03/04/2001", "05/14/1997", "14/05/1997"], "%m/%d/%Y", "2001-03-04"),
+        (["5/14/1997", "12/11/1998"], "%-m/%-d/%Y", "2001-03-04"),
+        (["14.05.1997"], "%d.%m.%Y", "2001-04-03"),
+        (["05.14.1997"], "%m.%d.%Y", "2001-03-04"),
+        (["May 5, 2020", "June 12, 2021"], "%B %-d, %Y", "2001-03-04"),
+        (["05-Mar-20"], "%d-%b-%y", "2001-03-04"),
+        (["2020年3月5日"], "%Y年%-m月%-d日", "2001-03-04"),
+        (["1997-05-14"], "%Y-%m-%d", "2001-03-04"),
+        (["spring"], "", "2001-03-04"),
+        ([], "", "2001-03-04"),
+    ],
+)
+def test_the_dates_of_the_data_say_how_dates_are_read_and_written(dates, form, read):
+    assert find_form(dates) == form
+    assert extract("So the answer is 03/04/2001.", "date", form=form).value == read
+    if form:
+        assert answer_text(normalise(dates[0], "date", form=form), Problem("", "", "date", form=form)) == dates[0]
+
+
+def test_the_dates_of_the_data_come_before_what_a_question_asks_for():
+    assert extract("It is 03/04/2001.", "date", question="Write DD/MM/YYYY as MM/DD/YYYY.", form="%m/%d/%Y").value == "2001-03-04"
+    assert extract("It is 03/04/2001.", "date", question="Which day (DD/MM/YYYY)?", form="%Y-%m-%d").value == "2001-04-03"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3,5 kg", "3.5"),
+        ("1.234,50 €", "1234.5"),
+        ("1 234,50 €", "1234.5"),
+        ("1.234", "1234"),
+        ("3,5 + 2 = 5,5", "5.5"),
+        ("7", "7"),
+        ("5.5", None),
+        ("1,234.5", None),
+        ("3,5,7", None),
+    ],
+)
+def test_numbers_with_a_decimal_comma_are_read_where_the_data_have_them(text, value):
+    assert normalise(text, "number", form=COMMA) == value
+    assert extract(f"It weighs 1,5 and more. The answer is {text}.", "number", form=COMMA).value == value
+    if value:
+        assert normalise(answer_text(value, Problem("", "", "number", form=COMMA)), "number", form=COMMA) == value
+
+
+def test_of_the_numbers_with_a_decimal_comma_the_one_that_the_question_does_not_have_is_taken():
+    question = "Ana has 2,5 m. How much is left of 4,5 m?"
+    assert extract("So 2 m are left of 4,5 m.", "number", question=question, form=COMMA).value == "2"
 
 
 def test_the_initial_of_a_name_ends_no_sentence():
@@ -330,6 +423,9 @@ def test_canonical_form_is_stable(value, kind, choices):
 
 HOSTILE = [
     "(" * 20_000,
+    "x" * 20_000,
+    "x^" * 20_000 + "x",
+    "x>" * 20_000 + "x",
     "9**" * 10_000 + "9",
     "The answer is " * 8_000,
     "A) " * 15_000,

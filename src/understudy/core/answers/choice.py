@@ -19,11 +19,11 @@ _BARE = r"(?P<bare>[A-Z])(?![A-Za-z0-9+-]|['’][A-Za-z])"
 _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
-    r"(?:(?!\b(?:because|since|as|while|whereas|but|not)\b)[^.;\n()]){0,60}?(?:,|/|\bor\b|\band\b|&)"
-    r"[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:(?!\b(?:because|since|as|while|whereas|but|not|is|than|unlike|over|instead)\b)[^.;\n()]){0,60}?"
+    r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
-_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b")
+_MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$")
 
 
 def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
@@ -59,13 +59,9 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     answer."""
     match = _FIRST.match(span)
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
-    if (
-        match is None
-        or letter is None
-        or _LISTED.search(span, match.end())
-        or denies(first_sentence(span))
-        or _THIS.search(span, 0, 300)
-    ):
+    if match is None or letter is None or _LISTED.search(span, match.end()):
+        return NOTHING
+    if denies(first_sentence(span)) or _THIS.search(span, 0, 300):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
@@ -76,7 +72,7 @@ _DENIES = re.compile(
 )
 _THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
 _LIST = re.compile(r"\s{0,4}[(\[]?[Aa1][)\]:.][^\n]{0,200}\n{1,2}\s{0,4}[(\[]?[Bb2][)\]:.]\s")
-_LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s")
+_LISTED = re.compile(r"\n\s{0,4}(?:[(\[][A-Za-z][)\]]|[A-Z][):.])\s|\.\s[(]?[B-Z]\)\s")
 
 
 def denies(sentence: str) -> bool:

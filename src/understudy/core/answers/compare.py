@@ -7,12 +7,13 @@ from fractions import Fraction
 from understudy.core.answers import choice, date, expression, number, yes_no
 from understudy.core.answers.arithmetic import evaluate
 from understudy.core.answers.markup import plain, unwrap
-from understudy.core.answers.spans import to_canonical, to_written
+from understudy.core.answers.spans import to_canonical, to_point, to_written
 from understudy.core.values import AnswerKind, Outcome
 
 
-def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str | None:
-    """The canonical form of a gold or recorded answer, None where it is not an answer of this kind. The function is idempotent.
+def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = (), form: str = "") -> str | None:
+    """The canonical form of a gold or recorded answer that is written in ``form`` (`Problem.form`), None where it is not an answer
+    of this kind. A canonical answer stays as it is without ``form``.
 
     ``(A)``, ``a``, ``1``, ``A) show`` and the option's text become ``A``; ``True`` becomes ``yes``; ``$1,650.50`` becomes
     ``1650.5``; dates become ISO dates; a text loses the signs around it; an expression keeps its form with single spaces (a gold
@@ -24,10 +25,12 @@ def normalise(value: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str 
         return to_written(unwrap(value)) if to_canonical(value) else None
     if kind == "number" and _DATED.fullmatch(value):
         return None
-    return _READERS[kind](value, strict=True).value
+    if kind == "date":
+        return date.read(value, strict=True, form=form).value
+    return _READERS[kind](to_point(value, form), strict=True).value
 
 
-_READERS = {"yes_no": yes_no.read, "number": number.read, "date": date.read, "expression": expression.read}
+_READERS = {"yes_no": yes_no.read, "number": number.read, "expression": expression.read}
 _DATED = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{2,4}\s*|\s*\d{4}-\d{2}-\d{2}\s*")
 """A date in digits, which is not arithmetic."""
 

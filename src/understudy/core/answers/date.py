@@ -1,12 +1,14 @@
 """Dates: ``2020-03-05``, ``03/05/20``, ``March 5, 2020``, ``5th of March 2020``, ``05-Mar-20``, ``2020年3月5日`` -> ``2020-03-05``.
 
-In ``03/05/2020`` the month comes first, as in BIG-bench's date questions, unless the first number cannot be a month or the question
-asks for DD/MM. With dots (``05.03.2020``) the day comes first. A date without a year is not a date; years of two digits are those
-from 1970 to 2069.
+In ``03/05/2020`` the day or the month comes first as in the other dates of the data (`find_form`), else as the question asks
+(DD/MM), else the month, as in BIG-bench's date questions; with dots (``05.03.2020``) the day. What cannot be a month is the day in
+any case. A date without a year is not a date; years of two digits are those from 1970 to 2069.
 """
 
 import datetime
 import re
+from collections.abc import Collection
+from contextlib import suppress
 
 from understudy.core.answers.spans import NOTHING, SPAN, Reading, one_of
 
@@ -28,13 +30,20 @@ _AROUND = re.compile(
     r"[\s:=\"'`*_(]{0,8}(?:(?:it|is|on|the|was|will be)\b ?){0,3}(?:(?:mon|tues?|wednes|thurs?|fri|satur|sun)(?:day)?,? )?", re.I
 )
 _SO = re.compile(r"\b(?:is|was|be|so|therefore|thus|hence)\b|=", re.I)
+_FORMS = (
+    "%Y-%m-%d|%Y/%m/%d|%m/%d/%Y|%d/%m/%Y|%m/%d/%y|%d/%m/%y|%d.%m.%Y|%m.%d.%Y|%m-%d-%Y|%d-%m-%Y|%d-%b-%Y|%d-%b-%y|"
+    "%B %d, %Y|%d %B %Y|%d. %B %Y|%b %d, %Y|%d %b %Y|%Y年%m月%d日"
+).split("|")
+"""The forms of dates in `strptime`'s signs; of two that fit alike the first is taken."""
+_ORDER = re.compile(r"(?<!%Y.)%-?([dm])\W%-?[dm]")
 _DAY_FIRST = re.compile(r"\bdd?\W{0,2}mm?\W{0,2}yy", re.I)
 
 
-def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
+def read(span: str, *, strict: bool = False, question: str = "", form: str = "") -> Reading:
     """The date that ``span`` states, AMBIGUOUS where it states several and not one after its last "is" or "so". With ``strict`` the
-    span must be only the date."""
-    span, day_first = span[:SPAN], _DAY_FIRST.search(question) is not None
+    span must be only the date. ``form`` is that of the data's dates (`find_form`)."""
+    order = _ORDER.search(form)
+    span, day_first = span[:SPAN], order[1] == "d" if order else _DAY_FIRST.search(question) is not None or None
     if strict:
         lead = _AROUND.match(span)
         match = _DATE.match(span, lead.end() if lead else 0)
@@ -44,11 +53,33 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     return one_of([reading for match, reading in found if match.start() >= so] or [reading for _, reading in found])
 
 
-def _to_reading(match: re.Match[str], day_first: bool) -> Reading:
+def find_form(dates: Collection[str]) -> str:
+    """The form that most of ``dates`` have, such as ``%d/%m/%Y``; "" where they have none of the known ones. One date whose day is
+    above 12 says for all others whether the day or the month comes first."""
+    form = max(_FORMS, key=lambda form: sum(_has_form(date, form) for date in dates))
+    if not any(_has_form(date, form) for date in dates):
+        return ""
+    short = any(re.search(r"(?<![0-9])[1-9](?![0-9])", date) for date in dates)  # 5/3/2020
+    return form.replace("%d", "%-d").replace("%m", "%-m") if short else form
+
+
+def _has_form(date: str, form: str) -> bool:
+    with suppress(ValueError):
+        return bool(datetime.datetime.strptime(date.strip(), form))
+    return False
+
+
+def write(value: str, form: str) -> str:
+    """The ISO date ``value`` in ``form``."""
+    return datetime.date.fromisoformat(value).strftime(form) if form else value
+
+
+def _to_reading(match: re.Match[str], day_first: bool | None) -> Reading:
     part = {name[0]: text for name, text in match.groupdict().items() if text and name != "sep"}
     if "a" in part:
         first, second = int(part["a"]), int(part["b"])
-        day_first = match["sep"] == "." or first > 12 or (day_first and second <= 12)
+        usual = match["sep"] == "." if day_first is None else day_first
+        day_first = first > 12 or (usual and second <= 12)
         month, day = (second, first) if day_first else (first, second)
     else:
         month = int(part["m"]) if part["m"].isdigit() else _MONTHS.index(part["m"][:3].lower()) + 1

@@ -20,7 +20,7 @@ _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}
 _OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0-9])")
 _VARIABLE = re.compile(r"[xyzn](?![A-Za-z])|\s?[-+*/]\s?[A-Za-z](?![A-Za-z])")
 _REMAINDER = re.compile(r"[^=\n]{0,40}\b(?:remain|left\b|R [0-9])")
-_BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]$€£])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
 _MARK = re.compile(r"<<[^<>\n]{0,200}>>")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 

@@ -1,6 +1,8 @@
 """Expressions as answers: ``(10 - 6) * (4 + 2) = 24`` -> ``(10 - 6) * (4 + 2)``, the side that says how; see `arithmetic`.
 
-A gold is the target value, ``24``, or the target with the numbers to use, each exactly once: ``24 from 4 5 6 10``.
+A gold is the target value, ``24``, or the target with the numbers to use, each exactly once: ``24 from 4 5 6 10``. It may also
+have letters, ``2x + 3``, or be an inequality, ``x > 3``. Expressions with letters are equal where their values are, with a certain
+fraction in the place of each letter: ``(x + 1)(x - 1)`` is ``x^2 - 1``, and ``x > 3`` is ``3 < x``.
 """
 
 import re
@@ -9,9 +11,18 @@ from fractions import Fraction
 
 from understudy.core.answers.arithmetic import Expression, evaluate, parse, write_number
 from understudy.core.answers.markup import plain
-from understudy.core.answers.spans import NOTHING, SPAN, Reading
+from understudy.core.answers.number import ALGEBRA
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end
 
 _BEGIN = re.compile(r"(?<![A-Za-z0-9_.)\]])[-+]?[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_LETTER = re.compile("[A-Za-z]")
+_WORD = re.compile("[A-Za-z]{3}|ln|lg|pi")
+_FACTORS = re.compile(r"(?<=[0-9)]) ?(?=\()")
+_SIGN = re.compile("([<>≤≥])")
+_TURNED = str.maketrans("<>≤≥", "><≥≤")
+_NAMED = re.compile("^[A-Za-z] ?= ?")
+"""y = 2x + 3"""
+_AROUND = " .:=$*_`"
 _GOLD = re.compile(r"(?P<value>[^A-Za-z]{1,80})\sfrom\s(?P<numbers>[0-9.,/ ]{1,200})")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?")
 
@@ -23,6 +34,11 @@ def read(span: str, *, strict: bool = False) -> Reading:
     if gold and (value := evaluate(gold["value"])) is not None:
         return Reading(f"{write_number(value)} from {' '.join(write_number(number) for number in _read_numbers(gold['numbers']))}")
     line = span.lstrip().partition("\n")[0]
+    alone = _NAMED.sub("", line[: find_sentence_end(line, 0, len(line))].strip(_AROUND))
+    if _LETTER.search(alone) and evaluate(alone) is None and _values_of(alone):
+        return Reading(" ".join(alone.split()))
+    if ALGEBRA.search(line):
+        return NOTHING if strict else AMBIGUOUS
     begin = _BEGIN.search(line)
     if begin is None or (strict and line[: begin.start()].strip()):
         return NOTHING
@@ -48,12 +64,30 @@ def agrees(value: str, gold: str) -> bool | None:
     """Whether ``value`` has the gold's value and uses the gold's numbers, if the gold names them; None where they cannot be
     compared."""
     match = _GOLD.fullmatch(gold)
-    target = evaluate(match["value"] if match else gold)
-    expression = parse(value)
-    if target is None or expression is None or value[expression.end :].strip():
+    values, target = _values_of(value), _values_of(match["value"] if match else gold)
+    if values is None or target is None:
         return None
-    uses_its_numbers = match is None or Counter(expression.numbers) == Counter(_read_numbers(match["numbers"]))
-    return expression.value == target and uses_its_numbers
+    used = Counter(_read_numbers(" ".join(numbers_used(value))))
+    return values == target and (match is None or used == Counter(_read_numbers(match["numbers"])))
+
+
+def _values_of(text: str) -> list[Fraction | str | None] | None:
+    """The value of an expression, or those of the sides of an inequality and the signs between them, turned so that the first is
+    "<" or "≤"; None where a side has no value."""
+    parts = _SIGN.split(text.replace("<=", "≤").replace(">=", "≥"))
+    if parts[1:] and parts[1] in ">≥":
+        parts = [part.translate(_TURNED) for part in parts[::-1]]
+    values = [_evaluate(part) for part in parts[::2]]
+    return None if None in values else [*values, *parts[1::2]]
+
+
+def _evaluate(text: str) -> Fraction | None:
+    """The value of ``text``, with a fraction of its own in the place of each letter. A polynomial is 0 at such a fraction only
+    where its coefficients are larger than people write."""
+    if (value := evaluate(text)) is not None or _WORD.search(text):
+        return value
+    text = _LETTER.sub(lambda letter: f"({10007 + ord(letter[0]) ** 2}/{1009 + ord(letter[0])})", text)
+    return evaluate(_FACTORS.sub("*", text))
 
 
 def _read_numbers(text: str) -> list[Fraction]:

@@ -40,21 +40,23 @@ class FoundAnswer:
 
 @dataclass(frozen=True)
 class AnswerSpec:
-    """The answer that is sought: its kind, the option texts and the question."""
+    """The answer that is sought: its kind, the option texts, the question and the form in which the data write answers."""
 
     kind: AnswerKind
     choices: Sequence[str]
     question: str
+    form: str = ""
 
 
-def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "") -> FoundAnswer:
+def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: str = "", form: str = "") -> FoundAnswer:
     """The answer that ``text`` gives. The head of this module lists the layers.
 
     ``choices`` are option texts in the order A, B, .... With ``question`` a yes/no answer can be read from a sentence that
-    asserts or denies the question. The time is linear in the length of ``text``, whatever it contains.
+    asserts or denies the question. ``form`` says how the data write answers (`Problem.form`). The time is linear in the length of
+    ``text``, whatever it contains.
     """
-    spec = AnswerSpec(kind, choices, question)
-    plain = spans.fold(text)
+    spec = AnswerSpec(kind, choices, spans.to_point(question, form), form)
+    plain = spans.to_point(spans.fold(text), form)
     begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
@@ -160,7 +162,7 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
         case "number":
             return number.read(span, strict=firm, question=spec.question)
         case "date":
-            return date.read(span, strict=firm, question=spec.question)
+            return date.read(span, strict=firm, question=spec.question, form=spec.form)
         case "text":
             return NOTHING if firm else short.read(span)
         case "expression":
@@ -195,7 +197,7 @@ def read_ending(sentence: str, spec: AnswerSpec) -> Reading:
         case "number":
             return number.read_last(sentence, spec.question)
         case "date":
-            return date.read(sentence, question=spec.question)
+            return date.read(sentence, question=spec.question, form=spec.form)
         case "text":
             return short.read_last(sentence)
         case "expression":

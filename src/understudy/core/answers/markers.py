@@ -41,7 +41,7 @@ _BEFORE = re.compile(
     r"(?:\b(?:so|therefore|thus|hence|then|and|finally|overall|consequently|accordingly|in conclusion|in summary|as a result|"
     r"because of this|given this|based on this)\b,?\s{1,2})?"
     r"(?:among [A-Z] (?:through|to|and|or) [A-Z],?\s{1,2})?(?P<the>(?:the|my|our|this)\s{1,2})?"
-    r"(?P<sort>(?:(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
+    r"(?P<sort>(?:\b(?:final|correct|best|right|most|likely|appropriate|overall|closest|only|possible|estimated|short|numerical|next|answer)\s{1,2}){0,4})$",
     re.I,
 )
 _TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}

@@ -9,6 +9,7 @@ What looks like a number and cannot be decided (``3,5``, ``16\\pi``, ``2**1000``
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import takewhile
 from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, parse, to_fraction, write_number
@@ -25,19 +26,24 @@ _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
 _TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
-_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion)|(k|bn))\b", re.I)
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "k": 10**3, "bn": 10**9}
+_SO = re.compile(r"[.!\n]\s{1,4}(?:Therefore|Thus|Hence|In total|Altogether)\b")
+_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen)|(k|bn))\b", re.I)
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES |= {"k": 10**3, "bn": 10**9}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
 _NEXT = re.compile(
     rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
 )
-_ALGEBRA = re.compile(
+ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
-_UNDECIDED = re.compile(r",[0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
+_UNDECIDED = re.compile(r"[.,][0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
 """What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
 _IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
-_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[.,/][0-9])")
+_TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
+_IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
+"""What follows a number that is told in two units: it would have to be converted to the one that is asked for."""
+_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
 _SUBJECT = re.compile(
@@ -60,19 +66,19 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
-    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), plain(span)[:SPAN]).replace("≈", "=")
+    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
         span = span.lstrip()[above.end() :]  # of equations one a line the last one counts
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
     found = _read_run(span, begin)
-    if _ALGEBRA.search(span) and "=" not in span:
+    if ALGEBRA.search(span) and "=" not in span:
         return NOTHING
     if found is None and not any(sign.isdigit() for sign in span):
         value = from_words(span[begin:])
         return Reading(write_number(value)) if value is not None else NOTHING
     if found is None:
-        return NOTHING if strict else _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+        return NOTHING if strict else _read_sentences(span, begin, question)
     if found.value is None:
         return AMBIGUOUS
     if not strict and _SUBJECT.match(span, found.end):
@@ -85,7 +91,12 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
 
 def read_last(sentence: str, question: str = "") -> Reading:
     """The number in a sentence of reasoning."""
-    return _read_inside(plain(sentence[-2 * SPAN :])[-SPAN:].replace("≈", "="), question)
+    return _read_inside(_plain(sentence[-2 * SPAN :], question)[-SPAN:], question)
+
+
+def _plain(span: str, question: str) -> str:
+    span = plain(span).replace("≈", "=")
+    return span.replace("dozen", "") if _ASKS_DOZENS.search(question) else span  # "How many dozen eggs?": 3, and not 36
 
 
 def _read_rest(span: str, first: _Number) -> Reading:
@@ -103,6 +114,13 @@ def _read_rest(span: str, first: _Number) -> Reading:
         readings.append(_to_reading(found))
         end = found.end
     return one_of(readings)
+
+
+def _read_sentences(span: str, begin: int, question: str) -> Reading:
+    """The answer of a span that begins with a sentence; where that has a number, of the last sentence with "therefore"."""
+    first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
+    so = max((match.end() for match in _SO.finditer(span)), default=0)
+    return _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so and first.found else first
 
 
 def _read_inside(span: str, question: str) -> Reading:
@@ -144,6 +162,7 @@ _EQUAL = re.compile(r"\b(?:equal|equivalent) to\s$")
 _IS = re.compile(r"\b(?:is|was|equals)\s(?:[a-z]+\s)?$")
 _FROM = re.compile(r"\s(?:[a-z]+\s)?to\s[-$]{0,2}[0-9]")
 _ASKS = re.compile(r"\bhow (?:many ((?:[a-z-]+ ?){1,3})|much\b)", re.I)
+_ASKS_DOZENS = re.compile(r"\bhow many dozen", re.I)
 _NO_UNITS = set("more of the did doe will would i are were was in all total he she they ha have can need left".split())
 _HANGS = re.compile(
     r"\b(?:(?:for|in|from|than|per|after|on|at|within|among|during|out of|if)\s(?:\w+\s){0,2}|"
@@ -213,6 +232,8 @@ def _read_run(span: str, begin: int) -> _Number | None:
     value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
     if _UNDECIDED.match(span, found.end):
         return _Number(None, begin, _skip_digits(span, found.end))
+    if both := _IN_TWO_UNITS.match(span, found.end):
+        return _Number(None, begin, both.end())
     if scale := _SCALE.match(span, found.end):
         return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
     return _Number(value, begin, found.end)
@@ -228,41 +249,36 @@ _UNITS = (
 ).split()
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORDS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * value for value, word in enumerate(_TENS, 2)}
-_PARTS = {
-    "half": 2,
-    "quarter": 4,
-    "third": 3,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "seventh": 7,
-    "eighth": 8,
-    "ninth": 9,
-    "tenth": 10,
-}
+_PARTS = {word: value for value, word in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), 3)}
+_PARTS |= {"half": 2, "quarter": 4}
 
 
 def from_words(text: str) -> Fraction | None:
-    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5.
-    None where there is none."""
+    """The number in words at the start of ``text``: ``two hundred and four`` -> 204, ``two thirds`` -> 2/3, ``minus five`` -> -5,
+    ``three point two five`` -> 3.25. None where there is none."""
     words = re.findall(r"[a-z]+", text[:120].lower())
     sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
+    words = words[sign < 0 :]
     total = group = 0
     seen = False
-    for i, word in enumerate(words[sign < 0 :]):
+    for i, word in enumerate(words):
         part = _PARTS.get(word.removesuffix("s").replace("halve", "half"))
         if word in _WORDS:
             group += _WORDS[word]
         elif word == "hundred" and group:
             group *= 100
-        elif word in _SCALES and group:
-            total, group = total + group * _SCALES[word], 0
+        elif word in _SCALES and (group or word == "dozen"):
+            total, group = total + (group or 1) * _SCALES[word], 0
         elif part:
-            before = words[sign < 0 :][max(0, i - 2) : i]
-            if before == ["and", "a"]:  # two and a half
+            if words[max(0, i - 2) : i] == ["and", "a"]:  # two and a half
                 return sign * (total + group + Fraction(1, part))
-            return sign * Fraction(total + group if seen else 1, part)
-        elif word in ("point", "of") or word.endswith("ths"):
+            whole = 12 if "dozen" in words[i + 1 : i + 3] else 1  # half a dozen
+            return sign * whole * Fraction(total + group if seen else 1, part)
+        elif word == "point":
+            decimals = " ".join(str(_WORDS[digit]) for digit in takewhile(_WORDS.__contains__, words[i + 1 :]))
+            decimals = re.sub(r"(?<=[2-9])0 (?=[1-9]\b)| ", "", decimals)  # eighty seven: 87
+            return sign * Fraction(f"{total + group}.{decimals}") if decimals else None
+        elif word == "of" or word.endswith("ths"):
             return None
         elif not (word in ("and", "a") and (seen or not i)):
             break

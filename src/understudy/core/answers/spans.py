@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from understudy.core.values import COMMA
+
 SPAN = 400
 """The most characters that are read of one statement or sentence, because an answer is short."""
 
@@ -25,6 +27,14 @@ class Reading(NamedTuple):
 NOTHING = Reading(None, "none")
 AMBIGUOUS = Reading(None, "ambiguous")
 ABSTAINS = Reading(None, "abstained")
+
+_SEPARATOR = re.compile(r"(?<=[0-9])[.,](?=[0-9])")
+
+
+def to_point(text: str, form: str) -> str:
+    """``text``, with ``1,234.5`` for ``1.234,5`` where ``form`` is `COMMA`. The length stays the same."""
+    return _SEPARATOR.sub(lambda sign: "," if sign[0] == "." else ".", text) if form == COMMA else text
+
 
 _ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）：，．", "---**/''\"\"    ():,.")
 

@@ -134,7 +134,7 @@ def _write_thought(problem: Problem, chain: Chain) -> str:
         return f"<think>\n{text}"
     rest = text[len(chain.rationale) :].strip() if text.startswith(chain.rationale) else ""
     if not rest and chain.answer is not None:
-        rest = f"{ANSWER.strip()} {answer_text(chain.answer, problem.kind)}"
+        rest = f"{ANSWER.strip()} {answer_text(chain.answer, problem)}"
     return f"<think>\n{chain.rationale}\n</think>\n\n{rest}"
 
 

@@ -18,18 +18,8 @@ from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 ADAPTER = "adapter_config.json"
 DECIDES = (
-    "config.json",
-    "generation_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    ADAPTER,
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
+    *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", ADAPTER, "tokenizer*", "vocab.*"),
+    *("special_tokens_map.json", "added_tokens.json", "merges.txt", "*.model", "chat_template*"),
 )
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "*.model")
 _TABLES = ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES")

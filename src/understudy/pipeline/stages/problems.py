@@ -16,8 +16,9 @@ from understudy.pipeline.cache import write_json
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
-from understudy.tasks.files import read_problems
 from understudy.tasks.overlap import check_overlap, exact_key, find_near
+from understudy.tasks.rows import Layout, problems_of
+from understudy.tasks.rows import read_rows as read_questions
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -139,8 +140,8 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
-        problems_given = read_problems(Path(options.file), kind=problems[0].kind, fields={})
-        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(problems_given, 1)]
+        problems_given = problems_of(read_questions(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
+        exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(filter(None, problems_given), 1)]
         bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
             raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")

@@ -29,7 +29,7 @@ from understudy.pipeline.stages.selection import SelectionStage
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
-from understudy.tasks.splits import exact_key
+from understudy.tasks.overlap import exact_key
 from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.record import TrainingFacts
 
@@ -198,6 +198,7 @@ class StudentStage(Stage[StudentSummary]):
             options=plain(self.method),
             role=self.role,
             kind=problem.kind,
+            form=problem.form,
             precision=self.answering.precision,
             training_precision=self.training.precision,
             training_device=self.training.device,
