@@ -114,7 +114,8 @@ class Files(Layout):
 
     def _read_other(self, other: OtherFile) -> list[Problem]:
         fields = self.fields if other.fields is None else other.fields
-        layout = Layout(other.kind or self.kind, fields, decimal=self.decimal)
+        kind = other.kind or self.kind
+        layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
         return [problem for problem in problems_of(read_rows(Path(self.root) / other.file), layout) if problem is not None]
 
     def _sources(self) -> dict[str, Path]:
