@@ -6,12 +6,13 @@ from itertools import combinations
 
 from understudy.core.errors import UserError
 from understudy.corpus.directories import read_json
-from understudy.evaluation.statistics import correctness, holm, paired, seed_noise
-from understudy.reports.data import Comparison, RunComparison
+from understudy.evaluation.statistics import correctness, seed_noise
+from understudy.reports.data import RunComparison
 from understudy.runs import summaries
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
-from understudy.runs.run import ArmOutcomes, Run, common_problems, find_clusters, score
+from understudy.runs.fairness import Conditions, describe_differences, find_conditions
+from understudy.runs.run import ArmOutcomes, Run, common_problems, score
+from understudy.runs.summaries import MeasuredArm, compare_pairs
 
 
 @dataclass(frozen=True)
@@ -120,44 +121,21 @@ def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
 
 def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> RunComparison:
     names = common_problems([one for arm in arms.values() for one in arm.scored])
-    correct = {name: correctness([one.outcomes for one in arm.scored], names) for name, arm in arms.items()}
-    noise = seed_noise(list(correct.values()))
-    by_name = {name: replace(summaries.summarise(arm.run, arm.scored, noise), arm=name) for name, arm in arms.items()}
-    ranked = sorted(by_name.values(), key=lambda s: -s.accuracy)
-    first = next(iter(arms.values()))
-    clusters = find_clusters(first.run, split, names)
-    pairs = []
-    for best, other in combinations([s.arm for s in ranked], 2):
-        test = paired(correct[best], correct[other], noise, clusters=clusters, pairs=len(arms) * (len(arms) - 1) // 2)
-        alike = name_differences(arms[best].conditions, arms[other].conditions)
-        pairs.append(Comparison(**vars(test), arm=best, other=other, split=split, n=len(names), p_holm=1.0, says="", unlike=alike))
-    at_chance = {s.arm for s in ranked if s.says}
-    pairs = [
-        replace(
-            pair,
-            p_holm=p,
-            says=summaries.say_of_pair(
-                pair, p, both_at_chance={pair.arm, pair.other} <= at_chance, one_seed=_one_seed(arms[pair.arm], arms[pair.other])
-            ),
-        )
-        for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)
-    ]
-    with_best = tuple(pair for pair in pairs if pair.arm == ranked[0].arm)
-    one_seed = any(_one_seed(arm) for arm in arms.values())
-    supported, not_supported = conclude(ranked, with_best, one_seed=one_seed)
+    noise = seed_noise([correctness([one.outcomes for one in arm.scored], names) for arm in arms.values()])
+    summed = {name: replace(summaries.summarise(arm.run, arm.scored, noise), arm=name) for name, arm in arms.items()}
+    ranked = sorted(arms, key=lambda name: -summed[name].accuracy)
+    measured = {name: MeasuredArm(arms[name].scored, summed[name], arms[name].conditions) for name in ranked}
+    run = next(iter(arms.values())).run
+    every = [(other, best) for best, other in combinations(ranked, 2)]
+    pairs = [pair for pair in compare_pairs(run, measured, every, split, noise) if pair.arm == ranked[0]]
+    supported, not_supported = conclude(measured.values(), pairs)
+    notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
     return RunComparison(
         split=split,
-        arms=tuple(ranked),
+        arms=tuple(arm.summary for arm in measured.values()),
         learned={name: arm.conditions.tokens for name, arm in arms.items()},
-        pairs=with_best,
-        notes=(
-            *(f"{why[0].upper()}{why[1:]}." for why in unlike),
-            *describe_differences({n: a.conditions for n, a in arms.items()}),
-        ),
+        pairs=tuple(pairs),
+        notes=(*notes, *describe_differences({name: arm.conditions for name, arm in arms.items()})),
         supported=supported,
         not_supported=not_supported,
     )
-
-
-def _one_seed(*arms: _Arm) -> bool:
-    return any(arm.conditions.steps and len(arm.scored) == 1 for arm in arms)

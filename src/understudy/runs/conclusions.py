@@ -1,22 +1,24 @@
 """What the data support and what they do not, a sentence each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
 from understudy.reports.words import join_names
+from understudy.runs.summaries import MeasuredArm
 
 LISTED = 2
 """So many arms that are better than others are named, the best first."""
 
 
-def conclude(summaries: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> tuple[str, str]:
-    """Of ``summaries`` of one split and the ``pairs`` that were tested on it. ``one_seed``: of what was trained there is one
-    student, about whose method that says nothing."""
-    ranked = sorted(summaries, key=lambda s: -s.accuracy)
+def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[str, str]:
+    """Of the arms of one split and the ``pairs`` that were tested on it."""
+    measured = sorted(arms, key=lambda arm: -arm.summary.accuracy)
+    ranked = [arm.summary for arm in measured]
     if all(s.says for s in ranked):
         return "The data support nothing: no arm is above what guessing or a constant answer gets.", ""
-    return _say_supported(ranked, pairs, one_seed=one_seed), _say_not_supported(ranked, pairs)
+    supported = _say_supported(ranked, pairs, one_seed=any(arm.one_seed for arm in measured))
+    return supported, _say_not_supported(ranked, pairs)
 
 
 def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> str:

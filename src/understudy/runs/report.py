@@ -20,9 +20,10 @@ from understudy.reports.words import file_name, join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import Conditions, describe_differences, find_conditions
+from understudy.runs.fairness import describe_differences, find_conditions
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
+from understudy.runs.summaries import MeasuredArm
 from understudy.training.record import ShownExample, read_seen
 
 
@@ -38,15 +39,17 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     study = run.study
     scored: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
     noise = summaries.find_noise(scored)
-    arms = [summaries.summarise(run, seeds, noise[split]) for (_, split), seeds in scored.items()]
-    conditions = {place: find_conditions(run, seeds) for place, seeds in scored.items()}
-    pairs = list(summaries.compare_arms(run, scored, arms, noise, conditions))
-    headline = study.evaluation.splits[0]
-    supported, not_supported = conclude(
-        [arm for arm in arms if arm.split == headline],
-        [pair for pair in pairs if pair.split == headline],
-        one_seed=study.seeds == 1 and any(run.students(arm) for arm in run.arms),
-    )
+    by_split = {
+        split: {
+            arm: MeasuredArm(seeds, summaries.summarise(run, seeds, noise[split]), find_conditions(run, seeds))
+            for arm in run.arms
+            for seeds in [scored[arm, split]]
+        }
+        for split in study.evaluation.splits
+    }
+    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms, noise[split])]
+    headline = by_split[study.evaluation.splits[0]]
+    supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
     return ReportData(
         name=study.name,
         title=study.title or study.name,
@@ -55,13 +58,13 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         supported=supported,
         not_supported=not_supported,
         made_on=_describe_making(run),
-        notes=tuple(write_notes(run, scored, conditions)),
+        notes=tuple(write_notes(run, scored, headline)),
         task=study.task,
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
         by=study.evaluation.by,
         rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
-        summaries=tuple(arms),
+        summaries=tuple(measured.summary for arms in by_split.values() for measured in arms.values()),
         comparisons=tuple(pairs),
         chosen_pairs=bool(study.evaluation.compare),
         swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
@@ -159,10 +162,10 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
 
 
-def write_notes(run: Run, scored: ScoredAnswers, conditions: Mapping[tuple[str, str], Conditions]) -> Iterator[str]:
+def write_notes(run: Run, scored: ScoredAnswers, arms: Mapping[str, MeasuredArm]) -> Iterator[str]:
     study = run.study
     yield from _note_students(run)
-    yield from describe_differences({arm: conditions[arm, study.evaluation.splits[0]] for arm in run.arms})
+    yield from describe_differences({arm: measured.conditions for arm, measured in arms.items()})
     yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
     for arm in study.arms:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -126,49 +126,55 @@ def find_noise(scored: ScoredAnswers) -> dict[str, SeedNoise | None]:
     return {split: seed_noise(of_split) for split, of_split in arms.items()}
 
 
-def compare_arms(
-    run: Run,
-    scored: ScoredAnswers,
-    summaries: Sequence[ArmSummary],
-    noise: Mapping[str, SeedNoise | None],
-    conditions: Mapping[tuple[str, str], Conditions],
-) -> Iterator[Comparison]:
-    """The pairs of arms that the study names, or every pair, on every split; p corrected over the pairs of a split."""
-    at_chance = {(s.arm, s.split) for s in summaries if s.says}
-    evaluation = run.study.evaluation
+@dataclass(frozen=True)
+class MeasuredArm:
+    """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made."""
+
+    scored: Sequence[ArmOutcomes]
+    summary: ArmSummary
+    conditions: Conditions
+
+    @property
+    def one_seed(self) -> bool:
+        """There is one student, about whose method that says nothing."""
+        return self.conditions.steps > 0 and len(self.scored) == 1
+
+
+def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: SeedNoise | None) -> Iterator[Comparison]:
+    """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
     looks = read_looks(run.directory)
     late = list_late_pairs(looks, run.study)
-    for split in evaluation.splits:
-        pairs = []
-        wanted = list(evaluation.compare or combinations(run.arms, 2))
-        for other, arm in wanted:
-            both = scored[arm, split], scored[other, split]
-            names = common_problems([*both[0], *both[1]])
-            first_SN, second_SN = (correctness([one.outcomes for one in seeds], names) for seeds in both)
-            clusters = find_clusters(run, split, names)
-            difference = paired(first_SN, second_SN, noise[split], clusters=clusters, pairs=len(wanted))
-            unlike = name_differences(conditions[arm, split], conditions[other, split])
-            pair = Comparison(
-                **vars(difference), arm=arm, other=other, split=split, n=len(names), p_holm=1.0, says="", unlike=unlike
-            )
-            pairs.append(pair)
-        for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True):
-            both_at_chance = {(pair.arm, split), (pair.other, split)} <= at_chance
-            one_seed = run.study.seeds == 1 and any(run.students(name) for name in (pair.arm, pair.other))
-            says = say_of_pair(pair, p, both_at_chance=both_at_chance, one_seed=one_seed)
-            yield replace(
-                pair, p_holm=p, says=f"{says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else says
-            )
+    for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split, noise):
+        marked = f"{pair.says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else pair.says
+        yield replace(pair, says=marked)
 
 
-def say_of_pair(pair: Comparison, p: float, *, both_at_chance: bool, one_seed: bool) -> str:
-    """What can be said of two arms; ``p``: after the correction. ``one_seed``: of what was trained there is one student, about
-    whose method that says nothing."""
-    if both_at_chance:
+def compare_pairs(
+    run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str, noise: SeedNoise | None
+) -> list[Comparison]:
+    """The tests of ``pairs`` of ``arms`` (an arm, and the one that is compared with it), with p corrected over all of them."""
+    found = []
+    for other, arm in pairs:
+        both = arms[arm], arms[other]
+        names = common_problems([one for measured in both for one in measured.scored])
+        first_SN, second_SN = (correctness([one.outcomes for one in measured.scored], names) for measured in both)
+        difference = paired(first_SN, second_SN, noise, clusters=find_clusters(run, split, names), pairs=len(pairs))
+        unlike = name_differences(arms[arm].conditions, arms[other].conditions)
+        which = {"split": split, "n": len(names), "p_holm": 1.0}
+        found.append(Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))
+    return [
+        replace(pair, p_holm=p, says=_say(pair, p, arms[pair.arm], arms[pair.other]))
+        for pair, p in zip(found, holm([pair.p for pair in found]), strict=True)
+    ]
+
+
+def _say(pair: Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
+    """What can be said of two arms; ``p``: after the correction."""
+    if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < LEVEL:
         better = "better" if pair.difference > 0 else "worse"
-        return f"{pair.arm} is {better}{' with this seed' if one_seed else ''}"
+        return f"{pair.arm} is {better}{' with this seed' if arm.one_seed or other.one_seed else ''}"
     if pair.p < LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
