@@ -250,7 +250,11 @@ def test_pictures_are_the_same_for_the_same_data(data):
 
 @pytest.mark.parametrize(
     ("values", "ticks", "accuracies"),
-    [((30.0, 1.0), ["1", "30"], [52, 83]), (("hub/two", "hub/one"), ["two", "one"], [83, 52]), ((True, False), ["0", "1"], [52, 83])],
+    [
+        ((30.0, 1.0), ["1", "30"], [52, 83]),
+        (("hub/two", "hub/one"), ["two", "one"], [83, 52]),
+        ((True, False), ["0", "1"], [52, 83]),
+    ],
 )
 def test_a_sweep_is_drawn_over_its_values_numbers_by_size_and_words_as_the_study_has_them(data, values, ticks, accuracies):
     swept = [SweptArm(arm, "curve", "x.y", value) for arm, value in zip(("plain", HOSTILE), values, strict=True)]
