@@ -172,6 +172,7 @@ def data():
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
+        swept=(SweptArm("plain", HOSTILE, "select.keep", HOSTILE),),
         attributions=(
             Attribution(
                 0.125,
@@ -289,6 +290,31 @@ def test_a_picture_of_votes_stands_by_the_split_that_it_shows(data):
 
 def test_pictures_are_the_same_for_the_same_data(data):
     assert [p.svg for p in pictures(data)] == [p.svg for p in pictures(data)]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks", "accuracies"),
+    [
+        ((30.0, 1.0), ["1", "30"], [52, 83]),
+        (("hub/two", "hub/one"), ["two", "one"], [83, 52]),
+        ((True, False), ["0", "1"], [52, 83]),
+    ],
+)
+def test_a_sweep_is_drawn_over_its_values_numbers_by_size_and_words_as_the_study_has_them(data, values, ticks, accuracies):
+    swept = [SweptArm(arm, "curve", "x.y", value) for arm, value in zip(("plain", HOSTILE), values, strict=True)]
+    (picture,) = [p for p in pictures(dataclasses.replace(data, swept=tuple(swept))) if p.name == "sweep-x.y"]
+    (axes,) = picture.figure.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ticks
+    assert [round(y) for y in axes.lines[0].get_ydata()] == accuracies
+
+
+def test_the_costs_have_plain_numbers_on_their_axis(data):
+    two = (data.summaries[0], dataclasses.replace(data.summaries[1], tokens_per_answer=300.0))
+    (picture,) = [p for p in pictures(dataclasses.replace(data, summaries=two)) if p.name == "cost"]
+    picture.figure.canvas.draw()
+    ticks = [tick.get_text() for tick in picture.figure.axes[0].get_xticklabels()]
+    assert {"20", "50", "100", "200"} <= set(ticks)
+    assert all(text.isdecimal() for text in ticks)
 
 
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):

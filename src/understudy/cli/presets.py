@@ -28,8 +28,8 @@ def main(verb: str, argv: Sequence[str]) -> None:
     for preset in presets.values():
         for place, profile in enumerate(preset.profiles):
             study = load_study(preset.name, profile=profile)
-            first = (preset.name, preset.title) if not place else ("", "")
             chains = "recorded" if study.teacher.engine == "recorded" else str(study.teacher.samples)
+            first = ("", "") if place else (preset.name, preset.title)
             table.add_row(*first, profile, chains, *(f"{n:,}" for n in count_training(study)))
     Screen().print(table)
     print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")

@@ -130,16 +130,16 @@ def show_stages(plan: Plan, run: Path, kind: Kind, console: Console) -> int:
 def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> None:
     """Print what running ``study`` in ``directory`` would do. Nothing is written, no model is asked."""
     plan = make_plan(study, fetch=False)
-    stages = plan.until(until)
+    stages, absent = plan.until(until), plan.absent or {}
     title = f"{study.name} -> {directory}"
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
-        memory = _memory(plan, stage) if isinstance(stage, StudentStage) else ""
+        memory = _memory(plan, stage) if isinstance(stage, StudentStage) and stage.student.checkpoint not in absent else ""
         table.add_row(
             stage.kind, Text(stage.label), Text("there already", style="green") if stage.done(directory) else "to do", memory
         )
     console.print(table)
-    for error in (plan.absent or {}).values():
+    for error in absent.values():
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
     console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
     _requests(plan, directory, console)
@@ -148,8 +148,6 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
 
 
 def _memory(plan: Plan, stage: StudentStage) -> str:
-    if stage.student.checkpoint in (plan.absent or {}):
-        return ""
     memory, examples, context = estimate_memory(plan, stage)
     return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
 
