@@ -249,6 +249,20 @@ def test_more_chains_are_kept_where_they_have_more_different_pairs_of_words():
     assert len({tuple(c.path for c in part.kept) for part in parts[-2:]}) == 2, "they are drawn, problem by problem"
 
 
+def test_no_chains_are_read_ahead_but_those_of_one_problem_and_the_next_one():
+    read = []
+
+    def judged():
+        for name in "abc":
+            for path in range(4):
+                read.append(name)
+                yield chain(name, path), Outcome.CORRECT
+
+    parts = selection.select(judged(), Selection(), seed=0)
+    assert (next(parts).problem, len(read)) == ("a", 5)
+    assert (next(parts).problem, len(read)) == ("b", 9)
+
+
 def test_every_choice_is_a_function_of_the_seed_and_the_problem():
     assert set(CHOICES) == set(typing.get_args(typing.get_type_hints(Selection)["choose"]))
     chains, outcomes = texts_of(*(f"{'so ' * (path % 4)}{path} + 1 = {path + 1}" for path in range(12)))
