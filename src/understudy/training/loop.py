@@ -107,6 +107,9 @@ def train(
         if training is None:
             raise out_of_memory(None, 0, None) from error
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
+    finally:
+        training = None  # its tensors go, so that the next stage of this process begins with little
+        hold()
 
 
 @dataclass(frozen=True)
@@ -323,6 +326,7 @@ class _Training:
         if first:
             save_student(self.model, self.tokenizer, candidate, lora=self.lora, weights=weights)
         if self.scored:
+            hold()
             self.model.eval()
             value = self.ranks.tell(self.score(candidate) if self.score is not None else 0.0)
             self.model.train()

@@ -23,12 +23,14 @@ from understudy.engines.local.device import SettledDevice
 from understudy.training.options import StudentOptions, TrainingOptions
 
 MARGIN = 0.8
-"""Share of the free memory that is planned with: the estimate is right within about a third."""
+"""Share of the free memory that is planned with: the estimate is right within about a quarter."""
 HELD = 2**30
 """Bytes that a training may hold, however little it needs: to give memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
-_LOGIT = 20
+_SILU = {"bfloat16": 10, "float32": 16}
+"""For each unit of inner width where its activation is SiLU; GELU, as GPT-2 and T5 write it, keeps more."""
+_LOGIT = 16
 """Bytes per target token and word: the logits, their copy in float32, the loss's softmax, and the gradients of these."""
 
 
@@ -46,6 +48,8 @@ class Shape:
     trained: int
     matrices: int
     """Of the ``trained`` numbers, those that Muon would take."""
+    silu: bool = False
+    """Whether that is the activation of its feed-forward part."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Estimate:
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """For examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _KEPT[options.precision]
+    per_inner = _SILU[options.precision] if shape.silu else per_inner
 
     def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
         return n * (tokens * (per_width * wider * shape.width + per_inner * shape.inner) + shape.heads * scores * per_score)
@@ -129,6 +134,7 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
         parameters=parameters,
         trained=trained,
         matrices=matrices,
+        silu=config.get("hidden_act") == "silu",
     )
 
 
@@ -139,7 +145,8 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
         attentions, parts, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)
         matrices = layers * width * (attentions * 4 * width + parts * 3 * inner)
         total = matrices + vocabulary * width
-        return Shape(width, inner, layers, encoder, student.heads, vocabulary, parameters=total, trained=total, matrices=matrices)
+        silu = student.family == "llama"
+        return Shape(width, inner, layers, encoder, student.heads, vocabulary, total, total, matrices, silu)
     directory = Path(student.checkpoint)
     config = read_config(directory)
     total = sum(tensors(directory).values())

@@ -125,4 +125,5 @@ def _config(said: dict[str, Any], tensors: dict[str, int]) -> dict[str, Any]:
         "head_dim": said.get(f"{kind}.attention.key_length"),
         "vocab_size": tensors["token_embd.weight"] // width,
         "tie_word_embeddings": "output.weight" not in tensors,
+        "hidden_act": "silu",
     }
