@@ -1,7 +1,7 @@
 """How often the verdict on real chains agrees with the label that came with them, per set, and every class of disagreement.
 
     python benchmarks/answers.py [--data DIR] [--set NAME] [--show N] [--markdown] [--files]
-    python benchmarks/answers.py --sample 50 --set addsub/chains-zeroshot-cot      # disagreements of a file to be read by a person
+    python benchmarks/answers.py --sample 50 --set addsub/chains-zeroshot-cot      # disagreements of a file, to be read
     python benchmarks/answers.py --strict --set gsm8k-fewshot      # what a reader of "The answer is" alone would see, by teacher
 
 For each chain with a recorded label: its answer is settled as an import does (`corpus.import_.settle`), the verdict is

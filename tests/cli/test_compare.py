@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from command import SETS, understudy
 
+from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
 from understudy.runs.compare import compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, name_differences
@@ -77,7 +78,7 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     results = json.loads((copy.parent / "more" / "results.json").read_text())
     results["versions"]["answers"] = "answers-1"
     (copy.parent / "more" / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match=r"answers were read by answers-2 in .* and by answers-1 in"):
+    with pytest.raises(UserError, match=f"answers were read by {VERSION} in .* and by answers-1 in"):
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")

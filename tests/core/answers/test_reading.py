@@ -142,6 +142,7 @@ def test_a_number_that_cannot_be_decided_is_none_and_no_other_number_is_taken(te
         ("The answer is 3 dozen eggs.", "How many dozen eggs?", "3"),
         ("Answer:\nThere are 9 hens and 4 cats. Therefore, there are 5 more hens than cats.", "How many more hens are there?", "5"),
         ("Answer: She gives 4 of 9 away.\nHence, 5 are left. She had 7 before.", "How many are left?", "5"),
+        ("Answer:\nThere are 9 hens left. Therefore, the", "How many are left?", "9"),
         ("The difference of correct and incorrect answers is 20. In all there are 35 + 15 = 50.", "How many are there?", "50"),
         ("It takes 1 hour 30 minutes, which is 90 minutes.", "How many minutes does it take?", "90"),
         ("Answer:\n3 + 4 = 7\n7 * 2 = 14\n14 - 5 = 9", "", "9"),

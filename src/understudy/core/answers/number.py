@@ -120,7 +120,8 @@ def _read_sentences(span: str, begin: int, question: str) -> Reading:
     """The answer of a span that begins with a sentence; where that has a number, of the last sentence with "therefore"."""
     first = _read_inside(span[: find_sentence_end(span, begin, len(span))], question)
     so = max((match.end() for match in _SO.finditer(span)), default=0)
-    return _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so and first.found else first
+    last = _read_inside(span[so : find_sentence_end(span, so, len(span))], question) if so else NOTHING
+    return last if first.found and last.found else first
 
 
 def _read_inside(span: str, question: str) -> Reading:
