@@ -17,11 +17,14 @@ import pytest
 from command import understudy
 from served import make_student, serving
 
+from understudy.core.asks import Call, Path
 from understudy.core.errors import UserError
 from understudy.core.values import Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.evaluation.run import answer
 from understudy.runs.ask import open_bundle
+from understudy.serving import board
+from understudy.serving.board import LiveBoard
 from understudy.serving.server import ServerOptions, serve
 from understudy.serving.students import open_students
 
@@ -136,6 +139,31 @@ def test_what_a_client_that_left_asked_is_not_begun_and_others_lose_nothing(gate
         assert (status, body["choices"][0]["understudy"]["answer"]) == (200, "4")
         assert ask(served, "last?")[0] == 200
     assert ["never" in request.ask.prompt for request in engine.asked] == [False, False]
+
+
+def test_flows_begin_in_groups_or_when_they_have_waited_long_enough(monkeypatch):
+    def flow():
+        return (yield Call("s", "Q"))
+
+    engine = GatedEngine()
+    live = LiveBoard({"s": engine})
+    first = live.submit(Path("first"), flow())
+    while not engine.asked:  # from now on the board's own thread waits at the gate, and this one asks in its place
+        threading.Event().wait(0.005)
+    for i in range(15):
+        live.submit(Path(str(i)), flow())
+    assert [next(live)[0].problem for _ in range(15)] == list(map(str, range(15)))
+    monkeypatch.setattr(board, "PATIENCE", 60)
+    live.submit(Path("a"), flow())
+    assert next(live, None) is None, "one of 16"
+    live.submit(Path("b"), flow())
+    assert [next(live)[0].problem, next(live)[0].problem, next(live, None)] == ["a", "b", None], "two of 16"
+    monkeypatch.setattr(board, "PATIENCE", 0)
+    live.submit(Path("c"), flow())
+    assert next(live)[0].problem == "c"
+    engine.gate.set()
+    assert first.result(60).text == " So the answer is: 4"
+    live.stop()
 
 
 def test_an_engine_that_fails_ends_what_it_was_asked_and_goes_on(gated, capfd):

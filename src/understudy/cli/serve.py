@@ -17,10 +17,8 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="0: one that is free (default: 8000)")
     parser.add_argument("--key-env", metavar="NAME", help="the environment variable with the key that clients must send")
-    most = "requests under way at once; more are refused with 429 (default: 1024)"
-    parser.add_argument("--max-requests", type=positive, default=1024, metavar="N", help=most)
-    within = "how long a request may take (default: 600)"
-    parser.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help=within)
+    parser.add_argument("--max-requests", type=positive, default=1024, metavar="N", help="requests at once (default: 1024)")
+    parser.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="how long one may take (default: 600)")
     add_plugins(parser, "the students' method")
     wanted = parser.parse_args(argv)
     key = os.environ.get(wanted.key_env, "") if wanted.key_env else ""

@@ -10,6 +10,7 @@ between two steps of the engines.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ from understudy.flows.drive import drive
 
 T = TypeVar("T")
 
+PATIENCE = 0.05
+"""Seconds that a flow waits for others to begin with, at most."""
+
 
 class LiveBoard:
     """``engines``: role -> engine. What ends all flows at once (damaged weights, no memory) is printed, and each of them fails with
@@ -31,7 +35,8 @@ class LiveBoard:
 
     def __init__(self, engines: Mapping[str, LocalEngine]) -> None:
         self._cast = Cast(engines)
-        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._waiting: deque[tuple[float, Path, Flow[None]]] = deque()
+        self._under_way = self._joining = 0
         self._woken, self._stopped = threading.Event(), False
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -39,7 +44,7 @@ class LiveBoard:
     def submit(self, path: Path, flow: Flow[T]) -> Future[T]:
         """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
         future: Future[T] = Future()
-        self._waiting.append((path, _play(flow, future)))
+        self._waiting.append((time.monotonic(), path, _play(flow, future)))
         self._woken.set()
         return future
 
@@ -53,23 +58,36 @@ class LiveBoard:
         return self
 
     def __next__(self) -> tuple[Path, Flow[None]]:
-        """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room."""
+        """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.
+
+        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE`: prompts that are read one by one
+        cost more than the wait.
+        """
         if self._stopped:
             raise _StoppedError
-        if not self._waiting:
-            raise StopIteration
-        return self._waiting.popleft()
+        if not self._joining:
+            few = 8 * len(self._waiting) < self._under_way
+            if not self._waiting or (few and time.monotonic() - self._waiting[0][0] < PATIENCE):
+                raise StopIteration
+            self._joining = len(self._waiting)
+        self._joining -= 1
+        self._under_way += 1
+        return self._waiting.popleft()[1:]
 
     def _work(self) -> None:
         while self._woken.wait():
             self._woken.clear()
+            self._under_way = self._joining = 0
             try:
-                for _ in drive(self, self._cast):
+                for _ in drive(self, self._cast, on_end=self._end):
                     pass
             except _StoppedError:
                 return
             except Exception:  # noqa: BLE001 - whatever it is, the next flow may do better
                 traceback.print_exc()
+
+    def _end(self, _: object) -> None:
+        self._under_way -= 1
 
 
 class _StoppedError(Exception):

@@ -1,16 +1,14 @@
 """What clients may send, read strictly: a field that would change the answer and cannot be followed is refused, not passed over."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import orjson
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.requests import Request as HttpRequest
 
-from understudy.core.errors import StudyError
-from understudy.studies.schema import build, keys_of
+from understudy.studies.schema import keys_of
 
 LONGEST = 4 * 2**20
 """Bytes of a body, at most."""
@@ -18,6 +16,8 @@ WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifie
 """Fields that say nothing of the text that is wanted."""
 AS_USUAL: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
 """Values of an unknown field that ask for nothing."""
+KINDS = {401: "authentication_error", 429: "rate_limit_error"}
+"""Of errors, by their status, but the usual two."""
 
 T = TypeVar("T")
 
@@ -25,10 +25,10 @@ T = TypeVar("T")
 class ApiError(Exception):
     """What a client did wrong, or what went wrong here: an HTTP ``status`` and OpenAI's words for it."""
 
-    def __init__(self, status: int, message: str, *, kind: str = "invalid_request_error", param: str = "", code: str = "") -> None:
+    def __init__(self, status: int, message: str, param: str = "", code: str = "") -> None:
         super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param or None, "code": code or None}}
+        kind = KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        self.status, self.body = status, {"error": {"message": message, "type": kind, "param": param or None, "code": code or None}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,12 @@ class ChatBody(AnyBody):
         roles = [message.get("role") for message in self.messages]
         if roles != ["user"]:
             one = "a student answers one question: send one message, of the role user"
-            raise ApiError(400, f"messages have the roles {roles}: {one}", param="messages")
+            raise ApiError(400, f"messages have the roles {roles}: {one}", "messages")
         content = self.messages[0].get("content")
         if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
             content = "".join(str(part.get("text", "")) for part in content)
         if not isinstance(content, str) or not content.strip():
-            raise ApiError(422, f"messages[0].content = {content!r}: must be text, the question", param="messages")
+            raise ApiError(422, f"messages[0].content = {content!r}: must be text, the question", "messages")
         return content
 
 
@@ -80,7 +80,7 @@ class CompletionBody(AnyBody):
     """Raw text that the student continues, or tokens of it; with ``echo`` and ``logprobs`` it is scored."""
 
     prompt: str | tuple[str, ...] | tuple[int, ...] | tuple[tuple[int, ...], ...]
-    max_tokens: Annotated[int, Field(ge=0)] = 16  # OpenAI's
+    max_tokens: Annotated[int, Field(ge=0, le=2**15)] = 16  # OpenAI's
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -95,9 +95,8 @@ class CompletionBody(AnyBody):
         """The texts that are to be continued."""
         texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
         if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
-            raise ApiError(
-                400, "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
-            )
+            wanted = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
+            raise ApiError(400, wanted, "prompt")
         return texts
 
 
@@ -120,9 +119,15 @@ async def read_body(request: HttpRequest, kind: type[T]) -> T:
     for name in [name for name in table if name not in known]:
         value = table.pop(name)
         if name not in WITHOUT_EFFECT and value not in AS_USUAL:
-            raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(known)})", param=name)
+            raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(known)})", name)
+    given = {name: value for name, value in table.items() if value is not None}
     try:
-        return build(kind, {name: value for name, value in table.items() if value is not None}, "request")
-    except StudyError as error:
-        at = re.match(r"request\.(\w+)", str(error))
-        raise ApiError(422, str(error), param=at[1] if at else "") from None
+        return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(given), strict=True))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        said = f"{name} = {first['input']!r}: {first['msg']}" if name in given else f"{name} must be given"
+        raise ApiError(422, said, name) from None
+
+
+_ADAPTERS: Mapping[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (ChatBody, CompletionBody)}

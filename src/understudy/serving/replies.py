@@ -16,19 +16,18 @@ from understudy.core.thoughts import thought_of
 from understudy.core.values import Problem, Solution
 from understudy.core.vote import vote
 from understudy.serving.bodies import ApiError, CompletionBody
+from understudy.studies.options import Decode
 
 if TYPE_CHECKING:
     from understudy.engines.local.engine import TransformersEngine
 
 JsonObject = dict[str, Any]
-_NO_DELTA: JsonObject = {"delta": {}}
-_NO_TEXT: JsonObject = {"text": ""}
 
 
-def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], *, weighted: bool, reasoning: str) -> JsonObject:
+def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
     """What the vote of ``solutions`` to ``problem`` says, in the words of the first that says so. Its ``reasoning`` has a field of
     its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
-    won = vote(solutions, weighted=weighted)
+    won = vote(solutions, weighted=decode.weighted)
     same = [s for s in solutions if s.finish == "stop" and s.answer and answer_key(s.answer) == answer_key(won.answer or "")]
     solution = (same or solutions)[0]
     thought, answer = split_text(problem, solution.text)
@@ -63,10 +62,10 @@ def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[J
     yield from ()
     if not body.echo or body.max_tokens > 1 or body.n > 1 or body.temperature or engine.config.is_encoder_decoder:
         what = "logprobs scores given text by a causal model: send echo = true, max_tokens 0 or 1, n = 1, temperature = 0"
-        raise ApiError(400, what, param="logprobs")
+        raise ApiError(400, what, "logprobs")
     texts, size = [engine.encode(text) if isinstance(text, str) else text for text in body.prompts], len(engine.tokenizer)
     if not all(text and all(0 <= token < size for token in text) for text in texts):
-        raise ApiError(422, f"prompt: must have one token or more, each from 0 to {size - 1}", param="prompt")
+        raise ApiError(422, f"prompt: must have one token or more, each from 0 to {size - 1}", "prompt")
     choices = []
     for index, text in enumerate(texts):
         next_TV = engine.score(text)
@@ -94,15 +93,10 @@ def whole(kind: Literal["chat.completion", "text_completion"], model: str, choic
 
 
 def events(done: JsonObject, options: Mapping[str, bool]) -> Iterator[bytes]:
-    """A finished object as server-sent events: each choice whole, then how it ended."""
-    chat = done["object"] == "chat.completion"
-    head = done | {"object": "chat.completion.chunk" if chat else done["object"]}
+    """A finished object as server-sent events, one for each choice."""
+    head = done | {"object": done["object"].replace("chat.completion", "chat.completion.chunk")}
     usage = head.pop("usage")
-    bodies = []
-    for choice in done["choices"]:
-        first = {("delta" if name == "message" else name): value for name, value in choice.items()} | {"finish_reason": None}
-        last = {"index": choice["index"], "finish_reason": choice["finish_reason"], **(_NO_DELTA if chat else _NO_TEXT)}
-        bodies += [head | {"choices": [part]} for part in (first, last)]
+    bodies = [head | {"choices": [{name.replace("message", "delta"): v for name, v in c.items()}]} for c in done["choices"]]
     if options.get("include_usage"):
         bodies.append(head | {"choices": [], "usage": usage})
     yield from (b"data: " + orjson.dumps(body) + b"\n\n" for body in bodies)

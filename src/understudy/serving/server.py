@@ -4,10 +4,10 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -18,9 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from understudy.core.asks import Call, Flow, Path, Reply
-from understudy.core.errors import EngineError, StudyError, TooLongError, UserError, nearest
+from understudy.core.errors import EngineError, StudyError, TooLongError, UserError
 from understudy.core.values import Problem
-from understudy.runs.ask import change_decode
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
@@ -29,19 +28,22 @@ from understudy.serving.students import ServedStudent, find_student
 
 T = TypeVar("T")
 B = TypeVar("B", bound=AnyBody)
+Answering = Callable[[HttpRequest, B], Coroutine[Any, Any, JsonObject]]
+
+GRACE = 30
+"""Seconds that requests under way have when the server is told to stop."""
 
 
 @dataclass(frozen=True)
 class ServerOptions:
     """Where it listens, on port 0 wherever one is free. ``key``: what clients must send, "" nothing. It answers ``max_requests`` at
-    once, each within ``timeout`` seconds, and gives those under way ``grace`` seconds when it is told to stop."""
+    once, each within ``timeout`` seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     key: str = ""
     max_requests: int = 1024
     timeout: float = 600
-    grace: int = 30
 
 
 class Service:
@@ -56,8 +58,8 @@ class Service:
     @property
     def app(self) -> Starlette:
         routes = [
-            Route("/v1/chat/completions", self._answering(ChatBody, self._chat), methods=["POST"]),
-            Route("/v1/completions", self._answering(CompletionBody, self._complete), methods=["POST"]),
+            Route("/v1/chat/completions", partial(self._answer, ChatBody, self._chat), methods=["POST"]),
+            Route("/v1/completions", partial(self._answer, CompletionBody, self._complete), methods=["POST"]),
             Route("/v1/models", self._list_models),
             Route("/v1/models/{name}", self._list_models),
             Route("/health", self._tell_health),
@@ -68,46 +70,40 @@ class Service:
         """Load the weights. Raises CheckpointError, EngineError where a student cannot answer."""
         self.board.submit(Path("load"), _ask([Call(role, "A", max_tokens=1) for role in self.engines])).result()
 
-    def _answering(
-        self, kind: type[B], answer: Callable[[HttpRequest, B], Coroutine[Any, Any, JsonObject]]
-    ) -> Callable[[HttpRequest], Coroutine[Any, Any, Response]]:
-        """The endpoint that reads a body of ``kind`` and sends what ``answer`` makes of it."""
-
-        async def endpoint(request: HttpRequest) -> Response:
-            self._check_key(request)
-            body = await read_body(request, kind)
-            with self._counted():
-                done = await answer(request, body)
-            if body.stream:
-                return Response(b"".join(events(done, body.stream_options)), media_type="text/event-stream")
-            return JSONResponse(done)
-
-        return endpoint
+    async def _answer(self, kind: type[B], answer: Answering[B], request: HttpRequest) -> Response:
+        """Read a body of ``kind`` and send what ``answer`` makes of it."""
+        self._check_key(request)
+        body = await read_body(request, kind)
+        if self.under_way >= self.options.max_requests:
+            raise ApiError(429, f"{self.under_way} requests are under way, as many as --max-requests allows; ask again later")
+        self.under_way += 1
+        try:
+            done = await answer(request, body)
+        finally:
+            self.under_way -= 1
+        if body.stream:
+            return Response(b"".join(events(done, body.stream_options)), media_type="text/event-stream")
+        return JSONResponse(done)
 
     async def _chat(self, request: HttpRequest, body: ChatBody) -> JsonObject:
         """The student's answer to the question of ``body``, as in its evaluation."""
-        student = self._find(body.model, body)
+        student = find_student(self.students, body.model).settle(body)
         problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices)
         votes, method = student.decode.votes, student.bundle.method
         paths = [Path(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
         flows = [student.amend(method.solve(problem, path, StudyPool()), body) for path in paths]
         solutions = await self._wait(request, list(map(self.board.submit, paths, flows)))
         groups = [solutions[i : i + votes] for i in range(0, len(solutions), votes)]
-        choices = [
-            chat_choice(i, problem, group, weighted=student.decode.weighted, reasoning=body.reasoning_format)
-            for i, group in enumerate(groups)
-        ]
+        choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
         return whole("chat.completion", body.model, choices, *used)
 
     async def _complete(self, request: HttpRequest, body: CompletionBody) -> JsonObject:
         """The raw text of one model, or the scores of given text."""
-        student = self._find(body.model, body)
+        student = find_student(self.students, body.model).settle(body)
         (part, engine), *others = student.bundle.engines.items()
         if body.model not in self.students or any(other is not engine for _, other in others):
-            raise ApiError(
-                400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", param="model"
-            )
+            raise ApiError(400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", "model")
         if body.logprobs is not None:
             (scores,) = await self._wait(request, [self.board.submit(Path("text"), score(engine, body))])
             return whole("text_completion", body.model, *scores)
@@ -127,7 +123,7 @@ class Service:
         return JSONResponse({"object": "list", "data": list(map(self._describe, names))})
 
     def _describe(self, name: str) -> JsonObject:
-        card = self._find(name).bundle.card
+        card = find_student(self.students, name).bundle.card
         more = {key: getattr(card, key) for key in ("method", "kind", "terms", "licence", "lineage")}
         return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": more}
 
@@ -137,33 +133,7 @@ class Service:
     def _check_key(self, request: HttpRequest) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self.options.key and not secrets.compare_digest(given.encode("latin-1"), self.options.key.encode()):
-            said = "send the server's key: Authorization: Bearer KEY"
-            raise ApiError(401, said, kind="authentication_error", code="invalid_api_key")
-
-    def _find(self, name: str, body: AnyBody | None = None) -> ServedStudent:
-        """The student ``name``, which decodes as its arm does but for what ``body`` says otherwise."""
-        student = find_student(self.students, name)
-        if student is None:
-            known = f"{nearest(name, list(self.students))} (served: {', '.join(self.students)}, each also as NAME-voteK)"
-            raise ApiError(404, f"there is no model {name!r}{known}", param="model", code="model_not_found")
-        if body is None:
-            return student
-        try:
-            return replace(student, decode=change_decode(student.decode, temperature=body.temperature, top_p=body.top_p))
-        except StudyError as error:
-            raise ApiError(400, f"{error} (model {name!r})", param="temperature") from None
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Count a request among those under way. Raises ApiError where there are as many as may be."""
-        if self.under_way >= self.options.max_requests:
-            busy = f"{self.under_way} requests are under way, as many as --max-requests allows; ask again later"
-            raise ApiError(429, busy, kind="rate_limit_error", code="too_many_requests")
-        self.under_way += 1
-        try:
-            yield
-        finally:
-            self.under_way -= 1
+            raise ApiError(401, "send the server's key: Authorization: Bearer KEY", code="invalid_api_key")
 
     async def _wait(self, request: HttpRequest, futures: Sequence[Future[T]]) -> list[T]:
         """The results of ``futures``. Whoever leaves or waits too long is not waited for: what has not begun is not asked."""
@@ -177,13 +147,11 @@ class Service:
         except (TooLongError, StudyError) as error:
             raise ApiError(400, str(error), code="context_length_exceeded" if isinstance(error, TooLongError) else "") from None
         except EngineError as error:
-            raise ApiError(503, str(error), kind="server_error") from None
+            raise ApiError(503, str(error)) from None
         finally:
             answered.cancel()
             left.cancel()
-        raise ApiError(
-            503, f"no answer within {self.options.timeout:g} s; ask for less, or later", kind="server_error", code="timeout"
-        )
+        raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or later", code="timeout")
 
 
 def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None]) -> None:
@@ -197,7 +165,7 @@ def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started
         service = Service(students, options)
         service.load()
         quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "ws": "none", "lifespan": "off"}
-        server = uvicorn.Server(uvicorn.Config(service.app, timeout_graceful_shutdown=options.grace, **quiet))
+        server = uvicorn.Server(uvicorn.Config(service.app, timeout_graceful_shutdown=GRACE, **quiet))
         host = f"[{options.host}]" if ":" in options.host else options.host
         started(f"http://{host}:{listening.getsockname()[1]}/v1")
         try:
@@ -223,5 +191,5 @@ async def _refuse(_: HttpRequest, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         error = ApiError(error.status_code, str(error.detail))
     if not isinstance(error, ApiError):
-        error = ApiError(500, f"{type(error).__name__}: the server's own output says more", kind="server_error")
+        error = ApiError(500, f"{type(error).__name__}: the server's own output says more")
     return JSONResponse(error.body, error.status, headers={"Retry-After": "1"} if error.status == 429 else None)

@@ -1,5 +1,7 @@
 """The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, and ``NAME-voteK``."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import Call, Flow
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import EngineError, StudyError, nearest
 from understudy.runs.ask import Bundle, open_bundle
-from understudy.serving.bodies import AnyBody
+from understudy.serving.bodies import AnyBody, ApiError
 from understudy.studies.options import Decode
 
 VOTES = 64
@@ -27,6 +29,15 @@ class ServedStudent:
     def role(self, part: str) -> str:
         """The name of a part of its method among the parts of all students."""
         return f"{self.name}/{part}"
+
+    def settle(self, body: AnyBody) -> ServedStudent:
+        """It decoding as ``body`` says, and where that says nothing as before."""
+        given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
+        try:
+            decode = replace(self.decode, **{name: value for name, value in given.items() if value is not None})
+        except ValueError as error:
+            raise ApiError(400, f"{error} (model {body.model!r})", "temperature") from None
+        return replace(self, decode=decode)
 
     def seed(self, body: AnyBody) -> int:
         return self.bundle.card.seed if body.seed is None else body.seed
@@ -68,11 +79,14 @@ def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
     return students
 
 
-def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStudent | None:
-    """The student that a client calls ``name``; None where there is none."""
+def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStudent:
+    """The student that a client calls ``name``. Raises ApiError where there is none."""
+    if name in students:
+        return students[name]
     voting = re.fullmatch(r"(.+)-vote([1-9][0-9]?)", name)
-    if name in students or voting is None or voting[1] not in students or int(voting[2]) > VOTES:
-        return students.get(name)
+    if voting is None or voting[1] not in students or int(voting[2]) > VOTES:
+        known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES})"
+        raise ApiError(404, f"there is no model {name!r}{nearest(name, list(students))} {known}", "model", "model_not_found")
     student = students[voting[1]]
     drawn = student.decode.temperature or None  # an arm that is greedy may say 0 of its one chain
     return replace(student, decode=replace(student.decode, votes=int(voting[2]), beams=1, temperature=drawn))
