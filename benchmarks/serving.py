@@ -4,8 +4,9 @@
 
 STUDENT: a student of the diary world, e.g. runs/demo/students/N-chains-correct. The server is a process of its own on loopback, the
 clients are this one. Each client asks one question after the other. The offline engine answers the same questions in one call, once
-with its usual number of rows and once with as many as there are clients, which is all that so many clients can keep busy. One warm
-round before; the best of the repeats, which alternate.
+with its usual number of rows and once with as many as there are clients, which is all that so many clients can keep busy. One
+round before is not counted; of the repeats the best counts. Beside the seconds stand those of the processor, of the engine's
+process alone: they say more where the machine does other things too.
 """
 
 from __future__ import annotations
@@ -19,34 +20,42 @@ import time
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 from understudy.core.values import Problem
 from understudy.evaluation.run import answer
 from understudy.runs.ask import change_decode, open_bundle
 from understudy.tasks.worlds.diary import Diary
 
+Texts = list[list[str]]
+Measured = tuple[float, float]
+"""(seconds, seconds of the processor)"""
 
-def answer_offline(
-    student: Path, problems: list[Problem], votes: int, rows: int | None, repeats: int
-) -> tuple[float, list[list[str]]]:
-    """(best seconds, the texts of each problem)"""
+
+def answer_offline(student: Path, problems: list[Problem], votes: int, rows: int | None, repeats: int) -> tuple[Measured, Texts]:
+    """(the best round, the texts of each problem)"""
     bundle = open_bundle(student)
     for engine in bundle.engines.values():
         engine.batch_size = rows or engine.batch_size
     decode = change_decode(bundle.card.decode, votes=votes)
-    best = float("inf")
+    rounds = []
     for _ in range(repeats + 1):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         answers = answer(problems, bundle.method, bundle.engines, votes=votes, decoding=decode.decoding, seed=bundle.card.seed)
-        best = min(best, time.perf_counter() - started)
+        rounds.append((time.perf_counter() - started, time.process_time() - used))
     assert not answers.errors, answers.errors[0]
     texts = [solution.text for solution in answers.solutions]
-    return best, [texts[i : i + votes] for i in range(0, len(texts), votes)]
+    return best(rounds), [texts[i : i + votes] for i in range(0, len(texts), votes)]
 
 
-async def ask_server(url: str, model: str, problems: list[Problem], votes: int, clients: int) -> tuple[float, list[list[str]]]:
+def best(rounds: list[Measured]) -> Measured:
+    """The least of each, without the first round."""
+    return min(seconds for seconds, _ in rounds[1:]), min(used for _, used in rounds[1:])
+
+
+async def ask_server(url: str, model: str, problems: list[Problem], votes: int, clients: int) -> tuple[float, Texts]:
     """(seconds, the texts of each problem), by so many ``clients`` at once."""
-    texts: list[list[str]] = [[] for _ in problems]
+    texts: Texts = [[] for _ in problems]
     waiting = iter(enumerate(problems))
     drawn = {"n": votes, "temperature": 0.7} if votes > 1 else {}
 
@@ -72,21 +81,27 @@ def main() -> None:
     options = parser.parse_args()
     problems = Diary(train=0, dev=0, test=options.questions, longer_test=0).problems(seed=1)
     command = [sys.executable, "-m", "understudy", "serve", str(options.student), "--port", "0"]
-    seconds: dict[str, float] = {}
+    measured: dict[str, Measured] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = re.search(r"at (\S+),", server.stdout.readline())
         assert found, "the server did not start"
-        for i in range(options.repeats + 1):
-            took, served = asyncio.run(ask_server(found[1], options.student.name, problems, options.votes, options.clients))
-            seconds["served"] = min(took, seconds.get("served", took)) if i else took
+        process, rounds = psutil.Process(server.pid), []
+        for _ in range(options.repeats + 1):
+            used = sum(process.cpu_times()[:2])
+            seconds, served = asyncio.run(ask_server(found[1], options.student.name, problems, options.votes, options.clients))
+            rounds.append((seconds, sum(process.cpu_times()[:2]) - used))
+        measured["served"] = best(rounds)
         server.terminate()
     rows = options.clients * options.votes
     for name, size in (("offline", None), (f"offline, {rows} rows", rows)):
-        seconds[name], texts = answer_offline(options.student, problems, options.votes, size, options.repeats)
+        measured[name], texts = answer_offline(options.student, problems, options.votes, size, options.repeats)
         print(f"{sum(a == b for a, b in zip(texts, served, strict=True))} of {len(texts)} questions have the same texts ({name})")
-    for name, took in seconds.items():
-        print(f"{name:24} {took:7.2f} s  {len(problems) / took:7.1f} questions/s  served / this: {took / seconds['served']:.2f}")
+    for name, (seconds, used) in measured.items():
+        ratios = f"{seconds / measured['served'][0]:.2f} of its throughput, {used / measured['served'][1]:.2f} by processor time"
+        print(
+            f"{name:20} {seconds:6.2f} s, {used:6.2f} s of processor, {len(problems) / seconds:6.1f} questions/s; served: {ratios}"
+        )
 
 
 if __name__ == "__main__":

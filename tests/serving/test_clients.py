@@ -23,8 +23,7 @@ from understudy.core.values import Problem
 from understudy.engines.scripted import ScriptedEngine
 from understudy.evaluation.run import answer
 from understudy.runs.ask import open_bundle
-from understudy.serving import board
-from understudy.serving.board import LiveBoard
+from understudy.serving.board import PATIENCE, LiveBoard
 from understudy.serving.server import ServerOptions, serve
 from understudy.serving.students import open_students
 
@@ -141,7 +140,7 @@ def test_what_a_client_that_left_asked_is_not_begun_and_others_lose_nothing(gate
     assert ["never" in request.ask.prompt for request in engine.asked] == [False, False]
 
 
-def test_flows_begin_in_groups_or_when_they_have_waited_long_enough(monkeypatch):
+def test_flows_begin_in_groups_or_when_they_have_waited_long_enough():
     def flow():
         return (yield Call("s", "Q"))
 
@@ -153,13 +152,12 @@ def test_flows_begin_in_groups_or_when_they_have_waited_long_enough(monkeypatch)
     for i in range(15):
         live.submit(Path(str(i)), flow())
     assert [next(live)[0].problem for _ in range(15)] == list(map(str, range(15)))
-    monkeypatch.setattr(board, "PATIENCE", 60)
     live.submit(Path("a"), flow())
     assert next(live, None) is None, "one of 16"
     live.submit(Path("b"), flow())
     assert [next(live)[0].problem, next(live)[0].problem, next(live, None)] == ["a", "b", None], "two of 16"
-    monkeypatch.setattr(board, "PATIENCE", 0)
     live.submit(Path("c"), flow())
+    assert [next(live, None) for _ in range(PATIENCE)] == [None] * PATIENCE
     assert next(live)[0].problem == "c"
     engine.gate.set()
     assert first.result(60).text == " So the answer is: 4"

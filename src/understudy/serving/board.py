@@ -10,7 +10,6 @@ between two steps of the engines.
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Mapping
@@ -25,8 +24,8 @@ from understudy.flows.drive import drive
 
 T = TypeVar("T")
 
-PATIENCE = 0.05
-"""Seconds that a flow waits for others to begin with, at most."""
+PATIENCE = 8
+"""Steps of an engine that a flow waits for others to begin with, at most."""
 
 
 class LiveBoard:
@@ -35,8 +34,8 @@ class LiveBoard:
 
     def __init__(self, engines: Mapping[str, LocalEngine]) -> None:
         self._cast = Cast(engines)
-        self._waiting: deque[tuple[float, Path, Flow[None]]] = deque()
-        self._under_way = self._joining = 0
+        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._under_way = self._joining = self._waited = 0
         self._woken, self._stopped = threading.Event(), False
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -44,7 +43,7 @@ class LiveBoard:
     def submit(self, path: Path, flow: Flow[T]) -> Future[T]:
         """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
         future: Future[T] = Future()
-        self._waiting.append((time.monotonic(), path, _play(flow, future)))
+        self._waiting.append((path, _play(flow, future)))
         self._woken.set()
         return future
 
@@ -60,24 +59,25 @@ class LiveBoard:
     def __next__(self) -> tuple[Path, Flow[None]]:
         """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.
 
-        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE`: prompts that are read one by one
-        cost more than the wait.
+        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE` steps: prompts that are read one
+        by one cost more than the wait.
         """
         if self._stopped:
             raise _StoppedError
         if not self._joining:
-            few = 8 * len(self._waiting) < self._under_way
-            if not self._waiting or (few and time.monotonic() - self._waiting[0][0] < PATIENCE):
+            self._waited = self._waited + 1 if self._waiting else 0
+            few = 8 * len(self._waiting) < self._under_way and self._waited <= PATIENCE
+            if few or not self._waiting:
                 raise StopIteration
-            self._joining = len(self._waiting)
+            self._joining, self._waited = len(self._waiting), 0
         self._joining -= 1
         self._under_way += 1
-        return self._waiting.popleft()[1:]
+        return self._waiting.popleft()
 
     def _work(self) -> None:
         while self._woken.wait():
             self._woken.clear()
-            self._under_way = self._joining = 0
+            self._under_way = self._joining = self._waited = 0
             try:
                 for _ in drive(self, self._cast, on_end=self._end):
                     pass
