@@ -22,6 +22,7 @@ TIERS = [
     {"studies"},
     {"pipeline"},
     {"runs"},
+    {"serving"},
     {"cli"},
 ]
 TIER = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}

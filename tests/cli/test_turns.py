@@ -2,10 +2,16 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from command import understudy
 from loopback import Server, completion
+
+from understudy.core.vote import vote
+from understudy.pipeline.card import CARD, read_card
+from understudy.runs.ask import ask_student
+from understudy.runs.run import Run
 
 STUDY = """
 [study]
@@ -41,6 +47,20 @@ name = "gold asks"
 method = "socratic"
 options = { max_steps = 6, max_tokens = 12 }
 roles.decomposer = { model = "gold" }
+[[arms]]
+name = "sci votes"
+method = "sci_cot"
+options = { source = "mix", folds = 2, max_tokens = 20 }
+roles.answer = { student = { hidden = 48 } }
+decode = { votes = 3, temperature = 0.9, weighted = true }
+[[arms]]
+name = "one"
+method = "scotd"
+options = { max_tokens = 20 }
+decode = { votes = 2, top_p = 0.9 }
+[corpus]
+terms = "made up"
+licence = "CC0-1.0"
 """
 
 
@@ -73,6 +93,7 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
         ("sci", "rationale"),
         ("soc", "decomposer"),
         ("soc", "solver"),
+        ("sci votes", "rationale"),
     ], "gold in both parts would only say the gold answer"
     for found in report["attributions"]:
         assert found["n"] == 8
@@ -87,27 +108,48 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
     assert "| sci | rationale | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
 
 
-def test_students_of_two_roles_are_asked_together_and_one_alone_says_who_is_missing(ran):
+def test_a_bundle_has_the_students_of_all_roles_and_one_role_alone_says_who_is_missing(ran):
     students = ran / "runs" / "s" / "students"
-    assert {path.name for path in students.iterdir()} == {
-        "sci-rationale",
-        "sci-answer",
-        "soc-decomposer",
-        "soc-solver",
-        "gold-asks",
-    }
+    assert {path.name for path in students.iterdir()} == {"sci", "soc", "gold-asks", "sci-votes", "one"}
+    assert {path.name for path in (students / "soc").iterdir()} == {"decomposer", "solver", CARD}
+    assert (students / "one" / "config.json").is_file()
     question = "Is a cat heavier than a dog?"
-    one = understudy("answer", "runs/s/students/sci-answer", question, cwd=ran)
+    one = understudy("answer", "runs/s/students/sci/answer", question, cwd=ran)
     assert one.code == 2
     assert "takes turns between rationale, answer; give the student of rationale too (--with)" in one.err
-    both = understudy(
-        "answer", "runs/s/students/sci-answer", question, "--with", "runs/s/students/sci-rationale", "--json", cwd=ran
-    )
+    partner = ("--with", "runs/s/students/sci/rationale", "--json")
+    both = understudy("answer", "runs/s/students/sci/answer", question, *partner, cwd=ran)
     (solution,) = json.loads(both.out)["solutions"]
     assert [role for role, _ in solution["turns"]] == ["rationale", "answer"]
-    strange = understudy("answer", "runs/s/students/sci-answer", question, "--with", "runs/s/students/soc-solver", cwd=ran)
+    assert understudy("answer", "runs/s/students/sci", question, "--json", cwd=ran).out == both.out
+    strange = understudy("answer", "runs/s/students/sci/answer", question, "--with", "runs/s/students/soc/solver", cwd=ran)
     assert "trained by socratic with options" in strange.err
     assert strange.code == 2
+
+
+@pytest.mark.parametrize("arm", ["sci", "sci votes", "soc", "one"])
+def test_a_bundle_that_was_copied_answers_as_in_the_evaluation(ran, tmp_path, arm):
+    run = Run(ran / "runs" / "s")
+    copied = shutil.copytree(run.directory / "students" / arm.replace(" ", "-"), tmp_path / "copied")
+    card = read_card(copied)
+    assert (card.decode, card.terms, card.licence) == (run.arms[arm].decode, "made up", "CC0-1.0")
+    (stage,) = run.answers(arm, "test").values()
+    for name, known in list(run.solutions(stage, "test").items())[:2]:
+        problem = run.of_split("test")[name]
+        asked = "\n".join(filter(None, [problem.context, problem.question]))
+        answered = ask_student(copied, asked, choices=problem.choices)
+        assert [(s.text, s.turns) for s in answered.solutions] == [(s.text, s.turns) for s in known]
+        won = vote(known, weighted=card.decode.weighted)
+        assert (answered.answer, answered.share) == (won.answer, pytest.approx(won.share, abs=1e-4))
+
+
+def test_an_answer_decodes_otherwise_where_it_is_told_to(ran):
+    student = ran / "runs" / "s" / "students" / "one"
+    asked = {seed: ask_student(student, "Is a cat heavier than a dog?", votes=3, seed=seed) for seed in (0, 1)}
+    assert [len(one.solutions) for one in asked.values()] == [3, 3]
+    assert [s.text for s in asked[0].solutions] != [s.text for s in asked[1].solutions]
+    greedy = ask_student(student, "Is a cat heavier than a dog?", votes=1)
+    assert greedy.solutions == ask_student(student, "Is a cat heavier than a dog?", votes=1, seed=1).solutions
 
 
 HYBRID = """

@@ -15,6 +15,7 @@ from understudy.pipeline.plan import make_plan, save_plan
 from understudy.pipeline.preview import first_prompts
 from understudy.runs.holdings import collect_garbage, holdings
 from understudy.studies.load import load_study
+from understudy.studies.options import Decode
 from understudy.studies.study import training_of_role
 
 STUDY = """
@@ -226,13 +227,22 @@ def test_an_arm_that_says_how_long_it_trains_is_not_bound_by_the_other_key(tmp_p
         options("steps = 7\ntokens = 900", "batch_size = 4")
 
 
-CARD_OF = Card("scotd", {"max_tokens": 64}, "student", "number", "float32", 0)
+DECODE = Decode(votes=4, temperature=0.5, weighted=True, calculator=True)
+CARD_OF = Card("scotd", {"max_tokens": 64}, "student", "number", "float32", 0, decode=DECODE)
 
 
 def test_a_card_comes_back_and_makes_its_method(tmp_path):
     write_card(tmp_path, CARD_OF)
     assert read_card(tmp_path) == CARD_OF
     assert read_card(tmp_path).make_method().max_tokens == 64
+
+
+def test_an_older_card_is_read_and_decodes_greedily(tmp_path):
+    older = {
+        name: value for name, value in dataclasses.asdict(CARD_OF).items() if name not in ("decode", "terms", "licence", "students")
+    }
+    (tmp_path / CARD).write_text(json.dumps(older))
+    assert read_card(tmp_path) == dataclasses.replace(CARD_OF, decode=Decode())
 
 
 @pytest.mark.parametrize(

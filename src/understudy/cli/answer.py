@@ -1,6 +1,7 @@
 """answer: one question to a trained student, by the method, format and stop rules of its card."""
 
 import json
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +20,18 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help=partner)
     choices = "an answer option, once per option, in order"
     parser.add_argument("--choice", dest="choices", action="append", default=[], metavar="TEXT", help=choices)
-    parser.add_argument("--votes", type=int, default=1, help="sampled chains whose majority answers (default: one greedy chain)")
-    parser.add_argument("--temperature", type=float, help="of the sampled chains (default: 0.7 for several votes)")
-    parser.add_argument("--beams", type=int, default=1, help="of a beam search (default: 1, greedy)")
-    parser.add_argument("--calculator", action="store_true", help="fill in the values of GSM8K's marks while it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampled chains")
+    parser.add_argument(
+        "--votes", type=int, help="sampled chains whose majority answers (default: as the arm, like all that follow)"
+    )
+    parser.add_argument("--temperature", type=float, help="of the sampled chains")
+    parser.add_argument("--beams", type=int, help="of a beam search (1: none)")
+    marks = "fill in the values of GSM8K's marks while it writes"
+    parser.add_argument("--calculator", action=BooleanOptionalAction, help=marks)
+    parser.add_argument("--seed", type=int, help="of the sampled chains")
     add_plugins(parser, "the student's method")
     add_json(parser, "the solutions and the answer as JSON")
     wanted = vars(parser.parse_args(argv))
-    as_json, votes = wanted.pop("json"), wanted["votes"]
+    as_json = wanted.pop("json")
 
     from understudy.runs.ask import ask_student
 
@@ -39,6 +43,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
         for solution in result.solutions:
             said = solution.text.strip() or "(nothing)"
             console.print(Text.assemble((said, ""), ("  (cut off)" if solution.finish == "length" else "", "yellow")))
+        votes = len(result.solutions)
         share = f"  ({result.share:.0%} of {votes} votes)" if votes > 1 else ""
         answer = result.answer or "none found"
         console.print(Text.assemble(("answer: ", "bold"), (answer, "bold green"), (share, "dim")))

@@ -17,6 +17,7 @@ EXTRAS = {
     **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2"), "report"),
     **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"), "train"),
     "peft": "lora",
+    **dict.fromkeys(("starlette", "uvicorn"), "serve"),
 }
 """Library -> the extra of this package that brings it (pyproject.toml)."""
 

@@ -97,12 +97,13 @@ def tell_of_batches(verb: str, directory: Path) -> None:
 
 
 def finish(directory: Path, console: Console, *, page: bool) -> int:
-    """Score, show the table, link the students and (``page``) write the report; exit code 3 where an arm has errors."""
+    """Score, show the table, bundle the students and (``page``) write the report; exit code 3 where an arm has errors."""
     from understudy.reports.terminal import show
+    from understudy.runs.bundle import bundle_students
     from understudy.runs.looks import record_look
-    from understudy.runs.report import link_students, open_run, write_page
+    from understudy.runs.report import open_run, write_page
 
-    link_students(directory)
+    bundle_students(directory)
     data = open_run(directory)
     show(data, console)
     record_look(directory)

@@ -68,12 +68,14 @@ class Decoding:
     the authors' code). ``beams`` above 1 is beam search for the reply with the highest probability per token; it needs temperature
     0 (SCoTD's NUM_BEAMS: arXiv 2306.14050, arguments.py of the authors' code). With ``calculator`` the engine writes the value and
     ``>>`` after each expression that the model marks as in GSM8K (``<<48/2=``, arXiv 2110.14168); it does not work with beams.
+    ``seed`` is that of the draws; None means the seed of the local engine.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     beams: int = 1
     calculator: bool = False
+    seed: int | None = None
 
 
 GREEDY = Decoding()
@@ -249,19 +251,22 @@ class Request:
         return text
 
     def key(self, identity: str) -> str:
-        """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3)."""
+        """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3), and a seed of its own."""
         if identity not in self.known:
             text = "\x1f".join([identity, self.canonical, ""])
             self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)
         key_hash: hashlib.blake2b = self.known[identity].copy()
-        key_hash.update(f"{self.path}\x1f{self.attempt}".encode())
+        seed = "" if self.decoding.seed is None else f"\x1f{self.decoding.seed}"
+        key_hash.update(f"{self.path}\x1f{self.attempt}{seed}".encode())
         return key_hash.hexdigest()
 
     def noise(self, seed: int) -> int:
         """64 bits from which a local engine draws the noise of this request, position by position.
 
-        They are a function of (seed, request, path, attempt) and not of the engine. So a reply does not depend on the rows beside
-        it, and two students that answer the same problems get the same noise (common random numbers).
+        They are a function of (seed, request, path, attempt) and not of the engine; a seed of the request's own goes before
+        ``seed``. So a reply does not depend on the rows beside it, and two students that answer the same problems get the same
+        noise (common random numbers).
         """
+        seed = seed if self.decoding.seed is None else self.decoding.seed
         text = "\x1f".join([str(seed), self.canonical, str(self.path), str(self.attempt)])
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

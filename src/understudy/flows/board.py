@@ -98,14 +98,15 @@ class Board(Generic[T]):
         self._last_request = Request(Call("", ""), GREEDY, 0)
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """Begin flows until the window is full, ``enough`` says so, or there are no more."""
-        while not self.exhausted and len(self.live) < self.window and not enough():
+        """Begin flows until the window is full, ``enough`` says so, or there are no more now: a server's may come later."""
+        while len(self.live) < self.window and not enough():
             entry = next(self.coming, None)
             self.exhausted = entry is None
-            if entry is not None:
-                live = LiveFlow(*entry)
-                self.live.add(live)
-                self._advance(live)
+            if entry is None:
+                return
+            live = LiveFlow(*entry)
+            self.live.add(live)
+            self._advance(live)
 
     def take_done(self) -> Iterator[Done[T]]:
         """The flows that ended since the last call."""

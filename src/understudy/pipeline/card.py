@@ -16,6 +16,7 @@ from understudy.core.registry import find
 from understudy.core.values import AnswerKind
 from understudy.engines.local.gguf_file import describe_gguf, is_gguf
 from understudy.pipeline.cache import write_json
+from understudy.studies.options import Decode
 from understudy.studies.schema import build
 
 CARD = "understudy.json"
@@ -45,6 +46,14 @@ class Card:
     """The day that its chat template was told for today, in training and in answering; "" in an older card."""
     form: str = ""
     """How its answers are written (`Problem.form`)."""
+    decode: Decode = field(default_factory=Decode)
+    """How its arm answers. The card in a stage does not say, because arms that answer otherwise may share a student."""
+    terms: str = ""
+    """Under what terms the teacher's texts that it learned from may be used."""
+    licence: str = ""
+    """Of the questions that it learned from."""
+    students: tuple[str, ...] = ()
+    """The directories beside the card that hold the students of an arm with several roles; () where the card is a student's own."""
     version: int = 1
 
     def make_method(self) -> Method:

@@ -1,11 +1,14 @@
 """Ask a trained student as evaluation does: by its card."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.core.errors import EngineError, StudyError
+from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import Method
 from understudy.core.values import Problem, Solution, to_json
@@ -16,6 +19,9 @@ from understudy.pipeline.card import Card, read_card
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
 from understudy.studies.study import parts_of
+
+if TYPE_CHECKING:
+    from understudy.engines.local.engine import TransformersEngine
 
 
 @dataclass(frozen=True)
@@ -30,43 +36,68 @@ class VotedAnswer:
         return {"answer": self.answer, "share": self.share, "solutions": [to_json(s) for s in self.solutions]}
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """The students that answer together: the card of the first, their method, and part of the method -> who plays it."""
+
+    card: Card
+    method: Method
+    engines: Mapping[str, TransformersEngine]
+
+
+def change_decode(decode: Decode, **changes: Any) -> Decode:
+    """``decode`` with the ``changes`` that are not None. Raises StudyError where these contradict the rest."""
+    return build(Decode, plain(decode) | {name: value for name, value in changes.items() if value is not None}, "decode")
+
+
+def open_bundle(student: str | Path, partners: Sequence[str | Path] = (), *, seed: int | None = None) -> Bundle:
+    """The students in the directory ``student`` and those of other roles in ``partners``. They draw by ``seed``, or by the card's.
+    Raises CheckpointError where there is no student, StudyError where one of a role is missing."""
+    from understudy.engines.local.engine import TransformersEngine
+
+    directory = Path(student)
+    card = read_card(directory)
+    method = card.make_method()
+    if getattr(method, "in_context", 0):
+        raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
+    own = [directory / name for name in card.students] or [directory]
+    cast = _cast(card, {path: read_card(path) for path in [*own, *map(Path, partners)]}, method)
+    how: dict[str, Any] = {"dtype": card.precision, "device": settle_device("auto"), "seed": card.seed if seed is None else seed}
+    engines = {role: TransformersEngine(path, **how) for role, path in cast.items()}
+    return Bundle(card, method, {part: engines[role] for part, role in parts_of(method).items()})
+
+
 def ask_student(
     student: str | Path,
     question: str,
     *,
     partners: Sequence[str | Path] = (),
     choices: Sequence[str] = (),
-    votes: int = 1,
+    votes: int | None = None,
     temperature: float | None = None,
-    beams: int = 1,
-    calculator: bool = False,
-    seed: int = 0,
+    beams: int | None = None,
+    calculator: bool | None = None,
+    seed: int | None = None,
     plugins: Sequence[str | Path] = (),
 ) -> VotedAnswer:
-    """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with.
+    """Put ``question`` to the student in the directory ``student``, in the prompt format it was trained with. It answers as in its
+    evaluation: as its arm decodes and with its seed, where ``votes``, ``temperature``, ``beams``, ``calculator`` or ``seed`` do not
+    say otherwise.
 
-    ``partners``: the students of the other roles, where its method takes turns. ``plugins``: files that add the method that its
-    card names, where it is not built in. Raises CheckpointError where there is no student, EngineError where it cannot answer.
+    ``partners``: the students of the other roles, where its method takes turns and they are not in ``student``. ``plugins``: files
+    that add the method that its card names, where it is not built in. Raises CheckpointError where there is no student, EngineError
+    where it cannot answer.
     """
-    from understudy.engines.local.engine import TransformersEngine
-
     for plugin in plugins:
         load(Path(plugin))
-    card = read_card(Path(student))
-    method = card.make_method()
-    if getattr(method, "in_context", 0):
-        raise StudyError(f"{student}: its prompts show training chains (in_context), which it does not keep; give another student")
-    cast = _cast(card, {path: read_card(path) for path in map(Path, [student, *partners])}, method)
-    options = {"votes": votes, "temperature": temperature, "beams": beams, "calculator": calculator}
-    decode = build(Decode, options, "decode")
-    problem = Problem("question", question, card.kind, choices=tuple(choices), form=card.form)
-    device = settle_device("auto")
-    engines = {role: TransformersEngine(path, dtype=card.precision, device=device, seed=seed) for role, path in cast.items()}
-    playing = {part: engines[role] for part, role in parts_of(method).items()}
-    answers = answer([problem], method, playing, votes=votes, decoding=decode.decoding, seed=seed)
+    bundle = open_bundle(student, partners, seed=seed)
+    decode = change_decode(bundle.card.decode, votes=votes, temperature=temperature, beams=beams, calculator=calculator)
+    problem = Problem("question", question, bundle.card.kind, choices=tuple(choices), form=bundle.card.form)
+    seed = bundle.card.seed if seed is None else seed
+    answers = answer([problem], bundle.method, bundle.engines, votes=decode.votes, decoding=decode.decoding, seed=seed)
     if answers.errors:
         raise EngineError(answers.errors[0].error)
-    counted = vote(answers.solutions)
+    counted = vote(answers.solutions, weighted=decode.weighted)
     return VotedAnswer(counted.answer, counted.share, answers.solutions)
 
 

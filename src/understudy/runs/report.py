@@ -1,6 +1,5 @@
 """The report of a run, computed from its stages, with what has to be read with its numbers; `reports` only draws it."""
 
-import os
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from understudy.pipeline.cache import read_summary, write_json, write_text
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
-from understudy.reports.words import file_name, join_names
+from understudy.reports.words import join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.conclusions import conclude
@@ -97,23 +96,6 @@ def write_pictures(data: ReportData, directory: Path) -> list[Path]:
 
     directory.mkdir(parents=True, exist_ok=True)
     return [picture.save(directory / f"{picture.name}.png") for picture in pictures(data)]
-
-
-def link_students(directory: Path) -> None:
-    """Make ``students/ARM`` (with the seed where there are several, the role where there are several) point to checkpoints."""
-    run = Run(directory)
-    links = directory / "students"
-    links.mkdir(exist_ok=True)
-    for old in links.iterdir():
-        if old.is_symlink():
-            old.unlink()
-    for arm in run.arms:
-        by_seed = run.students(arm)
-        for seed, roles in by_seed.items():
-            for role, stage in roles.items():
-                parts = [file_name(arm), f"seed{seed}" if len(by_seed) > 1 else "", role if len(roles) > 1 else ""]
-                link = links / "-".join(part for part in parts if part)
-                link.symlink_to(os.path.relpath(stage / "student", links))
 
 
 def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:

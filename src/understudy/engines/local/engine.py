@@ -88,6 +88,19 @@ class TransformersEngine:
         if waiting:
             DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
 
+    def encode(self, text: str) -> Tokens:
+        """The tokens of a raw prompt, as `serve` reads it."""
+        return self._encode(text)
+
+    @torch.inference_mode()
+    def score(self, text: Tokens) -> torch.Tensor:
+        """The natural log-probabilities [T, V] of what may follow each token of ``text``, which a causal model alone has. Raises
+        TooLongError where the text is longer than the context."""
+        if self.context is not None and len(text) > self.context:
+            raise TooLongError(f"{self.directory}: the text has {len(text)} tokens and the model's context only {self.context}")
+        ids = torch.tensor([text], device=self.device)
+        return self._network.model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)  # type: ignore[no-any-return]
+
     @cached_property
     def _network(self) -> Network:
         model = loading.load_model(self.directory, self.config, self.tokenizer, dtype=self.dtype, device=self.device)

@@ -1,0 +1,37 @@
+"""serve: students as an OpenAI-compatible server."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy.cli.arguments import add_plugins, make_parser, positive
+from understudy.cli.guard import DONE
+from understudy.cli.table import say
+from understudy.core.errors import UserError
+
+
+def main(verb: str, argv: Sequence[str]) -> int:
+    parser = make_parser(verb)
+    student = "a student's directory (runs/NAME/students/ARM); its last part is the name of the model"
+    parser.add_argument("students", metavar="STUDENT", nargs="+", type=Path, help=student)
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="0: one that is free (default: 8000)")
+    parser.add_argument("--key-env", metavar="NAME", help="the environment variable with the key that clients must send")
+    parser.add_argument("--max-requests", type=positive, default=1024, metavar="N", help="requests at once (default: 1024)")
+    parser.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="how long one may take (default: 600)")
+    add_plugins(parser, "the students' method")
+    wanted = parser.parse_args(argv)
+    key = os.environ.get(wanted.key_env, "") if wanted.key_env else ""
+    if wanted.key_env and not key:
+        raise UserError(f"--key-env {wanted.key_env}: that environment variable has no value; set it to the key")
+
+    from understudy.core.plugins import load
+    from understudy.serving.server import ServerOptions, serve
+    from understudy.serving.students import open_students
+
+    for plugin in wanted.plugins:
+        load(Path(plugin))
+    students = open_students(wanted.students)
+    options = ServerOptions(wanted.host, wanted.port, key, wanted.max_requests, wanted.timeout)
+    serve(students, options, lambda url: say(f"serving {', '.join(students)} at {url}, until Ctrl-C"))
+    return DONE

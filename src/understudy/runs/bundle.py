@@ -1,0 +1,62 @@
+"""``students/ARM`` of a run: one directory with everything that answering as the arm did needs. ``cp -rL`` takes it elsewhere."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from understudy.corpus.card import CorpusCard
+from understudy.corpus.card import read_card as read_corpus_card
+from understudy.pipeline.card import CARD, Card, read_card, write_card
+from understudy.reports.words import file_name
+from understudy.runs.run import Run
+
+
+def bundle_students(directory: Path) -> None:
+    """Make ``students/ARM`` (``ARM-seedN`` with several seeds) of every arm that trains, in the run ``directory``.
+
+    It has a card that says how the arm decodes, and links to the files of the arm's student. Where the arm has students of several
+    roles, each is a link ``ROLE`` to the student's directory.
+    """
+    run = Run(directory)
+    bundles = directory / "students"
+    bundles.mkdir(exist_ok=True)
+    for old in bundles.iterdir():
+        _remove(old)
+    corpus, own = read_corpus_card(run.chains_file) or CorpusCard(), run.study.corpus
+    terms: dict[str, Any] = {"terms": own.terms or corpus.terms, "licence": own.licence or corpus.licence}
+    for name, arm in run.arms.items():
+        by_seed = run.students(name)
+        for seed, stages in by_seed.items():
+            bundle = bundles / (file_name(name) + (f"-seed{seed}" if len(by_seed) > 1 else ""))
+            bundle.mkdir(exist_ok=True)
+            students = {role: stage / "student" for role, stage in stages.items()}
+            links = students
+            if len(students) == 1:
+                (student,) = students.values()
+                links = {file.name: file for file in student.iterdir() if file.name != CARD}
+            for link, target in links.items():
+                (bundle / link).symlink_to(os.path.relpath(target, bundle))
+            write_card(bundle, replace(_join(students), decode=arm.decode, **terms))
+
+
+def _join(students: Mapping[str, Path]) -> Card:
+    """The card of one student, or of the students of several roles."""
+    first, *others = [read_card(student) for student in students.values()]
+    if not others:
+        return first
+    lineage = {name: folder for card in (first, *others) for name, folder in card.lineage.items()}
+    return replace(first, role="", weights="", lineage=lineage, students=tuple(students))
+
+
+def _remove(old: Path) -> None:
+    """Remove a bundle, or the link that an earlier Understudy made; what else lies there is the user's and stays."""
+    if old.is_symlink():
+        old.unlink()
+    elif (old / CARD).is_file():
+        for file in old.iterdir():
+            if file.is_symlink() or file.name == CARD:
+                file.unlink()
+        if not any(old.iterdir()):
+            old.rmdir()

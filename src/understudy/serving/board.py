@@ -1,0 +1,106 @@
+"""The thread that owns the engines of a server: what all clients ask is answered together, on one board.
+
+    board = LiveBoard(engines)
+    future = board.submit(path, flow)    # from any thread; its result is what the flow returns
+
+Flows join while the engines work, as they do in an evaluation, so a batch stays full whoever asks. A flow that asks nobody runs
+between two steps of the engines.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from understudy.core.asks import Flow, Path
+from understudy.core.errors import EngineError
+from understudy.core.protocols import LocalEngine
+from understudy.flows.cast import Cast
+from understudy.flows.drive import drive
+
+T = TypeVar("T")
+
+PATIENCE = 8
+"""Steps of an engine that a flow waits for others to begin with, at most."""
+
+
+class LiveBoard:
+    """``engines``: role -> engine. What ends all flows at once (damaged weights, no memory) is printed, and each of them fails with
+    an EngineError; the board goes on with those that come then."""
+
+    def __init__(self, engines: Mapping[str, LocalEngine]) -> None:
+        self._cast = Cast(engines)
+        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._under_way = self._joining = self._waited = 0
+        self._woken, self._stopped = threading.Event(), False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def submit(self, path: Path, flow: Flow[T]) -> Future[T]:
+        """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
+        future: Future[T] = Future()
+        self._waiting.append((path, _play(flow, future)))
+        self._woken.set()
+        return future
+
+    def stop(self) -> None:
+        """End the thread; flows that are under way fail."""
+        self._stopped = True
+        self._woken.set()
+        self._thread.join(timeout=10)
+
+    def __iter__(self) -> LiveBoard:
+        return self
+
+    def __next__(self) -> tuple[Path, Flow[None]]:
+        """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.
+
+        Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE` steps: prompts that are read one
+        by one cost more than the wait.
+        """
+        if self._stopped:
+            raise _StoppedError
+        if not self._joining:
+            self._waited = self._waited + 1 if self._waiting else 0
+            few = 8 * len(self._waiting) < self._under_way and self._waited <= PATIENCE
+            if few or not self._waiting:
+                raise StopIteration
+            self._joining, self._waited = len(self._waiting), 0
+        self._joining -= 1
+        self._under_way += 1
+        return self._waiting.popleft()
+
+    def _work(self) -> None:
+        while self._woken.wait():
+            self._woken.clear()
+            self._under_way = self._joining = self._waited = 0
+            try:
+                for _ in drive(self, self._cast, on_end=self._end):
+                    pass
+            except _StoppedError:
+                return
+            except Exception:  # noqa: BLE001 - whatever it is, the next flow may do better
+                traceback.print_exc()
+
+    def _end(self, _: object) -> None:
+        self._under_way -= 1
+
+
+class _StoppedError(Exception):
+    """Ends an engine's work when the server stops."""
+
+
+def _play(flow: Flow[T], future: Future[T]) -> Flow[None]:
+    """``flow`` with its end told to ``future``, so that an error in it is its own."""
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result((yield from flow))
+        except GeneratorExit:
+            future.set_exception(EngineError("the model failed or was stopped while it answered; the server's own output says why"))
+            raise
+        except Exception as error:  # noqa: BLE001
+            future.set_exception(error)

@@ -1,0 +1,133 @@
+"""What clients may send, read strictly: a field that would change the answer and cannot be followed is refused, not passed over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+from starlette.requests import Request as HttpRequest
+
+from understudy.studies.schema import keys_of
+
+LONGEST = 4 * 2**20
+"""Bytes of a body, at most."""
+WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
+"""Fields that say nothing of the text that is wanted."""
+AS_USUAL: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
+"""Values of an unknown field that ask for nothing."""
+KINDS = {401: "authentication_error", 429: "rate_limit_error"}
+"""Of errors, by their status, but the usual two."""
+
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """What a client did wrong, or what went wrong here: an HTTP ``status`` and OpenAI's words for it."""
+
+    def __init__(self, status: int, message: str, param: str = "", code: str = "") -> None:
+        super().__init__(message)
+        kind = KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        self.status, self.body = status, {"error": {"message": message, "type": kind, "param": param or None, "code": code or None}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyBody:
+    """The fields that both kinds of completions have. What is not given is as the student's arm has it."""
+
+    model: str
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] = 1
+    seed: int | None = None
+    stop: str | tuple[str, ...] = ()
+    stream: bool = False
+    stream_options: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings; an empty one stops nothing."""
+        return tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatBody(AnyBody):
+    """A question, with ``choices`` where it has options. ``reasoning_format``: the reasoning comes in a field of its own (parsed),
+    in ``<think>`` before the answer (raw), or not at all (hidden)."""
+
+    messages: tuple[Mapping[str, Any], ...]
+    choices: tuple[str, ...] = ()
+    reasoning_format: Literal["parsed", "raw", "hidden"] = "parsed"
+
+    @property
+    def question(self) -> str:
+        """The text of the one message. Raises ApiError for a conversation: a student was taught to answer one question."""
+        roles = [message.get("role") for message in self.messages]
+        if roles != ["user"]:
+            one = "a student answers one question: send one message, of the role user"
+            raise ApiError(400, f"messages have the roles {roles}: {one}", "messages")
+        content = self.messages[0].get("content")
+        if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+            content = "".join(str(part.get("text", "")) for part in content)
+        if not isinstance(content, str) or not content.strip():
+            raise ApiError(422, f"messages[0].content = {content!r}: must be text, the question", "messages")
+        return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionBody(AnyBody):
+    """Raw text that the student continues, or tokens of it; with ``echo`` and ``logprobs`` it is scored."""
+
+    prompt: str | tuple[str, ...] | tuple[int, ...] | tuple[tuple[int, ...], ...]
+    max_tokens: Annotated[int, Field(ge=0, le=2**15)] = 16  # OpenAI's
+    echo: bool = False
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @property
+    def prompts(self) -> Sequence[str | tuple[int, ...]]:
+        """Each text, or its tokens."""
+        one = isinstance(self.prompt, str) or (self.prompt and isinstance(self.prompt[0], int))
+        return cast(Sequence[Any], [self.prompt] if one else self.prompt)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that are to be continued."""
+        texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
+        if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
+            wanted = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
+            raise ApiError(400, wanted, "prompt")
+        return texts
+
+
+async def read_body(request: HttpRequest, kind: type[T]) -> T:
+    """The body of ``request``. Raises ApiError where it is not one of ``kind``."""
+    text = b""
+    async for piece in request.stream():
+        text += piece
+        if len(text) > LONGEST:
+            raise ApiError(413, f"the body has more than {LONGEST:,} bytes")
+    try:
+        table = orjson.loads(text)
+    except ValueError as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise ApiError(422, "the body must be a JSON object")
+    known = keys_of(kind)
+    if "max_completion_tokens" in table:
+        table["max_tokens"] = table.pop("max_completion_tokens")
+    for name in [name for name in table if name not in known]:
+        value = table.pop(name)
+        if name not in WITHOUT_EFFECT and value not in AS_USUAL:
+            raise ApiError(400, f"{name} = {value!r}: is not supported; leave it out (known: {', '.join(known)})", name)
+    given = {name: value for name, value in table.items() if value is not None}
+    try:
+        return cast(T, _ADAPTERS[kind].validate_json(orjson.dumps(given), strict=True))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        said = f"{name} = {first['input']!r}: {first['msg']}" if name in given else f"{name} must be given"
+        raise ApiError(422, said, name) from None
+
+
+_ADAPTERS: Mapping[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (ChatBody, CompletionBody)}

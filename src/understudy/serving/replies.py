@@ -1,0 +1,103 @@
+"""What clients get: OpenAI's objects, with what Understudy knows besides under ``understudy`` in each choice of a chat."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from understudy.core.answers import answer_key, extract
+from understudy.core.asks import Flow, Reply
+from understudy.core.thoughts import thought_of
+from understudy.core.values import Problem, Solution
+from understudy.core.vote import vote
+from understudy.serving.bodies import ApiError, CompletionBody
+from understudy.studies.options import Decode
+
+if TYPE_CHECKING:
+    from understudy.engines.local.engine import TransformersEngine
+
+JsonObject = dict[str, Any]
+
+
+def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
+    """What the vote of ``solutions`` to ``problem`` says, in the words of the first that says so. Its ``reasoning`` has a field of
+    its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
+    won = vote(solutions, weighted=decode.weighted)
+    same = [s for s in solutions if s.finish == "stop" and s.answer and answer_key(s.answer) == answer_key(won.answer or "")]
+    solution = (same or solutions)[0]
+    thought, answer = split_text(problem, solution.text)
+    message = {"role": "assistant", "content": answer}
+    if thought and reasoning == "raw":
+        message["content"] = f"<think>\n{thought}\n</think>\n\n{answer}"
+    elif thought and reasoning == "parsed":
+        message["reasoning_content"] = thought
+    more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
+    return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": more}
+
+
+def split_text(problem: Problem, text: str) -> tuple[str, str]:
+    """(the reasoning, the sentence that states the answer) of a reply. Where no statement stands apart from the reasoning, the
+    whole text is the answer."""
+    thought, begin = thought_of(text)
+    if begin != 0:
+        return thought, text[len(text) if begin is None else begin :].strip()
+    start = extract(text, problem.kind, problem.choices, problem.question).start
+    return (text[:start].strip(), text[start:].strip()) if text[start:].strip() else ("", text.strip())
+
+
+def text_choice(index: int, before: str, reply: Reply) -> JsonObject:
+    """What continues a text; ``before``: the text itself, where it is echoed."""
+    return {"index": index, "text": before + reply.text, "finish_reason": reply.finish, "logprobs": None}
+
+
+def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[JsonObject], int, int]]:
+    """(choices, tokens read, tokens written): each text of ``body`` token by token, every token with its log-probability and the
+    likeliest ones in its place, and with ``max_tokens`` 1 the likeliest that comes next. It asks nobody: the engine's thread runs
+    it. Raises ApiError for what cannot be scored."""
+    yield from ()
+    if not body.echo or body.max_tokens > 1 or body.n > 1 or body.temperature or engine.config.is_encoder_decoder:
+        what = "logprobs scores given text by a causal model: send echo = true, max_tokens 0 or 1, n = 1, temperature = 0"
+        raise ApiError(400, what, "logprobs")
+    texts, size = [engine.encode(text) if isinstance(text, str) else text for text in body.prompts], len(engine.tokenizer)
+    if not all(text and all(0 <= token < size for token in text) for text in texts):
+        raise ApiError(422, f"prompt: must have one token or more, each from 0 to {size - 1}", "prompt")
+    choices = []
+    for index, text in enumerate(texts):
+        next_TV = engine.score(text)
+        best_TK, ids_TK = (part.tolist() for part in next_TV.topk(max(1, body.logprobs or 0)))
+        tokens = [*text, ids_TK[-1][0]][: len(text) + body.max_tokens]
+        spelled = [engine.tokenizer.decode([token]) for token in tokens]
+        # Worst first: of several tokens that are spelled alike the likeliest stays.
+        places = [reversed(list(zip(*place, strict=True))) for place in zip(ids_TK, best_TK, strict=True)]
+        likeliest = [{engine.tokenizer.decode([token]): logprob for token, logprob in place} for place in places]
+        told = {
+            "tokens": spelled,
+            "token_logprobs": [None, *(float(next_V[token]) for next_V, token in zip(next_TV, tokens[1:], strict=False))],
+            "top_logprobs": [None, *likeliest][: len(tokens)],
+            "text_offset": list(accumulate(map(len, spelled[:-1]), initial=0)),
+        }
+        choices.append({"index": index, "text": "".join(spelled), "finish_reason": "length", "logprobs": told})
+    return choices, sum(map(len, texts)), body.max_tokens * len(texts)
+
+
+def whole(kind: Literal["chat.completion", "text_completion"], model: str, choices: Sequence[JsonObject], *used: int) -> JsonObject:
+    """The object with all ``choices``; ``used``: so many tokens were read, so many written."""
+    usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*used, sum(used)), strict=True))
+    head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
+    return {**head, "choices": choices, "usage": usage}
+
+
+def events(done: JsonObject, options: Mapping[str, bool]) -> Iterator[bytes]:
+    """A finished object as server-sent events, one for each choice."""
+    head = done | {"object": done["object"].replace("chat.completion", "chat.completion.chunk")}
+    usage = head.pop("usage")
+    bodies = [head | {"choices": [{name.replace("message", "delta"): v for name, v in c.items()}]} for c in done["choices"]]
+    if options.get("include_usage"):
+        bodies.append(head | {"choices": [], "usage": usage})
+    yield from (b"data: " + orjson.dumps(body) + b"\n\n" for body in bodies)
+    yield b"data: [DONE]\n\n"

@@ -1,0 +1,195 @@
+"""An OpenAI-compatible server of students: chat and completions over HTTP, answered on one board (docs/serving.md)."""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from understudy.core.asks import Call, Flow, Path, Reply
+from understudy.core.errors import EngineError, StudyError, TooLongError, UserError
+from understudy.core.values import Problem
+from understudy.sampling.pool import StudyPool
+from understudy.serving.board import LiveBoard
+from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
+from understudy.serving.replies import JsonObject, chat_choice, events, score, text_choice, whole
+from understudy.serving.students import ServedStudent, find_student
+
+T = TypeVar("T")
+B = TypeVar("B", bound=AnyBody)
+Answering = Callable[[HttpRequest, B], Coroutine[Any, Any, JsonObject]]
+
+GRACE = 30
+"""Seconds that requests under way have when the server is told to stop."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where it listens, on port 0 wherever one is free. ``key``: what clients must send, "" nothing. It answers ``max_requests`` at
+    once, each within ``timeout`` seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    key: str = ""
+    max_requests: int = 1024
+    timeout: float = 600
+
+
+class Service:
+    """The handlers of one server over its ``students``."""
+
+    def __init__(self, students: Mapping[str, ServedStudent], options: ServerOptions) -> None:
+        self.students, self.options, self.started = students, options, int(time.time())
+        self.engines = {s.role(part): engine for s in students.values() for part, engine in s.bundle.engines.items()}
+        self.board = LiveBoard(self.engines)
+        self.under_way = 0
+
+    @property
+    def app(self) -> Starlette:
+        routes = [
+            Route("/v1/chat/completions", partial(self._answer, ChatBody, self._chat), methods=["POST"]),
+            Route("/v1/completions", partial(self._answer, CompletionBody, self._complete), methods=["POST"]),
+            Route("/v1/models", self._list_models),
+            Route("/v1/models/{name}", self._list_models),
+            Route("/health", self._tell_health),
+        ]
+        return Starlette(routes=routes, exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _refuse))
+
+    def load(self) -> None:
+        """Load the weights. Raises CheckpointError, EngineError where a student cannot answer."""
+        self.board.submit(Path("load"), _ask([Call(role, "A", max_tokens=1) for role in self.engines])).result()
+
+    async def _answer(self, kind: type[B], answer: Answering[B], request: HttpRequest) -> Response:
+        """Read a body of ``kind`` and send what ``answer`` makes of it."""
+        self._check_key(request)
+        body = await read_body(request, kind)
+        if self.under_way >= self.options.max_requests:
+            raise ApiError(429, f"{self.under_way} requests are under way, as many as --max-requests allows; ask again later")
+        self.under_way += 1
+        try:
+            done = await answer(request, body)
+        finally:
+            self.under_way -= 1
+        if body.stream:
+            return Response(b"".join(events(done, body.stream_options)), media_type="text/event-stream")
+        return JSONResponse(done)
+
+    async def _chat(self, request: HttpRequest, body: ChatBody) -> JsonObject:
+        """The student's answer to the question of ``body``, as in its evaluation."""
+        student = find_student(self.students, body.model).settle(body)
+        problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices)
+        votes, method = student.decode.votes, student.bundle.method
+        paths = [Path(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
+        flows = [student.amend(method.solve(problem, path, StudyPool()), body) for path in paths]
+        solutions = await self._wait(request, list(map(self.board.submit, paths, flows)))
+        groups = [solutions[i : i + votes] for i in range(0, len(solutions), votes)]
+        choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
+        used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
+        return whole("chat.completion", body.model, choices, *used)
+
+    async def _complete(self, request: HttpRequest, body: CompletionBody) -> JsonObject:
+        """The raw text of one model, or the scores of given text."""
+        student = find_student(self.students, body.model).settle(body)
+        (part, engine), *others = student.bundle.engines.items()
+        if body.model not in self.students or any(other is not engine for _, other in others):
+            raise ApiError(400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", "model")
+        if body.logprobs is not None:
+            (scores,) = await self._wait(request, [self.board.submit(Path("text"), score(engine, body))])
+            return whole("text_completion", body.model, *scores)
+        calls = [Call(part, prompt, max_tokens=body.max_tokens) for prompt in body.texts]
+        futures = [self.board.submit(Path("text", i), student.amend(_ask(calls), body)) for i in range(body.n)]
+        replies = list(zip(*await self._wait(request, futures), strict=True))
+        pairs = [(prompt, reply) for prompt, own in zip(body.texts, replies, strict=True) for reply in own]
+        choices = [text_choice(i, prompt if body.echo else "", reply) for i, (prompt, reply) in enumerate(pairs)]
+        read = sum(first.prompt_tokens or 0 for first, *_ in replies)
+        return whole("text_completion", body.model, choices, read, sum(reply.tokens or 0 for _, reply in pairs))
+
+    async def _list_models(self, request: HttpRequest) -> Response:
+        self._check_key(request)
+        if name := request.path_params.get("name"):
+            return JSONResponse(self._describe(name))
+        names = [name for own in self.students for name in (own, f"{own}-vote8")]
+        return JSONResponse({"object": "list", "data": list(map(self._describe, names))})
+
+    def _describe(self, name: str) -> JsonObject:
+        card = find_student(self.students, name).bundle.card
+        more = {key: getattr(card, key) for key in ("method", "kind", "terms", "licence", "lineage")}
+        return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": more}
+
+    async def _tell_health(self, _: HttpRequest) -> Response:
+        return JSONResponse({"status": "ok", "requests": self.under_way})
+
+    def _check_key(self, request: HttpRequest) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.options.key and not secrets.compare_digest(given.encode("latin-1"), self.options.key.encode()):
+            raise ApiError(401, "send the server's key: Authorization: Bearer KEY", code="invalid_api_key")
+
+    async def _wait(self, request: HttpRequest, futures: Sequence[Future[T]]) -> list[T]:
+        """The results of ``futures``. Whoever leaves or waits too long is not waited for: what has not begun is not asked."""
+        answered = asyncio.gather(*map(asyncio.wrap_future, futures))
+        left = asyncio.ensure_future(_until_left(request))
+        either: set[asyncio.Future[Any]] = {answered, left}
+        try:
+            await asyncio.wait(either, timeout=self.options.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answered.done():
+                return answered.result()
+        except (TooLongError, StudyError) as error:
+            raise ApiError(400, str(error), code="context_length_exceeded" if isinstance(error, TooLongError) else "") from None
+        except EngineError as error:
+            raise ApiError(503, str(error)) from None
+        finally:
+            answered.cancel()
+            left.cancel()
+        raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or later", code="timeout")
+
+
+def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None]) -> None:
+    """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. Raises UserError where it cannot listen there."""
+    try:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        listening = socket.create_server((options.host, options.port), family=family, backlog=2048)
+    except OSError as error:
+        raise UserError(f"--host {options.host} --port {options.port}: cannot listen there ({error.strerror or error})") from None
+    with listening:
+        service = Service(students, options)
+        service.load()
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "ws": "none", "lifespan": "off"}
+        server = uvicorn.Server(uvicorn.Config(service.app, timeout_graceful_shutdown=GRACE, **quiet))
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        started(f"http://{host}:{listening.getsockname()[1]}/v1")
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # how the signal that ended it goes on
+            pass
+        finally:
+            service.board.stop()
+
+
+def _ask(calls: list[Call]) -> Flow[list[Reply]]:
+    replies: list[Reply] = yield calls
+    return replies
+
+
+async def _until_left(request: HttpRequest) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(_: HttpRequest, error: Exception) -> Response:
+    """An error in OpenAI's shape."""
+    if isinstance(error, HTTPException):
+        error = ApiError(error.status_code, str(error.detail))
+    if not isinstance(error, ApiError):
+        error = ApiError(500, f"{type(error).__name__}: the server's own output says more")
+    return JSONResponse(error.body, error.status, headers={"Retry-After": "1"} if error.status == 429 else None)

@@ -1,0 +1,92 @@
+"""The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, and ``NAME-voteK``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from understudy.core.asks import Call, Flow
+from understudy.core.errors import EngineError, StudyError, nearest
+from understudy.runs.ask import Bundle, open_bundle
+from understudy.serving.bodies import AnyBody, ApiError
+from understudy.studies.options import Decode
+
+VOTES = 64
+"""Most votes of a ``NAME-voteK``."""
+
+
+@dataclass(frozen=True)
+class ServedStudent:
+    """A student under the name that clients call it. ``decode``: how it answers."""
+
+    name: str
+    bundle: Bundle
+    decode: Decode
+
+    def role(self, part: str) -> str:
+        """The name of a part of its method among the parts of all students."""
+        return f"{self.name}/{part}"
+
+    def settle(self, body: AnyBody) -> ServedStudent:
+        """It decoding as ``body`` says, and where that says nothing as before."""
+        given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
+        try:
+            decode = replace(self.decode, **{name: value for name, value in given.items() if value is not None})
+        except ValueError as error:
+            raise ApiError(400, f"{error} (model {body.model!r})", "temperature") from None
+        return replace(self, decode=decode)
+
+    def seed(self, body: AnyBody) -> int:
+        return self.bundle.card.seed if body.seed is None else body.seed
+
+    def amend(self, flow: Flow[Any], body: AnyBody) -> Flow[Any]:
+        """``flow`` with its calls put to this student, within what ``body`` asks for."""
+        resume: Any = flow.send
+        value: Any = None
+        while True:
+            try:
+                asked = resume(value)
+            except StopIteration as end:
+                return end.value
+            try:
+                replies = yield [self._amend_call(call, body) for call in (asked if isinstance(asked, list) else [asked])]
+            except EngineError as error:
+                resume, value = flow.throw, error
+            else:
+                resume, value = flow.send, replies if isinstance(asked, list) else replies[0]
+
+    def _amend_call(self, call: Call, body: AnyBody) -> Call:
+        decoding = call.decoding or self.decode.decoding  # a method's own goes before
+        if decoding.temperature:
+            decoding = replace(decoding, seed=self.seed(body))
+        most = min(call.max_tokens, body.max_tokens or call.max_tokens)
+        return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=(*call.stop, *body.stops))
+
+
+def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
+    """name -> student, of each of ``directories``, which name them. Raises CheckpointError where one holds no student, StudyError
+    where two have one name."""
+    students: dict[str, ServedStudent] = {}
+    for directory in directories:
+        name = directory.resolve().name
+        if name in students:
+            raise StudyError(f"{directory}: a student is served as {name!r} already; rename the directory")
+        bundle = open_bundle(directory)
+        students[name] = ServedStudent(name, bundle, bundle.card.decode)
+    return students
+
+
+def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStudent:
+    """The student that a client calls ``name``. Raises ApiError where there is none."""
+    if name in students:
+        return students[name]
+    voting = re.fullmatch(r"(.+)-vote([1-9][0-9]?)", name)
+    if voting is None or voting[1] not in students or int(voting[2]) > VOTES:
+        known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES})"
+        raise ApiError(404, f"there is no model {name!r}{nearest(name, list(students))} {known}", "model", "model_not_found")
+    student = students[voting[1]]
+    drawn = student.decode.temperature or None  # an arm that is greedy may say 0 of its one chain
+    return replace(student, decode=replace(student.decode, votes=int(voting[2]), beams=1, temperature=drawn))
