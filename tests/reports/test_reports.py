@@ -158,7 +158,10 @@ def data():
                 unlike=("learned tokens", "cut off"),
             ),
         ),
-        swept=tuple(SweptArm(arm, "swept", "select.samples", value) for arm, value in zip(arms, (1, 4), strict=True)),
+        swept=(
+            *(SweptArm(arm, "swept", "select.samples", value) for arm, value in zip(arms, (1, 4), strict=True)),
+            SweptArm("plain", HOSTILE, "select.keep", HOSTILE),
+        ),
         consistency=(Consistency(HOSTILE, 12, {"test": 0.75, "contrast": 0.5}, 0.25, 0.1, 0.5),),
         groups=tuple(Group(arm, "test", v, v == "1", 50, 25, 0.5, 0.4, 0.6) for arm in arms for v in ("1", "2")),
         selected=(
@@ -172,7 +175,6 @@ def data():
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
-        swept=(SweptArm("plain", HOSTILE, "select.keep", HOSTILE),),
         attributions=(
             Attribution(
                 0.125,

@@ -88,7 +88,7 @@ class Service:
     async def _chat(self, request: HttpRequest, body: ChatBody) -> JsonObject:
         """The student's answer to the question of ``body``, as in its evaluation."""
         student = find_student(self.students, body.model).settle(body)
-        problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices)
+        problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices, form=student.bundle.card.form)
         votes, method = student.decode.votes, student.bundle.method
         paths = [Path(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
         flows = [student.amend(method.solve(problem, path, StudyPool()), body) for path in paths]
