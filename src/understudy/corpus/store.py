@@ -78,9 +78,10 @@ def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
         holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
     types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
-    for batch in file.iter_batches(ROWS):
-        for row in batch.to_pylist():
-            yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+    for group in range(file.num_row_groups):  # read in one go, all groups that were read would stay in memory
+        for batch in file.iter_batches(ROWS, row_groups=[group]):
+            for row in batch.to_pylist():
+                yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
 
 
 def read_written_card(path: Path) -> Mapping[str, Any] | None:
