@@ -1,17 +1,14 @@
 """How good the estimate of a training's memory is: peak resident memory of a few steps, against `training.memory.estimate`.
 
-    python benchmarks/memory.py                        # three families, two sizes, each in a process of its own
-    python benchmarks/memory.py --whole float32 12     # SmolLM2-135M by `train`: 12 steps of 8 made-up word problems
+    python benchmarks/memory.py            # three families, two sizes, each in a process of its own
 
 The peak counts from the moment before the student is made, so libraries are not in it.
 """
 
 import json
-import random
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 FAMILIES = ("gpt2", "llama", "t5")
@@ -27,7 +24,7 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, T5Config
 
     from understudy.training.batches import EncodedExample, collate, scale_losses
-    from understudy.training.memory import estimate, resident, shape_of
+    from understudy.training.memory import estimate, shape_of
     from understudy.training.objectives import cross_entropy
     from understudy.training.optimizer import Optimizer, matrices_of
     from understudy.training.options import RECIPES, StudentOptions, TrainingOptions
@@ -76,43 +73,9 @@ def measure(family: str, size: str, precision: str) -> dict[str, float]:
     return {"parameters": numbers, "estimate": found.total(EXAMPLES), "measured": peak}
 
 
-def train_whole(precision: str, steps: int) -> None:
-    """Print the estimate and the peak of a training of SmolLM2-135M, whose steps have rows of other lengths each."""
-    import resource
-
-    import torch
-
-    from understudy.core.values import Example
-    from understudy.engines.local.checkpoint import SMOLLM2, find_checkpoint
-    from understudy.training import loop
-    from understudy.training.memory import resident, size
-    from understudy.training.options import StudentOptions, TrainingOptions
-
-    torch.set_num_threads(1)
-    draw, problems = random.Random(0), []
-    for i in range(200):
-        x, gifts = draw.randint(2, 99), [draw.randint(2, 99) for _ in range(draw.randint(1, 7))]
-        told = " ".join(f"Then Bob gives her {gift} more of them." for gift in gifts)
-        sums = " ".join(f"With {gift} more there are {x + sum(gifts[: j + 1])}." for j, gift in enumerate(gifts))
-        question, reply = f"Q: Ana has {x} coins. {told} How many coins has she?\nA:", f" {sums} So the answer is: {x + sum(gifts)}"
-        problems.append(Example.of("student", question, f" Ana has {x}.{reply}\n\n", problem=f"p{i}"))
-    planned = []
-
-    class Watched(loop._Training):
-        def _fit(self, share: float) -> None:
-            super()._fit(share)
-            planned.append(self.estimate.total(self.notes.micro_batch))
-
-    loop._Training = Watched
-    student = StudentOptions(checkpoint=str(find_checkpoint(SMOLLM2, Path())), context=192)
-    options = TrainingOptions(steps=steps, batch_size=8, checks=1, precision=precision)  # type: ignore[arg-type]
-    before = resident()
-    with tempfile.TemporaryDirectory() as out:
-        began = time.process_time()
-        loop.train(problems, student=student, options=options, out=Path(out), seed=0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    seconds = (time.process_time() - began) / steps
-    print(f"| {precision} | {steps} | {size(planned[0])} | {size(peak)} | {planned[0] / peak:.2f} | {seconds:.1f} |", flush=True)
+def resident() -> int:
+    """Bytes of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def main() -> None:
@@ -130,9 +93,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if "--whole" in sys.argv:
-        train_whole(sys.argv[2], int(sys.argv[3]))
-    elif len(sys.argv) > 1:
+    if len(sys.argv) > 1:
         Path(sys.argv[4]).write_text(json.dumps(measure(*sys.argv[1:4])))
     else:
         main()
