@@ -61,11 +61,11 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
     presets("presets", [])
     out = capsys.readouterr().out
     assert len(PRESETS) > 15
-    (row,) = re.findall(r"^ *scotd-chains .*\n.*\n.*", out, re.M)
-    assert [line.split()[-4:] for line in row.splitlines()] == [
-        ["smoke", "8", "5", "400"],
-        ["real", "recorded", "24", "24,000"],
-        ["paper", "50", "33", "660,000"],
+    (rows,) = re.findall(r"^scotd-chains  .*\n((?:  .*\n)+)", out, re.M)
+    assert rows.splitlines() == [
+        "  smoke        8 chains a question; 5 students, 400 steps in all",
+        "  real         recorded chains; 24 students, 24,000 steps in all",
+        "  paper        50 chains a question; 33 students, 660,000 steps in all",
     ]
     presets("presets", ["scotd-main"])
     out = capsys.readouterr().out

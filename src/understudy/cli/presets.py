@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.text import Text
 
 from understudy.cli.arguments import make_parser
 from understudy.cli.table import Screen
@@ -24,14 +24,16 @@ def main(verb: str, argv: Sequence[str]) -> None:
         for file in presets[options.name].files():
             print(f"# ---- {file.name}\n{file.read_text(encoding='utf-8')}")
         return
-    table = Table("preset", "what", "profile", "chains a question", "students", "steps", box=None, header_style="bold")
+    screen = Screen()
     for preset in presets.values():
-        for place, profile in enumerate(preset.profiles):
+        screen.print(Text.assemble((preset.name, "bold"), f"  {preset.title}"), soft_wrap=True)
+        for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
-            chains = "recorded" if study.teacher.engine == "recorded" else str(study.teacher.samples)
-            first = ("", "") if place else (preset.name, preset.title)
-            table.add_row(*first, profile, chains, *(f"{n:,}" for n in count_training(study)))
-    Screen().print(table)
+            n = study.teacher.samples
+            chains = "recorded chains" if study.teacher.engine == "recorded" else f"{n} chain{'s' if n > 1 else ''} a question"
+            students, steps = count_training(study)
+            trains = f"{students} students, {steps:,} steps in all" if students else "nothing is trained"
+            screen.print(Text(f"  {profile:<12} {chains}; {trains}", style="dim"), soft_wrap=True)
     print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")
 
 
