@@ -85,7 +85,7 @@ class SCoTD(OneStudent):
         return self.format.read_solution(problem, path, "student", reply)
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
-        found = extract(solution.text, problem.kind, problem.choices, problem.question)
+        found = extract(solution.text, problem.kind, problem.choices, problem.question, problem.form)
         raw = self.format.style == "raw" and found.value is not None
         return solution.text[: found.start].strip() if raw else None
 
