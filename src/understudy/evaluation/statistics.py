@@ -107,7 +107,9 @@ def estimate(values_SN: Array, between_seeds: float, freedom: float, clusters: C
         return MeanEstimate(mean, math.inf, 1)
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
-    problems = max(0.0, _squared_error(by_problem, clusters)[0] - ms_rest / seeds / n)
+    squared, clustered = _squared_error(by_problem, clusters)
+    freedom = freedom if clusters is None else min(freedom, clustered)  # few passages say little, however many seeds there are
+    problems = max(0.0, squared - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), freedom)
 

@@ -25,7 +25,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
     n = ranked[0].n // ranked[0].seeds
     beaten: dict[str, list[str]] = {s.arm: [] for s in ranked}
     for pair in pairs:
-        if pair.p_holm < LEVEL:
+        if pair.p_holm < LEVEL and "chance" not in pair.says:
             better, worse = (pair.arm, pair.other) if pair.difference > 0 else (pair.other, pair.arm)
             beaten[better].append(worse)
     winners = [(arm, others) for arm, others in beaten.items() if others]
@@ -47,7 +47,7 @@ def _say_not_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison]
             unclear[first].append(pair)
     first, pairs = next(((arm, some) for arm, some in unclear.items() if some), ("", []))
     if not first:
-        return "What they do not support: that it would be so on other questions, with other students or another teacher."
+        return "What they do not support: that it would be so on questions of another kind, with other students or another teacher."
     others = [pair.other if pair.arm == first else pair.arm for pair in pairs]
     points = 100 * max(pair.detectable for pair in pairs)
     said = f"They do not tell {join_names([first])} from {join_names(others, ' and ')} ({points:.1f} points would have been shown)"
