@@ -11,7 +11,7 @@ from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
 from understudy.runs.compare import compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, name_differences
-from understudy.runs.looks import read_looks
+from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
 from understudy.runs.summaries import measure_consistency
@@ -57,7 +57,13 @@ def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(co
     assert pair.low < 0 < pair.high
     every = compare_runs([Run(copy), Run(copy.parent / "again")])
     assert len(every.arms) == 10
-    assert len({arm.arm for arm in compare_runs([Run(copy), Run(copy / ".." / "demo")]).arms}) == 10
+    shutil.copytree(copy, copy.parent.parent / "more" / "demo", symlinks=True)
+    namesakes = compare_runs([Run(copy), Run(copy.parent.parent / "more" / "demo")])
+    assert len({arm.arm for arm in namesakes.arms}) == 10, "runs of one name are told by their paths"
+    with pytest.raises(UserError, match="a run is named twice"):
+        compare_runs([Run(copy), Run(copy / ".." / "demo")])
+    labelled = compare_runs([Run(copy), Run(copy.parent / "again")], only=["demo: answer-only", "again: N chains, all"])
+    assert {arm.arm for arm in labelled.arms} == {"demo: answer-only", "again: N chains, all"}
 
 
 def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_then_it_is_said(copy):
@@ -82,8 +88,16 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")
-    with pytest.raises(UserError, match=r"no two arms to compare: none of these names \(the arms: answer-only"):
-        compare_runs([first], only=["nothing"])
+    with pytest.raises(UserError, match=r"no two arms to compare: answer-only \(the arms: answer-only"):
+        compare_runs([first], only=["answer-only"])
+    with pytest.raises(UserError, match=r"--arm 'answer-olny': there is no such arm; did you mean 'answer-only'"):
+        compare_runs([first], only=["answer-only", "N chains, all", "answer-olny"])
+
+
+def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
+    every = {(pair.arm, pair.other): pair.p_holm for pair in compare_runs([Run(copy)]).pairs}
+    (pair,) = compare_runs([Run(copy)], only=list(next(iter(every)))).pairs
+    assert pair.p_holm == every[pair.arm, pair.other]
 
 
 @pytest.mark.parametrize(
@@ -118,14 +132,25 @@ def test_what_is_not_alike_stands_beside_every_pair_and_in_the_notes(copy):
 def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     assert [look.pairs for look in read_looks(copy)] == [()]
     late = ["--set", 'evaluation.compare=[["answer-only", "N chains, all"]]', "--set", "evaluation.splits=['test']"]
-    for _ in range(2):  # the same again is no further look
+    for _ in range(2):
         assert understudy("demo", *SETS, *late, cwd=copy.parent.parent).code == 0
     data = open_run(copy)
-    assert len(read_looks(copy)) == 2
-    assert [c.says.endswith("(named after 2 looks)") for c in data.comparisons] == [True]
-    assert any(note.startswith("Named after the results had been looked at (2 times)") for note in data.notes)
+    assert [look.times for look in read_looks(copy)] == [1, 2]
+    assert [c.says.endswith("(named after 1 look)") for c in data.comparisons] == [True]
+    assert any(note.startswith("Named after the results had been shown") for note in data.notes)
     assert understudy("demo", *SETS, "--seeds", "2", cwd=copy.parent.parent).code == 0
     assert any("training seeds was changed" in note and "1 at first" in note for note in open_run(copy).notes)
+
+
+def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
+    study = replace(Run(copy).study, evaluation=replace(Run(copy).study.evaluation, compare=(("b", "a"),)))
+    looks = [Look(1, (("a", "b"),), 3), Look(1, (), 1)]
+    assert (list(describe_looks(looks, study)), count_looks_before(looks, study)) == ([], {})
+    every = replace(study, evaluation=replace(study.evaluation, compare=()))
+    assert list(describe_looks(looks, every)) == []
+    other = replace(study, evaluation=replace(study.evaluation, compare=(("a", "c"),)))
+    assert count_looks_before(looks, other) == {frozenset("ac"): 4}
+    assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named at first and not compared any more"
 
 
 def test_copies_of_a_question_with_one_answer_count_once(copy):

@@ -157,6 +157,29 @@ def test_a_paired_comparison_of_one_seed_is_mcnemar_on_discordant_problems():
     assert paired(first, second, pairs=10).detectable > found.detectable, "ten pairs must be corrected"
 
 
+@pytest.mark.parametrize(("n", "pairs"), [(5, 1), (20, 1), (1000, 1), (1000, 45)])
+def test_no_difference_is_said_to_be_detectable_that_the_exact_test_would_not_find(n, pairs):
+    alike = np.ones((1, n))
+    found = paired(alike, alike, pairs=pairs)
+    least = next(k for k in range(1, 100) if mcnemar(k, 0) < 0.05 / pairs)
+    if least > n:
+        assert found.detectable == 1
+    else:
+        assert stats.binom.sf(least - 1, n, found.detectable) == pytest.approx(0.8)
+
+
+def test_few_clusters_bound_what_several_seeds_say():
+    """Five arms with no difference, on three passages that favour one or another arm: errors stay near their level."""
+    rng, wrong = np.random.default_rng(11), 0
+    clusters = [str(i // 40) for i in range(120)]
+    for _ in range(200):
+        rates_AC = 0.5 + 0.15 * rng.standard_normal((5, 3))
+        rates_AN = np.clip(np.repeat(rates_AC, 40, axis=1), 0.02, 0.98)
+        arms = [(rng.random((3, 120)) < rates_N).astype(float) for rates_N in rates_AN]
+        wrong += paired(arms[0], arms[1], seed_noise(arms), clusters=clusters).p < 0.05
+    assert wrong / 200 < 0.08
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_arms_that_answer_alike_show_no_difference_and_do_not_claim_to_see_everything(seeds):
     same = np.ones((seeds, 50))

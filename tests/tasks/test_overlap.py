@@ -38,6 +38,8 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("Ann has 3 pears and buys 4 more of them.", "Bob Lee has 7 pears and buys 9 more of them.", "other names"),
         (TOLD.format("eggs went up"), TOLD.format("milk had gone down again"), "13 words in a row"),
         ("What is 3 + 4?", "What is 3 + 5?", "other numbers"),
+        ("Ann has 1,000 pears. How many?", "Ann has 900 pears. How many?", "other numbers"),
+        ("What is 3.5 times 2?", "What is 3 times 2?", "other numbers"),
         ("Is Ohio in Utah?", "Is Rome in Peru?", None),
         ("Ann has 3 pears and buys 4 more of them.", "Ann has 3 plums and buys 4 more of them.", None),
         (TOLD.format("eggs")[30:], TOLD.format("milk")[30:], None),

@@ -182,7 +182,8 @@ def paired(
         found = _estimate_one(difference_SN[0], clusters)
         if clusters is None:
             wins, losses = int((difference_SN > 0).sum()), int((difference_SN < 0).sum())
-            return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), _detectable(found, level))
+            detectable = max(_detectable(found, level), _exactly_detectable(n, level))
+            return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), detectable)
     else:
         noise = noise or seed_noise([first_SN, second_SN])
         assert noise is not None, "there are several seeds"
@@ -203,6 +204,13 @@ def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
         exact = stats.binomtest(wins, discordant).proportion_ci(CONFIDENCE)
         low, high = (f(v, (2 * e - 1) * discordant / n) for f, v, e in ((min, low, exact.low), (max, high, exact.high)))
     return max(-1.0, low), min(1.0, high)
+
+
+def _exactly_detectable(n: int, level: float) -> float:
+    """The smallest true difference that McNemar's exact test at ``level`` finds with power .8 even where one arm is never better:
+    at least ``least`` of ``n`` problems must differ, as p is 2 / 2^least then."""
+    least = math.floor(math.log2(2 / level)) + 1
+    return float(stats.beta.ppf(POWER, least, n - least + 1)) if least <= n else 1.0
 
 
 def _detectable(found: MeanEstimate, level: float) -> float:

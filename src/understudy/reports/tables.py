@@ -173,7 +173,7 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
         (Column("not alike"), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
     note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
-    about = "p after Holm's correction over all pairs of arms, since these answers showed which is the best."
+    about = "p after Holm's correction over all pairs of the runs' arms, since these answers showed which is the best."
     return (
         _table(
             f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note

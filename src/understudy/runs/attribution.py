@@ -5,7 +5,7 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
                 continue
             seeds = sorted(own)
             same_SN = np.array(
-                [[_key(own[seed].solutions[name]) == _key(after[seed][name]) for name in names] for seed in seeds], dtype=float
+                [[_same(own[seed].solutions[name][0], after[seed][name][0]) for name in names] for seed in seeds], dtype=float
             )
             before, now = (correctness([of[seed] for seed in seeds], names) for of in ({s: own[s].outcomes for s in seeds}, judged))
             low, high = accuracy_interval(same_SN, clusters=find_clusters(run, split, names))
@@ -72,8 +72,9 @@ def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulne
             yield Faithfulness(arm, how, split, same_SN.size, *means)
 
 
-def _key(solutions: Sequence[Solution]) -> str:
-    return answer_key(solutions[0].answer or "")
+def _same(before: Solution, after: Solution) -> bool:
+    """Both state one answer; two replies without any have none in common."""
+    return None not in (before.answer, after.answer) and answer_key(before.answer or "") == answer_key(after.answer or "")
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:

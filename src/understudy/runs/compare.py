@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from understudy.core.errors import UserError
+from understudy.core.errors import UserError, nearest
 from understudy.corpus.directories import read_json
 from understudy.evaluation.statistics import correctness, seed_noise
 from understudy.reports.data import RunComparison
@@ -27,19 +27,24 @@ class _Arm:
 
 
 def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (), *, anyway: bool = False) -> RunComparison:
-    """Compare the arms of ``runs``, or those named in ``only``, on ``split`` (the first that all runs answered).
+    """Compare the arms of ``runs`` on ``split`` (the first that all runs answered), and show those named in ``only``: p is
+    corrected over all pairs, since what is looked at may have been picked by the results.
 
     Raises UserError where the runs' questions, checks or ways of decoding differ. With ``anyway`` the questions that all have are
     compared, and the notes say what differs.
     """
     split = _find_split(runs, split)
+    labels = _label(runs)
+    known = {f"{label}{name}": name for run, label in zip(runs, labels, strict=True) for name in run.arms}
+    shown = [whole for whole, name in known.items() if not only or whole in only or name in only]
+    if unknown := [name for name in only if name not in known and name not in known.values()]:
+        raise UserError(f"--arm {unknown[0]!r}: there is no such arm{nearest(unknown[0], list(known))} (there: {', '.join(known)})")
+    if len(shown) < 2:
+        raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
     unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split)]
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. With --anyway what they have in common is compared, and this is said")
-    arms = {name: arm for run, label in zip(runs, _label(runs), strict=True) for name, arm in _collect(run, split, only, label)}
-    if len(arms) < 2:
-        known = ", ".join(name for run in runs for name in run.arms)
-        raise UserError(f"there are no two arms to compare: {', '.join(arms) or 'none of these names'} (the arms: {known})")
+    arms = {name: arm for run, label in zip(runs, labels, strict=True) for name, arm in _collect(run, split, label)}
     trained = {len(arm.scored) for arm in arms.values() if arm.conditions.steps}
     if len(trained) > 1:
         unlike.append(
@@ -50,7 +55,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     if not named:
         raise UserError(f"{split}: the runs have no question in common")
     arms = {name: arm.restrict(named, min(trained, default=1)) for name, arm in arms.items()}
-    return _compare(arms, split, unlike)
+    return _compare(arms, shown, split, unlike)
 
 
 def _find_split(runs: Sequence[Run], split: str) -> str:
@@ -73,6 +78,9 @@ def _find_unlike(first: Run, other: Run, split: str) -> Iterator[str]:
         yield f"answers are judged by the check {first.study.checks[0]} in {a} and by {other.study.checks[0]} in {b}"
     if first.study.evaluation.precision != other.study.evaluation.precision:
         yield f"students answer in {first.study.evaluation.precision} in {a} and in {other.study.evaluation.precision} in {b}"
+    grouped = [run.study.evaluation.cluster or run.study.evaluation.contrast for run in (first, other)]
+    if grouped[0] != grouped[1]:
+        yield f"questions belong together by {grouped[0] or 'nothing'} in {a} and by {grouped[1] or 'nothing'} in {b}"
     readers = [_reader(run) for run in (first, other)]
     if None not in readers and readers[0] != readers[1]:
         yield f"answers were read by {readers[0]} in {a} and by {readers[1]} in {b}; run both again"
@@ -97,19 +105,19 @@ def _label(runs: Sequence[Run]) -> Sequence[str]:
     """What stands before the names of each run's arms: nothing for one run, or its directory, as short as it can be told by."""
     if len(runs) == 1:
         return [""]
-    names = [run.directory.name for run in runs]
+    paths = [run.directory.resolve() for run in runs]
+    if len(set(paths)) < len(paths):
+        raise UserError(f"a run is named twice: {', '.join(str(run.directory) for run in runs)}")
+    names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [str(run.directory) for run in runs]
-    if len(set(names)) < len(names):
-        raise UserError(f"a run is named twice: {', '.join(names)}")
     return [f"{name}: " for name in names]
 
 
-def _collect(run: Run, split: str, only: Sequence[str], label: str) -> Iterator[tuple[str, _Arm]]:
+def _collect(run: Run, split: str, label: str) -> Iterator[tuple[str, _Arm]]:
     for name in run.arms:
-        if not only or name in only:
-            scored = list(score(run, name, split))
-            yield f"{label}{name}", _Arm(run, scored, find_conditions(run, scored))
+        scored = list(score(run, name, split))
+        yield f"{label}{name}", _Arm(run, scored, find_conditions(run, scored))
 
 
 def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
@@ -119,7 +127,7 @@ def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
     return replace(one, solutions=solutions, outcomes=outcomes, likelihood=None, summary=replace(one.summary, seconds=seconds))
 
 
-def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> RunComparison:
+def _compare(arms: Mapping[str, _Arm], shown: Sequence[str], split: str, unlike: Sequence[str]) -> RunComparison:
     names = common_problems([one for arm in arms.values() for one in arm.scored])
     noise = seed_noise([correctness([one.outcomes for one in arm.scored], names) for arm in arms.values()])
     summed = {name: replace(summaries.summarise(arm.run, arm.scored, noise), arm=name) for name, arm in arms.items()}
@@ -127,15 +135,17 @@ def _compare(arms: Mapping[str, _Arm], split: str, unlike: Sequence[str]) -> Run
     measured = {name: MeasuredArm(arms[name].scored, summed[name], arms[name].conditions) for name in ranked}
     run = next(iter(arms.values())).run
     every = [(other, best) for best, other in combinations(ranked, 2)]
-    pairs = [pair for pair in compare_pairs(run, measured, every, split, noise) if pair.arm == ranked[0]]
-    supported, not_supported = conclude(measured.values(), pairs)
+    best = next(name for name in ranked if name in shown)
+    pairs = [p for p in compare_pairs(run, measured, every, split, noise) if p.arm == best and p.other in shown]
+    visible = {name: arm for name, arm in measured.items() if name in shown}
+    supported, not_supported = conclude(visible.values(), pairs)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
     return RunComparison(
         split=split,
-        arms=tuple(arm.summary for arm in measured.values()),
-        learned={name: arm.conditions.tokens for name, arm in arms.items()},
+        arms=tuple(arm.summary for arm in visible.values()),
+        learned={name: arm.conditions.tokens for name, arm in visible.items()},
         pairs=tuple(pairs),
-        notes=(*notes, *describe_differences({name: arm.conditions for name, arm in arms.items()})),
+        notes=(*notes, *describe_differences({name: arm.conditions for name, arm in visible.items()})),
         supported=supported,
         not_supported=not_supported,
     )

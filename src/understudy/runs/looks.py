@@ -1,7 +1,7 @@
 """How often the results of a run were shown, and what its study had named by then: what was chosen afterwards is said."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from understudy.core.options import plain
@@ -17,15 +17,17 @@ LOOKS = "looks.json"
 
 @dataclass(frozen=True)
 class Look:
-    """What stood in the study when its results were shown: the number of training ``seeds``, and the ``pairs`` that it names."""
+    """What stood in the study when its results were shown, so many ``times`` one after the other: the number of training ``seeds``,
+    and the ``pairs`` that it names; none where every pair is tested."""
 
     seeds: int
     pairs: tuple[tuple[str, str], ...]
+    times: int = 1
 
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks at one run, the first one first; one that showed the same seeds and pairs again is none."""
+    """The looks at one run, the first one first."""
 
     looks: tuple[Look, ...] = ()
 
@@ -37,28 +39,34 @@ def read_looks(run: Path) -> Sequence[Look]:
 
 
 def record_look(run: Path) -> None:
-    """Note that the results in ``run`` are shown now."""
+    """Note that `run`, `demo` or `evaluate` shows the results in ``run`` now."""
     study = read_plan(run).study
-    looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare)
-    if not looks or looks[-1] != now:
-        write_json(run / LOOKS, plain(Looks((*looks, now))))
+    looks, now = tuple(read_looks(run)), Look(study.seeds, study.evaluation.compare)
+    if looks and replace(looks[-1], times=1) == now:
+        looks, now = looks[:-1], replace(now, times=looks[-1].times + 1)
+    write_json(run / LOOKS, plain(Looks((*looks, now))))
 
 
-def list_late_pairs(looks: Sequence[Look], study: Study) -> set[tuple[str, str]]:
-    """The pairs that ``study`` names and that the first look had not named."""
-    return set(study.evaluation.compare) - set(looks[0].pairs) if looks else set()
+def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[str], int]:
+    """The pairs that ``study`` names and that were not named at first -> how often results had been shown before they were."""
+    named = [set(map(frozenset, look.pairs)) for look in looks]
+    late: dict[frozenset[str], int] = {}
+    for pair in map(frozenset, study.evaluation.compare):
+        before = next((i for i, pairs in enumerate(named) if pair in pairs), len(looks))
+        if before:
+            late[pair] = sum(look.times for look in looks[:before])
+    return late
 
 
 def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
     """What was changed after results had been seen."""
     if not looks:
         return
-    first, times = looks[0], f"{len(looks)} time{'s' if len(looks) > 1 else ''}"
-    if late := list_late_pairs(looks, study):
-        pairs = "; ".join(join_names(pair, " and ") for pair in study.evaluation.compare if pair in late)
-        yield f"Named after the results had been looked at ({times}), so their p says less than it seems: {pairs}."
-    if gone := set(first.pairs) - set(study.evaluation.compare):
-        pairs = "; ".join(join_names(pair, " and ") for pair in first.pairs if pair in gone)
-        yield f"Named at first and not compared any more: {pairs}."
+    first, now = looks[0], study.evaluation.compare
+    if late := count_looks_before(looks, study):
+        pairs = "; ".join(join_names(pair, " and ") for pair in now if frozenset(pair) in late)
+        yield f"Named after the results had been shown, so their p says less than it seems: {pairs}."
+    if now and (gone := [pair for pair in first.pairs if frozenset(pair) not in map(frozenset, now)]):
+        yield f"Named at first and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone)}."
     if study.seeds != first.seeds:
-        yield f"The number of training seeds was changed after the results had been looked at ({times}): {first.seeds} at first."
+        yield f"The number of training seeds was changed after the results had been shown: {first.seeds} at first."

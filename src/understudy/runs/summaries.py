@@ -41,7 +41,7 @@ from understudy.reports.data import (
     Votes,
 )
 from understudy.runs.fairness import Conditions, name_differences
-from understudy.runs.looks import list_late_pairs, read_looks
+from understudy.runs.looks import count_looks_before, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
 from understudy.selection.select import SelectionCounts
 from understudy.training.record import read_curve, read_seen
@@ -142,11 +142,10 @@ class MeasuredArm:
 
 def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: SeedNoise | None) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
-    looks = read_looks(run.directory)
-    late = list_late_pairs(looks, run.study)
+    late = count_looks_before(read_looks(run.directory), run.study)
     for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split, noise):
-        marked = f"{pair.says} (named after {len(looks)} looks)" if (pair.other, pair.arm) in late else pair.says
-        yield replace(pair, says=marked)
+        looks = late.get(frozenset((pair.arm, pair.other)))
+        yield replace(pair, says=f"{pair.says} (named after {looks} look{'s' if looks > 1 else ''})") if looks else pair
 
 
 def compare_pairs(

@@ -20,7 +20,9 @@ GRAM = 13
 """A run of so many words that two questions share is no accident (GPT-3, arXiv 2005.14165, appendix C)."""
 _LEAST = 4
 """A template of fewer words that are no names and numbers ("is X in X") says nothing."""
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
+"""A word, or a number with its marks: "1,000" is one as "900" is."""
+_WORD_OR_SIGN = re.compile(rf"{_WORD.pattern}|[-+*/=<>×÷^]")
 
 
 def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
@@ -79,7 +81,7 @@ def near_key(problem: Problem) -> tuple[str, ...]:
 
 
 def _words(problem: Problem) -> Iterator[Hashable]:
-    yield tuple(sorted(_WORD.findall(" ".join([problem.context, problem.question, *problem.choices]).casefold())))
+    yield tuple(sorted(_WORD_OR_SIGN.findall(" ".join([problem.context, problem.question, *problem.choices]).casefold())))
 
 
 def _template(problem: Problem) -> Iterator[Hashable]:
