@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -26,14 +25,10 @@ def main(verb: str, argv: Sequence[str]) -> None:
     from understudy.training.record import read_seen
 
     run = Run(options.run)
-    names: dict[Path, list[str]] = {}
-    for arm in run.arms if options.arm is None else [run.arm(options.arm).name]:
-        roles = next(iter(run.students(arm).values()), {})  # every seed sees the same examples
-        if options.arm and not roles:
-            raise UserError(f"{options.run}: the arm {arm!r} trains no student; name another one with --arm")
-        for role, stage in roles.items():
-            names.setdefault(stage, []).append(arm if len(roles) == 1 else f"{arm} ({role})")
-    seen = [(" = ".join(shared), read_seen(stage)) for stage, shared in names.items()]
+    students = run.name_students(run.arms if options.arm is None else [run.arm(options.arm).name])
+    if options.arm and not students:
+        raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
+    seen = [(name, read_seen(stage)) for stage, name in students.items()]
     if options.json:
         print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
         return

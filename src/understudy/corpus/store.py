@@ -70,18 +70,25 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def read_rows(path: Path, kind: type[V]) -> Iterator[V]:
-    """The values that `write_rows` wrote. Raises DataError for any other file."""
+def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[V]:
+    """The values that `write_rows` wrote, or those of ``rows`` alone. Raises DataError for any other file."""
     file, header = _open(path)
     if header.get("kind") != kind.__name__ or header.get("version") != VERSION:
         facts = {name: value for name, value in header.items() if name != "card"}
         holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
-    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}
+    types, at = {f.name: str(f.type) for f in dataclasses.fields(kind)}, 0
+    wanted = range(file.metadata.num_rows) if rows is None else rows
     for group in range(file.num_row_groups):  # read in one go, all groups that were read would stay in memory
-        for batch in file.iter_batches(ROWS, row_groups=[group]):
-            for row in batch.to_pylist():
-                yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+        size = file.metadata.row_group(group).num_rows
+        if at < wanted.stop and wanted.start < at + size:
+            for batch in file.iter_batches(ROWS, row_groups=[group]):
+                first = min(max(0, wanted.start - at), len(batch))
+                for row in batch.slice(first, max(0, wanted.stop - at - first)).to_pylist():
+                    yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+                at += len(batch)
+        else:
+            at += size
 
 
 def read_written_card(path: Path) -> Mapping[str, Any] | None:

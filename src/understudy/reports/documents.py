@@ -2,12 +2,18 @@
 from outside escaped.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from understudy.reports.data import ReportData
 from understudy.reports.tables import Table, make_tables
 from understudy.reports.words import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def markdown(data: ReportData) -> str:
@@ -44,15 +50,24 @@ def _escape(text: str) -> str:
 
 def page(data: ReportData) -> str:
     """The HTML of ``data``."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     from understudy.reports.plots import pictures
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("understudy.reports") / "page.html").read_text(encoding="utf-8"))
     drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
     tables = list(make_tables(data))
     # What was found comes first, then what has to be read with it.
     first = sum(table.title.startswith(("Accuracy on ", "Compared on ")) for table in tables)
-    return template.render(data=data, tables=tables, pictures=drawn, first=first)
+    return open_template("page.html").render(data=data, tables=tables, pictures=drawn, first=first)
+
+
+def open_template(name: str) -> Template:
+    """A page of this room: what is put into it is escaped, and it has the house's style."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    loader = PackageLoader("understudy.reports", "")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    style = (files("understudy.reports") / "style.css").read_text(encoding="utf-8")
+    environment.globals["style"] = Markup(style)  # noqa: S704 - a file of ours
+    return environment.get_template(name)

@@ -5,7 +5,7 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from understudy.core.answers import answer_key
 from understudy.core.answers.equations import find_equations, find_first_wrong
 from understudy.core.answers.spans import to_point
 from understudy.core.subquestions import read_steps, split_sentences
-from understudy.core.values import Outcome, Solution
+from understudy.core.values import Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import accuracy_interval, correctness, paired
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
@@ -88,9 +88,7 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
             for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
                 solutions = one.solutions[name]
                 solution = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                # The answers to its sub-questions, or its lines or sentences.
-                text = to_point(solution.text, problems[name].form)
-                steps = [step.text for step in read_steps(text)] or split_sentences(text)
+                steps = _read_steps(problems[name], solution)
                 wrong += 1
                 if not any(True for step in steps for _ in find_equations(step)):
                     without += 1
@@ -100,3 +98,15 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
                     at[place + 1] += 1
         if wrong:
             yield FirstWrong(arm, split, wrong, tuple(sorted(at.items())), holds, without)
+
+
+def find_wrong_step(problem: Problem, wrong: Sequence[Solution]) -> int | None:
+    """The first step, counted from 1, of the first of the ``wrong`` solutions in which an equation does not hold."""
+    place = find_first_wrong(_read_steps(problem, wrong[0])) if wrong else None
+    return None if place is None else place + 1
+
+
+def _read_steps(problem: Problem, solution: Solution) -> Sequence[str]:
+    """The answers to its sub-questions, or its lines or sentences."""
+    text = to_point(solution.text, problem.form)
+    return [step.text for step in read_steps(text)] or split_sentences(text)

@@ -18,7 +18,7 @@ from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import is_ours, read_rows, write_rows
 from understudy.evaluation.worth import measure_corpus
 from understudy.pipeline.cache import digest_files
-from understudy.pipeline.stages.selection import chosen_chains, learned_problems
+from understudy.pipeline.stages.selection import chosen_ids, learned_problems
 from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
@@ -127,7 +127,8 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, run.chains
     if arm is not None:
-        chains = chosen_chains(chains, run.selection(run.arm(arm).name))
+        ids = chosen_ids(run.selection(run.arm(arm).name))
+        chains = [chain for chain in chains if chain.id in ids]
     base = read_card(run.chains_file) or CorpusCard()
     outcome, terms = _outcomes(run), run.study.corpus
     counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)

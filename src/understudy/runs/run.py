@@ -1,7 +1,7 @@
 """A run directory by the plan that ran last in it, and its answers scored. Only its own files are read, not the inputs."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of_answer
-from understudy.pipeline.arms import Place
+from understudy.pipeline.arms import Place, What
 from understudy.pipeline.cache import find_damage, is_done, read_summary
 from understudy.pipeline.plan import read_plan
 from understudy.pipeline.stages import answers, chains, problems, verdicts
@@ -63,6 +63,16 @@ class Run:
             students[place.seed][place.name] = self.stage(place.folder)
         return students
 
+    def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
+        """directory -> the names of the arms that share this student, with its role where they train several. Only those of the
+        first seed: every seed sees the same examples."""
+        names: dict[Path, list[str]] = defaultdict(list)
+        for arm in arms:
+            roles = next(iter(self.students(arm).values()), {})
+            for role, stage in roles.items():
+                names[stage].append(arm if len(roles) == 1 else f"{arm} ({role})")
+        return {stage: " = ".join(shared) for stage, shared in names.items()}
+
     def student_summaries(self, arm: str) -> list[StudentSummary]:
         """Of the students of all seeds and roles."""
         return [read_summary(stage, StudentSummary) for roles in self.students(arm).values() for stage in roles.values()]
@@ -85,7 +95,12 @@ class Run:
             by_way[place.name][place.seed] = self.stage(place.folder)
         return by_way
 
-    def _places(self, arm: str, what: str) -> list[Place]:
+    def has(self, arm: str, what: What) -> bool:
+        """Whether the arm has such stages, and all are done."""
+        places = self._places(arm, what)
+        return bool(places) and all(is_done(self.directory / "stages" / place.folder) for place in places)
+
+    def _places(self, arm: str, what: What) -> list[Place]:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
     def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:

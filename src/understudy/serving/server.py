@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -18,20 +16,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from understudy.core.asks import Call, Flow, Path, Reply
-from understudy.core.errors import EngineError, StudyError, TooLongError, UserError
+from understudy.core.errors import EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
+from understudy.serving.port import open_port, run_app
 from understudy.serving.replies import JsonObject, chat_choice, events, score, text_choice, whole
 from understudy.serving.students import ServedStudent, find_student
 
 T = TypeVar("T")
 B = TypeVar("B", bound=AnyBody)
 Answering = Callable[[HttpRequest, B], Coroutine[Any, Any, JsonObject]]
-
-GRACE = 30
-"""Seconds that requests under way have when the server is told to stop."""
 
 
 @dataclass(frozen=True)
@@ -156,22 +152,11 @@ class Service:
 
 def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None]) -> None:
     """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. Raises UserError where it cannot listen there."""
-    try:
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        listening = socket.create_server((options.host, options.port), family=family, backlog=2048)
-    except OSError as error:
-        raise UserError(f"--host {options.host} --port {options.port}: cannot listen there ({error.strerror or error})") from None
-    with listening:
+    with open_port(options.host, options.port) as port:
         service = Service(students, options)
         service.load()
-        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "ws": "none", "lifespan": "off"}
-        server = uvicorn.Server(uvicorn.Config(service.app, timeout_graceful_shutdown=GRACE, **quiet))
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        started(f"http://{host}:{listening.getsockname()[1]}/v1")
         try:
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:  # how the signal that ended it goes on
-            pass
+            run_app(service.app, port, lambda url: started(f"{url}/v1"))
         finally:
             service.board.stop()
 

@@ -39,7 +39,7 @@ from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
 from understudy.training.packing import collate_packed, is_worth_packing, pack
 from understudy.training.ranks import Ranks, join
-from understudy.training.record import LearningCurve, TrainingFacts, describe, write_record
+from understudy.training.record import LearningCurve, TrainingFacts, describe, write_examples, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
 from understudy.training.state import load_state, save_state, trained_weights
 from understudy.training.student import make_student, save_student
@@ -354,6 +354,7 @@ class _Training:
         curve = LearningCurve(losses=tuple(enumerate(notes.losses, 1)), dev=tuple(notes.dev), best=best)
         seen = replace(self.seen, steps=self.steps, seen_tokens=notes.seen_tokens, tokens=notes.tokens)
         write_record(self.out, seen, curve)
+        write_examples(self.out, self.examples)
         shutil.rmtree(self.out / "state", ignore_errors=True)
         return TrainingResult(
             **vars(curve),

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.core.errors import DataError
+from understudy.corpus.store import ROWS, write_whole
 
 if TYPE_CHECKING:
     from understudy.training.batches import EncodedExample
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 5
 """Examples that are written down token by token."""
 BINS = 12
-SEEN, CURVE = "seen.json", "curve.json"
+SEEN, CURVE, EXAMPLES = "seen.json", "curve.json", "examples.parquet"
 
 T = TypeVar("T")
 
@@ -114,6 +116,51 @@ def _read(path: Path, kind: type[T]) -> T:
         raise DataError(f"{path}: is missing or damaged ({str(error).splitlines()[0]}); run the study again") from None
 
 
+def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
+    """Write every example that training draws from, so that each can be looked at; `read_examples` is the way back."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids, floats = pa.list_(pa.int32()), pa.list_(pa.float32())
+    schema = pa.schema(
+        [("problem", pa.string()), ("chain", pa.string()), ("group", pa.string()), ("ids", ids), ("weights", floats)]
+    )
+    with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        left = iter(examples)
+        while batch := list(islice(left, ROWS)):
+            rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in batch]
+            writer.write_table(
+                pa.table(
+                    [pa.array(column, f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema
+                )
+            )
+
+
+def _weights(example: EncodedExample) -> list[float]:
+    """The loss weight of every token: the token's times its example's."""
+    return [0.0] * len(example.source) + [weight * example.weight for weight in example.weights]
+
+
+def read_examples(directory: Path, problem: str) -> list[ShownExample]:
+    """What the student in the stage ``directory`` learned from ``problem``; nothing where the stage is older than such files."""
+    import pyarrow.parquet as pq
+    from tokenizers import Tokenizer
+
+    if not (directory / EXAMPLES).is_file():
+        return []
+    rows = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
+    tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
+    return [
+        ShownExample(
+            row["problem"],
+            row["chain"],
+            row["group"],
+            tuple(zip((tokenizer.decode([i], skip_special_tokens=False) for i in row["ids"]), row["weights"], strict=True)),
+        )
+        for row in rows
+    ]
+
+
 def describe(
     fitting: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
 ) -> TrainingRecord:
@@ -144,6 +191,5 @@ def _histogram(lengths: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 
 def _show(example: EncodedExample, tokenizer: Any) -> ShownExample:
-    ids, weights = example.source + example.target, [0.0] * len(example.source) + [w * example.weight for w in example.weights]
-    texts = (tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in ids)
-    return ShownExample(example.problem, example.chain, example.group, tuple(zip(texts, weights, strict=True)))
+    texts = (tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in example.source + example.target)
+    return ShownExample(example.problem, example.chain, example.group, tuple(zip(texts, _weights(example), strict=True)))

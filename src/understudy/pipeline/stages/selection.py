@@ -50,7 +50,8 @@ class SelectionStage(Stage[SelectionSummary]):
 
     def chosen(self, context: Context) -> list[Chain]:
         """The chains that were chosen."""
-        return chosen_chains(self.chains.read(context), self.directory(context.run))
+        ids = chosen_ids(self.directory(context.run))
+        return [chain for chain in self.chains.read(context) if chain.id in ids]
 
     def run(self, context: Context) -> SelectionSummary:
         """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
@@ -98,7 +99,6 @@ def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
     return [problem for problem in problems if problem.id in ids]
 
 
-def chosen_chains(chains: list[Chain], selection: Path) -> list[Chain]:
-    """Those of ``chains`` that the selection in the directory ``selection`` chose."""
-    ids = set(json.loads((selection / "selected.json").read_text(encoding="utf-8")))
-    return [chain for chain in chains if chain.id in ids]
+def chosen_ids(selection: Path) -> frozenset[str]:
+    """The ids of the chains that the selection in the directory ``selection`` chose."""
+    return frozenset(json.loads((selection / "selected.json").read_text(encoding="utf-8")))

@@ -1,0 +1,79 @@
+"""view and why: what became of each question of a run, in a browser and in the terminal."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.text import Text
+
+from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
+from understudy.cli.table import Screen, say
+from understudy.core.errors import DataError
+
+
+def view(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, default=8080, help="0: one that is free (default: 8080)")
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+
+    from understudy.core.plugins import load
+    from understudy.runs.questions import QuestionIndex
+    from understudy.runs.run import Run
+    from understudy.serving.view import view as show
+
+    for plugin in options.plugins:
+        load(Path(plugin))
+    questions = QuestionIndex(Run(options.run))
+    show(questions, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
+
+
+def why(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("question", metavar="QUESTION", help="its id, or words of it")
+    add_json(parser)
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+
+    from understudy.core.plugins import load
+    from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
+    from understudy.runs.run import Run
+
+    for plugin in options.plugins:
+        load(Path(plugin))
+    questions = QuestionIndex(Run(options.run))
+    if options.question in questions.entries:
+        entry: QuestionRecord = questions.get(options.question)
+    else:
+        found = questions.find(Filters(text=options.question))
+        if len(found) != 1:
+            ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
+            raise DataError(f"{options.run}: {len(found):,} questions have {options.question!r} in them; name one by its id{ids}")
+        (entry,) = found
+    chains, examples = questions.chains(entry), list(questions.examples(entry))
+    if options.json:
+        told = {
+            "problem": asdict(entry.problem),
+            "chains": [asdict(judged) for judged in chains],
+            "examples": [{"arm": name, **asdict(example)} for name, example in examples],
+            "answers": [asdict(answer) for answer in entry.answers],
+        }
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return
+    screen, problem = Screen(), entry.problem
+    screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))
+    screen.print(Text("\n".join(text for text in (problem.context, problem.question, *problem.choices) if text)))
+    for i, judged in enumerate(chains, 1):
+        said = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
+        chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
+        screen.print(Text(f"\nchain {i}; {said}; {chosen}", style="bold"))
+        screen.print(Text(judged.chain.text.strip()))
+    for answer in entry.answers:
+        step = f", first wrong step {answer.step}" if answer.step else ""
+        screen.print(Text(f"\n{answer.arm}, seed {answer.seed}: {answer.outcome}{step}", style="bold"))
+        for solution, outcome in answer.solutions:
+            screen.print(Text(f"[{outcome}] {solution.text.strip()}" if len(answer.solutions) > 1 else solution.text.strip()))

@@ -1,0 +1,198 @@
+"""The questions of a run, each from its chains to the students' answers: what `understudy why` prints and `understudy view` shows.
+
+Only an entry for each question is held. Chains, verdicts and training examples are read from the run's files when they are shown.
+Of a run that is not finished, what is there is shown: `understudy check` is enough.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from understudy.core.errors import DataError, nearest
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
+from understudy.corpus.store import read_rows
+from understudy.evaluation.metrics import outcome_of
+from understudy.pipeline.stages import verdicts
+from understudy.pipeline.stages.selection import chosen_ids
+from understudy.runs.attribution import find_wrong_step
+from understudy.runs.run import ArmOutcomes, Run, score
+from understudy.training.record import ShownExample, read_examples
+
+
+@dataclass(frozen=True)
+class JudgedChain:
+    """A chain with the verdict of each check. ``arms``: those whose selection took it."""
+
+    chain: Chain
+    verdicts: tuple[Verdict, ...]
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArmAnswer:
+    """What ``arm`` answers with one training seed: its ``outcome``, and each sampled solution with its own. ``step``: the first in
+    which an equation is wrong, counted from 1; None where none is or the answer is right."""
+
+    arm: str
+    seed: int
+    outcome: Outcome
+    solutions: tuple[tuple[Solution, Outcome], ...]
+    step: int | None
+
+
+@dataclass(frozen=True)
+class QuestionRecord:
+    """One question. ``rows``: those of its chains in the run's file. ``verdicts``: what the first check says of them -> how many.
+    ``length``: characters of its longest chain."""
+
+    problem: Problem
+    rows: range
+    verdicts: Mapping[str, int]
+    length: int
+    answers: tuple[ArmAnswer, ...]
+
+    def of_arm(self, arm: str) -> list[ArmAnswer]:
+        return [answer for answer in self.answers if not arm or answer.arm == arm]
+
+    @property
+    def arms_disagree(self) -> bool:
+        right = defaultdict(list)
+        for answer in self.answers:
+            right[answer.arm].append(answer.outcome is Outcome.CORRECT)
+        return len({sum(of_arm) / len(of_arm) for of_arm in right.values()}) > 1
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which questions: ``text`` stands in the question, in a chain of it or in an answer; some chain has the ``verdict``; ``arm``
+    (any, where it is "") answers with ``outcome``, and its first wrong step is ``step``; the arms are not right equally often
+    (``disagree``); the arm's longest answer, or the longest chain where no arm is named, has ``least`` to ``most`` characters."""
+
+    text: str = ""
+    split: str = ""
+    verdict: str = ""
+    arm: str = ""
+    outcome: str = ""
+    step: int | None = None
+    disagree: bool = False
+    least: int | None = None
+    most: int | None = None
+
+    def keeps(self, entry: QuestionRecord) -> bool:
+        """Whether ``entry`` passes all of them but ``text``."""
+        answers = entry.of_arm(self.arm)
+        wanted = [a for a in answers if self.outcome in ("", a.outcome) and self.step in (None, a.step)]
+        length = max((len(s.text) for a in answers for s, _ in a.solutions), default=0) if self.arm else entry.length
+        return (
+            self.split in ("", entry.problem.split)
+            and (not self.verdict or self.verdict in entry.verdicts)
+            and (bool(wanted) or not (self.arm or self.outcome or self.step is not None))
+            and (not self.disagree or entry.arms_disagree)
+            and (self.least is None or length >= self.least)
+            and (self.most is None or length <= self.most)
+        )
+
+
+class QuestionIndex:
+    """Every question of ``run``, in its order, those of the evaluated splits first. Raises DataError where the chains are not
+    judged yet."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        splits = run.study.evaluation.splits
+        chains, told = self._read_chains(), self._read_verdicts()
+        answers = {name: found for split in splits for name, found in self._read_answers(split).items()}
+        entries = [
+            QuestionRecord(p, rows, Counter(told[rows.start : rows.stop]), max(chains[1][rows.start : rows.stop], default=0), found)
+            for p in run.problems
+            for rows, found in [(chains[0].get(p.id, range(0)), tuple(answers.get(p.id, ())))]
+        ]
+        entries.sort(key=lambda entry: splits.index(entry.problem.split) if entry.problem.split in splits else len(splits))
+        self.entries = {entry.problem.id: entry for entry in entries}
+
+    def _read_chains(self) -> tuple[Mapping[str, range], Sequence[int]]:
+        """Problem -> the rows of its chains, and the length of each chain."""
+        table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
+        rows: dict[str, range] = {}
+        for i, name in enumerate(table["problem"].to_pylist()):
+            rows[name] = range(rows[name].start if name in rows else i, i + 1)
+        return rows, pc.utf8_length(table["text"]).to_pylist()
+
+    def _read_verdicts(self) -> list[str]:
+        """What the first check says of each chain, in their order."""
+        table = pq.read_table(self._verdicts_file, columns=["check", "outcome"])
+        outcomes: list[str] = table.filter(pc.equal(table["check"], self.run.study.checks[0]))["outcome"].to_pylist()
+        return outcomes
+
+    @property
+    def _verdicts_file(self) -> Path:
+        return self.run.stage(self.run.plan.verdicts) / verdicts.FILE
+
+    def _read_answers(self, split: str) -> Mapping[str, list[ArmAnswer]]:
+        answers: dict[str, list[ArmAnswer]] = defaultdict(list)
+        for arm in (arm for arm in self.run.arms if self.run.has(arm, "answers")):
+            for one in score(self.run, arm, split):
+                for name in one.outcomes:
+                    answers[name].append(self._describe(one, self.run.of_split(split)[name]))
+        return answers
+
+    def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
+        solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
+        outcome = one.outcomes[problem.id]
+        step = find_wrong_step(problem, [s for s, own in solutions if own is outcome]) if outcome is Outcome.WRONG else None
+        return ArmAnswer(one.arm, one.seed, outcome, solutions, step)
+
+    def find(self, filters: Filters) -> list[QuestionRecord]:
+        """The questions that pass ``filters``."""
+        kept = [entry for entry in self.entries.values() if filters.keeps(entry)]
+        if not filters.text:
+            return kept
+        wanted, chains = filters.text.casefold(), self._search_chains(filters.text)
+
+        def has(entry: QuestionRecord) -> bool:
+            texts = (entry.problem.id, entry.problem.question, *(s.text for a in entry.answers for s, _ in a.solutions))
+            return entry.problem.id in chains or any(wanted in text.casefold() for text in texts)
+
+        return [entry for entry in kept if has(entry)]
+
+    def _search_chains(self, text: str) -> set[str]:
+        """The problems with a chain in which ``text`` stands."""
+        table = pq.read_table(self.run.chains_file, columns=["problem", "text"])
+        found: pa.Table = table.filter(pc.match_substring(table["text"], text, ignore_case=True))
+        return set(found["problem"].to_pylist())
+
+    def get(self, name: str) -> QuestionRecord:
+        """The question with this id. Raises DataError where there is none."""
+        if name not in self.entries:
+            raise DataError(f"{self.run.directory}: there is no question {name!r}{nearest(name, list(self.entries))}")
+        return self.entries[name]
+
+    def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
+        """The chains of a question, with what every check says of each."""
+        chains = list(read_rows(self.run.chains_file, Chain, entry.rows))
+        n = self.run.chains_summary.chains
+        said = [
+            list(read_rows(self._verdicts_file, Verdict, range(entry.rows.start + i * n, entry.rows.stop + i * n)))
+            for i in range(len(self.run.study.checks))
+        ]
+        chosen = {arm: ids for arm in self.run.arms if (ids := self._chosen(arm))}
+        return [
+            JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in chosen.items() if chain.id in ids))
+            for chain, *of_chain in zip(chains, *said, strict=True)
+        ]
+
+    @cache  # noqa: B019 - as long as the run is looked at
+    def _chosen(self, arm: str) -> frozenset[str]:
+        """The chains that the arm's selection took; none where it trains nothing, or has not come so far."""
+        return chosen_ids(self.run.selection(arm)) if self.run.has(arm, "selection") else frozenset()
+
+    def examples(self, entry: QuestionRecord) -> Iterator[tuple[str, ShownExample]]:
+        """(student, example) of what each student learned from a question."""
+        for stage, name in self.run.name_students([arm for arm in self.run.arms if self.run.has(arm, "student")]).items():
+            yield from ((name, example) for example in read_examples(stage, entry.problem.id))

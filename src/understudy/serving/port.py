@@ -1,0 +1,33 @@
+"""Where a server listens, and how it ends: `serve` and `view` alike."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+from starlette.applications import Starlette
+
+from understudy.core.errors import UserError
+
+GRACE = 30
+"""Seconds that requests under way have when the server is told to stop."""
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Listen at ``host`` and ``port``, 0: one that is free. Raises UserError where that cannot be."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error})") from None
+
+
+def run_app(app: Starlette, port: socket.socket, started: Callable[[str], None]) -> None:
+    """Serve ``app`` until SIGINT or SIGTERM; ``started`` hears the address."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, timeout_graceful_shutdown=GRACE, log_level="warning", access_log=False, ws="none", lifespan="off")
+    )
+    host, number = port.getsockname()[:2]
+    started(f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}")
+    with suppress(KeyboardInterrupt):  # how the signal that ended it goes on
+        server.run(sockets=[port])

@@ -1,0 +1,249 @@
+"""Every question of a run, from chain to answer: in the terminal, over HTTP, and in a browser."""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+import pytest
+import uvicorn
+from browser import open_browser
+from command import understudy
+
+from understudy.core.errors import DataError
+from understudy.core.values import Chain, Outcome
+from understudy.corpus import store
+from understudy.corpus.store import read_rows, write_rows
+from understudy.runs.answers import list_answers
+from understudy.runs.questions import Filters, QuestionIndex
+from understudy.runs.run import Run
+from understudy.serving.view import View, make_link
+from understudy.training.record import read_seen
+
+PICTURES = os.environ.get("UNDERSTUDY_PICTURES") and Path(os.environ["UNDERSTUDY_PICTURES"])
+"""Where the pictures of docs/view.md are written, if anywhere."""
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(scope="module")
+def questions(tiny):
+    return QuestionIndex(Run(tiny / "runs" / "demo"))
+
+
+@contextmanager
+def viewing(questions):
+    app = View(questions).app("127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def get(url, **headers):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+            return answer.status, answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers
+
+
+# --- what is known of a question ---
+
+
+def test_each_questions_chains_verdicts_and_answers_are_those_of_the_run(questions):
+    run = questions.run
+    judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
+    assert sorted(one.chain.id for one in judged) == sorted(chain.id for chain in run.chains)
+    assert all(verdict.chain == one.chain.id for one in judged for verdict in one.verdicts)
+    assert {v for one in judged for v in one.verdicts} == set(run.verdicts)
+    told = {
+        (a.arm, a.seed, e.problem.id, s.path, o.value, a.outcome)
+        for e in questions.entries.values()
+        for a in e.answers
+        for s, o in a.solutions
+    }
+    assert told == {(row.arm, row.seed, row.problem, row.path, row.verdict, row.outcome) for row in list_answers(run)}
+
+
+def test_what_was_learned_from_a_question_is_what_training_saw(questions):
+    run = questions.run
+    (stage,) = run.students("N chains, all")[0].values()
+    shown = read_seen(stage).shown
+    entry = questions.get(shown[0].problem)
+    learned = [example for names, example in questions.examples(entry) if "N chains, all" in names.split(" = ")]
+    assert [example for example in shown if example.problem == entry.problem.id] == learned[: len(shown)]
+    assert {example.chain for example in learned} <= {one.chain.id for one in questions.chains(entry)}
+
+
+def test_a_chain_names_the_arms_that_took_it(questions):
+    run = questions.run
+    judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
+    for arm in ("1 chain, correct", "N chains, all"):
+        chosen = json.loads((run.selection(arm) / "selected.json").read_text())
+        assert sorted(chosen) == sorted(one.chain.id for one in judged if arm in one.arms) != []
+
+
+def test_filters_keep_what_they_say(questions):
+    everything = list(questions.entries.values())
+
+    def kept(**filters):
+        return [entry.problem.id for entry in questions.find(Filters(**filters))]
+
+    def those(test):
+        return [entry.problem.id for entry in everything if test(entry)]
+
+    assert kept() == those(lambda e: True)
+    assert kept(split="test") == those(lambda e: e.problem.split == "test") != kept()
+    assert kept(verdict="wrong") == those(lambda e: any(c.verdicts[0].outcome == "wrong" for c in questions.chains(e))) != []
+    arm = "N chains, all"
+    assert kept(arm=arm, outcome="correct") == those(lambda e: any(a.outcome == "correct" for a in e.answers if a.arm == arm))
+    assert kept(arm=arm, least=1) == those(lambda e: any(s.text for a in e.answers if a.arm == arm for s, _ in a.solutions))
+    chained = those(lambda e: any(len(c.chain.text) >= 60 for c in questions.chains(e)))
+    assert kept(least=60) == chained != []
+    assert set(kept(most=59)) == set(kept()) - set(chained)
+    assert kept(disagree=True) == those(lambda e: len({a.outcome is Outcome.CORRECT for a in e.answers}) > 1)
+
+
+def test_a_search_finds_words_of_questions_chains_and_answers(questions):
+    entry = next(entry for entry in questions.entries.values() if entry.rows)
+    chain = questions.chains(entry)[0].chain
+    assert entry in questions.find(Filters(text=chain.text.strip().upper()))
+    assert entry in questions.find(Filters(text=entry.problem.question))
+    answered = next(e for e in questions.entries.values() if any(s.text for a in e.answers for s, _ in a.solutions))
+    text = next(s.text for a in answered.answers for s, _ in a.solutions if s.text)
+    assert answered in questions.find(Filters(text=text))
+    assert questions.find(Filters(text="no text of anybody's")) == []
+
+
+def test_rows_are_read_alone_across_the_groups_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS", 4)
+    chains = [Chain(f"p{i}", i, f"text {i}", "", None, "none", "t") for i in range(11)]
+    write_rows(tmp_path / "c.parquet", Chain, chains)
+    for start in range(12):
+        for stop in range(start, 12):
+            assert list(read_rows(tmp_path / "c.parquet", Chain, range(start, stop))) == chains[start:stop]
+
+
+# --- in the terminal ---
+
+
+def test_why_tells_a_question_by_its_id_or_its_words(tiny, questions):
+    entry = next(entry for entry in questions.entries.values() if entry.rows)
+    chain = questions.chains(entry)[0].chain
+    told = understudy("why", "runs/demo", entry.problem.id, cwd=tiny)
+    assert told.code == 0, told.err
+    assert chain.text.split()[0] in told.out
+    assert f"answer: {questions.chains(entry)[0].verdicts[0].outcome}" in told.out
+    by_words = understudy("why", "runs/demo", entry.problem.question, "--json", cwd=tiny)
+    assert json.loads(by_words.out)["problem"]["id"] == entry.problem.id
+    assert json.loads(by_words.out)["chains"][0]["chain"]["text"] == chain.text
+
+
+def test_why_says_which_questions_have_words_that_several_have(tiny):
+    told = understudy("why", "runs/demo", "How many", cwd=tiny)
+    assert told.code == 2
+    assert "questions have 'How many' in them; name one by its id" in told.err
+    assert "diary-test-" in told.err
+
+
+def test_a_run_without_students_shows_its_chains(tiny, tmp_path):
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    for stage in (tmp_path / "runs" / "demo" / "stages").iterdir():
+        if stage.name.startswith(("student", "answers", "selection")):
+            shutil.rmtree(stage)
+    alone = QuestionIndex(Run(tmp_path / "runs" / "demo"))
+    entry = next(entry for entry in alone.entries.values() if entry.rows)
+    assert (len(alone.chains(entry)), list(alone.examples(entry)), entry.answers) == (3, [], ())
+    shutil.rmtree(next((tmp_path / "runs" / "demo" / "stages").glob("verdicts-*")))
+    with pytest.raises(DataError, match="is not done"):
+        QuestionIndex(Run(tmp_path / "runs" / "demo"))
+
+
+# --- over HTTP ---
+
+
+def test_the_list_and_each_question_are_pages(questions):
+    entry = next(entry for entry in questions.entries.values() if entry.rows)
+    with viewing(questions) as url:
+        status, page, headers = get(f"{url}/?split=test&text=How+many")
+        assert (status, "40 questions" in page) == (200, True)
+        assert "script-src 'self'" in headers["Content-Security-Policy"]
+        status, page, _ = get(url + make_link(Filters(), "/question", id=entry.problem.id))
+        assert status == 200
+        assert escape(questions.chains(entry)[0].chain.text.strip()) in page
+        assert 'class="learned"' in page
+        assert get(f"{url}/question?id=nope")[0] == 404
+        assert get(f"{url}/?step=x")[:2] == (400, "step: Input should be a valid integer, unable to parse string as an integer")
+
+
+def test_no_other_sites_name_is_answered(questions):
+    with viewing(questions) as url:
+        assert get(url, Host="evil.example")[0] == 400
+        assert get(url, Host=f"localhost:{url.rsplit(':')[-1]}")[0] == 200
+
+
+def test_what_anybody_wrote_is_only_text_on_the_pages(questions, monkeypatch):
+    entry = next(entry for entry in questions.entries.values() if entry.rows)
+    (first, *_) = questions.chains(entry)
+    hostile = type(first)(
+        type(first.chain)(**{**vars(first.chain), "text": HOSTILE, "teacher": HOSTILE}), first.verdicts, (HOSTILE,)
+    )
+    monkeypatch.setattr(questions, "chains", lambda _: [hostile])
+    with viewing(questions) as url:
+        for page in (
+            f"{url}/?text={urllib.parse.quote(HOSTILE)}",
+            url + make_link(Filters(text=HOSTILE), "/question", id=entry.problem.id),
+        ):
+            body = get(page)[1]
+            assert "<script>alert" not in body
+            assert "<img" not in body
+            assert escape(HOSTILE) in body
+
+
+def test_where_it_cannot_listen_it_says_so(tiny):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = understudy("view", "runs/demo", "--port", str(taken.getsockname()[1]), cwd=tiny)
+    assert (told.code, "cannot listen there" in told.err) == (2, True)
+
+
+# --- in a browser ---
+
+
+def test_in_a_browser_one_clicks_filters_and_goes_back(questions, tmp_path):
+    with viewing(questions) as url, open_browser(tmp_path) as browser:
+        browser.go(url)
+        first = browser.run("document.querySelector('.questions a').textContent")
+        browser.click(".questions a")
+        assert browser.run("document.querySelector('pre').textContent").startswith(first[:60])
+        browser.press("ArrowRight")
+        assert "2 of" in browser.run("document.querySelector('nav').textContent")
+        browser.press("u")
+        browser.run("document.querySelector('select[name=verdict]').value = 'wrong'")
+        browser.click(".filters button")
+        found = len(questions.find(Filters(verdict="wrong")))
+        assert browser.run("document.querySelector('.lead').textContent").startswith(f"{found} question")
+        browser.back()
+        assert browser.run("document.querySelector('.lead').textContent").startswith(f"{len(questions.entries)} question")
+        entry = next(entry for entry in questions.entries.values() if entry.rows)
+        browser.resize(1100, 1150)
+        for name, page in {"list": "/?split=test", "question": make_link(Filters(), "/question", id=entry.problem.id)}.items():
+            browser.go(url + page)
+            browser.draw(PICTURES / f"view-{name}.png" if PICTURES else tmp_path / "view.png")
+        browser.resize(400, 800)
+        for page in (url, url + make_link(Filters(), "/question", id=entry.problem.id)):
+            browser.go(page)
+            assert browser.run("document.documentElement.scrollWidth") <= 400
+        assert browser.problems == []
