@@ -4,18 +4,14 @@ import json
 import os
 import shutil
 import socket
-import threading
-import urllib.error
 import urllib.parse
-import urllib.request
-from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
 import pytest
-import uvicorn
 from browser import open_browser
 from command import understudy
+from pages import get, serving
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome
@@ -35,29 +31,6 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 @pytest.fixture(scope="module")
 def questions(tiny):
     return QuestionIndex(Run(tiny / "runs" / "demo"))
-
-
-@contextmanager
-def viewing(questions):
-    app = View(questions).app("127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
-
-
-def get(url, **headers):
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
-            return answer.status, answer.read().decode(), answer.headers
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(), error.headers
 
 
 # --- what is known of a question ---
@@ -177,7 +150,7 @@ def test_a_run_without_students_shows_its_chains(tiny, tmp_path):
 
 def test_the_list_and_each_question_are_pages(questions):
     entry = next(entry for entry in questions.entries.values() if entry.rows)
-    with viewing(questions) as url:
+    with serving(View(questions).app("127.0.0.1")) as url:
         status, page, headers = get(f"{url}/?split=test&text=How+many")
         assert (status, "40 questions" in page) == (200, True)
         assert "script-src 'self'" in headers["Content-Security-Policy"]
@@ -190,7 +163,7 @@ def test_the_list_and_each_question_are_pages(questions):
 
 
 def test_no_other_sites_name_is_answered(questions):
-    with viewing(questions) as url:
+    with serving(View(questions).app("127.0.0.1")) as url:
         assert get(url, Host="evil.example")[0] == 400
         assert get(url, Host=f"localhost:{url.rsplit(':')[-1]}")[0] == 200
 
@@ -202,7 +175,7 @@ def test_what_anybody_wrote_is_only_text_on_the_pages(questions, monkeypatch):
         type(first.chain)(**{**vars(first.chain), "text": HOSTILE, "teacher": HOSTILE}), first.verdicts, (HOSTILE,)
     )
     monkeypatch.setattr(questions, "chains", lambda _: [hostile])
-    with viewing(questions) as url:
+    with serving(View(questions).app("127.0.0.1")) as url:
         for page in (
             f"{url}/?text={urllib.parse.quote(HOSTILE)}",
             url + make_link(Filters(text=HOSTILE), "/question", id=entry.problem.id),
@@ -223,7 +196,7 @@ def test_where_it_cannot_listen_it_says_so(tiny):
 
 
 def test_in_a_browser_one_clicks_filters_and_goes_back(questions, tmp_path):
-    with viewing(questions) as url, open_browser(tmp_path) as browser:
+    with serving(View(questions).app("127.0.0.1")) as url, open_browser(tmp_path) as browser:
         browser.go(url)
         first = browser.run("document.querySelector('.questions a').textContent")
         browser.click(".questions a")

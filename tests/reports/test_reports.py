@@ -195,6 +195,7 @@ def data():
         ),
         faithfulness=(Faithfulness(HOSTILE, "other", "test", 40, 0.875, 0.7, 0.95, 0.5, 0.45),),
         first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7), FirstWrong("mute", "test", 8, (), 0, 8)),
+        judged=(),
         story=Story(
             Problem("p", HOSTILE, "number", "5"),
             Chain("p", 0, HOSTILE, HOSTILE, "5", "marker", HOSTILE),

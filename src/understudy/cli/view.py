@@ -1,5 +1,6 @@
-"""view and why: what became of each question of a run, in a browser and in the terminal."""
+"""view, why, judge: what became of each question of a run, in a browser and in the terminal, and what people say of answers."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,16 +8,15 @@ from pathlib import Path
 
 from rich.text import Text
 
-from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
+from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser, positive
 from understudy.cli.table import Screen, say
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, UserError
 
 
 def view(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", type=int, default=8080, help="0: one that is free (default: 8080)")
+    _add_port(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
@@ -77,3 +77,54 @@ def why(verb: str, argv: Sequence[str]) -> None:
         screen.print(Text(f"\n{answer.arm}, seed {answer.seed}: {answer.outcome}{step}", style="bold"))
         for solution, outcome in answer.solutions:
             screen.print(Text(f"[{outcome}] {solution.text.strip()}" if len(answer.solutions) > 1 else solution.text.strip()))
+
+
+def judge(verb: str, argv: Sequence[str]) -> None:
+    parser = make_parser(verb)
+    add_run(parser)
+    parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two; without it, say what was judged")
+    parser.add_argument("--rater", metavar="NAME", help="who judges")
+    parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
+    parser.add_argument("-n", type=positive, default=300, metavar="N", help="questions, drawn at random (default 300)")
+    parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
+    parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add judgements")
+    _add_port(parser)
+    add_json(parser)
+    add_plugins(parser, "the check of the run's study")
+    options = parser.parse_args(argv)
+    if options.arms and not options.rater:
+        raise UserError("--rater: say who judges; the judgements of several people are kept apart")
+
+    from understudy.core.plugins import load
+    from understudy.reports.tables import tabulate_judged
+    from understudy.reports.terminal import show_tables
+    from understudy.runs import judgements
+    from understudy.runs.run import Run
+    from understudy.serving.judge import Judging
+    from understudy.serving.judge import judge as ask
+
+    for plugin in options.plugins:
+        load(Path(plugin))
+    run, file = Run(options.run), options.run / judgements.FILE
+    given = [one for path in options.files for one in judgements.read_judgements(path)]
+    for one in given:
+        run.arm(one.arms[0]), run.arm(one.arms[1])
+    if given:
+        judgements.write_judgements(file, given)
+    if options.arms:
+        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n)
+        say(f"{len(pairs):,} questions; judgements go to {file}")
+        judging = Judging(pairs, options.rater, file)
+        ask(judging, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
+    judged = judgements.summarise_judgements(run)
+    if options.json:
+        print(json.dumps([asdict(one) for one in judged], indent=1, ensure_ascii=False))
+    elif judged:
+        show_tables([tabulate_judged(judged)], Screen())
+    else:
+        say(f"{file}: nothing is judged yet; begin with --arms ARM ARM --rater NAME")
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, default=8080, help="0: one that is free (default: 8080)")

@@ -5,6 +5,7 @@ problems belong together (one template, one passage) and so do not count as inde
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,19 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p of McNemar's test (McNemar 1947) from the two discordant counts."""
     n = only_first + only_second
     return float(stats.binomtest(only_first, n, 0.5).pvalue) if n else 1.0
+
+
+def krippendorff(ratings: Sequence[Mapping[str, str]]) -> float | None:
+    """Krippendorff's alpha of nominal ``ratings`` (for each unit, rater -> category): 1 where all agree, 0 as by chance. None where
+    no unit has two raters or only one category was ever given (Krippendorff 2011, Computing Krippendorff's alpha-reliability)."""
+    units = [Counter(unit.values()) for unit in ratings if len(unit) > 1]
+    totals = sum(units, Counter[str]())
+    n = totals.total()
+    expected = n * n - sum(count * count for count in totals.values())
+    if not expected:
+        return None
+    observed = sum((unit.total() ** 2 - sum(c * c for c in unit.values())) / (unit.total() - 1) for unit in units)
+    return 1 - (n - 1) * observed / expected
 
 
 def holm(p: Sequence[float]) -> list[float]:

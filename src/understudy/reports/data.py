@@ -243,6 +243,30 @@ class StudentAnswer:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What people say of ``arm`` against ``other`` on ``n`` questions: on so many more raters prefer the one (``wins``) or the
+    other (``losses``). ``rate``: its wins and half of the ties, with its 95 % interval and the p of the sign test. ``alpha``:
+    agreement of the ``raters`` (Krippendorff), None where they share no question. ``left``: choices of the left side, of all
+    ``chosen`` sides, with the p that both are chosen alike. ``stale`` judgements are of other texts than the arms answer now."""
+
+    arm: str
+    other: str
+    n: int
+    raters: int
+    wins: int
+    losses: int
+    rate: float
+    low: float
+    high: float
+    p: float
+    alpha: float | None
+    left: int
+    chosen: int
+    left_p: float
+    stale: int
+
+
+@dataclass(frozen=True)
 class Story:
     """One problem followed to the end: a training ``problem``, a teacher's ``chain`` for it, its ``verdict``; ``tokens`` are what
     the student was trained on from it (text, loss weight); ``answers`` are what the students say of ``asked``, a test problem."""
@@ -306,6 +330,7 @@ class ReportData:
     attributions: tuple[Attribution, ...]
     faithfulness: tuple[Faithfulness, ...]
     first_wrong: tuple[FirstWrong, ...]
+    judged: tuple[Judged, ...]
     story: Story | None
 
     @property

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from understudy.reports.cells import Table
 from understudy.reports.data import ReportData
-from understudy.reports.tables import Table, make_tables
+from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
 
 if TYPE_CHECKING:

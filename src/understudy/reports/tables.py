@@ -1,12 +1,9 @@
-"""The tables of a report, built once; the terminal, Markdown and the page only write them down.
+"""The tables of a report, built once (`reports.cells`); the terminal, Markdown and the page only write them down."""
 
-Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True)), rows=((Cell("SCoTD"), Cell("93.6", "good")),))
-"""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
-
+from understudy.reports.cells import Cell, Column, Content, Table, tabulate
 from understudy.reports.data import (
     ArmSelection,
     ArmSummary,
@@ -16,47 +13,13 @@ from understudy.reports.data import (
     Curve,
     Faithfulness,
     FirstWrong,
+    Judged,
     Perplexity,
     ReportData,
     RunComparison,
     Votes,
 )
 from understudy.reports.words import file_name, percent, short_p, signed
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """``text``, not escaped for anything, and what it is: a ``name``, ``good`` or ``bad``, or of little weight (``dim``)."""
-
-    text: str
-    role: Literal["plain", "name", "good", "bad", "dim"] = "plain"
-
-
-@dataclass(frozen=True)
-class Column:
-    """``number``: aligned to the right. ``wide``: left out where there is little room (the terminal)."""
-
-    head: str
-    number: bool = False
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """``about`` stands before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    about: str = ""
-    note: str = ""
-    pictures: tuple[str, ...] = ()
-
-
-Content = tuple[Column, Callable[[T], str | Cell]]
-"""A column, and its cell for one item; a plain text is a plain cell."""
 
 
 def make_tables(data: ReportData) -> Iterator[Table]:
@@ -70,6 +33,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         _attributions(data.attributions),
         _faithfulness(data.faithfulness),
         _first_wrong(data.first_wrong),
+        tabulate_judged(data.judged),
         _perplexity(data.perplexity),
         _worth(data),
         _chains(data),
@@ -127,7 +91,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
     if split == data.summaries[0].split:
         pictures += dict.fromkeys(f"sweep-{file_name(point.key)}" for point in data.swept)
-    return _table(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
+    return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
 def tabulate_comparisons(data: ReportData, split: str) -> Table:
@@ -147,7 +111,7 @@ def tabulate_comparisons(data: ReportData, split: str) -> Table:
     if any(c.unlike for c in data.comparisons):
         columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
-    return _table(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
+    return tabulate(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
 
 
 def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
@@ -175,10 +139,10 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
     note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of the runs' arms, since these answers showed which is the best."
     return (
-        _table(
+        tabulate(
             f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note
         ),
-        _table("The best against each of the others", compared.pairs, pairs, about=about),
+        tabulate("The best against each of the others", compared.pairs, pairs, about=about),
     )
 
 
@@ -204,7 +168,7 @@ def _consistency(rows: Sequence[Consistency]) -> Table:
         (Column("95 % interval"), lambda c: f"{percent(c.low)} to {percent(c.high)}"),
     ]
     about = "Originals that have changed versions, times seeds; consistent: all versions of one are answered right. Percent."
-    return _table("Contrast sets", rows, columns, about=about)
+    return tabulate("Contrast sets", rows, columns, about=about)
 
 
 def _votes(votes: Votes, *, drawn: bool) -> Table:
@@ -217,7 +181,7 @@ def _votes(votes: Votes, *, drawn: bool) -> Table:
     columns += [(Column(str(k), number=True), at(place)) for place, k in enumerate(votes.k)]
     names = [name for name, rate in rates.items() if rate]
     pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
-    return _table(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
+    return tabulate(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
 
 
 def _costs(data: ReportData) -> Table:
@@ -232,7 +196,7 @@ def _costs(data: ReportData) -> Table:
     ]
     note = "Over all calls and votes of an answer; time while all problems are answered together, models being loaded included."
     answered = [s for s in data.summaries if s.split == split and s.n]
-    return _table(f"What an answer to {split} costs", answered, columns, "cost", note=note)
+    return tabulate(f"What an answer to {split} costs", answered, columns, "cost", note=note)
 
 
 def _attributions(attributions: Sequence[Attribution]) -> Table:
@@ -248,7 +212,7 @@ def _attributions(attributions: Sequence[Attribution]) -> Table:
         (Column("wrong answers mended", number=True), lambda a: f"{a.mended:,} of {a.wrong:,}"),
     ]
     about = "Answered again with the data set's own working in place of one part; wrong answers that become right were its errors."
-    return _table(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
+    return tabulate(f"Whose errors{_on(attributions)}", attributions, columns, about=about)
 
 
 _ALTERED = {
@@ -273,7 +237,7 @@ def _faithfulness(rows: Sequence[Faithfulness]) -> Table:
         "Answered again after the student's own rationale was altered. Where the answer stays the same after another problem's, it "
         "does not follow from the rationale. Percent."
     )
-    return _table(f"Faithfulness{_on(rows)}", rows, columns, about=about)
+    return tabulate(f"Faithfulness{_on(rows)}", rows, columns, about=about)
 
 
 def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
@@ -288,7 +252,30 @@ def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
     silent = [f.arm for f in rows if f.wrong == f.without]
     note = f"Not shown, since no wrong answer of theirs has an equation: {', '.join(silent)}." if silent else ""
     shown = [f for f in rows if f.arm not in silent]
-    return _table(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
+    return tabulate(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
+
+
+def tabulate_judged(rows: Sequence[Judged]) -> Table:
+    """What people say of pairs of arms."""
+    columns: list[Content[Judged]] = [
+        (Column("arm"), lambda j: Cell(j.arm, "name")),
+        (Column("against"), lambda j: j.other),
+        (Column("questions", number=True), lambda j: f"{j.n:,}"),
+        (Column("better, worse, neither"), lambda j: f"{j.wins:,}, {j.losses:,}, {j.n - j.wins - j.losses:,}"),
+        (Column("win rate", number=True), lambda j: percent(j.rate)),
+        (Column("95 % interval"), lambda j: f"{percent(j.low)} to {percent(j.high)}"),
+        (Column("sign test", number=True), lambda j: f"{j.p:.4f}"),
+        (Column("raters", number=True), lambda j: f"{j.raters:,}"),
+        (Column("agreement", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
+        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,} (p = {j.left_p:.3f})"),
+    ]
+    about = (
+        "People chose between two answers without the arms' names, sides drawn at random. Of several raters the majority counts; a "
+        "tie is half a win. Agreement is Krippendorff's alpha. It is about these students: those of the first seed."
+    )
+    stale = sum(j.stale for j in rows)
+    note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
+    return tabulate("Judged by people", rows, columns, about=about, note=note)
 
 
 def _perplexity(rows: Sequence[Perplexity]) -> Table:
@@ -306,7 +293,7 @@ def _perplexity(rows: Sequence[Perplexity]) -> Table:
         "correct, and the highest perplexity of the bin. Replies to the same problem hang together, so small steps between "
         "neighbours may be noise."
     )
-    return _table("Perplexity and correctness", rows, columns, "perplexity", about=about)
+    return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=about)
 
 
 def _worth(data: ReportData) -> Table:
@@ -319,7 +306,7 @@ def _worth(data: ReportData) -> Table:
         "maj@k and pass@k: how often the most frequent, and any, of the answers of k chains of a problem is right. "
         "Near copies are equal but for case, blanks and punctuation."
     )
-    return _table("What the teacher's chains are worth", list(facts), columns, about=about)
+    return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
 
 
 def _chains(data: ReportData) -> Table:
@@ -330,7 +317,7 @@ def _chains(data: ReportData) -> Table:
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
-    return _table("Chains", data.selected, columns, "chains", about=describe_teacher(data))
+    return tabulate("Chains", data.selected, columns, "chains", about=describe_teacher(data))
 
 
 def describe_teacher(data: ReportData) -> str:
@@ -359,16 +346,7 @@ def _training(curves: Sequence[Curve]) -> Table:
         "Equal ones: the same tokens as an earlier example. Too long: left out, since they do not fit into the student's context. "
         "Tokens seen: read and learned, in all steps. `understudy show-training RUN` shows examples token by token."
     )
-    return _table("Training", curves, columns, "curves", note=note)
-
-
-def _table(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
-    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
-    return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
-
-
-def _cell(content: str | Cell) -> Cell:
-    return content if isinstance(content, Cell) else Cell(content)
+    return tabulate("Training", curves, columns, "curves", note=note)
 
 
 def _mark(text: str, role: Literal["good", "bad"], holds: object) -> Cell:

@@ -1,11 +1,14 @@
 """The report in the terminal: the arms on each split, what the paired tests say, what has to be read with it."""
 
+from collections.abc import Iterable
+
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
+from understudy.reports.cells import Table
 from understudy.reports.data import ReportData, RunComparison
-from understudy.reports.tables import Table, splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_runs
+from understudy.reports.tables import splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_runs
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -16,10 +19,8 @@ def show(data: ReportData, console: Console) -> None:
     console.print(Text(f"\n{printable(data.title)}", style="bold"))
     for sentence in (data.supported, data.not_supported):
         console.print(Text(printable(sentence)))
-    for table in [*(tabulate_accuracy(data, split) for split in splits_of(data)), tabulate_comparisons(data, splits_of(data)[0])]:
-        if table.rows:
-            console.print()
-            console.print(_draw(table))
+    splits = splits_of(data)
+    show_tables([*(tabulate_accuracy(data, split) for split in splits), tabulate_comparisons(data, splits[0])], console)
     console.print()
     for note in (*data.notes, data.made_on):
         console.print(Text(printable(note), style="dim"))
@@ -27,14 +28,20 @@ def show(data: ReportData, console: Console) -> None:
 
 def show_comparison(compared: RunComparison, console: Console) -> None:
     """Print which arm is the best of several runs, and what the data support."""
-    for table in tabulate_runs(compared):
-        console.print()
-        console.print(_draw(table))
+    show_tables(tabulate_runs(compared), console)
     console.print()
     for note in compared.notes:
         console.print(Text(printable(note), style="dim"))
     for sentence in (compared.supported, compared.not_supported):
         console.print(Text(printable(sentence), style="bold"))
+
+
+def show_tables(tables: Iterable[Table], console: Console) -> None:
+    """Print those of ``tables`` that have rows."""
+    for table in tables:
+        if table.rows:
+            console.print()
+            console.print(_draw(table))
 
 
 def _draw(table: Table) -> rich_table.Table:

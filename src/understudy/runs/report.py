@@ -20,6 +20,7 @@ from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_differences, find_conditions
+from understudy.runs.judgements import summarise_judgements
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.runs.summaries import MeasuredArm
@@ -76,6 +77,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         attributions=tuple(attribute_errors(run, scored)),
         faithfulness=tuple(measure_faithfulness(run, scored)),
         first_wrong=tuple(find_first_wrong_steps(run, scored)),
+        judged=tuple(summarise_judgements(run)),
         story=tell_story(run, scored),
     )
 

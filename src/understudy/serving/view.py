@@ -40,10 +40,8 @@ class View:
         self.list, self.question = open_template("questions.html"), open_template("question.html")
 
     def app(self, host: str) -> Starlette:
-        """``host``: where it listens. On loopback, no page of another name is answered, so that no web site can read the run."""
-        hosts = LOOPBACK if host in LOOPBACK else ("*",)
-        routes = [Route("/", self._show_list), Route("/question", self._show_question), Route("/view.js", self._send_script)]
-        return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+        routes = [Route("/", self._show_list), Route("/question", self._show_question), Route("/view.js", send_script)]
+        return Starlette(routes=routes, middleware=protect(host))
 
     def _show_list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
@@ -90,10 +88,21 @@ class View:
             outcomes=[outcome.value for outcome in Outcome],
             **values,
         )
-        return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"})
+        return respond(html)
 
-    def _send_script(self, _: Request) -> Response:
-        return Response((files("understudy.reports") / "view.js").read_bytes(), media_type="text/javascript")
+
+def protect(host: str) -> list[Middleware]:
+    """Where the server listens on loopback, no page is answered under another name, so that no web site can read the run."""
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ("*",))]
+
+
+def respond(html: str) -> Response:
+    """A page that may run our script alone."""
+    return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"})
+
+
+def send_script(_: Request) -> Response:
+    return Response((files("understudy.reports") / "view.js").read_bytes(), media_type="text/javascript")
 
 
 def make_link(filters: Filters, path: str, **more: object) -> str:

@@ -1,0 +1,52 @@
+"""What a table of a report is made of.
+
+Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True)), rows=((Cell("SCoTD"), Cell("93.6", "good")),))
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``text``, not escaped for anything, and what it is: a ``name``, ``good`` or ``bad``, or of little weight (``dim``)."""
+
+    text: str
+    role: Literal["plain", "name", "good", "bad", "dim"] = "plain"
+
+
+@dataclass(frozen=True)
+class Column:
+    """``number``: aligned to the right. ``wide``: left out where there is little room (the terminal)."""
+
+    head: str
+    number: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """``about`` stands before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    about: str = ""
+    note: str = ""
+    pictures: tuple[str, ...] = ()
+
+
+Content = tuple[Column, Callable[[T], str | Cell]]
+"""A column, and its cell for one item; a plain text is a plain cell."""
+
+
+def tabulate(title: str, items: Iterable[T], parts: Sequence[Content[T]], *pictures: str, about: str = "", note: str = "") -> Table:
+    rows = tuple(tuple(_cell(content(item)) for _, content in parts) for item in items)
+    return Table(title, tuple(column for column, _ in parts), rows, about, note, pictures)
+
+
+def _cell(content: str | Cell) -> Cell:
+    return content if isinstance(content, Cell) else Cell(content)

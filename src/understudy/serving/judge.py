@@ -1,0 +1,69 @@
+"""Two arms' answers side by side in a browser, without their names: a person chooses the better one (docs/judge.md)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from understudy.reports.documents import open_template
+from understudy.runs.judgements import Judgement, Pair, latest, read_judgements, write_judgements
+from understudy.serving.port import open_port, run_app
+from understudy.serving.view import protect, respond, send_script
+
+
+class Judging:
+    """The pages of one ``rater`` for ``pairs``; judgements are added to ``file``."""
+
+    def __init__(self, pairs: Sequence[Pair], rater: str, file: Path) -> None:
+        self.pairs, self.rater, self.file = pairs, rater, file
+        self.template = open_template("judge.html")
+
+    def app(self, host: str) -> Starlette:
+        routes = [Route("/", self._show), Route("/judge", self._judge, methods=["POST"]), Route("/view.js", send_script)]
+        return Starlette(routes=routes, middleware=protect(host))
+
+    def _given(self) -> dict[str, str]:
+        """question -> this rater's choice."""
+        done = latest(read_judgements(self.file))
+        keys = {pair.problem.id: (pair.problem.id, frozenset(pair.answers), pair.texts, self.rater) for pair in self.pairs}
+        return {name: done[key].choice for name, key in keys.items() if key in done}
+
+    def _show(self, request: Request) -> Response:
+        """The pair that is asked for by its number, or the first one that is not judged yet."""
+        given = self._given()
+        left = [i for i, pair in enumerate(self.pairs) if pair.problem.id not in given]
+        number = request.query_params.get("n", "")
+        at = min(int(number), len(self.pairs)) - 1 if number.isdecimal() and int(number) else left[0] if left else -1
+        pair = self.pairs[at] if at >= 0 else None
+        values: dict[str, object] = {"pair": pair, "at": at + 1, "total": len(self.pairs), "done": len(given)}
+        if pair is not None:
+            sides = pair.sides(self.rater)
+            choice = given.get(pair.problem.id)
+            values["texts"] = [pair.answers[arm] for arm in sides]
+            values["chosen"] = "" if choice is None else {sides[0]: "left", sides[1]: "right"}.get(choice, "tie")
+        return respond(self.template.render(rater=self.rater, **values))
+
+    async def _judge(self, request: Request) -> Response:
+        """Write down a choice. Only our own page may send one, and not another site that is open in the rater's browser."""
+        form = dict(parse_qsl((await request.body()).decode(errors="replace")))
+        question, choice = form.get("question", ""), form.get("choice", "")
+        pair = next((pair for pair in self.pairs if pair.problem.id == question), None)
+        own = request.headers.get("origin") in (None, f"http://{request.headers['host']}")
+        if pair is None or choice not in ("left", "right", "tie") or not own:
+            return HTMLResponse("no such question or choice", 400, media_type="text/plain")
+        left, right = pair.sides(self.rater)
+        first, second = pair.answers
+        chosen = {"left": left, "right": right, "tie": ""}[choice]
+        write_judgements(self.file, [Judgement(question, (first, second), self.rater, chosen, left, pair.texts)])
+        return RedirectResponse("/", 303)
+
+
+def judge(judging: Judging, host: str, port: int, started: Callable[[str], None]) -> None:
+    """Ask the rater until SIGINT or SIGTERM. Raises UserError where it cannot listen there, DataError where the file is damaged."""
+    read_judgements(judging.file)
+    with open_port(host, port) as listening:
+        run_app(judging.app(host), listening, started)

@@ -1,0 +1,205 @@
+"""People choose between two arms' answers, blind; what they chose is kept, summed up and reported."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from browser import open_browser
+from command import understudy
+from pages import get, serving
+
+from understudy.core.errors import DataError, UserError
+from understudy.core.values import Outcome, Problem
+from understudy.evaluation.statistics import krippendorff
+from understudy.runs import judgements
+from understudy.runs.judgements import (
+    FILE,
+    Judgement,
+    Pair,
+    make_pairs,
+    read_judgements,
+    summarise_judgements,
+    summarise_pair,
+    write_judgements,
+)
+from understudy.runs.report import open_run
+from understudy.runs.run import Run, score
+from understudy.serving.judge import Judging
+
+PICTURES = os.environ.get("UNDERSTUDY_PICTURES") and Path(os.environ["UNDERSTUDY_PICTURES"])
+ARMS = ("answer-only", "N chains, all")
+
+
+@pytest.fixture
+def run(tiny, tmp_path):
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    return Run(tmp_path / "runs" / "demo")
+
+
+def given(pair, choice, rater="ana", left=None, texts=None):
+    return Judgement(pair.problem.id, ARMS, rater, choice, left or pair.sides(rater)[0], texts or pair.texts)
+
+
+# --- which pairs, and on which side ---
+
+
+def test_pairs_are_both_arms_answers_to_questions_drawn_by_the_studys_seed(run):
+    pairs = make_pairs(run, ARMS)
+    first, second = (next(iter(score(run, arm, "test"))) for arm in ARMS)
+    for pair in pairs:
+        assert pair.answers == {
+            arm: one.solutions[pair.problem.id][0].text.strip() for arm, one in zip(ARMS, (first, second), strict=True)
+        }
+    assert len(pairs) == sum(first.solutions[n][0].text.strip() != second.solutions[n][0].text.strip() for n in first.outcomes)
+    assert make_pairs(run, ARMS, most=7) == pairs[:7]
+    assert [pair.problem.id for pair in pairs] != sorted(pair.problem.id for pair in pairs)
+
+
+def test_only_questions_that_both_answer_right(run, monkeypatch):
+    names = [pair.problem.id for pair in make_pairs(run, ARMS)]
+    right = {ARMS[0]: set(names[:5]), ARMS[1]: set(names[3:9])}
+
+    def graded(of_run, arm, split):
+        for one in score(of_run, arm, split):
+            yield replace(one, outcomes={n: Outcome.CORRECT if n in right[arm] else Outcome.WRONG for n in one.outcomes})
+
+    monkeypatch.setattr(judgements, "score", graded)
+    assert {pair.problem.id for pair in make_pairs(run, ARMS, both_right=True)} == set(names[3:5])
+
+
+def test_an_arm_against_itself_or_a_split_that_is_not_there_is_refused(run):
+    with pytest.raises(UserError, match="two different arms"):
+        make_pairs(run, (ARMS[0], ARMS[0]))
+    with pytest.raises(UserError, match=r"not 'tset'"):
+        make_pairs(run, ARMS, "tset")
+    with pytest.raises(DataError, match="there is no arm 'nobody'"):
+        make_pairs(run, (ARMS[0], "nobody"))
+
+
+def test_sides_are_drawn_for_each_rater_and_question_and_stay(run):
+    pairs = make_pairs(run, ARMS)
+    left = [[pair.sides(rater)[0] for pair in pairs] for rater in ("ana", "bob")]
+    assert left[0] != left[1]
+    assert left[0] == [pair.sides("ana")[0] for pair in make_pairs(run, ARMS[::-1])]
+    for of_rater in left:
+        assert 0.2 < of_rater.count(ARMS[0]) / len(pairs) < 0.8
+
+
+# --- what the judgements say ---
+
+
+def test_the_last_judgement_of_a_rater_counts_and_every_one_is_kept(run):
+    pair, file = make_pairs(run, ARMS)[0], run.directory / FILE
+    write_judgements(file, [given(pair, ARMS[0])])
+    write_judgements(file, [given(pair, "")])
+    assert [j.choice for j in read_judgements(file)] == [ARMS[0], ""]
+    (judged,) = summarise_judgements(run)
+    assert (judged.n, judged.wins, judged.losses, judged.rate) == (1, 0, 0, 0.5)
+
+
+def test_wins_losses_ties_sign_test_and_sides(run):
+    pairs = make_pairs(run, ARMS)[:12]
+    choices = [given(p, ARMS[1]) for p in pairs[:9]] + [given(p, ARMS[0]) for p in pairs[9:11]] + [given(pairs[11], "")]
+    judged = summarise_pair(run, ARMS, choices)
+    assert (judged.n, judged.wins, judged.losses, judged.raters, judged.alpha) == (12, 2, 9, 1, None)
+    assert judged.rate == pytest.approx((2 + 0.5) / 12)
+    assert judged.p == pytest.approx(2 * sum((1, 11, 55)) / 2**11)  # scipy's binomtest, by hand
+    assert judged.low < judged.rate < judged.high
+    assert (judged.left, judged.chosen) == (sum(j.choice == j.left for j in choices), 11)
+
+
+def test_of_several_raters_the_majority_of_a_question_counts_once(run):
+    (pair, *_) = make_pairs(run, ARMS)
+    judged = summarise_pair(run, ARMS, [given(pair, ARMS[0], rater) for rater in ("a", "b")] + [given(pair, ARMS[1], "c")])
+    assert (judged.n, judged.wins, judged.losses, judged.raters) == (1, 1, 0, 3)
+
+
+def test_a_judgement_of_other_texts_is_kept_and_not_counted(run):
+    pairs = make_pairs(run, ARMS)
+    judged = summarise_pair(run, ARMS, [given(pairs[0], ARMS[0]), given(pairs[1], ARMS[0], texts="of before")])
+    assert (judged.n, judged.stale) == (1, 1)
+
+
+def test_krippendorffs_alpha_of_the_papers_example():
+    # Krippendorff 2011, example C: four raters, twelve units, some missing; nominal alpha .743.
+    rows = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
+    raters = [row.split() for row in rows]
+    units = [{str(r): raters[r][u] for r in range(4) if raters[r][u] != "."} for u in range(12)]
+    assert krippendorff(units) == pytest.approx(0.743, abs=0.0005)
+    assert krippendorff([{"a": "1"}, {"b": "2"}]) is None
+    assert krippendorff([{"a": "1", "b": "1"}]) is None
+    assert krippendorff([{"a": "1", "b": "1"}, {"a": "2", "b": "2"}]) == 1
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    (tmp_path / FILE).write_text('{"question": "q"}\n')
+    with pytest.raises(DataError, match=r"judgements\.jsonl, line 1: arms: Field required"):
+        read_judgements(tmp_path / FILE)
+
+
+# --- the verb and the report ---
+
+
+def test_judgements_come_in_as_json_lines_and_stand_in_the_report(run, tmp_path):
+    nothing = understudy("judge", "runs/demo", cwd=tmp_path)
+    assert "nothing is judged yet" in nothing.out
+    write_judgements(tmp_path / "theirs.jsonl", [given(pair, ARMS[1], "bob") for pair in make_pairs(run, ARMS)[:8]])
+    told = understudy("judge", "runs/demo", "--import", "theirs.jsonl", "--json", cwd=tmp_path)
+    assert told.code == 0, told.err
+    (judged,) = json.loads(told.out)
+    assert (judged["n"], judged["losses"]) == (8, 8)
+    assert open_run(run.directory).judged[0].p == pytest.approx(2 / 2**8)
+    assert "Judged by people" in understudy("judge", "runs/demo", cwd=tmp_path).out
+    assert "Judged by people" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
+    write_judgements(tmp_path / "strange.jsonl", [Judgement("q", ("nobody", ARMS[0]), "r", "", "", "")])
+    refused = understudy("judge", "runs/demo", "--import", "strange.jsonl", cwd=tmp_path)
+    assert (refused.code, "there is no arm 'nobody'" in refused.err) == (2, True)
+    assert understudy("judge", "runs/demo", "--arms", *ARMS, cwd=tmp_path).code == 2  # nobody judges
+
+
+def test_a_choice_is_written_down_and_another_sites_is_not(run):
+    judging = Judging(make_pairs(run, ARMS), "ana", run.directory / FILE)
+    (pair, *_) = judging.pairs
+    with serving(judging.app("127.0.0.1")) as url:
+        assert all(arm not in get(url)[1] for arm in ARMS)
+        body = urlencode({"question": pair.problem.id, "choice": "left"}).encode()
+        assert get(f"{url}/judge", body, Origin="http://evil.example")[0] == 400
+        assert get(f"{url}/judge", urlencode({"question": "q", "choice": "left"}).encode())[0] == 400
+        assert not judging.file.exists()
+        status, page, _ = get(f"{url}/judge", body, Origin=url)
+        assert (status, "1 of" in page) == (200, True)
+    (judgement,) = read_judgements(judging.file)
+    assert (judgement.choice, judgement.left, judgement.texts) == (pair.sides("ana")[0], pair.sides("ana")[0], pair.texts)
+
+
+def test_in_a_browser_one_judges_with_the_keyboard_changes_ones_mind_and_goes_on_later(run, tmp_path):
+    said = {
+        ARMS[0]: "Ana starts with 4. She finds 3 on Monday: 4 + 3 = 7. On Friday she loses 2: 7 - 2 = 5. So the answer is: 5",
+        ARMS[1]: "She has 4, and then 3 more, so it is 7 or so. Some are lost later. So the answer is: 5",
+    }
+    asked = "Ana has 4 coins. Fri: loses 2. Mon: finds 3. How many coins does Ana have?"
+    pairs = [Pair(Problem(f"p{i}", asked, "number", "5"), said) for i in range(3)]
+    judging = Judging(pairs, "ana", run.directory / FILE)
+    with serving(judging.app("127.0.0.1")) as url, open_browser(tmp_path / "profile") as browser:
+        browser.go(url)
+        browser.press("ArrowLeft")
+        browser.press("t")
+        assert "2 of 3 judged" in browser.run("document.body.textContent")
+        browser.press("k")  # the one before
+        assert browser.run("document.querySelector('.chosen').value") == "tie"
+        browser.resize(1100, 640)
+        browser.draw(PICTURES / "judge.png" if PICTURES else tmp_path / "judge.png")
+        browser.press("ArrowRight")
+        browser.go(url)
+        browser.click("button[value=right]")
+        assert "All are judged" in browser.run("document.body.textContent")
+        browser.resize(400, 800)
+        browser.go(f"{url}/?n=1")
+        assert browser.run("document.documentElement.scrollWidth") <= 400
+        assert browser.problems == []
+    sides = [pair.sides("ana") for pair in pairs]
+    assert [j.choice for j in read_judgements(judging.file)] == [sides[0][0], "", sides[1][1], sides[2][1]]
