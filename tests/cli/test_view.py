@@ -119,6 +119,7 @@ def test_why_tells_a_question_by_its_id_or_its_words(tiny, questions):
     told = understudy("why", "runs/demo", entry.problem.id, cwd=tiny)
     assert told.code == 0, told.err
     assert chain.text.split()[0] in told.out
+    assert "learned by" in told.out and "⟦" in told.out
     assert f"answer: {questions.chains(entry)[0].verdicts[0].outcome}" in told.out
     by_words = understudy("why", "runs/demo", entry.problem.question, "--json", cwd=tiny)
     assert json.loads(by_words.out)["problem"]["id"] == entry.problem.id

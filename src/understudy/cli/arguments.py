@@ -27,7 +27,16 @@ def add_json(parser: argparse.ArgumentParser, what: str = "as JSON") -> None:
 
 def add_plugins(parser: argparse.ArgumentParser, what: str) -> None:
     help_ = f"a Python file that adds {what}"
-    parser.add_argument("--plugin", action="append", default=[], dest="plugins", metavar="FILE", help=help_)
+    parser.add_argument("--plugin", action=_LoadPlugin, default=argparse.SUPPRESS, metavar="FILE", help=help_)
+
+
+class _LoadPlugin(argparse.Action):
+    """Imports each file that is given, so that what it adds is registered."""
+
+    def __call__(self, _parser: Any, _namespace: argparse.Namespace, file: Any, _option: str | None = None) -> None:
+        from understudy.core.plugins import load
+
+        load(Path(file))
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ def report(verb: str, argv: Sequence[str]) -> int:
     from understudy.reports.terminal import show
     from understudy.runs.report import open_run, write_page, write_pictures
 
-    data = open_run(options.run, options.plugins)
+    data = open_run(options.run)
     console = Screen()
     if options.markdown:
         print(markdown(data))
@@ -55,15 +55,12 @@ def results(verb: str, argv: Sequence[str]) -> None:
     from understudy.runs.report import open_run
 
     if options.answers:
-        from understudy.core.plugins import load
         from understudy.runs.answers import write_answers
         from understudy.runs.run import Run
 
-        for plugin in options.plugins:
-            load(Path(plugin))
         print(f"{options.answers}: {write_answers(Run(options.run), options.answers):,} answers")
         return
-    data = open_run(options.run, options.plugins)
+    data = open_run(options.run)
     if options.json:
         print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
     else:
@@ -82,13 +79,10 @@ def compare(verb: str, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the runs' studies")
     options = parser.parse_args(argv)
 
-    from understudy.core.plugins import load
     from understudy.reports.terminal import show_comparison
     from understudy.runs.compare import compare_runs
     from understudy.runs.run import Run
 
-    for plugin in options.plugins:
-        load(Path(plugin))
     compared = compare_runs([Run(run) for run in options.runs], options.split, options.arms, anyway=options.anyway)
     if options.json:
         print(json.dumps(asdict(compared), indent=1, ensure_ascii=False))

@@ -25,12 +25,9 @@ def main(verb: str, argv: Sequence[str]) -> int:
     if wanted.key_env and not key:
         raise UserError(f"--key-env {wanted.key_env}: that environment variable has no value; set it to the key")
 
-    from understudy.core.plugins import load
     from understudy.serving.server import ServerOptions, serve
     from understudy.serving.students import open_students
 
-    for plugin in wanted.plugins:
-        load(Path(plugin))
     students = open_students(wanted.students)
     options = ServerOptions(wanted.host, wanted.port, key, wanted.max_requests, wanted.timeout)
     serve(students, options, lambda url: say(f"serving {', '.join(students)} at {url}, until Ctrl-C"))

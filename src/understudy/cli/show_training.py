@@ -10,7 +10,9 @@ from rich.text import Text
 from understudy.cli.arguments import add_json, add_run, make_parser
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError
-from understudy.training.record import TrainingRecord
+from understudy.training.record import ShownExample, TrainingRecord
+
+LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim")
 
 
 def main(verb: str, argv: Sequence[str]) -> None:
@@ -55,16 +57,19 @@ def show(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
         over = "  too long" if low > saw.context else ""
         console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
     for example in saw.shown[:n]:
-        line, bears = Text("\n"), False
-        for text, weight in example.tokens:
-            shown = text.replace("\n", "⏎")
-            if bears != (weight != 0):  # without colours the brackets say it
-                line.append("⟦" if weight else "⟧", style="bold")
-            bears = weight != 0
-            line.append(shown, style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
-            if weight not in (0, 1):
-                line.append(f"({weight:g})", style="yellow")
-            line.append("·", style="dim")
-        line.append("⟧" if bears else "", style="bold")
-        console.print(line)
-    console.print(Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim"))
+        console.print(draw_tokens(example))
+    console.print(LEGEND)
+
+
+def draw_tokens(example: ShownExample) -> Text:
+    """An example token by token; without colours the brackets say what bears loss."""
+    line, bears = Text("\n"), False
+    for text, weight in example.tokens:
+        if bears != (weight != 0):
+            line.append("⟦" if weight else "⟧", style="bold")
+        bears = weight != 0
+        line.append(text.replace("\n", "⏎"), style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
+        if weight not in (0, 1):
+            line.append(f"({weight:g})", style="yellow")
+        line.append("·", style="dim")
+    return line.append("⟧" if bears else "", style="bold")

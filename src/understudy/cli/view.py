@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser, positive
+from understudy.cli.show_training import LEGEND, draw_tokens
 from understudy.cli.table import Screen, say
 from understudy.core.errors import DataError, UserError
 
@@ -20,13 +21,10 @@ def view(verb: str, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
-    from understudy.core.plugins import load
     from understudy.runs.questions import QuestionIndex
     from understudy.runs.run import Run
     from understudy.serving.view import view as show
 
-    for plugin in options.plugins:
-        load(Path(plugin))
     questions = QuestionIndex(Run(options.run))
     show(questions, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
 
@@ -39,12 +37,9 @@ def why(verb: str, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
-    from understudy.core.plugins import load
     from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
     from understudy.runs.run import Run
 
-    for plugin in options.plugins:
-        load(Path(plugin))
     questions = QuestionIndex(Run(options.run))
     if options.question in questions.entries:
         entry: QuestionRecord = questions.get(options.question)
@@ -72,6 +67,9 @@ def why(verb: str, argv: Sequence[str]) -> None:
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
         screen.print(Text(f"\nchain {i}; {said}; {chosen}", style="bold"))
         screen.print(Text(judged.chain.text.strip()))
+    for name, example in examples:
+        screen.print(Text(f"\nlearned by {name}", style="bold"), draw_tokens(example), sep="")
+    screen.print(LEGEND if examples else "")
     for answer in entry.answers:
         step = f", first wrong step {answer.step}" if answer.step else ""
         screen.print(Text(f"\n{answer.arm}, seed {answer.seed}: {answer.outcome}{step}", style="bold"))
@@ -95,7 +93,6 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     if options.arms and not options.rater:
         raise UserError("--rater: say who judges; the judgements of several people are kept apart")
 
-    from understudy.core.plugins import load
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
     from understudy.runs import judgements
@@ -103,8 +100,6 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     from understudy.serving.judge import Judging
     from understudy.serving.judge import judge as ask
 
-    for plugin in options.plugins:
-        load(Path(plugin))
     run, file = Run(options.run), options.run / judgements.FILE
     given = [one for path in options.files for one in judgements.read_judgements(path)]
     for one in given:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from understudy.reports.documents import open_template
@@ -54,7 +54,7 @@ class Judging:
         pair = next((pair for pair in self.pairs if pair.problem.id == question), None)
         own = request.headers.get("origin") in (None, f"http://{request.headers['host']}")
         if pair is None or choice not in ("left", "right", "tie") or not own:
-            return HTMLResponse("no such question or choice", 400, media_type="text/plain")
+            return PlainTextResponse("no such question or choice", 400)
         left, right = pair.sides(self.rater)
         first, second = pair.answers
         chosen = {"left": left, "right": right, "tie": ""}[choice]

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from understudy.core.errors import DataError
@@ -49,7 +49,7 @@ class View:
             filters, page = TypeAdapter(Filters).validate_python(given), max(1, int(given.get("page", 1)))
         except (ValidationError, ValueError) as error:
             wrong = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("page",), "msg": str(error)}
-            return HTMLResponse(f"{wrong['loc'][0]}: {wrong['msg']}", 400, media_type="text/plain")
+            return PlainTextResponse(f"{wrong['loc'][0]}: {wrong['msg']}", 400)
         found = self.questions.find(filters)
         pages = max(1, -(-len(found) // PAGE))
         page = min(page, pages)
@@ -63,7 +63,7 @@ class View:
             entry = self.questions.get(given.get("id", ""))
             filters = TypeAdapter(Filters).validate_python(given)
         except (DataError, ValidationError) as error:
-            return HTMLResponse(str(error), 404, media_type="text/plain")
+            return PlainTextResponse(str(error), 404)
         found = [other.problem.id for other in self.questions.find(filters)]
         at = found.index(entry.problem.id) if entry.problem.id in found else -1
         before, after = found[at - 1] if at > 0 else "", found[at + 1] if 0 <= at < len(found) - 1 else ""
