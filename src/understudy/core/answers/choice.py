@@ -67,9 +67,7 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     words = split_words(span[match.end() :])
     if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):
         return find_named(span[match.end() :], choices) if match[2] == "A" else AMBIGUOUS  # "A: blue" is an answer, and no label
-    if match[2] == "A" and len("".join(words)) == 1:
-        return AMBIGUOUS  # "A: D"
-    if denies(first_sentence(span)) or _THIS.search(span, 0, 300):
+    if denies(first_sentence(span)) or _THIS.search(span, 0, 300) or (match[2] == "A" and len("".join(words)) == 1):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
