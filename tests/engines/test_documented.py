@@ -341,7 +341,6 @@ def test_hidden_thought_that_only_the_total_counts_was_written():
     assert usage(prompt=10, completion=5, total=15) == usage(prompt=10, completion=5) == 5
     assert usage(prompt=10, total=15) == 5
     assert usage(completion=5, total=15) == 5
-    assert usage(input=10, output=5) == 5
     beside = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 800}}
     assert read_usage({"usage": beside}).written == read_usage({"usage": beside | {"total_tokens": 815}}).written == 805
 

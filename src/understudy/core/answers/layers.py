@@ -129,9 +129,8 @@ _ABSTAINS = re.compile(
 
 _IF = re.compile(r"\b(if|unless|assuming|suppose|when|whenever|otherwise)\b[^.!?\n]*$", re.I)
 _NOT_THE_CASE = re.compile(
-    r"\b(?:(?:(?:not|isn't) (?:the case|true)|false|wrong|incorrect) that|"
-    r"(?:(?:do not|don't) (?:think|believe)|doubt)(?: that)?)\s{1,2}$",
-    re.I,
+    r"(?i)\b(?:(?:(?:not|isn't) (?:the case|true)|false|wrong|incorrect) that|"
+    r"(?:(?:do not|don't) (?:think|believe)|doubt)(?: that)?)\s{1,2}$"
 )
 
 
@@ -150,9 +149,8 @@ def _abstains(sentence: str) -> bool:
 
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
 _UNKNOWN = re.compile(
-    r"[\s:*_\"']{0,6}(?:not known|i(?:'m| am) not sure|i (?:don't|do not) know|none|"
-    r"unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)",
-    re.I,
+    r"(?i)[\s:*_\"']{0,6}(?:not known|i(?:'m| am) not sure|i (?:don't|do not) know|none|"
+    r"unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)"
 )
 
 

@@ -29,6 +29,8 @@ _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
 )]  # fmt: skip
 _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
     (r"(?<![A-Za-z\\])([A-Za-z]{2,15}|[msh]) ?\^ ?-?[0-9]", r"\1"),  # a unit's exponent: cm^2, m/s^2
+    (r"(?<=[0-9]) and (?:a|one) half\b", " 1/2"),
+    (r"(?<=[0-9]) and (?:a|one) quarter\b", " 1/4"),
     (r"\b(?:minus|negative|Minus|Negative) (?=[$(]?[0-9])", "-"),
     (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, formulas, GSM8K's calculator
 )]  # fmt: skip

@@ -22,6 +22,7 @@ _FILLER = re.compile(
     re.I,
 )
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
+_POINT = re.compile(r"[(\[]\s?-?[0-9.]{1,40},\s?-?[0-9]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
 _ENUMERATED = re.compile(
     r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*(?![0-9(]))", re.I
@@ -227,8 +228,8 @@ def _read_run(span: str, begin: int) -> _Number | None:
     if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
         at += 1  # $-5, $(3 + 4)
     found = parse(span, at)
-    if found is None and span[at:].lstrip("$€£+- ")[:1].isdigit():
-        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large
+    if found is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
+        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large, or (1, 2)
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45

@@ -50,14 +50,11 @@ def read_choices(
     return found or [_read_choice(choices[0], answer, raw, stop, chat=chat, latency=latency)]
 
 
-_COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
-
-
 def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
     counts = answer.get("usage")
     counts = counts if isinstance(counts, dict) else {}
-    read, written = (_read_count(counts.get(name, counts.get(other))) for name, other in _COUNTS)
+    read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)

@@ -46,9 +46,8 @@ NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "bill
 NO_CREDIT |= {"exceeded_current_quota_error", "1113"}
 """What OpenAI's and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu) call an empty account, in ``code`` or ``type``."""
 _NO_CREDIT_SAID = re.compile(
-    r"balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
-    r"spend(ing)? limit|used all available credits",
-    re.I,
+    r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
+    r"spend(ing)? limit|used all available credits"
 )
 """What others say of it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
