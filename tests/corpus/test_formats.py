@@ -83,6 +83,8 @@ OTHERS = {
     "alpaca, question in input": {"instruction": "Answer the question below, step by step.", "input": ASKED, "output": SAID},
     "axolotl": {"conversations": [user(ASKED), assistant(SAID)]},
     "axolotl, from and value": {"messages": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": SAID}]},
+    "openthoughts, metadata": {"problem": ASKED, "deepseek_reasoning": "2 and 3 make 5.", "deepseek_solution": SAID, "source": "x"},
+    "metamath": {"query": ASKED, "response": SAID},
     "openthoughts": {"system": "Think.", "conversations": [{"from": "user", "value": ASKED}, {"from": "assistant", "value": SAID}]},
     "open-r1": {"problem": ASKED, "solution": "It is 5.", "answer": "5", "generations": [SAID], "uuid": "u", "correctness": [True]},
     "open-r1, messages": {"problem": ASKED, "messages": [user(ASKED), assistant(SAID)]},

@@ -257,9 +257,10 @@ PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 3"}]}, 
         {"content": "5", "reasoning_details": [{"type": "reasoning.summary", "summary": "2 + 3"}]},
         {"content": "5", "reasoning_content": [{"type": "text", "text": "2 + 3"}]},
         {"content": "5", "reasoning": None, "reasoning_content": "2 + 3"},
+        {"content": "5", "thinking_blocks": [{"type": "thinking", "thinking": "2 + 3"}]},
         {"content": [{"type": ["odd"], "text": "5"}, 7], "reasoning_content": "2 + 3"},
     ],
-    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM", "odd parts"],
+    ids=["Mistral", "Anthropic", "OpenRouter", "OpenRouter, summary", "a list", "vLLM", "LiteLLM", "odd parts"],
 )
 def test_thought_and_text_are_read_whatever_parts_they_come_in(message):
     (reply,), *_ = ask(lambda *_: says(message), api="chat")
@@ -301,8 +302,11 @@ def test_a_stream_is_one_whatever_its_type_says(content_type):
     ("reason", "finish"),
     [
         *((reason, "stop") for reason in ("stop", "STOP", "eos", "end_turn", "stop_sequence")),
-        *((reason, "length") for reason in ("length", "MAX_TOKENS", "model_length", "max_tokens")),
-        *((reason, "refused") for reason in ("content_filter", "sensitive", "SAFETY", "RECITATION", "refusal")),
+        *((reason, "length") for reason in ("length", "MAX_TOKENS", "model_length", "max_tokens", "model_context_window_exceeded")),
+        *(
+            (reason, "refused")
+            for reason in ("content_filter", "sensitive", "SAFETY", "RECITATION", "refusal", "guardrail_intervened")
+        ),
     ],
 )
 def test_reasons_for_an_end_are_understood_in_every_dialect(reason, finish):
@@ -311,7 +315,7 @@ def test_reasons_for_an_end_are_understood_in_every_dialect(reason, finish):
     assert not engine.findings.facts()
 
 
-@pytest.mark.parametrize("reason", ["error", "abort", "network_error", "insufficient_system_resource"])
+@pytest.mark.parametrize("reason", ["error", "abort", "network_error", "insufficient_system_resource", "server_error", "cancelled"])
 def test_a_reply_that_the_server_broke_off_is_asked_for_again(reason):
     (reply,), _, server = ask(lambda _p, _b, n: says({"content": "5"}, reason if n == 1 else "stop"), api="chat")
     assert (reply.finish, len(server.got)) == ("stop", 2)
@@ -337,6 +341,8 @@ def test_hidden_thought_that_only_the_total_counts_was_written():
     assert usage(prompt=10, completion=5, total=15) == usage(prompt=10, completion=5) == 5
     assert usage(prompt=10, total=15) == 5
     assert usage(completion=5, total=15) == 5
+    beside = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 800}}
+    assert read_usage({"usage": beside}).written == read_usage({"usage": beside | {"total_tokens": 815}}).written == 805
 
 
 @pytest.mark.parametrize(
@@ -361,6 +367,7 @@ def test_long_prompts_that_differ_and_have_the_same_round_count_were_cut(counts,
         ("stop", "Unsupported parameter: 'stop' is not supported with this model."),
         ("stop", "stop_sequences: each stop sequence must contain non-whitespace"),
         ("logprobs", "Logprobs is not enabled for this model"),
+        ("logprobs", "Log probabilities are not supported by this model"),
         ("seed", "Seed is not supported"),
         ("top_p", "Unsupported parameter: 'top_p'"),
     ],
@@ -392,11 +399,29 @@ def test_top_p_decides_the_reply_and_is_never_left_out():
         (lambda: refused("Budget has been exceeded!", type="budget_exceeded", code="400"), "no credit left"),
         (lambda: refused("Access denied", code="Arrearage", type="Arrearage"), "no credit left"),
         (lambda: refused("Insufficient Balance", 403), "no credit left"),
+        (lambda: refused("Sorry, your account balance is insufficient", 403, code=30001), "no credit left"),
+        (lambda: refused("Account a is suspended, possibly due to reaching the monthly spending limit", 412), "no credit left"),
+        (lambda: refused("Your team has used all available credits", 403), "no credit left"),
+        (lambda: refused("Your account is suspended", 429, type="exceeded_current_quota_error"), "no credit left"),
+        (lambda: refused("no", 429, code="1113"), "no credit left"),
         (lambda: web.json_response({"error": "insufficient credits", "code": 7}, status=403), "no credit left"),
         (lambda: web.json_response([{"error": {"code": 400, "message": "API key expired. Renew it."}}], status=400), "key right"),
         (lambda: refused("no", details=[{"reason": "API_KEY_INVALID"}]), "key right"),
     ],
-    ids=["Anthropic", "LiteLLM", "DashScope", "403", "a text", "Gemini", "Gemini, invalid"],
+    ids=[
+        "Anthropic",
+        "LiteLLM",
+        "DashScope",
+        "403",
+        "SiliconFlow",
+        "Fireworks",
+        "xAI",
+        "Moonshot",
+        "Zhipu",
+        "a text",
+        "Gemini",
+        "Gemini, invalid",
+    ],
 )
 def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, hint):
     with pytest.raises(AccountError, match=hint):
@@ -408,12 +433,14 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
     [
         lambda: refused("Content Exists Risk", type="invalid_request_error", code="invalid_request_error"),
         lambda: refused("Input may contain inappropriate content", code="data_inspection_failed"),
+        lambda: refused("Input may contain sensitive information", code="SensitiveContentDetected"),
+        lambda: refused("no", code="1301"),
         lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
         lambda: refused("filtered", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
     ],
-    ids=["DeepSeek", "DashScope", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
+    ids=["DeepSeek", "DashScope", "Volcengine", "Zhipu", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
     (reply,), _, server = ask(lambda *_: answer())
@@ -431,7 +458,7 @@ def test_a_server_that_loads_its_model_is_waited_for_and_that_is_told():
     told = []
 
     def script(_path, _body, n):
-        loading = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+        loading = {"error": {"code": 503, "message": "Loading model" if n % 2 else "warming up", "type": "unavailable_error"}}
         return web.json_response(loading, status=503, headers={"Retry-After-Ms": "1"}) if n < 9 else completion("ok")
 
     with Server(script) as server:

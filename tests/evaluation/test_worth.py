@@ -30,7 +30,8 @@ def measure(chains):
 
 def wins(answers, gold):
     votes = Counter(answer for answer in answers if answer is not None)
-    return bool(votes) and max(votes, key=lambda answer: votes[answer]) == gold
+    first = [answer for answer, n in votes.items() if n == max(votes.values())]
+    return first.count(gold) / max(1, len(first))
 
 
 @given(st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=6), st.lists(st.sampled_from(["1", "2"]), max_size=4))
@@ -74,3 +75,11 @@ def test_a_person_is_shown_where_to_look_first():
 def test_a_reply_that_was_cut_off_does_not_vote():
     worth = measure([chain("a", 0, "7", finish="length"), chain("a", 1, "7", finish="length"), chain("a", 2, "1")])
     assert worth.at_k[2][2:] == (1.0, 1.0)
+
+
+def test_the_order_of_the_chains_decides_no_vote_and_equal_texts_are_one_answer():
+    problem = {"a": Problem("a", "Which river?", "text", "Nile")}
+    chains = [chain("a", path, answer) for path, answer in enumerate(["the Nile", "Nile", "Rhine", "Rhine"])]
+    outcomes = {each.id: Outcome.WRONG if each.answer == "Rhine" else Outcome.CORRECT for each in chains}
+    for order in (chains, chains[::-1]):
+        assert [maj for _, _, maj, _ in measure_corpus(order, problem, outcomes).at_k] == [0.5] * 4

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from understudy.core.answers import answer_key
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.evaluation.metrics import pass_at_k, subsets
 
@@ -96,11 +97,13 @@ def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str], seed: int) ->
         yield k, len(drawn), fmean(votes), some
 
 
-def _wins(chains: Sequence[Chain], right: set[str]) -> bool:
-    """Whether the most frequent answer is right. Of equally frequent ones the first counts; who gives none does not vote."""
-    votes = Counter(chain.answer for chain in chains if chain.answer is not None and chain.finish == "stop")
-    winner = max(votes, key=lambda answer: votes[answer]) if votes else None
-    return any(chain.id in right for chain in chains if chain.answer == winner)
+def _wins(chains: Sequence[Chain], right: set[str]) -> float:
+    """How much of the most frequent answer is right: of equally frequent ones each counts its share, because the order of a
+    corpus means nothing. Who gives none does not vote."""
+    voters = [(answer_key(chain.answer), chain) for chain in chains if chain.answer is not None and chain.finish == "stop"]
+    votes = Counter(answer for answer, _ in voters)
+    first = [answer for answer in votes if votes[answer] == max(votes.values())]
+    return fmean(any(c.id in right for said, c in voters if said == answer) for answer in first) if first else 0.0
 
 
 def _look(

@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 
 from understudy.core.answers.markup import unwrap
-from understudy.core.answers.spans import NOTHING, SPAN, Reading, first_sentence, one_of, split_words
+from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, first_sentence, one_of, split_words
 
 _OPEN = (
-    r"[\s:=\"'`*_~>#$]{0,12}(?:(?:that|it|is|must|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
+    r"[\s:=\"'`*_~>#$]{0,12}(?i:(?:that|it|is|must|either|both|probably|likely|most likely|still|be|option|choice|answer|letter)\b"
     r"[\s:]{0,3}){0,4}[\s\"'`*_]{0,4}"
 )
 _BRACKETED = r"[(\[{]\s?(?P<bracketed>[A-Za-z1-9])\s?[)\]}]"
@@ -20,7 +20,7 @@ _SMALL = r"(?P<small>[a-z1-9])(?=[\s\"'`*_]{0,4}(?:[.:,]|$|\n))(?!\.[0-9])"
 _LABEL = re.compile(rf"{_OPEN}(?:{_BRACKETED}|{_HALF}|{_BARE}|{_SMALL})")
 _AND_THEN = re.compile(
     r"(?:(?!\b(?:because|since|as|while|whereas|but|not|is|than|unlike|over|instead)\b)[^.;\n()]){0,60}?"
-    r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:option |choice )?"
+    r"(?:,|/|\bor\b|\band\b|&|(?=[ ][(]))[ ]{0,2}(?:and |or |either )?(?:maybe |possibly |perhaps )?(?:option |choice )?"
     r"(?:[(\[](?P<a>[A-Za-z1-9])[)\]]|(?P<b>[A-Z])(?=[).,:/ ]|$))"
 )
 _MENTION = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]|(?<![A-Za-z0-9'(])([A-Z])\)|\b(?:option|choice|answer) ([A-Z])\b|^([A-Z])[.)]?$")
@@ -48,8 +48,11 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
 
 
 _FIRST = re.compile(
-    r"[\s*_]{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]))?(?:[Oo]ption |It (?:must be|is) )?"
-    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_.]{0,9}$|(?= (?:because|since|is (?:the )?(?:correct|right))\b))"
+    r"[\s*_`\"']{0,9}(?:A(?:ns(?:wer)?)?\s?:\s{0,3}(?=[(\[]?[A-Za-z][)\]:.]|(?<!A: )[A-Za-z]$))?"
+    r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer|Therefore,?|Thus,?|Hence,?|So,?|"
+    r"It(?: must be| is|'s)|I(?:'d| would)? (?:choose|pick|select|go with)) )?"
+    r"(?:[(\[]([A-Za-z])[)\]]|([A-Z])(?:[):.](?=\s|$)|[\s*_`\"'.]{0,9}$|(?=,? (?:because|since|not|rather than|instead of|"
+    r"is (?:the )?(?:correct|right|answer|best))\b))"
     r"|([a-z])[.)]?\s{0,9}$)"
 )
 
@@ -61,13 +64,17 @@ def read_first(span: str, choices: Sequence[str]) -> Reading:
     letter = _letter(match[1] or match[2] or match[3], choices) if match else None
     if match is None or letter is None or _LISTED.search(span, match.end()):
         return NOTHING
-    if denies(first_sentence(span)) or _THIS.search(span, 0, 300):
+    words = split_words(span[match.end() :])
+    if words in [split_words(option) for option in choices] and words != split_words(choices[ord(letter) - ord("A")]):
+        return find_named(span[match.end() :], choices) if match[2] == "A" else AMBIGUOUS  # "A: blue" is an answer, and no label
+    if denies(first_sentence(span)) or _THIS.search(span, 0, 300) or (match[2] == "A" and len("".join(words)) == 1):
         return NOTHING
     return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _DENIES = re.compile(
-    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is (?:wrong|false)|ruled out|eliminated)\b",
+    r"\b(?:not (?:the |a )?(?:correct|right|best|answer)|incorrect|(?:this|it|option) is false|is wrong|"
+    r"can(?:not|'t) be (?:right|correct|the answer)|: (?:no|wrong)(?=[.\s]*$)|ruled out|eliminated)\b",
     re.I,
 )
 _THIS = re.compile(r"\b[Tt]his (?:answer|option|choice)(?: choice)? is (?:incorrect|not correct|wrong)\b")
@@ -130,4 +137,7 @@ def _name(index: int) -> str:
 def _is_word(span: str, at: int) -> bool:
     """Whether the capital A or I before ``at`` is a word of the sentence: "A dog", not "A because"."""
     follows = re.match(r" ([a-z]+)", span[at : at + 30])
-    return follows is not None and follows[1] not in ("because", "since", "as", "is", "and", "or", "which", "for", "due", "based")
+    return follows is not None and follows[1] not in _AFTER_LABEL
+
+
+_AFTER_LABEL = "because since as when if unless is and or which for due based".split()

@@ -64,10 +64,16 @@ def _is_same(value: str, gold: str, kind: AnswerKind) -> bool | None:
     if kind == "number":
         return _is_rounded(value, gold)
     said, meant = to_canonical(value), to_canonical(gold)
-    if said == meant or (" " not in meant and said.replace(" ", "") == meant):
+    if len({"".join(_BRACKETS.findall(text)) for text in (value, gold)} - {""}) > 1:
+        return False  # [1, 2) is not (1, 2)
+    in_letters = " " not in meant and ("," not in value or meant.isalpha())
+    if said == meant or (in_letters and said.replace(" ", "") == meant):
         return True
     result = _to_number(value)
     return result is not None and result == _to_number(gold)
+
+
+_BRACKETS = re.compile(r"[][()]|\\[{}]")
 
 
 def _to_number(text: str) -> Fraction | None:

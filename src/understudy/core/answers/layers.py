@@ -60,7 +60,7 @@ def extract(text: str, kind: AnswerKind, choices: Sequence[str] = (), question: 
     begin = spans.find_reply(plain)
     if begin is None:
         return FoundAnswer(None, "", len(text), "truncated")
-    end = _end_of(plain, begin, question)
+    end = spans.find_end(plain, begin, _end_of(plain, begin, question))
     for layer, start, reading in _readings(plain, begin, end, spec):
         if reading.found:
             return FoundAnswer(reading.value, ABSTAINED if reading == ABSTAINS else layer, start, reading.status)
@@ -81,10 +81,12 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     markers = find_markers(text, begin, end, labels=spec.kind != "option")
     while (marker := next(markers, None)) is not None:
         reading = _read_marker(text, end, marker, spec)
-        if _IF.search(text, max(begin, marker.begin - 120), marker.begin):  # "If it is wet, the answer is A. If it is dry, ..."
+        # "If it is wet, the answer is A. If it is dry, ..."
+        if case := _IF.search(text, max(begin, marker.begin - 120), marker.begin):
             rest = list(markers)
             markers = iter(rest)
-            others = [other for other in rest if _IF.search(text, max(begin, other.begin - 120), other.begin)]
+            either = case[1].lower() == "otherwise"
+            others = [other for other in rest if either or _IF.search(text, max(begin, other.begin - 120), other.begin)]
             reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
         yield marker.layer, marker.begin, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
@@ -94,7 +96,8 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
         return
     if _abstains(text[sentences[-1][0] : sentences[-1][1]]):
         yield ABSTAINED, end, ABSTAINS
-    if spec.kind == "option" and choice.lists([text[start:stop] for start, stop in sentences[-2:]], spec.choices):
+    ends = [text[start:stop] for start, stop in sentences], text[sentences[0][0] : end].rstrip().split("\n")
+    if spec.kind == "option" and any(choice.lists(parts[-2:], spec.choices) for parts in ends):
         return
     # Beware: what an answer is concluded from is a step of the reasoning, so it stays in the rationale.
     concluding = [(start, stop) for start, stop in sentences[-4:] if _CONCLUDES.search(text, start, min(stop, start + SPAN))]
@@ -117,14 +120,18 @@ _CONCLUDES = re.compile(
 )
 _ABSTAINS = re.compile(
     r"\b(?:(?:can(?:not|'t| not)|could not|couldn't|impossible to|unable to|not possible to|difficult to|hard to)\s"
-    r"(?:be\s)?(?:\w+\s)?(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|not enough information|"
-    r"insufficient information|unanswerable|not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
+    r"(?:be\s)?(?:\w+\s)?(?:determined?|says?|said|answer(?:ed)?|known?|tell|provide|conclude)|"
+    r"(?:not enough|insufficient) (?:information|data|context)|(?:is|are|was)n't enough (?:information|data)|unanswerable|"
+    r"not (?:clear|known|specified)|none of the (?:above|options|choices|answers))\b",
     re.I,
 )
 
 
-_IF = re.compile(r"\b(?:if|unless|assuming|suppose)\b[^.!?\n]*$", re.I)
-_NOT_THE_CASE = re.compile(r"\b(?:not the case|not true|false|wrong|incorrect) that\s{1,2}$", re.I)
+_IF = re.compile(r"\b(if|unless|assuming|suppose|when|whenever|otherwise)\b[^.!?\n]*$", re.I)
+_NOT_THE_CASE = re.compile(
+    r"(?i)\b(?:(?:(?:not|isn't) (?:the case|true)|false|wrong|incorrect) that|"
+    r"(?:(?:do not|don't) (?:think|believe)|doubt)(?: that)?)\s{1,2}$"
+)
 
 
 def _read_marker(text: str, end: int, marker: Marker, spec: AnswerSpec) -> Reading:
@@ -142,7 +149,8 @@ def _abstains(sentence: str) -> bool:
 
 _NOT = re.compile(r"[\s:*_\"']{0,6}(?:not|neither)\b(?!,? but)", re.I)
 _UNKNOWN = re.compile(
-    r"[\s:*_\"']{0,6}(?:not known|none|unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)", re.I
+    r"(?i)[\s:*_\"']{0,6}(?:not known|i(?:'m| am) not sure|i (?:don't|do not) know|none|"
+    r"unclear|unknown|undetermined|uncertain|inconclusive|n/a)\b(?!,? but)"
 )
 
 

@@ -22,7 +22,7 @@ class Marker(NamedTuple):
     firm: bool = False
 
 
-_WORD = re.compile(r"\b(?:answers?|solution|choice|option|conclusion)\b", re.I)
+_WORD = re.compile(r"(?:\b|(?<=_))(?:answers?|solution|choice|option|conclusion)\b", re.I)
 _STEMS = ("answer", "solution", "choice", "option", "conclusion")
 _FOLDED = "\u0130\u0131\u017f\u212a"
 """The characters that are no ASCII letters and that `re.I` takes for some."""
@@ -47,7 +47,7 @@ _BEFORE = re.compile(
 _TELLING = {"correct", "best", "right", "final", "appropriate", "answer"}
 _SIGN = re.compile(r"[^\w,\s]")
 _LINE = re.compile(r"^[ \t>*_#-]{0,8}$")
-_BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{|<answer>", re.I)
+_BOXED = re.compile(r"\\boxed\s?\{|\\fbox\s?\{|<(?:final_?)?ans(?:wer)?>|\[ANSWER\]", re.I)
 _HASHES = re.compile(r"^[ \t>*]{0,4}####[ \t]?(?!#)|(?<=\s)####\s(?!#)", re.M)
 _ARROW = re.compile(r"(?<!-)--+>|(?<!=)==+>|(?<=\s)->\s|→")
 _LABEL = re.compile(r"^[ \t>*_]{0,4}(?:A|Ans)(?: ?[0-9]{1,3})?[*_]{0,2} ?:[*_]{0,2}(?=\s)", re.M)
@@ -57,7 +57,7 @@ def find_markers(text: str, begin: int, end: int, *, labels: bool) -> Iterator[M
     """The markers of ``text[begin:end]``: the explicit statements, the last one first, and then the weaker signs, which are arrows
     and, with ``labels``, lines that begin with "A:"."""
     statements = [marker for match in _words(text, begin, end)[-LAST:] if (marker := _read_word(text, match, begin, end))]
-    if "box" in text or "<" in text:
+    if "box" in text or "<" in text or "[" in text:
         statements += [_read_box(text, match, end) for match in _last(_BOXED, text, begin, end)]
     hashes = _last(_HASHES, text, begin, end) if "####" in text else []
     statements += [Marker("hashes", m.start(), m.end(), _line_end(text, m.end(), end)) for m in hashes]
@@ -113,8 +113,8 @@ def _read_box(text: str, match: re.Match[str], end: int) -> Marker:
         depth += {"{": 1, "}": -1}.get(text[at], 0)
         at += 1
     begin = match.start()
-    if match[0][0] == "<":
-        close = text.find("</", match.end(), min(end, match.end() + 400))
+    if match[0][0] in "<[":
+        close = text.find(f"{match[0][0]}/", match.end(), min(end, match.end() + 400))
         return Marker("boxed", begin, match.end(), close if close >= 0 else _line_end(text, match.end(), end))
     while begin > 0 and match.start() - begin < 3 and text[begin - 1] in "$ [(\\":
         begin -= 1

@@ -9,13 +9,13 @@ import math
 import re
 import unicodedata
 
-from understudy.core.answers.spans import SPAN, fold
+from understudy.core.answers.spans import SPAN, fold, to_signs
 
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf)|boxed|fbox|mbox|operatorname|bf) ?\{([^{}]{0,80})\}")
 _TYPOGRAPHIC = re.compile(r"[¼-¾⅐-⅞]|⁻?[⁰¹²³⁴-⁹]+")
 _PART = r"(?:\{([^{}]{1,40})\}|([0-9]))"
 _FRACTION = re.compile(rf"(?P<whole>[0-9] ?)?\\[cdt]?frac ?{_PART} ?{_PART}")
-_ROOT = re.compile(r"(?<![0-9)])(?:\\sqrt ?\{?|√)([0-9]{1,12})(?![0-9.,])\}?")
+_ROOT = re.compile(r"(?<![0-9)])(?:\\?\bsqrt ?[({]?|√)([0-9]{1,12})(?![0-9]|[.,][0-9])[)}]?")
 
 _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
     (r"\{,\}", ","),  # 1{,}500
@@ -29,6 +29,8 @@ _LATEX = [(re.compile(pattern), plain) for pattern, plain in (
 )]  # fmt: skip
 _PLAIN = [(re.compile(pattern), plain) for pattern, plain in (
     (r"(?<![A-Za-z\\])([A-Za-z]{2,15}|[msh]) ?\^ ?-?[0-9]", r"\1"),  # a unit's exponent: cm^2, m/s^2
+    (r"(?<=[0-9]) and (?:a|one) half\b", " 1/2"),
+    (r"(?<=[0-9]) and (?:a|one) quarter\b", " 1/4"),
     (r"\b(?:minus|negative|Minus|Negative) (?=[$(]?[0-9])", "-"),
     (r"(?<![0-9)])\*\*|\*\*(?![0-9(-])|\\[()\[\] ]|\$\$|<<[^<>]{0,80}>>", ""),  # bold, formulas, GSM8K's calculator
 )]  # fmt: skip
@@ -40,9 +42,12 @@ def plain(span: str) -> str:
     if not span.isascii():
         span = _TYPOGRAPHIC.sub(_type, span)
     if "\\" in span or "{" in span:
+        span = to_signs(span)
         for pattern, instead in _LATEX:
             span = pattern.sub(instead, span)
-        span = unwrap(_ROOT.sub(_extract_root, _FRACTION.sub(_write_fraction, span)))
+        span = unwrap(_FRACTION.sub(_write_fraction, span))
+    if "sqrt" in span or "√" in span:
+        span = _ROOT.sub(_extract_root, span)
     for pattern, instead in _PLAIN:
         span = pattern.sub(instead, span)
     return span

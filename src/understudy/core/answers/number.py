@@ -18,18 +18,21 @@ from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, fin
 
 _FILLER = re.compile(
     r"(?:[\s:=\"'`*_~|>]|(?:that|it|is|equals?|equal to|about|approximately|approx\.|around|roughly|nearly|almost|only|exactly|"
-    r"just|simply|a total of|the number|at least|at most|still|be|would be)\b\.?){0,12}",
+    r"just|simply|a total of|the number|at least|at most|between|still|be|would be)\b\.?){0,12}",
     re.I,
 )
 _START = re.compile(r"(?<![A-Za-z0-9_.)])(?<![0-9]:)[-+]?[$€£]?[ ]?[-(\[]{0,6}[$€£]?\.?[0-9]")
+_POINT = re.compile(r"[(\[]\s?-?[0-9.]{1,40},\s?-?[0-9]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b|:[0-9]", re.I)
-_ENUMERATED = re.compile(r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*)", re.I)
+_ENUMERATED = re.compile(
+    r"^[ ]{0,8}(?:[-*#]{1,4} ?)?(?:\*\*)?(?:(?:step|part|[QA])\s?)?[0-9]{1,2}(?:[.):](?=\s|\*)|\*\*(?![0-9(]))", re.I
+)
 _TO_EQUALS = re.compile(r"[^=.;?!\n(]{0,80}(?:=|\bequals\b)")
 _REASON = re.compile(r"\b(?:because|since|as|so|when|if|where|from)\b", re.I)
 _SO = re.compile(r"[.!\n]\s{1,4}(?:Therefore|Thus|Hence|In total|Altogether)\b")
-_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen)|(k|bn))\b", re.I)
+_SCALE = re.compile(r"(?:\s{0,2}(hundred|thousand|million|billion|trillion|dozen|lakh|crore|mln|mn|bn)|(k|(?-i:[MB])))\b", re.I)
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_SCALES |= {"k": 10**3, "bn": 10**9}
+_SCALES |= {"k": 10**3, "lakh": 10**5, "m": 10**6, "mn": 10**6, "mln": 10**6, "crore": 10**7, "b": 10**9, "bn": 10**9}
 _RANGE = re.compile(rf"[$]?(?:{LITERAL})-[$]?(?:{LITERAL})(?!\s?=)")
 _NEXT = re.compile(
     rf"%?(?:\s{{1,2}}[A-Za-z]{{1,15}}){{0,2}}\s{{0,2}}(?:,(?:\s{{1,2}}(?:and|or))?|and|or|to|&)\s{{1,2}}(?=[$-]{{0,2}}(?:{LITERAL}))"
@@ -37,13 +40,13 @@ _NEXT = re.compile(
 ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
-_UNDECIDED = re.compile(r"[.,][0-9]|i\b|\s?(?:\\?(?:pi|sqrt)\b|[π√])")
-"""What follows a number that cannot be decided: a decimal comma or a list, an imaginary or an irrational factor."""
-_IRRATIONAL = re.compile(r"\\sqrt|\\pi\b|[π√]")
+_UNDECIDED = re.compile(r"[.,][0-9]|[ei]\b|\.?\s?\\(?:overline|bar|dot)\b|\s?(?:\\?(?:pi|sqrt)\b|[π√±])")
+"""What follows a number that cannot be decided: a decimal comma, a list, an irrational factor, a period, a tolerance."""
+_IRRATIONAL = re.compile(r"\bsqrt|\\pi\b|[π√]")
 _TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
 _IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
 """What follows a number that is told in two units: it would have to be converted to the one that is asked for."""
-_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?: [0-9]{3})+(?![0-9]|[,/][0-9])")
+_GROUPED = re.compile(r"(?<![0-9.,/])[1-9][0-9]{0,2}(?:[ '_][0-9]{3})+(?![0-9]|[,/][0-9])")
 _WHOLE = re.compile(r"\s{0,9}(-?[0-9]{1,15})\.?\s{0,9}")
 """A whole number and nothing else: most answers are, and need no parser."""
 _SUBJECT = re.compile(
@@ -66,9 +69,9 @@ def read(span: str, *, strict: bool = False, question: str = "") -> Reading:
     helps to choose among the numbers of a sentence."""
     if whole := _WHOLE.fullmatch(span):
         return Reading(str(int(whole[1])))
-    span = _GROUPED.sub(lambda match: match[0].replace(" ", ""), _plain(span, question)[:SPAN])
+    span = _GROUPED.sub(lambda match: re.sub("[ '_]", "", match[0]), _plain(span, question)[:SPAN])
     if above := _EQUATIONS.match(span.lstrip()):
-        span = span.lstrip()[above.end() :]  # of equations one a line the last one counts
+        span = _ENUMERATED.sub("", span.lstrip()[above.end() :])  # of equations one a line the last one counts
     lead = _FILLER.match(span)
     begin = lead.end() if lead else 0
     found = _read_run(span, begin)
@@ -225,8 +228,8 @@ def _read_run(span: str, begin: int) -> _Number | None:
     if span[begin] in "$€£" and not span[begin + 1 : begin + 3].strip()[:1].isdigit():
         at += 1  # $-5, $(3 + 4)
     found = parse(span, at)
-    if found is None and span[at:].lstrip("$€£+- ")[:1].isdigit():
-        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large
+    if found is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
+        return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large, or (1, 2)
     if found is None or found.value is None or _ORDINAL.match(span, found.end):
         return None
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
@@ -236,6 +239,8 @@ def _read_run(span: str, begin: int) -> _Number | None:
     if both := _IN_TWO_UNITS.match(span, found.end):
         return _Number(None, begin, both.end())
     if scale := _SCALE.match(span, found.end):
+        if (scale[2] or "k") in "MB" and span[begin] not in "$€£":
+            return _Number(None, begin, scale.end())  # 2.5M: a million, or a letter
         return _Number(value * _SCALES[(scale[1] or scale[2]).lower()], begin, scale.end())
     return _Number(value, begin, found.end)
 

@@ -9,7 +9,7 @@ LONGEST = 200
 """The most characters of a short answer. A longer text is not an answer."""
 
 _QUOTED = re.compile(r"[\"`“]([^\"`“”\n]{1,200})[\"`”]|(?<!\w)'([^'\n]{1,200})'(?!\w)")
-_LEAD = re.compile(r"[\s:=*_>-]{0,10}(?:that |it is |it's )?")
+_LEAD = re.compile(r"(?:[\s:=*_]|\n>|[-=]>|-(?=\s)){0,10}(?:that |it is |it's )?")
 _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?:?|[:=]) *(?=[^\s:=])")
 
 

@@ -36,7 +36,8 @@ def to_point(text: str, form: str) -> str:
     return _SEPARATOR.sub(lambda sign: "," if sign[0] == "." else ".", text) if form == COMMA else text
 
 
-_ONE_TO_ONE = str.maketrans("−–—×·÷’‘“”\u00a0\u202f\t\r（）：，．", "---**/''\"\"    ():,.")
+_ONE_TO_ONE = str.maketrans("−–—×·÷⁄’‘“”\u00a0\u2007\u2009\u202f\t\r", "---**//''\"\"      ")
+_ONE_TO_ONE |= {0xFEE0 + sign: sign for sign in range(0x21, 0x7F)}  # of full width
 
 
 def fold(text: str) -> str:
@@ -44,6 +45,18 @@ def fold(text: str) -> str:
     if text.isascii() and "\t" not in text and "\r" not in text:
         return text  # as most replies are: translating takes longer than anything else here
     return text.translate(_ONE_TO_ONE)
+
+
+_SIGNS = {r"\\geq?(?![a-z])|>=": "≥", r"\\leq?(?![a-z])|<=": "≤", r"\\neq?(?![a-z])|!=": "≠", r"\\pm\b": "±"}
+_SIGNS |= {r"\\cup\b": "∪", r"\\cap\b": "∩", r"\\infty\b": "∞"}
+_NAMED = [(re.compile(name), sign) for name, sign in _SIGNS.items()]
+
+
+def to_signs(text: str) -> str:
+    """``text`` with signs in the place of LaTeX's and of programs' names for them: ``x \\ge 3`` and ``x >= 3`` -> ``x ≥ 3``."""
+    for name, sign in _NAMED if "\\" in text or "=" in text else ():
+        text = name.sub(sign, text)
+    return text
 
 
 def one_of(readings: list[Reading]) -> Reading:
@@ -56,12 +69,14 @@ def one_of(readings: list[Reading]) -> Reading:
 
 
 _FINAL_CHANNEL = r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final[^<\n]{0,80}<\|message\|>"
+_THOUGHT = r"(?:think(?:ing)?|thought|reason(?:ing)?|reflection|scratchpad|analysis|inner_monologue|seed:think)"
 THOUGHT_MARKS = [
-    (r"<(?:think(?:ing)?|thought|reasoning|seed:think)>", r"</(?:think(?:ing)?|thought|reasoning|seed:think)>"),  # most models
-    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1
+    (rf"<\|?{_THOUGHT} ?\|?>", rf"<\|?/{_THOUGHT} ?\|?>|</\|{_THOUGHT}\|>"),  # most models
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>(?:\s{0,4}<\|begin_of_solution\|>)?"),  # Sky-T1
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
+    (r"<unused94>(?:thought\n)?", r"<unused95>"),  # MedGemma
     (r"<\|channel\|>(?:analysis|commentary)[^<\n]{0,80}<\|message\|>", _FINAL_CHANNEL),  # gpt-oss
 ]
 """The marks that begin and end a thought, by the models that write them."""
@@ -80,6 +95,16 @@ def find_reply(text: str) -> int | None:
         return 0
     begin = max((match.end() for match in _THOUGHT_END.finditer(text)), default=0)
     return None if _THOUGHT_START.search(text, begin) else begin
+
+
+_END_TOKEN = re.compile(r"\s{0,4}(?:<\|[\w/]{1,24}\|>|</s>|<(?:eos|end_of_turn)>)\s{0,4}$")
+
+
+def find_end(text: str, begin: int, end: int) -> int:
+    """The end of ``text[begin:end]`` without the tokens of a model that end a turn."""
+    while token := _END_TOKEN.search(text, max(begin, end - 40), end):
+        end = token.start()
+    return end
 
 
 _RUN_ON = re.compile(r"\n[ ]{0,4}(?:#{1,4} ?|\*\*)?(?:Q|Question|Problem|Exercise|Instruction|Input|User|Human)(?:\*\*)? ?:(?=\s)")
@@ -159,18 +184,21 @@ def split_sentences(text: str, begin: int, end: int) -> list[tuple[int, int]]:
 
 
 _TOKEN = re.compile(
-    r"(?:(?<![\w)\]}-])-(?=[0-9]|\w\b))?\w+(?:[.,'/:-]\w+)*(?:[#+]{1,2}(?![\w(])|(?<=\b\w)-(?![\w.-]))?"  # -3, C#, C++, A-
-    r"|[<>=≤≥≠≈^√]|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])"  # x > 3, 2/\sqrt{3}
+    r"(?:(?<![\w)\]}-])-(?=[0-9∞]|\w\b))?\w+(?:(?:[.'/:-]|,(?![0-9]{1,2}(?![0-9])))\w+)*"  # -3
+    r"(?:[#+]{1,2}(?![\w(])|(?<=\b\w)-(?![\w.-]))?"  # C#, C++, A-
+    r"|(?<!\w)-(?=∞)|[<>=^±¬|&@\u2190-\u22ff♭-♯′]|(?<!\w)[!~](?=\w)|(?<=[\w)}]) ?[+/] ?(?=[\w(√\\-])"  # x > 3, 2/\sqrt{3}
     r"|(?<=[\w)}]) - (?=[0-9(])|(?<=[)}])-(?=[0-9(])"  # x - 3
 )
-_OPERATORS = frozenset("<>=≤≥≠≈^√+/-")
+_OPERATORS = frozenset("<>=^+/-±¬|!~") | frozenset(map(chr, range(0x2190, 0x2300)))
+_RAISED = re.compile("⁻?[⁰¹²³⁴-⁹]+")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def split_words(text: str) -> list[str]:
     """The words, signs and operators of ``text`` in lower case and Unicode's compatible form, without articles, unless there are
     only articles."""
-    words = _TOKEN.findall(unicodedata.normalize("NFKC", fold(text[:2000])).casefold())
+    plain = _RAISED.sub(r"^\g<0>", to_signs(fold(text[:2000])))
+    words = _TOKEN.findall(unicodedata.normalize("NFKC", plain).casefold())
     words = [word.strip() for word in words]
     return (_OPERATORS.isdisjoint(words) and [word for word in words if word not in _ARTICLES]) or words
 

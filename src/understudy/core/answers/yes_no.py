@@ -4,20 +4,20 @@ import re
 
 from understudy.core.answers.spans import AMBIGUOUS, NOTHING, SPAN, Reading, find_sentence_end, one_of, split_sentences, split_words
 
-_VALUES = {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no", "y": "yes", "n": "no"}
+_VALUES = dict.fromkeys("yes yep yeah true correct y".split(), "yes") | dict.fromkeys("no nope false incorrect n".split(), "no")
 _NO_NOUN = (
     r"(?!\s(?:one|longer|way|idea|evidence|information|doubt|more|less|matter|"
-    r"answer|definitive|direct|clear|simple|single|specific)\b)(?!-)(?!\.\s?[0-9])"
+    r"answer|correct|right|definitive|direct|clear|simple|single|specific)\b)(?!-)(?!\.\s?[0-9])"
 )
 _FIRST = re.compile(
     r"[\s:=\"'`*_~>#(\[,-]{0,10}(?:[AB][).]\s)?[\"'`*_]{0,3}(?:(?:that|it|is|a|an|definitely|probably|most|likely|still|both|either|therefore|thus|so|simply)"
     r"\b[\s:,\"'`*_]{1,4}){0,4}"
-    rf"(?P<word>yes|true|correct|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
+    rf"(?P<word>yes|yep|yeah|true|correct|nope|no{_NO_NOUN}|false|incorrect|[yn](?=[.\s]*$))\b",
     re.I,
 )
 _BOTH = re.compile(r"\s?(?:and|or|/)\s?(?:[(]?[AB]\)\s)?(?:yes|no|true|false)\b", re.I)
 _ANY = re.compile(rf"(?<![A-Za-z-])(?:yes|no{_NO_NOUN}|true|false)(?![A-Za-z-])", re.I)
-_NOT = re.compile(r"\bnot\s(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
+_NOT = re.compile(r"(?:\bnot|n't|\bcannot|\bnever)\s(?:be\s)?(?:necessarily\s|entirely\s)?[\"'`*_]{0,3}$", re.I)
 
 
 def read(span: str, *, strict: bool = False) -> Reading:
@@ -33,7 +33,8 @@ def read(span: str, *, strict: bool = False) -> Reading:
 
 
 _OPENS = re.compile(
-    r"[\s\"'`*_(]{0,5}(?:A(?:nswer)?\s?:\s{0,3})?(?:[AB][).]\s)?(yes|no|true|false)\b(?=[\s\"'`*_)]{0,3}(?:[,.;:!-]|\n|$))", re.I
+    r"[\s\"'`*_(]{0,5}(?:A(?:nswer)?\s?:\s{0,3})?(?:[AB][).]\s)?(yes|yep|yeah|nope|no|true|false)\b(?=[\s\"'`*_)]{0,3}(?:[,.;:!-]|\n|$))",
+    re.I,
 )
 
 

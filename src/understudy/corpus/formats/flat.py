@@ -95,9 +95,9 @@ def _read_alpaca(row: Row, names: Mapping[str, str], where: str) -> Iterator[Rea
 
 
 _USUAL = {
-    "text": ("text", "response", "output", "completion", "generation", "content", "generations", "responses", "completions"),
-    "question": ("question", "prompt", "problem", "instruction", "input"),
-    "reasoning": ("reasoning_content", "reasoning", "thinking"),
+    "text": tuple("text response output completion generation content generations responses completions deepseek_solution".split()),
+    "question": ("question", "prompt", "problem", "instruction", "input", "query"),
+    "reasoning": ("reasoning_content", "reasoning", "thinking", "deepseek_reasoning"),
 }
 
 

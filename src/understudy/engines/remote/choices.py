@@ -15,11 +15,12 @@ from understudy.engines.stops import find_stop
 
 FINISH: Mapping[str, Finish] = {
     **dict.fromkeys("stop eos eos_token end_turn stop_sequence completed tool_calls function_call".split(), "stop"),
-    **dict.fromkeys("length max_tokens model_length max_output_tokens".split(), "length"),
-    **dict.fromkeys("content_filter sensitive safety recitation prohibited_content blocklist spii refusal".split(), "refused"),
+    **dict.fromkeys("length max_tokens model_length max_output_tokens model_context_window_exceeded".split(), "length"),
+    **dict.fromkeys("content_filter content_filtered guardrail_intervened sensitive safety refusal".split(), "refused"),
+    **dict.fromkeys("recitation prohibited_content blocklist spii".split(), "refused"),
 }
 """The reasons for an end that servers give, in any case -> what they mean."""
-_FAULTS = frozenset("error abort aborted network_error insufficient_system_resource".split())
+_FAULTS = frozenset("error abort aborted cancelled failed timeout network_error server_error insufficient_system_resource".split())
 """The server broke off in the middle."""
 _THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
 """The types of a part that is thought."""
@@ -57,6 +58,10 @@ def read_usage(answer: Mapping[str, Any]) -> Usage:
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)
+    details = counts.get("completion_tokens_details")
+    thought = _read_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    if thought and thought > (written or 0):  # so they are not among those written
+        written = (written or 0) + thought
     return Usage(1, read, written)
 
 
@@ -130,7 +135,7 @@ def _read_text(value: Any) -> str | None:
 
 def _read_thought(message: Mapping[str, Any]) -> str:
     """The thought in the first field of a message that has one: a text, or parts, some of which may be the reply itself."""
-    for name in ("reasoning_content", "reasoning", "reasoning_details", "content"):
+    for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details", "thinking_blocks", "content"):
         value = message.get(name)
         if isinstance(value, str) and value and name != "content":
             return value

@@ -34,7 +34,7 @@ LONGEST_WAIT = 60.0
 PATIENCE = 600.0
 """The run ends when an endpoint has done nothing but refuse (HTTP 429), or ask to wait, for so many seconds."""
 _SPARE = {
-    "logprobs": r"(top_)?logprobs",
+    "logprobs": r"((top_)?logprobs|log[ -]probabilities)",
     "seed": "seed",
     "stop": r"stop([ _]?(sequence|string|word)s?)?",
     "stream_options": "stream_options",
@@ -44,9 +44,10 @@ its own draw decides, and replies are cut at stop strings here."""
 
 FILTERED = frozenset(
     {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "invalid_prompt"}
-    | {"data_inspection_failed", "Content Exists Risk"}
+    | {"data_inspection_failed", "DataInspectionFailed", "Content Exists Risk", "SensitiveContentDetected", "1301"}
 )
-"""What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope, DeepSeek)."""
+"""What servers call the error where a content filter does not let a prompt in (HTTP 400; OpenAI, Azure, DashScope,
+DeepSeek, Volcengine, Zhipu)."""
 _NO_RIGHT = "check that this key may use this model (teacher.key_env)"
 _FIREWALL = "a web page answers, so perhaps a firewall or a proxy refuses and not the API"
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-_TEXTS = ("content", "reasoning_content", "reasoning", "refusal", "reasoning_details")
+_TEXTS = ("content", "reasoning_content", "reasoning", "thinking", "refusal", "reasoning_details", "thinking_blocks")
 
 
 def merge_events(text: str) -> dict[str, Any]:

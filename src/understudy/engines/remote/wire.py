@@ -43,13 +43,17 @@ _COPIED = 1 << 20
 """Bytes of a body that aiohttp sends in one piece, at most; it warns about longer ones."""
 _PASSING = frozenset({408, 409, 425})
 NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded", "Arrearage"})
-"""What OpenAI's and compatible servers (LiteLLM, DashScope) call an empty account, in ``code`` or ``type`` of the error."""
-_NO_CREDIT_SAID = re.compile(r"credit balance is too low|insufficient (balance|credits?|funds)\b|account is in good standing", re.I)
-"""What others say of it (Anthropic, DeepSeek, DashScope)."""
+NO_CREDIT |= {"exceeded_current_quota_error", "1113"}
+"""What OpenAI's and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu) call an empty account, in ``code`` or ``type``."""
+_NO_CREDIT_SAID = re.compile(
+    r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
+    r"spend(ing)? limit|used all available credits"
+)
+"""What others say of it (Anthropic, DeepSeek, DashScope, SiliconFlow, Fireworks, Groq, xAI)."""
 _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authentication", "API_KEY_INVALID"})
 """What they call a key that they do not know."""
 _NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
-_PERHAPS_ACCOUNT = {400, 403, 429}
+_PERHAPS_ACCOUNT = {400, 403, 412, 429}
 """Under which an account or a key may be refused, too."""
 _NO_PATH = re.compile(
     r"unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)", re.I
@@ -339,7 +343,7 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
         return ForbiddenError(f"{url}: {said}", text)
     if status == 429:
         return ThrottledError(said, wait)
-    if status == 503 and "loading" in text.lower():
+    if status == 503 and re.search("loading|warming up", text, re.I):
         return LoadingError(said, wait or 2.0)
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(said, wait)
