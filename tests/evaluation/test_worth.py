@@ -62,6 +62,8 @@ def test_copies_near_copies_and_chains_without_a_rationale_are_counted():
 def test_a_person_is_shown_where_to_look_first():
     chains = [chain("a", path, "7") for path in range(3)] + [chain("b", path, None, "no idea", rationale="") for path in range(2)]
     assert measure(chains).look == (
+        "2 of 5 chains are unparsed",
+        "2 of 5 chains are without a rationale",
         "1 gold that every chain contradicts: a (all say '7', gold '1')",
         "1 problems without a right chain: b",
         "1 problems whose chains have no answer: b",
@@ -83,3 +85,14 @@ def test_the_order_of_the_chains_decides_no_vote_and_equal_texts_are_one_answer(
     outcomes = {each.id: Outcome.WRONG if each.answer == "Rhine" else Outcome.CORRECT for each in chains}
     for order in (chains, chains[::-1]):
         assert [maj for _, _, maj, _ in measure_corpus(order, problem, outcomes).at_k] == [0.5] * 4
+
+
+def test_a_share_of_chains_that_teach_nothing_is_named_from_a_twentieth_on():
+    chains = [chain("a", i, None if i < 2 else "1", rationale=" " if i == 3 else "I say.") for i in range(40)]
+    assert measure(chains).look == ("2 of 40 chains are unparsed",)
+    more = [*chains, chain("a", 40, "1", rationale=""), chain("a", 41, None)]
+    assert measure([]).look == ()
+    assert measure(more).look == ("3 of 42 chains are unparsed",)
+    assert measure([chain("a", i, "3") for i in range(40)]).look == (
+        "1 gold that every chain contradicts: a (all say '3', gold '1')",
+    )

@@ -13,6 +13,8 @@ from understudy.core.values import Chain, Outcome, Problem
 from understudy.evaluation.metrics import pass_at_k, subsets
 
 QUANTILES = (5, 25, 50, 75, 95, 100)
+_SHARE = 0.05
+"""From this share of the chains on, a way to teach nothing is named."""
 _NAMED = 3
 """So many problems are named of each thing to look at."""
 
@@ -78,8 +80,17 @@ def measure_corpus(
         without_rationale=sum(not chain.rationale.strip() for chain in chains),
         lengths=tuple(lengths[(len(lengths) - 1) * q // 100] for q in QUANTILES) if lengths else (0,) * len(QUANTILES),
         unit="tokens" if known else "words",
-        look=tuple(_look(by_problem, graded, problems, right)),
+        look=(*_look_at_shares(chains, outcomes), *_look(by_problem, graded, problems, right)),
     )
+
+
+def _look_at_shares(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    """The ways in which so many chains teach nothing that the questions alone may not show it."""
+    counts = Counter(outcomes[chain.id].value for chain in chains)
+    counts["without a rationale"] = sum(not chain.rationale.strip() for chain in chains)
+    for why, n in counts.most_common():
+        if n and n >= _SHARE * len(chains) and why not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
+            yield f"{n:,} of {len(chains):,} chains are {why}"
 
 
 def _plain(text: str) -> str:
