@@ -7,6 +7,7 @@
 #   make test-slow   the tests that take minutes of CPU
 #   make test-core   installs the light core alone and runs its verbs
 #   make test-kill   kills a sampling 300 times, and a command 300 times while it starts
+#   make test-export  builds llama.cpp (ten minutes) and asks it what students as GGUF files say
 #   make test-hostile  10,000 calls to a server at its worst
 #   make bench-training  how fast a student is trained, beside a bare loop (half an hour on one core)
 #   make bench-sampling  how fast a teacher is sampled, against other tools (a quarter of an hour); bench-sampling-large: memory
@@ -24,7 +25,7 @@ STAMP := $(VENV)/.installed
 MODEL := $(VENV)/.model
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-real test test-slow test-core test-kill test-hostile lint bench bench-training bench-sampling bench-sampling-large clean
+.PHONY: demo demo-real test test-slow test-core test-export test-kill test-hostile lint bench bench-training bench-sampling bench-sampling-large clean
 
 demo: $(STAMP)
 	$(BIN)/understudy demo
@@ -47,6 +48,10 @@ test-core: $(STAMP)
 	$(PYTHON) -m venv --clear .venv-core
 	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt .
 	UNDERSTUDY_CORE=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest tests/test_light_core.py
+
+test-export: $(STAMP) $(MODEL)
+	$(BIN)/pip install "llama-cpp-python>=0.3.16"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/engines/test_gguf_write.py
 
 test-kill: $(STAMP)
 	UNDERSTUDY_KILLS=300 $(BIN)/python -m pytest tests/sampling/test_durability.py tests/pipeline/test_processes.py -k kill

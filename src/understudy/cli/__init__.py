@@ -10,7 +10,10 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "run": ("run:main", "run a study: every stage that is not there yet, and the report"),
     "try": ("try_:main", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
     "import": ("corpora:import_", "bring chains that somebody already has into a corpus"),
-    "export": ("corpora:export", "chains or training examples in a format that other tools read, with their card"),
+    "export": (
+        "corpora:export",
+        "chains or training examples in a format that other tools read; a student as GGUF, with a Modelfile",
+    ),
     "sample": ("run:main", "a study up to its chains"),
     "check": ("run:main", "a study up to the verdicts on its chains"),
     "select": ("run:main", "a study up to the chains that each arm is given"),

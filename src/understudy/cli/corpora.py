@@ -31,9 +31,12 @@ def import_(verb: str, argv: Sequence[str]) -> None:
 
 def export(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
-    parser.add_argument("source", metavar="RUN_OR_CORPUS", type=Path, help="a run directory, or a corpus (.parquet)")
-    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help="the file to write; its card is written beside it")
-    parser.add_argument("--format", metavar="NAME", required=True, help="jsonl, messages, sharegpt, alpaca, ...")
+    source = "a run directory or a corpus (.parquet); for gguf a student's directory (runs/NAME/students/ARM)"
+    parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
+    to = "the file to write; its card is written beside it. For gguf, a new directory"
+    parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=to)
+    format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf"
+    parser.add_argument("--format", metavar="NAME", required=True, help=format_)
     add_questions(parser, required=False)
     parser.add_argument("--arm", help="of a run: the chains selected for this arm (default: all of the teacher's)")
     parser.add_argument("--what", choices=("chains", "examples"), default="chains", help="examples: what the student is taught")
@@ -43,6 +46,11 @@ def export(verb: str, argv: Sequence[str]) -> None:
     wanted = vars(parser.parse_args(argv))
     as_json = wanted.pop("json")
 
+    if wanted["format"] == "gguf":
+        from understudy.runs.export_student import export_student
+
+        tell(f"export: {wanted['to']}", export_student(wanted["source"], wanted["to"]), as_json=as_json)
+        return
     from understudy.runs.corpora import export_corpus
 
     tell(f"export: {wanted['to']}", export_corpus(**wanted), as_json=as_json)

@@ -66,10 +66,10 @@ def encode_messages(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[i
     names = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "$^"
     hidden = [replace(m, content=re.sub(names, lambda found: f"\ue000{special[found[0]]}\ue001", m.content)) for m in messages]
     if hidden == list(messages):
-        return _encode_rendered(tokenizer, _render(tokenizer, messages))
+        return _encode_rendered(tokenizer, render_messages(tokenizer, messages))
     texts = {token: text for text, token in special.items()}
     ids: list[int] = []
-    for part in re.split(f"({names})", _render(tokenizer, hidden)):
+    for part in re.split(f"({names})", render_messages(tokenizer, hidden)):
         written = re.sub("\ue000([0-9]+)\ue001", lambda found: texts[int(found[1])], part)
         ids += [special[part]] if part in special else encode_text(tokenizer, written)
     return ids
@@ -96,8 +96,8 @@ class Turn:
 
 def assistant_turn(tokenizer: Tokenizer, messages: Sequence[Message]) -> Turn:
     """How the template writes a reply to ``messages``, found by rendering one. Raises EngineError like `encode_messages`."""
-    prompt = _render(tokenizer, messages)
-    before, _, after = _render(tokenizer, messages, reply=_REPLY).partition(_REPLY)
+    prompt = render_messages(tokenizer, messages)
+    before, _, after = render_messages(tokenizer, messages, reply=_REPLY).partition(_REPLY)
     special = set(_special_tokens(tokenizer).values())
     end = next((i for i in _encode_rendered(tokenizer, after) if i in special), tokenizer.eos_token_id)
     thinking = prompt.rstrip().endswith(THINK)
@@ -125,7 +125,7 @@ def fix_date(template: str) -> str:
     return _TODAY.sub(lambda found: json.dumps(TEMPLATE_DATE.strftime(found[2])), template)
 
 
-def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
+def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
         raise EngineError(
             "the prompt is a list of messages, and this checkpoint's tokenizer has no chat template; "

@@ -1,0 +1,127 @@
+"""A student's weights and tokenizer as one GGUF file, which llama.cpp, Ollama and LM Studio run.
+
+Only kinds of models are written for which a test holds, by llama.cpp itself, that it splits text into the same tokens and gives
+the same greedy answer.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.core.errors import CheckpointError
+from understudy.engines.local.load import load_config, load_model, load_tokenizer
+
+KINDS = ("gpt2", "llama")
+"""Values of ``model_type`` in config.json."""
+ELSEWHERE = "understudy serve, transformers and vLLM run its directory as it is"
+SPLITS = {
+    "ByteLevel": "gpt-2",
+    "Digits ByteLevel": "smollm",
+}
+"""The steps of a tokenizer.json's pre-tokenizer -> what llama.cpp calls them."""
+_TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
+"""GPT-2's weights that transformers keeps the other way round."""
+
+
+def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
+    """Write the checkpoint in the directory ``student``, an adapter merged, to ``path`` in float32. ``end``: the token that ends
+    its replies; None: the tokenizer's end token. Raises CheckpointError where llama.cpp would not answer as the student does."""
+    if importlib.util.find_spec("gguf") is None:
+        raise CheckpointError(f"{path}: writing a GGUF file needs gguf: pip install 'understudy[gguf]'")
+    from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
+
+    config, tokenizer = load_config(student), load_tokenizer(student)
+    if config.model_type not in KINDS:
+        raise CheckpointError(
+            f"{student}: models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)}); {ELSEWHERE}"
+        )
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    split = _name_split(student, spec)
+    model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
+    gpt2 = config.model_type == "gpt2"
+    writer = GGUFWriter(path, config.model_type)
+    writer.add_name(student.name)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_feed_forward_length((config.n_inner or 4 * config.n_embd) if gpt2 else config.intermediate_size)
+    if gpt2:
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        _check_llama(student, config)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+        writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+        writer.add_vocab_size(config.vocab_size)
+    _add_tokenizer(writer, tokenizer, spec, split, config.vocab_size)
+    writer.add_eos_token_id(tokenizer.eos_token_id if end is None else end)
+    names = get_tensor_name_map(MODEL_ARCH.GPT2 if gpt2 else MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    tied = config.tie_word_embeddings
+    for name, tensor in model.state_dict().items():
+        known = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if (tied and name == "lm_head.weight") or (known is None and name.endswith((".attn.bias", ".attn.masked_bias"))):
+            continue
+        if known is None:
+            raise CheckpointError(f"{student}: its weight {name} has no place in a GGUF file; {ELSEWHERE}")
+        writer.add_tensor(known, _turn(known, tensor.numpy(), config))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _name_split(student: Path, spec: dict[str, Any]) -> str:
+    """How llama.cpp calls the way in which the tokenizer splits text before its merges."""
+    before = spec.get("pre_tokenizer") or {}
+    steps = before.get("pretokenizers", [before])
+    name = " ".join(str(step.get("type")) for step in steps)
+    plain = all(not step.get("add_prefix_space") for step in steps) and not spec.get("normalizer")
+    if spec["model"].get("type") != "BPE" or name not in SPLITS or not plain:
+        raise CheckpointError(
+            f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
+            "Students from scratch have such a one, of words"
+        )
+    return SPLITS[name]
+
+
+def _check_llama(student: Path, config: Any) -> None:
+    rope = config.rope_parameters.get("rope_type", "default")
+    if rope != "default" or getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
+        raise CheckpointError(f"{student}: scaled positions (rope_type {rope!r}) and biases are not written as GGUF; {ELSEWHERE}")
+
+
+def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:
+    from gguf import TokenType
+
+    special = {token["id"]: token["special"] for token in spec["added_tokens"]}
+    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
+    texts, types = [], []
+    for i in range(size):
+        texts.append(by_id.get(i, f"[unused{i}]"))
+        known = TokenType.NORMAL if i in by_id else TokenType.UNUSED
+        types.append((TokenType.CONTROL if special[i] else TokenType.USER_DEFINED) if i in special else known)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(split)
+    writer.add_token_list(texts)
+    writer.add_token_types(types)
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in spec["model"]["merges"]])
+    writer.add_add_bos_token(False)
+    if isinstance(tokenizer.chat_template, str):
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _turn(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
+    """The weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves side by side."""
+    if config.model_type == "gpt2" and name.endswith(_TRANSPOSED):
+        return np.ascontiguousarray(values.T)
+    for part, heads in (("attn_q.weight", "num_attention_heads"), ("attn_k.weight", "num_key_value_heads")):
+        if name.endswith(part):
+            n = getattr(config, heads)
+            return values.reshape(n, 2, values.shape[0] // n // 2, -1).swapaxes(1, 2).reshape(values.shape)
+    return values

@@ -1,0 +1,146 @@
+"""A student as a GGUF file: read back it is the same model, and llama.cpp reads the same tokens and gives the same greedy answer.
+
+llama.cpp's Python binding is compiled when it is installed (ten minutes), so `make test-export` runs what needs it.
+"""
+
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("gguf", reason="gguf is not installed: pip install 'understudy[gguf]'")
+
+import torch
+from checkpoints import TEXTS, make, real_tokenizer
+
+from understudy.core.asks import Path as SamplePath
+from understudy.core.errors import AbsentError, CheckpointError, UserError
+from understudy.core.tokens import encode_text
+from understudy.core.values import Problem
+from understudy.engines.local.checkpoint import find_checkpoint
+from understudy.engines.local.gguf_write import write_gguf
+from understudy.engines.local.load import load_config, load_model, load_tokenizer
+from understudy.pipeline.card import Card, write_card
+from understudy.runs.export_student import export_student
+from understudy.sampling.pool import StudyPool
+from understudy.studies.options import Decode
+
+HOSTILE = [
+    "Q: Ana has 4 coins.\n\nHow many?\nA:",
+    "naïve ½ 3.5% don't  two   spaces\n\n1",
+    "12,345 = 6",
+    "<|im_end|> is text",
+    " ",
+    "日本 🙂\t.",
+]
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory):
+    """The real pretrained model as a student's directory."""
+    where = tmp_path_factory.mktemp("smollm2")
+    try:
+        source = find_checkpoint("smollm2-135m-instruct", where, fetch=False)
+    except AbsentError as error:
+        pytest.skip(str(error))
+    tokenizer, config = load_tokenizer(source), load_config(source)
+    load_model(source, config, tokenizer, dtype="float32", device="cpu").save_pretrained(where / "smol")
+    tokenizer.save_pretrained(where / "smol")
+    return where / "smol"
+
+
+def student(directory, tmp_path, method="scotd", **card):
+    """A copy of the checkpoint with a card."""
+    shutil.copytree(directory, tmp_path / "student")
+    options = card.pop("options", {"max_tokens": 24})
+    write_card(tmp_path / "student", Card(method, options, "student", "number", "float32", 3, **card))
+    return tmp_path / "student"
+
+
+def load(directory):
+    config, tokenizer = load_config(directory), load_tokenizer(directory)
+    return load_model(directory, config, tokenizer, dtype="float32", device="cpu"), tokenizer
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_llama_read_back_from_its_file_is_the_same_model(tmp_path, tied):
+    made = make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS), knows=() if tied else [("Q", " A")])
+    write_gguf(made, tmp_path / "m.gguf")
+    before, after = load(made)[0], load(tmp_path / "m.gguf")[0]
+    theirs = after.state_dict()
+    for name, weight in before.state_dict().items():
+        assert torch.equal(weight, theirs[name]), name
+    assert before.config.rope_parameters == after.config.rope_parameters
+    assert before.config.rms_norm_eps == pytest.approx(after.config.rms_norm_eps)
+    for text in HOSTILE:
+        assert encode_text(load_tokenizer(tmp_path / "m.gguf"), text) == encode_text(load_tokenizer(made), text)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "smollm2"])
+def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family, tmp_path, request):
+    llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp's binding is not installed: make test-export")
+    if family == "smollm2":
+        made = request.getfixturevalue("smollm2")
+    else:
+        made = make(family, tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS))
+    write_gguf(made, tmp_path / "m.gguf")
+    model, tokenizer = load(made)
+    runtime = llama_cpp.Llama(str(tmp_path / "m.gguf"), n_ctx=128, n_threads=1, verbose=False)
+    assert runtime.token_eos() == tokenizer.eos_token_id
+    for text in HOSTILE:
+        ids = encode_text(tokenizer, text)
+        assert runtime.tokenize(text.encode(), add_bos=False, special=False) == ids, text
+        with torch.no_grad():
+            ours = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False, eos_token_id=tokenizer.eos_token_id)[0]
+        theirs = []
+        for token in runtime.generate(ids, temp=0.0, repeat_penalty=1.0):
+            theirs.append(token)
+            if len(theirs) == 24 or token == tokenizer.eos_token_id:
+                break
+        assert ours[len(ids) :].tolist() == theirs, text
+
+
+def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path):
+    made = student(make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS)), tmp_path, licence="MIT", terms="none")
+    export_student(made, tmp_path / "out")
+    told = (tmp_path / "out" / "Modelfile").read_text()
+    question = "Ana has 4 coins. How many?"
+    method = Card("scotd", {"max_tokens": 24}, "student", "number", "float32", 3).make_method()
+    call = next(method.solve(Problem("q", question, "number"), SamplePath("q", 0, 3), StudyPool()))
+    template = told.partition('TEMPLATE """')[2].partition('"""')[0]
+    assert template.replace("{{ .Prompt }}", question) == call.prompt
+    assert [json.loads(line.removeprefix("PARAMETER stop ")) for line in told.splitlines() if " stop " in line] == list(call.stop)
+    for line in ("FROM ./student.gguf", "PARAMETER temperature 0", "PARAMETER num_predict 24", "PARAMETER num_ctx 128"):
+        assert line in told.splitlines()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "`scotd`" in card and "licence: MIT" in card and "terms: none" in card
+    assert (tmp_path / "out" / "student.gguf").stat().st_size > 0
+    with pytest.raises(UserError, match="is there already"):
+        export_student(made, tmp_path / "out")
+
+
+def test_a_chats_template_is_written_out(tmp_path):
+    tokenizer = real_tokenizer("gpt2", TEXTS)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    made = make("llama", tmp_path / "m", tokenizer=tokenizer)
+    made = student(made, tmp_path, options={"max_tokens": 24, "format": {"style": "messages", "system": "Be {{brief}}."}})
+    export_student(made, tmp_path / "out")
+    template = (tmp_path / "out" / "Modelfile").read_text().partition('TEMPLATE """')[2].partition('"""')[0]
+    assert template.startswith('[system]Be {{ "{{" }}brief}}.[user]{{ .Prompt }}')
+    assert template.endswith("[assistant]")
+
+
+def test_what_a_file_cannot_say_is_refused_and_told_what_serves_it(tmp_path):
+    words = make("llama", tmp_path / "words")
+    with pytest.raises(CheckpointError, match=r"no tokenizer like this one \(BPE, Split ByteLevel\).*understudy serve"):
+        write_gguf(words, tmp_path / "w.gguf")
+    with pytest.raises(CheckpointError, match=r"'opt' are not written as GGUF \(only gpt2, llama\)"):
+        write_gguf(make("opt", tmp_path / "opt"), tmp_path / "o.gguf")
+    two = student(words, tmp_path, method="sci_cot", options={})
+    with pytest.raises(UserError, match=r"answers in turns with others .* understudy serve"):
+        export_student(two, tmp_path / "out")
+    (tmp_path / "b").mkdir()
+    calculating = student(words, tmp_path / "b", decode=Decode(calculator=True))
+    with pytest.raises(UserError, match="has a calculator"):
+        export_student(calculating, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
