@@ -96,3 +96,13 @@ def test_a_share_of_chains_that_teach_nothing_is_named_from_a_twentieth_on():
     assert measure([chain("a", i, "3") for i in range(40)]).look == (
         "1 gold that every chain contradicts: a (all say '3', gold '1')",
     )
+
+
+def test_of_many_chains_every_k_is_told_by_random_orders_and_all_of_them_exactly():
+    answers = ["1"] * 6 + ["2"] * 5 + ["3"] * 3
+    at_k = {k: maj for k, _, maj, _ in measure([chain("a", i, answer) for i, answer in enumerate(answers)]).at_k}
+    assert list(at_k) == list(range(1, 15))
+    assert at_k[14] == 1
+    for k in (1, 2, 3):
+        exact = fmean(wins(subset, "1") for subset in itertools.combinations(answers, k))
+        assert at_k[k] == pytest.approx(exact, abs=0.12)

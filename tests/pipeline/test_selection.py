@@ -11,7 +11,7 @@ from understudy.engines.recorded import Recorded
 from understudy.pipeline.stage import Context
 from understudy.pipeline.stages.chains import RecordedChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
-from understudy.pipeline.stages.selection import SelectionStage, chosen_chains
+from understudy.pipeline.stages.selection import SelectionStage, chosen_ids
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.select import Selection
 from understudy.studies.options import Exemplars
@@ -60,8 +60,8 @@ def select(tmp_path, monkeypatch):
         assert [chain.problem for chain in read] == [name for name in ANSWERS for _ in range(4)]
         outcomes = verdicts.outcomes(Context(tmp_path), options.get("check"))
         assert list(verdicts.judged(Context(tmp_path), options.get("check"))) == [(chain, outcomes[chain.id]) for chain in read]
-        kept = chosen_chains(read, stage.directory(tmp_path))
-        return [f"{chain.problem} {chain.answer}" for chain in kept], summary
+        kept = chosen_ids(stage.directory(tmp_path))
+        return [f"{chain.problem} {chain.answer}" for chain in read if chain.id in kept], summary
 
     return run
 

@@ -97,8 +97,6 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     from understudy.reports.terminal import show_tables
     from understudy.runs import judgements
     from understudy.runs.run import Run
-    from understudy.serving.judge import Judging
-    from understudy.serving.judge import judge as ask
 
     run, file = Run(options.run), options.run / judgements.FILE
     given = [one for path in options.files for one in judgements.read_judgements(path)]
@@ -107,6 +105,9 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     if given:
         judgements.write_judgements(file, given)
     if options.arms:
+        from understudy.serving.judge import Judging
+        from understudy.serving.judge import judge as ask
+
         pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n)
         say(f"{len(pairs):,} questions; judgements go to {file}")
         judging = Judging(pairs, options.rater, file)

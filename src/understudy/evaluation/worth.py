@@ -2,15 +2,18 @@
 person should look at first.
 """
 
+import math
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean
 
 from understudy.core.answers import answer_key
 from understudy.core.values import Chain, Outcome, Problem
-from understudy.evaluation.metrics import pass_at_k, subsets
+from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
 QUANTILES = (5, 25, 50, 75, 95, 100)
 _SHARE = 0.05
@@ -40,7 +43,8 @@ class CorpusWorth:
 
     def describe(self) -> dict[str, str]:
         """The measures under readable names, as texts."""
-        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {n:,} problems" for k, n, maj, some in self.at_k}
+        shown = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
+        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {n:,} problems" for k, n, maj, some in shown}
         lengths = (f"{n:,} ({q} %)" for q, n in zip(QUANTILES, self.lengths, strict=True))
         return {
             "accuracy of the chains": "no gold" if self.accuracy is None else f"{self.accuracy:.1%}",
@@ -59,7 +63,7 @@ def measure_corpus(
     """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it.
 
     pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374), maj@k the mean over all subsets of k chains, or over
-    uniformly drawn ones where there are many; both over the problems with gold and at least k chains.
+    the first k of random orders where there are many; both over the problems with gold and at least k chains.
     """
     by_problem: dict[str, list[Chain]] = defaultdict(list)
     for chain in chains:
@@ -99,22 +103,47 @@ def _plain(text: str) -> str:
 
 
 def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str], seed: int) -> Iterator[tuple[int, int, float, float]]:
-    """(k, problems, maj@k, pass@k) for every k up to 8, then for its doubles and the most chains that a problem has."""
-    most = max(map(len, graded.values()), default=0)
-    for k in sorted({k for k in (*range(1, 9), 16, 32, 64, 128, 256, most) if 0 < k <= most}):
-        drawn = {name: own for name, own in graded.items() if len(own) >= k}
-        some = fmean(pass_at_k(len(own), sum(c.id in right for c in own), k) for own in drawn.values())
-        votes = (fmean(_wins(subset, right) for subset in subsets(name, own, k, seed)) for name, own in drawn.items())
-        yield k, len(drawn), fmean(votes), some
+    """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
+    votes = {name: [(_voice(chain), chain.id in right) for chain in own] for name, own in graded.items()}
+    wins = {name: _wins_by_k(own, random.Random(f"maj@k\x1f{seed}\x1f{name}")) for name, own in votes.items()}
+    for k in range(1, max(map(len, votes.values()), default=0) + 1):
+        drawn = {name: sum(is_right for _, is_right in own) for name, own in votes.items() if len(own) >= k}
+        some = fmean(pass_at_k(len(votes[name]), correct, k) for name, correct in drawn.items())
+        yield k, len(drawn), fmean(wins[name][k - 1] for name in drawn), some
 
 
-def _wins(chains: Sequence[Chain], right: set[str]) -> float:
-    """How much of the most frequent answer is right: of equally frequent ones each counts its share, because the order of a
-    corpus means nothing. Who gives none does not vote."""
-    voters = [(answer_key(chain.answer), chain) for chain in chains if chain.answer is not None and chain.finish == "stop"]
-    votes = Counter(answer for answer, _ in voters)
-    first = [answer for answer in votes if votes[answer] == max(votes.values())]
-    return fmean(any(c.id in right for said, c in voters if said == answer) for answer in first) if first else 0.0
+Vote = tuple[str | None, bool]
+"""What a chain says, None where it gives no answer, and whether it is right."""
+
+
+def _voice(chain: Chain) -> str | None:
+    return answer_key(chain.answer) if chain.answer is not None and chain.finish == "stop" else None
+
+
+def _wins_by_k(votes: Sequence[Vote], rng: random.Random) -> list[float]:
+    """maj@k for every k: over all subsets of k, or over the first k of `SUBSETS` random orders where there are more."""
+    n = len(votes)
+    if math.comb(n, n // 2) <= SUBSETS:
+        return [fmean(_wins(subset)[-1] for subset in combinations(votes, k)) for k in range(1, n + 1)]
+    orders = [_wins(rng.sample(votes, n)) for _ in range(SUBSETS)]
+    return [fmean(of_k) for of_k in zip(*orders, strict=True)]
+
+
+def _wins(votes: Sequence[Vote]) -> list[float]:
+    """How much of the most frequent answer is right after each vote: of equally frequent ones each counts its share, because the
+    order of a corpus means nothing."""
+    counts: dict[str, int] = {}
+    rights: set[str | None] = set()
+    most, wins = 0, []
+    for answer, is_right in votes:
+        if answer is not None:
+            counts[answer] = counts.get(answer, 0) + 1
+            most = max(most, counts[answer])
+        if is_right:
+            rights.add(answer)
+        first = [said in rights for said, n in counts.items() if n == most]
+        wins.append(sum(first) / len(first) if first else 0.0)
+    return wins
 
 
 def _look(
