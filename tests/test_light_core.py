@@ -117,7 +117,7 @@ def test_the_core_alone_samples_imports_checks_and_exports(understudy, tmp_path)
 
 def test_a_verb_that_needs_more_says_which_line_to_type(understudy, tmp_path):
     (tmp_path / "s.toml").write_text(STUDY)
-    others = (("evaluate", "torch", "train"), ("serve", "starlette", "serve"), ("view", "starlette", "serve"))
+    others = (("evaluate", "torch", "train"), ("serve", "starlette", "serve"))
     for verb, needs, extra in (("train", "torch, transformers, tokenizers", "train"), *others):
         done = understudy(verb, "s.toml")
         assert done.returncode == 2, done.stderr
