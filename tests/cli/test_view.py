@@ -67,6 +67,7 @@ def test_a_chain_names_the_arms_that_took_it(questions):
     for arm in ("1 chain, correct", "N chains, all"):
         chosen = json.loads((run.selection(arm) / "selected.json").read_text())
         assert sorted(chosen) == sorted(one.chain.id for one in judged if arm in one.arms) != []
+    assert not any("answer-only" in one.arms for one in judged), "it learns answers alone"
 
 
 def test_filters_keep_what_they_say(questions):

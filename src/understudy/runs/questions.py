@@ -189,8 +189,9 @@ class QuestionIndex:
 
     @cache  # noqa: B019 - as long as the run is looked at
     def _chosen(self, arm: str) -> frozenset[str]:
-        """The chains that the arm's selection took; none where it trains nothing, or has not come so far."""
-        return chosen_ids(self.run.selection(arm)) if self.run.has(arm, "selection") else frozenset()
+        """The chains that the arm's selection took; none where it trains nothing or on no chains, or has not come so far."""
+        idle = not self.run.has(arm, "selection") or (self.run.has(arm, "student") and not self.run.teaches_chains(arm))
+        return frozenset() if idle else chosen_ids(self.run.selection(arm))
 
     def examples(self, entry: QuestionRecord) -> Iterator[tuple[str, ShownExample]]:
         """(student, example) of what each student learned from a question."""

@@ -22,6 +22,7 @@ from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.studies.options import Arm
 from understudy.tasks.overlap import exact_key
+from understudy.training.record import read_seen
 
 
 class Run:
@@ -62,6 +63,11 @@ class Run:
         for place in self._places(arm, "student"):
             students[place.seed][place.name] = self.stage(place.folder)
         return students
+
+    def teaches_chains(self, arm: str) -> bool:
+        """Whether the students of an arm that trains were shown chains."""
+        student = next(iter(next(iter(self.students(arm).values())).values()))
+        return any(example.chain is not None for example in read_seen(student).shown)
 
     def name_students(self, arms: Iterable[str]) -> Mapping[Path, str]:
         """directory -> the names of the arms that share this student, with its role where they train several. Only those of the

@@ -223,12 +223,11 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[Consistency
 
 def describe_selection(run: Run, arm: str) -> ArmSelection:
     """What selection left an arm that trains."""
-    student = next(iter(next(iter(run.students(arm).values())).values()))
     return ArmSelection(
         **vars(read_summary(run.selection(arm), SelectionCounts)),
         arm=arm,
         examples=run.student_summaries(arm)[0].examples,
-        used=any(example.chain is not None for example in read_seen(student).shown),
+        used=run.teaches_chains(arm),
     )
 
 
