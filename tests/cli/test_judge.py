@@ -104,7 +104,7 @@ def test_the_last_judgement_of_a_rater_counts_and_every_one_is_kept(run):
 def test_wins_losses_ties_sign_test_and_sides(run):
     pairs = make_pairs(run, ARMS)[:12]
     choices = [given(p, ARMS[1]) for p in pairs[:9]] + [given(p, ARMS[0]) for p in pairs[9:11]] + [given(pairs[11], "")]
-    judged = summarise_pair(run, ARMS, choices)
+    judged = summarise_pair(run, ARMS, "test", choices)
     assert (judged.n, judged.wins, judged.losses, judged.raters, judged.alpha) == (12, 2, 9, 1, None)
     assert judged.rate == pytest.approx((2 + 0.5) / 12)
     assert judged.p == pytest.approx(2 * sum((1, 11, 55)) / 2**11)  # scipy's binomtest, by hand
@@ -114,14 +114,23 @@ def test_wins_losses_ties_sign_test_and_sides(run):
 
 def test_of_several_raters_the_majority_of_a_question_counts_once(run):
     (pair, *_) = make_pairs(run, ARMS)
-    judged = summarise_pair(run, ARMS, [given(pair, ARMS[0], rater) for rater in ("a", "b")] + [given(pair, ARMS[1], "c")])
+    judged = summarise_pair(run, ARMS, "test", [given(pair, ARMS[0], rater) for rater in ("a", "b")] + [given(pair, ARMS[1], "c")])
     assert (judged.n, judged.wins, judged.losses, judged.raters) == (1, 1, 0, 3)
 
 
 def test_a_judgement_of_other_texts_is_kept_and_not_counted(run):
     pairs = make_pairs(run, ARMS)
-    judged = summarise_pair(run, ARMS, [given(pairs[0], ARMS[0]), given(pairs[1], ARMS[0], texts="of before")])
+    judged = summarise_pair(run, ARMS, "test", [given(pairs[0], ARMS[0]), given(pairs[1], ARMS[0], texts="of before")])
     assert (judged.n, judged.stale) == (1, 1)
+
+
+def test_questions_drawn_from_those_that_both_answer_right_are_summed_up_alone(run):
+    pairs = make_pairs(run, ARMS)[:4]
+    drawn = [replace(given(pair, ARMS[0]), both_right=True) for pair in pairs[:3]]
+    write_judgements(run.directory / FILE, [*drawn, *(given(pair, ARMS[1]) for pair in pairs)])
+    told = {judged.both_right: (judged.split, judged.n, judged.wins, judged.losses) for judged in summarise_judgements(run)}
+    assert told == {True: ("test", 3, 3, 0), False: ("test", 4, 0, 4)}
+    assert pairs[0].key("ana") != replace(pairs[0], both_right=True).key("ana"), "it is asked again"
 
 
 def test_krippendorffs_alpha_of_the_papers_example():
@@ -137,7 +146,9 @@ def test_krippendorffs_alpha_of_the_papers_example():
 
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / FILE).write_text('{"question": "q"}\n')
-    with pytest.raises(DataError, match=r"judgements\.jsonl, line 1: arms: Field required"):
+    with pytest.raises(
+        DataError, match=r"judgements\.jsonl, line 1: arms, rater, choice, left, texts must be given; mend or remove"
+    ):
         read_judgements(tmp_path / FILE)
 
 
@@ -156,6 +167,8 @@ def test_judgements_come_in_as_json_lines_and_stand_in_the_report(run, tmp_path)
     assert "Judged by people" in understudy("judge", "runs/demo", cwd=tmp_path).out
     assert "Judged by people" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
     write_judgements(tmp_path / "strange.jsonl", [Judgement("q", ("nobody", ARMS[0]), "r", "", "", "")])
+    missing = understudy("judge", "runs/demo", "--import", "nowhere.jsonl", cwd=tmp_path)
+    assert (missing.code, "nowhere.jsonl" in missing.err) == (2, True)
     refused = understudy("judge", "runs/demo", "--import", "strange.jsonl", cwd=tmp_path)
     assert (refused.code, "there is no arm 'nobody'" in refused.err) == (2, True)
     assert understudy("judge", "runs/demo", "--arms", *ARMS, cwd=tmp_path).code == 2  # nobody judges

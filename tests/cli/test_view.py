@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import urllib.parse
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from command import understudy
 from pages import get, serving
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Outcome
+from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.corpus import store
 from understudy.corpus.store import read_rows, write_rows
 from understudy.runs.answers import list_answers
-from understudy.runs.questions import Filters, QuestionIndex
+from understudy.runs.attribution import find_wrong_step
+from understudy.runs.questions import ArmAnswer, Filters, QuestionIndex, QuestionRecord
 from understudy.runs.run import Run
 from understudy.serving.view import View, make_link
 from understudy.training.record import read_seen
@@ -91,6 +93,35 @@ def test_filters_keep_what_they_say(questions):
     assert kept(disagree=True) == those(lambda e: len({a.outcome is Outcome.CORRECT for a in e.answers}) > 1)
 
 
+def entry_of(*answers):
+    given = tuple(ArmAnswer(arm, seed, outcome, (), step) for arm, seed, outcome, step in answers)
+    return QuestionRecord(Problem("p", "How many?", "number", "5", split="test"), range(0), {}, 0, given)
+
+
+def test_arms_disagree_where_one_is_right_more_often():
+    both = [("a", 0, Outcome.CORRECT, None), ("a", 1, Outcome.WRONG, 2), ("b", 0, Outcome.CORRECT, None)]
+    assert Filters(disagree=True).keeps(entry_of(*both))
+    assert not Filters(disagree=True).keeps(entry_of(*both, ("b", 1, Outcome.UNPARSED, None)))
+    assert not Filters(disagree=True).keeps(entry_of(*both[:2])), "one arm has nobody to disagree with"
+
+
+def test_the_first_wrong_step_is_that_of_the_arm_that_is_named():
+    entry = entry_of(("a", 0, Outcome.WRONG, 2), ("a", 1, Outcome.CORRECT, None), ("b", 0, Outcome.WRONG, 1))
+    assert [step for step in (1, 2, 3) if Filters(step=step).keeps(entry)] == [1, 2]
+    assert [step for step in (1, 2, 3) if Filters(arm="a", step=step).keeps(entry)] == [2]
+    assert not Filters(arm="a", step=2, outcome="correct").keeps(entry)
+
+
+def test_a_wrong_answers_first_wrong_step_is_found():
+    problem = Problem("p", "Ana has 4 and finds 3, then loses 2.", "number", "5")
+    texts = [
+        "4 + 3 = 7. 7 - 2 = 4. So the answer is: 4",
+        "4 + 3 = 8. 8 - 2 = 6. So the answer is: 6",
+        "She has 9. So the answer is: 9",
+    ]
+    assert [find_wrong_step(problem, [Solution("p", 0, text, None, "none")]) for text in texts] == [2, 1, None]
+
+
 def test_a_search_finds_words_of_questions_chains_and_answers(questions):
     entry = next(entry for entry in questions.entries.values() if entry.rows)
     chain = questions.chains(entry)[0].chain
@@ -100,6 +131,15 @@ def test_a_search_finds_words_of_questions_chains_and_answers(questions):
     text = next(s.text for a in answered.answers for s, _ in a.solutions if s.text)
     assert answered in questions.find(Filters(text=text))
     assert questions.find(Filters(text="no text of anybody's")) == []
+
+
+def test_a_search_finds_words_of_context_and_options(questions, monkeypatch):
+    entry = next(iter(questions.entries.values()))
+    problem = replace(entry.problem, context="On Mars.", choices=("a red one", "a blue one"), kind="option", answer="A")
+    monkeypatch.setitem(questions.entries, problem.id, replace(entry, problem=problem))
+    assert [[e.problem.id for e in questions.find(Filters(text=text))] for text in ("on mars", "a blue")] == [[problem.id]] * 2
+    with serving(View(questions).app("127.0.0.1")) as url:
+        assert "(b) a blue one" in get(f"{url}/question?id={problem.id}")[1]
 
 
 def test_rows_are_read_alone_across_the_groups_of_a_file(tmp_path, monkeypatch):
@@ -132,6 +172,7 @@ def test_why_says_which_questions_have_words_that_several_have(tiny):
     assert told.code == 2
     assert "questions have 'How many' in them; name one by its id" in told.err
     assert "diary-test-" in told.err
+    assert "no question has 'zebra' in it" in understudy("why", "runs/demo", "zebra", cwd=tiny).err
 
 
 def test_a_run_without_students_shows_its_chains(tiny, tmp_path):
@@ -161,7 +202,9 @@ def test_the_list_and_each_question_are_pages(questions):
         assert escape(questions.chains(entry)[0].chain.text.strip()) in page
         assert 'class="learned"' in page
         assert get(f"{url}/question?id=nope")[0] == 404
-        assert get(f"{url}/?step=x")[:2] == (400, "step: Input should be a valid integer, unable to parse string as an integer")
+        for page in ("/", "/question"):
+            wrong = get(f"{url}{page}?step=x&id={entry.problem.id}")
+            assert wrong[:2] == (400, "step: Input should be a valid integer, unable to parse string as an integer")
 
 
 def test_no_other_sites_name_is_answered(questions):

@@ -315,7 +315,9 @@ def test_reasons_for_an_end_are_understood_in_every_dialect(reason, finish):
     assert not engine.findings.facts()
 
 
-@pytest.mark.parametrize("reason", ["error", "abort", "network_error", "insufficient_system_resource", "server_error", "cancelled"])
+@pytest.mark.parametrize(
+    "reason", ["error", "abort", "network_error", "insufficient_system_resource", "server_error", "cancelled", "failed", "timeout"]
+)
 def test_a_reply_that_the_server_broke_off_is_asked_for_again(reason):
     (reply,), _, server = ask(lambda _p, _b, n: says({"content": "5"}, reason if n == 1 else "stop"), api="chat")
     assert (reply.finish, len(server.got)) == ("stop", 2)
@@ -433,6 +435,7 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
     [
         lambda: refused("Content Exists Risk", type="invalid_request_error", code="invalid_request_error"),
         lambda: refused("Input may contain inappropriate content", code="data_inspection_failed"),
+        lambda: refused("Input may contain inappropriate content", code="DataInspectionFailed"),
         lambda: refused("Input may contain sensitive information", code="SensitiveContentDetected"),
         lambda: refused("no", code="1301"),
         lambda: refused("Invalid prompt: flagged", code="invalid_prompt"),
@@ -440,7 +443,7 @@ def test_an_account_without_credit_or_key_ends_the_run_under_any_status(answer, 
         lambda: refused("filtered", innererror={"code": "ResponsibleAIPolicyViolation"}),
         lambda: refused("flagged", 403, metadata={"reasons": ["fraud"], "flagged_input": "Ann has insufficient funds"}),
     ],
-    ids=["DeepSeek", "DashScope", "Volcengine", "Zhipu", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
+    ids=["DeepSeek", "DashScope", "DashScope's other", "Volcengine", "Zhipu", "OpenAI", "Azure", "Azure, inside", "OpenRouter"],
 )
 def test_a_prompt_that_is_refused_for_its_content_is_a_reply(answer):
     (reply,), _, server = ask(lambda *_: answer())

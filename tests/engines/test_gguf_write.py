@@ -13,6 +13,7 @@ pytest.importorskip("gguf", reason="gguf is not installed: pip install 'understu
 import torch
 from checkpoints import TEXTS, make, real_tokenizer
 
+from understudy.cli.corpora import export
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import AbsentError, CheckpointError, UserError
 from understudy.core.tokens import encode_text
@@ -53,6 +54,7 @@ def student(directory, tmp_path, method="scotd", **card):
     """A copy of the checkpoint with a card."""
     shutil.copytree(directory, tmp_path / "student")
     options = card.pop("options", {"max_tokens": 24})
+    card = {"terms": "none", "licence": "MIT"} | card
     write_card(tmp_path / "student", Card(method, options, "student", "number", "float32", 3, **card))
     return tmp_path / "student"
 
@@ -101,7 +103,7 @@ def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family
 
 
 def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path):
-    made = student(make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS)), tmp_path, licence="MIT", terms="none")
+    made = student(make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS)), tmp_path)
     export_student(made, tmp_path / "out")
     told = (tmp_path / "out" / "Modelfile").read_text()
     question = "Ana has 4 coins. How many?"
@@ -143,4 +145,21 @@ def test_what_a_file_cannot_say_is_refused_and_told_what_serves_it(tmp_path):
     calculating = student(words, tmp_path / "b", decode=Decode(calculator=True))
     with pytest.raises(UserError, match="has a calculator"):
         export_student(calculating, tmp_path / "out")
+    (tmp_path / "c").mkdir()
+    secret = student(make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS)), tmp_path / "c", licence="")
+    with pytest.raises(UserError, match=r"its card lacks licence, .*--no-terms"):
+        export_student(secret, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    export_student(secret, tmp_path / "out", no_terms=True)
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(CheckpointError, match="no tokenizer like this one"):
+        export_student(student(make("llama", tmp_path / "words"), tmp_path), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["student", "words"]
+
+
+@pytest.mark.parametrize("option", ["--arm=a", "--what=examples", "--bare", "--problems=q.jsonl", "--kind=number"])
+def test_an_option_that_says_which_chains_is_refused_for_a_student(tmp_path, option):
+    with pytest.raises(UserError, match=option.partition("=")[0]):
+        export("export", [str(tmp_path), "--format", "gguf", "--to", str(tmp_path / "out"), option])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from understudy.cli.arguments import add_field_names, add_json, add_questions, make_parser
 from understudy.cli.table import tell
+from understudy.core.errors import UserError
 
 
 def import_(verb: str, argv: Sequence[str]) -> None:
@@ -29,6 +30,9 @@ def import_(verb: str, argv: Sequence[str]) -> None:
     tell(f"corpus: {wanted['to']}", import_corpus(**wanted), as_json=as_json)
 
 
+_OF_STUDENTS = ("source", "to", "format", "no_terms")
+
+
 def export(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     source = "a run directory or a corpus (.parquet); for gguf a student's directory (runs/NAME/students/ARM)"
@@ -49,7 +53,12 @@ def export(verb: str, argv: Sequence[str]) -> None:
     if wanted["format"] == "gguf":
         from understudy.runs.export_student import export_student
 
-        tell(f"export: {wanted['to']}", export_student(wanted["source"], wanted["to"]), as_json=as_json)
+        if of_chains := [name for name in wanted if name not in _OF_STUDENTS and wanted[name] != parser.get_default(name)]:
+            raise UserError(
+                f"--{of_chains[0].replace('_fields', '-field')}: says which chains are exported; leave it out for a student"
+            )
+        said = export_student(wanted["source"], wanted["to"], no_terms=wanted["no_terms"])
+        tell(f"export: {wanted['to']}", said, as_json=as_json)
         return
     from understudy.runs.corpora import export_corpus
 

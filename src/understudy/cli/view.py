@@ -37,6 +37,7 @@ def why(verb: str, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
+    from understudy.core.prompt_format import question_text
     from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
     from understudy.runs.run import Run
 
@@ -46,8 +47,9 @@ def why(verb: str, argv: Sequence[str]) -> None:
     else:
         found = questions.find(Filters(text=options.question))
         if len(found) != 1:
+            several = f"{len(found):,} questions have {options.question!r} in them; name one by its id" if found else ""
             ids = "".join(f"\n  {e.problem.id}: {e.problem.question[:80]}" for e in found[:10])
-            raise DataError(f"{options.run}: {len(found):,} questions have {options.question!r} in them; name one by its id{ids}")
+            raise DataError(f"{options.run}: {several or f'no question has {options.question!r} in it'}{ids}")
         (entry,) = found
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
@@ -61,7 +63,7 @@ def why(verb: str, argv: Sequence[str]) -> None:
         return
     screen, problem = Screen(), entry.problem
     screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))
-    screen.print(Text("\n".join(text for text in (problem.context, problem.question, *problem.choices) if text)))
+    screen.print(Text(question_text(problem)))
     for i, judged in enumerate(chains, 1):
         said = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
@@ -100,8 +102,8 @@ def judge(verb: str, argv: Sequence[str]) -> None:
 
     run, file = Run(options.run), options.run / judgements.FILE
     given = [one for path in options.files for one in judgements.read_judgements(path)]
-    for one in given:
-        run.arm(one.arms[0]), run.arm(one.arms[1])
+    for arm in (arm for one in given for arm in one.arms):
+        run.arm(arm)
     if given:
         judgements.write_judgements(file, given)
     if options.arms:

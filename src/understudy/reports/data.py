@@ -244,13 +244,16 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Judged:
-    """What people say of ``arm`` against ``other`` on ``n`` questions: on so many more raters prefer the one (``wins``) or the
-    other (``losses``). ``rate``: its wins and half of the ties, with its 95 % interval and the p of the sign test. ``alpha``:
-    agreement of the ``raters`` (Krippendorff), None where they share no question. ``left``: choices of the left side, of all
-    ``chosen`` sides, with the p that both are chosen alike. ``stale`` judgements are of other texts than the arms answer now."""
+    """What people say of ``arm`` against ``other`` on ``n`` questions of ``split`` (``both_right``: of those that both answer
+    right): on so many more raters prefer the one (``wins``) or the other (``losses``). ``rate``: its wins and half of the ties,
+    with its 95 % interval and the p of the sign test. ``alpha``: agreement of the ``raters`` (Krippendorff), None where they share
+    no question. ``left``: choices of the left side, of all ``chosen`` sides, with the p that both are chosen alike. ``stale``
+    judgements are of other texts than the arms answer now."""
 
     arm: str
     other: str
+    split: str
+    both_right: bool
     n: int
     raters: int
     wins: int

@@ -260,7 +260,7 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
     columns: list[Content[Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
-        (Column("questions", number=True), lambda j: f"{j.n:,}"),
+        (Column("questions"), lambda j: f"{j.n:,} of {j.split}{', both right' if j.both_right else ''}"),
         (Column("better, worse, neither"), lambda j: f"{j.wins:,}, {j.losses:,}, {j.n - j.wins - j.losses:,}"),
         (Column("win rate", number=True), lambda j: percent(j.rate)),
         (Column("95 % interval"), lambda j: f"{percent(j.low)} to {percent(j.high)}"),

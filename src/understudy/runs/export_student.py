@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from understudy.core.asks import Call
@@ -18,9 +19,10 @@ MODEL, MODELFILE, README = "student.gguf", "Modelfile", "README.md"
 _QUESTION = "\0question\0"
 
 
-def export_student(student: Path, to: Path) -> dict[str, object]:
-    """Write the student in the directory ``student`` (one that is asked once for an answer) into the directory ``to``, which must
-    be new or empty; what was written, for people. Raises CheckpointError where llama.cpp would not answer as it does."""
+def export_student(student: Path, to: Path, *, no_terms: bool = False) -> dict[str, object]:
+    """Write the student in the directory ``student`` (one that is asked once for an answer) into the new directory ``to``, which
+    appears whole; what was written, for people. Raises CheckpointError where llama.cpp would not answer as it does, and UserError
+    where the student's card lacks terms or licence, unless ``no_terms``."""
     from understudy.engines.local.gguf_write import write_gguf
     from understudy.engines.local.load import load_tokenizer
 
@@ -29,18 +31,27 @@ def export_student(student: Path, to: Path) -> dict[str, object]:
     if card.students or len(method.roles) > 1 or card.decode.calculator:
         what = "has a calculator" if card.decode.calculator else f"answers in turns with others ({', '.join(method.roles)})"
         raise UserError(f"{student}: {what}, which a model file cannot say; serve it: understudy serve {student}")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if to.exists():
         raise UserError(f"--to {to}: is there already; give a new directory")
-    to.mkdir(parents=True, exist_ok=True)
+    if not ((card.terms and card.licence) or no_terms):
+        lacks = " and ".join(name for name, said in (("terms", card.terms), ("licence", card.licence)) if not said)
+        raise UserError(
+            f"{student}: its card lacks {lacks}, which whoever gets the file must know. Set them in the study's [corpus] and "
+            "run it again; --no-terms exports without them"
+        )
     tokenizer = load_tokenizer(student)
     call = _first_call(method, card)
     chats = not isinstance(call.prompt, str)
     prompt = render_messages(tokenizer, call.prompt) if not isinstance(call.prompt, str) else call.prompt
     end = assistant_turn(tokenizer, call.prompt).end if not isinstance(call.prompt, str) else tokenizer.eos_token_id
-    write_gguf(student, to / MODEL, end=end)
-    context = context_of(read_config(student))
-    write_text(to / MODELFILE, _write_modelfile(prompt, call, card, context))
-    write_text(to / README, _write_readme(student.name, prompt, call, card))
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
+        written = Path(folder) / to.name
+        written.mkdir()
+        write_gguf(student, written / MODEL, end=end)
+        write_text(written / MODELFILE, _write_modelfile(prompt, call, card, context_of(read_config(student))))
+        write_text(written / README, _write_readme(student.name, prompt, call, card))
+        written.rename(to)
     size = (to / MODEL).stat().st_size
     style = "its chat template" if chats else "raw text"
     return {"model": f"{to / MODEL} ({size:,} bytes)", "Modelfile": to / MODELFILE, "card": to / README, "prompt": style}

@@ -4,7 +4,6 @@ A judgement is written down once and stays: whoever judges again adds a line, an
 the two texts that were shown; where an arm answers otherwise by now, it is kept and not counted.
 """
 
-import hashlib
 import json
 import os
 from collections import Counter, defaultdict
@@ -13,21 +12,24 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
-from understudy.core.errors import DataError, UserError
+from understudy.core.errors import DataError, StudyError, UserError
 from understudy.core.values import Outcome, Problem, digest
+from understudy.corpus.tables import read_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
 from understudy.runs.run import ArmOutcomes, Run, score
+from understudy.studies.schema import build
 
 FILE = "judgements.jsonl"
+Key = tuple[str, frozenset[str], str, str, bool]
+"""Question, arms, texts, rater, and whether both are right: what one judgement is about."""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """``choice``: the arm whose answer is better, "" where neither is. ``left``: the arm that stood on the left. ``texts``: a
-    digest of what was shown. ``at``: when, in UTC."""
+    digest of what was shown. ``both_right``: whether the question was drawn from those that both answer right, or from all.
+    ``at``: when, in UTC."""
 
     question: str
     arms: tuple[str, str]
@@ -35,15 +37,17 @@ class Judgement:
     choice: str
     left: str
     texts: str
+    both_right: bool = False
     at: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one question that are judged against each other: arm -> text."""
+    """Two answers to one question that are judged against each other: arm -> text. ``both_right`` as in `Judgement`."""
 
     problem: Problem
     answers: Mapping[str, str]
+    both_right: bool = False
 
     @property
     def texts(self) -> str:
@@ -52,8 +56,11 @@ class Pair:
     def sides(self, rater: str) -> tuple[str, str]:
         """The arms on the left and on the right, drawn for each rater and question."""
         first, second = sorted(self.answers)
-        swap = hashlib.blake2b("\0".join((self.problem.id, first, second, rater)).encode()).digest()[0] & 1
+        swap = int(digest([self.problem.id, first, second, rater]), 16) % 2
         return (second, first) if swap else (first, second)
+
+    def key(self, rater: str) -> Key:
+        return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right
 
 
 def make_pairs(
@@ -67,7 +74,7 @@ def make_pairs(
         raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
     first, second = (next(iter(score(run, arm, split))) for arm in arms)
     pairs = [
-        Pair(run.of_split(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)})
+        Pair(run.of_split(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
         for name in first.outcomes
         if name in second.outcomes
         and (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)
@@ -82,16 +89,16 @@ def _text(one: ArmOutcomes, problem: str) -> str:
 
 
 def read_judgements(path: Path) -> list[Judgement]:
-    """Those in a JSON Lines file, the oldest first; none where there is no file. Raises DataError naming the line."""
-    kind, judgements = TypeAdapter(Judgement), []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
-        try:
-            judgements.append(kind.validate_json(line))
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            field = ".".join(map(str, wrong["loc"])) or "the line"
-            raise DataError(f"{path}, line {number}: {field}: {wrong['msg']}; mend or remove it") from None
-    return judgements
+    """Those in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
+    try:
+        return [build(Judgement, row, where) for where, row in read_objects(path)]
+    except StudyError as error:
+        raise DataError(f"{error}; mend or remove the line") from None
+
+
+def read_given(file: Path) -> list[Judgement]:
+    """Those of a run's own ``file``, which is not there before the first one."""
+    return read_judgements(file) if file.exists() else []
 
 
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
@@ -104,23 +111,24 @@ def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
         os.fsync(file.fileno())
 
 
-def latest(judgements: Iterable[Judgement]) -> dict[tuple[str, frozenset[str], str, str], Judgement]:
-    """(question, arms, texts, rater) -> the last one that was given."""
-    return {(j.question, frozenset(j.arms), j.texts, j.rater): j for j in judgements}
+def latest(judgements: Iterable[Judgement]) -> dict[Key, Judgement]:
+    """The last one that was given of each key."""
+    return {(j.question, frozenset(j.arms), j.texts, j.rater, j.both_right): j for j in judgements}
 
 
 def summarise_judgements(run: Run) -> list[Judged]:
-    """What people say of each pair of arms that was judged."""
-    by_arms: dict[frozenset[str], list[Judgement]] = defaultdict(list)
-    for judgement in latest(read_judgements(run.directory / FILE)).values():
-        if set(judgement.arms) <= set(run.arms):
-            by_arms[frozenset(judgement.arms)].append(judgement)
-    return [summarise_pair(run, own[0].arms, own) for own in by_arms.values()]
+    """What people say of each pair of arms that was judged, on each split, on all questions or on those that both answer right."""
+    groups: dict[tuple[frozenset[str], str, bool], list[Judgement]] = defaultdict(list)
+    split_of = {problem.id: problem.split for problem in run.problems}
+    for judgement in latest(read_given(run.directory / FILE)).values():
+        if set(judgement.arms) <= set(run.arms) and judgement.question in split_of:
+            groups[frozenset(judgement.arms), split_of[judgement.question], judgement.both_right].append(judgement)
+    return [summarise_pair(run, own[0].arms, split, own) for (_, split, _), own in groups.items()]
 
 
-def summarise_pair(run: Run, arms: tuple[str, str], judgements: Sequence[Judgement]) -> Judged:
+def summarise_pair(run: Run, arms: tuple[str, str], split: str, judgements: Sequence[Judgement]) -> Judged:
     """A question with several raters counts once, for the arm that more of them prefer."""
-    shown = {pair.texts for split in run.study.evaluation.splits for pair in make_pairs(run, arms, split)}
+    shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
     by_question: dict[str, dict[str, str]] = defaultdict(dict)
     for j in counted:
@@ -133,6 +141,8 @@ def summarise_pair(run: Run, arms: tuple[str, str], judgements: Sequence[Judgeme
     return Judged(
         arm=arms[0],
         other=arms[1],
+        split=split,
+        both_right=judgements[0].both_right,
         n=n,
         raters=len({j.rater for j in counted}),
         wins=wins,

@@ -7,7 +7,7 @@ Of a run that is not finished, what is there is shown: `understudy check` is eno
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from understudy.core.errors import DataError, nearest
+from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
@@ -156,7 +157,7 @@ class QuestionIndex:
         wanted, chains = filters.text.casefold(), self._search_chains(filters.text)
 
         def has(entry: QuestionRecord) -> bool:
-            texts = (entry.problem.id, entry.problem.question, *(s.text for a in entry.answers for s, _ in a.solutions))
+            texts = (entry.problem.id, question_text(entry.problem), *(s.text for a in entry.answers for s, _ in a.solutions))
             return entry.problem.id in chains or any(wanted in text.casefold() for text in texts)
 
         return [entry for entry in kept if has(entry)]
@@ -181,17 +182,17 @@ class QuestionIndex:
             list(read_rows(self._verdicts_file, Verdict, range(entry.rows.start + i * n, entry.rows.stop + i * n)))
             for i in range(len(self.run.study.checks))
         ]
-        chosen = {arm: ids for arm in self.run.arms if (ids := self._chosen(arm))}
         return [
-            JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in chosen.items() if chain.id in ids))
+            JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
             for chain, *of_chain in zip(chains, *said, strict=True)
         ]
 
-    @cache  # noqa: B019 - as long as the run is looked at
-    def _chosen(self, arm: str) -> frozenset[str]:
-        """The chains that the arm's selection took; none where it trains nothing or on no chains, or has not come so far."""
-        idle = not self.run.has(arm, "selection") or (self.run.has(arm, "student") and not self.run.teaches_chains(arm))
-        return frozenset() if idle else chosen_ids(self.run.selection(arm))
+    @cached_property
+    def _chosen(self) -> Mapping[str, frozenset[str]]:
+        """arm -> the chains that its selection took, of arms that train on chains and have come so far."""
+        run = self.run
+        arms = [arm for arm in run.arms if run.has(arm, "selection") and (not run.has(arm, "student") or run.teaches_chains(arm))]
+        return {arm: chosen_ids(run.selection(arm)) for arm in arms}
 
     def examples(self, entry: QuestionRecord) -> Iterator[tuple[str, ShownExample]]:
         """(student, example) of what each student learned from a question."""

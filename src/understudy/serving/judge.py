@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from understudy.core.prompt_format import question_text
 from understudy.reports.documents import open_template
-from understudy.runs.judgements import Judgement, Pair, latest, read_judgements, write_judgements
+from understudy.runs.judgements import Judgement, Pair, latest, read_given, write_judgements
 from understudy.serving.port import open_port, run_app
 from understudy.serving.view import protect, respond, send_script
 
@@ -28,9 +29,8 @@ class Judging:
 
     def _given(self) -> dict[str, str]:
         """question -> this rater's choice."""
-        done = latest(read_judgements(self.file))
-        keys = {pair.problem.id: (pair.problem.id, frozenset(pair.answers), pair.texts, self.rater) for pair in self.pairs}
-        return {name: done[key].choice for name, key in keys.items() if key in done}
+        done = latest(read_given(self.file))
+        return {pair.problem.id: done[key].choice for pair in self.pairs if (key := pair.key(self.rater)) in done}
 
     def _show(self, request: Request) -> Response:
         """The pair that is asked for by its number, or the first one that is not judged yet."""
@@ -43,6 +43,7 @@ class Judging:
         if pair is not None:
             sides = pair.sides(self.rater)
             choice = given.get(pair.problem.id)
+            values["question"] = question_text(pair.problem)
             values["texts"] = [pair.answers[arm] for arm in sides]
             values["chosen"] = "" if choice is None else {sides[0]: "left", sides[1]: "right"}.get(choice, "tie")
         return respond(self.template.render(rater=self.rater, **values))
@@ -58,12 +59,12 @@ class Judging:
         left, right = pair.sides(self.rater)
         first, second = pair.answers
         chosen = {"left": left, "right": right, "tie": ""}[choice]
-        write_judgements(self.file, [Judgement(question, (first, second), self.rater, chosen, left, pair.texts)])
+        write_judgements(self.file, [Judgement(question, (first, second), self.rater, chosen, left, pair.texts, pair.both_right)])
         return RedirectResponse("/", 303)
 
 
 def judge(judging: Judging, host: str, port: int, started: Callable[[str], None]) -> None:
     """Ask the rater until SIGINT or SIGTERM. Raises UserError where it cannot listen there, DataError where the file is damaged."""
-    read_judgements(judging.file)
+    read_given(judging.file)
     with open_port(host, port) as listening:
         run_app(judging.app(host), listening, started)

@@ -10,22 +10,25 @@ from functools import partial
 from importlib.resources import files
 from urllib.parse import urlencode
 
+from jinja2 import Template
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from understudy.core.errors import DataError
+from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome
 from understudy.reports.documents import open_template
 from understudy.runs.questions import Filters, QuestionIndex
 from understudy.serving.port import open_port, run_app
 
 PAGE = 50
-"""QuestionIndex on a page of the list."""
+"""Questions on a page of the list."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; form-action 'self'"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
@@ -44,26 +47,18 @@ class View:
         return Starlette(routes=routes, middleware=protect(host))
 
     def _show_list(self, request: Request) -> Response:
-        given = {name: value for name, value in request.query_params.items() if value}
-        try:
-            filters, page = TypeAdapter(Filters).validate_python(given), max(1, int(given.get("page", 1)))
-        except (ValidationError, ValueError) as error:
-            wrong = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("page",), "msg": str(error)}
-            return PlainTextResponse(f"{wrong['loc'][0]}: {wrong['msg']}", 400)
+        filters, page = _read_filters(request), request.query_params.get("page", "")
         found = self.questions.find(filters)
         pages = max(1, -(-len(found) // PAGE))
-        page = min(page, pages)
-        return self._page(
-            self.list, filters, found=len(found), entries=found[(page - 1) * PAGE : page * PAGE], page=page, pages=pages
-        )
+        at = min(max(1, int(page)), pages) if page.isdecimal() else 1
+        return self._page(self.list, filters, found=len(found), entries=found[(at - 1) * PAGE : at * PAGE], page=at, pages=pages)
 
     def _show_question(self, request: Request) -> Response:
-        given = {name: value for name, value in request.query_params.items() if value}
+        filters = _read_filters(request)
         try:
-            entry = self.questions.get(given.get("id", ""))
-            filters = TypeAdapter(Filters).validate_python(given)
-        except (DataError, ValidationError) as error:
-            return PlainTextResponse(str(error), 404)
+            entry = self.questions.get(request.query_params.get("id", ""))
+        except DataError as error:
+            raise HTTPException(404, str(error)) from None
         found = [other.problem.id for other in self.questions.find(filters)]
         at = found.index(entry.problem.id) if entry.problem.id in found else -1
         before, after = found[at - 1] if at > 0 else "", found[at + 1] if 0 <= at < len(found) - 1 else ""
@@ -71,6 +66,7 @@ class View:
             self.question,
             filters,
             entry=entry,
+            text=question_text(entry.problem),
             chains=self.questions.chains(entry),
             examples=list(self.questions.examples(entry)),
             before=before,
@@ -78,7 +74,7 @@ class View:
             place=(at + 1, len(found)),
         )
 
-    def _page(self, template, filters: Filters, **values: object) -> Response:  # type: ignore[no-untyped-def]
+    def _page(self, template: Template, filters: Filters, **values: object) -> Response:
         html = template.render(
             title=self.run.study.title or self.run.study.name,
             filters=filters,
@@ -89,6 +85,15 @@ class View:
             **values,
         )
         return respond(html)
+
+
+def _read_filters(request: Request) -> Filters:
+    """The filters that an address names. Raises HTTPException (400) saying which cannot be read."""
+    try:
+        return TypeAdapter(Filters).validate_python({name: value for name, value in request.query_params.items() if value})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise HTTPException(400, f"{wrong['loc'][0]}: {wrong['msg']}") from None
 
 
 def protect(host: str) -> list[Middleware]:

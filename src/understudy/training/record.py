@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from understudy.core.errors import DataError
@@ -118,9 +120,6 @@ def _read(path: Path, kind: type[T]) -> T:
 
 def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
     """Write every example that training draws from, so that each can be looked at; `read_examples` is the way back."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     ids, floats = pa.list_(pa.int32()), pa.list_(pa.float32())
     schema = pa.schema(
         [("problem", pa.string()), ("chain", pa.string()), ("group", pa.string()), ("ids", ids), ("weights", floats)]
@@ -129,11 +128,7 @@ def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
         left = iter(examples)
         while batch := list(islice(left, ROWS)):
             rows = [(e.problem, e.chain, e.group, e.source + e.target, _weights(e)) for e in batch]
-            writer.write_table(
-                pa.table(
-                    [pa.array(column, f.type) for column, f in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema
-                )
-            )
+            writer.write_table(pa.Table.from_arrays(list(map(pa.array, zip(*rows, strict=True), schema.types)), schema=schema))
 
 
 def _weights(example: EncodedExample) -> list[float]:
@@ -143,7 +138,6 @@ def _weights(example: EncodedExample) -> list[float]:
 
 def read_examples(directory: Path, problem: str) -> list[ShownExample]:
     """What the student in the stage ``directory`` learned from ``problem``; nothing where the stage is older than such files."""
-    import pyarrow.parquet as pq
     from tokenizers import Tokenizer
 
     if not (directory / EXAMPLES).is_file():

@@ -17,8 +17,8 @@ from understudy.engines.local.load import load_config, load_model, load_tokenize
 
 KINDS = ("gpt2", "llama")
 """Values of ``model_type`` in config.json."""
-ELSEWHERE = "understudy serve, transformers and vLLM run its directory as it is"
-SPLITS = {
+ELSEWHERE = "understudy serve and transformers run its directory as it is"
+_SPLIT_NAMES = {
     "ByteLevel": "gpt-2",
     "Digits ByteLevel": "smollm",
 }
@@ -82,12 +82,12 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
     steps = before.get("pretokenizers", [before])
     name = " ".join(str(step.get("type")) for step in steps)
     plain = all(not step.get("add_prefix_space") for step in steps) and not spec.get("normalizer")
-    if spec["model"].get("type") != "BPE" or name not in SPLITS or not plain:
+    if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not plain:
         raise CheckpointError(
             f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
-            "Students from scratch have such a one, of words"
+            "A student from scratch cannot be exported: its tokenizer splits text into whole words"
         )
-    return SPLITS[name]
+    return _SPLIT_NAMES[name]
 
 
 def _check_llama(student: Path, config: Any) -> None:

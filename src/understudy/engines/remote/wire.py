@@ -42,8 +42,10 @@ CONNECT = 20.0
 _COPIED = 1 << 20
 """Bytes of a body that aiohttp sends in one piece, at most; it warns about longer ones."""
 _PASSING = frozenset({408, 409, 425})
-NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded", "Arrearage"})
-NO_CREDIT |= {"exceeded_current_quota_error", "1113"}
+NO_CREDIT = frozenset(
+    "insufficient_quota billing_hard_limit_reached billing_not_active budget_exceeded Arrearage exceeded_current_quota_error "
+    "1113".split()
+)
 """What OpenAI's and compatible servers (LiteLLM, DashScope, Moonshot, Zhipu) call an empty account, in ``code`` or ``type``."""
 _NO_CREDIT_SAID = re.compile(
     r"(?i)balance is (too low|insufficient)|insufficient (balance|credits?|funds)\b|account is in good standing|"
