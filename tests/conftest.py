@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
+# Whoever runs the tests may have set it; what they start prints as it does for everybody else.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -187,14 +187,17 @@ def test_a_server_that_stops_answers_what_is_under_way(gated):
 def test_the_command_serves_on_loopback_until_it_is_told_to_stop(student):
     command = [sys.executable, "-m", "understudy", "serve", str(student), "--port", "0", "--key-env", "SERVED_KEY"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"SERVED_KEY": "k"}) as process:
-        told = process.stdout.readline()
-        host, port = re.fullmatch(r"serving one at http://(127\.0\.0\.1):(\d+)/v1, until Ctrl-C\n", told).groups()
-        asked = http.client.HTTPConnection(host, int(port))
-        asked.request("GET", "/v1/models", headers={"Authorization": "Bearer k"})
-        assert json.loads(asked.getresponse().read())["data"][0]["id"] == "one"
-        asked.close()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        try:
+            told = process.stdout.readline()
+            host, port = re.fullmatch(r"serving one at http://(127\.0\.0\.1):(\d+)/v1, until Ctrl-C\n", told).groups()
+            asked = http.client.HTTPConnection(host, int(port))
+            asked.request("GET", "/v1/models", headers={"Authorization": "Bearer k"})
+            assert json.loads(asked.getresponse().read())["data"][0]["id"] == "one"
+            asked.close()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
 
 
 def test_a_key_without_a_value_and_a_taken_port_are_named(student, tmp_path, gated):

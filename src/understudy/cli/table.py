@@ -26,7 +26,7 @@ class Screen(Console):
 
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line for people, with what a terminal would obey made visible."""
-    print(printable(line), file=file or sys.stdout)
+    print(printable(line), file=file or sys.stdout, flush=True)  # it may be a pipe, and a server goes on for hours
 
 
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:

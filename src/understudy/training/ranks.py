@@ -141,20 +141,23 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
             process.start()
             there.close()
             others[process] = here
+        over = threading.Event()
         try:
             for process, ready in others.items():
                 if process.sentinel in wait([process.sentinel, ready]) and not ready.poll():
                     raise UnderstudyError(f"a process of the training ended before it began (exit code {process.exitcode})")
                 ready.recv()
-            watch = threading.Event()
-            threading.Thread(target=_end_with_others, args=(list(others), watch), daemon=True).start()
-            with _connected(ranks, device, store):
-                try:
-                    yield ranks
-                finally:
-                    watch.set()
+            threading.Thread(target=_end_with_others, args=(list(others), over), daemon=True).start()
+            _connect(ranks, device, store)
+            try:
+                yield ranks
+                ranks.least(1)  # the others wait until the last file is written
+            finally:
+                dist.destroy_process_group()
+            over.set()
         except BaseException as error:
             reason = _explain(error, others)
+            over.set()
             for process in others:
                 process.kill()
                 process.join()
@@ -172,8 +175,7 @@ def _require_devices(size: int, device: SettledDevice) -> None:
         raise StudyError(f"training.processes = {size}: each needs a GPU of its own, and there are {there}")
 
 
-@contextmanager
-def _connected(ranks: Ranks, device: SettledDevice, store: str) -> Iterator[None]:
+def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(ranks.rank)
     if sys.platform == "linux":
@@ -185,10 +187,6 @@ def _connected(ranks: Ranks, device: SettledDevice, store: str) -> Iterator[None
         world_size=ranks.size,
         timeout=PATIENCE,
     )
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
@@ -197,11 +195,13 @@ def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connect
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
     ready.send(None)
     try:
-        with _connected(ranks, device, store):
-            work(ranks)
+        _connect(ranks, device, store)
+        work(ranks)
+        ranks.least(1)
     except Exception as error:  # noqa: BLE001 - the first process tells it
         ready.send(f"{type(error).__name__}: {error}")
-        sys.exit(1)
+        os._exit(1)  # at once: an orderly end could wait for the others, who wait for this one
+    dist.destroy_process_group()
 
 
 def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
@@ -220,7 +220,9 @@ def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
 
 
 def _end_with_others(others: list[Any], over: threading.Event) -> None:
+    """End this process, which no signal reaches while it waits, where it still waits for one that has ended."""
     wait([process.sentinel for process in others])
     time.sleep(GRACE)
     if not over.is_set():
+        print("a process of the training has ended, and the others wait for it; run it again to go on", file=sys.stderr, flush=True)
         os._exit(1)
