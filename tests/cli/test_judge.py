@@ -10,12 +10,15 @@ from urllib.parse import urlencode
 import pytest
 from browser import open_browser
 from command import understudy
+from loopback import Server, completion
 from pages import get, serving
 
 from understudy.core.errors import DataError, UserError
+from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome, Problem
 from understudy.evaluation.statistics import krippendorff
 from understudy.runs import judgements
+from understudy.runs.judge_engine import _read
 from understudy.runs.judgements import (
     FILE,
     Judgement,
@@ -152,6 +155,124 @@ def test_a_damaged_line_is_named(tmp_path):
         read_judgements(tmp_path / FILE)
 
 
+# --- an engine judges ---
+
+JUDGE = """
+[teacher]
+engine = "endpoint"
+url = "URL"
+model = "judge"
+identity = "the judge"
+retries = 0
+"""
+
+
+@pytest.fixture
+def judge(run, tmp_path):
+    """Let the engine behind a script judge some questions: (what the command said, its requests, what the report says then)."""
+
+    def ask(script, *more, n=6, style=""):
+        with Server(script) as server:
+            (tmp_path / "judge.toml").write_text(JUDGE.replace("URL", server.url) + style)
+            ran = understudy("judge", "runs/demo", "--arms", *ARMS, "--by", "judge.toml", "-n", str(n), *more, cwd=tmp_path)
+        return ran, [body for _, body in server.got], [judged for judged in summarise_judgements(run) if judged.by]
+
+    return ask
+
+
+def prefers(text_of):
+    """A judge that finds the answer with this text the better one, in whichever place it stands."""
+
+    def answer(_path, body, _n):
+        prompt = body["prompt"] if "prompt" in body else body["messages"][0]["content"]
+        first = prompt.partition("Answer 1:\n")[2].partition("\n\nAnswer 2:")[0]
+        text = f"Both are short.\n**Better: {1 if text_of(prompt) == first else 2}**"
+        return completion(text, message={"content": text})
+
+    return answer
+
+
+def test_an_engine_is_asked_in_both_orders_and_its_judgements_stand_apart_from_peoples(run, judge, tmp_path):
+    pairs = make_pairs(run, ARMS)[:6]
+    texts = {question_text(pair.problem): pair.answers[ARMS[1]] or "(nothing)" for pair in pairs}
+    write_judgements(run.directory / FILE, [given(pair, ARMS[i < 2]) for i, pair in enumerate(pairs)])
+
+    def second(prompt):
+        return texts[prompt.partition("Question:\n")[2].partition("\n\nAnswer 1:")[0]]
+
+    ran, requests, (judged,) = judge(prefers(second))
+    assert ran.code == 0, ran.err
+    assert len(requests) == 12
+    assert all(arm not in body["prompt"] for body in requests for arm in ARMS)
+    assert all(body["temperature"] == 0 for body in requests)
+    assert (judged.n, judged.wins, judged.losses, judged.steady, judged.chosen) == (6, 0, 6, 1.0, 0)
+    assert judged.alpha == krippendorff([{"people": ARMS[i < 2], "engine": ARMS[1]} for i in range(6)])
+    (people,) = (one for one in summarise_judgements(run) if not one.by)
+    assert (people.n, people.wins, people.losses) == (6, 4, 2)
+    print(ran.out)
+    assert "Answers side by side" in ran.out
+    assert "1 person" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
+    before = (run.directory / FILE).read_text()
+    _, again, _ = judge(prefers(second), n=4)
+    assert not again, "no reply is bought twice"
+    assert (run.directory / FILE).read_text() == before
+
+
+def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
+    _, _, (judged,) = judge(lambda *_: completion("better: answer 1"))
+    assert (judged.n, judged.wins, judged.losses, judged.rate, judged.steady) == (6, 0, 0, 0.5, 0.0)
+    assert (judged.left, judged.chosen) == (6, 6)
+
+
+def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
+    ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
+    assert "1 pairs are not judged: a reply names no answer, or is cut off" in ran.err
+    assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
+
+
+def test_an_engine_that_judges_no_pair_is_an_error(judge):
+    ran, _, judged = judge(lambda *_: completion("I cannot say."))
+    assert ran.code != 0
+    assert "none of 6 pairs was judged; no reply names the better answer" in ran.err
+    assert not judged
+
+
+def test_a_chat_is_asked_in_a_message_and_what_fails_is_named(judge):
+    ran, requests, (judged,) = judge(prefers(lambda _: ""), style='api = "chat"\noptions.format.style = "messages"\n')
+    assert ran.code == 0, ran.err
+    assert [message["role"] for message in requests[0]["messages"]] == ["user"]
+    assert judged.n == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("Better: 1", "a"),
+        ("So far 1 looks better.\nBetter: 2", "b"),
+        ("**Better:** 2", "b"),
+        ("Better: Answer 1.", "a"),
+        ("BETTER - neither", ""),
+        ("Better: 1 at first.\n\nBetter: neither", ""),
+        ("Answer 1 is better: 12 is right", None),
+        ("", None),
+    ],
+)
+def test_the_last_line_that_names_the_better_answer_counts(text, choice):
+    assert _read(text, ("a", "b")) == choice
+
+
+def test_who_cannot_judge_is_refused(run, tmp_path):
+    for text, says in {
+        "[teacher]\nengine = 'recorded'\nchains = ['x']": "cannot judge",
+        "[teacher]\nengine = 'endpoint'\nurl = 'http://x'\nmodle = 'y'": "has no key 'modle'",
+        "[judge]\n": "unknown table 'judge'",
+    }.items():
+        (tmp_path / "judge.toml").write_text(text)
+        ran = understudy("judge", "runs/demo", "--arms", *ARMS, "--by", "judge.toml", cwd=tmp_path)
+        assert (ran.code, says in ran.err) == (2, True), ran.err
+    assert understudy("judge", "runs/demo", "--arms", *ARMS, "--by", "nothing.toml", cwd=tmp_path).code == 2
+
+
 # --- the verb and the report ---
 
 
@@ -164,8 +285,8 @@ def test_judgements_come_in_as_json_lines_and_stand_in_the_report(run, tmp_path)
     (judged,) = json.loads(told.out)
     assert (judged["n"], judged["losses"]) == (8, 8)
     assert open_run(run.directory).judged[0].p == pytest.approx(2 / 2**8)
-    assert "Judged by people" in understudy("judge", "runs/demo", cwd=tmp_path).out
-    assert "Judged by people" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
+    assert "Answers side by side" in understudy("judge", "runs/demo", cwd=tmp_path).out
+    assert "Answers side by side" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
     write_judgements(tmp_path / "strange.jsonl", [Judgement("q", ("nobody", ARMS[0]), "r", "", "", "")])
     missing = understudy("judge", "runs/demo", "--import", "nowhere.jsonl", cwd=tmp_path)
     assert (missing.code, "nowhere.jsonl" in missing.err) == (2, True)

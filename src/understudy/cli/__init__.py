@@ -25,7 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "serve": ("serve:main", "trained students as an OpenAI-compatible server"),
     "view": ("view:view", "every question of a run in a browser: its chains, what was learned from them, the students' answers"),
     "why": ("view:why", "one question of a run in the terminal: its chains, verdicts and the students' answers"),
-    "judge": ("view:judge", "let people choose between two arms' answers, blind, and say what they chose"),
+    "judge": ("view:judge", "let people or a model choose between two arms' answers, blind, and say what they chose"),
     "results": ("look:results", "the results of a run, one row per arm, split, seed and decoding"),
     "compare": ("look:compare", "which arm of one or several runs is the best, what it costs, and what the data support"),
     "status": ("look:show_status", "how far the sampling of a run is, and what it has cost, while it goes on"),

@@ -1,10 +1,14 @@
-"""view, why, judge: what became of each question of a run, in a browser and in the terminal, and what people say of answers."""
+"""view, why, judge: what became of each question of a run, in a browser and in the terminal, and what is said of its answers."""
+
+from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -12,6 +16,10 @@ from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
 from understudy.cli.show_training import LEGEND, draw_tokens
 from understudy.cli.table import Screen, say
 from understudy.core.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from understudy.runs.judgements import Pair
+    from understudy.runs.run import Run
 
 
 def view(verb: str, argv: Sequence[str]) -> None:
@@ -83,7 +91,9 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
     parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two; without it, say what was judged")
-    parser.add_argument("--rater", metavar="NAME", help="who judges")
+    parser.add_argument("--rater", metavar="NAME", help="the person who judges")
+    by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
+    parser.add_argument("--by", metavar="FILE", help=by)
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
     parser.add_argument("-n", type=positive, default=300, metavar="N", help="questions, drawn at random (default 300)")
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
@@ -92,8 +102,8 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     add_json(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
-    if options.arms and not options.rater:
-        raise UserError("--rater: say who judges; the judgements of several people are kept apart")
+    if options.arms and not (options.rater or options.by):
+        raise UserError("--rater: say who judges (the judgements of several people are kept apart), or let a model judge: --by")
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
@@ -107,13 +117,16 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     if given:
         judgements.write_judgements(file, given)
     if options.arms:
-        from understudy.serving.judge import Judging
-        from understudy.serving.judge import judge as ask
-
         pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n)
-        say(f"{len(pairs):,} questions; judgements go to {file}")
-        judging = Judging(pairs, options.rater, file)
-        ask(judging, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
+        say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
+        if options.by:
+            _ask_engine(run, pairs, options.by, file)
+        else:
+            from understudy.serving.judge import Judging
+            from understudy.serving.judge import judge as ask
+
+            judging = Judging(pairs, options.rater, file)
+            ask(judging, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
     judged = judgements.summarise_judgements(run)
     if options.json:
         print(json.dumps([asdict(one) for one in judged], indent=1, ensure_ascii=False))
@@ -121,6 +134,27 @@ def judge(verb: str, argv: Sequence[str]) -> None:
         show_tables([tabulate_judged(judged)], Screen())
     else:
         say(f"{file}: nothing is judged yet; begin with --arms ARM ARM --rater NAME")
+
+
+def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> None:
+    from understudy.runs.judge_engine import ask_engine
+    from understudy.runs.judgements import latest, read_given, write_judgements
+    from understudy.studies.load import load_teacher
+
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        if total == 0 or done % 100 == 0:
+            say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
+
+    found = ask_engine(run, pairs, run.study.teacher if by == "teacher" else load_teacher(Path(by)), tell)
+    known = latest(read_given(file))
+    write_judgements(file, [judgement for judgement in found.judgements if judgement.key not in known])
+    if found.unread:
+        say(
+            f"{found.unread:,} pairs are not judged: a reply names no answer, or is cut off (teacher.options.max_tokens)",
+            sys.stderr,
+        )
+    if found.failed:
+        say(f"{found.failed:,} pairs are not judged: {found.error}; run it again to ask for them", sys.stderr)
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:

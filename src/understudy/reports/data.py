@@ -244,17 +244,19 @@ class StudentAnswer:
 
 @dataclass(frozen=True)
 class Judged:
-    """What people say of ``arm`` against ``other`` on ``n`` questions of ``split`` (``both_right``: of those that both answer
-    right): on so many more raters prefer the one (``wins``) or the other (``losses``). ``rate``: its wins and half of the ties,
-    with its 95 % interval and the p of the sign test. ``alpha``: agreement of the ``raters`` (Krippendorff), None where they share
-    no question. ``left``: choices of the left side, of all ``chosen`` sides, with the p that both are chosen alike. ``stale``
-    judgements are of other texts than the arms answer now."""
+    """What people say, or the engine ``by``, of ``arm`` against ``other`` on ``n`` questions of ``split`` (``both_right``: of those
+    that both answer right): on so many more raters prefer the one (``wins``) or the other (``losses``). ``rate``: its wins and half
+    of the ties, with its 95 % interval and the p of the sign test. ``alpha``: agreement of the ``raters``, or of the engine with
+    people (Krippendorff), None where they share no question. ``left``: choices of the left side, of all ``chosen`` sides (of an
+    engine: where it chose the same side in both orders), with the p that both are chosen alike. ``steady``: share of an engine's
+    choices that are the same in both orders. ``stale`` judgements are of other texts than the arms answer now."""
 
     arm: str
     other: str
     split: str
     both_right: bool
     n: int
+    by: str
     raters: int
     wins: int
     losses: int
@@ -266,6 +268,7 @@ class Judged:
     left: int
     chosen: int
     left_p: float
+    steady: float | None
     stale: int
 
 

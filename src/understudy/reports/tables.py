@@ -256,7 +256,7 @@ def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
 
 
 def tabulate_judged(rows: Sequence[Judged]) -> Table:
-    """What people say of pairs of arms."""
+    """What people and engines say of pairs of arms."""
     columns: list[Content[Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
@@ -265,17 +265,20 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
         (Column("win rate", number=True), lambda j: percent(j.rate)),
         (Column("95 % interval"), lambda j: f"{percent(j.low)} to {percent(j.high)}"),
         (Column("sign test", number=True), lambda j: f"{j.p:.4f}"),
-        (Column("raters", number=True), lambda j: f"{j.raters:,}"),
+        (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
         (Column("agreement", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
         (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,} (p = {j.left_p:.3f})"),
+        (Column("same in both orders", number=True), lambda j: "" if j.steady is None else percent(j.steady)),
     ]
     about = (
-        "People chose between two answers without the arms' names, sides drawn at random. Of several raters the majority counts; a "
-        "tie is half a win. Agreement is Krippendorff's alpha. It is about these students: those of the first seed."
+        "People chose between two answers without the arms' names, sides drawn at random. Of several raters the majority counts; "
+        "a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the order; its left "
+        "side counts such choices. Agreement is Krippendorff's alpha: of raters, or of the engine with people. It is about these "
+        "students: those of the first seed."
     )
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
-    return tabulate("Judged by people", rows, columns, about=about, note=note)
+    return tabulate("Answers side by side", rows, columns, about=about, note=note)
 
 
 def _perplexity(rows: Sequence[Perplexity]) -> Table:

@@ -1,4 +1,4 @@
-"""What people say of two arms' answers to one question, side by side and without names, as in SCoTD's human study.
+"""What people, or an engine, say of two arms' answers to one question, side by side and without names, as in SCoTD's human study.
 
 A judgement is written down once and stays: whoever judges again adds a line, and the last one of a rater counts. It belongs to
 the two texts that were shown; where an arm answers otherwise by now, it is kept and not counted.
@@ -21,15 +21,15 @@ from understudy.runs.run import ArmOutcomes, Run, score
 from understudy.studies.schema import build
 
 FILE = "judgements.jsonl"
-Key = tuple[str, frozenset[str], str, str, bool]
-"""Question, arms, texts, rater, and whether both are right: what one judgement is about."""
+Key = tuple[str, frozenset[str], str, str, bool, str]
+"""Question, arms, texts, rater, whether both are right, the arm on the left: what one judgement is about."""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """``choice``: the arm whose answer is better, "" where neither is. ``left``: the arm that stood on the left. ``texts``: a
     digest of what was shown. ``both_right``: whether the question was drawn from those that both answer right, or from all.
-    ``at``: when, in UTC."""
+    ``engine``: the rater is one, and judges a second time with the sides swapped. ``at``: when, in UTC."""
 
     question: str
     arms: tuple[str, str]
@@ -38,7 +38,12 @@ class Judgement:
     left: str
     texts: str
     both_right: bool = False
+    engine: bool = False
     at: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.question, frozenset(self.arms), self.texts, self.rater, self.both_right, self.left
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Pair:
         return (second, first) if swap else (first, second)
 
     def key(self, rater: str) -> Key:
-        return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right
+        return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right, self.sides(rater)[0]
 
 
 def make_pairs(
@@ -113,37 +118,52 @@ def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
 
 def latest(judgements: Iterable[Judgement]) -> dict[Key, Judgement]:
     """The last one that was given of each key."""
-    return {(j.question, frozenset(j.arms), j.texts, j.rater, j.both_right): j for j in judgements}
+    return {judgement.key: judgement for judgement in judgements}
 
 
 def summarise_judgements(run: Run) -> list[Judged]:
-    """What people say of each pair of arms that was judged, on each split, on all questions or on those that both answer right."""
-    groups: dict[tuple[frozenset[str], str, bool], list[Judgement]] = defaultdict(list)
+    """What people say of each pair of arms that was judged, and each engine, on each split, on all questions or on those that both
+    answer right."""
+    groups: dict[tuple[frozenset[str], str, bool, str], list[Judgement]] = defaultdict(list)
     split_of = {problem.id: problem.split for problem in run.problems}
     for judgement in latest(read_given(run.directory / FILE)).values():
         if set(judgement.arms) <= set(run.arms) and judgement.question in split_of:
-            groups[frozenset(judgement.arms), split_of[judgement.question], judgement.both_right].append(judgement)
-    return [summarise_pair(run, own[0].arms, split, own) for (_, split, _), own in groups.items()]
+            by = judgement.rater if judgement.engine else ""
+            groups[frozenset(judgement.arms), split_of[judgement.question], judgement.both_right, by].append(judgement)
+    people = {(arms, split, right): own for (arms, split, right, by), own in groups.items() if not by}
+    return [
+        summarise_pair(run, own[0].arms, split, own, people.get((arms, split, right), []) if by else [])
+        for (arms, split, right, by), own in groups.items()
+    ]
 
 
-def summarise_pair(run: Run, arms: tuple[str, str], split: str, judgements: Sequence[Judgement]) -> Judged:
-    """A question with several raters counts once, for the arm that more of them prefer."""
+def summarise_pair(
+    run: Run, arms: tuple[str, str], split: str, judgements: Sequence[Judgement], people: Sequence[Judgement] = ()
+) -> Judged:
+    """A question with several raters counts once, for the arm that more of them prefer. What an engine says in one order alone is
+    a tie; its agreement is that with ``people``, of whom the majority counts."""
     shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
-    by_question: dict[str, dict[str, str]] = defaultdict(dict)
-    for j in counted:
-        by_question[j.question][j.rater] = j.choice
-    margins = [Counter(of.values())[arms[0]] - Counter(of.values())[arms[1]] for of in by_question.values()]
-    wins, losses, n = sum(m > 0 for m in margins), sum(m < 0 for m in margins), len(margins)
+    given = _group(counted)
+    by_question = {name: {rater: _settle(of) for rater, of in raters.items()} for name, raters in given.items()}
+    preferred = _majority(by_question)
+    chosen = Counter(preferred.values())
+    wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
+    if people:
+        theirs = _majority({q: {r: _settle(of) for r, of in raters.items()} for q, raters in _group(people).items()})
+        by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
     low, high = paired_interval(wins, losses, n) if n else (-1.0, 1.0)
-    left = sum(j.choice == j.left for j in counted)
-    chosen = sum(bool(j.choice) for j in counted)
+    orders = [of for raters in given.values() for of in raters.values()]
+    sides = [{"left" if j.choice == j.left else "right" if j.choice else "" for j in of} for of in orders]
+    left, right = sides.count({"left"}), sides.count({"right"})
+    both = [of for of in orders if len(of) > 1]
     return Judged(
         arm=arms[0],
         other=arms[1],
         split=split,
         both_right=judgements[0].both_right,
         n=n,
+        by=judgements[0].rater if judgements[0].engine else "",
         raters=len({j.rater for j in counted}),
         wins=wins,
         losses=losses,
@@ -153,7 +173,31 @@ def summarise_pair(run: Run, arms: tuple[str, str], split: str, judgements: Sequ
         p=mcnemar(wins, losses),
         alpha=krippendorff(list(by_question.values())),
         left=left,
-        chosen=chosen,
-        left_p=mcnemar(left, chosen - left),
+        chosen=left + right,
+        left_p=mcnemar(left, right),
+        steady=sum(len({j.choice for j in of}) == 1 for of in both) / len(both) if both else None,
         stale=len(judgements) - len(counted),
     )
+
+
+def _group(judgements: Iterable[Judgement]) -> dict[str, dict[str, list[Judgement]]]:
+    """question -> rater -> its judgements: one, or one for each order of the sides"""
+    given: dict[str, dict[str, list[Judgement]]] = defaultdict(lambda: defaultdict(list))
+    for j in judgements:
+        given[j.question][j.rater].append(j)
+    return given
+
+
+def _settle(judgements: Sequence[Judgement]) -> str:
+    """What one rater prefers, "" where that depends on the order."""
+    choices = {j.choice for j in judgements}
+    return choices.pop() if len(choices) == 1 else ""
+
+
+def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """question -> the arm that more of its raters prefer, "" where as many prefer the other"""
+    preferred = {}
+    for name, choices in by_question.items():
+        (arm, most), *others = [*Counter(c for c in choices.values() if c).most_common(), ("", 0)]
+        preferred[name] = "" if others and others[0][1] == most else arm
+    return preferred

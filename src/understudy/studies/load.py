@@ -32,13 +32,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "
     Raises StudyError naming the file, the key and the nearest known one.
     """
     given, path = str(path), find_study(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        tables = tomllib.loads(text)
-    except (FileNotFoundError, IsADirectoryError):
-        raise StudyError(f"{path}: there is no such study file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not a TOML file: {error}") from None
+    text, tables = _read_toml(path)
     try:
         tables = apply_profile(tables, path, profile)
         for override in overrides:
@@ -51,6 +45,29 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "
         return dataclasses.replace(study, seeds=3) if compares and "seeds" not in tables["study"] else study
     except UserError as error:
         raise StudyError(f"{path}: {error}") from None
+
+
+def load_teacher(path: Path) -> Teacher:
+    """The table [teacher] of the TOML file ``path``, which has no other. Raises StudyError as `load_study` does."""
+    _, tables = _read_toml(path)
+    try:
+        refuse_unknown(tables, ("teacher",), "unknown table")
+        teacher = build(Teacher, _split_teacher(tables.get("teacher", {})), "teacher")
+        _check_engine_keys(teacher)
+    except UserError as error:
+        raise StudyError(f"{path}: {error}") from None
+    return teacher
+
+
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a file and its tables."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return text, tomllib.loads(text)
+    except (FileNotFoundError, IsADirectoryError):
+        raise StudyError(f"{path}: there is no such study file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not a TOML file: {error}") from None
 
 
 def _refuse_nul(value: Any, where: str) -> None:

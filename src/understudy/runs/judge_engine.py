@@ -1,0 +1,119 @@
+"""An engine judges two arms' answers: each pair twice, with its sides swapped, so that an order which it prefers gains nothing.
+
+Every reply goes through a ledger beside the run, so that a judging that was stopped goes on and nothing is paid for twice.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from understudy.core.asks import GREEDY, About, Call, Flow, Message, Path
+from understudy.core.errors import EngineError, StudyError
+from understudy.core.prompt_format import question_text
+from understudy.core.protocols import Progress, counting
+from understudy.flows.cast import Cast
+from understudy.flows.run import run_flows
+from understudy.pipeline.connect import connect, note_findings
+from understudy.runs.judgements import Judgement, Pair
+from understudy.runs.run import Run
+from understudy.sampling.ledger import Ledger
+from understudy.studies.options import Teacher
+
+LEDGER = "judge.sqlite"
+LEAST_TOKENS = 512
+"""That a reply may have, where the method's options ask for fewer."""
+_BETTER = re.compile(r"\bbetter\W{1,6}(?:answer\W{1,3})?(1|2|neither)\b", re.I)
+
+
+@dataclass(frozen=True)
+class EngineJudgements:
+    """``judgements``: two for each pair, one for each order. ``unread`` pairs had a reply that names no answer or was cut off,
+    ``failed`` ones a call that failed with ``error``."""
+
+    judgements: list[Judgement]
+    unread: int
+    failed: int
+    error: str
+
+
+def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, tell: Progress) -> EngineJudgements:
+    """What the engine of ``teacher`` says of ``pairs``, greedily; its price and budget hold for all judging in this run.
+
+    Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
+    """
+    study = replace(run.study, teacher=teacher)
+    options, method = study.make_engine(), study.teacher_method()
+    if not hasattr(options, "open"):
+        raise StudyError(f"teacher.engine = {teacher.engine!r}: cannot judge; choose an endpoint or a checkpoint")
+    chats, most, task = method.format.style == "messages", max(LEAST_TOKENS, method.max_tokens), study.make_task()
+    if hasattr(options, "check"):
+        try:
+            options.check(task, chats=chats)
+        except ValueError as error:
+            raise StudyError(f"teacher.{error}") from None
+    engine = options.open(task=task, seed=study.seed)
+
+    def flows() -> Iterator[tuple[Path, Flow[str]]]:
+        for pair in pairs:
+            for order, sides in enumerate(_orders(pair)):
+                yield Path(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=chats)
+
+    replies: dict[tuple[str, int], str] = {}
+    errors = {}
+    with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
+        engine, _ = connect(engine, options, store, seed=study.seed, paths=1, tell=tell)
+        cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
+        try:
+            for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
+                if done.value is None:
+                    errors[done.path.problem] = done.error or ""
+                else:
+                    replies[done.path.problem, done.path.index] = done.value
+        finally:
+            note_findings(engine, store, tell)
+    judgements = []
+    for pair in (pair for pair in pairs if pair.problem.id not in errors):
+        name, (first, second) = pair.problem.id, pair.answers
+        said = [
+            Judgement(name, (first, second), engine.identity, choice, sides[0], pair.texts, pair.both_right, engine=True)
+            for order, sides in enumerate(_orders(pair))
+            if (choice := _read(replies[name, order], sides)) is not None
+        ]
+        judgements += said if len(said) == 2 else []
+    why = next(iter(errors.values()), "")
+    if pairs and not judgements:
+        raise EngineError(f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer'}")
+    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why)
+
+
+def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
+    first, second = pair.answers
+    return (first, second), (second, first)
+
+
+def _ask(pair: Pair, sides: tuple[str, str], most: int, *, chats: bool) -> Flow[str]:
+    first, second = (pair.answers[arm] or "(nothing)" for arm in sides)
+    prompt = f"""Which of two answers to a question is better? The better one reasons correctly, leaves out no step and ends in \
+the right answer. Which comes first and which is longer does not matter.
+
+Question:
+{question_text(pair.problem)}
+
+Answer 1:
+{first}
+
+Answer 2:
+{second}
+
+Say briefly what is right and wrong in each. Then end with one line: "Better: 1", "Better: 2" or, where neither is better, \
+"Better: neither".
+"""
+    asked = (Message("user", prompt),) if chats else prompt
+    reply = yield Call("judge", asked, (), most, about=About(pair.problem.id))
+    return reply.text if reply.finish == "stop" else ""
+
+
+def _read(text: str, sides: tuple[str, str]) -> str | None:
+    """The arm that a reply prefers, "" where neither, None where it does not say."""
+    found = _BETTER.findall(text)
+    return {"1": sides[0], "2": sides[1], "neither": ""}[found[-1].lower()] if found else None
