@@ -5,24 +5,27 @@ import os
 import shutil
 import socket
 import urllib.parse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html import escape
 from pathlib import Path
 
 import pytest
 from browser import open_browser
-from command import understudy
+from command import SETS, understudy
 from pages import get, serving
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.corpus import store
 from understudy.corpus.store import read_rows, write_rows
+from understudy.corpus.tables import append_objects
+from understudy.pipeline.stages.selection import chosen_ids
 from understudy.runs.answers import list_answers
 from understudy.runs.attribution import find_wrong_step
 from understudy.runs.questions import ArmAnswer, Filters, QuestionIndex, QuestionRecord
 from understudy.runs.run import Run
 from understudy.serving.view import View, make_link
+from understudy.studies.relabels import FILE, Relabel, read_relabels
 from understudy.training.record import read_seen
 
 PICTURES = os.environ.get("UNDERSTUDY_PICTURES") and Path(os.environ["UNDERSTUDY_PICTURES"])
@@ -235,6 +238,75 @@ def test_where_it_cannot_listen_it_says_so(tiny):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = understudy("view", "runs/demo", "--port", str(taken.getsockname()[1]), cwd=tiny)
     assert (told.code, "cannot listen there" in told.err) == (2, True)
+
+
+# --- people say what a chain is ---
+
+
+@pytest.fixture
+def mine(tiny, tmp_path):
+    """A run of one's own to write into."""
+    shutil.copytree(tiny / "runs", tmp_path / "runs", symlinks=True)
+    return QuestionIndex(Run(tmp_path / "runs" / "demo"))
+
+
+def test_a_person_says_what_a_chain_is_and_every_word_is_kept(mine):
+    entry = next(entry for entry in mine.entries.values() if entry.rows)
+    chain = mine.chains(entry)[0]
+    place = make_link(Filters(split="train"), "/relabel", id=entry.problem.id)
+
+    def form(**more):
+        return urllib.parse.urlencode({"chain": chain.chain.id, "outcome": "wrong", "reason": HOSTILE, **more}).encode()
+
+    with serving(View(mine, "ana").app("127.0.0.1")) as url:
+        assert get(url + place, form(), Origin="http://evil.example")[0] == 400
+        assert get(url + place, form(outcome="superb"))[0] == 400
+        assert get(url + place, form(chain="nope"))[0] == 400
+        assert not (mine.run.directory / FILE).exists()
+        status, page, _ = get(url + place, form(), Origin=url)
+        assert (status, "ana says" in page, escape(HOSTILE) in page, HOSTILE in page) == (200, True, True, False)
+        get(url + place, form(outcome="undecidable", reason=""))
+    lines = [json.loads(line) for line in (mine.run.directory / FILE).read_text().splitlines()]
+    assert [(line["outcome"], line["rater"], line["was"]) for line in lines] == [
+        (outcome, "ana", chain.verdicts[0].outcome) for outcome in ("wrong", "undecidable")
+    ]
+    assert read_relabels(mine.run.directory / FILE)[chain.chain.id].outcome == "undecidable"
+
+
+def test_without_a_rater_nothing_is_written(mine):
+    entry = next(entry for entry in mine.entries.values() if entry.rows)
+    with serving(View(mine).app("127.0.0.1")) as url:
+        assert 'name="outcome"' in get(url)[1], "a filter"
+        assert "/relabel" not in get(url + make_link(Filters(), "/question", id=entry.problem.id))[1]
+        assert get(f"{url}/relabel?id={entry.problem.id}", b"outcome=wrong")[0] == 404
+
+
+def test_a_damaged_line_is_named_before_anybody_adds_one(mine):
+    (mine.run.directory / FILE).write_text('{"chain": "c", "outcome": "superb", "rater": "ana"}\n')
+    with pytest.raises(DataError, match=r"relabels\.jsonl, line 1.outcome = 'superb'"):
+        View(mine, "ana")
+
+
+def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tmp_path):
+    run = mine.run
+    (tmp_path / "demo.toml").write_text((run.directory / "study.toml").read_text())
+    taken = {chain for arm in run.arms if arm == "N chains, correct" for chain in chosen_ids(run.selection(arm))}
+    before = {verdict.chain: verdict for verdict in run.verdicts}
+    wrong = next(verdict for verdict in run.verdicts if verdict.outcome is Outcome.WRONG)
+    said = [Relabel(next(iter(sorted(taken))), "wrong", "ana", "a lucky guess"), Relabel(wrong.chain, "correct", "ana")]
+    append_objects(tmp_path / "said.jsonl", [asdict(one) for one in [*said, Relabel("of another run", "wrong", "ana")]])
+    ran = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='said.jsonl'", cwd=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+    assert "2 by people" in ran.out
+    after = Run(run.directory)
+    changed = {v.chain: (v.outcome, v.detail) for v in after.verdicts if v != before[v.chain]}
+    assert changed == {
+        said[0].chain: (Outcome.WRONG, f"ana says so (a lucky guess); the check said correct: {before[said[0].chain].detail}"),
+        said[1].chain: (Outcome.CORRECT, f"ana says so; the check said wrong: {wrong.detail}"),
+    }
+    assert chosen_ids(after.selection("N chains, correct")) == taken - {said[0].chain} | {wrong.chain}
+    missing = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='nobody.jsonl'", cwd=tmp_path)
+    assert (missing.code, "nobody.jsonl" in missing.err) == (2, True)
 
 
 # --- in a browser ---

@@ -96,7 +96,9 @@ def line_of(summary: StageSummary) -> str:
             return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
         case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
-            return lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
+            people = f"; {summary.relabelled:,} by people" if summary.relabelled else ""
+            said = lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
+            return said + people
         case selection.SelectionSummary():
             return f"{summary.kept:,} chains kept"
         case student.StudentSummary():

@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 def view(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
+    parser.add_argument("--rater", metavar="NAME", default="", help="who says of chains what they are, where the check is wrong")
     _add_port(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
     from understudy.runs.questions import QuestionIndex
     from understudy.runs.run import Run
+    from understudy.serving.view import View
     from understudy.serving.view import view as show
 
-    questions = QuestionIndex(Run(options.run))
-    show(questions, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
+    pages = View(QuestionIndex(Run(options.run)), options.rater)
+    show(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
 
 
 def why(verb: str, argv: Sequence[str]) -> None:
@@ -145,7 +147,9 @@ def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> None:
         if total == 0 or done % 100 == 0:
             say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
-    found = ask_engine(run, pairs, run.study.teacher if by == "teacher" else load_teacher(Path(by)), tell)
+    own = by == "teacher"
+    teacher, root = (run.study.teacher, run.study.root) if own else (load_teacher(Path(by)), Path(by).parent)
+    found = ask_engine(run, pairs, teacher, root, tell)
     known = latest(read_given(file))
     write_judgements(file, [judgement for judgement in found.judgements if judgement.key not in known])
     if found.unread:

@@ -3,9 +3,10 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -53,6 +54,16 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
             raise DataError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+def append_objects(path: Path, rows: Iterable[Row]) -> None:
+    """Add ``rows`` to a JSON Lines file, durably; what stands there is never changed. ``at``, where it is empty: now, in UTC."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with path.open("a", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row | {"at": row["at"] or now}, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _json_lines(path: Path, bad: list[str] | None) -> Iterator[tuple[str, Row]]:

@@ -19,6 +19,7 @@ from understudy.pipeline.stages.chains import ChainsStage, RecordedChainsStage, 
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.options import Exemplars
+from understudy.studies.relabels import read_relabels
 from understudy.studies.schema import build
 from understudy.studies.study import Study
 
@@ -58,10 +59,13 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
         exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
     problems = _plan_problems(study, exemplars)
     chats = study.teacher_method().format.style == "messages"
-    engine = _prepare_engine(study, chats=chats)
+    engine = prepare_engine(study, chats=chats)
     files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
     chains = _plan_chains(study, problems, exemplars, engine, files)
-    verdicts = VerdictsStage(label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks)
+    relabels = read_relabels(study.path_of(study.relabels)) if study.relabels else {}
+    verdicts = VerdictsStage(
+        label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks, relabels=relabels
+    )
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
     places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
@@ -86,7 +90,7 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     )
 
 
-def _prepare_engine(study: Study, *, chats: bool) -> Any:
+def prepare_engine(study: Study, *, chats: bool) -> Any:
     """The options of the teacher's engine, with paths that can be opened."""
     engine = study.make_engine()
     if not hasattr(engine, "prepare"):

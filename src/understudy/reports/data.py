@@ -289,7 +289,7 @@ class Story:
 class TeacherSummary:
     """``engine``, and the identities of the ``teachers`` that wrote so many ``chains`` for so many ``problems``; ``outcomes``:
     check -> outcome -> chains; ``errors``: asks that failed, and chains that were not asked for. ``worth``: of the chains, by the
-    first check; None in an older run."""
+    first check; None in an older run. ``relabelled``: chains of which people say something else than the first check."""
 
     engine: str
     teachers: tuple[str, ...]
@@ -299,6 +299,7 @@ class TeacherSummary:
     seconds: float
     errors: int
     worth: CorpusWorth | None = None
+    relabelled: int = 0
 
 
 @dataclass(frozen=True)

@@ -328,7 +328,8 @@ def describe_teacher(data: ReportData) -> str:
     who = f" by {', '.join(data.teacher.teachers)}" if data.teacher.teachers else ""
     wrote = f"{data.teacher.chains:,} chains for {data.teacher.problems:,} problems{who}"
     checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in data.teacher.outcomes.items())
-    return f"The teacher ({data.teacher.engine}) wrote {wrote}. {checked}"
+    people = f" Of {data.teacher.relabelled:,} chains people say otherwise, which counts." if data.teacher.relabelled else ""
+    return f"The teacher ({data.teacher.engine}) wrote {wrote}. {checked}{people}"
 
 
 def _training(curves: Sequence[Curve]) -> Table:

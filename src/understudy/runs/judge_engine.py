@@ -6,6 +6,7 @@ Every reply goes through a ledger beside the run, so that a judging that was sto
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path as File
 
 from understudy.core.asks import GREEDY, About, Call, Flow, Message, Path
 from understudy.core.errors import EngineError, StudyError
@@ -14,6 +15,7 @@ from understudy.core.protocols import Progress, counting
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.pipeline.connect import connect, note_findings
+from understudy.pipeline.plan import prepare_engine
 from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
@@ -36,21 +38,18 @@ class EngineJudgements:
     error: str
 
 
-def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, tell: Progress) -> EngineJudgements:
-    """What the engine of ``teacher`` says of ``pairs``, greedily; its price and budget hold for all judging in this run.
+def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, tell: Progress) -> EngineJudgements:
+    """What the engine of ``teacher``, whose paths are relative to ``root``, says of ``pairs``, greedily; its price and budget hold
+    for all judging in this run.
 
     Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
     """
-    study = replace(run.study, teacher=teacher)
-    options, method = study.make_engine(), study.teacher_method()
+    study, task = replace(run.study, teacher=teacher, root=root), run.study.make_task()
+    method = study.teacher_method()
+    chats, most = method.format.style == "messages", max(LEAST_TOKENS, method.max_tokens)
+    options = prepare_engine(study, chats=chats)
     if not hasattr(options, "open"):
         raise StudyError(f"teacher.engine = {teacher.engine!r}: cannot judge; choose an endpoint or a checkpoint")
-    chats, most, task = method.format.style == "messages", max(LEAST_TOKENS, method.max_tokens), study.make_task()
-    if hasattr(options, "check"):
-        try:
-            options.check(task, chats=chats)
-        except ValueError as error:
-            raise StudyError(f"teacher.{error}") from None
     engine = options.open(task=task, seed=study.seed)
 
     def flows() -> Iterator[tuple[Path, Flow[str]]]:
@@ -82,7 +81,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, tell: Progress
         judgements += said if len(said) == 2 else []
     why = next(iter(errors.values()), "")
     if pairs and not judgements:
-        raise EngineError(f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer'}")
+        raise EngineError(f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer, or all were cut off'}")
     return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why)
 
 

@@ -4,17 +4,14 @@ A judgement is written down once and stays: whoever judges again adds a line, an
 the two texts that were shown; where an arm answers otherwise by now, it is kept and not counted.
 """
 
-import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from understudy.core.errors import DataError, StudyError, UserError
 from understudy.core.values import Outcome, Problem, digest
-from understudy.corpus.tables import read_objects
+from understudy.corpus.tables import append_objects, read_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
 from understudy.runs.run import ArmOutcomes, Run, score
@@ -108,12 +105,7 @@ def read_given(file: Path) -> list[Judgement]:
 
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
     """Add ``judgements`` to the file, durably; what stands there is never changed."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    with path.open("a", encoding="utf-8") as file:
-        for judgement in judgements:
-            file.write(json.dumps({**asdict(judgement), "at": judgement.at or now}, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_objects(path, map(asdict, judgements))
 
 
 def latest(judgements: Iterable[Judgement]) -> dict[Key, Judgement]:

@@ -299,6 +299,7 @@ def describe_teacher(run: Run) -> TeacherSummary:
         problems=chains.problems,
         outcomes=verdicts.outcomes,
         worth=verdicts.worth,
+        relabelled=verdicts.relabelled,
         seconds=read_manifest(run.stage(run.plan.chains)).seconds,
         errors=chains.errors + chains.unasked,
     )

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
-from urllib.parse import urlencode
+from typing import cast
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Template
 from pydantic import TypeAdapter, ValidationError
@@ -17,15 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from understudy.core.errors import DataError
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome
+from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
-from understudy.runs.questions import Filters, QuestionIndex
+from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
 from understudy.serving.port import open_port, run_app
+from understudy.studies.relabels import FILE, SAID, Relabel, Said, read_relabels
 
 PAGE = 50
 """Questions on a page of the list."""
@@ -34,16 +37,19 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 class View:
-    """The pages of one run."""
+    """The pages of one run. Where a ``rater`` is named, that person may say of each chain what it is."""
 
-    def __init__(self, questions: QuestionIndex) -> None:
-        self.questions, self.run = questions, questions.run
+    def __init__(self, questions: QuestionIndex, rater: str = "") -> None:
+        self.questions, self.run, self.rater = questions, questions.run, rater
+        self.relabels = self.run.directory / FILE
+        self._read_relabels()  # a damaged line is named before anybody adds one
         self.arms = list(self.run.arms)
         self.splits = list(dict.fromkeys(entry.problem.split for entry in questions.entries.values()))
         self.list, self.question = open_template("questions.html"), open_template("question.html")
 
     def app(self, host: str) -> Starlette:
         routes = [Route("/", self._show_list), Route("/question", self._show_question), Route("/view.js", send_script)]
+        routes += [Route("/relabel", self._relabel, methods=["POST"])] if self.rater else []
         return Starlette(routes=routes, middleware=protect(host))
 
     def _show_list(self, request: Request) -> Response:
@@ -54,11 +60,7 @@ class View:
         return self._page(self.list, filters, found=len(found), entries=found[(at - 1) * PAGE : at * PAGE], page=at, pages=pages)
 
     def _show_question(self, request: Request) -> Response:
-        filters = _read_filters(request)
-        try:
-            entry = self.questions.get(request.query_params.get("id", ""))
-        except DataError as error:
-            raise HTTPException(404, str(error)) from None
+        filters, entry = _read_filters(request), self._find(request)
         found = [other.problem.id for other in self.questions.find(filters)]
         at = found.index(entry.problem.id) if entry.problem.id in found else -1
         before, after = found[at - 1] if at > 0 else "", found[at + 1] if 0 <= at < len(found) - 1 else ""
@@ -72,7 +74,30 @@ class View:
             before=before,
             after=after,
             place=(at + 1, len(found)),
+            relabels=self._read_relabels(),
+            said=SAID,
         )
+
+    def _find(self, request: Request) -> QuestionRecord:
+        try:
+            return self.questions.get(request.query_params.get("id", ""))
+        except DataError as error:
+            raise HTTPException(404, str(error)) from None
+
+    def _read_relabels(self) -> dict[str, Relabel]:
+        return read_relabels(self.relabels) if self.relabels.exists() else {}
+
+    async def _relabel(self, request: Request) -> Response:
+        """Write down what the rater says of a chain, and show its question again."""
+        form = await read_form(request)
+        filters, entry = _read_filters(request), self._find(request)
+        judged = next((one for one in self.questions.chains(entry) if one.chain.id == form.get("chain")), None)
+        if judged is None or (said := form.get("outcome")) not in SAID:
+            raise HTTPException(400, "no such chain or outcome")
+        was = judged.verdicts[0].outcome.value
+        relabel = Relabel(judged.chain.id, cast(Said, said), self.rater, form.get("reason", "").strip(), was)
+        append_objects(self.relabels, [asdict(relabel)])
+        return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)
 
     def _page(self, template: Template, filters: Filters, **values: object) -> Response:
         html = template.render(
@@ -81,6 +106,7 @@ class View:
             link=partial(make_link, filters),
             arms=self.arms,
             splits=self.splits,
+            rater=self.rater,
             outcomes=[outcome.value for outcome in Outcome],
             **values,
         )
@@ -101,6 +127,13 @@ def protect(host: str) -> list[Middleware]:
     return [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ("*",))]
 
 
+async def read_form(request: Request) -> dict[str, str]:
+    """What a form of our own page sends. Raises HTTPException where it comes from another site that is open in the browser."""
+    if request.headers.get("origin") not in (None, f"http://{request.headers['host']}"):
+        raise HTTPException(400, "sent by another site's page")
+    return dict(parse_qsl((await request.body()).decode(errors="replace")))
+
+
 def respond(html: str) -> Response:
     """A page that may run our script alone."""
     return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"})
@@ -116,7 +149,7 @@ def make_link(filters: Filters, path: str, **more: object) -> str:
     return f"{path}?{urlencode({name: 'on' if value is True else value for name, value in query.items()})}"
 
 
-def view(questions: QuestionIndex, host: str, port: int, started: Callable[[str], None]) -> None:
+def view(view: View, host: str, port: int, started: Callable[[str], None]) -> None:
     """Show the run until SIGINT or SIGTERM; ``started`` hears the address. Raises UserError where it cannot listen there."""
     with open_port(host, port) as listening:
-        run_app(View(questions).app(host), listening, started)
+        run_app(view.app(host), listening, started)

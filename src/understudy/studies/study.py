@@ -1,6 +1,6 @@
 """A study: one TOML file that says which problems, which teacher, which student, which arms.
 
-[study]       name, seed, seeds, checks, plugins
+[study]       name, seed, seeds, checks, relabels, plugins
 [task]        name, and the options of that task
 [exemplars]   solved problems that prompts show
 [teacher]     engine, samples, ..., and the keys of that engine
@@ -62,6 +62,9 @@ class Study:
     """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``
     (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is kept under
     its check's name, and an arm selects by any of them (``select.check``)."""
+    relabels: str | None = None
+    """A JSON Lines file of what people say of single chains (``understudy view RUN --rater NAME`` writes one), which stands in the
+    place of the first check's verdicts; relative to the study file. By default nobody says anything."""
     plugins: tuple[str, ...] = ()
     """Python files of your own that add engines, tasks, methods, checks and objectives (docs/extending.md); relative to the study
     file."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from understudy.checks.judge import judge_all, outcomes_of
@@ -13,6 +13,7 @@ from understudy.evaluation.worth import CorpusWorth, measure_corpus
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
+from understudy.studies.relabels import Relabel
 
 FILE = "verdicts.parquet"
 
@@ -20,15 +21,16 @@ FILE = "verdicts.parquet"
 @dataclass(frozen=True, kw_only=True)
 class VerdictsSummary(StageSummary):
     """``outcomes``: check -> outcome -> how many chains have it. ``worth``: of the corpus, by the first check; None in an older
-    run."""
+    run. ``relabelled``: chains of which people say something else than the first check."""
 
     outcomes: Mapping[str, Mapping[str, int]]
     worth: CorpusWorth | None = None
+    relabelled: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
-    """``checks``: registered names; the first one judges students, too."""
+    """``checks``: registered names; the first one judges students, too. ``relabels``: chain -> what a person says in its place."""
 
     kind = "verdicts"
     summary = VerdictsSummary
@@ -36,6 +38,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
     problems: ProblemsStage
     chains: ChainsStage
     checks: tuple[str, ...]
+    relabels: Mapping[str, Relabel]
 
     def modules(self) -> list[str]:
         return [module_of("check", name) for name in self.checks]
@@ -60,9 +63,20 @@ class VerdictsStage(Stage[VerdictsSummary]):
         chains = self.chains.read(context)
         checks = {name: find("check", name) for name in self.checks}
         groups = [(problems[problem], list(own)) for problem, own in groupby(chains, lambda chain: chain.problem)]
-        verdicts = [v for name, check in checks.items() for problem, own in groups for v in judge_all(problem, own, check, name)]
+        found = [v for name, check in checks.items() for problem, own in groups for v in judge_all(problem, own, check, name)]
+        verdicts = [self._relabel(verdict) for verdict in found]
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
         worth = measure_corpus(chains, problems, outcomes_of(verdicts, self.checks[0]))
-        return VerdictsSummary(outcomes={name: dict(outcomes.most_common()) for name, outcomes in counts.items()}, worth=worth)
+        outcomes = {name: dict(outcomes.most_common()) for name, outcomes in counts.items()}
+        changed = sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
+        return VerdictsSummary(outcomes=outcomes, worth=worth, relabelled=changed)
+
+    def _relabel(self, verdict: Verdict) -> Verdict:
+        said = self.relabels.get(verdict.chain)
+        if said is None or verdict.check != self.checks[0]:
+            return verdict
+        why = f" ({said.reason})" if said.reason else ""
+        detail = f"{said.rater} says so{why}; the check said {verdict.outcome}: {verdict.detail}"
+        return replace(verdict, outcome=Outcome(said.outcome), detail=detail)
