@@ -58,7 +58,7 @@ def stages_for(options: Selection) -> SelectionStage:
         name="files", task=None, files={}, exemplars=Exemplars(), seed=0, overlap="error", held_out=("test",), used=("dev",)
     )
     chains = RecordedChainsStage(problems=problems, files={}, engine=Recorded(chains=("chains.jsonl",)))
-    verdicts = VerdictsStage(problems=problems, chains=chains, checks=("answer",))
+    verdicts = VerdictsStage(problems=problems, chains=chains, checks=("answer",), relabels={})
     return SelectionStage(
         problems=problems, chains=chains, verdicts=verdicts, select=options, fraction=1.0, taker=None, method=None, seed=0
     )

@@ -40,7 +40,7 @@ def select(tmp_path, monkeypatch):
         name="files", task=task, files={}, exemplars=Exemplars(), seed=0, overlap="error", held_out=("test",), used=("dev",)
     )
     chains = RecordedChainsStage(problems=problems, files={}, engine=Recorded((str(tmp_path / "c.jsonl"),)))
-    verdicts = VerdictsStage(problems=problems, chains=chains, checks=("answer", "majority"))
+    verdicts = VerdictsStage(problems=problems, chains=chains, checks=("answer", "majority"), relabels={})
     for stage in (problems, chains, verdicts):
         perform(stage, tmp_path)
 
