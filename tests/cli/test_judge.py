@@ -226,7 +226,7 @@ def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
 
 def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
     ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
-    assert "1 pairs are not judged: a reply names no answer, or is cut off" in ran.err
+    assert "not judged: 1 of 6 pairs, of which a reply names no answer, or is cut off" in ran.err
     assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
 
 

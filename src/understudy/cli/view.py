@@ -152,13 +152,12 @@ def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> None:
     found = ask_engine(run, pairs, teacher, root, tell)
     known = latest(read_given(file))
     write_judgements(file, [judgement for judgement in found.judgements if judgement.key not in known])
+    of = f"of {len(pairs):,} pairs"
     if found.unread:
-        say(
-            f"{found.unread:,} pairs are not judged: a reply names no answer, or is cut off (teacher.options.max_tokens)",
-            sys.stderr,
-        )
+        why = "a reply names no answer, or is cut off (teacher.options.max_tokens)"
+        say(f"not judged: {found.unread:,} {of}, of which {why}", sys.stderr)
     if found.failed:
-        say(f"{found.failed:,} pairs are not judged: {found.error}; run it again to ask for them", sys.stderr)
+        say(f"not judged: {found.failed:,} {of}: {found.error}; run it again to ask for them", sys.stderr)
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:
