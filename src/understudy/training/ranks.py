@@ -153,6 +153,7 @@ def join(size: int, work: Callable[[Ranks], None], *, device: SettledDevice, sha
                 yield ranks
                 ranks.least(1)  # the others wait until the last file is written
             finally:
+                time.sleep(0.1)  # the thread of the last exchange gets Python's lock once more (see _work_beside)
                 dist.destroy_process_group()
             over.set()
         except BaseException as error:
@@ -190,7 +191,11 @@ def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:
 
 
 def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
-    """In another process than the first: tell that it is there, work, and tell which error ended it."""
+    """In another process than the first: tell that it is there, work, and tell which error ended it.
+
+    It ends at once. In an orderly end Python frees the group (torch 2.13, gloo) and, holding its own lock, waits for a thread that
+    waits for this lock; the process would stay, and the first one wait for ever.
+    """
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
     ready.send(None)
@@ -200,8 +205,9 @@ def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connect
         ranks.least(1)
     except Exception as error:  # noqa: BLE001 - the first process tells it
         ready.send(f"{type(error).__name__}: {error}")
-        os._exit(1)  # at once: an orderly end could wait for the others, who wait for this one
+        os._exit(1)
     dist.destroy_process_group()
+    os._exit(0)
 
 
 def _explain(error: BaseException, others: dict[Any, Connection]) -> str | None:
