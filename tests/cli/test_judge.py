@@ -13,6 +13,7 @@ from command import understudy
 from loopback import Server, completion
 from pages import get, serving
 
+from understudy.cli.view import judge as judge_verb
 from understudy.core.errors import DataError, UserError
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome, Problem
@@ -115,8 +116,11 @@ def test_wins_losses_ties_sign_test_and_sides(run):
     assert (judged.left, judged.chosen) == (sum(j.choice == j.left for j in choices), 11)
 
 
-def test_of_several_raters_the_majority_of_a_question_counts_once(run):
+def test_of_several_raters_what_most_say_of_a_question_counts_once(run):
     (pair, *_) = make_pairs(run, ARMS)
+    neither = [given(pair, "", rater) for rater in ("a", "b")]
+    judged = summarise_pair(run, ARMS, "test", [*neither, given(pair, ARMS[0], "c")])
+    assert (judged.n, judged.wins, judged.losses, judged.rate) == (1, 0, 0, 0.5)
     judged = summarise_pair(run, ARMS, "test", [given(pair, ARMS[0], rater) for rater in ("a", "b")] + [given(pair, ARMS[1], "c")])
     assert (judged.n, judged.wins, judged.losses, judged.raters) == (1, 1, 0, 3)
 
@@ -145,6 +149,28 @@ def test_krippendorffs_alpha_of_the_papers_example():
     assert krippendorff([{"a": "1"}, {"b": "2"}]) is None
     assert krippendorff([{"a": "1", "b": "1"}]) is None
     assert krippendorff([{"a": "1", "b": "1"}, {"a": "2", "b": "2"}]) == 1
+
+
+def test_an_engines_agreement_is_with_what_people_say_of_the_answers_of_now(run):
+    pairs = make_pairs(run, ARMS)[:4]
+    engine = [replace(given(pair, ARMS[i % 2], "e", left), engine=True) for i, pair in enumerate(pairs) for left in ARMS]
+    people = [given(pair, ARMS[i % 2]) for i, pair in enumerate(pairs)]
+    stale = [given(pair, ARMS[1 - i % 2], texts="of before") for i, pair in enumerate(pairs)]
+    assert summarise_pair(run, ARMS, "test", engine, [*stale, *people]).alpha == 1.0
+
+
+def test_a_judgement_for_no_arm_of_the_pair_is_named(tmp_path):
+    write_judgements(tmp_path / FILE, [Judgement("q", ARMS, "ana", "nobody", ARMS[0], "t")])
+    with pytest.raises(DataError, match=r"line 1: choice = 'nobody'"):
+        read_judgements(tmp_path / FILE)
+
+
+def test_a_line_without_an_end_stays_a_line_of_its_own(run):
+    pairs, file = make_pairs(run, ARMS)[:2], run.directory / FILE
+    write_judgements(file, [given(pairs[0], ARMS[0])])
+    file.write_text(file.read_text().rstrip())
+    write_judgements(file, [given(pairs[1], ARMS[0])])
+    assert [j.question for j in read_judgements(file)] == [pair.problem.id for pair in pairs]
 
 
 def test_a_damaged_line_is_named(tmp_path):
@@ -226,7 +252,7 @@ def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
 
 def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
     ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
-    assert "not judged: 1 of 6 pairs, of which a reply names no answer, or is cut off" in ran.err
+    assert "not judged: 1 of 6 pairs; a reply of theirs names no answer, is refused, or is cut off" in ran.err
     assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
 
 
@@ -235,6 +261,21 @@ def test_an_engine_that_judges_no_pair_is_an_error(judge):
     assert ran.code != 0
     assert "none of 6 pairs was judged; no reply names the better answer, or all were cut off" in ran.err
     assert not judged
+
+
+def test_what_is_not_asked_for_lack_of_budget_ends_in_exit_code_3(judge):
+    price = "price = { input = 1.0, output = 1.0 }\nbudget = { requests = 16 }\nconcurrency = 1\n"
+    ran, requests, (judged,) = judge(lambda *_: completion("Better: 1"), style=price, n=12)
+    assert (ran.code, judged.n) == (3, len(requests) // 2)
+    assert 0 < judged.n < 12
+    assert f"not judged: {12 - judged.n} of 12 pairs" in ran.err
+    assert "raise teacher.budget and run it again" in ran.err
+
+
+@pytest.mark.parametrize("options", [["--by", "x.toml"], ["--rater", "ana"], ["--arms", *ARMS, "--by", "x.toml", "--rater", "ana"]])
+def test_options_that_do_not_go_together_are_refused(tmp_path, tiny, options):
+    with pytest.raises(UserError, match="--rater"):
+        judge_verb("judge", [str(tiny / "runs" / "demo"), *options])
 
 
 def test_a_chat_is_asked_in_a_message_and_what_fails_is_named(judge):
@@ -250,10 +291,24 @@ def test_a_chat_is_asked_in_a_message_and_what_fails_is_named(judge):
         ("Better: 1", "a"),
         ("So far 1 looks better.\nBetter: 2", "b"),
         ("**Better:** 2", "b"),
+        ("**Better**: `1`", "a"),
+        ("Better: \\boxed{1}", "a"),
+        ("The better answer is 2.", "b"),
         ("Better: Answer 1.", "a"),
         ("BETTER - neither", ""),
+        ("Better: both", ""),
         ("Better: 1 at first.\n\nBetter: neither", ""),
+        ("Better: 2\n\nAnswer 2 is better:\n1. it is right", "b"),
+        ("Better: 1\nIn particular, answer 1 is better. 2 skips a step.", "a"),
+        ("Better: 2 (Answer 1 is no better: 1 step is missing)", None),
+        ("neither is better: 1 and 2 both end wrong", None),
+        ("Which is better? 1 has an error.", None),
+        ("Better: 1 or 2", None),
+        ("Better: 1.5", None),
         ("Answer 1 is better: 12 is right", None),
+        ("<think>Better: 1</think> I cannot say", None),
+        ("<think>Better: 1</think>\nBetter: 2", "b"),
+        ("<think>\nBetter: 1", None),
         ("", None),
     ],
 )
@@ -287,7 +342,7 @@ def test_judgements_come_in_as_json_lines_and_stand_in_the_report(run, tmp_path)
     assert open_run(run.directory).judged[0].p == pytest.approx(2 / 2**8)
     assert "Answers side by side" in understudy("judge", "runs/demo", cwd=tmp_path).out
     assert "Answers side by side" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
-    write_judgements(tmp_path / "strange.jsonl", [Judgement("q", ("nobody", ARMS[0]), "r", "", "", "")])
+    write_judgements(tmp_path / "strange.jsonl", [Judgement("q", ("nobody", ARMS[0]), "r", "", "nobody", "")])
     missing = understudy("judge", "runs/demo", "--import", "nowhere.jsonl", cwd=tmp_path)
     assert (missing.code, "nowhere.jsonl" in missing.err) == (2, True)
     refused = understudy("judge", "runs/demo", "--import", "strange.jsonl", cwd=tmp_path)

@@ -305,8 +305,16 @@ def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tm
         said[1].chain: (Outcome.CORRECT, f"ana says so; the check said wrong: {wrong.detail}"),
     }
     assert chosen_ids(after.selection("N chains, correct")) == taken - {said[0].chain} | {wrong.chain}
+    append_objects(tmp_path / "said.jsonl", [asdict(replace(said[0], reason="after all", rater="bob"))])
+    again = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='said.jsonl'", cwd=tmp_path)
+    assert "0 stages to do" in again.out, "the same outcome makes nothing anew"
     missing = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='nobody.jsonl'", cwd=tmp_path)
-    assert (missing.code, "nobody.jsonl" in missing.err) == (2, True)
+    assert (missing.code, "study.relabels: " in missing.err, "nobody.jsonl" in missing.err) == (2, True, True)
+    with serving(View(QuestionIndex(after), "bob").app("127.0.0.1")) as url:
+        form = urllib.parse.urlencode({"chain": wrong.chain, "outcome": "wrong"}).encode()
+        problem = next(chain.problem for chain in run.chains if chain.id == wrong.chain)
+        get(f"{url}/relabel?id={problem}", form)
+    assert json.loads((run.directory / FILE).read_text().splitlines()[-1])["was"] == "wrong", "the check's own word"
 
 
 # --- in a browser ---

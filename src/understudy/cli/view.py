@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser, positive
+from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.show_training import LEGEND, draw_tokens
 from understudy.cli.table import Screen, say
 from understudy.core.errors import DataError, UserError
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 def view(verb: str, argv: Sequence[str]) -> None:
     parser = make_parser(verb)
     add_run(parser)
-    parser.add_argument("--rater", metavar="NAME", default="", help="who says of chains what they are, where the check is wrong")
+    parser.add_argument(
+        "--rater", metavar="NAME", type=_name, default="", help="the person who says what a chain is, where the check is wrong"
+    )
     _add_port(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
@@ -89,11 +92,11 @@ def why(verb: str, argv: Sequence[str]) -> None:
             screen.print(Text(f"[{outcome}] {solution.text.strip()}" if len(answer.solutions) > 1 else solution.text.strip()))
 
 
-def judge(verb: str, argv: Sequence[str]) -> None:
+def judge(verb: str, argv: Sequence[str]) -> int:
     parser = make_parser(verb)
     add_run(parser)
     parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two; without it, say what was judged")
-    parser.add_argument("--rater", metavar="NAME", help="the person who judges")
+    parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
     by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
     parser.add_argument("--by", metavar="FILE", help=by)
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
@@ -104,14 +107,17 @@ def judge(verb: str, argv: Sequence[str]) -> None:
     add_json(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
-    if options.arms and not (options.rater or options.by):
-        raise UserError("--rater: say who judges (the judgements of several people are kept apart), or let a model judge: --by")
+    if options.rater and options.by:
+        raise UserError("--rater and --by: either a person judges, or a model; leave one out")
+    if bool(options.arms) != bool(options.rater or options.by):
+        raise UserError("--arms needs --rater NAME, the person who judges, or --by FILE, the model that does; and they need --arms")
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
     from understudy.runs import judgements
     from understudy.runs.run import Run
 
+    code = DONE
     run, file = Run(options.run), options.run / judgements.FILE
     given = [one for path in options.files for one in judgements.read_judgements(path)]
     for arm in (arm for one in given for arm in one.arms):
@@ -122,7 +128,7 @@ def judge(verb: str, argv: Sequence[str]) -> None:
         pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n)
         say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
         if options.by:
-            _ask_engine(run, pairs, options.by, file)
+            code = _ask_engine(run, pairs, options.by, file)
         else:
             from understudy.serving.judge import Judging
             from understudy.serving.judge import judge as ask
@@ -136,9 +142,10 @@ def judge(verb: str, argv: Sequence[str]) -> None:
         show_tables([tabulate_judged(judged)], Screen())
     else:
         say(f"{file}: nothing is judged yet; begin with --arms ARM ARM --rater NAME")
+    return code
 
 
-def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> None:
+def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
     from understudy.runs.judge_engine import ask_engine
     from understudy.runs.judgements import latest, read_given, write_judgements
     from understudy.studies.load import load_teacher
@@ -147,17 +154,25 @@ def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> None:
         if total == 0 or done % 100 == 0:
             say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
+    known = latest(read_given(file))  # before anything is paid for
     own = by == "teacher"
     teacher, root = (run.study.teacher, run.study.root) if own else (load_teacher(Path(by)), Path(by).parent)
     found = ask_engine(run, pairs, teacher, root, tell)
-    known = latest(read_given(file))
-    write_judgements(file, [judgement for judgement in found.judgements if judgement.key not in known])
+    new = [j for j in found.judgements if j.key not in known or known[j.key].choice != j.choice]
+    write_judgements(file, new)
     of = f"of {len(pairs):,} pairs"
     if found.unread:
-        why = "a reply names no answer, or is cut off (teacher.options.max_tokens)"
-        say(f"not judged: {found.unread:,} {of}, of which {why}", sys.stderr)
+        why = "a reply of theirs names no answer, is refused, or is cut off (teacher.options.max_tokens)"
+        say(f"not judged: {found.unread:,} {of}; {why}", sys.stderr)
     if found.failed:
-        say(f"not judged: {found.failed:,} {of}: {found.error}; run it again to ask for them", sys.stderr)
+        first = "raise teacher.budget and " if found.poor else ""
+        say(f"not judged: {found.failed:,} {of}: {found.error}; {first}run it again to ask for them", sys.stderr)
+    return WITH_ERRORS if found.failed else DONE
+
+
+def _name(text: str) -> str:
+    text.encode()  # a ValueError, which argparse tells, where it is no text
+    return text
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:

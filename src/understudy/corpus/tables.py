@@ -59,7 +59,9 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
 def append_objects(path: Path, rows: Iterable[Row]) -> None:
     """Add ``rows`` to a JSON Lines file, durably; what stands there is never changed. ``at``, where it is empty: now, in UTC."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    torn = path.is_file() and (text := path.read_bytes()) != b"" and not text.endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
+        file.write("\n" if torn else "")
         for row in rows:
             file.write(json.dumps(row | {"at": row["at"] or now}, ensure_ascii=False) + "\n")
         file.flush()

@@ -62,14 +62,22 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     engine = prepare_engine(study, chats=chats)
     files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
     chains = _plan_chains(study, problems, exemplars, engine, files)
-    relabels = read_relabels(study.path_of(study.relabels)) if study.relabels else {}
-    verdicts = VerdictsStage(
-        label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks, relabels=relabels
-    )
+    verdicts = _plan_verdicts(study, problems, chains)
     teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
     places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
     return Plan(**vars(shared), places=places, plugins=plugins)
+
+
+def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -> VerdictsStage:
+    try:
+        said = read_relabels(study.path_of(study.relabels)) if study.relabels else {}
+    except DataError as error:
+        raise StudyError(f"study.relabels: {error}; `understudy view RUN --rater NAME` writes such a file") from None
+    outcomes = {chain: relabel.outcome for chain, relabel in said.items()}
+    return VerdictsStage(
+        label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=said
+    )
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:

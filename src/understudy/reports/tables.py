@@ -267,11 +267,10 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
         (Column("sign test", number=True), lambda j: f"{j.p:.4f}"),
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
         (Column("agreement", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
-        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,} (p = {j.left_p:.3f})"),
-        (Column("same in both orders", number=True), lambda j: "" if j.steady is None else percent(j.steady)),
+        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,} (p = {j.left_p:.3f})" + _steady(j)),
     ]
     about = (
-        "People chose between two answers without the arms' names, sides drawn at random. Of several raters the majority counts; "
+        "People chose between two answers without the arms' names, sides drawn at random. Of several raters what most say counts; "
         "a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the order; its left "
         "side counts such choices. Agreement is Krippendorff's alpha: of raters, or of the engine with people. It is about these "
         "students: those of the first seed."
@@ -279,6 +278,10 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
     return tabulate("Answers side by side", rows, columns, about=about, note=note)
+
+
+def _steady(judged: Judged) -> str:
+    return "" if judged.steady is None else f"; {percent(judged.steady)} alike in both orders"
 
 
 def _perplexity(rows: Sequence[Perplexity]) -> Table:
@@ -328,7 +331,7 @@ def describe_teacher(data: ReportData) -> str:
     who = f" by {', '.join(data.teacher.teachers)}" if data.teacher.teachers else ""
     wrote = f"{data.teacher.chains:,} chains for {data.teacher.problems:,} problems{who}"
     checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in data.teacher.outcomes.items())
-    people = f" Of {data.teacher.relabelled:,} chains people say otherwise, which counts." if data.teacher.relabelled else ""
+    people = f" For {data.teacher.relabelled:,} chains these are people's verdicts." if data.teacher.relabelled else ""
     return f"The teacher ({data.teacher.engine}) wrote {wrote}. {checked}{people}"
 
 

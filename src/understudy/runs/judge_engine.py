@@ -12,6 +12,7 @@ from understudy.core.asks import GREEDY, About, Call, Flow, Message, Path
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
+from understudy.core.thoughts import thought_of
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.pipeline.connect import connect, note_findings
@@ -24,18 +25,22 @@ from understudy.studies.options import Teacher
 LEDGER = "judge.sqlite"
 LEAST_TOKENS = 512
 """That a reply may have, where the method's options ask for fewer."""
-_BETTER = re.compile(r"\bbetter\W{1,6}(?:answer\W{1,3})?(1|2|neither)\b", re.I)
+_MARKUP = re.compile(r"[*_`$#>{}]|\\boxed|\\text")
+_BETTER = re.compile(
+    r"\s*(?:the )?better(?: answer)?(?: is)?\s*[:=–-]?\s*(?:answer |option )?\(?(1|2|neither|none|both)\)?[.!]?\s*", re.I
+)
 
 
 @dataclass(frozen=True)
 class EngineJudgements:
     """``judgements``: two for each pair, one for each order. ``unread`` pairs had a reply that names no answer or was cut off,
-    ``failed`` ones a call that failed with ``error``."""
+    ``failed`` ones a call that failed with ``error``; ``poor``: since the budget is spent."""
 
     judgements: list[Judgement]
     unread: int
     failed: int
     error: str
+    poor: bool
 
 
 def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, tell: Progress) -> EngineJudgements:
@@ -58,7 +63,8 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
                 yield Path(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=chats)
 
     replies: dict[tuple[str, int], str] = {}
-    errors = {}
+    errors: dict[str, str] = {}
+    poor = False
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, options, store, seed=study.seed, paths=1, tell=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
@@ -66,6 +72,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
             for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
                 if done.value is None:
                     errors[done.path.problem] = done.error or ""
+                    poor |= done.unasked
                 else:
                     replies[done.path.problem, done.path.index] = done.value
         finally:
@@ -84,7 +91,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
         raise EngineError(
             f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer, or all were cut off'}"
         )
-    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why)
+    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why, poor)
 
 
 def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -115,6 +122,8 @@ Say briefly what is right and wrong in each. Then end with one line: "Better: 1"
 
 
 def _read(text: str, sides: tuple[str, str]) -> str | None:
-    """The arm that a reply prefers, "" where neither, None where it does not say."""
-    found = _BETTER.findall(text)
-    return {"1": sides[0], "2": sides[1], "neither": ""}[found[-1].lower()] if found else None
+    """The arm that a reply prefers, "" where neither, None where it does not say: by its last line that says nothing else."""
+    _, begin = thought_of(text)
+    said = "" if begin is None else _MARKUP.sub("", text[begin:])
+    found = [line[1] for line in map(_BETTER.fullmatch, said.splitlines()) if line]
+    return {"1": sides[0], "2": sides[1]}.get(found[-1], "") if found else None

@@ -18,8 +18,8 @@ from understudy.runs.run import ArmOutcomes, Run, score
 from understudy.studies.schema import build
 
 FILE = "judgements.jsonl"
-Key = tuple[str, frozenset[str], str, str, bool, str]
-"""Question, arms, texts, rater, whether both are right, the arm on the left: what one judgement is about."""
+Key = tuple[str, frozenset[str], str, str, bool, bool, str]
+"""Question, arms, texts, rater, whether both are right, whether an engine rates, the arm on the left."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Judgement:
 
     @property
     def key(self) -> Key:
-        return self.question, frozenset(self.arms), self.texts, self.rater, self.both_right, self.left
+        return self.question, frozenset(self.arms), self.texts, self.rater, self.both_right, self.engine, self.left
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Pair:
         return (second, first) if swap else (first, second)
 
     def key(self, rater: str) -> Key:
-        return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right, self.sides(rater)[0]
+        return self.problem.id, frozenset(self.answers), self.texts, rater, self.both_right, False, self.sides(rater)[0]
 
 
 def make_pairs(
@@ -93,9 +93,14 @@ def _text(one: ArmOutcomes, problem: str) -> str:
 def read_judgements(path: Path) -> list[Judgement]:
     """Those in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
     try:
-        return [build(Judgement, row, where) for where, row in read_objects(path)]
+        read = [(where, build(Judgement, row, where)) for where, row in read_objects(path)]
     except StudyError as error:
         raise DataError(f"{error}; mend or remove the line") from None
+    for where, judgement in read:
+        if judgement.choice not in (*judgement.arms, "") or judgement.left not in judgement.arms:
+            said = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
+            raise DataError(f"{where}: {said}: must be of arms = {list(judgement.arms)}; mend or remove the line")
+    return [judgement for _, judgement in read]
 
 
 def read_given(file: Path) -> list[Judgement]:
@@ -132,7 +137,7 @@ def summarise_judgements(run: Run) -> list[Judged]:
 def summarise_pair(
     run: Run, arms: tuple[str, str], split: str, judgements: Sequence[Judgement], people: Sequence[Judgement] = ()
 ) -> Judged:
-    """A question with several raters counts once, for the arm that more of them prefer. What an engine says in one order alone is
+    """A question with several raters counts once, as most of them say. What an engine says in one order alone is
     a tie; its agreement is that with ``people``, of whom the majority counts."""
     shown = {pair.texts for pair in make_pairs(run, arms, split)}
     counted = [j for j in judgements if j.texts in shown]
@@ -141,7 +146,7 @@ def summarise_pair(
     preferred = _majority(by_question)
     chosen = Counter(preferred.values())
     wins, losses, n = chosen[arms[0]], chosen[arms[1]], len(preferred)
-    if people:
+    if people := [j for j in people if j.texts in shown]:
         theirs = _majority({q: {r: _settle(of) for r, of in raters.items()} for q, raters in _group(people).items()})
         by_question = {name: {"people": theirs[name], "engine": preferred[name]} for name in preferred if name in theirs}
     low, high = paired_interval(wins, losses, n) if n else (-1.0, 1.0)
@@ -187,9 +192,9 @@ def _settle(judgements: Sequence[Judgement]) -> str:
 
 
 def _majority(by_question: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """question -> the arm that more of its raters prefer, "" where as many prefer the other"""
+    """question -> what most of its raters say, "" (neither) where as many say something else"""
     preferred = {}
     for name, choices in by_question.items():
-        (arm, most), *others = [*Counter(c for c in choices.values() if c).most_common(), ("", 0)]
-        preferred[name] = "" if others and others[0][1] == most else arm
+        (choice, most), *others = Counter(choices.values()).most_common(2)
+        preferred[name] = "" if others and others[0][1] == most else choice
     return preferred

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.prompt_format import question_text
 from understudy.core.values import Outcome
@@ -94,7 +95,7 @@ class View:
         judged = next((one for one in self.questions.chains(entry) if one.chain.id == form.get("chain")), None)
         if judged is None or (said := form.get("outcome")) not in SAID:
             raise HTTPException(400, "no such chain or outcome")
-        was = judged.verdicts[0].outcome.value
+        was = judge(entry.problem, judged.chain, self.run.check).outcome.value  # the check's own, also after a person's
         relabel = Relabel(judged.chain.id, cast(Said, said), self.rater, form.get("reason", "").strip(), was)
         append_objects(self.relabels, [asdict(relabel)])
         return RedirectResponse(make_link(filters, "/question", id=entry.problem.id) + f"#chain-{judged.chain.id}", 303)

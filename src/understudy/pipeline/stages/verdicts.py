@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from understudy.checks.judge import judge_all, outcomes_of
+from understudy.core.options import unkeyed
 from understudy.core.registry import find, module_of
 from understudy.core.values import Chain, Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
@@ -30,7 +31,8 @@ class VerdictsSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
-    """``checks``: registered names; the first one judges students, too. ``relabels``: chain -> what a person says in its place."""
+    """``checks``: registered names; the first one judges students, too. ``relabels``: chain -> the outcome that a person says
+    in its place; ``said``: the whole of it."""
 
     kind = "verdicts"
     summary = VerdictsSummary
@@ -38,7 +40,8 @@ class VerdictsStage(Stage[VerdictsSummary]):
     problems: ProblemsStage
     chains: ChainsStage
     checks: tuple[str, ...]
-    relabels: Mapping[str, Relabel]
+    relabels: Mapping[str, str]
+    said: Mapping[str, Relabel] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
         return [module_of("check", name) for name in self.checks]
@@ -74,7 +77,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
         return VerdictsSummary(outcomes=outcomes, worth=worth, relabelled=changed)
 
     def _relabel(self, verdict: Verdict) -> Verdict:
-        said = self.relabels.get(verdict.chain)
+        said = self.said.get(verdict.chain)
         if said is None or verdict.check != self.checks[0]:
             return verdict
         why = f" ({said.reason})" if said.reason else ""
