@@ -262,18 +262,18 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
         (Column("against"), lambda j: j.other),
         (Column("questions"), lambda j: f"{j.n:,} of {j.split}{', both right' if j.both_right else ''}"),
         (Column("better, worse, neither"), lambda j: f"{j.wins:,}, {j.losses:,}, {j.n - j.wins - j.losses:,}"),
-        (Column("win rate", number=True), lambda j: percent(j.rate)),
+        (Column("win rate"), lambda j: percent(j.rate)),
         (Column("95 % interval"), lambda j: f"{percent(j.low)} to {percent(j.high)}"),
-        (Column("sign test", number=True), lambda j: f"{j.p:.4f}"),
+        (Column("p", number=True), lambda j: f"{j.p:.4f}"),
         (Column("judged by"), lambda j: j.by or f"{j.raters:,} {'person' if j.raters == 1 else 'people'}"),
-        (Column("agreement", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
-        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,} (p = {j.left_p:.3f})" + _steady(j)),
+        (Column("alpha", number=True), lambda j: "" if j.alpha is None else f"{j.alpha:.2f}"),
+        (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _steady(j)),
     ]
     about = (
         "People chose between two answers without the arms' names, sides drawn at random. Of several raters what most say counts; "
-        "a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the order; its left "
-        "side counts such choices. Agreement is Krippendorff's alpha: of raters, or of the engine with people. It is about these "
-        "students: those of the first seed."
+        "a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the order: its left "
+        "side counts such choices, the others were alike. p: of the sign test. alpha: agreement (Krippendorff) of raters, or of the "
+        "engine with people. It is about these students: those of the first seed."
     )
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
@@ -281,7 +281,7 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
 
 
 def _steady(judged: Judged) -> str:
-    return "" if judged.steady is None else f"; {percent(judged.steady)} alike in both orders"
+    return "" if judged.steady is None else f"; {percent(judged.steady)} alike"
 
 
 def _perplexity(rows: Sequence[Perplexity]) -> Table:

@@ -42,12 +42,13 @@ def show_tables(tables: Iterable[Table], console: Console) -> None:
         if table.rows:
             console.print()
             console.print(_draw(table))
+            if about := " ".join(text for text in (table.about, table.note) if text):
+                console.print(Text(printable(about), style="dim"))  # as wide as the screen, and not as a table that is too wide
 
 
 def _draw(table: Table) -> rich_table.Table:
-    drawn = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", caption_justify="left", box=None)
+    drawn = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", box=None)
     drawn.header_style, drawn.pad_edge, drawn.padding = "dim", False, (0, 1)
-    drawn.caption = Text(" ".join(text for text in (table.about, table.note) if text), style="dim")
     places = [place for place, column in enumerate(table.columns) if not column.wide]
     for place in places:
         head, number = Text(printable(table.columns[place].head)), table.columns[place].number
