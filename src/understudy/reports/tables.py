@@ -270,10 +270,10 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
         (Column("left side"), lambda j: f"{j.left:,} of {j.chosen:,}, p {j.left_p:.2f}" + _steady(j)),
     ]
     about = (
-        "People chose between two answers without the arms' names, sides drawn at random. Of several raters what most say counts; "
-        "a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the order: its left "
-        "side counts such choices, the others were alike. p: of the sign test. alpha: agreement (Krippendorff) of raters, or of the "
-        "engine with people. It is about these students: those of the first seed."
+        "People chose between two answers without the arms' names, sides drawn at random. Of several raters what most say "
+        "counts; a tie is half a win. An engine is asked in both orders, and prefers none where its choice depends on the "
+        "order: its left side counts such choices, the others were alike. p: of the sign test. alpha: agreement (Krippendorff) "
+        "of raters, or of the engine with people. It is about these students: those of the first seed."
     )
     stale = sum(j.stale for j in rows)
     note = f"{stale:,} judgements are of other texts than the arms answer now, and not counted." if stale else ""
