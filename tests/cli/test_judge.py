@@ -235,7 +235,6 @@ def test_an_engine_is_asked_in_both_orders_and_its_judgements_stand_apart_from_p
     assert judged.alpha == krippendorff([{"people": ARMS[i < 2], "engine": ARMS[1]} for i in range(6)])
     (people,) = (one for one in summarise_judgements(run) if not one.by)
     assert (people.n, people.wins, people.losses) == (6, 4, 2)
-    print(ran.out)
     assert "Answers side by side" in ran.out
     assert "1 person" in understudy("report", "runs/demo", "--markdown", cwd=tmp_path).out
     before = (run.directory / FILE).read_text()
@@ -278,7 +277,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, tiny, options):
         judge_verb("judge", [str(tiny / "runs" / "demo"), *options])
 
 
-def test_a_chat_is_asked_in_a_message_and_what_fails_is_named(judge):
+def test_a_chat_is_asked_in_a_message(judge):
     ran, requests, (judged,) = judge(prefers(lambda _: ""), style='api = "chat"\noptions.format.style = "messages"\n')
     assert ran.code == 0, ran.err
     assert [message["role"] for message in requests[0]["messages"]] == ["user"]
