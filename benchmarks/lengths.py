@@ -35,7 +35,7 @@ def load(study: Study) -> tuple[dict[str, Problem], list[Chain]]:
     for held_out in (study.evaluation.splits, (study.evaluation.dev,)):
         problems, _ = check_overlap(problems, held_out=held_out, rule="drop")
     known = {problem.id: problem for problem in problems}
-    chains, _ = study.make_engine().prepare(study.root, chats=False).read(known)
+    chains, _ = study.teacher.make_engine().prepare(study.root, chats=False).read(known)
     return known, [chain for chain in chains if known[chain.problem].split == "train"]
 
 

@@ -16,6 +16,7 @@ from understudy.reports.data import (
     ArmSelection,
     ArmSummary,
     Attribution,
+    Cascade,
     Comparison,
     Consistency,
     Curve,
@@ -35,7 +36,7 @@ from understudy.reports.documents import markdown, page
 from understudy.reports.plots import pictures
 from understudy.reports.tables import make_tables
 from understudy.reports.terminal import show
-from understudy.reports.words import printable
+from understudy.reports.words import file_name, printable
 from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror=y> {{ 7 * 7 }} [red]x[/red] \x1b[31m | **b** & "q"'
@@ -173,6 +174,9 @@ def data():
             Curve(losses=((1, 2.0), (2, 1.0)), dev=((2, 0.5),), best=2, arm=HOSTILE, seed=0, seconds=1.5, parameters=1000, saw=SAW),
         ),
         votes=(Votes(HOSTILE, "test", (1, 2), (0.5, 0.6), (0.5, 0.61), (0.5, 0.7), (0.5, 0.58)),),
+        cascades=(
+            Cascade(HOSTILE, HOSTILE, "test", 100, (0.0, 0.5, 1.0), (0.0, 0.25, 0.25), (0.5, 0.75, 0.75), (0.0, 20.0, 20.0)),
+        ),
         perplexity=(Perplexity(HOSTILE, "test", BINS), Perplexity("", "train", BINS[:2])),
         chosen_pairs=False,
         attributions=(
@@ -260,7 +264,15 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
     ):
         assert shown in text, shown
     drawn = {p.name for p in pictures(data)}
-    assert drawn >= {"accuracy-test", "by-steps", "perplexity", "chains", "curves", "cost", "sweep-select.samples"}
+    assert drawn >= {
+        "accuracy-test",
+        "by-steps",
+        f"cascade-{file_name(HOSTILE)}-{file_name(HOSTILE)}",
+        "chains",
+        "curves",
+        "cost",
+        "sweep-select.samples",
+    }
 
 
 def test_colour_means_shown_and_not_highest(data):
@@ -321,9 +333,16 @@ def test_the_costs_have_plain_numbers_on_their_axis(data):
 
 
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
-    bare = dataclasses.replace(data, groups=(), votes=(), perplexity=(), attributions=(), first_wrong=(), story=None, curves=())
+    bare = dataclasses.replace(
+        data, groups=(), votes=(), cascades=(), perplexity=(), attributions=(), first_wrong=(), story=None, curves=()
+    )
     bare = dataclasses.replace(bare, swept=(), consistency=(), faithfulness=())
     assert "83.0" in parsed(bare).text
+
+
+def test_a_cascade_shows_each_threshold_that_makes_a_difference(data):
+    (table,) = (table for table in make_tables(data) if table.title.startswith("Cascade"))
+    assert [[cell.text for cell in row] for row in table.rows] == [["0.0", "0.0", "50.0", "0"], ["50.0", "25.0", "75.0", "20"]]
 
 
 def test_votes_show_the_likeliest_sample_beside_the_others_and_markdown_the_bins(data):

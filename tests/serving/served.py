@@ -72,8 +72,8 @@ class Served:
 
 
 @contextmanager
-def serving(*directories, students=None, **options):
-    service = Service(students or open_students(directories), ServerOptions(**options))
+def serving(*directories, students=None, teacher=None, **options):
+    service = Service(students or open_students(directories), ServerOptions(**options), teacher)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
         server = uvicorn.Server(uvicorn.Config(service.app, log_level="warning", ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

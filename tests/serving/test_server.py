@@ -12,6 +12,7 @@ from understudy.runs.ask import ask_student
 from understudy.serving.students import open_students
 from understudy.studies.options import Decode
 
+TELLS = " She has 1. So 3.\nThen 4.\nSo the answer is: 4\n\n"
 QUESTION = "Bob finds 3 more, and then loses 12. How many coins has Bob?"
 
 
@@ -24,6 +25,7 @@ def students(tmp_path_factory):
     turns = {"max_steps": 2, "max_tokens": 8}
     make_student(where / "socratic", "socratic", ("decomposer", "solver"), options=turns, decode=Decode(votes=2))
     make_student(where / "knows", knows=[(f"Q: {KNOWN}\nA:", SAYS)])
+    make_student(where / "tells", knows=[(f"Q: {KNOWN}\nA:", TELLS)], options={"max_tokens": 64})
     return where
 
 
@@ -96,10 +98,66 @@ def test_a_stream_has_the_parts_of_the_whole_answer_and_its_usage(server):
     last = events.pop()
     assert (last["choices"], last["usage"]["completion_tokens"] > 0) == ([], True)
     parts = [event["choices"][0] for event in events]
-    assert [(part["index"], part["finish_reason"]) for part in parts] == [(0, "stop"), (1, "stop")]
-    assert parts[0]["delta"] == {"role": "assistant", "content": "So the answer is: 4", "reasoning_content": "She has 4."}
+    assert [(part["index"], part["finish_reason"]) for part in parts][-2:] == [(0, "stop"), (1, "stop")]
+    whole = server.post("/v1/chat/completions", {**body, "stream": False})[1]
+    for choice in whole["choices"]:
+        own = [part for part in parts if part["index"] == choice["index"]]
+        assert join(part["delta"] for part in own) == choice["message"]
+        assert (own[-1]["understudy"], "understudy" in own[0]) == (choice["understudy"], len(own) == 1)
     status, text = server.post("/v1/completions", {"model": "knows", "prompt": f"Q: {KNOWN}\nA:", "stream": True, "stop": "\n\n"})
-    assert [event["choices"][0]["text"] for event in read_events(text)] == [SAYS.rstrip("\n")]
+    assert "".join(event["choices"][0]["text"] for event in read_events(text)) == SAYS.rstrip("\n")
+
+
+def join(parts):
+    """Fields that came in parts."""
+    fields = {}
+    for part in parts:
+        for name, text in part.items():
+            fields[name] = fields.get(name, "") + text
+    return fields
+
+
+def told_while_written(server, path, body):
+    """The events of a stream that came before the last one of its choice, as an HTTP client reads them line by line."""
+    return [event["choices"][0] for event in read_events(server.post(path, {**body, "stream": True})[1])][:-1]
+
+
+@pytest.mark.parametrize("form", ["parsed", "raw", "hidden"])
+def test_a_chat_is_told_sentence_by_sentence_while_it_is_written(server, form):
+    body = {"model": "tells", "messages": [{"role": "user", "content": KNOWN}], "reasoning_format": form}
+    whole = server.post("/v1/chat/completions", body)[1]["choices"][0]["message"]
+    told = [part["delta"] for part in told_while_written(server, "/v1/chat/completions", body)]
+    field, opens = ("content", "<think>\n") if form == "raw" else ("reasoning_content", "")
+    said = [f"{opens}She has 1.", " So 3.", "\nThen 4."]
+    assert [delta.get(field) for delta in told] == ([] if form == "hidden" else said)
+    assert all(whole[field].startswith(join(told)[field]) for _ in told)
+    assert [set(delta) for delta in told] == ([] if form == "hidden" else [{"role", field}, {field}, {field}])
+
+
+def test_a_completion_is_told_token_by_token_and_never_a_part_of_a_stop_string(server):
+    body = {"model": "tells", "prompt": [f"Q: {KNOWN}\nA:", "Bob"], "stop": ["4.\nSo", "\n\n"], "max_tokens": 64, "echo": True}
+    whole = server.post("/v1/completions", body)[1]["choices"]
+    parts = [event["choices"][0] for event in read_events(server.post("/v1/completions", {**body, "stream": True})[1])]
+    assert len(parts) > 12
+    for choice in whole:
+        own = [part for part in parts if part["index"] == choice["index"]]
+        assert "".join(part["text"] for part in own) == choice["text"]
+    assert whole[0]["text"].endswith("Then ")
+
+
+def test_votes_and_turns_are_told_when_they_are_done(server):
+    for model in ("knows-vote3", "sci"):
+        body = {"model": model, "messages": [{"role": "user", "content": KNOWN}], "temperature": 0.7}
+        assert told_while_written(server, "/v1/chat/completions", body) == []
+
+
+def test_an_error_before_the_first_event_has_its_status_and_one_after_it_is_an_event(server, students):
+    long = "word " * 400
+    status, body = server.post(
+        "/v1/chat/completions", {"model": "one", "messages": [{"role": "user", "content": long}], "stream": True}
+    )
+    assert (status, body["error"]["code"]) == (400, "context_length_exceeded")
+    assert server.get("/health")[1]["requests"] == 0
 
 
 def test_a_completion_continues_raw_text(students, server):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -94,7 +94,8 @@ class Call:
     """Asks the engine that plays ``role`` for text.
 
     ``stop`` strings end the reply and are cut from its text. ``decoding`` None means the decoding that the study sets for the role.
-    ``out_of_fold`` asks the fold model of the role that was not trained on this problem.
+    ``out_of_fold`` asks the fold model of the role that was not trained on this problem. ``hear`` is called with the text so far
+    while a local engine writes it, from the engine's thread; of equal calls at the same time one hears.
     """
 
     role: str
@@ -105,6 +106,7 @@ class Call:
     attempt: int = 0
     about: About | None = field(default=None, compare=False)
     out_of_fold: bool = False
+    hear: Callable[[str], None] | None = field(default=None, compare=False)
 
 
 Finish = Literal["stop", "length", "refused"]

@@ -205,7 +205,7 @@ class Board(Generic[T]):
     def _request(self, path: Path, call: Call) -> Request:
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
-        if last is None or call != last or call.about != last.about:
+        if last is None or call != last or call.about != last.about or call.hear is not last.hear:
             decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
             self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt)

@@ -48,7 +48,9 @@ def drive(flows: Flows[T], cast: Cast, *, window: int = WINDOW, on_end: OnEnd = 
         board.close()
 
 
-async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncGenerator[Done[T], None]:
+async def adrive(
+    flows: Flows[T], cast: Cast, *, window: int = WINDOW, arrivals: Arrivals | None = None
+) -> AsyncGenerator[Done[T], None]:
     """`drive` over network engines, each asked at most ``engine.concurrency`` requests at once, with no barrier between them.
 
     Local engines work at the same time, in threads; an engine that is both is asked over the network. A request over the network is
@@ -57,11 +59,15 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
     with a BudgetError, those whose replies are in the store go on.
 
     A call that fails with EngineError fails its own flow only; what a local engine raises for all its requests is raised here.
+    ``arrivals``: a server's own, for flows that come while this waits. It puts a function there when one has come; this ends when
+    such a function raises an error.
+
     Cancelling ends all requests, and a local engine's work with its next reply; the replies that came are in the store. Where an
     error or the caller ends it, nothing more is sent, and the answers that are under way are awaited: they were paid for.
     """
     board = Board(flows, cast, window, lambda _: None)
-    arrivals: Arrivals = asyncio.Queue()
+    endless = arrivals is not None
+    arrivals = Arrivals() if arrivals is None else arrivals
     requests, threads = _Requests(board, arrivals), _Threads(board, arrivals)
     awaits = True
     try:
@@ -71,7 +77,7 @@ async def adrive(flows: Flows[T], cast: Cast, *, window: int = WINDOW) -> AsyncG
             threads.start()
             for done in board.take_done():
                 yield done
-            if board.orders or threads.tasks:  # with no orders left, a local engine still comes to its rest
+            if endless or board.orders or threads.tasks:  # with no orders left, a local engine still comes to its rest
                 (await arrivals.get())()
                 while not arrivals.empty():
                     arrivals.get_nowait()()

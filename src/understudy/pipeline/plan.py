@@ -18,7 +18,7 @@ from understudy.pipeline.stages.answers import TeacherPlayer
 from understudy.pipeline.stages.chains import ChainsStage, RecordedChainsStage, SampledChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.studies.options import Exemplars
+from understudy.studies.options import Exemplars, Teacher
 from understudy.studies.relabels import read_relabels
 from understudy.studies.schema import build
 from understudy.studies.study import Study
@@ -58,8 +58,8 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     if exemplars.file is not None:
         exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
     problems = _plan_problems(study, exemplars)
-    chats = study.teacher_method().format.style == "messages"
-    engine = prepare_engine(study, chats=chats)
+    chats = study.teacher.make_method().format.style == "messages"
+    engine = prepare_engine(study.teacher, study.root, chats=chats)
     files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
     chains = _plan_chains(study, problems, exemplars, engine, files)
     verdicts = _plan_verdicts(study, problems, chains)
@@ -98,13 +98,13 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     )
 
 
-def prepare_engine(study: Study, *, chats: bool) -> Any:
-    """The options of the teacher's engine, with paths that can be opened."""
-    engine = study.make_engine()
+def prepare_engine(teacher: Teacher, root: Path, *, chats: bool) -> Any:
+    """The options of the teacher's engine, with paths that can be opened; they start from ``root``."""
+    engine = teacher.make_engine()
     if not hasattr(engine, "prepare"):
         return engine
     try:
-        return engine.prepare(study.root, chats=chats)
+        return engine.prepare(root, chats=chats)
     except CheckpointError as error:
         raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
 
@@ -121,7 +121,7 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         terms=study.corpus,
         teacher=teacher,
         engine=engine,
-        method=study.teacher_method(),
+        method=study.teacher.make_method(),
         prompts=load_prompts(teacher.method, study.path_of(teacher.prompts) if teacher.prompts else None),
         exemplars=exemplars,
         seed=study.seed,

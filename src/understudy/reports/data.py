@@ -177,6 +177,22 @@ class Votes:
 
 
 @dataclass(frozen=True)
+class Cascade:
+    """Recorded answers to ``n`` problems (times seeds) put together: those of ``arm`` where at least the share ``agreement`` of its
+    votes agree, else those of ``teacher``. For each such share: of how many problems the teacher is ``asked``, the ``accuracy``,
+    the ``tokens`` that the teacher reads and writes for a problem, mean over all."""
+
+    arm: str
+    teacher: str
+    split: str
+    n: int
+    agreement: tuple[float, ...]
+    asked: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    tokens: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Perplexity:
     """Perplexity against correctness: ``bins`` of equally many replies, the least perplexed first. ``who``: an arm, whose sampled
     answers to ``split`` these are (of all seeds), or "" for the teacher and its chains."""
@@ -333,6 +349,7 @@ class ReportData:
     selected: tuple[ArmSelection, ...]
     curves: tuple[Curve, ...]
     votes: tuple[Votes, ...]
+    cascades: tuple[Cascade, ...]
     perplexity: tuple[Perplexity, ...]
     attributions: tuple[Attribution, ...]
     faithfulness: tuple[Faithfulness, ...]

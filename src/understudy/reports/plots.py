@@ -65,7 +65,7 @@ def pictures(data: ReportData) -> list[Picture]:
         _sweeps,
         _by_group,
         _votes,
-        _perplexity,
+        _cascades,
         _selection,
         _curves,
     ]
@@ -214,19 +214,21 @@ def _votes(data: ReportData) -> Iterator[Picture]:
         yield Picture(f"votes-{file_name(v.arm)}", f"{v.arm}: accuracy of the vote for every number of samples, {v.split}.", figure)
 
 
-def _perplexity(data: ReportData) -> Iterator[Picture]:
-    rows = [p for p in data.perplexity if not p.who or p.split == data.summaries[0].split]
-    if not rows:
-        return
-    colours = {**_colours([s.arm for s in data.summaries]), "": INK}
-    figure, axes = _axes(5.2, 3)
-    for p in rows:
-        at = [100 * (i + 0.5) / len(p.bins) for i in range(len(p.bins))]
-        label = f"{p.who or 'teacher'}, {p.split}"
-        axes.plot(at, [100 * b.accuracy for b in p.bins], marker="o", ms=4, color=colours[p.who], label=_label(label))
-    axes.set(xlim=(0, 100), ylim=(0, 103), xlabel="replies, % from the least perplexed to the most", ylabel="correct, %")
-    axes.legend(**BESIDE)
-    yield Picture("perplexity", "Correct replies by their perplexity, exp(-mean log-probability), in bins of equally many.", figure)
+def _cascades(data: ReportData) -> Iterator[Picture]:
+    """Accuracy over what it costs: the curve of thresholds, from the student alone to the most that it leaves to the teacher."""
+    for c in (c for c in data.cascades if c.split == data.summaries[0].split):
+        alone = next(s for s in data.summaries if (s.arm, s.split) == (c.teacher, c.split))
+        figure, axes = _axes(5.2, 3)
+        axes.plot(
+            [100 * a for a in c.asked], [100 * a for a in c.accuracy], marker="o", ms=4, color=COLOURS[1], label=_label(c.arm)
+        )
+        axes.plot([100], [100 * alone.accuracy], "s", ms=6, color=COLOURS[3], label=_label(f"{c.teacher} alone"))
+        axes.set(xlabel="questions that the teacher is asked, %", ylabel="accuracy, %", xlim=(-3, 103), ylim=(0, 103))
+        axes.legend(**BESIDE)
+        caption = (
+            f"{c.arm}, and where its votes disagree {c.teacher}: accuracy on {c.split} for every share of votes that is enough."
+        )
+        yield Picture(f"cascade-{file_name(c.arm)}-{file_name(c.teacher)}", caption, figure)
 
 
 def _selection(data: ReportData) -> Iterator[Picture]:

@@ -8,6 +8,7 @@ from understudy.reports.data import (
     ArmSelection,
     ArmSummary,
     Attribution,
+    Cascade,
     Comparison,
     Consistency,
     Curve,
@@ -29,6 +30,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         *(tabulate_comparisons(data, split) for split in splits_of(data)),
         _consistency(data.consistency),
         *(_votes(votes, drawn=votes.split == data.summaries[0].split) for votes in data.votes),
+        *map(_cascade, data.cascades),
         _costs(data),
         _attributions(data.attributions),
         _faithfulness(data.faithfulness),
@@ -182,6 +184,23 @@ def _votes(votes: Votes, *, drawn: bool) -> Table:
     names = [name for name, rate in rates.items() if rate]
     pictures = [f"votes-{file_name(votes.arm)}"] if drawn else []
     return tabulate(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
+
+
+def _cascade(cascade: Cascade) -> Table:
+    steps = range(len(cascade.agreement))
+    told = [i for i in steps if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
+    columns: list[Content[int]] = [
+        (Column("votes that agree, at least", number=True), lambda i: percent(cascade.agreement[i])),
+        (Column("teacher asked", number=True), lambda i: percent(cascade.asked[i])),
+        (Column("accuracy", number=True), lambda i: percent(cascade.accuracy[i])),
+        (Column("teacher's tokens", number=True), lambda i: f"{cascade.tokens[i]:.0f}"),
+    ]
+    about = (
+        f"{cascade.arm} answers where so many of its votes agree, else {cascade.teacher}; as recorded, {cascade.n:,} answers. "
+        "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
+    )
+    pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
+    return tabulate(f"Cascade: {cascade.arm}, {cascade.split}", told, columns, *pictures, about=about)
 
 
 def _costs(data: ReportData) -> Table:

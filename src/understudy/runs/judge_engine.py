@@ -5,7 +5,7 @@ Every reply goes through a ledger beside the run, so that a judging that was sto
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path as File
 
 from understudy.core.asks import GREEDY, About, Call, Flow, Message, Path
@@ -49,13 +49,12 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
 
     Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
     """
-    study, task = replace(run.study, teacher=teacher, root=root), run.study.make_task()
-    method = study.teacher_method()
+    study, method = run.study, teacher.make_method()
     chats, most = method.format.style == "messages", max(LEAST_TOKENS, method.max_tokens)
-    options = prepare_engine(study, chats=chats)
+    options = prepare_engine(teacher, root, chats=chats)
     if not hasattr(options, "open"):
         raise StudyError(f"teacher.engine = {teacher.engine!r}: cannot judge; choose an endpoint or a checkpoint")
-    engine = options.open(task=task, seed=study.seed)
+    engine = options.open(task=study.make_task(), seed=study.seed)
 
     def flows() -> Iterator[tuple[Path, Flow[str]]]:
         for pair in pairs:

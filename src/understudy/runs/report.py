@@ -18,6 +18,7 @@ from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.reports.words import join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
+from understudy.runs.cascades import trace_cascades
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_differences, find_conditions
 from understudy.runs.judgements import summarise_judgements
@@ -73,6 +74,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),
         votes=tuple(summaries.count_votes(run, seeds) for (arm, _), seeds in scored.items() if run.arms[arm].decode.votes > 1),
+        cascades=tuple(trace_cascades(run, scored)),
         perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
         attributions=tuple(attribute_errors(run, scored)),
         faithfulness=tuple(measure_faithfulness(run, scored)),

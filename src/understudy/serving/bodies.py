@@ -16,7 +16,7 @@ WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifie
 """Fields that say nothing of the text that is wanted."""
 AS_USUAL: tuple[Any, ...] = (0, False, {}, [], None, "none", "auto", {"type": "text"})
 """Values of an unknown field that ask for nothing."""
-KINDS = {401: "authentication_error", 429: "rate_limit_error"}
+KINDS = {401: "authentication_error", 402: "insufficient_quota", 429: "rate_limit_error"}
 """Of errors, by their status, but the usual two."""
 
 T = TypeVar("T")

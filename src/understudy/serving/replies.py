@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
-
-import orjson
 
 from understudy.core.answers import answer_key, extract
 from understudy.core.asks import Flow, Reply
 from understudy.core.thoughts import thought_of
-from understudy.core.values import Problem, Solution
+from understudy.core.values import AnswerKind, Chain, Problem, Solution
 from understudy.core.vote import vote
 from understudy.serving.bodies import ApiError, CompletionBody
 from understudy.studies.options import Decode
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
+FINISHES = {"stop": "stop", "length": "length", "refused": "content_filter"}
+"""Ours -> OpenAI's"""
+OPEN, CLOSE = "<think>\n", "\n</think>\n\n"
+_SENTENCES = re.compile(r".*[.!?\n](?=\s)", re.DOTALL)
+
 
 def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], decode: Decode, reasoning: str) -> JsonObject:
     """What the vote of ``solutions`` to ``problem`` says, in the words of the first that says so. Its ``reasoning`` has a field of
@@ -30,14 +35,26 @@ def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], dec
     won = vote(solutions, weighted=decode.weighted)
     same = [s for s in solutions if s.finish == "stop" and s.answer and answer_key(s.answer) == answer_key(won.answer or "")]
     solution = (same or solutions)[0]
-    thought, answer = split_text(problem, solution.text)
+    more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
+    message = _write_message(problem, solution.text, reasoning)
+    return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": more}
+
+
+def teacher_choice(choice: JsonObject, problem: Problem, chain: Chain, reasoning: str) -> JsonObject:
+    """What the teacher says in its ``chain``, in the place of a student's ``choice``, whose votes stay."""
+    more = choice["understudy"] | {"answer": chain.answer, "text": chain.text, "answered_by": "teacher"}
+    message = _write_message(problem, chain.text, reasoning)
+    return choice | {"message": message, "finish_reason": FINISHES[chain.finish], "understudy": more}
+
+
+def _write_message(problem: Problem, text: str, reasoning: str) -> JsonObject:
+    thought, answer = split_text(problem, text)
     message = {"role": "assistant", "content": answer}
     if thought and reasoning == "raw":
-        message["content"] = f"<think>\n{thought}\n</think>\n\n{answer}"
+        message["content"] = f"{OPEN}{thought}{CLOSE}{answer}"
     elif thought and reasoning == "parsed":
         message["reasoning_content"] = thought
-    more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
-    return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": more}
+    return message
 
 
 def split_text(problem: Problem, text: str) -> tuple[str, str]:
@@ -48,6 +65,27 @@ def split_text(problem: Problem, text: str) -> tuple[str, str]:
         return thought, text[len(text) if begin is None else begin :].strip()
     start = extract(text, problem.kind, problem.choices, problem.question).start
     return (text[:start].strip(), text[start:].strip()) if text[start:].strip() else ("", text.strip())
+
+
+def chat_so_far(problem: Problem, reasoning: str, text: str) -> dict[str, str]:
+    """The message so far, of a reply that begins with ``text``: the whole sentences of its reasoning, before any that states an
+    answer."""
+    sentences = _SENTENCES.match(text)
+    thought = _find_thought(sentences[0], problem.kind, problem.choices, problem.question) if sentences else ""
+    if not thought or reasoning == "hidden":
+        return {}
+    return {"role": "assistant", **({"content": OPEN + thought} if reasoning == "raw" else {"reasoning_content": thought})}
+
+
+@lru_cache(maxsize=4096)  # asked for every token, and it changes with every sentence
+def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], question: str) -> str:
+    thought, begin = thought_of(text)
+    return thought if begin != 0 else text[: extract(text, kind, choices, question).start].strip()
+
+
+def text_so_far(before: str, text: str) -> dict[str, str]:
+    """The text so far of a completion, after what is echoed."""
+    return {"text": before + text}
 
 
 def text_choice(index: int, before: str, reply: Reply) -> JsonObject:
@@ -85,19 +123,12 @@ def score(engine: TransformersEngine, body: CompletionBody) -> Flow[tuple[list[J
     return choices, sum(map(len, texts)), body.max_tokens * len(texts)
 
 
+def begin(kind: Literal["chat.completion", "chat.completion.chunk", "text_completion"], model: str) -> JsonObject:
+    """What all events of one completion begin with."""
+    return {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
+
+
 def whole(kind: Literal["chat.completion", "text_completion"], model: str, choices: Sequence[JsonObject], *used: int) -> JsonObject:
     """The object with all ``choices``; ``used``: so many tokens were read, so many written."""
     usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*used, sum(used)), strict=True))
-    head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
-    return {**head, "choices": choices, "usage": usage}
-
-
-def events(done: JsonObject, options: Mapping[str, bool]) -> Iterator[bytes]:
-    """A finished object as server-sent events, one for each choice."""
-    head = done | {"object": done["object"].replace("chat.completion", "chat.completion.chunk")}
-    usage = head.pop("usage")
-    bodies = [head | {"choices": [{name.replace("message", "delta"): v for name, v in c.items()}]} for c in done["choices"]]
-    if options.get("include_usage"):
-        bodies.append(head | {"choices": [], "usage": usage})
-    yield from (b"data: " + orjson.dumps(body) + b"\n\n" for body in bodies)
-    yield b"data: [DONE]\n\n"
+    return {**begin(kind, model), "choices": choices, "usage": usage}

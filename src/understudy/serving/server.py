@@ -2,51 +2,59 @@
 
 import asyncio
 import secrets
+import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path as File
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from understudy.core.asks import Call, Flow, Path, Reply
-from understudy.core.errors import EngineError, StudyError, TooLongError
+from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
 from understudy.serving.port import open_port, run_app
-from understudy.serving.replies import JsonObject, chat_choice, events, score, text_choice, whole
+from understudy.serving.replies import JsonObject, chat_choice, chat_so_far, score, teacher_choice, text_choice, text_so_far, whole
+from understudy.serving.stream import Stream
 from understudy.serving.students import ServedStudent, find_student
+from understudy.serving.teacher import ServedTeacher
 
 T = TypeVar("T")
 B = TypeVar("B", bound=AnyBody)
-Answering = Callable[[HttpRequest, B], Coroutine[Any, Any, JsonObject]]
+Answering = Callable[[HttpRequest, B, Stream | None], Coroutine[Any, Any, JsonObject]]
+"""(request, its body, where what is written is told as it comes) -> the whole answer"""
 
 
 @dataclass(frozen=True)
 class ServerOptions:
     """Where it listens, on port 0 wherever one is free. ``key``: what clients must send, "" nothing. It answers ``max_requests`` at
-    once, each within ``timeout`` seconds."""
+    once, each within ``timeout`` seconds. In a cascade the student answers where at least the share ``agreement`` of its votes is
+    for one answer."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     key: str = ""
     max_requests: int = 1024
     timeout: float = 600
+    agreement: float = 0.75
 
 
 class Service:
-    """The handlers of one server over its ``students``."""
+    """The handlers of one server over its ``students``, and the ``teacher`` of their cascades."""
 
-    def __init__(self, students: Mapping[str, ServedStudent], options: ServerOptions) -> None:
-        self.students, self.options, self.started = students, options, int(time.time())
+    def __init__(self, students: Mapping[str, ServedStudent], options: ServerOptions, teacher: ServedTeacher | None = None) -> None:
+        self.students, self.options, self.teacher, self.started = students, options, teacher, int(time.time())
         self.engines = {s.role(part): engine for s in students.values() for part, engine in s.bundle.engines.items()}
         self.board = LiveBoard(self.engines)
         self.under_way = 0
@@ -73,38 +81,67 @@ class Service:
         if self.under_way >= self.options.max_requests:
             raise ApiError(429, f"{self.under_way} requests are under way, as many as --max-requests allows; ask again later")
         self.under_way += 1
-        try:
-            done = await answer(request, body)
-        finally:
-            self.under_way -= 1
-        if body.stream:
-            return Response(b"".join(events(done, body.stream_options)), media_type="text/event-stream")
-        return JSONResponse(done)
+        stream = Stream(body.model, chat=kind is ChatBody) if body.stream else None
+        answering = asyncio.ensure_future(answer(request, body, stream))
+        answering.add_done_callback(self._count_out)
+        if stream is None:
+            return JSONResponse(await answering)
+        events = stream.events(answering, body.stream_options)
+        first = await anext(events)  # an error before it has its own status
+        return StreamingResponse(_join(first, events), media_type="text/event-stream")
 
-    async def _chat(self, request: HttpRequest, body: ChatBody) -> JsonObject:
+    def _count_out(self, _: object) -> None:
+        self.under_way -= 1
+
+    async def _chat(self, request: HttpRequest, body: ChatBody, stream: Stream | None) -> JsonObject:
         """The student's answer to the question of ``body``, as in its evaluation."""
-        student = find_student(self.students, body.model).settle(body)
+        student = self._find(body.model).settle(body)
         problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices, form=student.bundle.card.form)
         votes, method = student.decode.votes, student.bundle.method
         paths = [Path(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
-        flows = [student.amend(method.solve(problem, path, StudyPool()), body) for path in paths]
+        # Of several votes or turns nobody knows yet which will be the answer.
+        read = partial(chat_so_far, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
+        flows = []
+        for path in paths:
+            hear = stream.listen(path.index, read) if stream and read else None
+            flows.append(student.amend(method.solve(problem, path, StudyPool()), body, hear))
         solutions = await self._wait(request, list(map(self.board.submit, paths, flows)))
         groups = [solutions[i : i + votes] for i in range(0, len(solutions), votes)]
         choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
+        if student.cascades and self.teacher:
+            unsure = [i for i, choice in enumerate(choices) if choice["understudy"]["agreement"] < self.options.agreement]
+            chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
+            for choice in choices:
+                choice["understudy"]["answered_by"] = "student"
+            for i in unsure:
+                choices[i] = teacher_choice(choices[i], problem, chains[0], body.reasoning_format)
+            used = used[0] + sum(c.prompt_tokens or 0 for c in chains), used[1] + sum(c.tokens or 0 for c in chains)
         return whole("chat.completion", body.model, choices, *used)
 
-    async def _complete(self, request: HttpRequest, body: CompletionBody) -> JsonObject:
+    def _find(self, name: str) -> ServedStudent:
+        student = find_student(self.students, name)
+        if student.cascades and self.teacher is None:
+            raise ApiError(404, f"{name!r} needs a teacher: start the server with --teacher FILE.toml", "model", "model_not_found")
+        return student
+
+    async def _complete(self, request: HttpRequest, body: CompletionBody, stream: Stream | None) -> JsonObject:
         """The raw text of one model, or the scores of given text."""
-        student = find_student(self.students, body.model).settle(body)
+        student = self._find(body.model).settle(body)
         (part, engine), *others = student.bundle.engines.items()
         if body.model not in self.students or any(other is not engine for _, other in others):
             raise ApiError(400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", "model")
         if body.logprobs is not None:
             (scores,) = await self._wait(request, [self.board.submit(Path("text"), score(engine, body))])
             return whole("text_completion", body.model, *scores)
-        calls = [Call(part, prompt, max_tokens=body.max_tokens) for prompt in body.texts]
-        futures = [self.board.submit(Path("text", i), student.amend(_ask(calls), body)) for i in range(body.n)]
+
+        def call(at: int, prompt: str, i: int) -> Call:
+            read = partial(text_so_far, prompt if body.echo else "")
+            hear = stream.listen(at * body.n + i, read) if stream else None
+            return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
+
+        calls = [[call(at, prompt, i) for at, prompt in enumerate(body.texts)] for i in range(body.n)]
+        futures = [self.board.submit(Path("text", i), student.amend(_ask(own), body)) for i, own in enumerate(calls)]
         replies = list(zip(*await self._wait(request, futures), strict=True))
         pairs = [(prompt, reply) for prompt, own in zip(body.texts, replies, strict=True) for reply in own]
         choices = [text_choice(i, prompt if body.echo else "", reply) for i, (prompt, reply) in enumerate(pairs)]
@@ -115,11 +152,11 @@ class Service:
         self._check_key(request)
         if name := request.path_params.get("name"):
             return JSONResponse(self._describe(name))
-        names = [name for own in self.students for name in (own, f"{own}-vote8")]
+        names = [f"{own}{how}" for own in self.students for how in ("", "-vote8", *(["-cascade"] if self.teacher else []))]
         return JSONResponse({"object": "list", "data": list(map(self._describe, names))})
 
     def _describe(self, name: str) -> JsonObject:
-        card = find_student(self.students, name).bundle.card
+        card = self._find(name).bundle.card
         more = {key: getattr(card, key) for key in ("method", "kind", "terms", "licence", "lineage")}
         return {"id": name, "object": "model", "created": self.started, "owned_by": "understudy", "understudy": more}
 
@@ -143,17 +180,21 @@ class Service:
         except (TooLongError, StudyError) as error:
             raise ApiError(400, str(error), code="context_length_exceeded" if isinstance(error, TooLongError) else "") from None
         except EngineError as error:
-            raise ApiError(503, str(error)) from None
+            raise ApiError(402 if isinstance(error, BudgetError) else 503, str(error)) from None
         finally:
             answered.cancel()
             left.cancel()
         raise ApiError(503, f"no answer within {self.options.timeout:g} s; ask for less, or later", code="timeout")
 
 
-def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None]) -> None:
-    """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. Raises UserError where it cannot listen there."""
-    with open_port(options.host, options.port) as port:
-        service = Service(students, options)
+def serve(
+    students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None], teacher: File | None = None
+) -> None:
+    """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. ``teacher``: the TOML file of the one that their
+    cascades ask. Raises UserError where it cannot listen there, or cannot ask that teacher."""
+    with open_port(options.host, options.port) as port, ExitStack() as stack:
+        asked = stack.enter_context(closing(ServedTeacher(teacher, lambda said: print(said, file=sys.stderr)))) if teacher else None
+        service = Service(students, options, asked)
         service.load()
         try:
             run_app(service.app, port, lambda url: started(f"{url}/v1"))
@@ -164,6 +205,12 @@ def serve(students: Mapping[str, ServedStudent], options: ServerOptions, started
 def _ask(calls: list[Call]) -> Flow[list[Reply]]:
     replies: list[Reply] = yield calls
     return replies
+
+
+async def _join(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for event in events:
+        yield event
 
 
 async def _until_left(request: HttpRequest) -> None:

@@ -1,9 +1,10 @@
-"""The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, and ``NAME-voteK``."""
+"""The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, ``NAME-voteK``, and either
+with ``-cascade``, where a teacher answers what the votes do not agree on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ from understudy.studies.options import Decode
 
 VOTES = 64
 """Most votes of a ``NAME-voteK``."""
+USUAL_VOTES = 8
+"""Of a ``NAME-cascade`` whose arm does not vote."""
 
 
 @dataclass(frozen=True)
 class ServedStudent:
-    """A student under the name that clients call it. ``decode``: how it answers."""
+    """A student under the name that clients call it. ``decode``: how it answers. ``cascades``: a teacher answers in its place where
+    its votes do not agree."""
 
     name: str
     bundle: Bundle
     decode: Decode
+    cascades: bool = False
 
     def role(self, part: str) -> str:
         """The name of a part of its method among the parts of all students."""
@@ -42,8 +47,8 @@ class ServedStudent:
     def seed(self, body: AnyBody) -> int:
         return self.bundle.card.seed if body.seed is None else body.seed
 
-    def amend(self, flow: Flow[Any], body: AnyBody) -> Flow[Any]:
-        """``flow`` with its calls put to this student, within what ``body`` asks for."""
+    def amend(self, flow: Flow[Any], body: AnyBody, hear: Callable[[str], None] | None = None) -> Flow[Any]:
+        """``flow`` with its calls put to this student, within what ``body`` asks for; ``hear`` is told what it writes."""
         resume: Any = flow.send
         value: Any = None
         while True:
@@ -52,18 +57,19 @@ class ServedStudent:
             except StopIteration as end:
                 return end.value
             try:
-                replies = yield [self._amend_call(call, body) for call in (asked if isinstance(asked, list) else [asked])]
+                replies = yield [self._amend_call(call, body, hear) for call in (asked if isinstance(asked, list) else [asked])]
             except EngineError as error:
                 resume, value = flow.throw, error
             else:
                 resume, value = flow.send, replies if isinstance(asked, list) else replies[0]
 
-    def _amend_call(self, call: Call, body: AnyBody) -> Call:
+    def _amend_call(self, call: Call, body: AnyBody, hear: Callable[[str], None] | None) -> Call:
         decoding = call.decoding or self.decode.decoding  # a method's own goes before
         if decoding.temperature:
             decoding = replace(decoding, seed=self.seed(body))
         most = min(call.max_tokens, body.max_tokens or call.max_tokens)
-        return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=(*call.stop, *body.stops))
+        stop = (*call.stop, *body.stops)
+        return replace(call, role=self.role(call.role), decoding=decoding, max_tokens=most, stop=stop, hear=hear or call.hear)
 
 
 def open_students(directories: Sequence[Path]) -> dict[str, ServedStudent]:
@@ -83,10 +89,12 @@ def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStud
     """The student that a client calls ``name``. Raises ApiError where there is none."""
     if name in students:
         return students[name]
-    voting = re.fullmatch(r"(.+)-vote([1-9][0-9]?)", name)
-    if voting is None or voting[1] not in students or int(voting[2]) > VOTES:
-        known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES})"
+    called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
+    if called is None or called[1] not in students or int(called[2] or 1) > VOTES:
+        known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES}, or NAME-cascade)"
         raise ApiError(404, f"there is no model {name!r}{nearest(name, list(students))} {known}", "model", "model_not_found")
-    student = students[voting[1]]
+    student = students[called[1]]
+    votes = int(called[2] or 0) or (student.decode.votes if student.decode.votes > 1 else USUAL_VOTES)
     drawn = student.decode.temperature or None  # an arm that is greedy may say 0 of its one chain
-    return replace(student, decode=replace(student.decode, votes=int(voting[2]), beams=1, temperature=drawn))
+    decode = replace(student.decode, votes=votes, beams=1, temperature=drawn)
+    return replace(student, decode=decode, cascades=bool(called[3]))

@@ -135,7 +135,7 @@ def _validate(study: Study) -> None:
         )
     task = study.make_task()
     _check_engine_keys(study.teacher)
-    engine, method = study.make_engine(), study.teacher_method()
+    engine, method = study.teacher.make_engine(), study.teacher.make_method()
     if not hasattr(method, "sample"):
         methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
         raise StudyError(f"teacher.method = {study.teacher.method!r}: asks no teacher; choose one of {', '.join(methods)}")
@@ -180,7 +180,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
 
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:
     """Nothing is asked of the teacher that its engine cannot do."""
-    engine, name = study.make_engine(), study.teacher.engine
+    engine, name = study.teacher.make_engine(), study.teacher.engine
     can: frozenset[str] = getattr(engine, "can", frozenset())
     if not hasattr(engine, "open"):
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from understudy.core.asks import Decoding
 from understudy.core.options import unkeyed
+from understudy.core.registry import find
 from understudy.engines.local.device import Device, SettledDevice, settle_device
 from understudy.sampling.allocation import Allocation
 from understudy.sampling.budget import Budget, Price
 from understudy.selection.select import Selection
+from understudy.studies.schema import build
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class Teacher:
                 raise ValueError("allocation: recorded chains are not sampled; leave it out, or choose another engine")
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError(f"budget.money = {self.budget.money}: needs price, e.g. price = {{ input = 0.5, output = 1.5 }}")
+
+    def make_method(self) -> Any:
+        """The method whose prompt is put to the teacher."""
+        return build(find("method", self.method), dict(self.options), "teacher.options")
+
+    def make_engine(self) -> Any:
+        """The options of the teacher's engine, as they stand in the study."""
+        return build(find("engine", self.engine), dict(self.engine_options), "teacher")
 
 
 @dataclass(frozen=True)

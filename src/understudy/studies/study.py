@@ -87,14 +87,6 @@ class Study:
         """The arm's method with its options."""
         return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
 
-    def teacher_method(self) -> Any:
-        """The method whose prompt is put to the teacher."""
-        return build(find("method", self.teacher.method), dict(self.teacher.options), "teacher.options")
-
-    def make_engine(self) -> Any:
-        """The options of the teacher's engine, as they stand in the study."""
-        return build(find("engine", self.teacher.engine), dict(self.teacher.engine_options), "teacher")
-
     def path_of(self, name: str) -> Path:
         """A path that the study names: relative to its file."""
         return (self.root / name).resolve()

@@ -71,6 +71,11 @@ class DecodingRow:
                 self.forced = forced
                 return
 
+    def text_so_far(self, stops: StopStrings) -> str:
+        """What is written for certain: no half of a character, and nothing that a stop string may begin with."""
+        text = stops.text(self.tokens).rstrip("\ufffd")
+        return text[: len(text) + 1 - max(map(len, self.stop), default=1)]
+
     def reply(self, stops: StopStrings) -> Reply:
         """The reply of a finished row."""
         assert self.finish is not None
@@ -144,6 +149,8 @@ class DecodingLoop:
             raise not_finite(self.network.name, row.request, at=len(row.tokens)) from None
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self.stops)
+            if row.request.ask.hear is not None and not row.finish:
+                row.request.ask.hear(row.text_so_far(self.stops))
 
     def _give_finished(self) -> None:
         finished = {place for place, row in enumerate(self.live) if row.finish}

@@ -1,0 +1,42 @@
+"""What a cascade of a report's arms would have answered: the student where its votes agree, else the teacher (docs/serving.md)."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from understudy.core.values import Outcome
+from understudy.core.vote import vote
+from understudy.reports.data import Cascade
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers
+from understudy.studies.study import models_of
+
+STEPS = 20
+"""Thresholds between 0 and 1."""
+
+
+def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
+    """One for each voting arm with each arm that only the teacher answers, on each split."""
+    asked = [arm.name for arm in run.study.arms if set(models_of(arm, run.study.method(arm)).values()) == {"teacher"}]
+    for (arm, split), seeds in scored.items():
+        if run.arms[arm].decode.votes > 1 and arm not in asked:
+            yield from (_trace(run, seeds, scored[teacher, split]) for teacher in asked)
+
+
+def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Cascade:
+    """Of the problems that both answered, means over them and the seeds."""
+    weighted, answers = run.arms[students[0].arm].decode.weighted, []
+    for student, teacher in zip(students, teachers, strict=True):
+        for name in student.outcomes.keys() & teacher.outcomes.keys():
+            tokens = sum(s.tokens + s.prompt_tokens for s in teacher.solutions[name])
+            right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)
+            answers.append((vote(student.solutions[name], weighted=weighted).share, *right, tokens))
+    thresholds = [step / STEPS for step in range(STEPS + 1)]
+    return Cascade(
+        arm=students[0].arm,
+        teacher=teachers[0].arm,
+        split=students[0].split,
+        n=len(answers),
+        agreement=tuple(thresholds),
+        asked=tuple(fmean(share < t for share, *_ in answers) for t in thresholds),
+        accuracy=tuple(fmean(theirs if share < t else own for share, own, theirs, _ in answers) for t in thresholds),
+        tokens=tuple(fmean(tokens if share < t else 0 for share, *_, tokens in answers) for t in thresholds),
+    )

@@ -1,0 +1,78 @@
+"""A completion as server-sent events: what each choice has more of, as it is written."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+
+import orjson
+
+from understudy.serving.bodies import ApiError
+from understudy.serving.replies import CLOSE, OPEN, JsonObject, begin
+
+Fields = Mapping[str, str]
+"""The texts of a choice so far: ``content`` and ``reasoning_content`` of a chat, ``text`` of a completion."""
+
+
+class Stream:
+    """The events of one completion of the ``model``, a chat or not."""
+
+    def __init__(self, model: str, *, chat: bool) -> None:
+        self.head, self.chat = begin("chat.completion.chunk" if chat else "text_completion", model), chat
+        self.sent: dict[tuple[int, str], str] = {}
+        self.loop, self.told = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Callable[[], Fields]] | None]()
+
+    def listen(self, index: int, read: Callable[[str], Fields]) -> Callable[[str], None]:
+        """What an engine calls, from any thread, with the text so far of the choice ``index``; ``read`` makes fields of it."""
+
+        def hear(text: str) -> None:
+            with suppress(RuntimeError):  # the server has ended
+                self.loop.call_soon_threadsafe(self.told.put_nowait, (index, partial(read, text)))
+
+        return hear
+
+    async def events(self, answering: asyncio.Task[JsonObject], options: Mapping[str, bool]) -> AsyncIterator[bytes]:
+        """The events until ``answering`` ends, then what it says beyond them, and the usage if ``options`` want it. Raises ApiError
+        where that fails before the first event; after it the error is an event. Whoever ends this ends ``answering``."""
+        answering.add_done_callback(lambda _: self.told.put_nowait(None))
+        try:
+            while (told := await self.told.get()) is not None:
+                index, read = told
+                if more := self._find_more(index, read()):
+                    yield self._write([self._choice(index, more)])
+            done = answering.result()
+        except ApiError as error:
+            if not self.sent:
+                raise
+            yield b"data: " + orjson.dumps(error.body) + b"\n\n"
+            return
+        finally:
+            answering.cancel()
+        for choice in done["choices"]:
+            more = self._find_more(choice["index"], choice["message"] if self.chat else {"text": choice["text"]})
+            kept = {name: value for name, value in choice.items() if name not in ("message", "text")}
+            yield self._write([kept | self._choice(choice["index"], more, choice["finish_reason"])])
+        if options.get("include_usage"):
+            yield self._write([], usage=done["usage"])
+        yield b"data: [DONE]\n\n"
+
+    def _find_more(self, index: int, fields: Fields) -> dict[str, str]:
+        """What ``fields`` have beyond what was sent of the choice, which counts as sent now."""
+        more = {name: rest for name, text in fields.items() if (rest := _rest(self.sent.get((index, name), ""), text))}
+        self.sent |= {(index, name): fields[name] for name in more}
+        return more
+
+    def _choice(self, index: int, more: Mapping[str, str], finish: str | None = None) -> JsonObject:
+        said = {"delta": more} if self.chat else {"text": more.get("text", "")}
+        return {"index": index, **said, "logprobs": None, "finish_reason": finish}
+
+    def _write(self, choices: list[JsonObject], **more: object) -> bytes:
+        return b"data: " + orjson.dumps(self.head | {"choices": choices} | more) + b"\n\n"
+
+
+def _rest(sent: str, text: str) -> str:
+    """What ``text`` has beyond what was ``sent``. Where a reply turns out to state its answer elsewhere, the thought that was sent
+    ends here, and the answer follows."""
+    if text.startswith(sent):
+        return text[len(sent) :]
+    return CLOSE + text.rpartition(CLOSE)[2] if sent.startswith(OPEN) else ""

@@ -1,0 +1,110 @@
+"""The teacher that answers where a student's votes disagree: through a ledger and within a budget, as in sampling.
+
+What it said once is not asked again, and what was paid for is kept, also where the client that asked has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path as File
+from threading import Thread
+
+from understudy.core.asks import GREEDY, Flow, Path
+from understudy.core.errors import StudyError
+from understudy.core.prompts import load_prompts
+from understudy.core.protocols import Engine
+from understudy.core.values import Chain, Problem
+from understudy.flows.cast import Cast
+from understudy.flows.drive import Arrivals, adrive
+from understudy.pipeline.connect import connect
+from understudy.pipeline.plan import prepare_engine
+from understudy.sampling.ledger import Ledger
+from understudy.sampling.pool import StudyPool
+from understudy.serving.board import play
+from understudy.studies.load import load_teacher
+
+
+class ServedTeacher:
+    """The teacher of the table [teacher] in ``file``, asked greedily for one chain. Its ledger lies beside ``file``; price and
+    budget hold for all that was ever asked through it. ``tell`` hears what is to be known of its endpoint.
+
+    Raises StudyError where it cannot be asked, and what its ledger or its endpoint say against it.
+    """
+
+    def __init__(self, file: File, tell: Callable[[str], None]) -> None:
+        self.teacher, self.ledger, self._tell = load_teacher(file), file.with_suffix(".sqlite"), tell
+        self.method = self.teacher.make_method()
+        prompts = (file.parent / self.teacher.prompts).resolve() if self.teacher.prompts else None
+        self._pool = StudyPool(prompts=load_prompts(self.teacher.method, prompts))
+        chats = self.method.format.style == "messages"
+        self._options = prepare_engine(self.teacher, file.parent, chats=chats)
+        if not hasattr(self._options, "open") or getattr(self._options, "batch", False):
+            raise StudyError(
+                f"{file}: engine {self.teacher.engine!r} cannot answer one question at once; choose another, and no batch"
+            )
+        try:
+            getattr(self._options, "check", lambda *_, **__: None)(None, chats=chats)
+        except ValueError as error:
+            raise StudyError(f"{file}: teacher.{error}") from None
+        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        ready: Future[None] = Future()
+        self._thread = Thread(target=self._work, args=(ready,), daemon=True)
+        self._thread.start()
+        ready.result()
+
+    def ask(self, problem: Problem) -> Future[Chain]:
+        """The chain that it writes for ``problem``, which has no gold answer. The future's error is a BudgetError where the budget
+        is spent, another EngineError where the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
+        future: Future[Chain] = Future()
+        path = Path(problem.id)
+        self._waiting.append((path, play(self.method.sample(problem, path, self._pool), future)))
+        self._loop.call_soon_threadsafe(self._arrivals.put_nowait, lambda: None)
+        return future
+
+    def close(self) -> None:
+        """Ask nothing more; what is under way is awaited, since it is paid for."""
+        self._loop.call_soon_threadsafe(self._arrivals.put_nowait, _close)
+        self._thread.join()
+
+    def __iter__(self) -> ServedTeacher:
+        return self
+
+    def __next__(self) -> tuple[Path, Flow[None]]:
+        """The next question that waits; where none does now, one may later."""
+        if not self._waiting:
+            raise StopIteration
+        return self._waiting.popleft()
+
+    def _work(self, ready: Future[None]) -> None:
+        """The thread: a ledger belongs to the one that opened it."""
+        try:
+            with Ledger(self.ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
+                engine = self._options.open(task=None, seed=0)
+                engine, _ = connect(engine, self._options, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
+                asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
+        except _ClosedError:
+            pass
+        except Exception as error:  # noqa: BLE001 - whoever waits for it to be ready raises it
+            ready.set_exception(error)
+
+    async def _answer(self, engine: Engine, cast: Cast, ready: Future[None]) -> None:
+        """Answer until `close`."""
+        self._loop, self._arrivals = asyncio.get_running_loop(), Arrivals()
+        async with AsyncExitStack() as stack:
+            if isinstance(engine, AbstractAsyncContextManager):
+                await stack.enter_async_context(engine)
+            ready.set_result(None)
+            async for _ in adrive(self, cast, arrivals=self._arrivals):
+                pass
+
+
+class _ClosedError(Exception):
+    """Ends the thread."""
+
+
+def _close() -> None:
+    raise _ClosedError
