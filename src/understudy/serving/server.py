@@ -21,6 +21,7 @@ from starlette.routing import Route
 from understudy.core.asks import Call, Flow, Path, Reply
 from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
+from understudy.core.vote import agreement
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
@@ -110,7 +111,8 @@ class Service:
         choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
         if student.cascades and self.teacher:
-            unsure = [i for i, choice in enumerate(choices) if choice["understudy"]["agreement"] < self.options.agreement]
+            agreed = [agreement(own, weighted=student.decode.weighted) for own in groups]
+            unsure = [i for i, share in enumerate(agreed) if share < self.options.agreement]
             chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
             for choice in choices:
                 choice["understudy"]["answered_by"] = "student"
