@@ -31,7 +31,7 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         _consistency(data.consistency),
         *(_votes(votes, drawn=votes.split == data.summaries[0].split) for votes in data.votes),
         *map(_cascade, data.cascades),
-        _costs(data),
+        *([_costs(data)] if data.summaries else []),
         _attributions(data.attributions),
         _faithfulness(data.faithfulness),
         _first_wrong(data.first_wrong),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, TypeVar
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -86,7 +87,7 @@ class Service:
         answering = asyncio.ensure_future(answer(request, body, stream))
         answering.add_done_callback(self._count_out)
         if stream is None:
-            return JSONResponse(await answering)
+            return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
         first = await anext(events)  # an error before it has its own status
         return StreamingResponse(_join(first, events), media_type="text/event-stream")
