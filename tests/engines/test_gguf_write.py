@@ -4,7 +4,6 @@ llama.cpp's Python binding is compiled when it is installed (ten minutes), so `m
 """
 
 import json
-import shutil
 
 import pytest
 
@@ -12,56 +11,24 @@ pytest.importorskip("gguf", reason="gguf is not installed: pip install 'understu
 
 import torch
 from checkpoints import TEXTS, make, real_tokenizer
+from exported import HOSTILE, load, student, write_smollm2
 
 from understudy.cli.corpora import export
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import AbsentError, CheckpointError, UserError
+from understudy.core.errors import CheckpointError, UserError
 from understudy.core.tokens import encode_text
 from understudy.core.values import Problem
-from understudy.engines.local.checkpoint import find_checkpoint
 from understudy.engines.local.gguf_write import write_gguf
-from understudy.engines.local.load import load_config, load_model, load_tokenizer
-from understudy.pipeline.card import Card, write_card
+from understudy.engines.local.load import load_tokenizer
+from understudy.pipeline.card import Card
 from understudy.runs.export_student import export_student
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Decode
 
-HOSTILE = [
-    "Q: Ana has 4 coins.\n\nHow many?\nA:",
-    "naïve ½ 3.5% don't  two   spaces\n\n1",
-    "12,345 = 6",
-    "<|im_end|> is text",
-    " ",
-    "日本 🙂\t.",
-]
-
 
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
-    """The real pretrained model as a student's directory."""
-    where = tmp_path_factory.mktemp("smollm2")
-    try:
-        source = find_checkpoint("smollm2-135m-instruct", where, fetch=False)
-    except AbsentError as error:
-        pytest.skip(str(error))
-    tokenizer, config = load_tokenizer(source), load_config(source)
-    load_model(source, config, tokenizer, dtype="float32", device="cpu").save_pretrained(where / "smol")
-    tokenizer.save_pretrained(where / "smol")
-    return where / "smol"
-
-
-def student(directory, tmp_path, method="scotd", **card):
-    """A copy of the checkpoint with a card."""
-    shutil.copytree(directory, tmp_path / "student")
-    options = card.pop("options", {"max_tokens": 24})
-    card = {"terms": "none", "licence": "MIT"} | card
-    write_card(tmp_path / "student", Card(method, options, "student", "number", "float32", 3, **card))
-    return tmp_path / "student"
-
-
-def load(directory):
-    config, tokenizer = load_config(directory), load_tokenizer(directory)
-    return load_model(directory, config, tokenizer, dtype="float32", device="cpu"), tokenizer
+    return write_smollm2(tmp_path_factory.mktemp("smollm2"))
 
 
 @pytest.mark.parametrize("tied", [True, False])

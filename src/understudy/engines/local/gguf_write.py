@@ -100,11 +100,10 @@ def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str
     from gguf import TokenType
 
     special = {token["id"]: token["special"] for token in spec["added_tokens"]}
-    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
-    texts, types = [], []
+    texts, types = name_tokens(tokenizer, size), []
+    known_ids = set(tokenizer.get_vocab().values())
     for i in range(size):
-        texts.append(by_id.get(i, f"[unused{i}]"))
-        known = TokenType.NORMAL if i in by_id else TokenType.UNUSED
+        known = TokenType.NORMAL if i in known_ids else TokenType.UNUSED
         types.append((TokenType.CONTROL if special[i] else TokenType.USER_DEFINED) if i in special else known)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
@@ -114,6 +113,12 @@ def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str
     writer.add_add_bos_token(False)
     if isinstance(tokenizer.chat_template, str):
         writer.add_chat_template(tokenizer.chat_template)
+
+
+def name_tokens(tokenizer: Any, size: int) -> list[str]:
+    """The tokens 0 .. ``size`` - 1; a model may have more embeddings than its tokenizer has tokens."""
+    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
+    return [by_id.get(i, f"[unused{i}]") for i in range(size)]
 
 
 def _turn(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
