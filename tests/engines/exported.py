@@ -3,6 +3,9 @@
 import shutil
 
 import pytest
+import torch
+from checkpoints import make
+from safetensors.torch import load_file, save_file
 
 from understudy.core.errors import AbsentError
 from understudy.engines.local.checkpoint import find_checkpoint
@@ -16,7 +19,17 @@ HOSTILE = [
     "<|im_end|> is text",
     " ",
     "日本 🙂\t.",
+    "IT'S 'tis we'll (x)\r\n\n y  \n",
 ]
+
+
+def make_disturbed(family, directory, **options):
+    """As `make`, with other biases and norms than the zeros and ones of a new model, which would hide that one is lost."""
+    file = make(family, directory, **options) / "model.safetensors"
+    random = torch.Generator().manual_seed(1)
+    weights = {name: w + 0.3 * torch.randn(w.shape, generator=random) * (w.ndim == 1) for name, w in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+    return directory
 
 
 def write_smollm2(where):

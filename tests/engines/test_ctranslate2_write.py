@@ -12,7 +12,7 @@ import ctranslate2
 import torch
 from checkpoints import FAMILIES, TEXTS, make, real_tokenizer
 from ctranslate2.converters import transformers as theirs
-from exported import HOSTILE, load, student, write_smollm2
+from exported import HOSTILE, load, make_disturbed, student, write_smollm2
 from peft import LoraConfig, get_peft_model
 from test_local import serve
 
@@ -77,7 +77,7 @@ def compare(made, path, texts=HOSTILE):
 @pytest.mark.parametrize("tokenizer", ["real", "words"])
 @pytest.mark.parametrize("family", [*FAMILIES, "t5-flan"])
 def test_every_family_says_the_same_with_the_same_probabilities(family, tokenizer, tmp_path):
-    made = make(family, tmp_path / "m", tokenizer=real_tokenizer(family, TEXTS) if tokenizer == "real" else None)
+    made = make_disturbed(family, tmp_path / "m", tokenizer=real_tokenizer(family, TEXTS) if tokenizer == "real" else None)
     write_ctranslate2(made, tmp_path / "out")
     assert compare(made, tmp_path / "out" / "model") < NEAR
 
@@ -89,6 +89,7 @@ def test_a_model_with_an_output_layer_of_its_own_does_too(family, tmp_path):
     assert compare(made, tmp_path / "out" / "model") < NEAR
 
 
+@pytest.mark.slow
 def test_the_real_pretrained_model_does_too(tmp_path):
     made = write_smollm2(tmp_path)
     write_ctranslate2(made, tmp_path / "out")

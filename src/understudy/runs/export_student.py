@@ -100,8 +100,8 @@ With llama.cpp, give it this prompt, without a token before it, at temperature {
 
     {_indent(prompt.replace(_QUESTION, "your question"))}
 
-llama.cpp is tested to read the same tokens and to give the same greedy answer as the student in float32; quantised further, it may
-answer otherwise."""
+llama.cpp is tested to read the same tokens (of text in Unicode's form NFC) and to give the same greedy answer as the student in
+float32; quantised further, it may answer otherwise."""
 
 
 def _ask_ctranslate2(prompt: str, call: Call, card: Card, tokenizer: Any, ends: list[str], *, seq2seq: bool) -> str:
