@@ -93,7 +93,7 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
     if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not plain:
         raise CheckpointError(
             f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
-            "A student from scratch cannot be exported: its tokenizer splits text into whole words"
+            "A student from scratch cannot be a GGUF file (its tokenizer splits text into whole words): --format ctranslate2"
         )
     return _SPLIT_NAMES[name]
 
