@@ -136,8 +136,8 @@ def _ask_ctranslate2(prompt: str, call: Call, card: Card, tokenizer: Any, ends: 
 
     {_indent(chr(10).join(lines))}
 
-CTranslate2 was asked when this was written: in float32 it gives the same log-probabilities as transformers. In int8, it may answer
-otherwise."""
+When this was written, CTranslate2 was asked for the log-probabilities of a short text: they were those of transformers in float32.
+In int8, it may answer otherwise."""
 
 
 def _indent(text: str) -> str:
