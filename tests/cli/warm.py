@@ -38,6 +38,14 @@ def main() -> int:
         MODULES.append(".".join(file.relative_to(SOURCE).with_suffix("").parts))
     for module in MODULES:
         importlib.import_module(module)
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    from understudy.pipeline import cache
+
+    for module in MODULES:
+        if module.startswith("understudy."):
+            cache._imports(module)
+    get_checkpoint_conversion_mapping("llama")
     context = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda _method=None: context
     gc.collect()
