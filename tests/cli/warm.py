@@ -24,6 +24,7 @@ from pathlib import Path
 MODULES = [
     "torch",
     "transformers.models.gpt2.modeling_gpt2",
+    "transformers.models.llama.modeling_llama",
     "transformers.models.t5.modeling_t5",
     "scipy.stats",
     "matplotlib.figure",
@@ -38,14 +39,7 @@ def main() -> int:
         MODULES.append(".".join(file.relative_to(SOURCE).with_suffix("").parts))
     for module in MODULES:
         importlib.import_module(module)
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-
-    from understudy.pipeline import cache
-
-    for module in MODULES:
-        if module.startswith("understudy."):
-            cache._imports(module)
-    get_checkpoint_conversion_mapping("llama")
+    prepare()
     context = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda _method=None: context
     gc.collect()
@@ -56,6 +50,25 @@ def main() -> int:
             os._exit(run(**json.loads(line)))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     return 0
+
+
+def prepare() -> None:
+    """Do once what the first run of every process does: read the options of a study and the imports of each stage, load fonts, look
+    at what transformers knows of checkpoints."""
+    from importlib.resources import files
+
+    from matplotlib.figure import Figure
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    from understudy.pipeline.plan import make_plan
+    from understudy.reports.plots import Picture
+    from understudy.studies.load import load_study
+
+    make_plan(load_study(Path(str(files("understudy.studies") / "presets" / "demo.toml"))))
+    figure = Figure()
+    figure.add_subplot().set_title("a")
+    assert Picture("", "", figure).svg
+    get_checkpoint_conversion_mapping("llama")
 
 
 def run(arguments: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> int:
