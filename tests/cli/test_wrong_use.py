@@ -116,7 +116,7 @@ def start(tmp_path):
 
 
 def wait_for(cwd, pattern):
-    for _ in range(600):
+    for _ in range(1800):
         if list(cwd.glob(pattern)):
             return
         time.sleep(0.1)
