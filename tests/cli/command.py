@@ -20,11 +20,12 @@ TINY = [
     "teacher.samples=3",
     "training.steps=8",
     "training.batch_size=8",
+    "training.checks=2",
     "student.hidden=32",
     "student.layers=1",
     "student.heads=2",
     "arms.4.decode.votes=3",
-    *(f"arms.{arm}.options.max_tokens=40" for arm in (1, 2, 3, 4)),  # students that learned nothing write to the end
+    *(f"arms.{arm}.options.max_tokens=24" for arm in (1, 2, 3, 4)),  # students that learned nothing write to the end
 ]
 SCREEN = {"COLUMNS": "120", "NO_COLOR": "1"}
 SETS = [word for assignment in TINY for word in ("--set", assignment)]

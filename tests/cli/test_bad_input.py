@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from loopback import Server, completion
 
-from understudy.cli import main
 from understudy.core.errors import UserError
 from understudy.corpus.import_ import import_chains
 from understudy.studies.guess import guess
@@ -68,12 +67,11 @@ def with_row(i, **change):
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
+def world(tmp_path):
     """A directory in which the study works."""
     (tmp_path / "s.toml").write_text(STUDY)
     (tmp_path / "q.jsonl").write_text(lines(QUESTIONS))
     (tmp_path / "c.jsonl").write_text(lines(CHAINS))
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -88,10 +86,10 @@ def put(world, files):
             path.write_text(content, encoding="utf-8")
 
 
-def says(capsys, *command):
-    """(exit code, what stands on stderr) of a command in this process."""
-    code = main(command)
-    return code, capsys.readouterr().err
+def says(world, *command):
+    """(exit code, what stands on stderr) of a command in the directory ``world``."""
+    ran = understudy(*command, cwd=world)
+    return ran.code, ran.err
 
 
 OPTION = {"task.kind": "option"}
@@ -215,10 +213,10 @@ CASES = {
 
 
 @pytest.mark.parametrize(("files", "sets", "message"), CASES.values(), ids=CASES.keys())
-def test_one_message_and_exit_code_2(world, capsys, files, sets, message):
+def test_one_message_and_exit_code_2(world, files, sets, message):
     put(world, files)
     options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    code, err = says(capsys, "run", "s.toml", "--workers", "1", *options)
+    code, err = says(world, "run", "s.toml", "--workers", "1", *options)
     assert re.search(message, " ".join(err.split())), err
     assert code == 2
     assert err.startswith("understudy run: ") and "Traceback" not in err
@@ -251,19 +249,19 @@ CHECKPOINTS = {
 
 
 @pytest.mark.parametrize(("change", "message"), CHECKPOINTS.values(), ids=CHECKPOINTS.keys())
-def test_a_checkpoint_that_cannot_be_used_is_named(world, capsys, change, message):
+def test_a_checkpoint_that_cannot_be_used_is_named(world, change, message):
     checkpoint(world, **change)
-    code, err = says(capsys, "run", "s.toml", "--workers", "1", "--set", "student.checkpoint=start")
+    code, err = says(world, "run", "s.toml", "--workers", "1", "--set", "student.checkpoint=start")
     assert re.search(message, err), err
     assert (code, "Traceback" in err) == (2, False)
 
 
-def test_a_tokenizer_that_does_not_belong_to_the_weights_is_named(world, capsys):
+def test_a_tokenizer_that_does_not_belong_to_the_weights_is_named(world):
     folder = checkpoint(world)
     other = make("gpt2", world / "other", context=256, tokenizer=larger(folder))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(other / name, folder / name)
-    code, err = says(capsys, "run", "s.toml", "--workers", "1", "--set", "student.checkpoint=start")
+    code, err = says(world, "run", "s.toml", "--workers", "1", "--set", "student.checkpoint=start")
     assert (code, "they do not belong" in err) == (2, True), err
 
 
@@ -294,20 +292,20 @@ def endpoint(world, url):
 
 
 @pytest.mark.parametrize(("script", "message"), ENDPOINTS.values(), ids=ENDPOINTS.keys())
-def test_an_endpoint_that_cannot_be_used_is_named(world, capsys, script, message):
+def test_an_endpoint_that_cannot_be_used_is_named(world, script, message):
     with Server(script) as server:
-        code, err = says(capsys, "sample", "s.toml", "--set", "teacher.samples=4", *endpoint(world, server.url))
+        code, err = says(world, "sample", "s.toml", "--set", "teacher.samples=4", *endpoint(world, server.url))
     assert re.search(message, err), err
     assert (code in (1, 2), "Traceback" in err) == (True, False)
 
 
-def test_an_endpoint_that_is_not_there_is_named(world, capsys):
-    code, err = says(capsys, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"))
+def test_an_endpoint_that_is_not_there_is_named(world):
+    code, err = says(world, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"))
     assert (code, "is the server running?" in err) == (1, True), err
 
 
-def test_a_key_that_is_not_set_is_named_before_anything_is_asked(world, capsys):
-    code, err = says(capsys, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"), "--set", "teacher.key_env=NO_SUCH_KEY")
+def test_a_key_that_is_not_set_is_named_before_anything_is_asked(world):
+    code, err = says(world, "sample", "s.toml", *endpoint(world, "http://127.0.0.1:9/v1"), "--set", "teacher.key_env=NO_SUCH_KEY")
     assert (code, "teacher.key_env = 'NO_SUCH_KEY': this environment variable is not set" in err) == (2, True), err
 
 
@@ -366,9 +364,9 @@ def test_a_worker_that_is_killed_is_said(world):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written_is_named(world, capsys):
+def test_a_directory_that_cannot_be_written_is_named(world):
     (world / "closed").mkdir(mode=0o500)
-    code, err = says(capsys, "run", "s.toml", "--out", "closed/run")
+    code, err = says(world, "run", "s.toml", "--out", "closed/run")
     assert (code, "closed" in err) == (1, True), err
 
 
@@ -431,7 +429,7 @@ def test_a_study_file_may_begin_with_a_byte_order_mark(world):
     assert load_study(world / "s.toml").name == "s"
 
 
-def test_a_parquet_file_with_other_columns_names_them(world, capsys):
+def test_a_parquet_file_with_other_columns_names_them(world):
     pq.write_table(pa.table({"frage": ["x"] * 10}), world / "q.parquet")
-    code, err = says(capsys, "init", "q.parquet")
+    code, err = says(world, "init", "q.parquet")
     assert (code, "frage" in err) == (2, True), err

@@ -18,6 +18,7 @@ from understudy.studies.load import load_study
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "game24"
 TINY = ["training.steps=4", "student.hidden=32", "student.layers=1", "student.heads=2", "teacher.samples=2", "training.checks=1"]
+TINY += [f"arms.{arm}.options.max_tokens=24" for arm in (0, 1)]
 SETS = [word for assignment in TINY for word in ("--set", assignment)]
 RUN = ("run", "game24/study.toml", *SETS)
 
@@ -27,7 +28,7 @@ def ran(tmp_path_factory):
     """A directory in which the example has run, small."""
     where = tmp_path_factory.mktemp("example")
     shutil.copytree(EXAMPLE, where / "game24", ignore=shutil.ignore_patterns("__pycache__"))
-    done = understudy_anew(*RUN, cwd=where)  # workers that start anew have the plug-ins from their files alone
+    done = understudy_anew(*RUN, "--workers", "1", cwd=where)  # a worker that starts anew has the plug-ins from their files alone
     assert done.code == 0, done.out + done.err
     assert not list((where / "game24").glob("__pycache__"))
     return where

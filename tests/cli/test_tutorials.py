@@ -1,4 +1,5 @@
-"""Every command of the tutorials works as it stands there: only addresses, sizes of students and numbers of steps are ours."""
+"""Every command of the tutorials works as it stands there: only addresses, sizes of students, numbers of steps, seeds and tokens
+are ours."""
 
 import json
 import re
@@ -16,6 +17,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 TINY = [
+    "study.seeds=2",
     "training.steps=2",
     "training.batch_size=4",
     "training.checks=1",
@@ -89,6 +91,7 @@ def test_my_chains_and_qwen(tmp_path):
     tokenizer.chat_template = TEMPLATE
     make("qwen2", tmp_path / "models" / "qwen", context=512, tokenizer=tokenizer)
     tiny = [value for value in TINY if not value.startswith(("student.", "teacher."))] + ["student.context=512"]
+    tiny += [f"arms.{arm}.options.max_tokens=24" for arm in (0, 2, 3)]
     said = follow("my-chains.md", tmp_path, "", tiny)
     assert len((tmp_path / "selected.jsonl").read_text().splitlines()) == 32
     assert re.search(r"chains +40\b", said[0]) and "messages" in said[0], said[0]

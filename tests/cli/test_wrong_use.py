@@ -116,7 +116,7 @@ def start(tmp_path):
 
 
 def wait_for(cwd, pattern):
-    for _ in range(600):
+    for _ in range(1800):
         if list(cwd.glob(pattern)):
             return
         time.sleep(0.1)
@@ -125,7 +125,7 @@ def wait_for(cwd, pattern):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interruption_keeps_what_was_done_and_says_so(start, tmp_path, number, code):
-    run = start("--set", "training.steps=100000")
+    run = start("--set", "training.steps=100000", "--set", "training.save_every=2")
     wait_for(tmp_path, "runs/demo/stages/student-*/*")
     run.send_signal(number)
     _, err = run.communicate(timeout=60)

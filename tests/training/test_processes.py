@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,16 @@ EXAMPLES = [
     for i in range(9)
     for k in range(3)
 ]
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """The other processes come from one that has the libraries already (forked.py); what they are given is pickled, as when they
+    start anew."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forked"])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _method: context)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +69,7 @@ def trained(out, checkpoint, **more):
         pytest.param("t5", {"sharded": True}, id="T5, FSDP"),
     ],
 )
-def test_two_processes_give_the_losses_and_the_student_of_one(tmp_path, checkpoints, family, how):
+def test_two_processes_give_the_losses_and_the_student_of_one(forked, tmp_path, checkpoints, family, how):
     checkpoint = checkpoints[family]
     alone = {name: value for name, value in how.items() if name != "sharded"}
     one, two = trained(tmp_path / "one", checkpoint, **alone), trained(tmp_path / "two", checkpoint, processes=2, **how)
@@ -69,7 +81,7 @@ def test_two_processes_give_the_losses_and_the_student_of_one(tmp_path, checkpoi
         torch.testing.assert_close(found[name], weight, atol=2e-5, rtol=1e-4)
 
 
-def test_a_student_from_scratch_and_an_adapter_are_those_of_one_process(tmp_path, checkpoint):
+def test_a_student_from_scratch_and_an_adapter_are_those_of_one_process(forked, tmp_path, checkpoint):
     students = (StudentOptions(hidden=32, layers=2, heads=2), StudentOptions(checkpoint=checkpoint, lora=Lora(rank=2)))
     for i, student in enumerate(students):
         results = [
@@ -82,7 +94,7 @@ def test_a_student_from_scratch_and_an_adapter_are_those_of_one_process(tmp_path
         assert two == pytest.approx(one, abs=1e-4)
 
 
-def test_an_interrupted_training_goes_on_exactly(tmp_path, checkpoint):
+def test_an_interrupted_training_goes_on_exactly(forked, tmp_path, checkpoint):
     whole = trained(tmp_path / "whole", checkpoint, processes=2, sharded=True)
 
     class StoppedError(Exception):

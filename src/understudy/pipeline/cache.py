@@ -11,11 +11,11 @@ import importlib.metadata
 import importlib.util
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -32,6 +32,8 @@ OLD_RUN = "made by an earlier Understudy; run the study again: what was paid for
 DAMAGED = "is damaged; run the study again: what was made of it is made anew"
 
 T = TypeVar("T")
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)  # one takes milliseconds to make
 
 
 @functools.cache
@@ -172,7 +174,7 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     body = read_json(path)
     try:
-        return TypeAdapter(Manifest).validate_json(path.read_bytes())
+        return cast(Manifest, _adapter(Manifest).validate_json(path.read_bytes()))
     except ValidationError:
         raise DataError(f"{path}: {OLD_RUN if body.get('version') != VERSION else DAMAGED}") from None
 
@@ -189,7 +191,7 @@ def find_manifest(directory: Path) -> Manifest | None:
 def read_summary(directory: Path, kind: type[T]) -> T:
     """What a finished stage says of itself, as the dataclass ``kind`` that wrote it."""
     try:
-        return TypeAdapter(kind).validate_python(read_manifest(directory).summary)
+        return cast(T, _adapter(kind).validate_python(read_manifest(directory).summary))
     except ValidationError:
         raise DataError(f"{directory / MANIFEST}: {DAMAGED}") from None
 
