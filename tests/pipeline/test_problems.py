@@ -1,5 +1,6 @@
 """The problems stage freezes its splits as a list of ids that a study can name."""
 
+import dataclasses
 import json
 
 import pytest
@@ -64,6 +65,20 @@ def test_near_questions_are_counted_and_listed_and_leave_training_where_that_is_
     dropping = perform(overlapping(tmp_path, QUESTIONS, "drop-near"), tmp_path)
     assert dropping.sizes == {"train": 1, "dev": 1, "test": 2}
     assert dropping.describe_near() == f"{near}; 2 outside were dropped"
+
+
+@pytest.mark.parametrize(("limit", "stops"), [(0.49, True), (0.5, False), (0.0, True)])
+def test_more_near_questions_than_the_study_allows_stop_it(tmp_path, limit, stops):
+    stage = dataclasses.replace(overlapping(tmp_path, QUESTIONS, "error"), near_limit=limit)
+    if not stops:
+        assert perform(stage, tmp_path).near == 1
+        return
+    with pytest.raises(
+        DataError, match=r"near_limit = .*: 1 of 2 held-out questions are near one outside \(t ~ a by other numbers"
+    ):
+        perform(stage, tmp_path)
+    dropping = dataclasses.replace(stage, overlap="drop-near")
+    assert perform(dropping, tmp_path).near_dropped == 2
 
 
 def test_dropping_what_overlaps_may_not_empty_training(tmp_path):

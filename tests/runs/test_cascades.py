@@ -25,8 +25,7 @@ def answers(arm, outcomes, votes, tokens=10):
 def trace(*seeds):
     votes = Arm(name="votes", method="scotd", decode=Decode(votes=4, temperature=0.7))
     arms = [votes, Arm(name="large", method="few_shot", model="teacher"), Arm(name="greedy", method="scotd")]
-    study = SimpleNamespace(arms=arms, method=lambda arm: SimpleNamespace(roles=() if arm.model == "teacher" else ("student",)))
-    run = SimpleNamespace(study=study, arms={arm.name: arm for arm in arms})
+    run = SimpleNamespace(study=SimpleNamespace(arms=arms), arms={arm.name: arm for arm in arms})
     scored = {(arm.name, "test"): [seed[i] for seed in seeds] for i, arm in enumerate(arms)}
     return list(trace_cascades(run, scored))
 

@@ -93,6 +93,7 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
         exemplars=Exemplars(n=exemplars.n, file=exemplars.file),  # how they are shown changes no problem
         seed=study.seed,
         overlap=study.overlap,
+        near_limit=study.near_limit,
         held_out=study.evaluation.splits,
         used=(study.evaluation.dev,),
     )

@@ -7,7 +7,6 @@ from understudy.core.values import Outcome
 from understudy.core.vote import agreement
 from understudy.reports.data import Cascade
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers
-from understudy.studies.study import models_of
 
 STEPS = 20
 """Thresholds between 0 and 1."""
@@ -15,7 +14,7 @@ STEPS = 20
 
 def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
     """One for each voting arm with each arm that only the teacher answers, on each split."""
-    asked = [arm.name for arm in run.study.arms if set(models_of(arm, run.study.method(arm)).values()) == {"teacher"}]
+    asked = [arm.name for arm in run.study.arms if arm.model == "teacher" and not arm.roles]
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1 and arm not in asked:
             yield from (_trace(run, seeds, scored[teacher, split]) for teacher in asked)

@@ -16,7 +16,7 @@ from understudy.studies.schema import build, keys_of, refuse_unknown
 from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
 from understudy.studies.sweeps import expand_sweeps
 
-HEAD = ("name", "seed", "seeds", "overlap", "checks", "relabels", "plugins", "title", "description")
+HEAD = ("name", "seed", "seeds", "overlap", "near_limit", "checks", "relabels", "plugins", "title", "description")
 _OPTIONS = ("exemplars", "teacher", "corpus", "student", "training", "evaluation")
 _TABLES = ("study", "task", *_OPTIONS, "arms")
 LONGEST = 120

@@ -16,7 +16,7 @@ from understudy.pipeline.cache import write_json
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
-from understudy.tasks.overlap import check_overlap, exact_key, find_near
+from understudy.tasks.overlap import NearPair, check_overlap, exact_key, find_near
 from understudy.tasks.rows import Layout, problems_of
 from understudy.tasks.rows import read_rows as read_questions
 
@@ -66,6 +66,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
     exemplars: Exemplars
     seed: int
     overlap: Literal["error", "drop", "drop-near"]
+    near_limit: float = 1.0
     held_out: tuple[str, ...]
     used: tuple[str, ...]
 
@@ -85,6 +86,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
         pairs, outside = find_near(problems, held_out=self.held_out)
         near = outside if self.overlap == "drop-near" else set()
+        if not near:
+            self._check_near(problems, pairs)
         problems = [p for p in problems if p.id not in near]
         # Questions of dev in training: the held-out splits are not concerned.
         others = [p for p in problems if p.split not in self.held_out]
@@ -116,6 +119,17 @@ class ProblemsStage(Stage[ProblemsSummary]):
             skipped=len(bad),
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
+
+    def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
+        """Raise DataError where more held-out questions than the study allows are near one outside."""
+        held_out = sum(problem.split in self.held_out for problem in problems)
+        if len(pairs) > self.near_limit * held_out:
+            first = "; ".join(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:3])
+            near = f"{len(pairs):,} of {held_out:,} held-out questions are near one outside ({first})"
+            raise DataError(
+                f"study.near_limit = {self.near_limit:g}: {near}; draw other splits (task.group), or drop them: "
+                'study.overlap = "drop-near"'
+            )
 
     def _require_splits(self, problems: Iterable[Problem]) -> None:
         sizes = Counter(problem.split for problem in problems)
