@@ -1,5 +1,6 @@
 """A cascade of recorded answers: the student where its votes agree, else the teacher."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -44,6 +45,14 @@ def test_the_teacher_answers_where_fewer_votes_agree_and_costs_its_tokens():
     assert by_share[0.0] == by_share[0.5] == (0.0, 0.5, 0.0)
     assert by_share[0.75] == (0.25, 0.75, 25.0)
     assert by_share[1.0] == (0.5, 1.0, 50.0)
+
+
+def test_a_vote_that_said_nothing_does_not_agree():
+    student, teacher, greedy = seed({"sure": RIGHT})
+    (said,) = (dataclasses.replace(s, answer=None) for s in student.solutions["sure"][:1])
+    student.solutions["sure"][:3] = [said] * 3
+    (cascade,) = trace((student, teacher, greedy))
+    assert dict(zip(cascade.agreement, cascade.asked, strict=True))[0.3] == 1.0
 
 
 def test_problems_that_one_of_them_did_not_answer_are_left_out_and_seeds_are_averaged():

@@ -50,6 +50,12 @@ def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
     return Vote(first[answer_key(answer)], answer, weights[answer] / total if total else 0.0, weights)
 
 
+def agreement(solutions: Sequence[Solution], *, weighted: bool = False) -> float:
+    """The share that the winner has of all ``solutions``, also of those that could not vote."""
+    voters = sum(s.answer is not None and s.finish == "stop" for s in solutions)
+    return vote(solutions, weighted=weighted).share * voters / len(solutions)
+
+
 def _weight(solution: Solution | Chain) -> float:
     if solution.logprob is None:
         raise ValueError(f"problem {solution.problem!r}, path {solution.path}: a weighted vote needs log-probabilities")

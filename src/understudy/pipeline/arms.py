@@ -145,10 +145,15 @@ class ArmPlanner:
             files=files,
             seed=seed,
             study_seed=study.seed,
-            dev=Dev(split=study.evaluation.dev, problems=study.evaluation.dev_problems, check=study.checks[0]),
+            dev=self._dev(),
             vocabulary=shared.vocabulary(),
             answering=study.evaluation.answering,
         )
+
+    def _dev(self) -> Dev | None:
+        """From what checkpoints are chosen."""
+        asked, check = self.study.evaluation, self.study.checks[0]
+        return Dev(split=asked.dev, problems=asked.dev_problems, check=check) if asked.scored else None
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""

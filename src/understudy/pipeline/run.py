@@ -62,7 +62,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
         tried = [chains.key] if is_done(chains.directory(directory)) else []
         todo = [stage for stage in stages if stage.key not in tried and not stage.done(directory)]
         if plan.problems.done(directory):
-            _require_gold(plan.problems.read_summary(directory), todo)
+            _require_gold(study, plan.problems.read_summary(directory), todo)
         run.perform(todo, cached=len(stages) - len(todo))
     return plan
 
@@ -141,7 +141,7 @@ class _Run:
         finish_stage(stage, summary, seconds, self.directory)
         self.watcher.finished(stage, summary, seconds)
         if isinstance(summary, ProblemsSummary):
-            _require_gold(summary, self.todo)
+            _require_gold(self.plan.study, summary, self.todo)
 
 
 def finish_stage(stage: Stage[Any], summary: StageSummary, seconds: float, run: Path) -> None:
@@ -168,11 +168,15 @@ def _require_libraries(stage: Stage[Any]) -> None:
         raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[train]'")
 
 
-def _require_gold(problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
+def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for what could not be scored."""
-    if problems.without_gold and any(stage.kind in ("student", "answers") for stage in todo):
+    scored = study.evaluation.scored and any(stage.kind in ("student", "answers") for stage in todo)
+    if scored and problems.without_gold:
         without = f"evaluation: no problem of split {problems.without_gold[0]!r} has a gold answer"
-        raise StudyError(f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select)")
+        free = "where the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
+        raise StudyError(
+            f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select); {free}"
+        )
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def pictures(data: ReportData) -> list[Picture]:
         _curves,
     ]
     with _style():
-        return [picture for make in makers for picture in make(data)]
+        return [picture for make in (makers if data.summaries else [_selection, _curves]) for picture in make(data)]
 
 
 def _label(text: str) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from understudy.reports.cells import Table
 from understudy.reports.data import ReportData, RunComparison
-from understudy.reports.tables import splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_runs
+from understudy.reports.tables import splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_judged, tabulate_runs
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -20,7 +20,8 @@ def show(data: ReportData, console: Console) -> None:
     for sentence in (data.supported, data.not_supported):
         console.print(Text(printable(sentence)))
     splits = splits_of(data)
-    show_tables([*(tabulate_accuracy(data, split) for split in splits), tabulate_comparisons(data, splits[0])], console)
+    tables = [tabulate_accuracy(data, split) for split in splits] + [tabulate_comparisons(data, split) for split in splits[:1]]
+    show_tables(tables if splits else [tabulate_judged(data.judged)], console)
     console.print()
     for note in (*data.notes, data.made_on):
         console.print(Text(printable(note), style="dim"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from understudy.core.values import Outcome
-from understudy.core.vote import vote
+from understudy.core.vote import agreement
 from understudy.reports.data import Cascade
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers
 from understudy.studies.study import models_of
@@ -28,7 +28,7 @@ def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutc
         for name in student.outcomes.keys() & teacher.outcomes.keys():
             tokens = sum(s.tokens + s.prompt_tokens for s in teacher.solutions[name])
             right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)
-            answers.append((vote(student.solutions[name], weighted=weighted).share, *right, tokens))
+            answers.append((agreement(student.solutions[name], weighted=weighted), *right, tokens))
     thresholds = [step / STEPS for step in range(STEPS + 1)]
     return Cascade(
         arm=students[0].arm,

@@ -24,6 +24,10 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     Raises UserError where the runs' questions, checks or ways of decoding differ. With ``anyway`` the questions that all have are
     compared, and the notes say what differs.
     """
+    if unscored := [str(run.directory) for run in runs if not run.study.evaluation.scored]:
+        raise UserError(
+            f"{unscored[0]}: its answers are not scored (evaluation.scored); judge them: understudy judge {unscored[0]}"
+        )
     split = _find_split(runs, split)
     labels = _label(runs)
     known = {f"{label}{name}": name for run, label in zip(runs, labels, strict=True) for name in run.arms}

@@ -27,6 +27,11 @@ from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.runs.summaries import MeasuredArm
 from understudy.training.record import ShownExample, read_seen
 
+NOT_SCORED = (
+    "Nothing is scored: the answers are free text without gold ones (evaluation.scored). Which arm answers better is for people or "
+    "a model to judge: understudy judge RUN --arms ARM ARM --rater NAME; what they say stands below."
+)
+
 
 def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> ReportData:
     """The report of the run in ``directory``: every number in it is computed now, from the answers that are stored there.
@@ -38,15 +43,18 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         load(Path(plugin))
     run = Run(Path(directory))
     study = run.study
-    scored: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
+    answered: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
+    scored = answered if study.evaluation.scored else {}
     noise = summaries.find_noise(scored)
     by_split = {
         split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms}, noise[split])
-        for split in study.evaluation.splits
+        for split in dict.fromkeys(split for _, split in scored)
     }
     pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms, noise[split])]
-    headline = by_split[study.evaluation.splits[0]]
-    supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
+    headline = by_split.get(study.evaluation.splits[0], {})
+    supported, not_supported = NOT_SCORED, ""
+    if scored:
+        supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
     return ReportData(
         name=study.name,
         title=study.title or study.name,
@@ -55,7 +63,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         supported=supported,
         not_supported=not_supported,
         made_on=_describe_making(run),
-        notes=tuple(write_notes(run, scored, headline)),
+        notes=tuple(write_notes(run, answered, headline)),
         task=study.task,
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
@@ -65,18 +73,18 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         comparisons=tuple(pairs),
         chosen_pairs=bool(study.evaluation.compare),
         swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
-        consistency=tuple(summaries.measure_consistency(run, scored)) if study.evaluation.contrast else (),
+        consistency=tuple(summaries.measure_consistency(run, scored)) if study.evaluation.contrast and scored else (),
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),
         votes=tuple(summaries.count_votes(run, seeds) for (arm, _), seeds in scored.items() if run.arms[arm].decode.votes > 1),
         cascades=tuple(trace_cascades(run, scored)),
         perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
-        attributions=tuple(attribute_errors(run, scored)),
-        faithfulness=tuple(measure_faithfulness(run, scored)),
-        first_wrong=tuple(find_first_wrong_steps(run, scored)),
+        attributions=tuple(attribute_errors(run, scored)) if scored else (),
+        faithfulness=tuple(measure_faithfulness(run, scored)) if scored else (),
+        first_wrong=tuple(find_first_wrong_steps(run, scored)) if scored else (),
         judged=tuple(summarise_judgements(run)),
-        story=tell_story(run, scored),
+        story=tell_story(run, answered),
     )
 
 

@@ -155,13 +155,16 @@ class Run:
         return found
 
     def of_split(self, split: str) -> Mapping[str, Problem]:
-        """The problems of ``split`` that have a gold answer, by id, in order; of copies of one question with one answer the first
-        alone, since each would count as evidence of its own."""
+        """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
+        question with one answer the first alone, since each would count as evidence of its own."""
         return self._splits[split]
 
     def count_copies(self, split: str) -> int:
         """The problems that are left out of `of_split` as copies of another one."""
-        return sum(p.split == split and p.answer is not None for p in self.problems) - len(self.of_split(split))
+        return sum(p.split == split and self._asks(p) for p in self.problems) - len(self.of_split(split))
+
+    def _asks(self, problem: Problem) -> bool:
+        return problem.answer is not None or not self.study.evaluation.scored
 
     @cached_property
     def _splits(self) -> Mapping[str, dict[str, Problem]]:
@@ -170,7 +173,7 @@ class Run:
         for problem in self.problems:
             golds = {p.choices[ord(gold) - ord("A")] for gold in p.golds} if (p := problem).choices else set(p.golds)
             same = problem.split, exact_key(problem), frozenset(golds)
-            if problem.answer is not None and same not in seen:
+            if self._asks(problem) and same not in seen:
                 seen.add(same)
                 splits[problem.split][problem.id] = problem
         return splits

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path as File
 from typing import Any, TypeVar
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -21,6 +22,7 @@ from starlette.routing import Route
 from understudy.core.asks import Call, Flow, Path, Reply
 from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
+from understudy.core.vote import agreement
 from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
@@ -85,7 +87,7 @@ class Service:
         answering = asyncio.ensure_future(answer(request, body, stream))
         answering.add_done_callback(self._count_out)
         if stream is None:
-            return JSONResponse(await answering)
+            return Response(orjson.dumps(await answering), media_type="application/json")
         events = stream.events(answering, body.stream_options)
         first = await anext(events)  # an error before it has its own status
         return StreamingResponse(_join(first, events), media_type="text/event-stream")
@@ -110,7 +112,8 @@ class Service:
         choices = [chat_choice(i, problem, own, student.decode, body.reasoning_format) for i, own in enumerate(groups)]
         used = max(s.prompt_tokens for s in solutions), sum(s.tokens for s in solutions)
         if student.cascades and self.teacher:
-            unsure = [i for i, choice in enumerate(choices) if choice["understudy"]["agreement"] < self.options.agreement]
+            agreed = [agreement(own, weighted=student.decode.weighted) for own in groups]
+            unsure = [i for i, share in enumerate(agreed) if share < self.options.agreement]
             chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
             for choice in choices:
                 choice["understudy"]["answered_by"] = "student"

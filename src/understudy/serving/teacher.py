@@ -86,7 +86,7 @@ class ServedTeacher:
                 engine = self._options.open(task=None, seed=0)
                 engine, _ = connect(engine, self._options, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
                 asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
-        except _ClosedError:
+        except _EndError:
             pass
         except Exception as error:  # noqa: BLE001 - whoever waits for it to be ready raises it
             ready.set_exception(error)
@@ -102,9 +102,9 @@ class ServedTeacher:
                 pass
 
 
-class _ClosedError(Exception):
+class _EndError(Exception):
     """Ends the thread."""
 
 
 def _close() -> None:
-    raise _ClosedError
+    raise _EndError

@@ -175,6 +175,9 @@ class Evaluation:
     """The split from which checkpoints are chosen; it may not be one of ``splits``."""
     dev_problems: Annotated[int, Field(ge=1)] = 200
     """At most so many problems of ``dev``."""
+    scored: bool = True
+    """Answers are compared with gold ones. ``false`` for free text that has none: nothing is scored, checkpoints are the last ones,
+    and `understudy judge` compares the answers of two arms side by side."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Requests that are answered at once."""
     precision: Literal["float32", "bfloat16"] = "float32"

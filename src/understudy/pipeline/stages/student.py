@@ -90,7 +90,7 @@ class StudentStage(Stage[StudentSummary]):
     files: Mapping[str, str]
     seed: int
     study_seed: int
-    dev: Dev
+    dev: Dev | None
     vocabulary: Vocabulary
     answering: AnsweringOptions
 
@@ -144,7 +144,7 @@ class StudentStage(Stage[StudentSummary]):
             # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
             # size, and a difference between fractions would not be one of the data alone.
             vocabulary=vocabulary(self.vocabulary, training, chains),
-            score=self._score_on_dev(problems, pool) if len(self.method.roles) == 1 else None,
+            score=self._score_on_dev(self.dev, problems, pool) if self.dev and len(self.method.roles) == 1 else None,
             progress=context.progress,
             share=context.share,
         )
@@ -161,7 +161,7 @@ class StudentStage(Stage[StudentSummary]):
             problems=len({example.problem for example in examples}),
             chains=len(chosen),
             scratch=start is None,
-            chosen=len(self.method.roles) == 1 and self.training.checks > 1,
+            chosen=self.dev is not None and len(self.method.roles) == 1 and self.training.checks > 1,
             precision=self.training.precision,
             device=self.training.device,
             weights=weights,
@@ -175,17 +175,17 @@ class StudentStage(Stage[StudentSummary]):
         fold, folds = self.fold
         return [problem for problem in learned if fold_of(problem.id, folds) != fold]
 
-    def _score_on_dev(self, problems: Sequence[Problem], pool: StudyPool) -> Any:
+    def _score_on_dev(self, asked: Dev, problems: Sequence[Problem], pool: StudyPool) -> Any:
         """checkpoint directory -> accuracy of its answers on dev."""
-        dev = {p.id: p for p in [p for p in problems if p.split == self.dev.split][: self.dev.problems]}
-        check: Check = find("check", self.dev.check)
+        dev = {p.id: p for p in [p for p in problems if p.split == asked.split][: asked.problems]}
+        check: Check = find("check", asked.check)
 
         def score(checkpoint: Path) -> float:
             engine = open_student(checkpoint, self.answering, seed=self.seed)
             engines = dict.fromkeys(parts_of(self.method), engine)
             answers = answer(list(dev.values()), self.method, engines, pool=pool, seed=self.seed)
             if answers.errors:
-                raise EngineError(f"choosing checkpoints on {self.dev.split}: {answers.errors[0].error}")
+                raise EngineError(f"choosing checkpoints on {asked.split}: {answers.errors[0].error}")
             right = sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions)
             return right / len(dev)
 
