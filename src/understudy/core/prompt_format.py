@@ -70,10 +70,10 @@ class PromptFormat:
         joined = without_empty_lines(body)
         return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
 
-    def teach(self, role: str, problem: Problem, rationale: str, answer: str) -> Example:
+    def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The example that teaches ``role`` this rationale and answer to ``problem``."""
         prompt, reply = self.write_prompt(problem), self.join_reply(rationale, answer, problem)
-        return self.write_example(role, prompt, reply, problem.id, None)
+        return self.write_example(role, prompt, reply, problem.id, chain)
 
     def wrap_prompt(self, text: str) -> Prompt:
         """A method's own prompt: ``text`` as it is, or as one turn of the user."""

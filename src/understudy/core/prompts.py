@@ -61,7 +61,7 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
         if match[1] is None:
             return examples or match[2]
         if match[1] not in values:
-            raise StudyError(f"a prompt has the unknown field {with_known(match[1], values)}")
+            raise StudyError(f"a prompt has {match[0]}, and there is no field {with_known(match[1], values)}")
         return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")
