@@ -151,7 +151,7 @@ def test_votes_and_turns_are_told_when_they_are_done(server):
         assert told_while_written(server, "/v1/chat/completions", body) == []
 
 
-def test_an_error_before_the_first_event_has_its_status_and_one_after_it_is_an_event(server, students):
+def test_an_error_before_the_first_event_has_its_status(server, students):
     long = "word " * 400
     status, body = server.post(
         "/v1/chat/completions", {"model": "one", "messages": [{"role": "user", "content": long}], "stream": True}
