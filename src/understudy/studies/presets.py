@@ -59,7 +59,7 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
     if profile not in profiles and (profile or profiles):
         if not profile:
             raise StudyError(f"choose one by --profile (its profiles: {', '.join(profiles)})")
-        raise StudyError(f"there is no profile {with_known(profile, profiles, 'its profiles')}")
+        raise StudyError(f"--profile: there is no profile {with_known(profile, profiles, 'its profiles')}")
     if not profile:
         return tables
     own = dict(profiles[profile])

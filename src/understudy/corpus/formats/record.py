@@ -158,8 +158,7 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
-        missing = with_known(theirs, row, "the row has")
-        raise DataError(f"{where}: {name} is missing: there is no field {missing}; map it with {name}=FIELD")
+        raise DataError(f"{where}: no field {with_known(theirs, row, 'the row has')} for {name}; map it with {name}=FIELD")
     value = row[theirs]
     if value is None or isinstance(value, str | int | float):
         return "" if value is None else str(value)
