@@ -32,7 +32,7 @@ SURE = 8.0
 ROPE = {"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
+def real_tokenizer(family: str, texts: list[str], size: int = 300) -> PreTrainedTokenizerBase:
     """A tokenizer of the family's own kind (byte-level BPE, SentencePiece-like BPE, Unigram), trained on ``texts``.
 
     As the published ones: OPT and Llama begin a text with BOS, which for OPT is the end token too; T5 ends it with the end
@@ -46,7 +46,7 @@ def real_tokenizer(family: str, texts: list[str]) -> PreTrainedTokenizerBase:
         "qwen3": Qwen2Tokenizer,
         "t5": lambda: T5Tokenizer(extra_ids=0),
     }[family.partition("-")[0]]()
-    trained = made.train_new_from_iterator(texts, 300, show_progress=False)
+    trained = made.train_new_from_iterator(texts, size, show_progress=False)
     if family in ("opt", "llama"):
         bos = trained.bos_token
         template = {"single": f"{bos} $A", "pair": f"{bos} $A {bos} $B", "special_tokens": [(bos, trained.bos_token_id)]}

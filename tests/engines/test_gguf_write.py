@@ -4,7 +4,7 @@ llama.cpp's Python binding is compiled when it is installed (ten minutes), so `m
 """
 
 import json
-import shutil
+import unicodedata
 
 import pytest
 
@@ -12,62 +12,38 @@ pytest.importorskip("gguf", reason="gguf is not installed: pip install 'understu
 
 import torch
 from checkpoints import TEXTS, make, real_tokenizer
+from exported import HOSTILE, load, make_disturbed, student, write_smollm2
 
 from understudy.cli.arguments import make_parser
 from understudy.cli.corpora import export
 from understudy.core.asks import Path as SamplePath
-from understudy.core.errors import AbsentError, CheckpointError, UserError
+from understudy.core.errors import CheckpointError, UserError
 from understudy.core.tokens import encode_text
 from understudy.core.values import Problem
-from understudy.engines.local.checkpoint import find_checkpoint
 from understudy.engines.local.gguf_write import write_gguf
-from understudy.engines.local.load import load_config, load_model, load_tokenizer
-from understudy.pipeline.card import Card, write_card
+from understudy.engines.local.load import load_tokenizer
+from understudy.pipeline.card import Card
 from understudy.runs.export_student import export_student
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Decode
 
-HOSTILE = [
-    "Q: Ana has 4 coins.\n\nHow many?\nA:",
-    "naïve ½ 3.5% don't  two   spaces\n\n1",
-    "12,345 = 6",
-    "<|im_end|> is text",
-    " ",
-    "日本 🙂\t.",
-]
-
 
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory):
-    """The real pretrained model as a student's directory."""
-    where = tmp_path_factory.mktemp("smollm2")
-    try:
-        source = find_checkpoint("smollm2-135m-instruct", where, fetch=False)
-    except AbsentError as error:
-        pytest.skip(str(error))
-    tokenizer, config = load_tokenizer(source), load_config(source)
-    load_model(source, config, tokenizer, dtype="float32", device="cpu").save_pretrained(where / "smol")
-    tokenizer.save_pretrained(where / "smol")
-    return where / "smol"
+    return write_smollm2(tmp_path_factory.mktemp("smollm2"))
 
 
-def student(directory, tmp_path, method="scotd", **card):
-    """A copy of the checkpoint with a card."""
-    shutil.copytree(directory, tmp_path / "student")
-    options = card.pop("options", {"max_tokens": 24})
-    card = {"terms": "none", "licence": "MIT"} | card
-    write_card(tmp_path / "student", Card(method, options, "student", "number", "float32", 3, **card))
-    return tmp_path / "student"
-
-
-def load(directory):
-    config, tokenizer = load_config(directory), load_tokenizer(directory)
-    return load_model(directory, config, tokenizer, dtype="float32", device="cpu"), tokenizer
+def tokenizer_for(family):
+    """Qwen's own, or GPT-2's; with tokens as long as the parts that a text is split into, so that a wrong split is other tokens."""
+    return real_tokenizer(family if family.startswith("qwen") else "gpt2", [*TEXTS, *HOSTILE] * 2, 700)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_llama_read_back_from_its_file_is_the_same_model(tmp_path, tied):
-    made = make("llama", tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS), knows=() if tied else [("Q", " A")])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_a_model_read_back_from_its_file_is_the_same(family, tmp_path, tied):
+    width = 512 if family == "qwen3" else 32  # transformers reads Qwen3's heads as 128 wide, as all published ones are
+    knows = () if tied else [("Q", " A")]
+    made = make_disturbed(family, tmp_path / "m", tokenizer=tokenizer_for(family), knows=knows, width=width)
     write_gguf(made, tmp_path / "m.gguf")
     before, after = load(made)[0], load(tmp_path / "m.gguf")[0]
     theirs = after.state_dict()
@@ -79,13 +55,13 @@ def test_a_llama_read_back_from_its_file_is_the_same_model(tmp_path, tied):
         assert encode_text(load_tokenizer(tmp_path / "m.gguf"), text) == encode_text(load_tokenizer(made), text)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "smollm2"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "smollm2"])
 def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family, tmp_path, request):
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama.cpp's binding is not installed: make test-export")
     if family == "smollm2":
         made = request.getfixturevalue("smollm2")
     else:
-        made = make(family, tmp_path / "m", tokenizer=real_tokenizer("gpt2", TEXTS))
+        made = make_disturbed(family, tmp_path / "m", tokenizer=tokenizer_for(family))
     write_gguf(made, tmp_path / "m.gguf")
     model, tokenizer = load(made)
     runtime = llama_cpp.Llama(str(tmp_path / "m.gguf"), n_ctx=128, n_threads=1, verbose=False)
@@ -101,6 +77,9 @@ def test_llama_cpp_reads_the_same_tokens_and_gives_the_same_greedy_answer(family
             if len(theirs) == 24 or token == tokenizer.eos_token_id:
                 break
         assert ours[len(ids) :].tolist() == theirs, text
+    composes = family.startswith("qwen")  # the tokenizer, and not llama.cpp
+    apart = unicodedata.normalize("NFD", HOSTILE[1])
+    assert (runtime.tokenize(apart.encode(), add_bos=False, special=False) != encode_text(tokenizer, apart)) is composes
 
 
 def test_ollama_is_told_the_students_own_prompt_stop_strings_and_limits(tmp_path):
@@ -137,8 +116,14 @@ def test_what_a_file_cannot_say_is_refused_and_told_what_serves_it(tmp_path):
     words = make("llama", tmp_path / "words")
     with pytest.raises(CheckpointError, match=r"no tokenizer like this one \(BPE, Split ByteLevel\).*understudy serve"):
         write_gguf(words, tmp_path / "w.gguf")
-    with pytest.raises(CheckpointError, match=r"'opt' are not written as GGUF \(only gpt2, llama\)"):
+    with pytest.raises(CheckpointError, match=r"'opt' are not written as GGUF \(only gpt2, llama, qwen2, qwen3\)"):
         write_gguf(make("opt", tmp_path / "opt"), tmp_path / "o.gguf")
+    scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
+    for key, value, said in (("use_sliding_window", True, "use_sliding_window = true"), ("rope_parameters", scaled, "'linear'")):
+        made = make("qwen2", tmp_path / key, tokenizer=tokenizer_for("qwen2"))
+        (made / "config.json").write_text(json.dumps(json.loads((made / "config.json").read_text()) | {key: value}))
+        with pytest.raises(CheckpointError, match=rf"not written as GGUF \(rope_type = .*{said}\).*understudy serve"):
+            write_gguf(made, tmp_path / "q.gguf")
     two = student(words, tmp_path, method="sci_cot", options={})
     with pytest.raises(UserError, match=r"answers in turns with others .* understudy serve"):
         export_student(two, tmp_path / "out")

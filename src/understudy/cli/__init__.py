@@ -12,7 +12,7 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "import": ("corpora:import_", "bring chains that somebody already has into a corpus"),
     "export": (
         "corpora:export",
-        "chains or training examples in a format that other tools read; a student as GGUF, with a Modelfile",
+        "chains or training examples in a format that other tools read; a student for llama.cpp, Ollama, CTranslate2",
     ),
     "sample": ("run:main", "a study up to its chains"),
     "check": ("run:main", "a study up to the verdicts on its chains"),

@@ -34,11 +34,11 @@ _OF_STUDENTS = ("source", "to", "format", "no_terms")
 
 
 def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
-    source = "a run directory or a corpus (.parquet); for gguf a student's directory (runs/NAME/students/ARM)"
+    source = "a run directory or a corpus (.parquet); for gguf and ctranslate2 a student's directory (runs/NAME/students/ARM)"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
-    to = "the file to write; its card is written beside it. For gguf, a new directory"
+    to = "the file to write; its card is written beside it. For a student, a new directory"
     parser.add_argument("--to", metavar="FILE", required=True, type=Path, help=to)
-    format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf"
+    format_ = "chains: jsonl, messages, sharegpt, alpaca, ...; a student: gguf, ctranslate2"
     parser.add_argument("--format", metavar="NAME", required=True, help=format_)
     add_questions(parser, required=False)
     parser.add_argument("--arm", help="of a run: the chains selected for this arm (default: all of the teacher's)")
@@ -49,14 +49,14 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     wanted = vars(parser.parse_args(argv))
     as_json = wanted.pop("json")
 
-    if wanted["format"] == "gguf":
+    if wanted["format"] in ("gguf", "ctranslate2"):
         from understudy.runs.export_student import export_student
 
         if of_chains := [name for name in wanted if name not in _OF_STUDENTS and wanted[name] != parser.get_default(name)]:
             raise UserError(
                 f"--{of_chains[0].replace('_fields', '-field')}: says which chains are exported; leave it out for a student"
             )
-        said = export_student(wanted["source"], wanted["to"], no_terms=wanted["no_terms"])
+        said = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
         tell(f"export: {wanted['to']}", said, as_json=as_json)
         return
     from understudy.runs.corpora import export_corpus

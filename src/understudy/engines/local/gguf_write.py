@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from understudy.core.errors import CheckpointError
 from understudy.engines.local.load import load_config, load_model, load_tokenizer
 
-KINDS = ("gpt2", "llama")
+KINDS = ("gpt2", "llama", "qwen2", "qwen3")
 """Values of ``model_type`` in config.json."""
 ELSEWHERE = "understudy serve and transformers run its directory as it is"
 _SPLIT_NAMES = {
     "ByteLevel": "gpt-2",
     "Digits ByteLevel": "smollm",
+    "Split ByteLevel": "qwen2",
 }
 """The steps of a tokenizer.json's pre-tokenizer -> what llama.cpp calls them."""
+_QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""Where Qwen's splits, which llama.cpp writes otherwise and means the same by. It composes no characters (NFC), as Qwen's does."""
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
 """GPT-2's weights that transformers keeps the other way round."""
 
@@ -53,15 +56,18 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
     if gpt2:
         writer.add_layer_norm_eps(config.layer_norm_epsilon)
     else:
-        _check_llama(student, config)
+        _check_plain(student, config)
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-        writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        writer.add_key_length(width)
+        writer.add_value_length(width)
+        writer.add_rope_dimension_count(width)
         writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
         writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, tokenizer, spec, split, config.vocab_size)
     writer.add_eos_token_id(tokenizer.eos_token_id if end is None else end)
-    names = get_tensor_name_map(MODEL_ARCH.GPT2 if gpt2 else MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    names = get_tensor_name_map(MODEL_ARCH[config.model_type.upper()], config.num_hidden_layers)
     tied = config.tie_word_embeddings
     for name, tensor in model.state_dict().items():
         known = names.get_name(name, try_suffixes=(".weight", ".bias"))
@@ -81,30 +87,33 @@ def _name_split(student: Path, spec: dict[str, Any]) -> str:
     before = spec.get("pre_tokenizer") or {}
     steps = before.get("pretokenizers", [before])
     name = " ".join(str(step.get("type")) for step in steps)
-    plain = all(not step.get("add_prefix_space") for step in steps) and not spec.get("normalizer")
+    own = ({"Regex": _QWEN2}, "Isolated", {"type": "NFC"}) if name.startswith("Split") else (None, None, None)
+    plain = (steps[0].get("pattern"), steps[0].get("behavior"), spec.get("normalizer")) == own
+    plain = plain and not any(step.get("add_prefix_space") for step in steps)
     if spec["model"].get("type") != "BPE" or name not in _SPLIT_NAMES or not plain:
         raise CheckpointError(
             f"{student}: llama.cpp has no tokenizer like this one ({spec['model'].get('type')}, {name}); {ELSEWHERE}. "
-            "A student from scratch cannot be exported: its tokenizer splits text into whole words"
+            "A student from scratch cannot be a GGUF file (its tokenizer splits text into whole words): --format ctranslate2"
         )
     return _SPLIT_NAMES[name]
 
 
-def _check_llama(student: Path, config: Any) -> None:
+def _check_plain(student: Path, config: Any) -> None:
     rope = config.rope_parameters.get("rope_type", "default")
-    if rope != "default" or getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
-        raise CheckpointError(f"{student}: scaled positions (rope_type {rope!r}) and biases are not written as GGUF; {ELSEWHERE}")
+    more = [name for name in ("attention_bias", "mlp_bias", "use_sliding_window") if getattr(config, name, False)]
+    if rope != "default" or more:
+        said = ", ".join([f"rope_type = {rope!r}", *(f"{name} = true" for name in more)])
+        raise CheckpointError(f"{student}: scaled positions, biases and windows are not written as GGUF ({said}); {ELSEWHERE}")
 
 
 def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str, size: int) -> None:
     from gguf import TokenType
 
     special = {token["id"]: token["special"] for token in spec["added_tokens"]}
-    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
-    texts, types = [], []
+    texts, types = name_tokens(tokenizer, size), []
+    known_ids = set(tokenizer.get_vocab().values())
     for i in range(size):
-        texts.append(by_id.get(i, f"[unused{i}]"))
-        known = TokenType.NORMAL if i in by_id else TokenType.UNUSED
+        known = TokenType.NORMAL if i in known_ids else TokenType.UNUSED
         types.append((TokenType.CONTROL if special[i] else TokenType.USER_DEFINED) if i in special else known)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
@@ -116,12 +125,18 @@ def _add_tokenizer(writer: Any, tokenizer: Any, spec: dict[str, Any], split: str
         writer.add_chat_template(tokenizer.chat_template)
 
 
+def name_tokens(tokenizer: Any, size: int) -> list[str]:
+    """The tokens 0 .. ``size`` - 1; a model may have more embeddings than its tokenizer has tokens."""
+    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
+    return [by_id.get(i, f"[unused{i}]") for i in range(size)]
+
+
 def _turn(name: str, values: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
-    """The weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves side by side."""
+    """The weight ``name`` as llama.cpp keeps it: GPT-2's matrices transposed, Llama's rotated halves side by side (not Qwen's)."""
     if config.model_type == "gpt2" and name.endswith(_TRANSPOSED):
         return np.ascontiguousarray(values.T)
     for part, heads in (("attn_q.weight", "num_attention_heads"), ("attn_k.weight", "num_key_value_heads")):
-        if name.endswith(part):
+        if config.model_type == "llama" and name.endswith(part):
             n = getattr(config, heads)
             return values.reshape(n, 2, values.shape[0] // n // 2, -1).swapaxes(1, 2).reshape(values.shape)
     return values

@@ -1,0 +1,83 @@
+"""A student's weights and tokenizer for CTranslate2. What was written is asked for its log-probabilities before anybody gets it,
+so a model, or a version, that CTranslate2 reads otherwise than transformers is refused."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from understudy.core.errors import CheckpointError
+from understudy.core.tokens import encode_source, encode_text
+from understudy.engines.local.gguf_write import ELSEWHERE, name_tokens
+from understudy.engines.local.load import end_tokens, load_config, load_model, load_tokenizer
+
+MODEL = "model"
+PROBE = ("Q: What is 12 + 7?\nA:", " So the answer is: 19")
+NEAR = 1e-3
+"""How far a log-probability may be off, beside its own size: float32 comes to 1e-5, Flan-T5's wrong scale to 0.1 and more."""
+
+
+def write_ctranslate2(student: Path, to: Path) -> list[str]:
+    """Write the checkpoint in the directory ``student``, an adapter merged, into the directory ``to``: the directory `MODEL`, in
+    float32, and the tokenizer's files. The tokens that end its replies. Raises CheckpointError where CTranslate2 does not have its
+    kind of model, or gives other log-probabilities for `PROBE`."""
+    if importlib.util.find_spec("ctranslate2") is None:
+        raise CheckpointError(f"{to}: writing for CTranslate2 needs ctranslate2: pip install 'understudy[ctranslate2]'")
+    from ctranslate2.converters.transformers import _MODEL_LOADERS
+
+    config, tokenizer = load_config(student), load_tokenizer(student)
+    loader = _MODEL_LOADERS.get(type(config).__name__)
+    if loader is None:
+        raise CheckpointError(f"{student}: CTranslate2 has no models of type {config.model_type!r}; {ELSEWHERE}")
+    model = load_model(student, config, tokenizer, dtype="float32", device="cpu")
+    source = encode_source(tokenizer, PROBE[0], seq2seq=config.is_encoder_decoder)
+    target = [*encode_text(tokenizer, PROBE[1]), tokenizer.eos_token_id]
+    wanted = _score(model, source, target)  # first: a loader takes a model apart
+    try:
+        spec = loader.get_model_spec(model)
+        if getattr(config, "scale_decoder_outputs", True) is False:  # Flan-T5: its loader looks at a key that no longer says so
+            spec.decoder.scale_outputs = np.float32(1)
+        loader.set_config(spec.config, model, tokenizer)
+        for name in ("bos_token", "unk_token"):  # must be tokens; no text of ours becomes them
+            setattr(spec.config, name, getattr(spec.config, name) or tokenizer.eos_token)
+        # Not its own vocabulary, which is too short for GPT-2 and OPT where the model has more embeddings than tokens.
+        loader.set_vocabulary(spec, name_tokens(tokenizer, model.get_input_embeddings().num_embeddings))
+        spec.validate()
+        spec.optimize()
+        (to / MODEL).mkdir(parents=True)
+        spec.save(str(to / MODEL))
+        found = _score_written(to / MODEL, tokenizer, source, target, seq2seq=config.is_encoder_decoder)
+    except (NotImplementedError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{student}: CTranslate2 cannot run it ({' '.join(str(error).split())}); {ELSEWHERE}") from error
+    far = np.abs(found - wanted)
+    if not (far <= NEAR * (1 + np.abs(wanted))).all():
+        raise CheckpointError(
+            f"{student}: CTranslate2 gives other log-probabilities than transformers, by up to {far.max():.2g}; {ELSEWHERE}"
+        )
+    tokenizer.save_pretrained(to)
+    return list(tokenizer.convert_ids_to_tokens(sorted(end_tokens(model, tokenizer))))
+
+
+@torch.inference_mode()
+def _score(model: Any, source: list[int], target: list[int]) -> Any:
+    """The log-probability of each token of ``target`` after ``source``."""
+    if model.config.is_encoder_decoder:
+        begun = torch.tensor([[model.config.decoder_start_token_id, *target[:-1]]])
+        logits = model(input_ids=torch.tensor([source]), decoder_input_ids=begun).logits[0]
+    else:
+        logits = model(input_ids=torch.tensor([source + target[:-1]])).logits[0, len(source) - 1 :]
+    return logits.log_softmax(-1)[range(len(target)), target].numpy()
+
+
+def _score_written(path: Path, tokenizer: Any, source: list[int], target: list[int], *, seq2seq: bool) -> Any:
+    """The same by CTranslate2, which adds the end token itself where there is an encoder."""
+    import ctranslate2
+
+    asked, said = tokenizer.convert_ids_to_tokens(source), tokenizer.convert_ids_to_tokens(target)
+    if seq2seq:
+        scored = ctranslate2.Translator(str(path)).score_batch([asked], [said[:-1]])
+    else:
+        scored = ctranslate2.Generator(str(path)).score_batch([asked + said])
+    return np.array(scored[0].log_probs[-len(target) :])
