@@ -18,6 +18,7 @@ from command import understudy
 
 import understudy as package
 from understudy.cli import VERBS
+from understudy.cli.arguments import make_parser
 from understudy.core import registry
 from understudy.core.registry import find
 from understudy.reports.data import ResultRow
@@ -46,7 +47,7 @@ def section(verb):
 def help_of(verb, capsys):
     file, function = VERBS[verb][0].split(":")
     with pytest.raises(SystemExit):
-        getattr(importlib.import_module(f"understudy.cli.{file}"), function)(verb, ["--help"])
+        getattr(importlib.import_module(f"understudy.cli.{file}"), function)(make_parser(verb), ["--help"])
     return set(re.findall(r"--[a-z][a-z-]+|(?<=[ \[])-n\b", capsys.readouterr().out)) - {"--help", "--debug"}
 
 

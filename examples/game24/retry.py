@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from understudy.core.asks import About, Call, Decoding, Flow, Path
+from understudy.core.asks import Call, Decoding, Flow, Path
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -34,7 +34,7 @@ class Retry:
 
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         prompt = self.format.write_prompt(problem, pool.exemplars(path))
-        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
@@ -50,7 +50,7 @@ class Retry:
         for attempt in range(self.tries):
             decoding = None if attempt == 0 else Decoding(self.temperature)
             # The same ask again needs the next attempt: an equal request is an equal reply.
-            ask = Call("student", prompt, self.format.stop, self.max_tokens, decoding, attempt, about=About(problem.id))
+            ask = Call("student", prompt, self.format.stop, self.max_tokens, decoding, attempt)
             found = self.format.read_solution(problem, path, "student", (yield ask))
             spent += found.tokens
             if found.answer is not None and found.finish == "stop":

@@ -166,7 +166,7 @@ CASES = {
     "no chains": ({"c.jsonl": None}, {}, "teacher.*: there is no file .*c.jsonl"),
     "empty chains": ({"c.jsonl": ""}, {}, "c.jsonl"),
     "broken chains": ({"c.jsonl": lines(CHAINS[:1]) + "{"}, {}, "c.jsonl, line 2: not JSON"),
-    "chain without text": ({"c.jsonl": lines([CHAINS[0], {"problem_id": "q1"}])}, {}, "c.jsonl, line 2: field 'text'"),
+    "chain without text": ({"c.jsonl": lines([CHAINS[0], {"problem_id": "q1"}])}, {}, "c.jsonl, line 2: no field 'text'"),
     "chains without a text": ({"c.jsonl": lines({"problem_id": f"q{i}", "text": " "} for i in range(10))}, {}, "no chain"),
     "no chain for training": (
         {

@@ -155,7 +155,10 @@ def test_try_says_what_the_run_will_cost(tmp_path, study):
         ran = understudy("try", "s.toml", "-n", "2", *price, cwd=tmp_path)
     assert "3 read, 5 written, cost 0.1" in ran.out, ran.out + ran.err
     assert "; cost 0.21" in ran.out
-    assert "90 chains: about 270 tokens to read and 450 to write, 9.27 at the study's price" in " ".join(ran.out.split())
+    told = " ".join(ran.out.split())
+    assert "90 chains, 2 already in the ledger, 88 to ask for in 88 requests" in told
+    assert "about 264 to read (as its replies so far), about 440 to write" in told
+    assert "money: about 9.06, at most" in told
 
 
 def test_few_replies_that_are_useless_are_told_too(tmp_path, study):
@@ -266,7 +269,7 @@ def test_status_and_whoever_comes_second_name_the_process_to_interrupt(tmp_path,
                 assert asked.wait(60)
                 told = json.loads(understudy("status", "runs/s", "--json", cwd=tmp_path).out)
                 second = understudy("sample", "s.toml", cwd=tmp_path)
-                with pytest.raises(BusyError, match=rf"process {process.pid} is writing to this ledger"):
+                with pytest.raises(BusyError, match=rf"process {process.pid} is writing to its ledger"):
                     Ledger(tmp_path / "runs" / "s" / "ledger.sqlite")
             finally:
                 process.send_signal(signal.SIGINT)

@@ -130,7 +130,7 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     assert keys[0] == keys[1]
     plan = make_plan(load_study(files / "s.toml", ['teacher.chains=["set"]']))
     assert [Path(name).name for name in plan.chains.files] == ["data-00000-of-00001.arrow"]
-    with pytest.raises(StudyError, match=r"teacher: format = 'sharegtp'.*did you mean 'sharegpt'"):
+    with pytest.raises(StudyError, match=r"teacher: unknown format 'sharegtp'.*did you mean 'sharegpt'"):
         load_study(files / "s.toml", ["teacher.format=sharegtp"])
     assert main(["export", str(files / "runs" / "s"), "--to", str(files / "o.jsonl"), "--format", "think"]) == 0
     assert (read_card(files / "o.jsonl").terms, read_card(files / "o.jsonl").outcomes) == ("the provider's", {})

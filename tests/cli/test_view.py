@@ -53,7 +53,8 @@ def test_each_questions_chains_verdicts_and_answers_are_those_of_the_run(questio
         for a in e.answers
         for s, o in a.solutions
     }
-    assert told == {(row.arm, row.seed, row.problem, row.path, row.verdict, row.outcome) for row in list_answers(run)}
+    columns = ("arm", "seed", "problem", "path", "verdict", "outcome")
+    assert told == {tuple(row[name] for name in columns) for row in list_answers(run)}
 
 
 def test_what_was_learned_from_a_question_is_what_training_saw(questions):

@@ -132,7 +132,7 @@ def test_the_last_step_stays_in_the_rationale_where_the_recorded_answer_counts(t
 def test_fields_are_mapped_and_wrong_ones_named(tmp_path):
     chains, _ = bring(tmp_path, [{"q": "p", "completion": "The answer is 5."}], fields={"problem": "q", "text": "completion"})
     assert chains[0].answer == "5"
-    with pytest.raises(DataError, match=r"c\.jsonl, line 2: field 'text' \(text\) is missing"):
+    with pytest.raises(DataError, match=r"c\.jsonl, line 2: no field 'text'.* for text; map it"):
         bring(tmp_path, [{"problem_id": "p", "text": "x"}, {"problem_id": "p", "completion": "x"}])
     with pytest.raises(DataError, match="unknown field 'txt'; did you mean 'text'"):
         bring(tmp_path, [{"problem_id": "p", "text": "x"}], fields={"txt": "x"})

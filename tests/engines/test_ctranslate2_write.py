@@ -16,6 +16,7 @@ from exported import HOSTILE, load, make_disturbed, student, write_smollm2
 from peft import LoraConfig, get_peft_model
 from test_local import serve
 
+from understudy.cli.arguments import make_parser
 from understudy.cli.corpora import export
 from understudy.core.asks import GREEDY, Request
 from understudy.core.errors import CheckpointError
@@ -173,7 +174,7 @@ def test_the_cards_program_says_what_the_student_says(family, tmp_path, monkeypa
 def test_a_student_that_samples_is_asked_so(tmp_path):
     decode = Decode(votes=8, temperature=0.6, top_p=0.9)
     made = student(make("gpt2", tmp_path / "m"), tmp_path, decode=decode)
-    export("export", [str(made), "--format", "ctranslate2", "--to", str(tmp_path / "out")])
+    export(make_parser("export"), [str(made), "--format", "ctranslate2", "--to", str(tmp_path / "out")])
     card = (tmp_path / "out" / "README.md").read_text()
     assert "max_length=24, sampling_topk=0, sampling_topp=0.9, sampling_temperature=0.6, end_token=['<end>']" in card
     assert "the majority of 8 sampled answers" in card

@@ -14,6 +14,7 @@ import torch
 from checkpoints import TEXTS, make, real_tokenizer
 from exported import HOSTILE, load, make_disturbed, student, write_smollm2
 
+from understudy.cli.arguments import make_parser
 from understudy.cli.corpora import export
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import CheckpointError, UserError
@@ -147,4 +148,4 @@ def test_an_export_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("option", ["--arm=a", "--what=examples", "--bare", "--problems=q.jsonl", "--kind=number"])
 def test_an_option_that_says_which_chains_is_refused_for_a_student(tmp_path, option):
     with pytest.raises(UserError, match=option.partition("=")[0]):
-        export("export", [str(tmp_path), "--format", "gguf", "--to", str(tmp_path / "out"), option])
+        export(make_parser("export"), [str(tmp_path), "--format", "gguf", "--to", str(tmp_path / "out"), option])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.core.values import Problem
-from understudy.engines.probe import ProbeEngine
 from understudy.engines.scripted import ScriptedEngine
+from understudy.engines.stand_ins import ProbeEngine
 from understudy.evaluation.faithfulness import alter
 from understudy.evaluation.run import answer
 from understudy.methods.sci_cot import SciCoT

@@ -61,7 +61,7 @@ def test_asked_they_take_turns_until_the_decomposer_ends_and_the_solver_conclude
     assert [prompt for _, prompt in asked(calls)] == [source for source, _ in order]
     assert [c.role for c in calls] == ["decomposer", "solver"] * 3
     assert [c.stop for c in calls] == [("\n",)] * 5 + [("\n\n",)]
-    assert [c.about.step for c in calls[-2:]] == [2, 2]
+    assert [c.step for c in calls[-2:]] == [2, 2]
     assert (solution.answer, solution.text) == ("2", f"{FIRST}\n{SECOND}\nA: So the answer is: 2")
     assert (len(solution.turns), solution.tokens) == (6, sum(len(target.split()) for _, target in order))
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.core.processes import end_with_parent
-from understudy.sampling.database import find_writer
+from understudy.core.processes import end_with_parent, find_holder
 
 KILLS = int(os.environ.get("UNDERSTUDY_KILLS", "8"))
 
@@ -78,4 +77,4 @@ def test_the_process_that_is_named_as_the_writer_of_a_ledger_is_alive(tmp_path, 
         ended.wait()
     processes = {"parent": ended.pid if gone == "the parent" else os.getppid(), "writer": os.getpid()}
     (tmp_path / "l.sqlite.lock").write_text(f"{processes['parent']} {processes['writer']}")
-    assert find_writer(tmp_path / "l.sqlite") == processes[named]
+    assert find_holder(tmp_path / "l.sqlite.lock") == processes[named]

@@ -68,8 +68,8 @@ def test_chains_that_came_failed_and_were_not_asked_for_are_told_apart(tmp_path,
         assert (account.came, account.done, account.bought) == (4, 6, 6)
     assert json.loads((tmp_path / FILE).read_text()) | {"rate": 0} == {
         "chains": 4,
-        "failed": 2,
-        "unasked": 4,
+        "chains_failed": 2,
+        "chains_unasked": 4,
         "total": 10,
         "rate": 0,
     }, "one more was never put to the teacher"

@@ -20,7 +20,7 @@ from batch_server import BatchServer, prompt_of
 from batcher import sampled
 from loopback import Server, completion
 
-from understudy.core.asks import GREEDY, About, Call, Decoding, Message, Reply, Request, Usage
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Reply, Request, Usage
 from understudy.core.asks import Path as SamplePath
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.scripted import ScriptedEngine
@@ -495,8 +495,8 @@ class TestHeld:
 
 def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
     chat = (Message("system", "s"), Message("user", "ü"))
-    asks = [Call("teacher", prompt, ("\n", "."), 7, GREEDY, 2, about) for prompt, about in (("ü", None), (chat, About("p-1")))]
-    requests = [Request(ask, GREEDY, path, 2) for path, ask in enumerate(asks)]
+    asks = [(Call("teacher", prompt, ("\n", "."), 7, GREEDY, 2), problem) for prompt, problem in (("ü", None), (chat, "p-1"))]
+    requests = [Request(ask, GREEDY, path, 2, problem) for path, (ask, problem) in enumerate(asks)]
     with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=5)) as ledger:
         held = {request.key("e"): request for request in requests}
         job = Job("e", "u", lines={"line": held})
@@ -508,7 +508,7 @@ def test_a_request_comes_out_of_the_ledger_as_it_went_in(tmp_path):
         assert read_jobs(ledger, "e", ["elsewhere"]) == read_jobs(ledger, "another", ["u"]) == []
         [again] = read_jobs(ledger, "e", ["u"])
         assert (again.lines, again.tag, again.id) == (job.lines, job.tag, "b")
-        assert {request.ask.about for request in again.lines["line"].values()} == {None, About("p-1")}
+        assert {request.problem for request in again.lines["line"].values()} == {None, "p-1"}
         for key, request in again.lines["line"].items():
             assert ledger.reserve(key, engine="e", request=request), "it is set aside already"
             ledger.put(key, Reply("said"), engine="e", request=request, seed=0, usage=Usage(1, 2, 1))

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 import pytest
 from asking import read_keys
 
-from understudy.core.asks import GREEDY, About, Call, Decoding, Message, Path, Request
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Path, Request
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
@@ -31,11 +31,10 @@ def ledger(tmp_path):
 
 def flow(question):
     """The flow that was sampled: a chat of two turns, and a raw prompt with a decoding of its own."""
-    about = About(question)
     chat = (Message("system", "Be brief."), Message("user", question))
-    first = yield Call("teacher", chat, stop=("\n\n",), max_tokens=20, about=about)
+    first = yield Call("teacher", chat, stop=("\n\n",), max_tokens=20)
     again = f"{question} again after {first.text}"
-    second = yield Call("teacher", again, max_tokens=10, decoding=Decoding(0.5, 0.9), about=About(question, 1))
+    second = yield Call("teacher", again, max_tokens=10, decoding=Decoding(0.5, 0.9), step=1)
     return first, second
 
 
@@ -70,6 +69,6 @@ def test_what_its_endpoint_does_is_known(ledger):
 
 def test_a_batch_that_it_noted_is_still_under_way(ledger):
     (job,) = read_jobs(ledger, "teacher", {"http://127.0.0.1:8000/v1"})
-    request = Request(Call("teacher", (Message("user", "in a batch"),), ("x",), 6, GREEDY, 0, About("p-7")), GREEDY, 0)
+    request = Request(Call("teacher", (Message("user", "in a batch"),), ("x",), 6, GREEDY, 0), GREEDY, 0, problem="p-7")
     assert (job.tag, job.file, job.id) == ("understudy-1", "file-1", "batch-1")
     assert list(job.lines.values()) == [{request.key("teacher"): request}]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command import understudy
 
+from understudy.cli.arguments import make_parser
 from understudy.cli.presets import count_training
 from understudy.cli.presets import main as presets
 from understudy.cli.run import dry_run
@@ -58,7 +59,7 @@ def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(
 
 def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_its_bases(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    presets("presets", [])
+    presets(make_parser("presets"), [])
     out = capsys.readouterr().out
     assert len(PRESETS) > 15
     (rows,) = re.findall(r"^scotd-chains  .*\n((?:  .*\n)+)", out, re.M)
@@ -67,12 +68,12 @@ def test_presets_are_listed_with_what_each_profile_costs_and_one_is_shown_with_i
         "  real         recorded chains; 24 students, 24,000 steps in all",
         "  paper        50 chains a question; 33 students, 660,000 steps in all",
     ]
-    presets("presets", ["scotd-main"])
+    presets(make_parser("presets"), ["scotd-main"])
     out = capsys.readouterr().out
     assert 'name = "Label-Only"' in out
     assert 'model = "code-davinci-002"     # paper' in out
     with pytest.raises(UserError, match="there is no preset 'scotd'"):
-        presets("presets", ["scotd"])
+        presets(make_parser("presets"), ["scotd"])
 
 
 def test_the_page_of_presets_names_every_one_and_commands_that_there_are():

@@ -67,7 +67,7 @@ def test_a_profile_changes_arms_by_name_or_takes_their_place(tmp_path):
     assert [arm.name for arm in load_study(tmp_path / "s.toml", profile="one").arms] == ["other"]
     (tmp_path / "s.toml").write_text(STUDY + ARMS.replace("arms.chains", "arms.chain"))
     with pytest.raises(
-        StudyError, match=r"profiles\.few\.arms: there is no arm 'chain'; did you mean 'chains'\? \(the file's: answer-only, "
+        StudyError, match=r"profiles\.few\.arms: there is no arm 'chain'; did you mean 'chains'\? \(of the file: answer-only, "
     ):
         load_study(tmp_path / "s.toml", profile="few")
 
@@ -99,5 +99,5 @@ def test_a_profile_is_its_base_then_the_file_then_itself(tmp_path):
     with pytest.raises(StudyError, match=r"profiles\.small\.base: .*base\.toml cannot be read"):
         load_study(tmp_path / "s.toml", profile="small")
     (tmp_path / "s.toml").write_text(STUDY)
-    with pytest.raises(StudyError, match=r"--profile small: there is none .*\(its profiles: none\)"):
+    with pytest.raises(StudyError, match=r"--profile: there is no profile 'small' \(its profiles: none\)"):
         load_study(tmp_path / "s.toml", profile="small")

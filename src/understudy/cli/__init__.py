@@ -19,7 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "select": ("run:main", "a study up to the chains that each arm is given"),
     "train": ("run:main", "a study up to its trained students"),
     "evaluate": ("run:main", "a study up to its students' answers and scores"),
-    "show-training": ("show_training:main", "what a run's students were trained on, token by token"),
+    "show-training": ("view:show_training", "what a run's students were trained on, token by token"),
     "report": ("look:report", "write the report of a run again"),
     "answer": ("answer:main", "put a question to a trained student: its chain and its answer"),
     "serve": ("serve:main", "trained students as an OpenAI-compatible server"),
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         from understudy.core.errors import nearest
 
-        print(f"understudy: there is no verb {verb!r}{nearest(verb, list(VERBS))}\n\n{usage()}", file=sys.stderr, end="")
+        print(f"understudy: there is no verb {verb!r}{nearest(verb, VERBS)}\n\n{usage()}", file=sys.stderr, end="")
         return 2
     from understudy.cli.guard import guarded
 

@@ -1,19 +1,18 @@
 """answer: one question to a trained student, by the method, format and stop rules of its card."""
 
 import json
-from argparse import BooleanOptionalAction
+from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
-from understudy.cli.arguments import add_json, add_plugins, make_parser
+from understudy.cli.arguments import add_json, add_plugins
 from understudy.cli.guard import DONE, FAILED
 from understudy.cli.table import Screen
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("student", metavar="STUDENT", type=Path, help="a student's directory (runs/NAME/students/ARM)")
     parser.add_argument("question", metavar="QUESTION", help="the question, as the training questions were written")
     partner = "the student of another role"

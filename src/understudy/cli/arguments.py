@@ -39,6 +39,12 @@ class _LoadPlugin(argparse.Action):
         load(Path(file))
 
 
+def add_address(parser: argparse.ArgumentParser, *, port: int) -> None:
+    """Where a server listens."""
+    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", type=int, default=port, help=f"0: one that is free (default: {port})")
+
+
 def add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="STUDY.toml", help="the study file, or the name of a preset (understudy presets)")
     parser.add_argument("--profile", default="", help="which of its profiles, for a study that has some: smoke, real, paper")

@@ -1,15 +1,15 @@
 """import and export: chains that somebody already has, into a corpus; a corpus or what a run made, for other tools."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import add_field_names, add_json, add_questions, make_parser
+from understudy.cli.arguments import add_field_names, add_json, add_questions
 from understudy.cli.table import tell
 from understudy.core.errors import UserError
 
 
-def import_(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def import_(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("chains", metavar="FILE", nargs="+", type=Path, help="files of chains")
     add_questions(parser, required=True)
     parser.add_argument("--format", metavar="NAME", default="", help="of the chains; without it, read off each file, and said")
@@ -33,8 +33,7 @@ def import_(verb: str, argv: Sequence[str]) -> None:
 _OF_STUDENTS = ("source", "to", "format", "no_terms")
 
 
-def export(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
     source = "a run directory or a corpus (.parquet); for gguf and ctranslate2 a student's directory (runs/NAME/students/ARM)"
     parser.add_argument("source", metavar="SOURCE", type=Path, help=source)
     to = "the file to write; its card is written beside it. For a student, a new directory"

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from understudy.cli.arguments import make_parser
 from understudy.core.errors import UnderstudyError, UserError
 from understudy.reports.words import printable
 
@@ -27,14 +28,14 @@ class Terminated(KeyboardInterrupt):
 
 
 def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
-    """Run the function ``where`` ("file:function" of this room) with ``verb`` and ``arguments``; its exit code (None: done), or
-    that of what it raises, with a message."""
+    """Run the function ``where`` ("file:function" of this room) with a parser for ``verb`` and with ``arguments``; its exit code
+    (None: done), or that of what it raises, with a message."""
     debug = "--debug" in arguments
     rest = [argument for argument in arguments if argument != "--debug"]
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         file, _, function = where.partition(":")
-        code: int | None = getattr(importlib.import_module(f"understudy.cli.{file}"), function)(verb, rest)
+        code: int | None = getattr(importlib.import_module(f"understudy.cli.{file}"), function)(make_parser(verb), rest)
         sys.stdout.flush()
         return code or DONE
     except (UnderstudyError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:

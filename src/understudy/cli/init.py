@@ -1,13 +1,13 @@
 """init: a first study for a file of questions."""
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from understudy.cli.arguments import make_parser
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError
 from understudy.studies.guess import Guess, guess, study_text
@@ -15,8 +15,7 @@ from understudy.studies.load import load_study
 from understudy.tasks.rows import fields_in
 
 
-def main(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     help_ = "questions: .jsonl, .json, .csv, .tsv, .parquet, .arrow, or a data set directory (DIR/SPLIT names one split of it)"
     parser.add_argument("file", metavar="FILE", type=Path, help=help_)
     parser.add_argument("--to", metavar="STUDY.toml", type=Path, help="the study to write (default: the file's name, here)")

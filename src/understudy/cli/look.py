@@ -3,6 +3,7 @@ ledger, which was paid for.
 """
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -12,14 +13,13 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser
+from understudy.cli.arguments import add_json, add_plugins, add_run
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.table import Screen, say, tell
 from understudy.sampling.status import Status, status
 
 
-def report(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_run(parser)
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown instead")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="also write the report's pictures as PNG files into DIR")
@@ -42,8 +42,7 @@ def report(verb: str, argv: Sequence[str]) -> int:
     return WITH_ERRORS if data.errors else DONE
 
 
-def results(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     add_json(parser, "a JSON array, one object per row")
     add_plugins(parser, "the check of the run's study")
@@ -69,8 +68,7 @@ def results(verb: str, argv: Sequence[str]) -> None:
         show(data, Screen())
 
 
-def compare(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run directory")
     parser.add_argument("--split", default="", help="the split to compare on (default: the first that all runs answered)")
     parser.add_argument("--arm", action="append", default=[], dest="arms", metavar="NAME", help="only this arm; again for more")
@@ -90,8 +88,7 @@ def compare(verb: str, argv: Sequence[str]) -> None:
         show_comparison(compared, Screen())
 
 
-def ls(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("run", metavar="RUN", type=Path, nargs="?", help="a run directory; without it, every run in runs/")
     add_json(parser)
     options = parser.parse_args(argv)
@@ -119,8 +116,7 @@ def ls(verb: str, argv: Sequence[str]) -> None:
         Screen().print(table if table.row_count else "no runs in runs/")
 
 
-def gc(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def gc(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed; remove nothing")
     options = parser.parse_args(argv)
@@ -134,8 +130,7 @@ def gc(verb: str, argv: Sequence[str]) -> None:
     print(f"{word} {len(removed)} stages, {sum(held.bytes for held in removed):,} bytes")
 
 
-def show_status(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     add_json(parser)
     options = parser.parse_args(argv)

@@ -1,26 +1,25 @@
 """presets: the papers' experiments that come with the package; with a name, the file of one and those it starts from."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from rich.text import Text
 
-from understudy.cli.arguments import make_parser
 from understudy.cli.table import Screen
-from understudy.core.errors import UserError, nearest
+from understudy.core.errors import UserError, with_known
 from understudy.studies.load import load_study
 from understudy.studies.presets import list_presets
 from understudy.studies.study import Study, student_of_role, trained_roles, training_of_role
 from understudy.training.options import STEPS
 
 
-def main(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("name", nargs="?", help="print this preset: every value with where it is from")
     options = parser.parse_args(argv)
     presets = {preset.name: preset for preset in list_presets() if preset.profiles}
     if options.name:
         if options.name not in presets:
-            raise UserError(f"there is no preset {options.name!r}{nearest(options.name, list(presets))} (see understudy presets)")
+            raise UserError(f"there is no preset {with_known(options.name, presets)}")
         for file in presets[options.name].files():
             print(f"# ---- {file.name}\n{file.read_text(encoding='utf-8')}")
         return

@@ -4,9 +4,9 @@ there already, how many requests the teacher would get, the first prompt of each
 
 import re
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from understudy.cli.arguments import add_place, add_study, make_parser, positive
+from understudy.cli.arguments import add_place, add_study, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
@@ -26,6 +26,7 @@ from understudy.pipeline.stages.student import StudentStage
 from understudy.pipeline.stages.verdicts import VerdictsStage, VerdictsSummary
 from understudy.sampling.budget import BYTES_PER_TOKEN, amount
 from understudy.studies.load import load_study
+from understudy.studies.presets import PACKAGED
 from understudy.studies.study import Study
 from understudy.training.memory import size
 
@@ -33,8 +34,8 @@ UNTIL: dict[str, Kind] = {"sample": "chains", "check": "verdicts", "select": "se
 """verb -> the stages that it goes up to; the other verbs go up to the answers."""
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
+    verb = parser.prog.removeprefix("understudy ")
     if verb != "demo":
         add_study(parser)
     add_place(parser)
@@ -43,8 +44,7 @@ def main(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show the plan, what is there already, the prompts; do nothing")
     options = parser.parse_args(argv)
     if verb == "demo":
-        with as_file(files("understudy.studies") / "presets" / "demo.toml") as path:
-            study = replace(load_study(path, options.overrides), file="")
+        study = replace(load_study(PACKAGED / "demo.toml", options.overrides), file="")
     else:
         study = load_study(options.study, options.overrides, options.profile)
     if options.seeds is not None:
@@ -143,7 +143,7 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
     for error in absent.values():
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
     console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
-    _requests(plan, directory, console)
+    show_requests(plan, directory, console)
     for title, prompt in first_prompts(plan):
         console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
@@ -153,7 +153,8 @@ def _memory(plan: Plan, stage: StudentStage) -> str:
     return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
-def _requests(plan: Plan, directory: Path, console: Console) -> None:
+def show_requests(plan: Plan, directory: Path, console: Console) -> None:
+    """Print what the teacher is still to be asked for, and what that costs."""
     counted = count_requests(plan, directory)
     if counted is None:
         console.print("teacher: recorded chains, nothing is asked")

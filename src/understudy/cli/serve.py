@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.cli.arguments import add_plugins, make_parser, positive
+from understudy.cli.arguments import add_address, add_plugins, positive
 from understudy.cli.guard import DONE
 from understudy.cli.table import say
 from understudy.core.errors import UserError
@@ -19,12 +19,10 @@ def share(text: str) -> float:
     return value
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def main(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     student = "a student's directory (runs/NAME/students/ARM); its last part is the name of the model"
     parser.add_argument("students", metavar="STUDENT", nargs="+", type=Path, help=student)
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", type=int, default=8000, help="0: one that is free (default: 8000)")
+    add_address(parser, port=8000)
     parser.add_argument("--key-env", metavar="NAME", help="the environment variable with the key that clients must send")
     parser.add_argument("--max-requests", type=positive, default=1024, metavar="N", help="requests at once (default: 1024)")
     parser.add_argument("--timeout", type=positive, default=600, metavar="SECONDS", help="how long one may take (default: 600)")

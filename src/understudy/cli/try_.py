@@ -1,5 +1,6 @@
 """try: a few questions to the teacher, before many are asked."""
 
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,27 +9,29 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from understudy.cli.arguments import add_place, add_study, make_parser, positive
+from understudy.cli.arguments import add_place, add_study, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
+from understudy.cli.run import show_requests
 from understudy.cli.table import Screen
 from understudy.pipeline.preview import Trial, TrialQuestion, try_teacher
 from understudy.sampling.budget import Price, amount
 from understudy.studies.load import load_study
 
 
-def main(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_study(parser)
     parser.add_argument("-n", type=positive, default=3, metavar="N", help="questions to try (default 3)")
     add_place(parser)
     options = parser.parse_args(argv)
 
     study = load_study(options.study, options.overrides, options.profile)
-    trial = try_teacher(study, options.out or Path("runs") / study.name, options.n)
+    directory = options.out or Path("runs") / study.name
+    trial = try_teacher(study, directory, options.n)
     console = Screen()
     for i, one in enumerate(trial.tried, 1):
-        _show(i, one, trial.price, console)
-    _summary(trial, console)
+        _show(i, one, study.teacher.price, console)
+    _summary(trial, study.teacher.price, console)
+    show_requests(trial.plan, directory, console)
     return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 
@@ -54,21 +57,13 @@ def _show(i: int, one: TrialQuestion, price: Price | None, console: Console) -> 
     console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
 
-def _summary(trial: Trial, console: Console) -> None:
+def _summary(trial: Trial, price: Price | None, console: Console) -> None:
     outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
     failed = sum(bool(one.error) for one in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])
-    spent, projected = trial.cost(len(trial.counted)), trial.cost(trial.requests)
-    cost = "" if spent is None else f"; cost {amount(spent)}"
+    tokens = [(one.chain.prompt_tokens, one.chain.tokens) for one in trial.tried if one.chain]
+    spent = [price.of(read, written) for read, written in tokens if price and read is not None and written is not None]
+    cost = f"; cost {amount(sum(spent))}" if spent else ""
     console.print(f"{len(trial.tried)} tried: {', '.join(counts)}{cost}")
     for url, facts in trial.endpoints.items():
         console.print(Text(f"{url}: " + ", ".join(f"{name} {value}" for name, value in facts.items())))
-    if not trial.requests:
-        return
-    line = f"the run asks for {trial.requests:,} chains"
-    if trial.tokens is not None:
-        read, written = trial.tokens
-        line += f": about {trial.requests * read:,.0f} tokens to read and {trial.requests * written:,.0f} to write"
-    if projected is not None:
-        line += f", {amount(projected)} at the study's price"
-    console.print(line)

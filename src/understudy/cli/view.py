@@ -1,4 +1,5 @@
-"""view, why, judge: what became of each question of a run, in a browser and in the terminal, and what is said of its answers."""
+"""view, why, judge, show-training: what became of each question of a run, in a browser and in the terminal, what is said of its
+answers, and what its students were trained on."""
 
 from __future__ import annotations
 
@@ -10,26 +11,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
-from understudy.cli.arguments import add_json, add_plugins, add_run, make_parser, positive
+from understudy.cli.arguments import add_address, add_json, add_plugins, add_run, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.show_training import LEGEND, draw_tokens
 from understudy.cli.table import Screen, say
 from understudy.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from understudy.runs.judgements import Pair
     from understudy.runs.run import Run
+    from understudy.training.record import ShownExample, TrainingRecord
+
+LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim")
 
 
-def view(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     parser.add_argument(
         "--rater", metavar="NAME", type=_name, default="", help="the person who says what a chain is, where the check is wrong"
     )
-    _add_port(parser)
+    add_address(parser, port=8080)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
@@ -42,8 +45,7 @@ def view(verb: str, argv: Sequence[str]) -> None:
     show(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
 
 
-def why(verb: str, argv: Sequence[str]) -> None:
-    parser = make_parser(verb)
+def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     parser.add_argument("question", metavar="QUESTION", help="its id, or words of it")
     add_json(parser)
@@ -83,7 +85,7 @@ def why(verb: str, argv: Sequence[str]) -> None:
         screen.print(Text(f"\nchain {i}; {said}; {chosen}", style="bold"))
         screen.print(Text(judged.chain.text.strip()))
     for name, example in examples:
-        screen.print(Text(f"\nlearned by {name}", style="bold"), draw_tokens(example), sep="")
+        screen.print(Text(f"\nlearned by {name}", style="bold"), _draw_tokens(example), sep="")
     screen.print(LEGEND if examples else "")
     for answer in entry.answers:
         step = f", first wrong step {answer.step}" if answer.step else ""
@@ -92,8 +94,7 @@ def why(verb: str, argv: Sequence[str]) -> None:
             screen.print(Text(f"[{outcome}] {solution.text.strip()}" if len(answer.solutions) > 1 else solution.text.strip()))
 
 
-def judge(verb: str, argv: Sequence[str]) -> int:
-    parser = make_parser(verb)
+def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     add_run(parser)
     parser.add_argument("--arms", nargs=2, metavar="ARM", help="judge the answers of these two; without it, say what was judged")
     parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
@@ -103,7 +104,7 @@ def judge(verb: str, argv: Sequence[str]) -> int:
     parser.add_argument("-n", type=positive, default=300, metavar="N", help="questions, drawn at random (default 300)")
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
     parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add judgements")
-    _add_port(parser)
+    add_address(parser, port=8080)
     add_json(parser)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
@@ -175,6 +176,60 @@ def _name(text: str) -> str:
     return text
 
 
-def _add_port(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", type=int, default=8080, help="0: one that is free (default: 8080)")
+def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    add_run(parser)
+    parser.add_argument("--arm", help="one arm of the study (default: all)")
+    parser.add_argument("-n", type=int, default=2, metavar="N", help="examples of each student (default 2, at most 5 are kept)")
+    add_json(parser, "everything that was kept, as JSON")
+    options = parser.parse_args(argv)
+
+    from understudy.runs.run import Run
+    from understudy.training.record import read_seen
+
+    run = Run(options.run)
+    students = run.name_students(run.arms if options.arm is None else [run.arm(options.arm).name])
+    if options.arm and not students:
+        raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
+    seen = [(name, read_seen(stage)) for stage, name in students.items()]
+    if options.json:
+        print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
+        return
+    console = Screen()
+    for name, saw in seen:
+        _show_student(name, saw, options.n, console)
+
+
+def _show_student(name: str, saw: TrainingRecord, n: int, console: Console) -> None:
+    """One student: counts, lengths, ``n`` examples."""
+
+    console.print(Text(name, style="bold"))
+    left_out = f", {saw.too_long:,} left out as too long" if saw.too_long else ""
+    console.print(f"{saw.examples:,} examples of {saw.problems:,} problems{left_out}; {saw.duplicates:,} equal to an earlier one")
+    console.print(f"{saw.steps:,} steps saw {saw.seen_tokens:,} tokens, of which {saw.tokens:,} bore loss")
+    if len(saw.groups) > 1:
+        console.print(Text(f"loss groups: {', '.join(f'{name} {count:,}' for name, count in saw.groups.items())}"))
+    ends = f"{saw.ended:,} of {saw.examples:,} end with the end token {saw.end_token}"
+    weights = ", ".join(f"{weight} ({count:,} tokens)" for weight, count in saw.weights.items())
+    console.print(Text(f"{ends}; loss weights: {weights}"))
+    console.print(f"tokens per example, longest {saw.longest}, context {saw.context}:")
+    most = max(count for _, _, count in saw.lengths)
+    for low, high, count in saw.lengths:
+        over = "  too long" if low > saw.context else ""
+        console.print(Text(f"  {low:>5} to {high:<5} {'█' * round(40 * count / most):<40} {count:,}{over}"))
+    for example in saw.shown[:n]:
+        console.print(_draw_tokens(example))
+    console.print(LEGEND)
+
+
+def _draw_tokens(example: ShownExample) -> Text:
+    """An example token by token; without colours the brackets say what bears loss."""
+    line, bears = Text("\n"), False
+    for text, weight in example.tokens:
+        if bears != (weight != 0):
+            line.append("⟦" if weight else "⟧", style="bold")
+        bears = weight != 0
+        line.append(text.replace("\n", "⏎"), style="bold green" if weight > 0 else "red" if weight < 0 else "dim")
+        if weight not in (0, 1):
+            line.append(f"({weight:g})", style="yellow")
+        line.append("·", style="dim")
+    return line.append("⟧" if bears else "", style="bold")

@@ -82,18 +82,11 @@ GREEDY = Decoding()
 
 
 @dataclass(frozen=True)
-class About:
-    """The problem and the step that a call belongs to. They are never part of the request's identity."""
-
-    problem: str
-    step: int | None = None
-
-
-@dataclass(frozen=True)
 class Call:
     """Asks the engine that plays ``role`` for text.
 
     ``stop`` strings end the reply and are cut from its text. ``decoding`` None means the decoding that the study sets for the role.
+    ``step`` says how many steps of the problem are done, and is never part of the request's identity.
     ``out_of_fold`` asks the fold model of the role that was not trained on this problem. ``hear`` is called with the text so far
     while a local engine writes it, from the engine's thread; of equal calls at the same time one hears.
     """
@@ -104,7 +97,7 @@ class Call:
     max_tokens: int = 256
     decoding: Decoding | None = None
     attempt: int = 0
-    about: About | None = field(default=None, compare=False)
+    step: int = field(default=0, compare=False)
     out_of_fold: bool = False
     hear: Callable[[str], None] | None = field(default=None, compare=False)
 
@@ -220,19 +213,21 @@ class Request:
     """A call with everything that decides its reply. Drivers hand requests to engines and stores.
 
     ``path`` and ``attempt`` tell the replies to equal calls apart. ``decoding`` is final: neither it nor the study's default can
-    change any more. Engines answer with one `Reply`. ``known`` is a cache that all requests share which differ only in their path
-    (see `on`): it holds the canonical JSON under "", and the beginning of the key under the identity of each engine.
+    change any more. ``problem``: the one that it belongs to, which is no part of its identity. Engines answer with one `Reply`.
+    ``known`` is a cache that all requests share which differ only in their path (see `on`): it holds the canonical JSON under "",
+    and the beginning of the key under the identity of each engine.
     """
 
     ask: Call
     decoding: Decoding
     path: int
     attempt: int = 0
+    problem: str | None = field(default=None, compare=False)
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, path: int) -> Request:
         """The same request on another path."""
-        return self if path == self.path else Request(self.ask, self.decoding, path, self.attempt, self.known)
+        return self if path == self.path else Request(self.ask, self.decoding, path, self.attempt, self.problem, self.known)
 
     def differs_in_path(self, other: Request) -> bool:
         """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""

@@ -21,6 +21,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from understudy.core.asks import Usage
 
 
@@ -80,9 +82,15 @@ class BudgetError(UnpaidError):
     """A request was not sent, because the budget has no room for it. It ends only its own flow."""
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``: for error messages."""
     import difflib
 
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def with_known(word: str, known: Iterable[str], these: str = "known") -> str:
+    """Return ``"'nmae'; did you mean 'name'? (known: id, name)"``: for error messages. ``these``: what the known words are."""
+    known = list(known)
+    return f"{word!r}{nearest(word, known)} ({these}: {', '.join(known) or 'none'})"

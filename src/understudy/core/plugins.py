@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, with_known
 from understudy.core.registry import BUILT_IN, PluginObject, add, must_fit
 
 
@@ -79,8 +79,7 @@ def _entries(module: ModuleType, path: Path) -> Iterator[tuple[tuple[str, str], 
         raise StudyError(f'plug-in {path}: it must define what it adds: UNDERSTUDY = {{"method": {{"my_method": MyMethod}}}}')
     for what, names in table.items():
         if what not in BUILT_IN:
-            known = f"{nearest(str(what), list(BUILT_IN))} (known: {', '.join(BUILT_IN)})"
-            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {what!r}{known}")
+            raise StudyError(f"plug-in {path}: UNDERSTUDY has an unknown key {with_known(str(what), BUILT_IN)}")
         if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names):
             raise StudyError(f"plug-in {path}: UNDERSTUDY[{what!r}] must map names to objects, not {names!r}")
         for name, plugin in names.items():

@@ -5,8 +5,11 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from understudy.core.errors import BusyError
 
 OTHER_FILES = 64
 """Open files and pipes of a process that are no connections, at most."""
@@ -29,19 +32,40 @@ def allow_files(connections: int) -> int:
     return connections if soft < 0 else max(1, min(connections, soft - OTHER_FILES))
 
 
-def hold(path: Path) -> IO[str]:
-    """Open the file ``path`` and hold it until it is closed. Raises BlockingIOError where another process holds it, OSError that
-    names it where its file system has no locks."""
-    file = path.open("a+")
+@contextmanager
+def hold(path: Path, does: str) -> Iterator[None]:
+    """Hold the file ``path``, in which meanwhile stands who does (`find_holder`).
+
+    Raises BusyError where another process holds it (``does``: what it does, and what to do about that), OSError that names the
+    file where its file system has no locks.
+    """
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{path.parent}: process {find_holder(path) or '?'} {does}") from None
+        except OSError as error:
+            what = f"cannot be locked ({error.strerror}): give a run directory on a file system with locks"
+            raise OSError(error.errno, what, str(path)) from error
+        file.truncate(0)
+        # Where a stage runs in a process of its own, the one to interrupt is its parent, which holds the run directory.
+        parent = multiprocessing.parent_process()
+        file.write(f"{parent.pid if parent else os.getpid()} {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def find_holder(path: Path) -> int | None:
+    """The process to interrupt so that nobody holds the file ``path``: the one that does, or its parent where that still is. None
+    where nobody holds it."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        if isinstance(error, BlockingIOError):
-            raise
-        what = f"cannot be locked ({error.strerror}): give a run directory on a file system with locks"
-        raise OSError(error.errno, what, str(path)) from error
-    return file
+        found = list(map(int, path.read_text().split()))
+    except (OSError, ValueError):
+        return None
+    return next(filter(is_alive, found), None) if found and is_alive(found[-1]) else None
 
 
 def end_with_parent() -> None:

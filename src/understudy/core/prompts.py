@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, nearest, with_known
 from understudy.core.values import Problem
 
 _HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
@@ -45,7 +45,7 @@ def load_prompts(method: str, own: Path | None = None) -> dict[str, str]:
             raise StudyError(f"teacher.prompts = {str(own)!r}: there is no such directory")
         for path in sorted(own.glob("*.txt")):
             if path.stem not in ours:
-                raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, list(ours))}")
+                raise StudyError(f"{path}: no method has a prompt of that name{nearest(path.stem, ours)}")
             if path.stem in texts:
                 texts[path.stem] = _read_own(path, like=texts[path.stem])
     return dict(sorted(texts.items()))
@@ -61,8 +61,7 @@ def fill(text: str, values: Mapping[str, str], *, examples: str = "") -> str:
         if match[1] is None:
             return examples or match[2]
         if match[1] not in values:
-            known = f"{nearest(match[1], list(values))} (known: {', '.join(values)})"
-            raise StudyError(f"a prompt has the unknown field {{{{{match[1]}}}}}{known}")
+            raise StudyError(f"a prompt has {match[0]}, and there is no field {with_known(match[1], values)}")
         return values[match[1]]
 
     return _PART.sub(value, _HEAD.sub("", text)).rstrip("\n")

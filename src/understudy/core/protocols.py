@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
@@ -68,7 +68,7 @@ class MethodWithParts(Protocol):
         """The parts that gold may play. A part that would only state the gold answer is not among them."""
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
-        """The reply that the stored ``chain`` has to ``call``, which asks at the step ``call.about.step``."""
+        """The reply that the stored ``chain`` has to ``call``, which asks at the step ``call.step``."""
 
 
 @runtime_checkable
@@ -227,16 +227,3 @@ def counting(progress: Progress, stage: str, total: int) -> Callable[[object], N
 
 ScoreFunction = Callable[[FilePath], float]
 """checkpoint directory -> dev accuracy of generated answers; how training learns which checkpoint is best."""
-
-
-class EngineOptions(Protocol):
-    """A registered engine: a frozen dataclass whose fields are the keys of [teacher] that only this engine has.
-
-    It may have more members: ``check(task, *, chats)`` raises ValueError where the study asks what the engine cannot do (``chats``:
-    its prompts are messages); ``prepare(root, *, chats)`` returns the options with paths made absolute and looked at; ``files()``
-    lists the files that decide its replies; ``libraries`` names packages whose versions do; ``can`` names what it can do besides
-    (``beams``, ``calculator``); ``paid`` is true where a failed ask is worth asking again on the next run.
-    """
-
-    def open(self, *, task: Any, seed: int) -> Engine:
-        """The engine that plays the teacher of ``task``. ``seed`` is the study's."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, with_known
 
 Names = Mapping[str, str]
 """name -> module:object."""
@@ -158,8 +158,7 @@ def _known(what: str, name: str) -> EntryPoint | PluginObject:
     additions = {n: entry for (w, n), entry in _added.items() if w == what}
     table: dict[str, EntryPoint | PluginObject] = {**ours, **_installed(what), **additions}
     if name not in table:
-        known = f"{nearest(name, list(table))} (known: {', '.join(sorted(table))}"
-        raise StudyError(f"unknown {what} {name!r}{known}; plug-ins add more: study.plugins, --plugin)")
+        raise StudyError(f"unknown {what} {with_known(name, sorted(table))}; plug-ins add more: study.plugins, --plugin")
     return table[name]
 
 

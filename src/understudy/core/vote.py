@@ -7,24 +7,29 @@ vote([7 (-0.9), 8 (-0.1), 8 (-2.0)], weighted=True)   each counts exp(mean log-p
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from understudy.core.answers import answer_key
 from understudy.core.values import Chain, Solution
 
+V = TypeVar("V", Solution, Chain)
+
 
 @dataclass(frozen=True)
-class Vote:
-    """``answer`` is the winner, None where no solution could vote. ``share`` is its share of the weights.
+class Vote(Generic[V]):
+    """``winner`` is the first that gives the ``answer`` that won; both are None where nobody could vote. ``share`` is the answer's
+    share of the weights.
 
     ``weights``: answer -> its weight (the number of votes in a plain vote), in the order in which answers first came.
     """
 
+    winner: V | None
     answer: str | None
     share: float
     weights: Mapping[str, float]
 
 
-def vote(solutions: Sequence[Solution] | Sequence[Chain], *, weighted: bool = False) -> Vote:
+def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
     """The answer that most of ``solutions`` (or chains) to one problem give.
 
     Equal texts in other forms ("the Nile", "Nile") are one answer, in the form that came first. Solutions that have no answer or
@@ -33,16 +38,16 @@ def vote(solutions: Sequence[Solution] | Sequence[Chain], *, weighted: bool = Fa
     Wang et al., table 1; raises ValueError where a voting solution has none.
     """
     weights: dict[str, float] = {}
-    forms: dict[str, str] = {}
+    first: dict[str, V] = {}
     for solution in solutions:
         if solution.answer is not None and solution.finish == "stop":
-            answer = forms.setdefault(answer_key(solution.answer), solution.answer)
+            answer = first.setdefault(answer_key(solution.answer), solution).answer or ""
             weights[answer] = weights.get(answer, 0.0) + (_weight(solution) if weighted else 1.0)
     if not weights:
-        return Vote(None, 0.0, {})
+        return Vote(None, None, 0.0, {})
     answer = max(weights, key=lambda a: weights[a])  # of equal weights the first wins, because dicts keep the order
     total = sum(weights.values())
-    return Vote(answer, weights[answer] / total if total else 0.0, weights)
+    return Vote(first[answer_key(answer)], answer, weights[answer] / total if total else 0.0, weights)
 
 
 def agreement(solutions: Sequence[Solution], *, weighted: bool = False) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, with_known
 
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 """Endings of the names of files with rows."""
@@ -45,8 +45,8 @@ def files_of(path: Path) -> list[Path]:
             raise
         return [path]
     if path.name not in splits:
-        has = f"{nearest(path.name, list(splits))} (its splits: {', '.join(filter(None, splits)) or 'none'})"
-        raise DataError(f"{path}: does not exist, and {path.parent} has no split {path.name!r}{has}")
+        has_no = with_known(path.name, filter(None, splits), "its splits")
+        raise DataError(f"{path}: does not exist, and {path.parent} has no split {has_no}")
     return splits[path.name]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from understudy.core.answers import FoundAnswer, answer_key, extract, normalise
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
@@ -103,7 +103,7 @@ def import_chains(
     """
     for name in fields:
         if name not in FIELDS:
-            raise DataError(f"fields: unknown field {name!r}{nearest(name, list(FIELDS))} (known: {', '.join(FIELDS)})")
+            raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
     if format:
         check_name(format)
     report, questions = Report(), Questions(problems)

@@ -1,6 +1,7 @@
 """Stop strings and written values are matched in text, not in tokens, wherever the token boundaries are."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from understudy.core.tokens import encode_text
@@ -11,8 +12,8 @@ class StopStrings:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._may_end: dict[tuple[tuple[str, ...], int], bool] = {}
-        self._equals: dict[int, bool] = {}
+        self._may_end = cache(self._could_complete)
+        self.has_equals = cache(self._has_equals)
         self._special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
     def split(self, stop: Sequence[str]) -> tuple[tuple[str, ...], frozenset[int]]:
@@ -26,16 +27,11 @@ class StopStrings:
 
     def contains_stop(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
         """Whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
-        key = stop, tokens[-1]
-        if key not in self._may_end:
-            self._may_end[key] = self._could_complete(*key)
-        return self._may_end[key] and find_stop(self.text(tokens), stop) is not None
+        return self._may_end(stop, tokens[-1]) and find_stop(self.text(tokens), stop) is not None
 
-    def has_equals(self, token: int) -> bool:
+    def _has_equals(self, token: int) -> bool:
         """Whether ``token`` has a "=" in it."""
-        if token not in self._equals:
-            self._equals[token] = "=" in self.text([token])
-        return self._equals[token]
+        return "=" in self.text([token])
 
     def find_rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
         """The tokens that extend the text of ``tokens`` to ``whole``, None where there are none.

@@ -31,16 +31,10 @@ def outcome_of(problem: Problem, solution: Solution, check: Check = same_answer)
     return Outcome.UNPARSED if outcome in (Outcome.REFUSED, Outcome.ONLY_THOUGHT) else outcome
 
 
-def elect(solutions: Sequence[Solution], *, weighted: bool) -> Solution | None:
-    """The solution that stands for the vote: the first voter with the answer that won. None where nobody could vote."""
-    answer = vote(solutions, weighted=weighted).answer
-    return next((s for s in solutions if answer is not None and s.answer == answer and s.finish == "stop"), None)
-
-
 def outcome_of_answer(problem: Problem, solutions: Sequence[Solution], *, weighted: bool, check: Check = same_answer) -> Outcome:
     """What an arm's answer to ``problem`` counts as: its one solution, or the vote of several, which is truncated, abstained or
     unparsed only where nobody could vote."""
-    counted = solutions[0] if len(solutions) == 1 else elect(solutions, weighted=weighted)
+    counted = solutions[0] if len(solutions) == 1 else vote(solutions, weighted=weighted).winner
     if counted is not None:
         return outcome_of(problem, counted, check)
     if any(s.finish == "length" for s in solutions):
@@ -76,7 +70,7 @@ def votes_by_k(problems: Problems, samples: Samples, *, weighted: bool, seed: in
     correct = _correct(problems, samples, check)
 
     def rate(problem: str, k: int) -> float:
-        elected = (elect(subset, weighted=weighted) for subset in subsets(problem, samples[problem], k, seed))
+        elected = (vote(subset, weighted=weighted).winner for subset in subsets(problem, samples[problem], k, seed))
         return fmean(solution is not None and solution.path in correct[problem] for solution in elected)
 
     return [fmean(rate(problem, k) for problem in samples) for k in range(1, _size(samples) + 1)]

@@ -57,9 +57,7 @@ class CorpusWorth:
         }
 
 
-def measure_corpus(
-    chains: Sequence[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome], *, seed: int = 0
-) -> CorpusWorth:
+def measure_corpus(chains: Sequence[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome]) -> CorpusWorth:
     """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it.
 
     pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374), maj@k the mean over all subsets of k chains, or over
@@ -78,7 +76,7 @@ def measure_corpus(
         problems=len(by_problem),
         outcomes=dict(Counter(outcomes[chain.id].value for chain in chains).most_common()),
         accuracy=sum(chain.id in right for own in graded.values() for chain in own) / n if n else None,
-        at_k=tuple(_rates(graded, right, seed)),
+        at_k=tuple(_rates(graded, right)),
         distinct=fmean(len({chain.text for chain in own}) for own in by_problem.values()) if chains else 0.0,
         different=fmean(len({_plain(chain.text) for chain in own}) for own in by_problem.values()) if chains else 0.0,
         without_rationale=sum(not chain.rationale.strip() for chain in chains),
@@ -102,10 +100,10 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str], seed: int) -> Iterator[tuple[int, int, float, float]]:
+def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str]) -> Iterator[tuple[int, int, float, float]]:
     """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
     votes = {name: [(_voice(chain), chain.id in right) for chain in own] for name, own in graded.items()}
-    wins = {name: _wins_by_k(own, random.Random(f"maj@k\x1f{seed}\x1f{name}")) for name, own in votes.items()}
+    wins = {name: _wins_by_k(own, random.Random(f"maj@k\x1f0\x1f{name}")) for name, own in votes.items()}
     for k in range(1, max(map(len, votes.values()), default=0) + 1):
         drawn = {name: sum(is_right for _, is_right in own) for name, own in votes.items() if len(own) >= k}
         some = fmean(pass_at_k(len(votes[name]), correct, k) for name, correct in drawn.items())

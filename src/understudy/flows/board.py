@@ -205,10 +205,11 @@ class Board(Generic[T]):
     def _request(self, path: Path, call: Call) -> Request:
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
-        if last is None or call != last or call.about != last.about or call.hear is not last.hear:
+        same = call == last and path.problem == self._last_request.problem
+        if last is None or not same or call.step != last.step or call.hear is not last.hear:
             decoding = call.decoding or self.cast.decoding.get(call.role, GREEDY)
             self._last_call = call
-            self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt)
+            self._last_request = Request(amend(call, decoding=decoding), decoding, 0, call.attempt, path.problem)
         # A greedy reply is the same on every path, so it is requested once, as path 0.
         return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from understudy.core.asks import About, Call, Count, Flow, Path
+from understudy.core.asks import Call, Count, Flow, Path
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -42,7 +42,7 @@ class AnswerOnly(OneStudent):
     def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
         solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
         prompt = self.format.write_prompt(problem, solved)
-        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
@@ -57,5 +57,5 @@ class AnswerOnly(OneStudent):
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
-        reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)

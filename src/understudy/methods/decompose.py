@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from understudy.core import subquestions
-from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
+from understudy.core.asks import Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
@@ -124,7 +124,7 @@ class Decompose(NoStudent):
         return self.format.wrap_prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
 
     def _call(self, role: str, problem: Problem, prompt: Prompt, **more: Any) -> Call:
-        return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, about=About(problem.id), **more)
+        return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, **more)
 
 
 def _number(letter: str, lines: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 
 from dataclasses import dataclass, field, replace
 
-from understudy.core.asks import About, Call, Count, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Flow, Path, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -34,4 +34,4 @@ class FewShot(NoStudent):
 
     def _ask(self, role: str, problem: Problem, path: Path, pool: Pool) -> Call:
         exemplars = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
-        return Call(role, self.format.write_prompt(problem, exemplars), self.format.stop, self.max_tokens, about=About(problem.id))
+        return Call(role, self.format.write_prompt(problem, exemplars), self.format.stop, self.max_tokens)

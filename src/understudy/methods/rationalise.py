@@ -12,7 +12,7 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from understudy.core.asks import About, Call, Count, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Flow, Path, Reply
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
@@ -48,7 +48,7 @@ class Rationalise(NoStudent):
         )
         text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
         prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": answer}, examples=exemplars))
-        reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         # Its thought is dropped, because it argues about the answer that the prompt gave.
         begin = thought_of(reply.text)[1]
         explanation = reply if begin is None else replace(reply, text=reply.text[begin:], reasoning="")

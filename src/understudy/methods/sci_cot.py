@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
 from understudy.core.protocols import Pool
@@ -139,11 +139,10 @@ class SciCoT:
             turns = [*([("rationale", written[i])] if written else []), ("answer", reply)]
             one = solution_of(problem, path, turns, reply.text)
             solutions.append(replace(one, text="\n".join(r.text.strip() for _, r in turns)))
-        chosen = vote(solutions).answer
         # Where no solution could vote, the result is cut off if one of them was, as in a vote over several paths.
-        won = [s for s in solutions if (s.finish == "length" if chosen is None else (s.answer, s.finish) == (chosen, "stop"))]
+        cut_off = [s for s in solutions if s.finish == "length"]
         return replace(
-            (won or solutions)[0],
+            vote(solutions).winner or (cut_off or solutions)[0],
             turns=tuple(turn for s in solutions for turn in s.turns),
             tokens=sum(s.tokens for s in solutions),
             prompt_tokens=sum(s.prompt_tokens for s in solutions),
@@ -157,13 +156,13 @@ class SciCoT:
 
     def _stage1(self, problem: Problem) -> Call:
         prompt = self.format.wrap_prompt(f"Q: {question_text(problem)}\nRationale:")
-        return Call("rationale", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        return Call("rationale", prompt, self.format.stop, self.max_tokens)
 
     def _stage2(self, problem: Problem, rationale: str) -> Call:
         rationale_lines = [f"Rationale: {self._mask_text(problem, rationale)}"] if self.source != "none" else []
         question_lines = [f"Q: {question_text(problem)}"] if self.answer_sees == "both" else []
         prompt = self.format.wrap_prompt("\n".join([*question_lines, *rationale_lines, "A:"]))
-        return Call("answer", prompt, self.format.stop, self.answer_tokens, about=About(problem.id))
+        return Call("answer", prompt, self.format.stop, self.answer_tokens)
 
     def _mask_text(self, problem: Problem, rationale: str) -> str:
         text = without_empty_lines(rationale)

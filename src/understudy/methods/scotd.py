@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from understudy.core.answers import extract
-from understudy.core.asks import About, Call, Count, Flow, Path, Prompt
+from understudy.core.asks import Call, Count, Flow, Path, Prompt
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import OneStudent, Pool
@@ -62,7 +62,7 @@ class SCoTD(OneStudent):
         if self.house_exemplars and not exemplars:
             text = pool.prompt(f"scotd-chains-{subject_of(problem)}")
             prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem)}))
-        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
@@ -81,7 +81,7 @@ class SCoTD(OneStudent):
 
     def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
         prompt = self._prompt(problem, path, pool, GOOD)
-        reply = yield Call("student", prompt, self.format.stop, self.max_tokens, about=About(problem.id))
+        reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
-from understudy.core.asks import About, Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
@@ -121,7 +121,7 @@ class Socratic:
                 call = flow.send(Reply(target))
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
-        steps, at = steps_of(chain), (call.about.step if call.about else None) or 0
+        steps, at = steps_of(chain), call.step
         assert chain.answer is not None, "a chain without an answer cannot be quoted"
         conclusion = self.format.join_reply("", chain.answer, problem)
         if call.role == "student":
@@ -203,7 +203,7 @@ class Socratic:
             self.format.wrap_prompt("\n".join(lines)),
             self.format.stop if sees_all or tail == "A:" else self.format.line_stop,
             self.max_tokens * (self.max_steps if sees_all else 1),
-            about=About(problem.id, len(steps)),
+            step=len(steps),
         )
 
     def _plan(self, steps: Sequence[Step], form: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.core.asks import About, Call, Count, Flow, Message, Path, Prompt, Reply, add_counts
+from understudy.core.asks import Call, Count, Flow, Message, Path, Prompt, Reply, add_counts
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -54,17 +54,17 @@ class ZeroShot(NoStudent):
     def _ask(self, role: str, problem: Problem) -> Generator[Call, Any, tuple[Prompt, Reply | None, Reply]]:
         """The first prompt, the reply with the rationale, and rationale and answer as one reply. The finish is that of the
         answer, which is asked for even after a cut-off rationale. (As a chain to learn from, such a reply is cut off.)"""
-        about, asked = About(problem.id), self.format.write_prompt(problem)
+        asked = self.format.write_prompt(problem)
         answer = _answer_trigger(problem)
         if not self.chain:
             prompt = _add_trigger(asked, f"{answer[0].upper()}{answer[1:]}")
-            reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens, about=about)
+            reply: Reply = yield Call(role, prompt, self.format.stop, self.answer_tokens)
             return prompt, None, replace(reply, text=f"{answer} {reply.text.strip()}")
         prompt = _add_trigger(asked, TRIGGER)
         # A rationale may have empty lines, so only the next question ends it.
-        thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens, about=about)
+        thought: Reply = yield Call(role, prompt, ("\nQ:",) if isinstance(asked, str) else (), self.max_tokens)
         rest = _continue(prompt, thought.text, f"Therefore, {answer}")
-        said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens, about=about)
+        said: Reply = yield Call(role, rest, self.format.stop, self.answer_tokens)
         both = replace(
             said,
             text=f"{thought.text.strip()}\nTherefore, {answer} {said.text.strip()}",

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heapreplace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from understudy.checks.judge import judge
@@ -252,31 +251,12 @@ class TrialQuestion:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was ``tried``, and what it says of the whole run: ``requests`` to come, and tokens and money of them all at the mean
-    of the chains that were tried; None where the engine does not count tokens, or has no price. ``endpoints``: what each address
-    was found to do (`engines.remote.probe`)."""
+    """What was ``tried`` of the teacher that ``plan`` asks. ``endpoints``: what each address was found to do
+    (`engines.remote.probe`)."""
 
+    plan: Plan
     tried: list[TrialQuestion]
-    requests: int
-    price: Price | None = None
     endpoints: Capabilities = field(default_factory=dict)
-
-    @property
-    def counted(self) -> list[tuple[int, int]]:
-        """Tokens (read, written) of each chain that has them counted."""
-        chains = [one.chain for one in self.tried if one.chain]
-        return [(c.prompt_tokens, c.tokens) for c in chains if c.tokens is not None and c.prompt_tokens is not None]
-
-    @property
-    def tokens(self) -> tuple[float, float] | None:
-        """(read, written) per chain."""
-        if not self.counted:
-            return None
-        return fmean(read for read, _ in self.counted), fmean(written for _, written in self.counted)
-
-    def cost(self, chains: int) -> float | None:
-        """What so many chains cost."""
-        return None if self.price is None or self.tokens is None else chains * self.price.of(*self.tokens)
 
 
 def try_teacher(study: Study, directory: Path, n: int) -> Trial:
@@ -294,7 +274,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     if isinstance(stage, RecordedChainsStage):
         known = {problem.id: problem for problem in learn}
         chains, _ = stage.engine.read(known)
-        return Trial([_judged(study, known[chain.problem], chain) for chain in chains[:n]], 0)
+        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in chains[:n]])
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
         trial = replace(stage, **_for_a_trial(stage))
@@ -303,7 +283,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
     tried = [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]]
-    return Trial(tried, len(learn) * study.teacher.samples, study.teacher.price, endpoints)
+    return Trial(plan, tried, endpoints)
 
 
 def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """Run a plan: every stage that is not there yet, as many at once as there are cores. Resume is: run it again."""
 
 import importlib.util
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import BusyError, StudyError, UnderstudyError, UserError
+from understudy.core.errors import StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.core.processes import cores, hold
@@ -183,16 +182,10 @@ def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]
 @contextmanager
 def only_runner(directory: Path) -> Iterator[None]:
     """Hold the run directory, which is made where it is not there; a second runner is told who has it."""
-    try:
-        (directory / "stages").mkdir(parents=True, exist_ok=True)
-        file = hold(directory / ".lock")
-    except BlockingIOError:
-        holder = (directory / ".lock").read_text().strip() or "?"
-        raise BusyError(f"{directory}: process {holder} is running a study there; wait, or give another --out") from None
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be created or written ({error.strerror}); give another one with --out") from None
-    with file:
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with ExitStack() as held:
+        try:
+            (directory / "stages").mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold(directory / ".lock", "is running a study there; wait, or give another --out"))
+        except OSError as error:
+            raise UserError(f"{directory}: cannot be created or written ({error.strerror}); give another one with --out") from None
         yield

@@ -287,8 +287,8 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)
 
 
-def _smooth(losses: Sequence[tuple[int, float]], points: int = 60) -> tuple[list[float], list[float]]:
-    """Means over at most ``points`` stretches of the curve."""
-    size = max(1, len(losses) // points)
+def _smooth(losses: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
+    """Means over some 60 stretches of the curve."""
+    size = max(1, len(losses) // 60)
     parts = [losses[i : i + size] for i in range(0, len(losses), size)]
     return [sum(s for s, _ in p) / len(p) for p in parts], [sum(v for _, v in p) / len(p) for p in parts]

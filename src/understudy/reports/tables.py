@@ -31,7 +31,6 @@ def make_tables(data: ReportData) -> Iterator[Table]:
         _consistency(data.consistency),
         *(_votes(votes, drawn=votes.split == data.summaries[0].split) for votes in data.votes),
         *map(_cascade, data.cascades),
-        *([_costs(data)] if data.summaries else []),
         _attributions(data.attributions),
         _faithfulness(data.faithfulness),
         _first_wrong(data.first_wrong),
@@ -75,6 +74,8 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
         (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
         (Column("stops", number=True), lambda s: percent(s.stop_rate)),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+        (Column("tokens read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
+        (Column("ms per answer", number=True, wide=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
     ]
     if any(s.calls_per_answer > 1 for s in summaries):
         columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
@@ -92,7 +93,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
     if split == data.summaries[0].split:
-        pictures += dict.fromkeys(f"sweep-{file_name(point.key)}" for point in data.swept)
+        pictures += ["cost", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in data.swept)]
     return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
@@ -201,21 +202,6 @@ def _cascade(cascade: Cascade) -> Table:
     )
     pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
     return tabulate(f"Cascade: {cascade.arm}, {cascade.split}", told, columns, *pictures, about=about)
-
-
-def _costs(data: ReportData) -> Table:
-    split = data.summaries[0].split
-    columns: list[Content[ArmSummary]] = [
-        (Column("arm"), lambda s: Cell(s.arm, "name")),
-        (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
-        (Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"),
-        (Column("tokens written", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("prompt tokens read", number=True), lambda s: f"{s.read_per_answer:.0f}"),
-        (Column("milliseconds", number=True), lambda s: f"{1000 * s.seconds / s.n:.1f}"),
-    ]
-    note = "Over all calls and votes of an answer; time while all problems are answered together, models being loaded included."
-    answered = [s for s in data.summaries if s.split == split and s.n]
-    return tabulate(f"What an answer to {split} costs", answered, columns, "cost", note=note)
 
 
 def _attributions(attributions: Sequence[Attribution]) -> Table:

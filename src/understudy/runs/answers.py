@@ -1,8 +1,8 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -14,59 +14,41 @@ from understudy.evaluation.metrics import outcome_of
 from understudy.runs.run import Run, score
 
 
-@dataclass(frozen=True)
-class AnswerRow:
-    """One reply: ``verdict`` is its own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes."""
+def list_answers(run: Run) -> Iterator[dict[str, Any]]:
+    """One row for each reply of every arm, split and seed; a problem that has only errors, or no gold answer, has none.
 
-    arm: str
-    split: str
-    seed: int
-    problem: str
-    question: str
-    gold: str
-    outcome: str
-    path: int
-    answer: str | None
-    verdict: str
-    text: str
-    finish: str
-    tokens: int
-    prompt_tokens: int
-    logprob: float | None
-
-
-def list_answers(run: Run) -> Iterator[AnswerRow]:
-    """Of every arm, split and seed; a problem that has only errors, or no gold answer, has no row."""
+    ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes.
+    """
     for split in run.study.evaluation.splits:
         problems = run.of_split(split)
         for arm in run.arms:
             for one in score(run, arm, split):
                 for solution in one.replies:
                     problem = problems[solution.problem]
-                    yield AnswerRow(
-                        arm=arm,
-                        split=split,
-                        seed=one.seed,
-                        problem=problem.id,
-                        question=problem.question,
-                        gold=" | ".join(problem.golds),
-                        outcome=one.outcomes[problem.id].value,
-                        path=solution.path,
-                        answer=solution.answer,
-                        verdict=outcome_of(problem, solution, run.check).value,
-                        text=solution.text,
-                        finish=solution.finish,
-                        tokens=solution.tokens,
-                        prompt_tokens=solution.prompt_tokens,
-                        logprob=solution.logprob,
-                    )
+                    yield {
+                        "arm": arm,
+                        "split": split,
+                        "seed": one.seed,
+                        "problem": problem.id,
+                        "question": problem.question,
+                        "gold": " | ".join(problem.golds),
+                        "outcome": one.outcomes[problem.id].value,
+                        "path": solution.path,
+                        "answer": solution.answer,
+                        "verdict": outcome_of(problem, solution, run.check).value,
+                        "text": solution.text,
+                        "finish": solution.finish,
+                        "tokens": solution.tokens,
+                        "prompt_tokens": solution.prompt_tokens,
+                        "logprob": solution.logprob,
+                    }
 
 
 def write_answers(run: Run, path: Path) -> int:
     """Write them to ``path``, Parquet or CSV by its ending; their number."""
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"--answers {path}: the name must end with .parquet or .csv")
-    table = pa.Table.from_pylist([asdict(row) for row in list_answers(run)])
+    table = pa.Table.from_pylist(list(list_answers(run)))
     with write_whole(path) as file:
         if path.suffix == ".csv":
             pa_csv.write_csv(table, file)

@@ -5,7 +5,8 @@ alone. Arithmetic is checked step by step in what the students wrote (`core.answ
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -15,61 +16,56 @@ from understudy.core.answers.spans import to_point
 from understudy.core.subquestions import read_steps, split_sentences
 from understudy.core.values import Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import accuracy_interval, correctness, paired
+from understudy.evaluation.statistics import Array, accuracy_interval, correctness, paired
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
-from understudy.runs.run import Run, ScoredAnswers, find_clusters, outcomes_of_answers
+from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, outcomes_of_answers
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
     """Every part of every arm that was answered again with gold in its place, on the first split."""
     split = run.study.evaluation.splits[0]
-    for arm in run.arms:
-        own = {one.seed: one for one in scored[arm, split]}
-        weighted = run.arms[arm].decode.weighted
-        for part, stages in run.gold(arm).items():
-            solutions = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
-            swapped = {seed: outcomes_of_answers(run, split, given, weighted=weighted) for seed, given in solutions.items()}
-            names = [n for n in own[min(own)].outcomes if all(n in own[s].outcomes and n in swapped[s] for s in own)]
-            if not names:
-                continue
-            before_SN = correctness([own[seed].outcomes for seed in sorted(own)], names)
-            after_SN = correctness([swapped[seed] for seed in sorted(own)], names)
-            wrong = before_SN == 0
-            yield Attribution(
-                **vars(paired(after_SN, before_SN, clusters=find_clusters(run, split, names))),
-                arm=arm,
-                part=part,
-                split=split,
-                seeds=len(own),
-                n=before_SN.size,
-                accuracy=float(before_SN.mean()),
-                with_gold=float(after_SN.mean()),
-                wrong=int(wrong.sum()),
-                mended=int((wrong & (after_SN == 1)).sum()),
-            )
+    for arm, part, own, _, names, before_SN, after_SN in _answered_again(run, scored, split, "gold"):
+        wrong = before_SN == 0
+        yield Attribution(
+            **vars(paired(after_SN, before_SN, clusters=find_clusters(run, split, names))),
+            arm=arm,
+            part=part,
+            split=split,
+            seeds=len(own),
+            n=before_SN.size,
+            accuracy=float(before_SN.mean()),
+            with_gold=float(after_SN.mean()),
+            wrong=int(wrong.sum()),
+            mended=int((wrong & (after_SN == 1)).sum()),
+        )
 
 
 def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulness]:
     """How often the answers of every arm that was probed stay the same after each alteration of its rationales."""
     split = run.study.evaluation.splits[0]
+    for arm, how, own, again, names, before_SN, after_SN in _answered_again(run, scored, split, "probe"):
+        seeds = list(zip((one.solutions for one in own), again, strict=True))
+        same_SN = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
+        low, high = accuracy_interval(same_SN, clusters=find_clusters(run, split, names))
+        means = float(same_SN.mean()), low, high, float(before_SN.mean()), float(after_SN.mean())
+        yield Faithfulness(arm, how, split, same_SN.size, *means)
+
+
+_Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[Mapping[str, Sequence[Solution]]], Sequence[str], Array, Array]
+
+
+def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["gold", "probe"]) -> Iterator[_Again]:
+    """An arm, what was changed (`Run.again`), its own answers and those after that seed by seed, the problems that have both, and
+    which of these are right before and after."""
     for arm in run.arms:
-        own = {one.seed: one for one in scored[arm, split]}
-        for how, stages in run.probes(arm).items():
-            after = {seed: run.solutions(stage, split) for seed, stage in stages.items()}
-            judged = {seed: outcomes_of_answers(run, split, given, weighted=False) for seed, given in after.items()}
-            names = [
-                name for name in own[min(own)].outcomes if all(name in judged[seed] and name in own[seed].outcomes for seed in own)
-            ]
-            if not names:
-                continue
-            seeds = sorted(own)
-            same_SN = np.array(
-                [[_same(own[seed].solutions[name][0], after[seed][name][0]) for name in names] for seed in seeds], dtype=float
-            )
-            before, now = (correctness([of[seed] for seed in seeds], names) for of in ({s: own[s].outcomes for s in seeds}, judged))
-            low, high = accuracy_interval(same_SN, clusters=find_clusters(run, split, names))
-            means = float(same_SN.mean()), low, high, float(before.mean()), float(now.mean())
-            yield Faithfulness(arm, how, split, same_SN.size, *means)
+        own, weighted = sorted(scored[arm, split], key=lambda one: one.seed), run.arms[arm].decode.weighted
+        for changed, stages in run.again(arm, what).items():
+            again = [run.solutions(stages[one.seed], split) for one in own]
+            outcomes = [outcomes_of_answers(run, split, solutions, weighted=weighted) for solutions in again]
+            names = [name for name in common_problems(own) if all(name in of_seed for of_seed in outcomes)]
+            if names:
+                right = correctness([one.outcomes for one in own], names), correctness(outcomes, names)
+                yield arm, changed, own, again, names, *right
 
 
 def _same(before: Solution, after: Solution) -> bool:

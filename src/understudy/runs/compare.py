@@ -1,29 +1,20 @@
 """Which method for my task: the arms of several runs on the same questions, and what the data support."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import combinations
 
-from understudy.core.errors import UserError, nearest
+from understudy.core.errors import UserError, with_known
 from understudy.corpus.directories import read_json
 from understudy.evaluation.statistics import correctness, seed_noise
 from understudy.reports.data import RunComparison
-from understudy.runs import summaries
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import Conditions, describe_differences, find_conditions
+from understudy.runs.fairness import describe_differences
 from understudy.runs.run import ArmOutcomes, Run, common_problems, score
-from understudy.runs.summaries import MeasuredArm, compare_pairs
+from understudy.runs.summaries import compare_pairs, measure_arms
 
-
-@dataclass(frozen=True)
-class _Arm:
-    run: Run
-    scored: Sequence[ArmOutcomes]
-    conditions: Conditions
-
-    def restrict(self, names: Set[str], seeds: int) -> "_Arm":
-        """With its first ``seeds`` and the problems of ``names`` alone."""
-        return replace(self, scored=[_restrict(one, names) for one in self.scored[:seeds]])
+Answered = Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]
+"""arm, under the name that it has here -> its run, and its answers seed by seed"""
 
 
 def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (), *, anyway: bool = False) -> RunComparison:
@@ -42,24 +33,27 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     known = {f"{label}{name}": name for run, label in zip(runs, labels, strict=True) for name in run.arms}
     shown = [whole for whole, name in known.items() if not only or whole in only or name in only]
     if unknown := [name for name in only if name not in known and name not in known.values()]:
-        raise UserError(f"--arm {unknown[0]!r}: there is no such arm{nearest(unknown[0], list(known))} (there: {', '.join(known)})")
+        raise UserError(f"--arm: there is no arm {with_known(unknown[0], known, 'there')}")
     if len(shown) < 2:
         raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
     unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split)]
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. With --anyway what they have in common is compared, and this is said")
-    arms = {name: arm for run, label in zip(runs, labels, strict=True) for name, arm in _collect(run, split, label)}
-    trained = {len(arm.scored) for arm in arms.values() if arm.conditions.steps}
+    answered: Answered = {
+        f"{label}{name}": (run, list(score(run, name, split))) for run, label in zip(runs, labels, strict=True) for name in run.arms
+    }
+    trained = {len(seeds) for run, seeds in answered.values() if run.students(seeds[0].arm)}
     if len(trained) > 1:
         unlike.append(
             f"arms have {' and '.join(map(str, sorted(trained)))} training seeds, of which the first {min(trained)} count"
         )
     same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
-    named = {name for name, _ in same} & set(common_problems([one for arm in arms.values() for one in arm.scored]))
+    named = {name for name, _ in same} & set(common_problems([one for _, seeds in answered.values() for one in seeds]))
     if not named:
         raise UserError(f"{split}: the runs have no question in common")
-    arms = {name: arm.restrict(named, min(trained, default=1)) for name, arm in arms.items()}
-    return _compare(arms, shown, split, unlike)
+    counted = min(trained, default=1)
+    alike = {name: (run, [_restrict(one, named) for one in seeds[:counted]]) for name, (run, seeds) in answered.items()}
+    return _compare(alike, shown, split, unlike)
 
 
 def _find_split(runs: Sequence[Run], split: str) -> str:
@@ -78,19 +72,10 @@ def _find_unlike(first: Run, other: Run, split: str) -> Iterator[str]:
     if ours != theirs:
         common = len(ours.items() & theirs.items())
         yield f"{split} has {len(ours):,} questions in {a} and {len(theirs):,} in {b}; {common:,} of them are the same"
-    if first.study.checks[0] != other.study.checks[0]:
-        yield f"answers are judged by the check {first.study.checks[0]} in {a} and by {other.study.checks[0]} in {b}"
-    if first.study.evaluation.precision != other.study.evaluation.precision:
-        yield f"students answer in {first.study.evaluation.precision} in {a} and in {other.study.evaluation.precision} in {b}"
-    grouped = [run.study.evaluation.cluster or run.study.evaluation.contrast for run in (first, other)]
-    if grouped[0] != grouped[1]:
-        yield f"questions belong together by {grouped[0] or 'nothing'} in {a} and by {grouped[1] or 'nothing'} in {b}"
-    readers = [_reader(run) for run in (first, other)]
-    if None not in readers and readers[0] != readers[1]:
-        yield f"answers were read by {readers[0]} in {a} and by {readers[1]} in {b}; run both again"
-    decodings = [sorted({arm.decode.label for arm in run.arms.values()}) for run in (first, other)]
-    if decodings[0] != decodings[1]:
-        yield f"answers are decoded by {', '.join(decodings[0])} in {a} and by {', '.join(decodings[1])} in {b}"
+    for what, find in _ALIKE.items():
+        here, there = find(first), find(other)
+        if here != there and None not in (here, there):
+            yield f"answers are {what} {here} in {a} and {there} in {b}"
 
 
 def _reader(run: Run) -> str | None:
@@ -98,6 +83,16 @@ def _reader(run: Run) -> str | None:
     path = run.directory / "results.json"
     versions: dict[str, str] = read_json(path).get("versions", {}) if path.is_file() else {}
     return versions.get("answers")
+
+
+_ALIKE: Mapping[str, Callable[[Run], str | None]] = {
+    "judged by the check": lambda run: run.study.checks[0],
+    "given in": lambda run: run.study.evaluation.precision,
+    "counted together by": lambda run: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
+    "read by version": _reader,
+    "decoded by": lambda run: ", ".join(sorted({arm.decode.label for arm in run.arms.values()})),
+}
+"""How answers come about -> in what way a run's do; None where that is not known."""
 
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:
@@ -118,12 +113,6 @@ def _label(runs: Sequence[Run]) -> Sequence[str]:
     return [f"{name}: " for name in names]
 
 
-def _collect(run: Run, split: str, label: str) -> Iterator[tuple[str, _Arm]]:
-    for name in run.arms:
-        scored = list(score(run, name, split))
-        yield f"{label}{name}", _Arm(run, scored, find_conditions(run, scored))
-
-
 def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
     solutions = {name: s for name, s in one.solutions.items() if name in names}
     seconds = one.summary.seconds * len(solutions) / max(1, len(one.solutions))
@@ -131,17 +120,16 @@ def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
     return replace(one, solutions=solutions, outcomes=outcomes, likelihood=None, summary=replace(one.summary, seconds=seconds))
 
 
-def _compare(arms: Mapping[str, _Arm], shown: Sequence[str], split: str, unlike: Sequence[str]) -> RunComparison:
-    names = common_problems([one for arm in arms.values() for one in arm.scored])
-    noise = seed_noise([correctness([one.outcomes for one in arm.scored], names) for arm in arms.values()])
-    summed = {name: replace(summaries.summarise(arm.run, arm.scored, noise), arm=name) for name, arm in arms.items()}
-    ranked = sorted(arms, key=lambda name: -summed[name].accuracy)
-    measured = {name: MeasuredArm(arms[name].scored, summed[name], arms[name].conditions) for name in ranked}
-    run = next(iter(arms.values())).run
+def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Sequence[str]) -> RunComparison:
+    names = common_problems([one for _, seeds in answered.values() for one in seeds])
+    noise = seed_noise([correctness([one.outcomes for one in seeds], names) for _, seeds in answered.values()])
+    arms = measure_arms(answered, noise)
+    ranked = sorted(arms, key=lambda name: -arms[name].summary.accuracy)
+    run, _ = next(iter(answered.values()))
     every = [(other, best) for best, other in combinations(ranked, 2)]
     best = next(name for name in ranked if name in shown)
-    pairs = [p for p in compare_pairs(run, measured, every, split, noise) if p.arm == best and p.other in shown]
-    visible = {name: arm for name, arm in measured.items() if name in shown}
+    pairs = [p for p in compare_pairs(run, arms, every, split, noise) if p.arm == best and p.other in shown]
+    visible = {name: arms[name] for name in ranked if name in shown}
     supported, not_supported = conclude(visible.values(), pairs)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
     return RunComparison(

@@ -96,10 +96,7 @@ def export_corpus(
     student is trained on. A corpus needs its ``problems`` (files, with the ``kind`` of their answers) for every format that asks
     a question. Raises DataError for what cannot be, and where the corpus's card lacks terms or licence, unless ``no_terms``.
     """
-    try:
-        check_name(format)
-    except ValueError as error:
-        raise DataError(str(error)) from None
+    check_name(format)
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: a .parquet file is for the format {UNDERSTUDY!r} and no other; change --to or --format")
     if source.is_dir():

@@ -64,12 +64,8 @@ _NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 _WORDS = {"checkpoints": "chosen", "training precision": "precision", "decoding": "decoding"}
 
 
-def name_differences(one: Conditions, other: Conditions) -> tuple[str, ...]:
-    """The names of what is not alike: ``("learned tokens", "decoding")``."""
-    return tuple(_differ(one, other))
-
-
-def _differ(one: Conditions, other: Conditions) -> Iterator[str]:
+def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
+    """The names of what is not alike: "learned tokens", "decoding"."""
     trained = bool(one.steps and other.steps)
     if trained:
         yield from (name for name, (field, alike) in _NUMBERS.items() if not alike(getattr(one, field), getattr(other, field)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 
-from understudy.core.asks import GREEDY, About, Call, Flow, Message, Path
+from understudy.core.asks import GREEDY, Call, Flow, Message, Path
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
@@ -116,7 +116,7 @@ Say briefly what is right and wrong in each. Then end with one line: "Better: 1"
 "Better: neither".
 """
     asked = (Message("user", prompt),) if chats else prompt
-    reply = yield Call("judge", asked, (), most, about=About(pair.problem.id))
+    reply = yield Call("judge", asked, (), most)
     return reply.text if reply.finish == "stop" else ""
 
 

@@ -25,26 +25,19 @@ class Look:
     times: int = 1
 
 
-@dataclass(frozen=True)
-class Looks:
-    """The looks at one run, the first one first."""
-
-    looks: tuple[Look, ...] = ()
-
-
-def read_looks(run: Path) -> Sequence[Look]:
-    """Those at the results in the directory ``run``."""
+def read_looks(run: Path) -> list[Look]:
+    """Those at the results in the directory ``run``, the first one first."""
     path = run / LOOKS
-    return build(Looks, read_json(path), str(path)).looks if path.is_file() else ()
+    return [build(Look, row, str(path)) for row in read_json(path)["looks"]] if path.is_file() else []
 
 
 def record_look(run: Path) -> None:
     """Note that `run`, `demo` or `evaluate` shows the results in ``run`` now."""
     study = read_plan(run).study
-    looks, now = tuple(read_looks(run)), Look(study.seeds, study.evaluation.compare)
+    looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare)
     if looks and replace(looks[-1], times=1) == now:
         looks, now = looks[:-1], replace(now, times=looks[-1].times + 1)
-    write_json(run / LOOKS, plain(Looks((*looks, now))))
+    write_json(run / LOOKS, {"looks": [plain(look) for look in (*looks, now)]})
 
 
 def count_looks_before(looks: Sequence[Look], study: Study) -> dict[frozenset[str], int]:

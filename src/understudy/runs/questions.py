@@ -171,7 +171,7 @@ class QuestionIndex:
     def get(self, name: str) -> QuestionRecord:
         """The question with this id. Raises DataError where there is none."""
         if name not in self.entries:
-            raise DataError(f"{self.run.directory}: there is no question {name!r}{nearest(name, list(self.entries))}")
+            raise DataError(f"{self.run.directory}: there is no question {name!r}{nearest(name, self.entries)}")
         return self.entries[name]
 
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:

@@ -20,7 +20,7 @@ from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences, find_conditions
+from understudy.runs.fairness import describe_differences
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
@@ -47,11 +47,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     scored = answered if study.evaluation.scored else {}
     noise = summaries.find_noise(scored)
     by_split = {
-        split: {
-            arm: MeasuredArm(seeds, summaries.summarise(run, seeds, noise[split]), find_conditions(run, seeds))
-            for arm in run.arms
-            for seeds in [scored[arm, split]]
-        }
+        split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms}, noise[split])
         for split in dict.fromkeys(split for _, split in scored)
     }
     pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms, noise[split])]
@@ -163,7 +159,8 @@ def write_notes(run: Run, scored: ScoredAnswers, arms: Mapping[str, MeasuredArm]
     yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
     for arm in study.arms:
-        if any(read_summary(stage, AnswersSummary).asked == 0 for seeds in run.gold(arm.name).values() for stage in seeds.values()):
+        with_gold = (stage for seeds in run.again(arm.name, "gold").values() for stage in seeds.values())
+        if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
             yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from understudy.core.errors import DataError, StudyError, nearest
+from understudy.core.errors import DataError, StudyError, with_known
 from understudy.core.protocols import Check
 from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
@@ -38,8 +39,7 @@ class Run:
     def arm(self, name: str) -> Arm:
         """Raises DataError where the study has none of that name."""
         if name not in self.arms:
-            near = nearest(name, list(self.arms))
-            raise DataError(f"{self.directory}: there is no arm {name!r}{near} (its arms: {', '.join(self.arms)})")
+            raise DataError(f"{self.directory}: there is no arm {with_known(name, self.arms, 'its arms')}")
         return self.arms[name]
 
     def stage(self, folder: str) -> Path:
@@ -87,19 +87,13 @@ class Run:
         """seed -> directory"""
         return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
 
-    def gold(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
-        """part -> seed -> directory of the answers to the first split with gold in that part's place"""
-        by_part: dict[str, dict[int, Path]] = defaultdict(dict)
-        for place in self._places(arm, "gold"):
-            by_part[place.name][place.seed] = self.stage(place.folder)
-        return by_part
-
-    def probes(self, arm: str) -> Mapping[str, Mapping[int, Path]]:
-        """how the rationale was altered -> seed -> directory of the answers to the first split after it"""
-        by_way: dict[str, dict[int, Path]] = defaultdict(dict)
-        for place in self._places(arm, "probe"):
-            by_way[place.name][place.seed] = self.stage(place.folder)
-        return by_way
+    def again(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
+        """Where an arm answered the first split again: the part that gold played, or how the rationale was altered (``probe``) ->
+        seed -> directory"""
+        stages: dict[str, dict[int, Path]] = defaultdict(dict)
+        for place in self._places(arm, what):
+            stages[place.name][place.seed] = self.stage(place.folder)
+        return stages
 
     def has(self, arm: str, what: What) -> bool:
         """Whether the arm has such stages, and all are done."""

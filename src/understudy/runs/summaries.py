@@ -40,7 +40,7 @@ from understudy.reports.data import (
     TeacherSummary,
     Votes,
 )
-from understudy.runs.fairness import Conditions, name_differences
+from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
 from understudy.selection.select import SelectionCounts
@@ -140,6 +140,14 @@ class MeasuredArm:
         return self.conditions.steps > 0 and len(self.scored) == 1
 
 
+def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]], noise: SeedNoise | None) -> dict[str, MeasuredArm]:
+    """Arms on one split, under the names that they have here; each is given with its run."""
+    return {
+        name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored))
+        for name, (run, scored) in arms.items()
+    }
+
+
 def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: SeedNoise | None) -> Iterator[Comparison]:
     """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
     late = count_looks_before(read_looks(run.directory), run.study)
@@ -158,7 +166,7 @@ def compare_pairs(
         names = common_problems([one for measured in both for one in measured.scored])
         first_SN, second_SN = (correctness([one.outcomes for one in measured.scored], names) for measured in both)
         difference = paired(first_SN, second_SN, noise, clusters=find_clusters(run, split, names), pairs=len(pairs))
-        unlike = name_differences(arms[arm].conditions, arms[other].conditions)
+        unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
         which = {"split": split, "n": len(names), "p_holm": 1.0}
         found.append(Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))
     return [

@@ -93,7 +93,8 @@ class Account:
         since, before = self._recent[0]
         rate = (self.done - before) / (now - since) if now > since else 0.0
         path = self.store.path.with_name(FILE)
-        state = {"chains": self.came, "failed": self.failed, "unasked": self.unasked, "total": self.total, "rate": rate}
+        chains = {"chains": self.came, "chains_failed": self.failed, "chains_unasked": self.unasked}
+        state = {**chains, "total": self.total, "rate": rate}
         temporary = path.with_name(f".{FILE}.tmp")
         temporary.write_text(json.dumps(state), encoding="utf-8")
         temporary.replace(path)

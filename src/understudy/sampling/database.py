@@ -1,16 +1,12 @@
 """The ledger's file: who may write to it, how it is opened, and its tables."""
 
-import multiprocessing
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
-from understudy.core.errors import BusyError, DataError
-from understudy.core.processes import hold, is_alive
+from understudy.core.errors import DataError
 
 VERSION = 6
 """The version of the tables, as ``PRAGMA user_version``."""
@@ -55,39 +51,8 @@ SCHEMA = (
 )
 
 
-def lock(path: Path) -> IO[str]:
-    """Hold the ledger ``path`` for writing, with the number of the process to interrupt and of this one in the file beside it.
-    Raises BusyError where one does."""
-    try:
-        file = hold(_locate_lock(path))
-    except BlockingIOError:
-        holder = find_writer(path) or "?"
-        raise BusyError(f"{path}: process {holder} is writing to this ledger; wait for it, or use another run directory") from None
-    file.truncate(0)
-    # Where a stage runs in a process of its own, the one to interrupt is its parent, which holds the run directory.
-    parent = multiprocessing.parent_process()
-    file.write(f"{parent.pid if parent else os.getpid()} {os.getpid()}")
-    file.flush()
-    return file
-
-
-def unlock(file: IO[str] | None) -> None:
-    if file is not None:
-        file.truncate(0)
-        file.close()
-
-
-def find_writer(path: Path) -> int | None:
-    """The process to interrupt so that nobody writes to the ledger ``path`` (`lock`): the one that writes, or its parent where
-    that still is. None where nobody does."""
-    try:
-        found = list(map(int, _locate_lock(path).read_text().split()))
-    except (OSError, ValueError):
-        return None
-    return next(filter(is_alive, found), None) if found and is_alive(found[-1]) else None
-
-
-def _locate_lock(path: Path) -> Path:
+def lock_of(path: Path) -> Path:
+    """The file that whoever writes to the ledger ``path`` holds."""
     return path.with_name(path.name + ".lock")
 
 

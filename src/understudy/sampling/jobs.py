@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.core.asks import About, Call, Decoding, Message, Prompt, Request
+from understudy.core.asks import Call, Decoding, Message, Prompt, Request
 from understudy.sampling.ledger import Ledger
 
 
@@ -85,15 +85,13 @@ def _read_held(reader: sqlite3.Connection, job: Job) -> None:
 
 
 def _to_row(request: Request) -> tuple[Any, ...]:
-    about = request.ask.about.problem if request.ask.about else None
-    return request.canonical, request.path, request.attempt, about, request.ask.role
+    return request.canonical, request.path, request.attempt, request.problem, request.ask.role
 
 
 def _from_row(canonical: str, path: int, attempt: int, problem: str | None, role: str) -> Request:
     """What `Request.canonical` says, as a request again."""
     body = json.loads(canonical)
     prompt: Prompt = body["prompt"] if isinstance(body["prompt"], str) else tuple(Message(*turn) for turn in body["prompt"])
-    about = About(problem) if problem is not None else None
     decoding = Decoding(body["temperature"], body["top_p"])
-    ask = Call(role, prompt, tuple(body["stop"]), body["max_tokens"], decoding, attempt, about)
-    return Request(ask, decoding, path, attempt)
+    ask = Call(role, prompt, tuple(body["stop"]), body["max_tokens"], decoding, attempt)
+    return Request(ask, decoding, path, attempt, problem)

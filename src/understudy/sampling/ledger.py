@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ import orjson
 
 from understudy.core.asks import Reply, Request, Usage, amend
 from understudy.core.errors import DataError, EngineError, UnpaidError
+from understudy.core.processes import hold
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
-from understudy.sampling.database import close_intents, connect, lock, named_errors, read_capabilities, unlock
+from understudy.sampling.database import close_intents, connect, lock_of, named_errors, read_capabilities
 
 GROUP = 256
 """Replies per commit at most."""
@@ -75,7 +76,10 @@ class Ledger:
     def __init__(self, path: Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False) -> None:
         self.path, self.price, self.budget = path, price, budget
         self.refused = NOTHING
-        self._lock = None if readonly else lock(self.path)
+        self._lock = ExitStack()
+        if not readonly:
+            does = "is writing to its ledger; wait for it, or use another run directory"
+            self._lock.enter_context(hold(lock_of(self.path), does))
         try:
             self._connection = connect(self.path, readonly=readonly)
             # A reader of its own: what is asked for does not wait for a commit.
@@ -87,7 +91,7 @@ class Ledger:
                 (self._number,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM intents").fetchone()
                 (self._last_request,) = self._reader.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
         except BaseException:
-            unlock(self._lock)
+            self._lock.close()
             raise
         self._group, self._committing = _Group(), _Group()
         self._ahead: dict[str, str] = {}
@@ -144,13 +148,12 @@ class Ledger:
             return True
         most = worst(request, self.price)
         money = most.money if self.price else None
-        about = request.ask.about.problem if request.ask.about else None
         with self._guard:
             if self.budget is not None and not self.budget.covers(self.settled + self._aside + most):
                 self.refused = most
                 return False
             self._number += 1
-            said = (self._number, key, engine, about, request.ask.role, request.path, request.attempt, time.time())
+            said = (self._number, key, engine, request.problem, request.ask.role, request.path, request.attempt, time.time())
             self._group.rows[_INTENT].append((*said, most.read, most.written, money))
             self._open[key] = self._number, most
             self._aside += most
@@ -159,14 +162,13 @@ class Ledger:
     def put(self, key: str, reply: Reply, *, engine: str, request: Request, seed: int, usage: Usage | None = None) -> None:
         """Accept ``reply``; committed with its group. A key that is there already keeps its first reply. ``usage``: what it took;
         None: one request, and what the reply says itself."""
-        about = request.ask.about.problem if request.ask.about else None
         body = orjson.dumps(vars(reply)).decode()
         with self._guard:
             if self._failed is not None:
                 raise self._failed
             if key not in self._committing.replies and key not in self._group.replies:
                 decides = self._number_request(request.canonical), request.path, request.attempt
-                self._group.rows[_REPLY].append((key, engine, *decides, seed, about, request.ask.role, body, time.time()))
+                self._group.rows[_REPLY].append((key, engine, *decides, seed, request.problem, request.ask.role, body, time.time()))
                 self._group.replies[key] = reply
             self._settle(key, "reply", usage or Usage(1, reply.prompt_tokens, reply.tokens))
             self._wake()
@@ -314,7 +316,7 @@ class Ledger:
             # The reader goes first: the last one to leave tidies up, and may write.
             self._reader.close()
             self._connection.close()
-            unlock(self._lock)
+            self._lock.close()
 
     def __enter__(self) -> Ledger:
         return self

@@ -52,7 +52,7 @@ class StudyPool:
     def prompt(self, name: str) -> str:
         """The text of the prompt ``name``."""
         if name not in self._prompts:
-            raise StudyError(f"there is no prompt {name!r}{nearest(name, list(self._prompts))}: docs/prompts.md lists them")
+            raise StudyError(f"there is no prompt {name!r}{nearest(name, self._prompts)}: docs/prompts.md lists them")
         return self._prompts[name]
 
     def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:

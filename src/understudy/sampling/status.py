@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
+from understudy.core.processes import find_holder
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import connect, find_writer, named_errors, read_capabilities
+from understudy.sampling.database import connect, lock_of, named_errors, read_capabilities
 
 _COUNT = """
     SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
@@ -63,7 +64,7 @@ def status(run: Path) -> Status:
     path = run / "ledger.sqlite"
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
-    at_work = find_writer(path)
+    at_work = find_holder(lock_of(path))
     with closing(connect(path, readonly=True)) as reader, named_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
@@ -75,20 +76,10 @@ def status(run: Path) -> Status:
         counts["lost"] += counts["in_flight"]
         counts["in_flight"] = 0
     state = _read_progress(run / FILE)
-    rate = state["rate"] if at_work else 0.0
-    done = state["chains"] + state["failed"] + state["unasked"]
-    return Status(
-        writer=at_work,
-        chains=state["chains"],
-        chains_failed=state["failed"],
-        chains_unasked=state["unasked"],
-        total=state["total"],
-        rate=rate,
-        left=(state["total"] - done) / rate if rate else None,
-        batches=batches,
-        capabilities=endpoints,
-        **counts,
-    )
+    rate = state["rate"] = state["rate"] if at_work else 0.0
+    to_come = state["total"] - state["chains"] - state["chains_failed"] - state["chains_unasked"]
+    left = to_come / rate if rate else None
+    return Status(writer=at_work, left=left, batches=batches, capabilities=endpoints, **counts, **state)
 
 
 def _read_batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
@@ -102,10 +93,11 @@ def _read_batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
 
 def _read_progress(path: Path) -> dict[str, Any]:
     """What the process that samples wrote last (`Account`); the rate of an old file is nothing."""
-    state = {"chains": 0, "failed": 0, "unasked": 0, "total": 0, "rate": 0.0}
+    state: dict[str, Any] = dict.fromkeys(("chains", "chains_failed", "chains_unasked", "total", "rate"), 0)
     if path.is_file():
         age = time.time() - path.stat().st_mtime
         with suppress(ValueError):  # cut off: the next one is whole
-            state |= json.loads(path.read_text(encoding="utf-8"))
+            written = json.loads(path.read_text(encoding="utf-8"))
+            state |= {name: written[name] for name in state.keys() & written.keys()}
         state["rate"] *= age < RECENT
     return state

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
-from understudy.core.answers import answer_key, extract
+from understudy.core.answers import extract
 from understudy.core.asks import Flow, Reply
 from understudy.core.thoughts import thought_of
 from understudy.core.values import AnswerKind, Chain, Problem, Solution
@@ -33,8 +33,7 @@ def chat_choice(index: int, problem: Problem, solutions: Sequence[Solution], dec
     """What the vote of ``solutions`` to ``problem`` says, in the words of the first that says so. Its ``reasoning`` has a field of
     its own ("parsed"), comes in ``<think>`` before the answer ("raw"), or is left out ("hidden")."""
     won = vote(solutions, weighted=decode.weighted)
-    same = [s for s in solutions if s.finish == "stop" and s.answer and answer_key(s.answer) == answer_key(won.answer or "")]
-    solution = (same or solutions)[0]
+    solution = won.winner or solutions[0]
     more = {"answer": won.answer, "agreement": won.share, "votes": won.weights, "text": solution.text}
     message = _write_message(problem, solution.text, reasoning)
     return {"index": index, "message": message, "finish_reason": solution.finish, "logprobs": None, "understudy": more}

@@ -92,7 +92,7 @@ def find_student(students: Mapping[str, ServedStudent], name: str) -> ServedStud
     called = re.fullmatch(r"(.+?)(?:-vote([1-9][0-9]?))?(-cascade)?", name)
     if called is None or called[1] not in students or int(called[2] or 1) > VOTES:
         known = f"(served: {', '.join(students)}, each also as NAME-voteK, K up to {VOTES}, or NAME-cascade)"
-        raise ApiError(404, f"there is no model {name!r}{nearest(name, list(students))} {known}", "model", "model_not_found")
+        raise ApiError(404, f"there is no model {name!r}{nearest(name, students)} {known}", "model", "model_not_found")
     student = students[called[1]]
     votes = int(called[2] or 0) or (student.decode.votes if student.decode.votes > 1 else USUAL_VOTES)
     drawn = student.decode.temperature or None  # an arm that is greedy may say 0 of its one chain

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checks.judge import AmongOthers
-from understudy.core.errors import StudyError, UserError, nearest
+from understudy.core.errors import StudyError, UserError, nearest, with_known
 from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
@@ -149,7 +149,7 @@ def _validate(study: Study) -> None:
     names = [arm.name for arm in study.arms]
     for name in (name for pair in study.evaluation.compare for name in pair):
         if name not in names:
-            raise StudyError(f"evaluation.compare: there is no arm {name!r}{nearest(name, names)} (known: {', '.join(names)})")
+            raise StudyError(f"evaluation.compare: there is no arm {with_known(name, names)}")
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:
@@ -157,8 +157,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     where = f"arms[{arm.name!r}]"
     method = study.method(arm)
     if (check := arm.select.check or study.checks[0]) not in study.checks:
-        known = f"{nearest(check, study.checks)} (study.checks: {', '.join(study.checks)})"
-        raise StudyError(f"{where}.select.check = {check!r}: the study has no such check{known}")
+        raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     check_roles(arm, method)

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, with_known
 
 PACKAGED = Path(str(files("understudy.studies"))) / "presets"
 
@@ -57,13 +57,9 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
     if not isinstance(profiles, Mapping) or not all(isinstance(table, Mapping) for table in profiles.values()):
         raise StudyError("profiles: must be tables, [profiles.NAME]")
     if profile not in profiles and (profile or profiles):
-        known = ", ".join(profiles) or "none"
-        said = (
-            f"--profile {profile}: there is none of that name{nearest(profile, list(profiles))}"
-            if profile
-            else "choose one by --profile"
-        )
-        raise StudyError(f"{said} (its profiles: {known})")
+        if not profile:
+            raise StudyError(f"choose one by --profile (its profiles: {', '.join(profiles)})")
+        raise StudyError(f"--profile: there is no profile {with_known(profile, profiles, 'its profiles')}")
     if not profile:
         return tables
     own = dict(profiles[profile])
@@ -87,7 +83,7 @@ def _change_arms(arms: Any, changes: Mapping[str, Any], where: str) -> Iterator[
     by_name = {str(arm.get("name")): arm for arm in arms or () if isinstance(arm, Mapping)}
     for name in changes:
         if name not in by_name:
-            raise StudyError(f"{where}: there is no arm {name!r}{nearest(name, [*by_name])} (the file's: {', '.join(by_name)})")
+            raise StudyError(f"{where}: there is no arm {with_known(name, by_name, 'of the file')}")
     yield from (_merge(arm, changes.get(name, {})) for name, arm in by_name.items())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.core.asks import AtLeast
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, with_known
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def refuse_unknown(table: Mapping[str, Any], known: Sequence[str], what: str) ->
     """Raise StudyError for a key of ``table`` that is not ``known``."""
     for key in table:
         if key not in known:
-            raise StudyError(f"{what} {key!r}{nearest(key, list(known))} (known: {', '.join(known)})")
+            raise StudyError(f"{what} {with_known(key, known)}")
 
 
 def build(kind: type[T], table: Any, where: str) -> T:

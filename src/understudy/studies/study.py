@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from understudy.core.errors import StudyError, nearest
+from understudy.core.errors import StudyError, with_known
 from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import MethodWithParts
@@ -162,8 +162,7 @@ def check_roles(arm: Arm, method: Any) -> None:
     for name, role in arm.roles.items():
         where = f"arms[{arm.name!r}].roles.{name}"
         if name not in known:
-            near = nearest(name, known)
-            raise StudyError(f"{where}: method {arm.method!r} has no role {name!r}{near} (it has: {', '.join(known)})")
+            raise StudyError(f"{where}: method {arm.method!r} has no role {with_known(name, known, 'it has')}")
         named = [name, *(part for part, whose in parts.items() if whose == name)]
         if role.model == "gold" and not (isinstance(method, MethodWithParts) and set(named) & set(method.swaps)):
             raise StudyError(f'{where}.model = "gold": gold there would be the answer itself; choose another model')

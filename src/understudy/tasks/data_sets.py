@@ -126,9 +126,9 @@ class PublishedRow:
             raise self.wrong(name, f"must be a number from 0 to {size - 1}")
         return LETTERS[value]
 
-    def gold(self, value: Any, name: str, kind: AnswerKind, choices: Sequence[str] = ()) -> str:
+    def gold(self, value: Any, name: str, kind: AnswerKind) -> str:
         """The ``value`` of the field ``name`` as a canonical answer. Raises DataError where it is no answer of this kind."""
-        canonical = normalise(str(value), kind, choices)
+        canonical = normalise(str(value), kind)
         if canonical is None:
             raise self.wrong(name, f"must hold an answer of kind {kind}")
         return canonical
@@ -158,7 +158,7 @@ class PublishedRow:
 
     def wrong(self, name: str, must: str) -> DataError:
         if name not in self.values:
-            return DataError(f"{self.where}: field {name!r} {must}, and is missing{nearest(name, list(self.values))}")
+            return DataError(f"{self.where}: field {name!r} {must}, and is missing{nearest(name, self.values)}")
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from understudy.core.answers import normalise
 from understudy.core.answers.date import find_form
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, nearest, with_known
 from understudy.core.values import COMMA, AnswerKind, Problem
 from understudy.corpus.formats.record import name_of
 from understudy.corpus.tables import Row, read_objects, unless_bad
@@ -42,7 +42,7 @@ class Layout:
     def __post_init__(self) -> None:
         for name, theirs in self.fields.items():
             if name not in FIELDS:
-                raise DataError(f"fields: unknown field {name!r}{nearest(name, FIELDS)} (known: {', '.join(FIELDS)})")
+                raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
             if not isinstance(theirs, str) and name != "choices":
                 raise DataError(f"fields.{name} = {list(theirs)}: only choices may be several fields; join texts with a template")
             if _is_template(theirs) and name in _LISTS:
@@ -161,8 +161,7 @@ def fill(template: str, row: Row, where: str) -> str:
     filled = ""
     for text, name, _, _ in Formatter().parse(template):
         if name is not None and name not in row:
-            has = f"{nearest(name, list(row))} (the row has: {', '.join(row)})"
-            raise DataError(f"{where}: the template {template!r} needs a field {name!r}{has}")
+            raise DataError(f"{where}: the template {template!r} needs a field {with_known(name, row, 'the row has')}")
         value = None if name is None else row[name]
         if isinstance(value, list | dict):
             raise DataError(f"{where}: field {name!r} = {value!r} must be a text, because the template {template!r} uses it")
@@ -180,8 +179,7 @@ def _check_there(rows: Sequence[tuple[str, Row]], layout: Layout) -> None:
     for ours, theirs in layout.fields.items():
         for name in [theirs] if isinstance(theirs, str) else theirs:
             if not _is_template(name) and name not in known:
-                has = f"{nearest(name, list(known))} (there: {', '.join(known)})"
-                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {name!r}{has}")
+                raise DataError(f"{rows[0][0]}: fields.{ours}: no row has a field {with_known(name, known, 'there')}")
 
 
 def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_options: tuple[str, Options]) -> Problem:
@@ -216,7 +214,7 @@ def _text(row: Row, layout: Layout, ours: str, where: str) -> str:
     name, value = layout.name(ours), _get(row, layout, ours, where)
     if not isinstance(value, str) or not value.strip():
         missing = not _is_template(name) and name not in row
-        known = f"{nearest(name, list(row))} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
+        known = f"{nearest(name, row)} (the row has: {', '.join(row)})" if missing else f", not {value!r}"
         raise DataError(f"{where}: field {name!r} must be a non-empty text{known}; map it with fields.NAME = ...")
     return value
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from understudy.core.errors import CheckpointError, StudyError, nearest
+from understudy.core.errors import CheckpointError, StudyError, with_known
 from understudy.engines.local.checkpoint import PROVEN, base_of, read_config, tensors
 from understudy.engines.local.gguf_file import is_gguf
 from understudy.training.memory import shape_of
@@ -42,5 +42,5 @@ def check_lora(lora: Lora, start: Path, *, where: str = "student") -> None:
         if OUTPUT not in layers and layer in {OUTPUT, *EMBEDDINGS & layers}:
             raise StudyError(SHARED.format(where=where, targets=lora.targets, start=start))
         if layer not in layers:
-            has = f"{nearest(layer, sorted(layers))} (it has: {', '.join(sorted(layers))})"
-            raise StudyError(f"{where}.lora.targets = {lora.targets!r}: {start} has no layer {target!r}{has}")
+            has_no = with_known(layer, sorted(layers), "it has")
+            raise StudyError(f"{where}.lora.targets = {lora.targets!r}: {start} has no layer {has_no}")

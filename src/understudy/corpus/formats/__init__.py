@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, with_known
 from understudy.corpus.formats.batch import BATCH
 from understudy.corpus.formats.chat import MESSAGES, SHAREGPT
 from understudy.corpus.formats.flat import ALPACA, JSONL, PROMPT_COMPLETION, THINK
@@ -28,7 +28,7 @@ def names_of(layout: FileFormat, fields: Mapping[str, str]) -> Mapping[str, str]
 def check_name(name: str) -> None:
     """Raises DataError where no format is called ``name``."""
     if name not in NAMES:
-        raise DataError(f"format = {name!r}: unknown format{nearest(name, NAMES)} (known: {', '.join(NAMES)})")
+        raise DataError(f"unknown format {with_known(name, NAMES)}")
 
 
 def format_of(path: Path, name: str, fields: Mapping[str, str], *, skip_bad: bool = False) -> FileFormat:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from understudy.core.asks import Message, Prompt
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, with_known
 from understudy.core.prompt_format import question_text
 from understudy.core.thoughts import with_thought
 from understudy.corpus.formats.record import FileFormat, LostRow, Read, Record, Row, hints
@@ -77,8 +77,7 @@ def turns_of(found: Any, where: str, layout: TurnFields = OPENAI) -> list[tuple[
         if role in _TOOLS or turn.get("tool_calls"):
             return LostRow("with tool calls")
         if role not in roles:
-            known = f"{nearest(str(role), list(roles))} (known: {', '.join(roles)})"
-            raise DataError(f"{where}: {speaker_field} {role!r} is unknown{known}")
+            raise DataError(f"{where}: unknown {speaker_field} {with_known(str(role), roles)}")
         text = text_parts(turn.get(text_field), where)
         if text is None:
             return NO_TEXT

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.core.asks import Prompt
-from understudy.core.errors import DataError, nearest
+from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
 
@@ -158,8 +158,7 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
     """The text in our field ``name``, "" where it is empty. Raises DataError where the field is missing or not a text."""
     theirs = names[name]
     if theirs not in row:
-        has = f"{nearest(theirs, list(row))} (the row has: {', '.join(row)})"
-        raise DataError(f"{where}: field {theirs!r} ({name}) is missing{has}; map it with {name}=FIELD")
+        raise DataError(f"{where}: no field {with_known(theirs, row, 'the row has')} for {name}; map it with {name}=FIELD")
     value = row[theirs]
     if value is None or isinstance(value, str | int | float):
         return "" if value is None else str(value)

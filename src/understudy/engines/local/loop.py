@@ -185,5 +185,5 @@ def describe(request: Request) -> str:
     """A request in words for a message: its problem, where it is known, its path and the beginning of its prompt."""
     prompt = request.ask.prompt if isinstance(request.ask.prompt, str) else " / ".join(m.content for m in request.ask.prompt)
     short = prompt if len(prompt) <= 60 else prompt[:57] + "..."
-    problem = f"problem {request.ask.about.problem!r}, " if request.ask.about else ""
+    problem = f"problem {request.problem!r}, " if request.problem else ""
     return f"{problem}path {request.path}, prompt {short!r}"

@@ -16,9 +16,8 @@ from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import read_rows, write_rows
-from understudy.engines.gold import GoldEngine
 from understudy.engines.local.device import SettledDevice
-from understudy.engines.probe import ProbeEngine
+from understudy.engines.stand_ins import GoldEngine, ProbeEngine
 from understudy.evaluation.faithfulness import Alteration, alter
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json

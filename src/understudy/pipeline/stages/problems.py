@@ -135,7 +135,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         sizes = Counter(problem.split for problem in problems)
         for split in ("train", *self.used, *self.held_out):
             if not sizes[split]:
-                near, has = nearest(split, list(sizes)), ", ".join(f"{name} {n}" for name, n in sizes.items())
+                near, has = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
                 raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{near} (it has: {has})")
 
 

@@ -1,11 +1,37 @@
-"""A student whose rationale is given: the engine asks it only for what comes after."""
+"""Engines in the place of a part of a method: gold, and a rationale that is given.
+
+Gold replies with what the data set's own solution says at that point of the conversation. A student whose rationale is given is
+asked only for what comes after.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import LocalEngine, MethodWithRationale, Source
+from understudy.core.protocols import LocalEngine, MethodWithParts, MethodWithRationale, Source
+from understudy.core.values import Chain, Problem
+from understudy.engines.each import serve_each
+from understudy.engines.stops import find_stop
+
+
+class GoldEngine:
+    """Plays any part of ``method`` from ``solutions`` (problem id -> the problem and its own chain). Its replies cost no tokens."""
+
+    identity = "gold"
+
+    def __init__(self, method: MethodWithParts, solutions: Mapping[str, tuple[Problem, Chain]]) -> None:
+        self.method, self.solutions = method, solutions
+
+    def serve(self, source: Source) -> None:
+        serve_each(source, self._reply)
+
+    def _reply(self, request: Request) -> Reply:
+        call, problem = request.ask, request.problem or ""
+        if problem not in self.solutions:
+            raise EngineError(f"problem {problem!r}: the data set has no solution for the role {call.role!r}")
+        text = self.method.quote(*self.solutions[problem], call)
+        return Reply(text[: find_stop(text, call.stop)], tokens=0, prompt_tokens=0)
 
 
 class ProbeEngine:
@@ -38,7 +64,7 @@ class _Given(Source):
     def _give(self, ticket: int, request: Request) -> Request | None:
         """What the student is asked; None where the rationale alone is the reply."""
         call = request.ask
-        rationale = self.probe.rationales.get(call.about.problem if call.about else "")
+        rationale = self.probe.rationales.get(request.problem or "")
         if rationale is None:
             self.source.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
             return None
