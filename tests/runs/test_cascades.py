@@ -22,11 +22,12 @@ def answers(arm, outcomes, votes, tokens=10):
     return ArmOutcomes(arm, "test", 0, solutions, outcomes, None, None)
 
 
-def trace(*seeds):
+def trace(*seeds, teachers=None):
     votes = Arm(name="votes", method="scotd", decode=Decode(votes=4, temperature=0.7))
     arms = [votes, Arm(name="large", method="few_shot", model="teacher"), Arm(name="greedy", method="scotd")]
     run = SimpleNamespace(study=SimpleNamespace(arms=arms), arms={arm.name: arm for arm in arms})
     scored = {(arm.name, "test"): [seed[i] for seed in seeds] for i, arm in enumerate(arms)}
+    scored["large", "test"] = scored["large", "test"][:teachers]
     return list(trace_cascades(run, scored))
 
 
@@ -58,3 +59,8 @@ def test_problems_that_one_of_them_did_not_answer_are_left_out_and_seeds_are_ave
     (cascade,) = trace(seed({"sure": WRONG, "torn": RIGHT}), seed({"sure": WRONG, "torn": WRONG}))
     assert cascade.n == 4
     assert (cascade.asked[-1], cascade.accuracy[-1]) == (0.5, pytest.approx(0.75))
+
+
+def test_students_of_several_seeds_have_one_teacher():
+    (cascade,) = trace(seed({"sure": WRONG, "torn": RIGHT}), seed({"sure": WRONG, "torn": WRONG}), teachers=1)
+    assert (cascade.n, cascade.asked[-1], cascade.accuracy[-1]) == (4, 0.5, 1.0)

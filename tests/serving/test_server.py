@@ -145,6 +145,22 @@ def test_a_completion_is_told_token_by_token_and_never_a_part_of_a_stop_string(s
     assert whole[0]["text"].endswith("Then ")
 
 
+def test_a_stop_string_longer_than_the_text_so_far_shows_nothing_of_it(server):
+    body = {"model": "tells", "prompt": f"Q: {KNOWN}\nA:", "stop": " She has 1. So 3.\nThen", "max_tokens": 64}
+    parts = [event["choices"][0]["text"] for event in read_events(server.post("/v1/completions", {**body, "stream": True})[1])]
+    assert "".join(parts) == server.post("/v1/completions", body)[1]["choices"][0]["text"] == ""
+
+
+def test_an_empty_prompt_is_the_client_s_mistake(server):
+    assert server.post("/v1/completions", {"model": "one", "prompt": ""})[0] == 422
+
+
+def test_scores_are_streamed_whole(server):
+    body = {"model": "knows", "prompt": KNOWN, "echo": True, "max_tokens": 0, "logprobs": 1, "temperature": 0}
+    (event,) = read_events(server.post("/v1/completions", {**body, "stream": True})[1])
+    assert event["choices"] == server.post("/v1/completions", body)[1]["choices"]
+
+
 def test_votes_and_turns_are_told_when_they_are_done(server):
     for model in ("knows-vote3", "sci"):
         body = {"model": model, "messages": [{"role": "user", "content": KNOWN}], "temperature": 0.7}

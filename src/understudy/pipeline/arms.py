@@ -102,7 +102,7 @@ class ArmPlanner:
                 yield self._place("answers", seed, split, answers)
                 if evaluation.faithfulness and split == evaluation.splits[0]:
                     yield from self._probes(label, answers)
-            if evaluation.attribution and isinstance(self.method, MethodWithParts):
+            if evaluation.attribution and evaluation.scored and isinstance(self.method, MethodWithParts):
                 for part, stage in self._with_gold(label, seed, cast):
                     yield self._place("gold", seed, part, stage)
 

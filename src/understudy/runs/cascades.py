@@ -1,6 +1,7 @@
 """What a cascade of a report's arms would have answered: the student where its votes agree, else the teacher (docs/serving.md)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from statistics import fmean
 
 from understudy.core.values import Outcome
@@ -23,7 +24,8 @@ def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
 def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Cascade:
     """Of the problems that both answered, means over them and the seeds."""
     weighted, answers = run.arms[students[0].arm].decode.weighted, []
-    for student, teacher in zip(students, teachers, strict=True):
+    # Of a teacher there is one, whatever the number of students.
+    for student, teacher in zip(students, cycle(teachers), strict=False):
         for name in student.outcomes.keys() & teacher.outcomes.keys():
             tokens = sum(s.tokens + s.prompt_tokens for s in teacher.solutions[name])
             right = (student.outcomes[name] is Outcome.CORRECT, teacher.outcomes[name] is Outcome.CORRECT)

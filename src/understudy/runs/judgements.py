@@ -74,6 +74,8 @@ def make_pairs(
     if split not in run.study.evaluation.splits or len({run.arm(arm).name for arm in arms}) < 2:
         splits = ", ".join(run.study.evaluation.splits)
         raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
+    if both_right and not run.study.evaluation.scored:
+        raise UserError(f"{run.directory}: nothing is scored there (evaluation.scored), so nobody knows which answers are right")
     first, second = (next(iter(score(run, arm, split))) for arm in arms)
     pairs = [
         Pair(run.of_split(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)

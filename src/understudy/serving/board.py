@@ -43,7 +43,7 @@ class LiveBoard:
     def submit(self, path: Path, flow: Flow[T]) -> Future[T]:
         """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
         future: Future[T] = Future()
-        self._waiting.append((path, play(flow, future)))
+        self._waiting.append((path, _play(flow, future)))
         self._woken.set()
         return future
 
@@ -94,7 +94,7 @@ class _StoppedError(Exception):
     """Ends an engine's work when the server stops."""
 
 
-def play(flow: Flow[T], future: Future[T]) -> Flow[None]:
+def _play(flow: Flow[T], future: Future[T]) -> Flow[None]:
     """``flow`` with its end told to ``future``, so that an error in it is its own."""
     if future.set_running_or_notify_cancel():
         try:

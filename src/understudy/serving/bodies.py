@@ -94,6 +94,8 @@ class CompletionBody(AnyBody):
     def texts(self) -> list[str]:
         """The texts that are to be continued."""
         texts = [prompt for prompt in self.prompts if isinstance(prompt, str)]
+        if not all(texts):
+            raise ApiError(422, "prompt: must have one character or more", "prompt")
         if not texts or len(texts) < len(self.prompts) or not self.max_tokens:
             wanted = "without logprobs a prompt must be text and max_tokens at least 1 (lm-eval: tokenized_requests=False)"
             raise ApiError(400, wanted, "prompt")

@@ -115,8 +115,8 @@ class Service:
             agreed = [agreement(own, weighted=student.decode.weighted) for own in groups]
             unsure = [i for i, share in enumerate(agreed) if share < self.options.agreement]
             chains = await self._wait(request, [self.teacher.ask(problem)] if unsure else [])
-            for choice in choices:
-                choice["understudy"]["answered_by"] = "student"
+            for choice, share in zip(choices, agreed, strict=True):
+                choice["understudy"] |= {"agreement": share, "answered_by": "student"}
             for i in unsure:
                 choices[i] = teacher_choice(choices[i], problem, chains[0], body.reasoning_format)
             used = used[0] + sum(c.prompt_tokens or 0 for c in chains), used[1] + sum(c.tokens or 0 for c in chains)
@@ -174,6 +174,7 @@ class Service:
     async def _wait(self, request: HttpRequest, futures: Sequence[Future[T]]) -> list[T]:
         """The results of ``futures``. Whoever leaves or waits too long is not waited for: what has not begun is not asked."""
         answered = asyncio.gather(*map(asyncio.wrap_future, futures))
+        answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever left does not hear of it
         left = asyncio.ensure_future(_until_left(request))
         either: set[asyncio.Future[Any]] = {answered, left}
         try:

@@ -51,7 +51,7 @@ class Stream:
         for choice in done["choices"]:
             more = self._find_more(choice["index"], choice["message"] if self.chat else {"text": choice["text"]})
             kept = {name: value for name, value in choice.items() if name not in ("message", "text")}
-            yield self._write([kept | self._choice(choice["index"], more, choice["finish_reason"])])
+            yield self._write([self._choice(choice["index"], more) | kept])
         if options.get("include_usage"):
             yield self._write([], usage=done["usage"])
         yield b"data: [DONE]\n\n"
@@ -62,9 +62,9 @@ class Stream:
         self.sent |= {(index, name): fields[name] for name in more}
         return more
 
-    def _choice(self, index: int, more: Mapping[str, str], finish: str | None = None) -> JsonObject:
+    def _choice(self, index: int, more: Mapping[str, str]) -> JsonObject:
         said = {"delta": more} if self.chat else {"text": more.get("text", "")}
-        return {"index": index, **said, "logprobs": None, "finish_reason": finish}
+        return {"index": index, **said, "logprobs": None, "finish_reason": None}
 
     def _write(self, choices: list[JsonObject], **more: object) -> bytes:
         return b"data: " + orjson.dumps(self.head | {"choices": choices} | more) + b"\n\n"

@@ -14,7 +14,7 @@ from pathlib import Path as File
 from threading import Thread
 
 from understudy.core.asks import GREEDY, Flow, Path
-from understudy.core.errors import StudyError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import Engine
 from understudy.core.values import Chain, Problem
@@ -24,7 +24,7 @@ from understudy.pipeline.connect import connect
 from understudy.pipeline.plan import prepare_engine
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
-from understudy.serving.board import play
+from understudy.serving.port import GRACE
 from understudy.studies.load import load_teacher
 
 
@@ -51,6 +51,8 @@ class ServedTeacher:
         except ValueError as error:
             raise StudyError(f"{file}: teacher.{error}") from None
         self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._asked: set[Future[Chain]] = set()
+        self._closed = False
         ready: Future[None] = Future()
         self._thread = Thread(target=self._work, args=(ready,), daemon=True)
         self._thread.start()
@@ -61,14 +63,15 @@ class ServedTeacher:
         is spent, another EngineError where the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
         future: Future[Chain] = Future()
         path = Path(problem.id)
-        self._waiting.append((path, play(self.method.sample(problem, path, self._pool), future)))
-        self._loop.call_soon_threadsafe(self._arrivals.put_nowait, lambda: None)
+        self._waiting.append((path, self._play(self.method.sample(problem, path, self._pool), future)))
+        self._loop.call_soon_threadsafe(self._ring)
         return future
 
     def close(self) -> None:
-        """Ask nothing more; what is under way is awaited, since it is paid for."""
-        self._loop.call_soon_threadsafe(self._arrivals.put_nowait, _close)
-        self._thread.join()
+        """Ask nothing more; what is under way is awaited for a while, since it is paid for."""
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._ring)
+        self._thread.join(timeout=GRACE)
 
     def __iter__(self) -> ServedTeacher:
         return self
@@ -79,6 +82,24 @@ class ServedTeacher:
             raise StopIteration
         return self._waiting.popleft()
 
+    def _ring(self) -> None:
+        """Let the driver look for what has come."""
+        self._arrivals.put_nowait(self._end_if_closed)
+
+    def _end_if_closed(self) -> None:
+        if self._closed:
+            raise _EndError
+
+    def _play(self, flow: Flow[Chain], future: Future[Chain]) -> Flow[None]:
+        """``flow`` with its end told to ``future``."""
+        if future.set_running_or_notify_cancel():
+            self._asked.add(future)
+            try:
+                future.set_result((yield from flow))
+            except Exception as error:  # noqa: BLE001 - it is the client's to hear
+                future.set_exception(error)
+            self._asked.discard(future)
+
     def _work(self, ready: Future[None]) -> None:
         """The thread: a ledger belongs to the one that opened it."""
         try:
@@ -86,25 +107,33 @@ class ServedTeacher:
                 engine = self._options.open(task=None, seed=0)
                 engine, _ = connect(engine, self._options, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
                 asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
-        except _EndError:
-            pass
-        except Exception as error:  # noqa: BLE001 - whoever waits for it to be ready raises it
+        except Exception as error:
+            if ready.done():
+                raise
             ready.set_exception(error)
 
     async def _answer(self, engine: Engine, cast: Cast, ready: Future[None]) -> None:
-        """Answer until `close`."""
-        self._loop, self._arrivals = asyncio.get_running_loop(), Arrivals()
-        async with AsyncExitStack() as stack:
-            if isinstance(engine, AbstractAsyncContextManager):
-                await stack.enter_async_context(engine)
-            ready.set_result(None)
-            async for _ in adrive(self, cast, arrivals=self._arrivals):
+        """Answer until `close`. What ends all questions at once (a key that is refused) is told to those who asked; the next ones
+        are asked again."""
+        self._loop = asyncio.get_running_loop()
+        while not self._closed:
+            self._arrivals, why = Arrivals(), "the server has ended"
+            try:
+                async with AsyncExitStack() as stack:
+                    if isinstance(engine, AbstractAsyncContextManager):
+                        await stack.enter_async_context(engine)
+                    if not ready.done():
+                        ready.set_result(None)
+                    async for _ in adrive(self, cast, arrivals=self._arrivals):
+                        pass
+            except _EndError:
                 pass
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next question may fare better
+                why = str(error)
+                self._tell(why)
+            while self._asked:
+                self._asked.pop().set_exception(EngineError(f"the teacher gave no answer: {why}"))
 
 
 class _EndError(Exception):
     """Ends the thread."""
-
-
-def _close() -> None:
-    raise _EndError

@@ -211,6 +211,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.splits or "train" in (*self.splits, self.dev):
             raise ValueError(f"splits = {list(self.splits)}, dev = {self.dev!r}: name held-out splits, not the one trained on")
+        if not self.scored and (self.faithfulness or self.contrast):
+            raise ValueError("scored = false: leave faithfulness and contrast out, which compare answers with gold ones")
         if self.dev in self.splits:
             raise ValueError(f"dev = {self.dev!r} is one of splits: choosing checkpoints on test data is refused; name another")
 

@@ -74,7 +74,7 @@ class DecodingRow:
     def text_so_far(self, stops: StopStrings) -> str:
         """What is written for certain: no half of a character, and nothing that a stop string may begin with."""
         text = stops.text(self.tokens).rstrip("\ufffd")
-        return text[: len(text) + 1 - max(map(len, self.stop), default=1)]
+        return text[: max(0, len(text) + 1 - max(map(len, self.stop), default=1))]
 
     def reply(self, stops: StopStrings) -> Reply:
         """The reply of a finished row."""
