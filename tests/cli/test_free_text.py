@@ -75,6 +75,19 @@ def test_without_the_word_of_the_study_it_is_an_error_that_says_so(where):
     assert "evaluation.scored = false" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('select = { keep = "all" }', "", 'set keep = "all"'),
+        ('label = "teacher", ', "", 'set label = "teacher"'),
+    ],
+)
+def test_what_needs_gold_answers_is_refused_before_anything_is_asked(where, old, new, why):
+    (where / "gold.toml").write_text(STUDY.replace(old, new))
+    ran = understudy("run", "gold.toml", "--dry-run", cwd=where)
+    assert (ran.code, why in ran.err) == (2, True)
+
+
 def test_students_are_trained_and_asked_and_the_report_says_that_nothing_is_scored(where):
     ran = understudy("run", "advice.toml", "--seeds", "1", cwd=where)
     assert ran.code == 0, ran.err

@@ -158,6 +158,13 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     method = study.method(arm)
     if (check := arm.select.check or study.checks[0]) not in study.checks:
         raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
+    if not study.evaluation.scored and trained_roles(arm, method):
+        if getattr(method, "label", "teacher") == "gold":
+            raise StudyError(
+                f'{where}.options.label = "gold": evaluation.scored = false, without gold answers; set label = "teacher"'
+            )
+        if arm.select.keep == "correct" and check == "answer":
+            raise StudyError(f'{where}.select.keep = "correct": evaluation.scored = false, without gold answers; set keep = "all"')
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     check_roles(arm, method)
