@@ -201,7 +201,7 @@ def _cascade(cascade: Cascade) -> Table:
         "Choose the share on a dev split: one that is chosen on test looks better than it is. Percent."
     )
     pictures = [f"cascade-{file_name(cascade.arm)}-{file_name(cascade.teacher)}"]
-    return tabulate(f"Cascade: {cascade.arm}, {cascade.split}", told, columns, *pictures, about=about)
+    return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", told, columns, *pictures, about=about)
 
 
 def _attributions(attributions: Sequence[Attribution]) -> Table:
