@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from understudy.core.values import Outcome, Solution
+from understudy.core.vote import agreement
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.run import ArmOutcomes
 from understudy.studies.options import Arm, Decode
@@ -53,6 +54,12 @@ def test_a_vote_that_said_nothing_does_not_agree():
     student.solutions["sure"][:3] = [said] * 3
     (cascade,) = trace((student, teacher, greedy))
     assert dict(zip(cascade.agreement, cascade.asked, strict=True))[0.3] == 1.0
+
+
+@pytest.mark.parametrize(("votes", "of"), [(13, 26), (7, 10), (3, 7)])
+def test_a_share_that_is_just_enough_is_enough(votes, of):
+    said = [Solution("p", i, "", "4" if i < votes else None if i % 3 else "5", "marker") for i in range(of)]
+    assert agreement(said) >= round(votes / of, 9)
 
 
 def test_problems_that_one_of_them_did_not_answer_are_left_out_and_seeds_are_averaged():

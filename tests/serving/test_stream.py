@@ -49,6 +49,14 @@ def test_a_thought_that_turns_out_to_be_the_answer_is_ended_before_the_answer():
     assert text == "<think>\nSo the answer is: 4.\n</think>\n\nSo the answer is: 4. Check."
 
 
+def test_a_thought_that_turns_out_shorter_while_it_is_written_says_nothing_twice():
+    message = {"role": "assistant", "content": "<think>\nA.\n</think>\n\nSo the answer is: 4"}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {}}
+    events = collect("<think>\nA. B.", "<think>\nC.", answer=whole)
+    text = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+    assert text == "<think>\nA. B.\n</think>\n\nSo the answer is: 4"
+
+
 def test_texts_that_say_nothing_new_make_no_event():
     whole = {"choices": [{"index": 0, "text": "a b", "finish_reason": "stop"}], "usage": {}}
     assert [event["choices"][0]["text"] for event in collect("a", "a", "a b", answer=whole, chat=False)] == ["a", " b", ""]

@@ -53,7 +53,7 @@ def vote(solutions: Sequence[V], *, weighted: bool = False) -> Vote[V]:
 def agreement(solutions: Sequence[Solution], *, weighted: bool = False) -> float:
     """The share that the winner has of all ``solutions``, also of those that could not vote."""
     voters = sum(s.answer is not None and s.finish == "stop" for s in solutions)
-    return vote(solutions, weighted=weighted).share * voters / len(solutions)
+    return round(vote(solutions, weighted=weighted).share * voters / len(solutions), 9)  # 3 of 4 is no less than 0.75
 
 
 def _weight(solution: Solution | Chain) -> float:

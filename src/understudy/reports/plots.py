@@ -215,18 +215,18 @@ def _votes(data: ReportData) -> Iterator[Picture]:
 
 
 def _cascades(data: ReportData) -> Iterator[Picture]:
-    """Accuracy over what it costs: the curve of thresholds, from the student alone to the most that it leaves to the teacher."""
+    """Accuracy and how often the teacher is asked, over the share of votes that is enough."""
     for c in (c for c in data.cascades if c.split == data.summaries[0].split):
         alone = next(s for s in data.summaries if (s.arm, s.split) == (c.teacher, c.split))
         figure, axes = _axes(5.2, 3)
-        axes.plot(
-            [100 * a for a in c.asked], [100 * a for a in c.accuracy], marker="o", ms=4, color=COLOURS[1], label=_label(c.arm)
-        )
-        axes.plot([100], [100 * alone.accuracy], "s", ms=6, color=COLOURS[3], label=_label(f"{c.teacher} alone"))
-        axes.set(xlabel="questions that the teacher is asked, %", ylabel="accuracy, %", xlim=(-3, 103), ylim=(0, 103))
+        at = [100 * a for a in c.agreement]
+        axes.plot(at, [100 * a for a in c.accuracy], marker="o", ms=3, color=COLOURS[1], label="accuracy")
+        axes.plot(at, [100 * a for a in c.asked], ls=":", color=COLOURS[0], label="teacher asked")
+        axes.axhline(100 * alone.accuracy, color=COLOURS[3], ls="--", lw=1, label=_label(f"{c.teacher} alone"))
+        axes.set(xlabel="votes that must agree, %", ylabel="questions, %", xlim=(-2, 102), ylim=(0, 103))
         axes.legend(**BESIDE)
         caption = (
-            f"{c.arm}, and where its votes disagree {c.teacher}: accuracy on {c.split} for every share of votes that is enough."
+            f"{c.arm}, and where too few of its votes agree {c.teacher}: accuracy on {c.split}, and how often the teacher is asked."
         )
         yield Picture(f"cascade-{file_name(c.arm)}-{file_name(c.teacher)}", caption, figure)
 
@@ -258,7 +258,7 @@ def _selection(data: ReportData) -> Iterator[Picture]:
 def _curves(data: ReportData) -> Iterator[Picture]:
     if not data.curves:
         return
-    colours = _colours([s.arm for s in data.summaries])
+    colours = _colours([s.arm for s in data.summaries] or [curve.arm for curve in data.curves])
     figure = Figure(figsize=(8.4, 3))
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
     named: set[str] = set()
@@ -281,7 +281,8 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     left.set(xlabel="step", yscale=scale, title="training loss")
     if scale == "log":
         _number(left.yaxis)
-    right.set(xlabel="step", xlim=left.get_xlim(), ylim=(0, 103), title="dev accuracy, % (ring: kept)")
+    asked = "dev accuracy, % (ring: kept)" if any(curve.dev for curve in data.curves) else "dev: not scored"
+    right.set(xlabel="step", xlim=left.get_xlim(), ylim=(0, 103), title=asked)
     right.legend(**BESIDE)
     figure.tight_layout()
     yield Picture("curves", "How the students learned: loss of each step, smoothed, and dev accuracy of generated answers.", figure)

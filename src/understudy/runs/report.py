@@ -20,16 +20,15 @@ from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences
+from understudy.runs.fairness import describe_differences, find_conditions
 from understudy.runs.judgements import summarise_judgements
 from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
-from understudy.runs.summaries import MeasuredArm
 from understudy.training.record import ShownExample, read_seen
 
 NOT_SCORED = (
-    "Nothing is scored: the answers are free text without gold ones (evaluation.scored). Which arm answers better is for people or "
-    "a model to judge: understudy judge RUN --arms ARM ARM --rater NAME; what they say stands below."
+    "Nothing is scored, as the study says (evaluation.scored = false). Which arm answers better is for people or a model to judge: "
+    "understudy judge RUN --arms ARM ARM --rater NAME; what they say stands below."
 )
 
 
@@ -63,7 +62,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         supported=supported,
         not_supported=not_supported,
         made_on=_describe_making(run),
-        notes=tuple(write_notes(run, answered, headline)),
+        notes=tuple(write_notes(run, answered)),
         task=study.task,
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
@@ -152,10 +151,10 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
 
 
-def write_notes(run: Run, scored: ScoredAnswers, arms: Mapping[str, MeasuredArm]) -> Iterator[str]:
+def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     study = run.study
     yield from _note_students(run)
-    yield from describe_differences({arm: measured.conditions for arm, measured in arms.items()})
+    yield from describe_differences({arm: find_conditions(run, scored[arm, study.evaluation.splits[0]]) for arm in run.arms})
     yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
     for arm in study.arms:

@@ -71,8 +71,9 @@ class Stream:
 
 
 def _rest(sent: str, text: str) -> str:
-    """What ``text`` has beyond what was ``sent``. Where a reply turns out to state its answer elsewhere, the thought that was sent
-    ends here, and the answer follows."""
+    """What ``text`` has beyond what was ``sent``. Where a whole reply turns out to state its answer elsewhere, the thought that was
+    sent ends here, and the answer follows."""
     if text.startswith(sent):
         return text[len(sent) :]
-    return CLOSE + text.rpartition(CLOSE)[2] if sent.startswith(OPEN) else ""
+    whole = CLOSE in text or not text.startswith(OPEN)
+    return CLOSE + text.rpartition(CLOSE)[2] if whole and sent.startswith(OPEN) else ""
