@@ -90,7 +90,7 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs([first], "tset")
     with pytest.raises(UserError, match=r"no two arms to compare: answer-only \(the arms: answer-only"):
         compare_runs([first], only=["answer-only"])
-    with pytest.raises(UserError, match=r"--arm 'answer-olny': there is no such arm; did you mean 'answer-only'"):
+    with pytest.raises(UserError, match=r"--arm: there is no arm 'answer-olny'; did you mean 'answer-only'"):
         compare_runs([first], only=["answer-only", "N chains, all", "answer-olny"])
 
 

@@ -79,7 +79,10 @@ def test_the_check_names_the_first_step_that_is_wrong(fresh, rationale, outcome,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("arms.1.select.check=stepz", r"arms\['right steps'\].select.check = 'stepz': .*did you mean 'steps'\?"),
+        (
+            "arms.1.select.check=stepz",
+            r"arms\['right steps'\].select.check: the study has no check 'stepz'; did you mean 'steps'\?",
+        ),
         ("study.checks=[]", "study.checks = .*at least one check"),
         ("study.checks=['steps','steps']", "study.checks = .*each once"),
         ("study.checks=['answr']", r"unknown check 'answr'; did you mean 'answer'\?"),

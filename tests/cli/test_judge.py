@@ -13,6 +13,7 @@ from command import understudy
 from loopback import Server, completion
 from pages import get, serving
 
+from understudy.cli.arguments import make_parser
 from understudy.cli.view import judge as judge_verb
 from understudy.core.errors import DataError, UserError
 from understudy.core.prompt_format import question_text
@@ -274,7 +275,7 @@ def test_what_is_not_asked_for_lack_of_budget_ends_in_exit_code_3(judge):
 @pytest.mark.parametrize("options", [["--by", "x.toml"], ["--rater", "ana"], ["--arms", *ARMS, "--by", "x.toml", "--rater", "ana"]])
 def test_options_that_do_not_go_together_are_refused(tmp_path, tiny, options):
     with pytest.raises(UserError, match="--rater"):
-        judge_verb("judge", [str(tiny / "runs" / "demo"), *options])
+        judge_verb(make_parser("judge"), [str(tiny / "runs" / "demo"), *options])
 
 
 def test_a_chat_is_asked_in_a_message(judge):

@@ -20,9 +20,9 @@ from understudy.cli.arguments import make_parser
 from understudy.cli.corpora import export
 from understudy.core.asks import GREEDY, Request
 from understudy.core.errors import CheckpointError
-from understudy.core.tokens import encode_source
+from understudy.core.tokens import encode_source, encode_text
 from understudy.core.values import Problem
-from understudy.engines.local.ctranslate2_write import write_ctranslate2
+from understudy.engines.local.ctranslate2_write import _score, _score_written, write_ctranslate2
 from understudy.engines.local.engine import TransformersEngine
 from understudy.pipeline.card import read_card
 from understudy.runs.export_student import export_student
@@ -99,9 +99,19 @@ def test_the_real_pretrained_model_does_too(tmp_path):
 
 
 def test_ctranslate2s_own_converter_gets_flan_t5s_probabilities_wrong(tmp_path):
-    made = make("t5-flan", tmp_path / "m", tokenizer=real_tokenizer("t5", TEXTS))
+    made = make_disturbed("t5-flan", tmp_path / "m", tokenizer=real_tokenizer("t5", TEXTS))
     theirs.TransformersConverter(str(made)).convert(str(tmp_path / "theirs"))
-    assert compare(made, tmp_path / "theirs") > 1, "its greedy answer is right, so only the log-probabilities show it"
+    write_ctranslate2(made, tmp_path / "ours")
+    model, tokenizer = load(made)
+    source = encode_source(tokenizer, HOSTILE[0], seq2seq=True)
+    target = [*encode_text(tokenizer, TEXTS[0])[:8], tokenizer.eos_token_id]
+    right = _score(model, source, target)
+
+    def find_error(path):
+        return abs(_score_written(path, tokenizer, source, target, seq2seq=True) - right).max()
+
+    assert find_error(tmp_path / "theirs") > 0.1  # its greedy answer is right, so only the log-probabilities show it
+    assert find_error(tmp_path / "ours" / "model") < NEAR
 
 
 def test_a_model_that_it_reads_otherwise_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
