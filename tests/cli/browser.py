@@ -107,10 +107,12 @@ def open_browser(folder):
         port = address.read_text().split()[0]
         session, socket = loop.run_until_complete(_connect(port))
         browser = Browser(loop, socket)
-        for domain in ("Page", "Runtime", "Log"):
-            browser.call(f"{domain}.enable")
-        yield browser
-        loop.run_until_complete(session.close())
+        try:
+            for domain in ("Page", "Runtime", "Log"):
+                browser.call(f"{domain}.enable")
+            yield browser
+        finally:
+            loop.run_until_complete(session.close())
     finally:
         process.terminate()
         process.wait(30)

@@ -74,8 +74,8 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
         (Column("cut off", number=True, wide=True), lambda s: f"{s.truncated:,}"),
         (Column("stops", number=True), lambda s: percent(s.stop_rate)),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("tokens read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
-        (Column("ms per answer", number=True, wide=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
+        (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
+        (Column("ms", number=True, wide=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
     ]
     if any(s.calls_per_answer > 1 for s in summaries):
         columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
@@ -87,7 +87,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     seeds = f" x {first.seeds} training seeds" if first.seeds > 1 else ""
     chance = f"Chance {percent(first.chance)}, best" if first.chance else "Best"
     about = f"n = {first.n // first.seeds:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
-    notes = ["tokens: written per answer, over all calls and votes"]
+    notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all being answered together"]
     if values:
         notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
