@@ -1,5 +1,6 @@
 """A cascade: the student answers where its votes agree, else a teacher behind a real endpoint, through a ledger and a budget."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,7 +107,7 @@ def test_what_the_teacher_said_once_is_not_asked_again(cascade, tmp_path):
     assert (tmp_path / "large.sqlite").exists()
 
 
-def test_a_spent_budget_and_a_teacher_that_fails_are_errors_and_never_the_student_s_guess(cascade):
+def test_a_spent_budget_is_an_error_and_never_the_student_s_guess(cascade):
     served, _ = cascade(more="budget = { requests = 4 }")
     other = "Cid loses 1 and finds 7. How many coins has Cid?"
     bodies = [{"model": "one-cascade", "messages": [{"role": "user", "content": text}]} for text in (UNSURE, other)]
@@ -114,8 +115,7 @@ def test_a_spent_budget_and_a_teacher_that_fails_are_errors_and_never_the_studen
     for body in bodies * 3:
         status, said = served.post("/v1/chat/completions", body)
         statuses.setdefault(status, said)
-    if 402 not in statuses:
-        pytest.fail(f"the budget was never spent: {statuses}")
+    assert 402 in statuses, "the budget was never spent"
     assert statuses[402]["error"]["type"] == "insufficient_quota"
     assert "the budget has no room" in statuses[402]["error"]["message"]
 
@@ -154,7 +154,7 @@ def test_a_client_that_leaves_does_not_lose_what_is_paid_for(tmp_path):
         assert goes_on.wait(30)
         return completion(" So the answer is: 6")
 
-    with Server(lambda *asked: _beside(script, asked)) as endpoint:
+    with Server(lambda *asked: asyncio.to_thread(script, *asked)) as endpoint:
         (tmp_path / "large.toml").write_text(TEACHER.replace("URL", endpoint.url))
         teacher = ServedTeacher(tmp_path / "large.toml", lambda _: None)
         asking = teacher.ask(Problem("question", UNSURE, None))
@@ -164,12 +164,6 @@ def test_a_client_that_leaves_does_not_lose_what_is_paid_for(tmp_path):
         teacher.close()
     with Ledger(tmp_path / "large.sqlite", readonly=True) as ledger:
         assert ledger.settled.requests >= 1
-
-
-async def _beside(script, asked):
-    import asyncio
-
-    return await asyncio.to_thread(script, *asked)
 
 
 def test_without_a_teacher_there_is_no_cascade_and_with_one_it_is_listed(students, cascade):

@@ -130,7 +130,7 @@ def test_a_chat_is_told_sentence_by_sentence_while_it_is_written(server, form):
     field, opens = ("content", "<think>\n") if form == "raw" else ("reasoning_content", "")
     said = [f"{opens}She has 1.", " So 3.", "\nThen 4."]
     assert [delta.get(field) for delta in told] == ([] if form == "hidden" else said)
-    assert all(whole[field].startswith(join(told)[field]) for _ in told)
+    assert whole.get(field, "").startswith(join(told).get(field, ""))
     assert [set(delta) for delta in told] == ([] if form == "hidden" else [{"role", field}, {field}, {field}])
 
 

@@ -128,7 +128,9 @@ class ServedTeacher:
                         pass
             except _EndError:
                 pass
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next question may fare better
+            except Exception as error:  # whatever it is, the next question may fare better
+                if not ready.done():
+                    raise
                 why = str(error)
                 self._tell(why)
             while self._asked:
