@@ -47,7 +47,7 @@ test-slow: $(STAMP)
 test-core: $(STAMP)
 	$(PYTHON) -m venv --clear .venv-core
 	.venv-core/bin/python -m pip install --quiet --constraint constraints.txt .
-	UNDERSTUDY_CORE=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest tests/test_light_core.py
+	UNDERSTUDY_CORE=$(CURDIR)/.venv-core/bin/python $(BIN)/python -m pytest tests/cli/test_light_core.py
 
 test-export: $(STAMP) $(MODEL)
 	$(BIN)/pip install "llama-cpp-python>=0.3.16"

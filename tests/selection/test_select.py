@@ -13,7 +13,7 @@ from understudy.checks.judge import judge
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.selection import select as selection
-from understudy.selection.choose import CHOICES, compare, edit_distance
+from understudy.selection.choose import CHOICES, compare_characters, edit_distance
 from understudy.selection.select import Selection, count_selected, limit_by_openness
 
 
@@ -183,10 +183,52 @@ SUMS = ["4 + 3 = 7", "3 + 4 = 7.", "So 4 + 3 = 7.", "7", "9 - 2 = 7"]
         ("equations", 4, SUMS, [0, 1, 3, 4]),
         ("equations", 5, SUMS, [0, 1, 2, 3, 4]),
         ("shortest", 2, ["three words here", "one", "two of", "one"], [1, 3]),
+        ("quantile", 1, ["three words here", "one", "two of"], [2]),
+        ("quantile", 3, ["aaaa", "a", "aaa", "aaaaa", "aa"], [0, 2, 4]),
     ],
 )
 def test_chains_are_chosen_by_their_text(choose, k, texts, paths):
     assert paths_of(Selection(per_problem=k, choose=choose), *texts) == paths
+
+
+def test_a_quantile_of_length_goes_from_the_shortest_to_the_longest_chains():
+    texts = ["aaaa", "a", "aaa", "aaaaa", "aa"]
+    by_quantile = {q: paths_of(Selection(per_problem=2, choose="quantile", quantile=q), *texts) for q in (0.0, 0.25, 0.75, 1.0)}
+    assert by_quantile == {0.0: [1, 4], 0.25: [1, 4], 0.75: [0, 2], 1.0: [0, 3]}
+
+
+def test_a_mixture_gives_each_teacher_its_share_of_the_chains_and_what_one_lacks_to_the_others():
+    def write(problem, teachers):
+        return [replace(chain(problem, path), teacher=teacher) for path, teacher in enumerate(teachers)]
+
+    options = Selection(per_problem=2, choose="mixed", shares={"big": 3, "small": 1})
+    many = [c for n in range(400) for c in write(f"p{n:03}", ["big", "big", "small", "small", "other"])]
+    kept, _ = select(many, {c.id: Outcome.CORRECT for c in many}, options, seed=0)
+    taken = [c.teacher for c in kept]
+    assert len(kept) == 800
+    assert 570 < taken.count("big") < 630
+    assert taken.count("small") == 800 - taken.count("big")
+    assert len({c.path for c in kept}) == 4, "drawn, not the first of each"
+    few = write("p", ["big", "small", "small", "other"])
+    taken = [{c.teacher for c in select(few, {c.id: Outcome.CORRECT for c in few}, options, seed=seed)[0]} for seed in range(20)]
+    assert {"big", "small"} in taken
+    assert not any("other" in teachers for teachers in taken)
+    with pytest.raises(ValueError, match='shares: go with choose = "mixed"'):
+        Selection(per_problem=2, choose="mixed")
+    with pytest.raises(ValueError, match='shares: go with choose = "mixed"'):
+        Selection(shares={"big": 1})
+
+
+def test_copies_across_problems_are_texts_with_the_same_words_and_the_first_is_kept():
+    first, second = (Chain(p, 0, text, text, "7", "marker", "t") for p, text in (("a", "So 3 + 4 = 7."), ("b", "so 3 + 4 = 7")))
+    third = Chain("c", 0, "So 4 + 3 = 7.", "r", "7", "marker", "t")
+    outcomes = dict.fromkeys((first.id, second.id, third.id), Outcome.CORRECT)
+    kept, counts = select([first, second, third], outcomes, Selection(dedup="across"), seed=0)
+    assert (kept, counts.dropped) == ([first, third], {"duplicate": 1})
+    wrong_first = outcomes | {first.id: Outcome.WRONG}
+    assert select([first, second, third], wrong_first, Selection(dedup="across"), seed=0)[0] == [second, third], (
+        "what is dropped is no copy"
+    )
 
 
 def test_diverse_chains_are_one_at_random_of_each_cluster():
@@ -214,11 +256,11 @@ def test_the_edit_distance_is_that_of_the_table_of_all_prefixes(one, other):
 
 
 def test_texts_are_as_alike_as_the_cosine_of_their_runs_of_three_characters():
-    alike = compare(["Abc, d!", "abc  d", "bcd", "a b", "1 + 2", "1 - 2", ""])
+    alike = compare_characters(["Abc, d!", "abc  d", "bcd", "a b", "1 + 2", "1 - 2", ""])
     assert alike[0, 1] == 1
     assert alike[0, 2] == alike[0, 3] == alike[1, 6] == 0
     assert 0 < alike[4, 5] < 1
-    assert compare(["abcd", "abce"])[0, 1] == pytest.approx(2 / 4)  # " ab" and "abc" of four
+    assert compare_characters(["abcd", "abce"])[0, 1] == pytest.approx(2 / 4)  # " ab" and "abc" of four
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 7])
@@ -228,7 +270,7 @@ def test_clusters_are_those_of_average_linkage(k):
     for seed in range(20):
         rng = random.Random(seed)
         texts = ["".join(rng.choices("abcd ", k=rng.randrange(20, 60))) for _ in range(9)]
-        tree = linkage([1 - alike for alike in compare(texts).values()], "average")
+        tree = linkage([1 - alike for alike in compare_characters(texts).values()], "average")
         clusters = fcluster(tree, k, "maxclust")
         chains, _ = texts_of(*texts)
         chosen = CHOICES["diverse"](chains, k, rng)
@@ -268,7 +310,7 @@ def test_every_choice_is_a_function_of_the_seed_and_the_problem():
     chains, outcomes = texts_of(*(f"{'so ' * (path % 4)}{path} + 1 = {path + 1}" for path in range(12)))
     others = [replace(c, problem="other") for c in chains]
     for choose in CHOICES:
-        options = Selection(per_problem=4, choose=choose)
+        options = Selection(per_problem=4, choose=choose, shares={"t": 1.0} if choose == "mixed" else {})
         alone, _ = select(chains[::-1], outcomes, options, seed=3)
         beside, _ = select([*others, *chains], outcomes | {c.id: Outcome.CORRECT for c in others}, options, seed=3)
         assert [c.path for c in alone] == [c.path for c in beside if c.problem == "p"], choose

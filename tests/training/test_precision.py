@@ -1,11 +1,13 @@
 """The precision of a training: what "auto" is on which processor, and Muon in float32 against torch's own in bfloat16."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from understudy.core.values import Example
+from understudy.engines.local import device
 from understudy.engines.local.device import settle_precision
 from understudy.training.loop import train
 from understudy.training.optimizer import Muon, Optimizer, orthogonalise
@@ -44,6 +46,24 @@ def test_auto_is_bfloat16_where_there_are_matrix_units_that_torch_may_use(tmp_pa
     assert settle_precision("auto", root=machine(tmp_path, cpuinfo)) == settled
     assert settle_precision("bfloat16", tmp_path) == "bfloat16"
     assert settle_precision("float32", tmp_path) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("student", "settled"),
+    [
+        (StudentOptions(hidden=128, heads=8), "float32"),
+        (StudentOptions(hidden=256, heads=8), "bfloat16"),
+        (StudentOptions(checkpoint="any", hidden=128), "bfloat16"),
+    ],
+    ids=["narrow", "wide", "checkpoint"],
+)
+def test_auto_is_float32_for_a_narrow_student_from_scratch_even_where_there_are_matrix_units(monkeypatch, student, settled):
+    monkeypatch.setattr(device, "_cpu_flags", lambda _root: ["amx_bf16"])
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    on_cpu = TrainingOptions(device="cpu")
+    assert on_cpu.settle(student).precision == settled
+    assert replace(on_cpu, precision="bfloat16").settle(student).precision == "bfloat16"
+    assert replace(on_cpu, precision="float32").settle(student).precision == "float32"
 
 
 def parameters(dtype=torch.float32):

@@ -15,10 +15,10 @@ DONE, FAILED, WRONG_INPUT, WITH_ERRORS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 13
 
 
 EXTRAS = {
-    **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2"), "report"),
-    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"), "train"),
+    **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2", "tokenizers"), "report"),
+    **dict.fromkeys(("torch", "transformers", "safetensors", "huggingface_hub"), "train"),
     "peft": "lora",
-    **dict.fromkeys(("starlette", "uvicorn"), "serve"),
+    **dict.fromkeys(("starlette", "uvicorn"), "view"),
 }
 """Library -> the extra of this package that brings it (pyproject.toml)."""
 
@@ -46,21 +46,22 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
             return DONE
         if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in EXTRAS:
             raise
-        code, message = _say(error)
+        code, message = _say(error, verb)
         print(printable(f"understudy {verb}: {message}"), file=sys.stderr)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say(error: BaseException) -> tuple[int, str]:
+def _say(error: BaseException, verb: str) -> tuple[int, str]:
     if isinstance(error, Terminated):
         return TERMINATED, "terminated; what was done is kept, run the same command again to go on"
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; what was done is kept, run the same command again to go on"
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
-        return WRONG_INPUT, f"this needs {name}, which is not installed: pip install 'understudy[{EXTRAS[name]}]'"
+        extra = "serve" if verb == "serve" else EXTRAS[name]
+        return WRONG_INPUT, f"this needs {name}, which is not installed: pip install 'understudy[{extra}]'"
     if isinstance(error, UserError):
         return WRONG_INPUT, str(error)
     if isinstance(error, OSError):

@@ -78,10 +78,10 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
         if module not in seen:
             seen[module], imports = _imports(module)
             todo.extend(imports)
-    return digest([sorted(seen.items()), [[name, _installed(name)] for name in sorted(libraries)]])
+    return digest([sorted(seen.items()), [[name, installed_version(name)] for name in sorted(libraries)]])
 
 
-def _installed(library: str) -> str:
+def installed_version(library: str) -> str:
     """The version of an installed library; "" where it is not installed, so that the stages before can be planned and run."""
     try:
         return importlib.metadata.version(library)

@@ -165,7 +165,8 @@ def _require_libraries(stage: Stage[Any]) -> None:
     """Raise UserError before anything is asked or trained where a library is missing that ``stage`` runs with."""
     missing = [name for name in stage.libraries() if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[train]'")
+        extra = "encoder" if "sentence_transformers" in missing else "train"
+        raise UserError(f"{stage.kind} {stage.label}: needs {', '.join(missing)}: pip install 'understudy[{extra}]'")
 
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:

@@ -4,14 +4,13 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.plugins import load
 from understudy.core.values import Outcome
 from understudy.core.vote import vote
-from understudy.pipeline.cache import read_summary, write_json, write_text
+from understudy.pipeline.cache import installed_version, read_summary, write_json, write_text
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
@@ -239,5 +238,7 @@ def format_command(run: Run) -> str:
 
 
 def list_versions() -> dict[str, str]:
+    """Of what made the numbers; what is not installed made none of them here."""
     names = ("understudy", "torch", "transformers", "tokenizers")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}, "answers": EXTRACTOR}
+    installed = {name: version for name in names if (version := installed_version(name))}
+    return {"python": platform.python_version(), **installed, "answers": EXTRACTOR}

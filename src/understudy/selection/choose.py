@@ -10,7 +10,7 @@ problem's chains, and ``diverse`` the cube.
 import math
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -21,6 +21,28 @@ from understudy.core.values import Chain
 NEAR = 0.95
 """Near copies are at least so alike."""
 _WORD = re.compile(r"\w+|[-+*/=<>×÷^]")
+
+
+def find_words(text: str) -> list[str]:
+    """The words and signs of calculations in ``text``, whatever their case."""
+    return _WORD.findall(text.casefold())
+
+
+Compare = Callable[[Sequence[str]], dict[tuple[int, int], float]]
+"""Says of every two of some texts how alike they are, 1 at the most."""
+
+
+def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:
+    """How alike every two of ``texts`` are, 0 to 1: the cosine of their sets of runs of three characters, whatever the case, blanks
+    and punctuation. Signs of calculations count."""
+    grams = []
+    for text in texts:
+        plain = f" {' '.join(find_words(text))} "
+        grams.append({plain[i : i + 3] for i in range(max(1, len(plain) - 2))})
+    bits = {gram: 1 << i for i, gram in enumerate(set().union(*grams))}
+    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # the intersection of whole numbers is 50 times as fast
+    sizes = list(map(len, grams))
+    return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
 
 
 def first(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
@@ -44,8 +66,25 @@ def _logprob(chain: Chain) -> float:
     return chain.logprob
 
 
-def shortest(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
-    return sorted(chains, key=lambda chain: len(chain.rationale))[:k]
+def nearest_length(chains: Sequence[Chain], k: int, _rng: random.Random, *, quantile: float = 0.0) -> Sequence[Chain]:
+    """Those whose place is nearest to ``quantile`` when all stand in the order of the characters of their rationales."""
+    ordered = sorted(chains, key=lambda chain: len(chain.rationale))
+    place = quantile * (len(ordered) - 1)
+    return [ordered[i] for i in sorted(range(len(ordered)), key=lambda i: abs(i - place))[:k]]
+
+
+def mixed(chains: Sequence[Chain], k: int, rng: random.Random, *, shares: Mapping[str, float]) -> Sequence[Chain]:
+    """Each of ``k`` places goes to a teacher by a draw with these ``shares``, of those that have a chain left, and to one of its
+    chains at random. A teacher without a share has no place."""
+    places = {teacher: iter(draw([c for c in chains if c.teacher == teacher], len(chains), rng)) for teacher in shares}
+    chosen: list[Chain] = []
+    while len(chosen) < k and places:
+        [teacher] = rng.choices(list(places), [shares[name] for name in places])
+        if (chain := next(places[teacher], None)) is None:
+            del places[teacher]
+        else:
+            chosen.append(chain)
+    return chosen
 
 
 def by_equations(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:
@@ -85,8 +124,8 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
     return distance if one else len(other)
 
 
-def diverse(chains: Sequence[Chain], k: int, rng: random.Random) -> Sequence[Chain]:
-    """One at random of each of ``k`` clusters: those are joined whose texts are most alike on average."""
+def diverse(chains: Sequence[Chain], k: int, rng: random.Random, *, compare: Compare = compare_characters) -> Sequence[Chain]:
+    """One at random of each of ``k`` clusters: those are joined whose texts are most alike on average, as ``compare`` says."""
     if len(chains) <= k:
         return chains
     members = {i: [i] for i in range(len(chains))}
@@ -105,7 +144,7 @@ def _pair(one: int, other: int) -> tuple[int, int]:
     return min(one, other), max(one, other)
 
 
-CHOICES: dict[str, Callable[[Sequence[Chain], int, random.Random], Sequence[Chain]]] = {
+CHOICES: dict[str, Callable[..., Sequence[Chain]]] = {
     "first": first,
     "random": draw,
     "likeliest": likeliest,
@@ -113,12 +152,14 @@ CHOICES: dict[str, Callable[[Sequence[Chain], int, random.Random], Sequence[Chai
     "open-ended": draw,
     "farthest": farthest,
     "equations": by_equations,
-    "shortest": shortest,
+    "shortest": nearest_length,
+    "quantile": nearest_length,
+    "mixed": mixed,
 }
-"""``select.choose`` -> what chooses k chains of a problem."""
+"""``select.choose`` -> what chooses k chains of a problem, with a generator."""
 
 
-def drop_copies(chains: Sequence[Chain], copies: Literal["equal", "near", "equations"]) -> list[Chain]:
+def drop_copies(chains: Sequence[Chain], copies: Literal[True, "near", "equations"]) -> list[Chain]:
     """``chains`` without those that have the text of an earlier one, nearly its text, or its sequence of equations (a chain without
     equations: its text)."""
     if copies != "near":
@@ -127,22 +168,9 @@ def drop_copies(chains: Sequence[Chain], copies: Literal["equal", "near", "equat
             equations = copies == "equations" and tuple(equation.text for equation in find_equations(chain.rationale))
             firsts.setdefault(equations or chain.text, chain)
         return list(firsts.values())
-    alike = compare([chain.text for chain in chains])
+    alike = compare_characters([chain.text for chain in chains])
     kept: list[int] = []
     for i in range(len(chains)):
         if all(alike[earlier, i] < NEAR for earlier in kept):
             kept.append(i)
     return [chains[i] for i in kept]
-
-
-def compare(texts: Sequence[str]) -> dict[tuple[int, int], float]:
-    """How alike every two of ``texts`` are, 0 to 1: the cosine of their sets of runs of three characters, whatever the case, blanks
-    and punctuation. Signs of calculations count."""
-    grams = []
-    for text in texts:
-        plain = f" {' '.join(_WORD.findall(text.casefold()))} "
-        grams.append({plain[i : i + 3] for i in range(max(1, len(plain) - 2))})
-    bits = {gram: 1 << i for i, gram in enumerate(set().union(*grams))}
-    sets = [sum(map(bits.__getitem__, own)) for own in grams]  # the intersection of whole numbers is 50 times as fast
-    sizes = list(map(len, grams))
-    return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}

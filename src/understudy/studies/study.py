@@ -25,7 +25,6 @@ from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import MethodWithParts
 from understudy.core.registry import find
-from understudy.engines.local.device import settle_device, settle_precision
 from understudy.studies.options import Arm, Corpus, Evaluation, Exemplars, Role, Teacher
 from understudy.studies.schema import build, keys_of
 from understudy.training.options import StudentOptions, TrainingOptions
@@ -146,10 +145,7 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
             table |= {"steps": None, "tokens": 0} | ({"budget": "role"} if "steps" in own else {})
         table |= dict(own)
     where = f".roles.{role}" if _role(arm, role).training else ""
-    options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training")
-    device = settle_device(options.device, "training.device")
-    options = replace(options, device=device, precision=settle_precision(options.precision, device))
-    options = options.settle(student_of_role(study, arm, role))
+    options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training").settle(student_of_role(study, arm, role))
     if options.budget == "role" or not options.tokens:
         return options
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))

@@ -21,7 +21,7 @@ from understudy.core.protocols import Progress, ScoreFunction, silent
 from understudy.core.registry import added, find
 from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
-from understudy.engines.local.device import settle_device, settle_precision
+from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import context_length, end_tokens, place
 from understudy.training.batches import (
     EncodedExample,
@@ -140,9 +140,9 @@ class _Training:
     def __init__(self, job: _Job, ranks: Ranks, score: ScoreFunction | None) -> None:
         self.before = hold()
         examples, student = job.examples, job.student
-        device = settle_device(job.options.device)
-        precision = settle_precision(job.options.precision, device)
-        options = replace(job.options, device=device, precision=precision).settle(student)
+        options = job.options.settle(student)
+        assert options.precision != "auto", "settled"
+        device = settle_device(options.device)
         self.options, self.device, self.ranks = options, device, ranks
         self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
         self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed)
@@ -192,7 +192,7 @@ class _Training:
         self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
         place(self.model, device)
         self.called = ranks.prepare(self.model, device)
-        self.optimizer = Optimizer(self.model, recipe, self.steps, precision=precision)
+        self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:
             self.optimizer.restore(saved[0])
         # FSDP knows nothing of an encoder that is called by itself.

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from understudy.core.errors import StudyError
 from understudy.core.options import unkeyed
-from understudy.engines.local.device import Device
+from understudy.engines.local.device import Device, settle_device, settle_precision
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
 """Of learning: above 0, and usually far below 1."""
+NARROW = 256
+"""Below this width a processor's matrix units save less in bfloat16 than casting costs (docs/training.md)."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ class TrainingOptions:
     is planned."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """``bfloat16``: autocast; weights and optimizer stay in float32. ``float32``: everything is. ``auto``: bfloat16 where the
-    device has matrix units for it, else float32; settled when the study is planned (docs/training.md)."""
+    device has matrix units for it, else float32, as for students from scratch whose ``hidden`` is below 256 on a processor;
+    settled when the study is planned (docs/training.md)."""
     processes: Positive = 1
     """Processes that train one student together, each on a GPU (or processor core) of its own: each takes a part of every step's
     examples. The step is the same but for rounding."""
@@ -205,12 +208,16 @@ class TrainingOptions:
             raise ValueError(f"steps = {self.steps} and tokens = {self.tokens}: only one can end training; leave the other out")
 
     def settle(self, student: StudentOptions) -> "TrainingOptions":
-        """These options with every key given that the preset decides: theirs, else that of ``student``'s kind."""
+        """These options with every key given: what "auto" means on this machine, and what the preset decides, theirs or that of
+        ``student``'s kind."""
+        device = settle_device(self.device, "training.device")
+        narrow = device == "cpu" and student.checkpoint is None and student.hidden < NARROW
+        precision = settle_precision("float32" if self.precision == "auto" and narrow else self.precision, device)
         recipe = recipe_of(self, student)
         if self.sharded and (recipe.optimizer == "muon" or student.lora):
             with_what = "student.lora" if student.lora else 'training.optimizer = "muon"'
             raise StudyError(f"training.sharded = true: {with_what} needs whole matrices; leave one of the two out")
-        return replace(self, **asdict(recipe))
+        return replace(self, device=device, precision=precision, **asdict(recipe))
 
 
 def recipe_of(options: TrainingOptions, student: StudentOptions) -> Recipe:

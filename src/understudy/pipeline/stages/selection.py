@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from understudy.core.errors import StudyError
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Problem
@@ -15,6 +16,8 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
+from understudy.selection.choose import compare_characters
+from understudy.selection.encoder import load_encoder
 from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
 from understudy.tasks.splits import take_fraction
 
@@ -44,6 +47,9 @@ class SelectionStage(Stage[SelectionSummary]):
     def modules(self) -> list[str]:
         return [] if self.method is None else [module_of("method", self.method)]
 
+    def libraries(self) -> tuple[str, ...]:
+        return () if self.select.encoder is None else ("sentence_transformers",)
+
     def learned(self, context: Context) -> list[Problem]:
         """The training problems that the arm learns from."""
         return learned_problems(self.problems.read(context), self.directory(context.run))
@@ -61,6 +67,9 @@ class SelectionStage(Stage[SelectionSummary]):
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
             limits = limit_by_openness((c for c in self.chains.stream(context) if c.problem in ids), options.per_problem)
+        if unknown := set(options.shares) - set(teachers := self.chains.read_summary(context.run).teachers):
+            raise StudyError(f"select.shares: {min(unknown)!r} wrote no chain; the teachers are {', '.join(map(repr, teachers))}")
+        compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(
             self.verdicts.judged(context, options.check),
             options,
@@ -68,6 +77,7 @@ class SelectionStage(Stage[SelectionSummary]):
             unfit=lambda chain: why_unfit(self.taker, problems[chain.problem], chain),
             learned=ids,
             limits=limits,
+            compare=compare,
         )
         directory = self.directory(context.run)
         write_json(directory / "problems.json", learned)

@@ -1,11 +1,14 @@
-"""Sampling, importing, checking and exporting need no model library: the core is small, and does these alone.
+"""Sampling, importing, checking and exporting need no model library: the core is small, and does these alone; with the extra
+"report" it reads a finished run.
 
-The core is laid out from what is installed here: the distributions that `pip install understudy` would bring, and nothing else.
+An installation is laid out from what is installed here: the distributions that pip would bring, and nothing else.
 `make test-core` runs the same with a core that pip really installed (UNDERSTUDY_CORE names its Python).
 """
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,7 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+SOURCE = Path(__file__).resolve().parents[2] / "src"
 MOST = 60_000_000
 """Bytes that the core brings besides pyarrow."""
 RUN = """
@@ -46,11 +49,11 @@ method = "scotd"
 """
 
 
-def closure() -> dict[str, Distribution]:
-    """name -> distribution, of all that the package requires without extras."""
+def closure(*extras: str) -> dict[str, Distribution]:
+    """name -> distribution, of all that the package requires with ``extras``."""
     project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found: dict[str, Distribution] = {}
-    todo = list(project["dependencies"])
+    todo = project["dependencies"] + [name for extra in extras for name in project["optional-dependencies"][extra]]
     while todo:
         requirement = Requirement(todo.pop())
         name = requirement.name.lower()
@@ -60,13 +63,10 @@ def closure() -> dict[str, Distribution]:
     return found
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    """(Python, directories to look into): an installation of the core alone."""
-    if python := os.environ.get("UNDERSTUDY_CORE"):
-        return python, []
-    site, size = tmp_path_factory.mktemp("core"), 0
-    for name, found in {**closure(), "understudy": distribution("understudy")}.items():
+def lay_out(site, *extras):
+    """Put what pip would bring into the directory ``site``; its size in bytes, without pyarrow's."""
+    size = 0
+    for name, found in {**closure(*extras), "understudy": distribution("understudy")}.items():
         for file in found.files or ():
             path = Path(file.locate())
             top = site / file.parts[0]
@@ -76,22 +76,50 @@ def core(tmp_path_factory):
             size += path.stat().st_size if name != "pyarrow" else 0
             if not top.exists():
                 top.symlink_to(Path(found.locate_file(file.parts[0])))
-    assert size < MOST, f"{size:,} bytes"
-    return sys.executable, [str(SOURCE), str(site)]
+    return size
+
+
+def run_alone(cwd, site, *arguments):
+    """`understudy` in the directory ``cwd``, with the libraries of ``site`` alone; None: a core that pip installed."""
+    paths = [] if site is None else [str(SOURCE), str(site)]
+    script = cwd / "run.py"
+    script.write_text(RUN.format(paths=paths, arguments=list(arguments)))
+    command = [sys.executable, "-S"] if site is not None else [os.environ["UNDERSTUDY_CORE"]]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(cwd)}
+    return subprocess.run(
+        [*command, str(script)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """Where the core alone is laid out, None where pip installed it."""
+    if "UNDERSTUDY_CORE" in os.environ:
+        return None
+    site = tmp_path_factory.mktemp("core")
+    assert (size := lay_out(site)) < MOST, f"{size:,} bytes"
+    return site
 
 
 @pytest.fixture
 def understudy(core, tmp_path):
-    python, paths = core
+    return functools.partial(run_alone, tmp_path, core)
 
-    def run(*arguments):
-        script = tmp_path / "run.py"
-        script.write_text(RUN.format(paths=paths, arguments=list(arguments)))
-        command = [python, *(["-S"] if paths else []), str(script)]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
-    return run
+def test_a_finished_run_is_read_without_torch(tiny, tmp_path):
+    (site := tmp_path / "site").mkdir()
+    lay_out(site, "report")
+    shutil.copytree(tiny / "runs" / "demo", tmp_path / "runs" / "demo")
+    for arguments in (
+        ("results", "runs/demo"),
+        ("results", "runs/demo", "--answers", "answers.csv"),
+        ("report", "runs/demo"),
+        ("why", "runs/demo", "diary-train-0"),
+        ("compare", "runs/demo"),
+    ):
+        done = run_alone(tmp_path, site, *arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    assert not (site / "torch").exists()
 
 
 def test_the_core_alone_samples_imports_checks_and_exports(understudy, tmp_path):
