@@ -111,8 +111,10 @@ def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
         options = TrainingOptions(steps=1, batch_size=8, checks=1)
         return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts())
 
-    assert run(tmp_path / "plenty", 2**40).micro_batch == 8
-    assert 1 <= run(tmp_path / "little", 1_200_000).micro_batch < 8
+    plenty, little = run(tmp_path / "plenty", 2**40), run(tmp_path / "little", 1_200_000)
+    assert (plenty.micro_batch, plenty.notes) == (8, ())
+    assert 1 <= little.micro_batch < 8
+    assert f"for lack of memory {little.micro_batch} examples went through the model at once, not 8" in little.notes[0]
     with pytest.raises(UnderstudyError, match=r"out of memory: .* Lower training\.micro_batch"):
         run(tmp_path / "none", 2**12)
 

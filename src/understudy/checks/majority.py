@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from understudy.checks.judge import AmongOthers
 from understudy.core.answers import answer_key
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.protocols import Check
 from understudy.core.values import ABSTAINED, Chain, Outcome, Problem, Verdict
 from understudy.core.vote import vote
@@ -13,7 +14,7 @@ from understudy.core.vote import vote
 def majority(_problem: Problem, chains: Sequence[Chain]) -> Check:
     """CORRECT for the answer that more chains give than any other (self-consistency, arXiv 2203.11171), WRONG for others,
     UNDECIDABLE where two come equally often or only one chain has an answer."""
-    won = vote(chains)
+    won = vote([chain for chain in chains if chain.path != GREEDY_PATH])
     votes = sorted(won.weights.values(), reverse=True)
     said = ", ".join(f"{answer!r} {n:g}" for answer, n in won.weights.items())
 

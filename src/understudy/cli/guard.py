@@ -18,6 +18,7 @@ EXTRAS = {
     **dict.fromkeys(("numpy", "scipy", "matplotlib", "jinja2", "tokenizers"), "report"),
     **dict.fromkeys(("torch", "transformers", "safetensors", "huggingface_hub"), "train"),
     "peft": "lora",
+    **dict.fromkeys(("rouge_score", "sacrebleu"), "rationales"),
     **dict.fromkeys(("starlette", "uvicorn"), "view"),
 }
 """Library -> the extra of this package that brings it (pyproject.toml)."""

@@ -49,22 +49,34 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument(
         "--answers", type=Path, metavar="FILE", help="write every answer with its outcome to a .parquet or .csv file"
     )
+    parser.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
     options = parser.parse_args(argv)
 
     from understudy.runs.report import open_run
+    from understudy.runs.run import Run
 
     if options.answers:
         from understudy.runs.answers import write_answers
-        from understudy.runs.run import Run
 
         print(f"{options.answers}: {write_answers(Run(options.run), options.answers):,} answers")
+        return
+    from understudy.reports.terminal import show, show_tables
+
+    if options.rationales:
+        from understudy.runs.rationales import compare_rationales, tabulate_likeness
+
+        run = Run(options.run)
+        split = run.study.evaluation.splits[0]
+        likeness = list(compare_rationales(run, options.rationales, split))
+        if options.json:
+            print(json.dumps([asdict(row) for row in likeness], indent=1, ensure_ascii=False))
+        else:
+            show_tables([tabulate_likeness(likeness, options.rationales, split)], Screen())
         return
     data = open_run(options.run)
     if options.json:
         print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
     else:
-        from understudy.reports.terminal import show
-
         show(data, Screen())
 
 

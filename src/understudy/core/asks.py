@@ -208,6 +208,10 @@ class Path:
         return random.Random("\x1f".join([str(self.seed), self.problem, str(self.index), *names]))
 
 
+GREEDY_PATH = -1
+"""The index of the path on which a teacher writes its one greedy chain, beside those that it samples."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A call with everything that decides its reply. Drivers hand requests to engines and stores.

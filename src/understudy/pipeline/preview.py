@@ -164,8 +164,10 @@ def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
 def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:
     """The teacher's paths: as many of each problem, or as an allocation goes by the replies that are in ``store``. What it will do
     with the rest nobody knows: the estimate gives that to the problems that have the fewest."""
+    if sampling.allocation is None:
+        return next(sampling.rounds())
     paths = Counter({problem.id: 0 for problem in sampling.problems})
-    if sampling.allocation is not None and store is not None:
+    if store is not None:
 
         def refuse(_: Request) -> Reply:
             raise BudgetError("it was not asked yet")

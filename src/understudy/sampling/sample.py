@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import GREEDY, Decoding, Flow, Path, amend
+from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Decoding, Flow, Path, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
@@ -23,7 +24,8 @@ SHOWN = 0.05
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``.
+    """Which chains are wanted: ``samples`` for each of ``problems``, or as many in all, shared out by ``allocation``; with
+    ``greedy`` one more for each, on the path `GREEDY_PATH`.
 
     ``begin`` begins the flow that writes one chain: a method's `sample` with its pool. ``decoding`` is the teacher's, ``judge``
     gives the verdict on a chain, ``seed`` is the study's. After ``first_look`` chains it is said what they are like; 0: never.
@@ -38,17 +40,18 @@ class Sampling:
     seed: int = 0
     first_look: int = 0
     rationales: bool = True
+    greedy: bool = False
 
     @property
     def total(self) -> int:
         """Chains in all."""
-        return len(self.problems) * self.samples
+        return len(self.problems) * (self.samples + self.greedy)
 
     def rounds(self) -> Rounds:
         """Which paths of which problems are asked for, round by round; all of them in one round without an allocation."""
         names = [problem.id for problem in self.problems]
         if self.allocation is None:
-            yield dict.fromkeys(names, range(self.samples))
+            yield dict.fromkeys(names, range(GREEDY_PATH if self.greedy else 0, self.samples))
         else:
             yield from rounds(names, self.total, self.allocation)
 
@@ -57,7 +60,24 @@ class Sampling:
         for problem in self.problems:
             for index in paths.get(problem.id, ()):
                 path = Path(problem.id, index, self.seed)
-                yield path, self.begin(problem, path)
+                flow = self.begin(problem, path)
+                yield path, _decode_greedily(flow) if index == GREEDY_PATH else flow
+
+
+def _decode_greedily(flow: Flow[Chain]) -> Flow[Chain]:
+    """``flow`` with every call at temperature 0."""
+    reply: Any = None
+    while True:
+        try:
+            asked = flow.throw(reply) if isinstance(reply, EngineError) else flow.send(reply)
+        except StopIteration as end:
+            chain: Chain = end.value
+            return chain
+        calls = [amend(call, decoding=GREEDY) for call in ([asked] if isinstance(asked, Call) else asked)]
+        try:
+            reply = yield calls[0] if isinstance(asked, Call) else calls
+        except EngineError as error:
+            reply = error
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.values import Chain, Outcome
 from understudy.selection.choose import CHOICES, Compare, compare_characters, drop_copies, find_words
 
@@ -23,9 +24,10 @@ class Selection:
     keep: Literal["correct", "all", "wrong"] = "correct"
     """``correct`` (all_correct_paths; POOL_THRESHOLD 0.5 in train.yaml), ``all`` chains that state an answer (threshold 0, the
     unlabelled setting), or ``wrong`` (wrong_ones)."""
-    samples: Annotated[int, Field(ge=1)] | None = None
+    samples: Annotated[int, Field(ge=1)] | Literal["greedy"] | None = None
     """Of the first so many sample paths alone, as if the teacher had been asked for no more (N of the paper's figure 2); all where
-    it is not given. With 1 and ``keep = "all"``: one sampled chain, right or wrong."""
+    it is not given. With 1 and ``keep = "all"``: one sampled chain, right or wrong. ``greedy``: the greedy chain alone
+    (``teacher.greedy``), which is never taken otherwise."""
     check: str | None = None
     """The check that decides what is correct, one of ``study.checks``. Not given: the first of them (ours; SCoTD has one)."""
     per_problem: Annotated[int, Field(ge=1)] | None = None
@@ -154,7 +156,9 @@ def _drop_met(chains: Iterable[Chain], met: set[bytes]) -> list[Chain]:
 
 
 def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
-    if options.samples is not None and chain.path >= options.samples:
+    if (chain.path == GREEDY_PATH) != (options.samples == "greedy"):
+        return "not the greedy chain" if options.samples == "greedy" else "the greedy chain"
+    if isinstance(options.samples, int) and chain.path >= options.samples:
         return f"not among the first {options.samples} samples"
     if outcome not in _KEPT[options.keep]:
         return outcome.value

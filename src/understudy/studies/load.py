@@ -158,6 +158,8 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     method = study.method(arm)
     if (check := arm.select.check or study.checks[0]) not in study.checks:
         raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
+    if arm.select.samples == "greedy" and not study.teacher.greedy:
+        raise StudyError(f'{where}.select.samples = "greedy": the teacher writes no greedy chain; set teacher.greedy = true')
     if not study.evaluation.scored and trained_roles(arm, method):
         if getattr(method, "label", "teacher") == "gold":
             raise StudyError(

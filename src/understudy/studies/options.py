@@ -25,6 +25,9 @@ class Teacher:
     machine; ``endpoint``: an OpenAI-compatible server; or an engine of your own (docs/extending.md)."""
     samples: Annotated[int, Field(ge=1)] = 30
     """Chains per problem; 30 is SCoTD's N (arXiv 2306.14050, README of the authors' code)."""
+    greedy: bool = False
+    """One greedy chain of each problem besides (SCoTD's Greedy-CoT), which arms take by ``select = { samples = "greedy" }`` and no
+    other way. The procedural teacher, which has no temperature, writes another draw."""
     allocation: Allocation | None = None
     """As many chains in all, but more of them where they help: a few for each problem, then more where the answers disagree, or
     where no right one came, ``{ first = 4 }``. By default ``samples`` for every problem."""
@@ -51,6 +54,9 @@ class Teacher:
     """The keys of [teacher] that belong to ``engine``."""
 
     def __post_init__(self) -> None:
+        if self.greedy and (self.allocation is not None or self.temperature == 0):
+            why = "an allocation shares out sampled chains" if self.allocation is not None else "temperature = 0 is greedy itself"
+            raise ValueError(f"greedy: {why}; leave one of the two out")
         if self.allocation is not None:
             first, most = self.allocation.first, self.allocation.most
             if not first <= self.samples <= most:

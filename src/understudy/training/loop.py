@@ -7,7 +7,7 @@ last saved step with the same losses as one that was not.
 import math
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -249,6 +249,15 @@ class _Training:
             raise out_of_memory(self.estimate, 1, self.free)
         self.notes.micro_batch = min(fits, self.notes.micro_batch or fits)
 
+    def _note_short_memory(self) -> Iterator[str]:
+        """Tell where the memory, which is in no stage's key, decided how many examples went through the model at once."""
+        planned = settle_micro_batch(self.estimate, self.options, most=self.order.most, free=None)
+        if self.notes.micro_batch < planned:
+            yield (
+                f"for lack of memory {self.notes.micro_batch} examples went through the model at once, not {planned}: weights "
+                "differ in their last digits from those of a machine with more"
+            )
+
     def run(self, progress: Progress) -> None:
         options, notes = self.options, self.notes
         checks = {round(self.steps * (i + 1) / options.checks) for i in range(options.checks)}
@@ -370,5 +379,5 @@ class _Training:
             vocabulary=len(self.tokenizer),
             spelled=self.spelled,
             seconds=round(notes.seconds, 2),
-            notes=tuple(self.remarks),
+            notes=(*self.remarks, *self._note_short_memory()),
         )

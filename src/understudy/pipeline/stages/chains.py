@@ -158,6 +158,7 @@ class SampledChainsStage(ChainsStage):
             lambda problem, path: self.method.sample(problem, path, pool),
             lambda problem, chain: judge(problem, chain, check, self.check),
             samples=self.teacher.samples,
+            greedy=self.teacher.greedy,
             allocation=self.teacher.allocation,
             decoding=Decoding(self.teacher.temperature, self.teacher.top_p),
             seed=self.seed,
@@ -180,7 +181,7 @@ class SampledChainsStage(ChainsStage):
 
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
-        names = ("engine", "samples", "temperature", "top_p", "method")
+        names = ("engine", "samples", *(("greedy",) if self.teacher.greedy else ()), "temperature", "top_p", "method")
         options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
         model = {name: value for name in ("model", "api", "body") if (value := getattr(self.engine, name, None))}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from understudy.checks.judge import judge_all, outcomes_of
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.options import unkeyed
 from understudy.core.registry import find, module_of
 from understudy.core.values import Chain, Outcome, Verdict
@@ -71,7 +72,8 @@ class VerdictsStage(Stage[VerdictsSummary]):
         write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
         context.progress("verdicts", len(verdicts), len(verdicts))
         counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
-        worth = measure_corpus(chains, problems, outcomes_of(verdicts, self.checks[0]))
+        drawn = [chain for chain in chains if chain.path != GREEDY_PATH]
+        worth = measure_corpus(drawn, problems, outcomes_of(verdicts, self.checks[0]))
         outcomes = {name: dict(outcomes.most_common()) for name, outcomes in counts.items()}
         changed = sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
         return VerdictsSummary(outcomes=outcomes, worth=worth, relabelled=changed)

@@ -1,0 +1,89 @@
+"""How near the arms' rationales are to those of one of them on the same questions: usually the teacher's."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from understudy.core.errors import UserError, with_known
+from understudy.core.values import Solution
+from understudy.reports.cells import Column, Table, tabulate
+from understudy.runs.run import Run, score
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+Pair = tuple[list[str], list[str]]
+"""What an arm wrote for a question, call by call, and what the other one did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """Of ``n`` texts of ``arm``, over its seeds, and the other arm's for the same questions. ``role``: what this role wrote alone;
+    "" is the whole reply. ``bleu`` of the corpus and mean ``rouge_l`` (F1) are from 0 to 100; ``numbers`` and ``turns`` are the
+    shares with the same numbers in them, and with as many calls (of a decomposer: as many sub-questions)."""
+
+    arm: str
+    role: str
+    n: int
+    bleu: float
+    rouge_l: float
+    numbers: float
+    turns: float
+
+
+def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likeness]:
+    """How near those of every other arm are to those of ``reference``, by the first reply to each question of ``split``.
+
+    BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that is not there.
+    """
+    if reference not in run.arms:
+        raise UserError(f"--rationales: there is no arm {with_known(reference, list(run.arms))}")
+    theirs = next(score(run, reference, split)).solutions
+    for arm in run.arms:
+        pairs: dict[str, list[Pair]] = defaultdict(list)
+        for own in score(run, arm, split) if arm != reference else ():
+            for problem in own.solutions.keys() & theirs.keys():
+                one, other = _by_role(own.solutions[problem][0]), _by_role(theirs[problem][0])
+                for role in one.keys() & other.keys():
+                    pairs[role].append((one[role], other[role]))
+        for role in sorted(pairs):
+            if role == "" or len(pairs) > 2:  # one role's text is the whole reply
+                yield _measure(arm, role, pairs[role])
+
+
+def _by_role(solution: Solution) -> dict[str, list[str]]:
+    texts = {"": [solution.text]}
+    for role, text in solution.turns:
+        texts.setdefault(role, []).append(text)
+    return texts
+
+
+def _measure(arm: str, role: str, pairs: Sequence[Pair]) -> Likeness:
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu import corpus_bleu
+
+    rouge = RougeScorer(["rougeL"])
+    texts = [(" ".join(one), " ".join(other)) for one, other in pairs]
+    return Likeness(
+        arm=arm,
+        role=role,
+        n=len(pairs),
+        bleu=corpus_bleu([one for one, _ in texts], [[other for _, other in texts]]).score,
+        rouge_l=100 * fmean(rouge.score(other, one)["rougeL"].fmeasure for one, other in texts),
+        numbers=fmean(Counter(_NUMBER.findall(one)) == Counter(_NUMBER.findall(other)) for one, other in texts),
+        turns=fmean(len(one) == len(other) for one, other in pairs),
+    )
+
+
+def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> Table:
+    parts = [
+        (Column("arm"), lambda row: row.arm),
+        (Column("of"), lambda row: row.role or "the reply"),
+        (Column("n", number=True), lambda row: f"{row.n:,}"),
+        (Column("BLEU", number=True), lambda row: f"{row.bleu:.1f}"),
+        (Column("ROUGE-L", number=True), lambda row: f"{row.rouge_l:.1f}"),
+        (Column("same numbers", number=True), lambda row: f"{100 * row.numbers:.1f}"),
+        (Column("as many calls", number=True), lambda row: f"{100 * row.turns:.1f}"),
+    ]
+    note = "Likeness is not quality: a right chain in other words scores low, and a wrong one in the same words high."
+    return tabulate(f'Rationales on {split} beside those of "{reference}"', rows, parts, note=note)

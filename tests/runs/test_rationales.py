@@ -1,0 +1,65 @@
+"""How near an arm's rationales are to another's, as a whole and role by role."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from understudy.core.errors import UserError
+from understudy.core.values import Solution
+from understudy.runs import rationales
+
+EQUAL = "Ann has 3 pears and gets 4 more so 3 + 4 = 7"
+
+
+def solution(problem, *turns):
+    return Solution(problem, 0, "\n".join(text for _, text in turns), "7", "marker", turns=turns)
+
+
+@pytest.fixture
+def compare(monkeypatch):
+    def compare(reference, **arms):
+        """``arms``: name -> for each seed, problem -> turns."""
+
+        def score(_run, arm, _split):
+            for seeds in arms[arm]:
+                yield SimpleNamespace(solutions={name: [solution(name, *turns)] for name, turns in seeds.items()})
+
+        monkeypatch.setattr(rationales, "score", score)
+        return list(rationales.compare_rationales(SimpleNamespace(arms=arms), reference, "test"))
+
+    return compare
+
+
+def test_equal_texts_have_the_most_and_texts_without_a_common_word_nothing(compare):
+    one, other = compare(
+        "teacher",
+        teacher=[{"p": [("student", EQUAL)], "q": [("student", EQUAL)]}],
+        same=[{"p": [("student", EQUAL)]}, {"q": [("student", EQUAL)]}],
+        other=[{"p": [("student", "zwölf boxkämpfer jagen viktor quer über den sylter deich")]}],
+    )
+    assert (one.arm, one.role, one.n, one.numbers, one.turns) == ("same", "", 2, 1.0, 1.0)
+    assert (one.bleu, one.rouge_l) == (pytest.approx(100), pytest.approx(100))
+    assert (other.n, other.numbers, other.rouge_l) == (1, 0.0, 0.0)
+    assert other.bleu < 5
+
+
+def test_rouge_is_that_of_the_longest_common_subsequence_and_numbers_count_as_often_as_they_stand(compare):
+    teacher = [{"p": [("student", "a 1 b c 2 d")]}]
+    [one] = compare("teacher", teacher=teacher, arm=[{"p": [("student", "a 1 c b 2")]}])
+    precision, recall = 4 / 5, 4 / 6  # a 1 b 2, or a 1 c 2
+    assert one.rouge_l == pytest.approx(100 * 2 * precision * recall / (precision + recall))
+    assert one.numbers == 1.0
+    [twice] = compare("teacher", teacher=teacher, arm=[{"p": [("student", "a 1 1 b c 2 d")]}])
+    assert twice.numbers == 0.0
+
+
+def test_of_students_that_take_turns_each_role_has_a_row_and_as_many_sub_questions_are_counted(compare):
+    turns = [("decomposer", "How many pears are there now?"), ("solver", "There are 3 + 4 = 7 pears."), ("decomposer", "End.")]
+    rows = compare("teacher", teacher=[{"p": turns}], arm=[{"p": turns[:2]}])
+    assert [(row.role, row.turns) for row in rows] == [("", 1.0), ("decomposer", 0.0), ("solver", 1.0)]
+    assert rows[2].bleu == pytest.approx(100)
+
+
+def test_an_arm_that_is_not_there_is_named(compare):
+    with pytest.raises(UserError, match=r"--rationales: there is no arm 'teachr'.*teacher"):
+        compare("teachr", teacher=[{}])
