@@ -25,10 +25,12 @@ JSON = Any
 """A value that `json` can write, as in `meta` and `sampling` mappings."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def digest(value: JSON, *, size: int = 12) -> str:
     """A hex digest of ``size`` characters of the canonical JSON of ``value``. It is the same on every machine and in every run."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:size]
+    return hashlib.blake2b(_CANONICAL.encode(value).encode(), digest_size=32).hexdigest()[:size]
 
 
 @dataclass(frozen=True)
@@ -237,4 +239,4 @@ _NESTED: dict[str, Callable[[JSON], JSON]] = {
 
 def from_json(kind: type[V], row: Mapping[str, JSON]) -> V:
     """The value that `to_json` wrote. Raises TypeError for a field that ``kind`` does not have."""
-    return kind(**{name: _NESTED.get(name, lambda v: v)(value) for name, value in row.items()})
+    return kind(**{name: _NESTED[name](value) if name in _NESTED else value for name, value in row.items()})

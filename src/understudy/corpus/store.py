@@ -44,7 +44,8 @@ def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array
     """The field ``name`` of all ``values``. Raises DataError for a value that cannot be stored: half of a surrogate pair, a number
     beyond 64 bits, an infinite one, or lists in lists without end."""
     try:
-        return pa.array([_cell(getattr(value, name), kept) for value in values], _TYPES.get(kept, pa.string()))
+        cells = [getattr(value, name) for value in values]
+        return pa.array(cells if _is_flat(kept) else list(map(_NESTED.encode, cells)), _TYPES.get(kept, pa.string()))
     except (ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
         if len(values) > 1:
             for value in values:
@@ -77,7 +78,7 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
         facts = {name: value for name, value in header.items() if name != "card"}
         holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
-    types, at = {f.name: str(f.type) for f in dataclasses.fields(kind)}, 0
+    nested, at = {f.name for f in dataclasses.fields(kind) if not _is_flat(str(f.type))}, 0
     wanted = range(file.metadata.num_rows) if rows is None else rows
     for group in range(file.num_row_groups):  # read in one go, all groups that were read would stay in memory
         size = file.metadata.row_group(group).num_rows
@@ -85,7 +86,7 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
             for batch in file.iter_batches(ROWS, row_groups=[group]):
                 first = min(max(0, wanted.start - at), len(batch))
                 for row in batch.slice(first, max(0, wanted.stop - at - first)).to_pylist():
-                    yield from_json(kind, {name: _value(value, types[name]) for name, value in row.items()})
+                    yield from_json(kind, {name: json.loads(value) if name in nested else value for name, value in row.items()})
                 at += len(batch)
         else:
             at += size
@@ -113,9 +114,6 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     return file, header
 
 
-def _cell(value: Any, kept: str) -> Any:
-    return value if kept in _TYPES or kept in _TEXTS else _NESTED.encode(value)
-
-
-def _value(value: Any, kept: str) -> Any:
-    return value if kept in _TYPES or kept in _TEXTS else json.loads(value)
+def _is_flat(kept: str) -> bool:
+    """Whether values of this type are stored as they are, not as JSON text."""
+    return kept in _TYPES or kept in _TEXTS

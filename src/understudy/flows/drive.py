@@ -263,9 +263,8 @@ def _share(
     """The reply of each order of ``group`` that got one, and what it cost."""
     usage = answer.usage
     replies: tuple[Reply | EngineError, ...] = (answer,) * len(group) if isinstance(answer, EngineError) else answer.replies
-    for order, reply in zip(group, replies, strict=False):
-        yield order, reply, usage
-        usage = usage and usage.along
+    for place, (order, reply) in enumerate(zip(group, replies, strict=False)):
+        yield order, reply, usage.along if place and usage else usage
 
 
 class _Threads:

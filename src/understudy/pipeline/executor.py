@@ -52,7 +52,7 @@ class LocalProcesses(ProcessPoolExecutor):
     def _listen(self, on_event: Callable[[Event], None]) -> None:
         while not self._closed.is_set():
             try:
-                on_event(self._queue.get(timeout=0.2))
+                on_event(self._queue.get(timeout=0.05))
             except queue.Empty:
                 continue
             except (EOFError, OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -30,8 +30,7 @@ class Price:
         return (read * self.input + written * self.output) / 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(NamedTuple):
     """What so many ``requests`` took: tokens ``read`` and ``written``, and ``money`` (0 where there was no price)."""
 
     requests: int = 0
@@ -43,7 +42,7 @@ class Spend:
     def tokens(self) -> int:
         return self.read + self.written
 
-    def __add__(self, other: Spend) -> Spend:
+    def __add__(self, other: Spend) -> Spend:  # type: ignore[override]
         return Spend(self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money)
 
     def __sub__(self, other: Spend) -> Spend:

@@ -9,9 +9,9 @@ All of it takes linear time. Beware: it reads every word of every question.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 from understudy.core.errors import DataError
 from understudy.core.values import Problem
@@ -22,7 +22,7 @@ _LEAST = 4
 """A template of fewer words that are no names and numbers ("is X in X") says nothing."""
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
 """A word, or a number with its marks: "1,000" is one as "900" is."""
-_WORD_OR_SIGN = re.compile(rf"{_WORD.pattern}|[-+*/=<>×÷^]")
+_SIGN = re.compile("[-+*/=<>×÷^]")
 
 
 def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
@@ -51,22 +51,23 @@ class NearPair:
 def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[list[NearPair], set[str]]:
     """Every ``held_out`` question that is near one outside, with the first such one by the first of `KINDS`; and the ids of all
     that are near outside."""
-    pairs: dict[str, NearPair] = {}
+    pairs: dict[str, dict[str, NearPair]] = {kind: {} for kind in KINDS}
+    held: dict[tuple[str, Hashable], list[str]] = defaultdict(list)
     outside: set[str] = set()
-    for kind, keys_of in KINDS.items():
-        held: dict[Hashable, list[str]] = defaultdict(list)
-        for problem in problems:
-            if problem.split in held_out:
-                for key in keys_of(problem):
-                    held[key].append(problem.id)
-        for problem in problems:
-            for key in keys_of(problem) if problem.split not in held_out else ():
-                if key in held:
-                    outside.add(problem.id)
-                    for name in held[key]:
-                        pairs.setdefault(name, NearPair(name, problem.id, kind))
-                    held[key] = []  # they have their pair: the time stays linear where all questions have one template
-    return sorted(pairs.values(), key=lambda pair: list(KINDS).index(pair.kind)), outside
+    for problem in problems:
+        for key in _near_keys(problem) if problem.split in held_out else ():
+            held[key].append(problem.id)
+    for problem in problems:
+        for key in _near_keys(problem) if problem.split not in held_out else ():
+            if key in held:
+                outside.add(problem.id)
+                for name in held[key]:
+                    pairs[key[0]].setdefault(name, NearPair(name, problem.id, key[0]))
+                held[key] = []  # they have their pair: the time stays linear where all questions have one template
+    nearest: dict[str, NearPair] = {}
+    for name, pair in chain.from_iterable(found.items() for found in pairs.values()):
+        nearest.setdefault(name, pair)
+    return list(nearest.values()), outside
 
 
 def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
@@ -76,38 +77,34 @@ def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
 
 def near_key(problem: Problem) -> tuple[str, ...]:
     """A key that is equal for questions that differ only by case, blanks, punctuation or numbers."""
-    text = " ".join([problem.context, problem.question, *sorted(problem.choices)])
-    return tuple("0" if word[0].isdigit() else word for word in _WORD.findall(text.casefold()))
+    return _without_numbers(_split(problem)[0])
 
 
-def _words(problem: Problem) -> Iterator[Hashable]:
-    yield tuple(sorted(_WORD_OR_SIGN.findall(" ".join([problem.context, problem.question, *problem.choices]).casefold())))
+def _without_numbers(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(["0" if word[0].isdigit() else word for word in words])
 
 
-def _template(problem: Problem) -> Iterator[Hashable]:
-    """The question without what stands in the place of numbers and names: words with a capital, several of which are one name."""
-    parts = [[_mask(word) for word in _WORD.findall(text)] for text in (problem.context, problem.question, *problem.choices)]
-    asked, choices = parts[0] + parts[1], sorted(parts[2:])
-    words = [word for word, _ in groupby([*asked, *(word for choice in choices for word in choice)])]
-    if sum(word not in ("0", "X") for word in words) >= _LEAST:
-        yield tuple(words)
+def _split(problem: Problem) -> tuple[list[str], list[list[str]]]:
+    """All words of a question without case; and as they are written those of its context with the question, and of each choice."""
+    context, *parts = [_WORD.findall(text) for text in (problem.context, problem.question, *sorted(problem.choices))]
+    parts[0] = context + parts[0]
+    return " ".join(chain.from_iterable(parts)).casefold().split(), parts
 
 
-def _mask(word: str) -> str:
-    return "0" if word[0].isdigit() else "X" if word[0].isupper() else word
+def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
+    """How a question may be near another one, with the keys that both have then. They are made together: all read every word."""
+    words, (asked, *choices) = _split(problem)
+    texts = (problem.context, problem.question, *problem.choices)
+    yield SAME, tuple(sorted(words + [sign for text in texts for sign in _SIGN.findall(text)]))
+    yield NUMBERS, _without_numbers(words)
+    masked = [["0" if word[0].isdigit() else "X" if word[0].isupper() else word for word in part] for part in (asked, *choices)]
+    template = [word for word, _ in groupby(chain(masked[0], *sorted(masked[1:])))]  # several words of one name are one
+    if sum(word not in ("0", "X") for word in template) >= _LEAST:
+        yield NAMES, tuple(template)
+    for i in range(len(asked) - GRAM + 1):
+        yield GRAMS, tuple(words[i : i + GRAM])
 
 
-def _grams(problem: Problem) -> Iterator[Hashable]:
-    words = _WORD.findall(f"{problem.context} {problem.question}".casefold())
-    for i in range(len(words) - GRAM + 1):
-        yield tuple(words[i : i + GRAM])
-
-
-KINDS: Mapping[str, Callable[[Problem], Iterable[Hashable]]] = {
-    "same words": _words,
-    "other numbers": lambda problem: [near_key(problem)],
-    "other names": _template,
-    f"{GRAM} words in a row": _grams,
-}
-"""How two questions are near -> the keys of a question; near ones share a key. The words may come in any order; with other numbers
-case and punctuation may differ, and with other names the numbers, too."""
+SAME, NUMBERS, NAMES, GRAMS = KINDS = ("same words", "other numbers", "other names", f"{GRAM} words in a row")
+"""How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
+names, which are words with a capital, the numbers, too."""

@@ -82,11 +82,11 @@ def _readings(text: str, begin: int, end: int, spec: AnswerSpec) -> Iterator[tup
     while (marker := next(markers, None)) is not None:
         reading = _read_marker(text, end, marker, spec)
         # "If it is wet, the answer is A. If it is dry, ..."
-        if case := _IF.search(text, max(begin, marker.begin - 120), marker.begin):
+        if case := _find_case(text, begin, marker):
             rest = list(markers)
             markers = iter(rest)
             either = case[1].lower() == "otherwise"
-            others = [other for other in rest if either or _IF.search(text, max(begin, other.begin - 120), other.begin)]
+            others = [other for other in rest if either or _find_case(text, begin, other)]
             reading = spans.one_of([reading, *(_read_marker(text, end, other, spec) for other in others)])
         yield marker.layer, marker.begin, reading
     # A reply that opens with its answer gives its reasons after it, so all of it is the rationale.
@@ -127,11 +127,17 @@ _ABSTAINS = re.compile(
 )
 
 
-_IF = re.compile(r"\b(if|unless|assuming|suppose|when|whenever|otherwise)\b[^.!?\n]*$", re.I)
+_IF = re.compile(r"\b(if|unless|assuming|suppose|when|whenever|otherwise)\b", re.I)
 _NOT_THE_CASE = re.compile(
     r"(?i)\b(?:(?:(?:not|isn't) (?:the case|true)|false|wrong|incorrect) that|"
     r"(?:(?:do not|don't) (?:think|believe)|doubt)(?: that)?)\s{1,2}$"
 )
+
+
+def _find_case(text: str, begin: int, marker: Marker) -> re.Match[str] | None:
+    """The word before ``marker``, in its sentence or in the line above it, that makes it one case of several."""
+    since = max(text.rfind(sign, begin, marker.begin - (sign == "\n")) for sign in ".!?\n")
+    return _IF.search(text, max(begin, marker.begin - 120, since), marker.begin)
 
 
 def _read_marker(text: str, end: int, marker: Marker, spec: AnswerSpec) -> Reading:
@@ -157,7 +163,7 @@ _UNKNOWN = re.compile(
 def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
     """The answer after a marker. With ``firm`` the text must begin with it."""
     first = spans.first_sentence(span)
-    if spec.kind != "text" and not choice.find_named(first, spec.choices).found and (_UNKNOWN.match(span) or _abstains(first)):
+    if spec.kind != "text" and (_UNKNOWN.match(span) or _abstains(first)) and not choice.find_named(first, spec.choices).found:
         return ABSTAINS  # an option may say the same
     if spec.kind != "text" and _NOT.match(span):
         return NOTHING

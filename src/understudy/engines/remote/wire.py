@@ -133,7 +133,7 @@ class Client:
         ``into`` is called with each part of the answer as it comes, of whatever size; then redirections are followed, and another
         server is not shown the key. ``timeout`` takes the place of the client's.
         """
-        seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(URL(url).origin())
+        seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(url)
         task = self._deadlines.begin(seconds)
         try:
             async with self._session.request(
@@ -224,9 +224,10 @@ class _Connector(aiohttp.TCPConnector):
 _JSON = {"Content-Type": "application/json"}
 
 
-def _find_proxy(url: URL) -> str | None:
-    """The proxy that the environment names for ``url`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look for it at
-    every request, in a thread. Raises StudyError for one of another kind than HTTP."""
+def _find_proxy(address: str) -> str | None:
+    """The proxy that the environment names for ``address`` (HTTPS_PROXY, NO_PROXY, ...). aiohttp's ``trust_env`` would look for it
+    at every request, in a thread. Raises StudyError for one of another kind than HTTP."""
+    url = URL(address).origin()
     if proxy_bypass(url.host or ""):
         return None
     proxies = getproxies()
