@@ -42,6 +42,11 @@ def test_a_student_goes_on_after_the_rationale_that_it_is_given():
     assert done.solutions[3].text == " I take 3. So the answer is: 3"
 
 
+def test_half_of_a_single_sentence_is_half_of_its_words():
+    assert alter({"p": "Ann has 3 pears and 4 apples"}, "half", seed=0) == {"p": "Ann has 3"}
+    assert alter({"p": "Ann has 3 pears. Bob has 4."}, "half", seed=0) == {"p": "Ann has 3 pears."}
+
+
 def test_after_another_problems_rationale_and_after_none_the_answers_are_read_as_ever():
     done, _, altered = ask(SCoTD(), "other")
     assert [s.answer for s in done.solutions] == [re.findall(r"\d+", altered[p.id])[-1] for p in PROBLEMS]

@@ -70,6 +70,9 @@ def test_a_profile_changes_arms_by_name_or_takes_their_place(tmp_path):
         StudyError, match=r"profiles\.few\.arms: there is no arm 'chain'; did you mean 'chains'\? \(of the file: answer-only, "
     ):
         load_study(tmp_path / "s.toml", profile="few")
+    (tmp_path / "s.toml").write_text(STUDY + "[profiles.few]\narms = 3\n")
+    with pytest.raises(StudyError, match=r"profiles\.few\.arms = 3: must be tables"):
+        load_study(tmp_path / "s.toml", profile="few")
 
 
 PROFILES = (

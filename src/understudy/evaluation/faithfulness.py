@@ -19,7 +19,8 @@ _NUMBER = re.compile(r"\d+")
 
 
 def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
-    """All ``rationales`` altered: none at all (``empty``), the first ``half`` of the sentences, with other numbers or, where there
+    """All ``rationales`` altered: none at all (``empty``), the first ``half`` of the sentences (of a single
+    one, of its words), with other numbers or, where there
     are none, with the words in another order (``corrupted``), or that of the ``other`` problem next to it in a seeded order."""
     if how == "other":
         order = sorted(rationales)
@@ -34,8 +35,9 @@ def _empty(_: str, __: random.Random) -> str:
 
 
 def _halve(text: str, _: random.Random) -> str:
-    steps = split_sentences(text)
-    return " ".join(steps[: len(steps) // 2])
+    sentences = split_sentences(text)
+    parts = sentences if len(sentences) > 1 else text.split()
+    return " ".join(parts[: len(parts) // 2])
 
 
 def _corrupt(text: str, rng: random.Random) -> str:

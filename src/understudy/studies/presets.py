@@ -70,8 +70,13 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
             base = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StudyError(f"profiles.{profile}.base: {file} cannot be read: {error}") from None
-    if isinstance(changes := own.get("arms"), Mapping):
+    changes = own.get("arms", [])
+    if isinstance(changes, Mapping):
         own["arms"] = list(_change_arms(tables.get("arms"), changes, f"profiles.{profile}.arms"))
+    elif not isinstance(changes, list):
+        raise StudyError(
+            f"profiles.{profile}.arms = {changes!r}: must be tables: [[profiles.{profile}.arms]], or one for each arm by name"
+        )
     merged: dict[str, Any] = _merge(_merge(base, tables), own)
     if isinstance(head := merged.get("study"), dict) and "name" in head:
         merged["study"] = head | {"name": f"{head['name']}-{profile}"}
