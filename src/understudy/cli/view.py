@@ -17,6 +17,7 @@ from rich.text import Text
 from understudy.cli.arguments import add_address, add_json, add_plugins, add_run, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.table import Screen, say
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     for i, judged in enumerate(chains, 1):
         said = ", ".join(f"{v.check}: {v.outcome} ({v.detail})" if v.detail else f"{v.check}: {v.outcome}" for v in judged.verdicts)
         chosen = f"chosen for {' · '.join(judged.arms)}" if judged.arms else "chosen by no arm"
-        screen.print(Text(f"\nchain {i}; {said}; {chosen}", style="bold"))
+        greedy = " (greedy)" if judged.chain.path == GREEDY_PATH else ""
+        screen.print(Text(f"\nchain {i}{greedy}; {said}; {chosen}", style="bold"))
         screen.print(Text(judged.chain.text.strip()))
     for name, example in examples:
         screen.print(Text(f"\nlearned by {name}", style="bold"), _draw_tokens(example), sep="")
