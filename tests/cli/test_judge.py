@@ -318,7 +318,8 @@ def test_the_last_line_that_names_the_better_answer_counts(text, choice):
 
 def test_who_cannot_judge_is_refused(run, tmp_path):
     for text, says in {
-        "[teacher]\nengine = 'recorded'\nchains = ['x']": "cannot judge",
+        "[teacher]\nengine = 'recorded'\nchains = ['x']": "cannot answer",
+        "[teacher]\nengine = 'endpoint'\nurl = 'http://x'\nmodel = 'y'\noptions.format.style = 'messages'": "need teacher.api",
         "[teacher]\nengine = 'endpoint'\nurl = 'http://x'\nmodle = 'y'": "has no key 'modle'",
         "[judge]\n": "unknown table 'judge'",
     }.items():

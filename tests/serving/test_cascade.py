@@ -180,8 +180,8 @@ def test_without_a_teacher_there_is_no_cascade_and_with_one_it_is_listed(student
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ("engine = 'recorded'\nchains = ['x.jsonl']", "cannot answer one question at once"),
-        ("engine = 'endpoint'\nurl = 'http://127.0.0.1:1/v1'\nmodel = 'm'\nbatch = true", "no batch"),
+        ("engine = 'recorded'\nchains = ['x.jsonl']", "cannot answer; choose an endpoint"),
+        ("engine = 'endpoint'\nurl = 'http://127.0.0.1:1/v1'\nmodel = 'm'\nbatch = true", "teacher.batch = true: "),
         ("engine = 'procedural'", "not a procedural world"),
         ("engine = 'nobody'", "nobody"),
     ],

@@ -125,7 +125,7 @@ def test_gold_in_every_part_or_in_a_part_with_settings_of_its_own_is_refused(pla
 
 def test_recorded_chains_cannot_play_a_part(plan, tmp_path):
     (tmp_path / "c.jsonl").write_text("{}\n")
-    text = STUDY.replace('method = "decompose"\n', 'engine = "recorded"\nchains = ["c.jsonl"]\n', 1)
+    text = STUDY.replace('method = "decompose"\nsamples = 4\n', 'engine = "recorded"\nchains = ["c.jsonl"]\n', 1)
     with pytest.raises(StudyError, match=r"roles.solver.model = \"teacher\": engine 'recorded'"):
         plan("arms.1.roles.solver.model=teacher", text=text)
 

@@ -222,9 +222,10 @@ class ArmPlanner:
         asks_teacher = any(isinstance(player, TeacherPlayer) for player in cast.values())
         trained = any(isinstance(player, TrainedPlayer | ProbePlayer) for player in cast.values())
         prompts: dict[str, str] = {}
-        if asks_teacher or not self.method.roles:
-            own = study.path_of(study.teacher.prompts) if asks_teacher and study.teacher.prompts else None
-            prompts = load_prompts(self.arm.method, own)
+        if asks_teacher:
+            prompts = study.teacher.read_prompts(study.root, self.arm.method)
+        elif not self.method.roles:
+            prompts = load_prompts(self.arm.method)
         return AnswersStage(
             label=label,
             problems=self.shared.problems,

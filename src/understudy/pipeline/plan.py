@@ -6,9 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import CheckpointError, DataError, StudyError
+from understudy.core.errors import DataError, StudyError
 from understudy.core.options import plain
-from understudy.core.prompts import load_prompts
 from understudy.corpus.directories import read_json
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.arms import ArmPlanner, Place, SharedStages
@@ -18,7 +17,7 @@ from understudy.pipeline.stages.answers import TeacherPlayer
 from understudy.pipeline.stages.chains import ChainsStage, RecordedChainsStage, SampledChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.studies.options import Exemplars, Teacher
+from understudy.studies.options import Exemplars
 from understudy.studies.relabels import read_relabels
 from understudy.studies.schema import build
 from understudy.studies.study import Study
@@ -58,8 +57,7 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
     if exemplars.file is not None:
         exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
     problems = _plan_problems(study, exemplars)
-    chats = study.teacher.make_method().format.style == "messages"
-    engine = prepare_engine(study.teacher, study.root, chats=chats)
+    engine = study.teacher.prepare_engine(study.root, problems.task)
     files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
     chains = _plan_chains(study, problems, exemplars, engine, files)
     verdicts = _plan_verdicts(study, problems, chains)
@@ -99,17 +97,6 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
     )
 
 
-def prepare_engine(teacher: Teacher, root: Path, *, chats: bool) -> Any:
-    """The options of the teacher's engine, with paths that can be opened; they start from ``root``."""
-    engine = teacher.make_engine()
-    if not hasattr(engine, "prepare"):
-        return engine
-    try:
-        return engine.prepare(root, chats=chats)
-    except CheckpointError as error:
-        raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
-
-
 def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, engine: Any, files: Mapping[str, str]) -> ChainsStage:
     teacher = study.teacher
     if isinstance(engine, Recorded):
@@ -122,8 +109,8 @@ def _plan_chains(study: Study, problems: ProblemsStage, exemplars: Exemplars, en
         terms=study.corpus,
         teacher=teacher,
         engine=engine,
-        method=study.teacher.make_method(),
-        prompts=load_prompts(teacher.method, study.path_of(teacher.prompts) if teacher.prompts else None),
+        method=teacher.make_method(),
+        prompts=teacher.read_prompts(study.root, teacher.method),
         exemplars=exemplars,
         seed=study.seed,
         right_by=study.checks[0] if wants_right else None,

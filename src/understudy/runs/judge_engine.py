@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path as File
 
 from understudy.core.asks import GREEDY, Call, Flow, Message, Path
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import EngineError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
 from understudy.core.thoughts import thought_of
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.pipeline.connect import connect, note_findings
-from understudy.pipeline.plan import prepare_engine
 from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
@@ -49,17 +48,15 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
 
     Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
     """
-    study, method = run.study, teacher.make_method()
-    chats, most = method.format.style == "messages", max(LEAST_TOKENS, method.max_tokens)
-    options = prepare_engine(teacher, root, chats=chats)
-    if not hasattr(options, "open"):
-        raise StudyError(f"teacher.engine = {teacher.engine!r}: cannot judge; choose an endpoint or a checkpoint")
-    engine = options.open(task=study.make_task(), seed=study.seed)
+    study, task = run.study, run.study.make_task()
+    most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
+    options = teacher.prepare_engine(root, task, answers=True)
+    engine = options.open(task=task, seed=study.seed)
 
     def flows() -> Iterator[tuple[Path, Flow[str]]]:
         for pair in pairs:
             for order, sides in enumerate(_orders(pair)):
-                yield Path(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=chats)
+                yield Path(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=teacher.chats)
 
     replies: dict[tuple[str, int], str] = {}
     errors: dict[str, str] = {}

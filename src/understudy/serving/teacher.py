@@ -15,13 +15,11 @@ from threading import Thread
 
 from understudy.core.asks import GREEDY, Flow, Path
 from understudy.core.errors import EngineError, StudyError
-from understudy.core.prompts import load_prompts
 from understudy.core.protocols import Engine
 from understudy.core.values import Chain, Problem
 from understudy.flows.cast import Cast
 from understudy.flows.drive import Arrivals, adrive
 from understudy.pipeline.connect import connect
-from understudy.pipeline.plan import prepare_engine
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.serving.port import GRACE
@@ -38,18 +36,13 @@ class ServedTeacher:
     def __init__(self, file: File, tell: Callable[[str], None]) -> None:
         self.teacher, self.ledger, self._tell = load_teacher(file), file.with_suffix(".sqlite"), tell
         self.method = self.teacher.make_method()
-        prompts = (file.parent / self.teacher.prompts).resolve() if self.teacher.prompts else None
-        self._pool = StudyPool(prompts=load_prompts(self.teacher.method, prompts))
-        chats = self.method.format.style == "messages"
-        self._options = prepare_engine(self.teacher, file.parent, chats=chats)
-        if not hasattr(self._options, "open") or getattr(self._options, "batch", False):
-            raise StudyError(
-                f"{file}: engine {self.teacher.engine!r} cannot answer one question at once; choose another, and no batch"
-            )
+        self._pool = StudyPool(prompts=self.teacher.read_prompts(file.parent, self.teacher.method))
         try:
-            getattr(self._options, "check", lambda *_, **__: None)(None, chats=chats)
-        except ValueError as error:
-            raise StudyError(f"{file}: teacher.{error}") from None
+            self._options = self.teacher.prepare_engine(file.parent, task=None, answers=True)
+        except StudyError as error:
+            raise StudyError(f"{file}: {error}") from None
+        if getattr(self._options, "batch", False):
+            raise StudyError(f"{file}: teacher.batch = true: a batch takes up to a day, and a client waits; leave it out")
         self._waiting: deque[tuple[Path, Flow[None]]] = deque()
         self._asked: set[Future[Chain]] = set()
         self._closed = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy.checks.judge import AmongOthers
 from understudy.core.errors import StudyError, UserError, nearest, with_known
+from understudy.core.options import plain
 from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
@@ -23,6 +24,8 @@ LONGEST = 120
 """Bytes of a name that files are named after: file systems take 255, and seed, role and ending are added to it."""
 _TEACHER = [key for key in keys_of(Teacher) if key != "engine_options"]
 """The keys of [teacher] that hold for every engine."""
+_COSTS = ["price", "budget"]
+"""Those of them that count only where asking is paid for."""
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), profile: str = "") -> Study:
@@ -105,9 +108,11 @@ def _split_teacher(table: Any) -> Any:
 
 
 def _check_engine_keys(teacher: Teacher) -> None:
-    """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it."""
+    """Raise StudyError for a key of [teacher] that its engine does not have, naming the engine that has it, or that would decide
+    nothing with this engine."""
     try:
-        known = [*_TEACHER, *keys_of(find("engine", teacher.engine))]
+        engine = find("engine", teacher.engine)
+        known = [*_TEACHER, *keys_of(engine)]
     except StudyError as error:
         raise StudyError(f"teacher.engine = {teacher.engine!r}: {error}") from None
     for key in teacher.engine_options:
@@ -115,6 +120,14 @@ def _check_engine_keys(teacher: Teacher) -> None:
             others = [name for name in ENGINES if key in keys_of(find("engine", name))]
             belongs = f"; it is a key of engine {' and '.join(map(repr, others))}" if others else nearest(key, known)
             raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{belongs} (known: {', '.join(known)})")
+    idle, why, default = _COSTS, "costs nothing", Teacher(engine=teacher.engine)
+    if not hasattr(engine, "open"):
+        idle, why = [key for key in _TEACHER if key != "engine"], "samples nothing"
+    elif getattr(engine, "paid", False):
+        idle = []
+    for key in idle:
+        if (value := getattr(teacher, key)) != getattr(default, key):
+            raise StudyError(f"teacher.{key} = {plain(value)!r}: engine {teacher.engine!r} {why}; leave it out, or choose another")
 
 
 def _validate(study: Study) -> None:
@@ -135,15 +148,10 @@ def _validate(study: Study) -> None:
         )
     task = study.make_task()
     _check_engine_keys(study.teacher)
-    engine, method = study.teacher.make_engine(), study.teacher.make_method()
-    if not hasattr(method, "sample"):
+    if not hasattr(study.teacher.make_method(), "sample"):
         methods = [name for name in METHODS if hasattr(find("method", name), "sample")]
         raise StudyError(f"teacher.method = {study.teacher.method!r}: asks no teacher; choose one of {', '.join(methods)}")
-    if hasattr(engine, "check"):
-        try:
-            engine.check(task, chats=method.format.style == "messages")
-        except ValueError as error:
-            raise StudyError(f"teacher.{error}") from None
+    study.teacher.check_engine(task)
     for arm in study.arms:
         _validate_arm(study, arm)
     names = [arm.name for arm in study.arms]

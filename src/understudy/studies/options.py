@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from understudy.core.asks import Decoding
+from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.options import unkeyed
+from understudy.core.prompts import load_prompts
 from understudy.core.registry import find
 from understudy.engines.local.device import Device, SettledDevice, settle_device
 from understudy.sampling.allocation import Allocation
@@ -61,8 +64,6 @@ class Teacher:
             first, most = self.allocation.first, self.allocation.most
             if not first <= self.samples <= most:
                 raise ValueError(f"samples = {self.samples}: must be from allocation.first = {first} to allocation.most = {most}")
-            if self.engine == "recorded":
-                raise ValueError("allocation: recorded chains are not sampled; leave it out, or choose another engine")
         if self.budget is not None and self.budget.money is not None and self.price is None:
             raise ValueError(f"budget.money = {self.budget.money}: needs price, e.g. price = {{ input = 0.5, output = 1.5 }}")
 
@@ -70,9 +71,40 @@ class Teacher:
         """The method whose prompt is put to the teacher."""
         return build(find("method", self.method), dict(self.options), "teacher.options")
 
+    @property
+    def chats(self) -> bool:
+        """Whether its method's prompts are messages."""
+        return bool(self.make_method().format.style == "messages")
+
     def make_engine(self) -> Any:
         """The options of the teacher's engine, as they stand in the study."""
         return build(find("engine", self.engine), dict(self.engine_options), "teacher")
+
+    def check_engine(self, task: Any) -> Any:
+        """The same. Raises StudyError where that engine cannot be asked about ``task`` by the teacher's method."""
+        engine = self.make_engine()
+        try:
+            if hasattr(engine, "check"):
+                engine.check(task, chats=self.chats)
+        except ValueError as error:
+            raise StudyError(f"teacher.{error}") from None
+        return engine
+
+    def prepare_engine(self, root: Path, task: Any, *, answers: bool = False) -> Any:
+        """The same with paths that can be opened; they start from ``root``. Raises StudyError where one cannot, and, where
+        ``answers`` are wanted, for an engine that gives none."""
+        engine = self.check_engine(task)
+        if answers and not hasattr(engine, "open"):
+            raise StudyError(f"teacher.engine = {self.engine!r}: cannot answer; choose an endpoint or a checkpoint")
+        try:
+            return engine.prepare(root, chats=self.chats) if hasattr(engine, "prepare") else engine
+        except CheckpointError as error:
+            raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
+
+    def read_prompts(self, root: Path, method: str) -> dict[str, str]:
+        """name -> text of the prompts of ``method``; the teacher's own replace the built-in ones, and their path starts from
+        ``root``."""
+        return load_prompts(method, (root / self.prompts).resolve() if self.prompts else None)
 
 
 @dataclass(frozen=True)
