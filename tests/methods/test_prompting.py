@@ -15,8 +15,11 @@ from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.decompose import Decompose
 from understudy.methods.few_shot import FewShot
 from understudy.methods.rationalise import Rationalise
+from understudy.methods.sci_cot import SciCoT
+from understudy.methods.socratic import Socratic
 from understudy.methods.zero_shot import ZeroShot
 from understudy.sampling.pool import StudyPool
+from understudy.studies.schema import build
 
 OTHER = Problem("e", "What is 1 + 1?", "number", "2", meta={"rationale": "1 + 1 = 2."})
 SUBJECTS = ("maths", "science", "commonsense")
@@ -66,8 +69,6 @@ def test_dummies_stand_after_the_question_when_learned_and_when_asked_and_nowher
     assert sampled(method, SUM, " 5") == sampled(plain, SUM, " 5")
     assert texts(made(plain, SUM, [])) == [("Q: What is 2 + 3?\nA:", target)]
     assert (method.words, plain.words) == (("NOOP",), ())
-    with pytest.raises(ValueError, match="dummies = -1"):
-        AnswerOnly(dummies=-1)
 
 
 def test_the_label_of_answer_only_changes_what_is_learned_and_nothing_that_is_asked():
@@ -181,9 +182,13 @@ def test_the_subject_is_taken_from_the_kind_of_answer_or_given(method):
     assert other == replace(own, prompt=own.prompt.replace("maths", "science"))
 
 
-def test_options_of_decompose_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="feedback = -1"):
-        Decompose(feedback=-1)
+@pytest.mark.parametrize(
+    ("method", "key", "value"),
+    [(AnswerOnly, "dummies", -1), (Decompose, "feedback", -1), (Socratic, "retries", -1), (SciCoT, "folds", 1)],
+)
+def test_a_number_below_its_least_is_refused(method, key, value):
+    with pytest.raises(StudyError, match=rf"options.{key} = {value}: input should be greater than or equal to {value + 1}"):
+        build(method, {key: value}, "options")
 
 
 # rationalise

@@ -328,7 +328,6 @@ def test_a_student_from_scratch_knows_every_mark_it_may_have_to_write():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"retries": -1}, "retries = -1"),
         ({"models": "unified", "guidance": "number"}, "unified"),
         ({"models": "unified", "questions": "plan_first"}, "unified"),
         ({"models": "unified", "context": "last"}, "unified"),

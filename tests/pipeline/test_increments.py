@@ -203,7 +203,7 @@ def test_a_dry_run_counts_what_an_allocation_has_and_will_ask(divided):
     [
         (("teacher.allocation.first=11",), "samples = 10: .*from allocation.first = 11"),
         (("teacher.allocation.most=9",), r"samples = 10: .*from allocation.first = 4 to allocation.most = 9"),
-        (("teacher.allocation.first=0",), "first = 0: must be at least 1"),
+        (("teacher.allocation.first=0",), "first = 0: input should be greater than or equal to 1"),
     ],
 )
 def test_an_allocation_that_cannot_be_is_refused(lab, sets, message):

@@ -39,11 +39,11 @@ def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
     from understudy.runs.questions import QuestionIndex
     from understudy.runs.run import Run
+    from understudy.serving.port import show_app
     from understudy.serving.view import View
-    from understudy.serving.view import view as show
 
-    pages = View(QuestionIndex(Run(options.run)), options.rater)
-    show(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
+    pages = View(QuestionIndex(Run(options.run)), options.rater).app(options.host)
+    show_app(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
 
 
 def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -134,10 +134,10 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
             code = _ask_engine(run, pairs, options.by, file)
         else:
             from understudy.serving.judge import Judging
-            from understudy.serving.judge import judge as ask
+            from understudy.serving.port import show_app
 
-            judging = Judging(pairs, options.rater, file)
-            ask(judging, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
+            pages = Judging(pairs, options.rater, file).app(options.host)
+            show_app(pages, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
     judged = judgements.summarise_judgements(run)
     if options.json:
         print(json.dumps([asdict(one) for one in judged], indent=1, ensure_ascii=False))

@@ -113,13 +113,12 @@ def import_chains(
     for path in paths:
         if format == UNDERSTUDY or (not format and is_ours(path)):
             chains = list(read_rows(path, Chain))
-            known = [(chain, True) for chain in chains if chain.problem in problems]
             report.formats[path.name] = UNDERSTUDY
             report.rows += len(chains)
             for chain in chains:
                 if chain.problem not in problems:
                     report.lose(UNKNOWN, str(path), chain.problem)
-            pairs += known
+            pairs += [(chain, True) for chain in chains if chain.problem in problems]
         else:
             records += _from_rows(path, format, fields, requests, report, bad=bad)
     placed = (unless_bad(bad, _place, record, requests, questions, prefer, report) for record in records)

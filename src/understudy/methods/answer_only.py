@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from understudy.core.asks import Call, Count, Flow, Path
+from understudy.core.asks import AtLeast, Call, Count, Flow, Path
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -20,7 +20,7 @@ class AnswerOnly(OneStudent):
     """Whose answer the student learns. ``gold`` is the data set's, with one example for each problem (as in the authors'
     hf_datasets.py without PREDICT_RATIONALE). ``teacher`` is the answer of the selected chains, with one example for each chain
     (the unlabelled setting)."""
-    dummies: int = 0
+    dummies: Annotated[int, AtLeast(0)] = 0
     """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
     (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
     max_tokens: Count = 32
@@ -30,10 +30,6 @@ class AnswerOnly(OneStudent):
 
     writes_rationales: ClassVar[bool] = False
     """The teacher is asked for answers alone."""
-
-    def __post_init__(self) -> None:
-        if self.dummies < 0:
-            raise ValueError(f"dummies = {self.dummies}: must be 0 or more")
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ Socratic layout was made by filling in a question for each step (openai/grade-sc
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from understudy.core import subquestions
-from understudy.core.asks import Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
@@ -35,7 +35,7 @@ class Decompose(NoStudent):
     of: Literal["teacher", "human"] = "teacher"
     """backfill: whose chains get sub-questions, the ``teacher``'s (sampled as in scotd) or the data set's rationales (``human``).
     Default chosen by this project, because not every data set has rationales."""
-    feedback: int = 0
+    feedback: Annotated[int, AtLeast(0)] = 0
     """The number of opinions about the use of each sub-question. A step is dropped where fewer than half of them find its question
     useful (GSM8K-AI-SubQ takes the mean over several samples as confidence). Default chosen by this project, because each opinion
     is a call."""
@@ -47,8 +47,6 @@ class Decompose(NoStudent):
     """How prompts are written."""
 
     def __post_init__(self) -> None:
-        if self.feedback < 0:
-            raise ValueError(f"feedback = {self.feedback}: must be at least 0")
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
 

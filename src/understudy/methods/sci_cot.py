@@ -13,10 +13,10 @@ training and in answering; only the finish of the answer stage counts.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
 from understudy.core.protocols import Pool
@@ -34,7 +34,7 @@ class SciCoT:
     """Whose rationales stage 2 learns from. ``teacher``: the teacher's (MM-CoT's files). ``out_of_fold``: those that stage 1
     writes for problems outside its training, which resemble what stage 2 later reads. ``mix``: both, with half of the loss each.
     ``shuffled``: those of other problems. ``none``: there is no stage 1."""
-    folds: int = 5
+    folds: Annotated[int, AtLeast(2)] = 5
     """out_of_fold, mix: the number of parts of the training problems. Stage 1 is trained once more without each part. Default
     chosen by this project: with more parts stage 1 sees more problems, and each part costs a student."""
     rationales: Count = 1
@@ -61,8 +61,6 @@ class SciCoT:
     rationale_role: ClassVar[str] = "rationale"
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ValueError(f"folds = {self.folds}: must be at least 2")
         if self.source == "none" and self.answer_sees == "rationale":
             raise ValueError('source = "none" with answer_sees = "rationale": stage 2 would see nothing')
 

@@ -12,11 +12,11 @@ option comes from. The teacher's side is `methods.decompose`.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
-from understudy.core.asks import Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Reply
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
@@ -50,7 +50,7 @@ class Socratic:
     """What the solver sees before a question: all questions and answers (the paper's loss, second-hand), or only the last pair."""
     max_steps: Count = 10
     """Most sub-questions (GSM8K's longest has 11, 99.9 % at most 9: its Socratic test set)."""
-    retries: int = 1
+    retries: Annotated[int, AtLeast(0)] = 1
     """How often a turn is asked for again, at temperature 0.7, where it is empty or cut off, or repeats an earlier question with
     its answer. After that the questions end. Default chosen by this project: a second try is cheap, and a decomposer without
     questions ends soon."""
@@ -63,8 +63,6 @@ class Socratic:
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries = {self.retries}: must be at least 0")
         if self.models == "unified" and (self.questions, self.guidance, self.context) != ("interleaved", "none", "history"):
             raise ValueError('models = "unified": one reply has no turns; leave questions, guidance and context at their defaults')
 

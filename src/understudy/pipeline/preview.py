@@ -109,11 +109,10 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True))
-        known = _recall_capabilities(engine, store)
+        known, others = _recall_endpoint(engine, store)
         counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, known=known)
         if paid and store is not None:
             counted.means, counted.spent = store.means(engine.identity), store.spent
-        others = _other_identities(engine, store)
         asked: set[str] = set()
         last: tuple[Request, int] | None = None
         room = 0
@@ -140,25 +139,16 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     return counted
 
 
-def _other_identities(engine: Engine, store: Ledger | None) -> list[str]:
-    """The identities in ``store`` that differ from that of ``engine`` in their address only."""
+def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[str]]:
+    """Let an endpoint know what ``store`` recorded of it. Return whether it is known how many replies a request gets, and the
+    identities in ``store`` that differ from that of ``engine`` in their address only."""
     from understudy.engines.remote.endpoint import EndpointEngine
 
     if store is None or not isinstance(engine, EndpointEngine):
-        return []
-    return [other for other in store.identities() if other != engine.identity and other.endswith(engine.model)]
-
-
-def _recall_capabilities(engine: Engine, store: Ledger | None) -> bool:
-    """Let an endpoint know what ``store`` recorded of it; whether that says how many replies a request gets."""
-    if not isinstance(engine, AsyncEngine):
-        return True
-    from understudy.engines.remote.endpoint import EndpointEngine
-
-    if store is not None and isinstance(engine, EndpointEngine):
-        remember(engine, store.capabilities(engine.identity))
-        return engine.n == 1 or all(address.takes_n for address in engine.addresses)
-    return engine.n == 1
+        return not isinstance(engine, AsyncEngine) or engine.n == 1, []
+    remember(engine, store.capabilities(engine.identity))
+    others = [other for other in store.identities() if other != engine.identity and other.endswith(engine.model)]
+    return engine.n == 1 or all(address.takes_n for address in engine.addresses), others
 
 
 def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[str, range]:

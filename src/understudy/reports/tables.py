@@ -3,61 +3,46 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
+from understudy.reports import data
 from understudy.reports.cells import Cell, Column, Content, Table, tabulate
-from understudy.reports.data import (
-    ArmSelection,
-    ArmSummary,
-    Attribution,
-    Cascade,
-    Comparison,
-    Consistency,
-    Curve,
-    Faithfulness,
-    FirstWrong,
-    Judged,
-    Perplexity,
-    ReportData,
-    RunComparison,
-    Votes,
-)
 from understudy.reports.words import file_name, percent, short_p, signed
 
 
-def make_tables(data: ReportData) -> Iterator[Table]:
-    """Every table of ``data`` that has rows, in the order in which they are read."""
+def make_tables(report: data.ReportData) -> Iterator[Table]:
+    """Every table of ``report`` that has rows, in the order in which they are read."""
     tables = [
-        *(tabulate_accuracy(data, split) for split in splits_of(data)),
-        *(tabulate_comparisons(data, split) for split in splits_of(data)),
-        _consistency(data.consistency),
-        *(_votes(votes, drawn=votes.split == data.summaries[0].split) for votes in data.votes),
-        *map(_cascade, data.cascades),
-        _attributions(data.attributions),
-        _faithfulness(data.faithfulness),
-        _first_wrong(data.first_wrong),
-        tabulate_judged(data.judged),
-        _perplexity(data.perplexity),
-        _worth(data),
-        _chains(data),
-        _training(data.curves),
+        *(tabulate_accuracy(report, split) for split in splits_of(report)),
+        *(tabulate_comparisons(report, split) for split in splits_of(report)),
+        _consistency(report.consistency),
+        *(_votes(votes, drawn=votes.split == report.summaries[0].split) for votes in report.votes),
+        *map(_cascade, report.cascades),
+        _attributions(report.attributions),
+        _faithfulness(report.faithfulness),
+        _first_wrong(report.first_wrong),
+        tabulate_judged(report.judged),
+        _perplexity(report.perplexity),
+        _worth(report),
+        _chains(report),
+        _training(report.curves),
     ]
     return (table for table in tables if table.rows)
 
 
-def splits_of(data: ReportData) -> list[str]:
-    return list(dict.fromkeys(s.split for s in data.summaries))
+def splits_of(report: data.ReportData) -> list[str]:
+    return list(dict.fromkeys(s.split for s in report.summaries))
 
 
-def tabulate_accuracy(data: ReportData, split: str) -> Table:
+def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     """The arms on one split."""
-    summaries = [s for s in data.summaries if s.split == split]
-    groups = {(g.arm, g.value): percent(g.accuracy) for g in data.groups if g.split == split}
+    summaries = [s for s in report.summaries if s.split == split]
+    groups = {(g.arm, g.value): percent(g.accuracy) for g in report.groups if g.split == split}
     values = list(dict.fromkeys(value for _, value in groups))
-    untrained = {g.value for g in data.groups if g.split == split and not g.trained}
+    untrained = {g.value for g in report.groups if g.split == split and not g.trained}
 
-    def of_group(value: str) -> Callable[[ArmSummary], str]:
+    def of_group(value: str) -> Callable[[data.ArmSummary], str]:
         return lambda s: groups.get((s.arm, value), "")
 
-    columns: list[Content[ArmSummary]] = [
+    columns: list[Content[data.ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("decoding", wide=True), lambda s: s.decoding),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
@@ -66,7 +51,7 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     if any(s.seeds > 1 for s in summaries):
         columns.append((Column("each seed"), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")))
     columns += [(Column(value + "*" * (value in untrained), number=True), of_group(value)) for value in values]
-    abstained: list[Content[ArmSummary]] = [(Column("abstained", number=True, wide=True), lambda s: f"{s.abstained:,}")]
+    abstained: list[Content[data.ArmSummary]] = [(Column("abstained", number=True, wide=True), lambda s: f"{s.abstained:,}")]
     columns += [
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
         (Column("no answer", number=True, wide=True), lambda s: f"{s.unparsed:,}"),
@@ -89,21 +74,21 @@ def tabulate_accuracy(data: ReportData, split: str) -> Table:
     about = f"n = {first.n // first.seeds:,} problems{seeds}; percent. {chance} constant answer {percent(first.majority)}."
     notes = ["tokens, read: written and read per answer, over all calls and votes", "ms: per answer, all being answered together"]
     if values:
-        notes.insert(0, f"{values[0]} to {values[-1]}: by {data.by}{', * not trained on' if untrained else ''}")
+        notes.insert(0, f"{values[0]} to {values[-1]}: by {report.by}{', * not trained on' if untrained else ''}")
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
-    pictures = [f"accuracy-{split}"] + ([f"by-{data.by}"] if split == data.summaries[-1].split else [])
-    if split == data.summaries[0].split:
-        pictures += ["cost", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in data.swept)]
+    pictures = [f"accuracy-{split}"] + ([f"by-{report.by}"] if split == report.summaries[-1].split else [])
+    if split == report.summaries[0].split:
+        pictures += ["cost", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
     return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
-def tabulate_comparisons(data: ReportData, split: str) -> Table:
+def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
     tests = "p: exact McNemar test, of these students: of the methods one training seed says nothing"
-    if data.summaries[0].seeds > 1:
+    if report.summaries[0].seeds > 1:
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
-    which = "The pairs that the study names" if data.chosen_pairs else "Every pair of arms"
-    columns: list[Content[Comparison]] = [
+    which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
+    columns: list[Content[data.Comparison]] = [
         (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
         (Column("difference", number=True), lambda c: signed(c.difference)),
         (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
@@ -111,15 +96,15 @@ def tabulate_comparisons(data: ReportData, split: str) -> Table:
         (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
         (Column("what can be said"), _say),
     ]
-    if any(c.unlike for c in data.comparisons):
+    if any(c.unlike for c in report.comparisons):
         columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
-    return tabulate(f"Compared on {split}", [c for c in data.comparisons if c.split == split], columns, about=about)
+    return tabulate(f"Compared on {split}", [c for c in report.comparisons if c.split == split], columns, about=about)
 
 
-def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
+def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     """The arms of several runs, the best first, and the tests of the best against each of the others."""
-    arms: list[Content[ArmSummary]] = [
+    arms: list[Content[data.ArmSummary]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("accuracy", number=True), lambda s: percent(s.accuracy)),
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
@@ -130,7 +115,7 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
         (Column("learned", number=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
         (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
     ]
-    pairs: list[Content[Comparison]] = [
+    pairs: list[Content[data.Comparison]] = [
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
         (Column("difference", number=True), lambda c: signed(c.difference)),
         (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
@@ -149,7 +134,7 @@ def tabulate_runs(compared: RunComparison) -> tuple[Table, Table]:
     )
 
 
-def _say(c: Comparison) -> Cell:
+def _say(c: data.Comparison) -> Cell:
     shown = c.p_holm < 0.05 and "chance" not in c.says
     role: Literal["bad", "good", "dim"] = (
         "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
@@ -157,13 +142,13 @@ def _say(c: Comparison) -> Cell:
     return Cell(c.says.removeprefix(f"{c.arm} is "), role)
 
 
-def _consistency(rows: Sequence[Consistency]) -> Table:
+def _consistency(rows: Sequence[data.Consistency]) -> Table:
     splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
 
-    def on(split: str) -> Callable[[Consistency], str]:
+    def on(split: str) -> Callable[[data.Consistency], str]:
         return lambda c: percent(c.accuracies[split]) if split in c.accuracies else ""
 
-    columns: list[Content[Consistency]] = [
+    columns: list[Content[data.Consistency]] = [
         (Column("arm"), lambda c: Cell(c.arm, "name")),
         (Column("n", number=True), lambda c: f"{c.n:,}"),
         *((Column(f"accuracy on {split}", number=True), on(split)) for split in splits),
@@ -174,7 +159,7 @@ def _consistency(rows: Sequence[Consistency]) -> Table:
     return tabulate("Contrast sets", rows, columns, about=about)
 
 
-def _votes(votes: Votes, *, drawn: bool) -> Table:
+def _votes(votes: data.Votes, *, drawn: bool) -> Table:
     rates = {"maj@k": votes.majority, "weighted": votes.weighted, "likeliest": votes.likeliest, "pass@k": votes.any_correct}
 
     def at(place: int) -> Callable[[str], str]:
@@ -187,7 +172,7 @@ def _votes(votes: Votes, *, drawn: bool) -> Table:
     return tabulate(f"Votes: {votes.arm}, {votes.split}", names, columns, *pictures)
 
 
-def _cascade(cascade: Cascade) -> Table:
+def _cascade(cascade: data.Cascade) -> Table:
     steps = range(len(cascade.agreement))
     told = [i for i in steps if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
     columns: list[Content[int]] = [
@@ -204,8 +189,8 @@ def _cascade(cascade: Cascade) -> Table:
     return tabulate(f"Cascade: {cascade.arm}, then {cascade.teacher}, {cascade.split}", told, columns, *pictures, about=about)
 
 
-def _attributions(attributions: Sequence[Attribution]) -> Table:
-    columns: list[Content[Attribution]] = [
+def _attributions(attributions: Sequence[data.Attribution]) -> Table:
+    columns: list[Content[data.Attribution]] = [
         (Column("arm"), lambda a: Cell(a.arm, "name")),
         (Column("gold is"), lambda a: a.part),
         (Column("n", number=True), lambda a: f"{a.n:,}"),
@@ -228,8 +213,8 @@ _ALTERED = {
 }
 
 
-def _faithfulness(rows: Sequence[Faithfulness]) -> Table:
-    columns: list[Content[Faithfulness]] = [
+def _faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
+    columns: list[Content[data.Faithfulness]] = [
         (Column("arm"), lambda f: Cell(f.arm, "name")),
         (Column("rationale"), lambda f: _ALTERED[f.how]),
         (Column("n", number=True), lambda f: f"{f.n:,}"),
@@ -245,8 +230,8 @@ def _faithfulness(rows: Sequence[Faithfulness]) -> Table:
     return tabulate(f"Faithfulness{_on(rows)}", rows, columns, about=about)
 
 
-def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
-    columns: list[Content[FirstWrong]] = [
+def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
+    columns: list[Content[data.FirstWrong]] = [
         (Column("arm"), lambda f: Cell(f.arm, "name")),
         (Column("wrong", number=True), lambda f: f"{f.wrong:,}"),
         (Column("first equation that does not hold"), lambda f: _listed({f"step {place}:": n for place, n in f.at})),
@@ -260,9 +245,9 @@ def _first_wrong(rows: Sequence[FirstWrong]) -> Table:
     return tabulate(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
 
 
-def tabulate_judged(rows: Sequence[Judged]) -> Table:
+def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
     """What people and engines say of pairs of arms."""
-    columns: list[Content[Judged]] = [
+    columns: list[Content[data.Judged]] = [
         (Column("arm"), lambda j: Cell(j.arm, "name")),
         (Column("against"), lambda j: j.other),
         (Column("questions"), lambda j: f"{j.n:,} of {j.split}{', both right' if j.both_right else ''}"),
@@ -285,12 +270,12 @@ def tabulate_judged(rows: Sequence[Judged]) -> Table:
     return tabulate("Answers side by side", rows, columns, about=about, note=note)
 
 
-def _steady(judged: Judged) -> str:
+def _steady(judged: data.Judged) -> str:
     return "" if judged.steady is None else f"; {percent(judged.steady)} alike"
 
 
-def _perplexity(rows: Sequence[Perplexity]) -> Table:
-    columns: list[Content[Perplexity]] = [
+def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
+    columns: list[Content[data.Perplexity]] = [
         (Column("replies of"), lambda p: Cell(p.who or "teacher", "name")),
         (Column("to"), lambda p: p.split),
         (Column("n", number=True), lambda p: f"{sum(b.n for b in p.bins):,}"),
@@ -307,8 +292,8 @@ def _perplexity(rows: Sequence[Perplexity]) -> Table:
     return tabulate("Perplexity and correctness", rows, columns, "perplexity", about=about)
 
 
-def _worth(data: ReportData) -> Table:
-    facts = data.teacher.worth.describe() if data.teacher.worth else {}
+def _worth(report: data.ReportData) -> Table:
+    facts = report.teacher.worth.describe() if report.teacher.worth else {}
     columns: list[Content[str]] = [
         (Column("measure"), lambda name: Cell(name, "name")),
         (Column("value"), lambda name: facts[name]),
@@ -320,28 +305,28 @@ def _worth(data: ReportData) -> Table:
     return tabulate("What the teacher's chains are worth", list(facts), columns, about=about)
 
 
-def _chains(data: ReportData) -> Table:
-    columns: list[Content[ArmSelection]] = [
+def _chains(report: data.ReportData) -> Table:
+    columns: list[Content[data.ArmSelection]] = [
         (Column("arm"), lambda s: Cell(s.arm, "name")),
         (Column("chains kept", number=True), lambda s: f"{s.kept:,} of {s.chains:,}" if s.used else Cell("uses none", "dim")),
         (Column("dropped"), lambda s: _listed(s.dropped) if s.used else ""),
         (Column("problems with a chain", number=True), lambda s: f"{s.covered:,} of {s.problems:,}" if s.used else ""),
         (Column("examples", number=True), lambda s: f"{s.examples:,}"),
     ]
-    return tabulate("Chains", data.selected, columns, "chains", about=describe_teacher(data))
+    return tabulate("Chains", report.selected, columns, "chains", about=describe_teacher(report))
 
 
-def describe_teacher(data: ReportData) -> str:
+def describe_teacher(report: data.ReportData) -> str:
     """What the teacher wrote, and what each check found, as sentences."""
-    who = f" by {', '.join(data.teacher.teachers)}" if data.teacher.teachers else ""
-    wrote = f"{data.teacher.chains:,} chains for {data.teacher.problems:,} problems{who}"
-    checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in data.teacher.outcomes.items())
-    people = f" For {data.teacher.relabelled:,} chains these are people's verdicts." if data.teacher.relabelled else ""
-    return f"The teacher ({data.teacher.engine}) wrote {wrote}. {checked}{people}"
+    who = f" by {', '.join(report.teacher.teachers)}" if report.teacher.teachers else ""
+    wrote = f"{report.teacher.chains:,} chains for {report.teacher.problems:,} problems{who}"
+    checked = " ".join(f"The check {check} found: {_listed(counts)}." for check, counts in report.teacher.outcomes.items())
+    people = f" For {report.teacher.relabelled:,} chains these are people's verdicts." if report.teacher.relabelled else ""
+    return f"The teacher ({report.teacher.engine}) wrote {wrote}. {checked}{people}"
 
 
-def _training(curves: Sequence[Curve]) -> Table:
-    columns: list[Content[Curve]] = [
+def _training(curves: Sequence[data.Curve]) -> Table:
+    columns: list[Content[data.Curve]] = [
         (Column("student"), lambda c: Cell(c.arm, "name")),
         (Column("seed", number=True), lambda c: str(c.seed)),
         (Column("parameters", number=True), lambda c: f"{c.parameters:,}"),
@@ -370,5 +355,5 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
-def _on(rows: Sequence[Attribution | Faithfulness | FirstWrong]) -> str:
+def _on(rows: Sequence[data.Attribution | data.Faithfulness | data.FirstWrong]) -> str:
     return f" on {rows[0].split}" if rows else ""

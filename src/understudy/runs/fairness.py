@@ -66,29 +66,29 @@ _WORDS = {"checkpoints": "chosen", "training precision": "precision", "decoding"
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
     """The names of what is not alike: "learned tokens", "decoding"."""
-    trained = bool(one.steps and other.steps)
-    if trained:
-        yield from (name for name, (field, alike) in _NUMBERS.items() if not alike(getattr(one, field), getattr(other, field)))
-    for name, field in _WORDS.items():
-        if (trained or name == "decoding") and getattr(one, field) != getattr(other, field):
-            yield name
+    yield from (name for name, _ in _find_unlike({"one": one, "other": other}))
     if max(one.cut_off, other.cut_off) > CUT_OFF:
         yield "cut off"
 
 
 def describe_differences(arms: Mapping[str, Conditions]) -> Iterator[str]:
     """A sentence for each condition that is not the same for all ``arms``, with the values."""
+    yield from (f"Not alike: {name}: {_listed(values)}." for name, values in _find_unlike(arms))
+    if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
+        yield f"Cut off at the limit of tokens, more than one answer in twenty: {_listed(cut)}; raise max_tokens before comparing."
+
+
+def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The name of each condition that is not the same for all ``arms``, with its value by arm."""
     trained = {arm: one for arm, one in arms.items() if one.steps}
     for name, (field, alike) in _NUMBERS.items():
         values = {arm: getattr(one, field) for arm, one in trained.items()}
         if values and not alike(min(values.values()), max(values.values())):
-            yield f"Not alike: {name}: {_listed({arm: f'{value:,.0f}' for arm, value in values.items()})}."
+            yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
     for name, field in _WORDS.items():
         said = {arm: getattr(one, field) for arm, one in (arms if name == "decoding" else trained).items()}
         if len(set(said.values())) > 1:
-            yield f"Not alike: {name}: {_listed(said)}."
-    if cut := {arm: f"{percent(one.cut_off)} %" for arm, one in arms.items() if one.cut_off > CUT_OFF}:
-        yield f"Cut off at the limit of tokens, more than one answer in twenty: {_listed(cut)}; raise max_tokens before comparing."
+            yield name, said
 
 
 def _listed(values: Mapping[str, str]) -> str:

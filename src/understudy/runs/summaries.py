@@ -12,34 +12,11 @@ import numpy as np
 from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.values import Outcome
-from understudy.evaluation import metrics
-from understudy.evaluation.statistics import (
-    LEVEL,
-    Array,
-    SeedNoise,
-    above,
-    accuracy_interval,
-    correctness,
-    holm,
-    paired,
-    seed_noise,
-    wilson,
-)
+from understudy.evaluation import metrics, statistics
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.pipeline.stages.verdicts import VerdictsSummary
-from understudy.reports.data import (
-    ArmSelection,
-    ArmSummary,
-    Comparison,
-    Consistency,
-    Curve,
-    Group,
-    Perplexity,
-    ResultRow,
-    TeacherSummary,
-    Votes,
-)
+from understudy.reports import data
 from understudy.runs.fairness import Conditions, find_conditions, name_differences
 from understudy.runs.looks import count_looks_before, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters
@@ -49,7 +26,7 @@ from understudy.training.record import read_curve, read_seen
 AT_CHANCE = "at chance: nothing can be said"
 
 
-def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
+def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
     """The results rows of one arm, split and seed: its own decoding, and the likelihood-weighted vote where there is one."""
     arm = run.arms[scored.arm]
     engine = run.study.teacher.engine if arm.model == "teacher" else "transformers"
@@ -59,8 +36,8 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
         judged[f"weighted {arm.decode.label}"] = scored.likelihood
     for decoding, outcomes in judged.items():
         measured = _measure([scored], outcomes.values())
-        low, high = wilson(measured["correct"], measured["n"])
-        yield ResultRow(
+        low, high = statistics.wilson(measured["correct"], measured["n"])
+        yield data.ResultRow(
             **measured,
             decoding=decoding,
             accuracy=measured["correct"] / max(1, measured["n"]),
@@ -78,14 +55,17 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[ResultRow]:
         )
 
 
-def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: SeedNoise | None) -> ArmSummary:
+def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
     """One arm on one split, over its seeds; ``noise``: of all arms of the split."""
     problems = list(run.of_split(scored[0].split).values())
     names = common_problems(scored)
-    correct_SN, clusters = correctness([one.outcomes for one in scored], names), find_clusters(run, scored[0].split, names)
+    correct_SN, clusters = (
+        statistics.correctness([one.outcomes for one in scored], names),
+        find_clusters(run, scored[0].split, names),
+    )
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
-    low, high = accuracy_interval(correct_SN, noise, clusters)
-    return ArmSummary(
+    low, high = statistics.accuracy_interval(correct_SN, noise, clusters)
+    return data.ArmSummary(
         **_measure(scored, (outcome for one in scored for outcome in one.outcomes.values())),
         decoding=run.arms[scored[0].arm].decode.label,
         accuracy=float(correct_SN.mean()),
@@ -95,7 +75,7 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: SeedNoise | None) 
         spread=tuple(next(make_rows(run, one)).accuracy for one in scored),
         chance=chance,
         majority=majority,
-        says="" if above(correct_SN, max(chance, majority), noise, clusters) < LEVEL else AT_CHANCE,
+        says="" if statistics.above(correct_SN, max(chance, majority), noise, clusters) < statistics.LEVEL else AT_CHANCE,
         stop_rate=metrics.stop_rate([reply for one in scored for reply in one.replies]),
     )
 
@@ -118,12 +98,12 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
     }
 
 
-def find_noise(scored: ScoredAnswers) -> dict[str, SeedNoise | None]:
+def find_noise(scored: ScoredAnswers) -> dict[str, statistics.SeedNoise | None]:
     """How much the arms of each split vary between training seeds."""
-    arms: dict[str, list[Array]] = {}
+    arms: dict[str, list[statistics.Array]] = {}
     for (_, split), seeds in scored.items():
-        arms.setdefault(split, []).append(correctness([one.outcomes for one in seeds], common_problems(seeds)))
-    return {split: seed_noise(of_split) for split, of_split in arms.items()}
+        arms.setdefault(split, []).append(statistics.correctness([one.outcomes for one in seeds], common_problems(seeds)))
+    return {split: statistics.seed_noise(of_split) for split, of_split in arms.items()}
 
 
 @dataclass(frozen=True)
@@ -131,7 +111,7 @@ class MeasuredArm:
     """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made."""
 
     scored: Sequence[ArmOutcomes]
-    summary: ArmSummary
+    summary: data.ArmSummary
     conditions: Conditions
 
     @property
@@ -140,7 +120,9 @@ class MeasuredArm:
         return self.conditions.steps > 0 and len(self.scored) == 1
 
 
-def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]], noise: SeedNoise | None) -> dict[str, MeasuredArm]:
+def measure_arms(
+    arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]], noise: statistics.SeedNoise | None
+) -> dict[str, MeasuredArm]:
     """Arms on one split, under the names that they have here; each is given with its run."""
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored))
@@ -148,7 +130,9 @@ def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]], noise: S
     }
 
 
-def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: SeedNoise | None) -> Iterator[Comparison]:
+def compare_arms(
+    run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: statistics.SeedNoise | None
+) -> Iterator[data.Comparison]:
     """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
     late = count_looks_before(read_looks(run.directory), run.study)
     for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split, noise):
@@ -157,37 +141,37 @@ def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: S
 
 
 def compare_pairs(
-    run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str, noise: SeedNoise | None
-) -> list[Comparison]:
+    run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str, noise: statistics.SeedNoise | None
+) -> list[data.Comparison]:
     """The tests of ``pairs`` of ``arms`` (an arm, and the one that is compared with it), with p corrected over all of them."""
     found = []
     for other, arm in pairs:
         both = arms[arm], arms[other]
         names = common_problems([one for measured in both for one in measured.scored])
-        first_SN, second_SN = (correctness([one.outcomes for one in measured.scored], names) for measured in both)
-        difference = paired(first_SN, second_SN, noise, clusters=find_clusters(run, split, names), pairs=len(pairs))
+        first_SN, second_SN = (statistics.correctness([one.outcomes for one in measured.scored], names) for measured in both)
+        difference = statistics.paired(first_SN, second_SN, noise, clusters=find_clusters(run, split, names), pairs=len(pairs))
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
         which = {"split": split, "n": len(names), "p_holm": 1.0}
-        found.append(Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))
+        found.append(data.Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))
     return [
         replace(pair, p_holm=p, says=_say(pair, p, arms[pair.arm], arms[pair.other]))
-        for pair, p in zip(found, holm([pair.p for pair in found]), strict=True)
+        for pair, p in zip(found, statistics.holm([pair.p for pair in found]), strict=True)
     ]
 
 
-def _say(pair: Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
+def _say(pair: data.Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
     """What can be said of two arms; ``p``: after the correction."""
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
-    if p < LEVEL:
+    if p < statistics.LEVEL:
         better = "better" if pair.difference > 0 else "worse"
         return f"{pair.arm} is {better}{' with this seed' if arm.one_seed or other.one_seed else ''}"
-    if pair.p < LEVEL:
+    if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
 
 
-def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
+def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
@@ -197,13 +181,13 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[Group]:
         if by in problems[name].meta:
             values.setdefault(str(problems[name].meta[by]), []).append(name)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
-        correct_SN = correctness([one.outcomes for one in scored], names)
+        correct_SN = statistics.correctness([one.outcomes for one in scored], names)
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
-        low, high = accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
-        yield Group(arm, split, value, value in trained, *counts, low, high)
+        low, high = statistics.accuracy_interval(correct_SN, clusters=find_clusters(run, split, names))
+        yield data.Group(arm, split, value, value in trained, *counts, low, high)
 
 
-def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[Consistency]:
+def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consistency]:
     """How often each arm answers an original and all its changed versions right (evaluation.contrast)."""
     field, splits = run.study.evaluation.contrast, run.study.evaluation.splits
     for arm in run.arms:
@@ -220,18 +204,18 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[Consistency
             for seed in zip(*(scored[arm, split] for split in splits), strict=True)
         ]
         all_right_SG = np.array([[all(of_seed[place] for place in group) for group in groups] for of_seed in right], dtype=float)
-        low, high = accuracy_interval(all_right_SG)
+        low, high = statistics.accuracy_interval(all_right_SG)
         places = [place for group in groups for place in group]
         accuracies = {
             split: fmean(of_seed[place] for of_seed in right for place in places if place[0] == split)
             for split in dict.fromkeys(split for split, _ in places)
         }
-        yield Consistency(arm, all_right_SG.size, accuracies, float(all_right_SG.mean()), low, high)
+        yield data.Consistency(arm, all_right_SG.size, accuracies, float(all_right_SG.mean()), low, high)
 
 
-def describe_selection(run: Run, arm: str) -> ArmSelection:
+def describe_selection(run: Run, arm: str) -> data.ArmSelection:
     """What selection left an arm that trains."""
-    return ArmSelection(
+    return data.ArmSelection(
         **vars(read_summary(run.selection(arm), SelectionCounts)),
         arm=arm,
         examples=run.student_summaries(arm)[0].examples,
@@ -239,7 +223,7 @@ def describe_selection(run: Run, arm: str) -> ArmSelection:
     )
 
 
-def collect_curves(run: Run) -> Iterator[Curve]:
+def collect_curves(run: Run) -> Iterator[data.Curve]:
     """How each student learned; arms that only decode otherwise share their students, and the first of them shows these."""
     stages = set()
     for arm in run.arms:
@@ -249,7 +233,7 @@ def collect_curves(run: Run) -> Iterator[Curve]:
                     continue
                 stages.add(stage)
                 student = read_summary(stage, StudentSummary)
-                yield Curve(
+                yield data.Curve(
                     arm=arm if len(roles) == 1 else f"{arm} ({role})",
                     seed=seed,
                     **vars(read_curve(stage)),
@@ -259,7 +243,7 @@ def collect_curves(run: Run) -> Iterator[Curve]:
                 )
 
 
-def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Votes:
+def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes
@@ -272,7 +256,7 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Votes:
         return mean([metrics.votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
 
     likely = all(one.likelihood is not None for one in scored)
-    return Votes(
+    return data.Votes(
         arm=arm,
         split=split,
         k=tuple(range(1, drawn + 1)),
@@ -283,24 +267,24 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Votes:
     )
 
 
-def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[Perplexity]:
+def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
     outcomes = outcomes_of(run.verdicts, run.study.checks[0])
     judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
     chains = metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
-    yield Perplexity("", "train", tuple(chains))
+    yield data.Perplexity("", "train", tuple(chains))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
             problems = run.of_split(split)
             replies = [reply for one in seeds for reply in one.replies]
             sure = [(s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
-            yield Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
+            yield data.Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
 
 
-def describe_teacher(run: Run) -> TeacherSummary:
+def describe_teacher(run: Run) -> data.TeacherSummary:
     """What the teacher wrote, and what every check says of it."""
     chains, verdicts = run.chains_summary, read_summary(run.stage(run.plan.verdicts), VerdictsSummary)
-    return TeacherSummary(
+    return data.TeacherSummary(
         engine=run.study.teacher.engine,
         teachers=chains.teachers,
         chains=chains.chains,

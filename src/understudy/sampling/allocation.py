@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from understudy.core.values import digest
 
@@ -24,20 +26,19 @@ from understudy.core.values import digest
 class Allocation:
     """More chains where they help, as many in all as ``samples`` for each question would be (docs/allocation.md)."""
 
-    first: int = 4
+    first: Annotated[int, Field(ge=1)] = 4
     """Chains of every question before any gets more, and of every further block. Four are the fewest of which it can be said, if
     they agree, that another answer leads with a chance of at most .05, the threshold of Adaptive-Consistency (arXiv 2305.11860)."""
     most: int = 120
     """Chains of one question at the most: four times SCoTD's 30, so that a question that nobody can answer does not take it all.
     Default chosen by this project: in the replays of docs/allocation.md it matters little."""
-    right: int = 0
+    right: Annotated[int, Field(ge=0)] = 0
     """Questions are asked on until they have so many right chains by the study's check, those with fewest chains first, then the
     others, as DART does (arXiv 2407.13690). 0: gold answers are not looked at, and disagreement decides."""
 
     def __post_init__(self) -> None:
-        for name, least in (("first", 1), ("most", self.first), ("right", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {least}")
+        if self.most < self.first:
+            raise ValueError(f"most = {self.most}: must be at least first = {self.first}")
 
 
 class Draw(NamedTuple):

@@ -1,6 +1,6 @@
 """Two arms' answers side by side in a browser, without their names: a person chooses the better one (docs/judge.md)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -11,7 +11,6 @@ from starlette.routing import Route
 from understudy.core.prompt_format import question_text
 from understudy.reports.documents import open_template
 from understudy.runs.judgements import Judgement, Pair, latest, read_given, write_judgements
-from understudy.serving.port import open_port, run_app
 from understudy.serving.view import protect, read_form, respond, send_script
 
 
@@ -21,6 +20,7 @@ class Judging:
     def __init__(self, pairs: Sequence[Pair], rater: str, file: Path) -> None:
         self.pairs, self.rater, self.file = pairs, rater, file
         self.template = open_template("judge.html")
+        self._given()  # a damaged line is named before anybody adds one
 
     def app(self, host: str) -> Starlette:
         routes = [Route("/", self._show), Route("/judge", self._judge, methods=["POST"]), Route("/view.js", send_script)]
@@ -59,10 +59,3 @@ class Judging:
         chosen = {"left": left, "right": right, "tie": ""}[choice]
         write_judgements(self.file, [Judgement(question, (first, second), self.rater, chosen, left, pair.texts, pair.both_right)])
         return RedirectResponse("/", 303)
-
-
-def judge(judging: Judging, host: str, port: int, started: Callable[[str], None]) -> None:
-    """Ask the rater until SIGINT or SIGTERM. Raises UserError where it cannot listen there, DataError where the file is damaged."""
-    read_given(judging.file)
-    with open_port(host, port) as listening:
-        run_app(judging.app(host), listening, started)

@@ -22,6 +22,12 @@ def open_port(host: str, port: int) -> socket.socket:
         raise UserError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error})") from None
 
 
+def show_app(app: Starlette, host: str, port: int, started: Callable[[str], None]) -> None:
+    """Listen at ``host`` and ``port``, and serve ``app`` as `run_app` does. Raises UserError where it cannot listen there."""
+    with open_port(host, port) as listening:
+        run_app(app, listening, started)
+
+
 def run_app(app: Starlette, port: socket.socket, started: Callable[[str], None]) -> None:
     """Serve ``app`` until SIGINT or SIGTERM; ``started`` hears the address."""
     server = uvicorn.Server(

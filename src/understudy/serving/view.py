@@ -4,7 +4,6 @@ Pages are made on the server and work without a network and without a script; th
 escaped, and the pages' policy forbids scripts but that one.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
@@ -28,7 +27,6 @@ from understudy.core.values import Outcome
 from understudy.corpus.tables import append_objects
 from understudy.reports.documents import open_template
 from understudy.runs.questions import Filters, QuestionIndex, QuestionRecord
-from understudy.serving.port import open_port, run_app
 from understudy.studies.relabels import FILE, SAID, Relabel, Said, read_relabels
 
 PAGE = 50
@@ -148,9 +146,3 @@ def make_link(filters: Filters, path: str, **more: object) -> str:
     """The address of ``path`` with the ``filters`` that are set, and ``more`` in their place or beside them."""
     query = {name: value for name, value in {**asdict(filters), **more}.items() if value not in ("", None, False)}
     return f"{path}?{urlencode({name: 'on' if value is True else value for name, value in query.items()})}"
-
-
-def view(view: View, host: str, port: int, started: Callable[[str], None]) -> None:
-    """Show the run until SIGINT or SIGTERM; ``started`` hears the address. Raises UserError where it cannot listen there."""
-    with open_port(host, port) as listening:
-        run_app(view.app(host), listening, started)

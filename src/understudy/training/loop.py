@@ -23,16 +23,7 @@ from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import context_length, end_tokens, place
-from understudy.training.batches import (
-    EncodedExample,
-    TrainingBatch,
-    VisitOrder,
-    collate,
-    encode,
-    join_turns,
-    leave_out_too_long,
-    scale_losses,
-)
+from understudy.training import batches
 from understudy.training.memory import estimate, free_on, hold, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
@@ -152,7 +143,7 @@ class _Training:
         self.objective: Objective = find("objective", options.objective)
         self.remarks: list[str] = []
         turn = self._chat(examples, student)
-        encoded = [encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
+        encoded = [batches.encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
             self.remarks.append(
@@ -161,8 +152,10 @@ class _Training:
         self._note_unwritable(examples, encoded)
         context = min(student.context, context_length(config) or student.context)
         if options.join_turns and not config.is_encoder_decoder:
-            encoded = join_turns(encoded, context)
-        self.examples: list[EncodedExample] = leave_out_too_long(encoded, context, seq2seq=config.is_encoder_decoder)
+            encoded = batches.join_turns(encoded, context)
+        self.examples: list[batches.EncodedExample] = batches.leave_out_too_long(
+            encoded, context, seq2seq=config.is_encoder_decoder
+        )
         self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(
@@ -170,12 +163,9 @@ class _Training:
             )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
-        self.order = VisitOrder(
-            self.examples,
-            visits=options.visits,
-            batch_size=options.batch_size,
-            seed=self.seed,
-            per_visit=options.chains_per_visit,
+        each = options.chains_per_visit
+        self.order = batches.VisitOrder(
+            self.examples, visits=options.visits, batch_size=options.batch_size, seed=self.seed, per_visit=each
         )
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
         recipe = recipe_of(options, student)
@@ -207,7 +197,7 @@ class _Training:
             )
         self._fit(job.share)
 
-    def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[EncodedExample]) -> None:
+    def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[batches.EncodedExample]) -> None:
         """Tell of characters in targets that the tokenizer has no token for (T5's have none for "<" and "{")."""
         unknown = self.tokenizer.unk_token_id
         if lost := [example for example, row in zip(examples, encoded, strict=True) if unknown in row.target[:-1]]:
@@ -295,14 +285,14 @@ class _Training:
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
 
-    def _gradients(self, examples: Sequence[EncodedExample], step: int) -> float:
+    def _gradients(self, examples: Sequence[batches.EncodedExample], step: int) -> float:
         """Add up the gradients of the step's parts; its loss."""
         shared = self.options.chains_per_visit > 1
         if shared:  # those of one prompt side by side
             examples = sorted(examples, key=lambda example: (len(example.source), example.source))
         elif self.options.precision == "float32":  # parts of like lengths have less padding
             examples = sorted(examples, key=len)
-        scale = scale_losses(examples, reduction=self.options.reduction)
+        scale = batches.scale_losses(examples, reduction=self.options.reduction)
         parts = self.ranks.parts(examples, scale, self.notes.micro_batch, mixed=not shared)
         total = 0.0
         for i, part in enumerate(parts, 1):
@@ -321,12 +311,12 @@ class _Training:
             raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
         return total
 
-    def _collate(self, examples: Sequence[EncodedExample], scales: Sequence[float]) -> TrainingBatch:
+    def _collate(self, examples: Sequence[batches.EncodedExample], scales: Sequence[float]) -> batches.TrainingBatch:
         if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
         if self.packs and is_worth_packing(examples, rows := pack(examples)):
             return collate_packed(examples, scales, rows, pad=self.pad, dtype=self.model.dtype).to(self.model.device)
-        return collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
+        return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""

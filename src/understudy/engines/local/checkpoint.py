@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import AbsentError, CheckpointError
+from understudy.core.errors import AbsentError, CheckpointError, DataError
+from understudy.corpus.directories import read_json
 from understudy.engines.local.gguf_file import is_gguf, read_gguf
 
 ADAPTER = "adapter_config.json"
@@ -281,7 +282,6 @@ def _known_kinds() -> frozenset[str]:
 def _json(path: Path) -> dict[str, Any] | None:
     """The JSON object in ``path``, None where there is none."""
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (ValueError, OSError):
+        return read_json(path)
+    except DataError:
         return None
-    return value if isinstance(value, dict) else None

@@ -18,11 +18,7 @@ from understudy.engines.local.load import load_config, load_model, load_tokenize
 KINDS = ("gpt2", "llama", "qwen2", "qwen3")
 """Values of ``model_type`` in config.json."""
 ELSEWHERE = "understudy serve and transformers run its directory as it is"
-_SPLIT_NAMES = {
-    "ByteLevel": "gpt-2",
-    "Digits ByteLevel": "smollm",
-    "Split ByteLevel": "qwen2",
-}
+_SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteLevel": "qwen2"}
 """The steps of a tokenizer.json's pre-tokenizer -> what llama.cpp calls them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """Where Qwen's splits, which llama.cpp writes otherwise and means the same by. It composes no characters (NFC), as Qwen's does."""

@@ -152,9 +152,8 @@ class AnswersStage(Stage[AnswersSummary]):
         return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]
 
     def libraries(self) -> tuple[str, ...]:
-        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
         named = {name for teacher in self._teachers() for name in getattr(teacher.options, "libraries", ())}
-        return tuple(sorted(named | set(LIBRARIES if local else ())))
+        return tuple(sorted(named | set(LIBRARIES if self._asks_students else ())))
 
     @property
     def pays(self) -> bool:
@@ -162,9 +161,8 @@ class AnswersStage(Stage[AnswersSummary]):
 
     @property
     def device(self) -> SettledDevice:
-        local = any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
         used: set[SettledDevice] = {getattr(teacher.options, "device", "cpu") for teacher in self._teachers()}
-        return next(iter(used - {"cpu"}), self.answering.device if local else "cpu")
+        return next(iter(used - {"cpu"}), self.answering.device if self._asks_students else "cpu")
 
     def is_final(self, summary: AnswersSummary) -> bool:
         return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
@@ -226,6 +224,10 @@ class AnswersStage(Stage[AnswersSummary]):
         if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
             return ", ".join({str(getattr(player.options, "precision", "unknown")) for player in self._teachers()})
         return self.answering.precision
+
+    @property
+    def _asks_students(self) -> bool:
+        return any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
 
     def _teachers(self) -> list[TeacherPlayer]:
         return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]

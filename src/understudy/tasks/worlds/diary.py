@@ -68,8 +68,7 @@ class Diary:
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
-        wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
-        return draw_splits(self, [*wanted, ("test-longer", self.longer_test, beyond)], self._problem, name="diary", seed=seed)
+        return draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
 
     def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
         name, other = rng.sample(NAMES, 2)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import question_text
@@ -16,22 +17,21 @@ Draw = Callable[[random.Random, int, int], Problem]
 """(rng, steps, turn) -> a problem without id, split and meta. ``turn`` counts the problems with this number of steps in the
 split, so that a world can let its answers alternate."""
 
-WantedSplit = tuple[str, int, Sequence[int]]
-"""The name of a split, its number of problems, and their numbers of steps, which alternate."""
 
-
-def draw_splits(world: World, wanted: Sequence[WantedSplit], draw: Draw, *, name: str, seed: int) -> list[Problem]:
-    """The problems of all splits.
+def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence[int], longer: Sequence[int] = ()) -> list[Problem]:
+    """The problems of all splits: as many as the ``world``'s options of their names say, their numbers of steps alternating between
+    ``steps``, and between ``longer`` in the split "test-longer", which a world may have.
 
     No question comes twice, and no set of options. ``meta`` is the exact solution: the number of ``steps``, the ``rationale``,
     and the ``subquestions``, each with the step that answers it. Raises StudyError where the world has too few problems.
     """
     seen: set[frozenset[str]] = set()
     problems = []
-    for split, n, steps in wanted:
+    for split in ("train", "dev", "test", *(["test-longer"] if longer else [])):
+        n, wanted = (world.longer_test, longer) if split == "test-longer" else (getattr(world, split), steps)
         rng = random.Random(f"{name}\x1f{seed}\x1f{split}")
         for i in range(n):
-            k, turn = steps[i % len(steps)], i // len(steps)
+            k, turn = wanted[i % len(wanted)], i // len(wanted)
             drawn = (draw(rng, k, turn) for _ in range(TRIES))
             problem = next((p for p in drawn if _key(p) not in seen), None)
             if problem is None:

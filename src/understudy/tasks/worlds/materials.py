@@ -87,8 +87,7 @@ class Materials:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
-        wanted = [(split, getattr(self, split), range(2, 5)) for split in ("train", "dev", "test")]
-        return draw_splits(self, wanted, _problem, name="materials", seed=seed)
+        return draw_splits(self, _problem, name="materials", seed=seed, steps=range(2, 5))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of three styles (`core.worlds`).

@@ -64,9 +64,7 @@ class Scales:
 
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
-        within = range(2, 5)
-        wanted = [("train", self.train, within), ("dev", self.dev, within), ("test", self.test, within)]
-        return draw_splits(self, [*wanted, ("test-longer", self.longer_test, (5,))], _problem, name="scales", seed=seed)
+        return draw_splits(self, _problem, name="scales", seed=seed, steps=range(2, 5), longer=(5,))
 
     def work(self, question: str, rng: random.Random, *, slip: float, misread: float) -> WorldSolution:
         """Solve ``question`` in one of three styles (`core.worlds`).
