@@ -28,7 +28,7 @@ from understudy.core.answers import normalise
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.core.vote import vote
 from understudy.corpus.import_ import import_chains
-from understudy.evaluation.statistics import estimate
+from understudy.evaluation.statistics import estimate_mean
 from understudy.sampling.allocation import Allocation, Draw, rounds
 
 
@@ -155,7 +155,7 @@ def table(replay: Replay, wanted: Recorded, seeds: int) -> list[str]:
                 if rule == "uniform":
                     cells.append(f"{scale * measures[:, :, i].mean():.{places}f}")
                     continue
-                by = estimate(measures[:, :, i] - uniform[:, :, i], 0.0, len(uniform) - 1)
+                by = estimate_mean(measures[:, :, i] - uniform[:, :, i], 0.0, len(uniform) - 1)
                 half = by.mean - by.interval(-math.inf)[0]
                 said = f"{scale * by.mean:+.{places}f} ± {scale * half:.{places}f}"
                 cells.append(f"**{said}**" if abs(by.mean) > half else said)

@@ -187,7 +187,7 @@ def main() -> None:
     print(page(raw, messages), end="")
 
 
-PAGE = """# There and back
+PAGE = """# Chains through every method and back
 
 *One stored chain feeds every method.* Every chain of the development data (not part of this repository) is imported as a study
 does it and turned into the examples of every distilling method, with the teacher's answer as the label. A student that says exactly

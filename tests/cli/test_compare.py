@@ -69,7 +69,7 @@ def test_arms_of_two_runs_are_named_by_them_and_equal_ones_are_not_told_apart(co
 def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_then_it_is_said(copy):
     shutil.copytree(copy, copy.parent / "other", symlinks=True)
     first, other = Run(copy), Run(copy.parent / "other")
-    name = next(iter(first.of_split("test")))
+    name = next(iter(first.problems_of("test")))
     other.__dict__["problems"] = [replace(p, question=p.question + "!") if p.id == name else p for p in first.problems]
     with pytest.raises(UserError, match=r"40 questions in .* and 40 in .*; 39 of them are the same.*--anyway"):
         compare_runs([first, other])
@@ -155,22 +155,22 @@ def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
 
 def test_copies_of_a_question_with_one_answer_count_once(copy):
     run = Run(copy)
-    names = list(run.of_split("test"))
-    first = run.of_split("test")[names[0]]
+    names = list(run.problems_of("test"))
+    first = run.problems_of("test")[names[0]]
     doubled = {names[1]: first.answer, names[2]: "another"}  # a copy, and a question with two answers, which is another matter
     run = Run(copy)
     run.__dict__["problems"] = [
         replace(p, question=first.question, context=first.context, answer=doubled[p.id]) if p.id in doubled else p
         for p in run.problems
     ]
-    assert list(run.of_split("test")) == [names[0], *names[2:]]
+    assert list(run.problems_of("test")) == [names[0], *names[2:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)
 
 
 def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(copy):
     run = Run(copy)
     run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
-    places = {p.id: i // 2 for split in ("test", "test-longer") for i, p in enumerate(run.of_split(split).values()) if i < 30}
+    places = {p.id: i // 2 for split in ("test", "test-longer") for i, p in enumerate(run.problems_of(split).values()) if i < 30}
     run = Run(copy)
     run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
     run.__dict__["problems"] = [replace(p, meta={"pair": places[p.id]} if p.id in places else {}) for p in run.problems]
@@ -182,7 +182,7 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
         assert row.consistent == sum(map(all, by_pair.values())) / 15
         assert row.low <= row.consistent <= row.high
         assert set(row.accuracies) == {"test", "test-longer"}
-    assert find_clusters(run, "test", list(run.of_split("test")))[:3] == ["0", "0", "1"]
+    assert find_clusters(run, "test", list(run.problems_of("test")))[:3] == ["0", "0", "1"]
 
 
 def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):

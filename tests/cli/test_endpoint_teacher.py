@@ -175,7 +175,7 @@ def test_asks_that_fail_are_told_and_when_nearly_all_do_the_sampling_stops(tmp_p
     with Server(some) as server:
         study(server.url)
         ran = understudy("sample", "s.toml", cwd=tmp_path)
-    assert (ran.code, "60 asks FAILED" in " ".join(ran.out.split())) == (3, True), ran.out + ran.err
+    assert (ran.code, "60 requests FAILED" in " ".join(ran.out.split())) == (3, True), ran.out + ran.err
     with Server(lambda path, body, n: answer(path, body, n) if n == 1 else some(path, body, 1)) as server:
         study(server.url)
         ran = understudy("sample", "s.toml", "--out", "runs/rare", cwd=tmp_path)
@@ -189,10 +189,12 @@ def test_asks_that_failed_are_asked_again_by_the_same_command_and_what_was_made_
     with Server(sometimes) as server:
         study(server.url)
         first = understudy("check", "s.toml", cwd=tmp_path)
-        assert (first.code, "81 chains" in first.out, "9 asks FAILED" in " ".join(first.out.split())) == (3, True, True), (
+        assert (first.code, "81 chains" in first.out, "9 requests FAILED" in " ".join(first.out.split())) == (3, True, True), (
             first.out + first.err
         )
-        assert re.search(r"^understudy check: 9 asks failed, 9 of them so: http.*HTTP 400: no$", first.err, re.M), first.err
+        assert re.search(
+            r"^understudy check: 9 requests failed; the most common reason \(9\): http.*HTTP 400: no$", first.err, re.M
+        ), first.err
         server.script = answer
         second = understudy("check", "s.toml", cwd=tmp_path)
         assert (second.code, len(server.got)) == (0, 99), second.out + second.err
@@ -293,7 +295,9 @@ def test_every_verb_ends_with_exit_code_3_and_the_commonest_reason_where_asks_fa
         ran = understudy(verb, "s.toml", *arm, cwd=tmp_path)
     assert ran.code == 3, ran.out + ran.err
     assert re.search(
-        rf"^understudy {verb}: \d+ asks failed, 30 of them so: .*HTTP 400: the prompt has \d+ tokens too many", ran.err, re.M
+        rf"^understudy {verb}: \d+ requests failed; the most common reason \(30\): .*HTTP 400: the prompt has \d+ tokens too many",
+        ran.err,
+        re.M,
     )
     assert "\x1b" not in ran.out + ran.err
     if verb == "evaluate":

@@ -11,7 +11,7 @@ from saved import save
 from understudy.cli import main
 from understudy.core.errors import StudyError
 from understudy.core.values import Chain
-from understudy.corpus.card import read_card
+from understudy.corpus.card import read_corpus_card
 from understudy.corpus.store import read_rows
 from understudy.pipeline.plan import make_plan
 from understudy.studies.load import load_study
@@ -44,7 +44,7 @@ def test_a_runs_chains_are_exported_with_their_card_and_come_back(tiny, tmp_path
         "licence": "Apache-2.0",
         "card": "",
     }
-    card = read_card(tmp_path / "all.jsonl")
+    card = read_corpus_card(tmp_path / "all.jsonl")
     assert (card.chains, card.problems, sum(card.outcomes.values())) == (144, 48, 144)
     assert (card.sampling["samples"], card.sampling["method"]) == (3, "scotd")
     assert main(["export", run, "--to", str(tmp_path / "run.parquet"), "--format", "understudy"]) == 0
@@ -54,7 +54,7 @@ def test_a_runs_chains_are_exported_with_their_card_and_come_back(tiny, tmp_path
     arm = [json.loads(line) for line in (tmp_path / "arm.jsonl").read_text().splitlines()]
     assert 0 < len(arm) <= 48
     assert {(c["problem_id"], c["path"]) for c in arm} < {(c.problem, c.path) for c in chains}
-    assert read_card(tmp_path / "arm.jsonl").outcomes == {"correct": len(arm)}
+    assert read_corpus_card(tmp_path / "arm.jsonl").outcomes == {"correct": len(arm)}
 
 
 def test_the_examples_of_an_arm_are_what_its_student_reads_and_learns(tiny, tmp_path):
@@ -87,13 +87,13 @@ def test_without_terms_and_licence_nothing_leaves_unless_it_is_said(files, monke
     assert export("--no-terms") == 0
     assert bring("--terms", "the provider's", "--licence", "MIT") == 0
     assert export() == 0
-    card = read_card(files / "o.jsonl")
+    card = read_corpus_card(files / "o.jsonl")
     assert (card.terms, card.licence, card.outcomes) == ("the provider's", "MIT", {"correct": 1})
     assert set(card.sources) == {"c.jsonl", "q.jsonl", "c.parquet"}
     capsys.readouterr()
     assert main(["import", "o.jsonl", *QUESTIONS, "--to", "again.parquet"]) == 0
     assert "sharegpt (by its first rows)" in capsys.readouterr().out
-    assert read_card(files / "again.parquet").licence == "MIT", "a card's terms go on with its chains"
+    assert read_corpus_card(files / "again.parquet").licence == "MIT", "a card's terms go on with its chains"
 
 
 STUDY = """
@@ -133,7 +133,7 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     with pytest.raises(StudyError, match=r"teacher: unknown format 'sharegtp'.*did you mean 'sharegpt'"):
         load_study(files / "s.toml", ["teacher.format=sharegtp"])
     assert main(["export", str(files / "runs" / "s"), "--to", str(files / "o.jsonl"), "--format", "think"]) == 0
-    assert (read_card(files / "o.jsonl").terms, read_card(files / "o.jsonl").outcomes) == ("the provider's", {})
+    assert (read_corpus_card(files / "o.jsonl").terms, read_corpus_card(files / "o.jsonl").outcomes) == ("the provider's", {})
 
 
 def test_the_key_of_an_endpoint_is_in_nothing_that_is_exported(files, monkeypatch):
@@ -148,11 +148,11 @@ def test_the_key_of_an_endpoint_is_in_nothing_that_is_exported(files, monkeypatc
     for name in ("understudy", "jsonl", "messages", "openai-batch"):
         to = f"o.{'parquet' if name == 'understudy' else name}"
         assert main(["export", str(files / "runs" / "s"), "--to", str(files / to), "--format", name]) == 0
-    assert read_card(files / "o.parquet").sampling["model"] == "m"
+    assert read_corpus_card(files / "o.parquet").sampling["model"] == "m"
     assert len(list(files.glob("o.*"))) == 7
     found = [path for path in files.rglob("*") if path.is_file() and b"very-secret" in path.read_bytes()]
     assert found == []
-    assert "very-secret" not in repr([*read_rows(files / "o.parquet", Chain), read_card(files / "o.parquet")])
+    assert "very-secret" not in repr([*read_rows(files / "o.parquet", Chain), read_corpus_card(files / "o.parquet")])
 
 
 WRONG = [

@@ -97,7 +97,7 @@ def test_students_are_trained_and_asked_and_the_report_says_that_nothing_is_scor
     page = (where / "runs/advice/report.html").read_text()
     assert "understudy judge RUN" in page
     assert json.loads(understudy("results", "runs/advice", "--json", cwd=where).out) == []
-    shown = understudy("why", "runs/advice", next(iter(Run(where / "runs/advice").of_split("test"))), cwd=where)
+    shown = understudy("why", "runs/advice", next(iter(Run(where / "runs/advice").problems_of("test"))), cwd=where)
     assert shown.code == 0, shown.err
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("gguf", reason="gguf is not installed: pip install 'understu
 
 from gguf_files import write_gguf
 
-from understudy.corpus.card import read_card
+from understudy.corpus.card import read_corpus_card
 
 STUDY = """
 [study]
@@ -80,7 +80,7 @@ def test_the_chains_of_a_teacher_from_a_file_say_so(root):
     sampled = understudy("sample", "s.toml", *(word for one in teacher for word in ("--set", one)), cwd=root)
     assert sampled.code == 0, sampled.out + sampled.err
     (chains,) = (root / "runs" / "s" / "stages").glob("chains-*/chains.parquet")
-    assert read_card(chains).sampling["weights"] == SAYS
+    assert read_corpus_card(chains).sampling["weights"] == SAYS
 
 
 def test_a_file_that_cannot_be_read_is_named_before_anything_is_asked(root):

@@ -252,7 +252,7 @@ def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
 
 def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
     ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
-    assert "not judged: 1 of 6 pairs; a reply of theirs names no answer, is refused, or is cut off" in ran.err
+    assert "not judged: 1 of 6 pairs; one of their replies names no answer, is refused, or is cut off" in ran.err
     assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
 
 

@@ -135,7 +135,7 @@ def test_a_bundle_that_was_copied_answers_as_in_the_evaluation(ran, tmp_path, ar
     assert (card.decode, card.terms, card.licence) == (run.arms[arm].decode, "made up", "CC0-1.0")
     (stage,) = run.answers(arm, "test").values()
     for name, known in list(run.solutions(stage, "test").items())[:2]:
-        problem = run.of_split("test")[name]
+        problem = run.problems_of("test")[name]
         asked = "\n".join(filter(None, [problem.context, problem.question]))
         answered = ask_student(copied, asked, choices=problem.choices)
         assert [(s.text, s.turns) for s in answered.solutions] == [(s.text, s.turns) for s in known]

@@ -35,9 +35,9 @@ UNDERSTUDY = {"task": {"mine": Mine}}
 @pytest.fixture(autouse=True)
 def no_names_left(monkeypatch):
     monkeypatch.setattr(registry, "_added", {})
-    registry._installed.cache_clear()
+    registry._list_plugins.cache_clear()
     yield
-    registry._installed.cache_clear()
+    registry._list_plugins.cache_clear()
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_an_installed_name_that_is_taken_is_an_error(tmp_path, monkeypatch, plug
     with pytest.raises(StudyError, match="check 'mine' comes from the installed package one"):
         load(plugin(CHECK))
     package(tmp_path, "two", [("understudy.checks", "mine = two:check")])
-    registry._installed.cache_clear()
+    registry._list_plugins.cache_clear()
     with pytest.raises(StudyError, match=r"the installed packages (one and two|two and one) both provide the check 'mine'"):
         find("check", "answer")
     package(tmp_path, "three", [("understudy.methods", "scotd = three:check")])

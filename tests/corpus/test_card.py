@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Problem
-from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card, write_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card, write_corpus_card
 from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
 from understudy.corpus.secrets import text_without_secrets, without_secrets
@@ -33,18 +33,18 @@ def test_a_card_counts_what_is_in_the_corpus():
 
 def test_a_card_stays_with_its_corpus_in_parquet_and_beside_a_text(tmp_path):
     write_rows(tmp_path / "c.parquet", Chain, CHAINS, card=CARD.to_json())
-    assert read_card(tmp_path / "c.parquet") == CARD
+    assert read_corpus_card(tmp_path / "c.parquet") == CARD
     assert list(read_rows(tmp_path / "c.parquet", Chain)) == CHAINS
-    write_card(tmp_path / "c.jsonl", CARD)
-    assert read_card(tmp_path / "c.jsonl") == CARD
+    write_corpus_card(tmp_path / "c.jsonl", CARD)
+    assert read_corpus_card(tmp_path / "c.jsonl") == CARD
     write_rows(tmp_path / "old.parquet", Chain, CHAINS)
-    assert read_card(tmp_path / "old.parquet") is None
-    assert read_card(tmp_path / "none.jsonl") is None
+    assert read_corpus_card(tmp_path / "old.parquet") is None
+    assert read_corpus_card(tmp_path / "none.jsonl") is None
 
 
 def test_terms_are_inherited_unless_they_are_given(tmp_path):
-    write_card(tmp_path / "a", CARD)
-    write_card(tmp_path / "b", CorpusCard(terms="others", licence="MIT"))
+    write_corpus_card(tmp_path / "a", CARD)
+    write_corpus_card(tmp_path / "b", CorpusCard(terms="others", licence="MIT"))
     paths = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
     assert inherit_terms(paths, "", "") == ("the provider's; others", "MIT")
     assert inherit_terms(paths, "mine", "") == ("mine", "MIT")
@@ -62,7 +62,7 @@ def test_two_sources_of_one_name_are_told_apart():
 def test_a_damaged_card_is_one_message(tmp_path, text):
     card_path(tmp_path / "a").write_text(text)
     with pytest.raises(DataError, match=r"a\.card\.json: not a corpus card"):
-        read_card(tmp_path / "a")
+        read_corpus_card(tmp_path / "a")
 
 
 LEAKS = {
@@ -87,7 +87,7 @@ def test_no_key_no_token_and_no_header_gets_into_a_corpus_or_its_card(tmp_path):
     (kept,) = read_rows(tmp_path / "c.parquet", Chain)
     assert kept.sampling["max_tokens"] == 8, "a limit is no secret"
     written = [path.read_text() for path in tmp_path.glob("*.json*")] + [repr(kept), json.dumps(CARD.to_json())]
-    written.append(repr(read_card(tmp_path / "c.parquet")))
+    written.append(repr(read_corpus_card(tmp_path / "c.parquet")))
     assert len(written) == 2 * (len(NAMES) - 1) + 3
     for text in written:
         assert not [secret for secret in SECRETS if secret in text]

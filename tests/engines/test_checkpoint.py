@@ -13,7 +13,7 @@ from checkpoints import make
 from hub import serving
 
 from understudy.core.errors import CheckpointError
-from understudy.engines.local.checkpoint import DECIDES, context_of, find_checkpoint, identity, look_at, tensors
+from understudy.engines.local.checkpoint import DECIDES, check_checkpoint, context_of, find_checkpoint, identity, tensors
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -76,10 +76,10 @@ def pieces_alone(directory):
 def test_what_is_no_checkpoint_is_named_with_what_to_do(good, tmp_path, spoil, says):
     directory = tmp_path / "copy"
     shutil.copytree(good, directory)
-    look_at(directory)
+    check_checkpoint(directory)
     spoil(directory)
     with pytest.raises(CheckpointError, match=says):
-        look_at(directory)
+        check_checkpoint(directory)
 
 
 @pytest.mark.parametrize("lacks", ["sentencepiece", "google", "google.protobuf"])
@@ -89,7 +89,7 @@ def test_a_file_of_sentence_pieces_alone_needs_two_packages(good, tmp_path, lack
     pieces_alone(directory)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == lacks else name)
     with pytest.raises(CheckpointError, match=r"spiece\.model alone, which needs pip install sentencepiece protobuf"):
-        look_at(directory)
+        check_checkpoint(directory)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_sliding_window_is_a_limit_where_it_slides(config, positions):
 
 
 def test_looking_imports_no_model_library(good):
-    code = "import sys; from pathlib import Path; from understudy.engines.local.checkpoint import look_at; "
-    code += f"look_at(Path({str(good)!r}))"
+    code = "import sys; from pathlib import Path; from understudy.engines.local.checkpoint import check_checkpoint; "
+    code += f"check_checkpoint(Path({str(good)!r}))"
     code += "; assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(SOURCE)})
 
@@ -158,8 +158,8 @@ def test_a_model_is_fetched_once_and_never_its_pickles_or_code(good, tmp_path):
     shutil.copytree(good, tmp_path / "model")
     for name in ("pytorch_model.bin", "modeling_x.py", "training_args.bin"):
         (tmp_path / "model" / name).write_text("never")
-    code = "from understudy.engines.local.checkpoint import find_checkpoint, look_at; from pathlib import Path"
-    code += "; d = find_checkpoint('acme/tiny', Path()); look_at(d); print(*sorted(p.name for p in d.iterdir()))"
+    code = "from understudy.engines.local.checkpoint import find_checkpoint, check_checkpoint; from pathlib import Path"
+    code += "; d = find_checkpoint('acme/tiny', Path()); check_checkpoint(d); print(*sorted(p.name for p in d.iterdir()))"
     with serving("acme/tiny", tmp_path / "model") as (address, asked):
         environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "hub"), "PYTHONPATH": str(SOURCE)}
         environment |= {"NO_PROXY": "*", "no_proxy": "*", "HF_HUB_OFFLINE": "0"}

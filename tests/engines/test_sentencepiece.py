@@ -16,7 +16,7 @@ from transformers import LlamaTokenizer, T5Tokenizer
 from understudy.core.asks import GREEDY, Call, Request
 from understudy.core.tokens import encode_source, encode_text
 from understudy.core.values import Example
-from understudy.engines.local.checkpoint import look_at
+from understudy.engines.local.checkpoint import check_checkpoint
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.local.load import load_tokenizer
 from understudy.training.loop import train
@@ -60,7 +60,7 @@ def start(request, tmp_path):
     said = json.loads((directory / "tokenizer_config.json").read_text())
     (directory / "tokenizer_config.json").write_text(json.dumps(said | options))  # as published ones say it
     (tmp_path / "pieces" / file).rename(directory / file)
-    look_at(directory)
+    check_checkpoint(directory)
     return family, directory, knows, spm.SentencePieceProcessor(model_file=str(directory / file))
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from understudy.evaluation.statistics import (
     above,
     accuracy_interval,
-    estimate,
+    estimate_mean,
     holm,
     mcnemar,
     paired,
@@ -55,7 +55,7 @@ def test_holm_on_a_worked_example():
 def test_equal_problems_leave_the_t_test_over_seeds():
     by_seed = np.array([0.2, 0.5, 0.3, 0.6])
     values = np.repeat(by_seed[:, None], 50, axis=1)
-    assert estimate(values, 0.0, 3).test() == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
+    assert estimate_mean(values, 0.0, 3).test() == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
 
 
 def test_the_noise_between_seeds_is_that_of_the_analysis_of_variance():
@@ -125,7 +125,7 @@ def test_a_student_against_what_was_not_trained_has_the_noise_of_one_arm():
     arms = np.random.default_rng(4).random((3, 3, 50)).round()
     noise = seed_noise(list(arms))
     found = paired(arms[0], arms[1, :1], noise)
-    assert found.p == estimate(arms[0] - arms[1, :1], noise.alone, 6).test()
+    assert found.p == estimate_mean(arms[0] - arms[1, :1], noise.alone, 6).test()
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.integers(0, n), st.just(n))))

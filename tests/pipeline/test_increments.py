@@ -100,8 +100,8 @@ def test_money_needs_a_price(lab):
 def test_what_is_left_is_estimated_before_it_is_asked(lab):
     run, price = lab.where / "run", "teacher.price={input=1.0,output=2.0}"
     before = count_requests(lab.plan(price, "teacher.n=1"), run)
-    assert (before.total, before.bought, before.requests, before.means) == (40, 0, 40, None)
-    assert (before.most, before.known) == (before.alone, True)
+    assert (before.total, before.in_ledger, before.requests, before.means) == (40, 0, 40, None)
+    assert (before.most, before.probed) == (before.most_if_single, True)
     assert before.most.written == 40 * 256
     assert before.most.read > before.prompts > 4 * before.expected[0] - 1
     lab.sample(price)
@@ -230,17 +230,18 @@ def test_a_dry_run_counts_the_requests_that_would_be_sent(tmp_path, n, shared):
         lab = Lab(tmp_path, server)
         run, sets = tmp_path / "run", ("teacher.n=8", "teacher.price={input=1.0,output=2.0}")
         before = count_requests(lab.plan(*sets), run)
-        assert (before.replies, before.requests, before.known) == (40, 8, False)
+        assert (before.replies, before.requests, before.probed) == (40, 8, False)
         assert (before.most.written, before.most.requests) == (40 * 256, 8)
-        assert (before.alone.requests, before.alone.read) == (40, 5 * before.most.read), "read once for each request"
+        single = before.most_if_single
+        assert (single.requests, single.read) == (40, 5 * before.most.read), "read once for each request"
         assert before.most.money == pytest.approx((before.most.read + 2 * before.most.written) / 1e6)
         assert lab.sample(*sets, "teacher.samples=1")[0] == 4
         probed = count_requests(lab.plan(*sets), run)
-        assert (probed.bought, probed.replies, probed.requests) == (4, 36, 4 * 2 if shared == 8 else 36)
-        assert probed.known
+        assert (probed.in_ledger, probed.replies, probed.requests) == (4, 36, 4 * 2 if shared == 8 else 36)
+        assert probed.probed
         assert lab.sample(*sets)[0] == probed.requests
         greedy = count_requests(lab.plan(*sets, "teacher.temperature=0.0"), run)
-        assert (greedy.total, greedy.bought, greedy.replies, greedy.requests) == (40, 0, 4, 4), "one reply for all paths"
+        assert (greedy.total, greedy.in_ledger, greedy.replies, greedy.requests) == (40, 0, 4, 4), "one reply for all paths"
         assert lab.sample(*sets, "teacher.temperature=0.0")[0] == 4
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from understudy.core.errors import DataError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import COMMA
-from understudy.tasks.rows import Layout, fields_in, fill, problems_of, read_problems
+from understudy.tasks.rows import Layout, fields_in, fill_template, problems_of, read_problems
 
 ROW = {"passage": "It is day.", "question": "Is it?", "n": 3, "none": None, "list": ["x"], "answer": "yes"}
 
@@ -62,7 +62,7 @@ def test_a_template_is_field_names_in_braces_and_nothing_else(template, says):
 def test_a_template_gives_back_what_it_was_made_of(row, between):
     template = "".join(between.replace("{", "{{").replace("}", "}}") + f"{{{name}}}" for name in row)
     assert fields_in(template) == list(row)
-    assert fill(template, row, "") == "".join(between + value for value in row.values()).strip()
+    assert fill_template(template, row, "") == "".join(between + value for value in row.values()).strip()
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ from understudy.training.memory import (
     Estimate,
     estimate,
     free_memory,
-    hold,
     is_out_of_memory,
     out_of_memory,
     planned_shape,
     resident,
     shape_of,
     size,
+    trim_memory,
 )
 from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of
@@ -217,7 +217,7 @@ def test_the_ways_in_which_memory_runs_out_are_known_and_others_are_not_mistaken
 
 def test_after_each_step_a_training_holds_no_more_than_it_may(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(loop, "hold", lambda most=0: asked.append(most) or 100)
+    monkeypatch.setattr(loop, "trim_memory", lambda most=0: asked.append(most) or 100)
     options = TrainingOptions(steps=3, batch_size=4, checks=1, precision="float32")
     train(examples(), student=StudentOptions(**SMALL), options=options, out=tmp_path, seed=2, vocabulary=texts())
     assert asked == [0] + 3 * [100 + HELD] + [0], "what the process had before is not the training's"
@@ -231,8 +231,8 @@ def test_freed_tensors_between_those_that_stay_are_given_back():
     tensors = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(200)]
     del tensors[:-1]
     held = resident()
-    assert abs(hold(held) - held) < 20 << 20, "no more than it may"
-    assert held - hold(held - (1 << 20)) > 150 << 20
+    assert abs(trim_memory(held) - held) < 20 << 20, "no more than it may"
+    assert held - trim_memory(held - (1 << 20)) > 150 << 20
 
 
 LIMITED = """

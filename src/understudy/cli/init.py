@@ -35,7 +35,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
     try:
         load_study(to).make_task().problems(seed=0)
     except UserError as error:
-        console.print(Text(f"not all of it can be read so yet: {error}", style="yellow"))
+        console.print(Text(f"some rows cannot be read with this study yet: {error}", style="yellow"))
     if found.layout.kind == "text" and (hint := _hint(found)):
         console.print(Text(hint, style="yellow"))
     console.print(Text(f"wrote {to}: look at it, then: understudy try {to} -n 3"))

@@ -91,7 +91,7 @@ def line_of(summary: StageSummary) -> str:
         case problems.ProblemsSummary():
             return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
         case chains.ChainsSummary():
-            failed = f", {summary.errors:,} asks FAILED" if summary.errors else ""
+            failed = f", {summary.errors:,} requests FAILED" if summary.errors else ""
             failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
             return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
         case verdicts.VerdictsSummary():

@@ -84,7 +84,7 @@ def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run directory")
     parser.add_argument("--split", default="", help="the split to compare on (default: the first that all runs answered)")
     parser.add_argument("--arm", action="append", default=[], dest="arms", metavar="NAME", help="only this arm; again for more")
-    parser.add_argument("--anyway", action="store_true", help="compare runs of other questions, checks or decoding, and say so")
+    parser.add_argument("--anyway", action="store_true", help="compare although questions, checks or decoding differ, and note it")
     add_json(parser)
     add_plugins(parser, "the check of the runs' studies")
     options = parser.parse_args(argv)
@@ -153,7 +153,7 @@ def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
 def _shown(state: Status) -> dict[str, object]:
     rows: dict[str, object] = {
-        "sampling": f"by process {state.writer}" if state.writer else "nobody is at it",
+        "sampling": f"by process {state.writer}" if state.writer else "no process is sampling",
         "chains": f"{state.chains:,} of {state.total:,}{_also({'failed': state.chains_failed, 'not asked': state.chains_unasked})}",
     }
     if state.asked:

@@ -82,7 +82,7 @@ def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
         for error in errors:
             alike.setdefault(re.sub(r"\d+", "", error), []).append(error)
         most = max(alike.values(), key=len)
-        yield f"{len(errors):,} asks failed, {len(most):,} of them so: {most[0]}"
+        yield f"{len(errors):,} requests failed; the most common reason ({len(most):,}): {most[0]}"
     if stopped := plan.chains.read_summary(directory).stopped:
         yield stopped
 
@@ -163,7 +163,7 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if counted.paid or counted.requests != counted.left:
         shared = f", up to {counted.n} replies in each" if counted.n > 1 else ""
         left += f" in {counted.requests:,} requests{shared}"
-    console.print(f"teacher: {counted.total:,} chains, {counted.bought:,} already in the ledger, {left}")
+    console.print(f"teacher: {counted.total:,} chains, {counted.in_ledger:,} already in the ledger, {left}")
     if not counted.paid:
         return
     teacher, (read, written) = plan.study.teacher, counted.expected
@@ -173,11 +173,11 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     if teacher.price is not None:
         likely = "" if written is None else f"about {amount(teacher.price.of(read, written))}, "
         console.print(f"  money: {likely}at most {amount(counted.most.money)}")
-    if not counted.known and counted.requests < counted.replies:
-        money = f", {amount(counted.alone.money)}" if teacher.price else ""
-        alone = f"{counted.replies:,} requests, at most {counted.alone.tokens:,} tokens{money}"
+    if not counted.probed and counted.requests < counted.replies:
+        money = f", {amount(counted.most_if_single.money)}" if teacher.price else ""
+        alone = f"{counted.replies:,} requests, at most {counted.most_if_single.tokens:,} tokens{money}"
         console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
-    for other, count in counted.elsewhere.most_common(1):
+    for other, count in counted.under_other_engines.most_common(1):
         if count:
             console.print(
                 Text(f"  {count:,} of these chains are in the ledger as those of {other!r}: with that as teacher.identity")

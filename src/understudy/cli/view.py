@@ -165,10 +165,10 @@ def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
     write_judgements(file, new)
     of = f"of {len(pairs):,} pairs"
     if found.unread:
-        why = "a reply of theirs names no answer, is refused, or is cut off (teacher.options.max_tokens)"
+        why = "one of their replies names no answer, is refused, or is cut off (teacher.options.max_tokens)"
         say(f"not judged: {found.unread:,} {of}; {why}", sys.stderr)
     if found.failed:
-        first = "raise teacher.budget and " if found.poor else ""
+        first = "raise teacher.budget and " if found.budget_spent else ""
         say(f"not judged: {found.failed:,} {of}: {found.error}; {first}run it again to ask for them", sys.stderr)
     return WITH_ERRORS if found.failed else DONE
 

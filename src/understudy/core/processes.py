@@ -12,7 +12,7 @@ from pathlib import Path
 from understudy.core.errors import BusyError
 
 OTHER_FILES = 64
-"""Open files and pipes of a process that are no connections, at most."""
+"""Files and pipes that a process may have open besides its connections."""
 
 
 def cores() -> int:
@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 def allow_files(connections: int) -> int:
-    """How many of so many ``connections`` this process may open at once. Its limit on files is raised where that may be."""
+    """How many of the ``connections`` wanted this process may open at once. Raises its limit on files where allowed."""
     import resource  # not on every system, and needed by those only who open many
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -34,10 +34,10 @@ def allow_files(connections: int) -> int:
 
 @contextmanager
 def hold(path: Path, does: str) -> Iterator[None]:
-    """Hold the file ``path``, in which meanwhile stands who does (`find_holder`).
+    """Lock the file ``path`` and write this process's number into it (`find_holder`).
 
-    Raises BusyError where another process holds it (``does``: what it does, and what to do about that), OSError that names the
-    file where its file system has no locks.
+    Raises BusyError where another process has the lock (``does``: what that process does, and what to do about it), and OSError,
+    naming the file, where its file system has no locks.
     """
     with path.open("a+") as file:
         try:
@@ -59,8 +59,8 @@ def hold(path: Path, does: str) -> Iterator[None]:
 
 
 def find_holder(path: Path) -> int | None:
-    """The process to interrupt so that nobody holds the file ``path``: the one that does, or its parent where that still is. None
-    where nobody holds it."""
+    """The process to interrupt so that the lock on the file ``path`` is released: the holder's parent if it is alive, else the
+    holder. None where nobody has the lock."""
     try:
         found = list(map(int, path.read_text().split()))
     except (OSError, ValueError):
@@ -69,8 +69,8 @@ def find_holder(path: Path) -> int | None:
 
 
 def end_with_parent() -> None:
-    """End this process (one of `multiprocessing`) soon after the one that started it has ended, or now where it has: that may have
-    been killed while this one began, so its number is the one that it passed on."""
+    """End this process (one of `multiprocessing`) soon after its parent has ended. The parent may die while this process starts, so
+    its number is the one that it passed on, and is not asked for."""
     parent = multiprocessing.parent_process()
     number = parent and parent.pid
     if os.getppid() != number:
@@ -85,7 +85,7 @@ def _watch(parent: int) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether there is a process with this number."""
     try:
         os.kill(process, 0)
     except OSError as error:

@@ -101,7 +101,7 @@ class PromptFormat:
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
-    def go_on(self, prompt: str, rationale: str) -> str:
+    def continue_after(self, prompt: str, rationale: str) -> str:
         """A raw ``prompt`` with the reply begun: ``rationale``, and all but the last blank of what stands before the answer."""
         joined = without_empty_lines(rationale)
         return f"{prompt}{' ' if joined else ''}{joined}{ANSWER.rstrip()}"

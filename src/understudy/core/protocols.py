@@ -89,7 +89,7 @@ class MethodWithRationale(Protocol):
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         """The rationale in ``solution``; None where there is none to be told from the answer."""
 
-    def go_on(self, call: Call, rationale: str) -> Call | None:
+    def continue_after(self, call: Call, rationale: str) -> Call | None:
         """What asks for the answer after ``rationale``, in the place of ``call``, which asks for both; None where ``call`` asks for
         the rationale alone."""
 

@@ -125,7 +125,7 @@ def add(path: str, entries: Mapping[tuple[str, str], PluginObject]) -> None:
         other = _added.get((what, name))
         if name in BUILT_IN[what]:
             raise StudyError(f"{path}: {what} {name!r} is built in; give yours another name")
-        if taken := _installed(what).get(name):
+        if taken := _list_plugins(what).get(name):
             raise StudyError(f"{path}: {what} {name!r} comes from the installed package {_package(taken)}; rename yours")
         if other is not None and other.path != path and other.digest != entry.digest:
             raise StudyError(f"{path}: {what} {name!r} is already defined in {other.path}; rename one")
@@ -156,14 +156,14 @@ def must_fit(what: str, candidate: object, by: str) -> None:
 def _known(what: str, name: str) -> EntryPoint | PluginObject:
     ours = {n: EntryPoint(n, place, what) for n, place in BUILT_IN[what].items()}
     additions = {n: entry for (w, n), entry in _added.items() if w == what}
-    table: dict[str, EntryPoint | PluginObject] = {**ours, **_installed(what), **additions}
+    table: dict[str, EntryPoint | PluginObject] = {**ours, **_list_plugins(what), **additions}
     if name not in table:
         raise StudyError(f"unknown {what} {with_known(name, sorted(table))}; plug-ins add more: study.plugins, --plugin")
     return table[name]
 
 
 @functools.cache
-def _installed(what: str) -> Mapping[str, EntryPoint]:
+def _list_plugins(what: str) -> Mapping[str, EntryPoint]:
     """name -> entry point of an installed package."""
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"understudy.{what}s"):

@@ -96,13 +96,13 @@ def card_path(path: Path) -> Path:
     return path.with_name(path.name + ".card.json")
 
 
-def write_card(path: Path, card: CorpusCard) -> None:
+def write_corpus_card(path: Path, card: CorpusCard) -> None:
     """Write ``card`` beside the corpus ``path``."""
     with write_whole(card_path(path)) as file:
         file.write(json.dumps(card.to_json(), indent=1, ensure_ascii=False).encode())
 
 
-def read_card(path: Path) -> CorpusCard | None:
+def read_corpus_card(path: Path) -> CorpusCard | None:
     """The card in or beside the corpus ``path``, None where there is none. Raises DataError where it is damaged."""
     where = path if is_ours(path) else card_path(path)
     try:
@@ -114,7 +114,7 @@ def read_card(path: Path) -> CorpusCard | None:
 
 def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:
     """``terms`` and ``licence``. One that is "" becomes that of the cards of ``paths``, each different one once."""
-    cards = [card for path in paths if (card := read_card(path)) is not None]
+    cards = [card for path in paths if (card := read_corpus_card(path)) is not None]
     return (
         terms or "; ".join(dict.fromkeys(card.terms for card in cards if card.terms)),
         licence or "; ".join(dict.fromkeys(card.licence for card in cards if card.licence)),

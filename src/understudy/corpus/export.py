@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Example, Problem, digest, to_json
-from understudy.corpus.card import CorpusCard, write_card
+from understudy.corpus.card import CorpusCard, write_corpus_card
 from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
 from understudy.corpus.formats.flat import JSONL, chain_row
 from understudy.corpus.formats.record import Record, Row
@@ -59,7 +59,7 @@ def export_chains(
     if not rows:
         raise DataError(f"{to}: none of the {len(clean):,} chains has its question among the {len(problems):,} questions")
     _write_lines(to, rows)
-    write_card(to, card)
+    write_corpus_card(to, card)
     return {"chains": len(rows), "lost": dict((+lost).most_common())}
 
 
@@ -94,7 +94,7 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
             lost["weight"] += example.weight != 1
         rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **about}})
     _write_lines(to, rows)
-    write_card(to, card)
+    write_corpus_card(to, card)
     return {"examples": len(rows), "lost": dict((+lost).most_common())}
 
 

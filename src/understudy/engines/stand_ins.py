@@ -43,11 +43,11 @@ class ProbeEngine:
         self.identity = f"{student.identity}, rationale: {name}"
 
     def serve(self, source: Source) -> None:
-        self.student.serve(_Given(source, self))
+        self.student.serve(_AfterRationale(source, self))
 
 
 @dataclass
-class _Given(Source):
+class _AfterRationale(Source):
     """The requests of ``source`` as the student gets them."""
 
     source: Source
@@ -68,12 +68,12 @@ class _Given(Source):
         if rationale is None:
             self.source.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
             return None
-        after = self.probe.method.go_on(call, rationale)
+        after = self.probe.method.continue_after(call, rationale)
         if after is None:
             self.source.give(ticket, Reply(rationale, tokens=0, prompt_tokens=0))
             return None
-        assert isinstance(call.prompt, str), "only raw prompts can be gone on with"
-        assert isinstance(after.prompt, str), "and stay raw"
+        assert isinstance(call.prompt, str), "only a raw prompt can be continued"
+        assert isinstance(after.prompt, str), "what continues it is raw too"
         self.begun[ticket] = after.prompt[len(call.prompt) :]
         return replace(request, ask=after)
 

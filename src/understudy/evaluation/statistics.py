@@ -106,7 +106,7 @@ class MeanEstimate:
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
 
-def estimate(values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None) -> MeanEstimate:
+def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, clusters: Clusters = None) -> MeanEstimate:
     """Mean of ``values_SN``, S > 1, where problems and seeds are both drawn at random.
 
     Var(mean) = V / S + problems / N. V is the larger of the variance of the seeds' means and ``between_seeds``, a pooled one of
@@ -158,7 +158,7 @@ def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clu
         return _estimate_one(correct_SN[0], clusters)
     noise = noise or seed_noise([correct_SN])
     assert noise is not None, "there are several seeds"
-    return estimate(correct_SN, noise.alone, noise.alone_freedom, clusters)
+    return estimate_mean(correct_SN, noise.alone, noise.alone_freedom, clusters)
 
 
 def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
@@ -203,7 +203,7 @@ def paired(
         assert noise is not None, "there are several seeds"
         both = len(first_SN) == len(second_SN)
         pooled, freedom = (2 * noise.apart, noise.apart_freedom) if both else (noise.alone, noise.alone_freedom)
-        found = estimate(difference_SN, pooled, freedom, clusters)
+        found = estimate_mean(difference_SN, pooled, freedom, clusters)
     return PairedTest(found.mean, *found.interval(-1.0), found.test(), _detectable(found, level))
 
 

@@ -112,7 +112,7 @@ class SciCoT:
         (role, text), *_ = solution.turns
         return text.strip() if role == "rationale" and self.rationales == 1 else None
 
-    def go_on(self, call: Call, rationale: str) -> None:
+    def continue_after(self, call: Call, rationale: str) -> None:
         """Its rationale is a reply of its own."""
         return
 

@@ -89,9 +89,9 @@ class SCoTD(OneStudent):
         raw = self.format.style == "raw" and found.value is not None
         return solution.text[: found.start].strip() if raw else None
 
-    def go_on(self, call: Call, rationale: str) -> Call:
-        assert isinstance(call.prompt, str), "only raw prompts can be gone on with"
-        return replace(call, prompt=self.format.go_on(call.prompt, rationale))
+    def continue_after(self, call: Call, rationale: str) -> Call:
+        assert isinstance(call.prompt, str), "only a raw prompt can be continued"
+        return replace(call, prompt=self.format.continue_after(call.prompt, rationale))
 
     def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()

@@ -40,10 +40,10 @@ What = Literal["selection", "student", "answers", "gold", "probe"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """What the stage in the directory ``folder`` is to an arm: its ``selection``; its ``student`` of the role ``name``; its
-    ``answers`` to the split ``name``; those with ``gold`` in the place of the part ``name``; those after a rationale that was
-    altered in the way ``name`` (``probe``)."""
+class ArmStage:
+    """One stage of an arm and the part it has there: its ``selection``; its ``student`` of the role ``name``; its ``answers`` to
+    the split ``name``; those with ``gold`` in the place of the part ``name``; those after a rationale that was altered in the way
+    ``name`` (``probe``). ``folder`` names the stage's directory."""
 
     arm: str
     what: What
@@ -83,7 +83,7 @@ class ArmPlanner:
         self.trains = trained_roles(arm, self.method)
         self.selection = self._selection() if self.trains else None
 
-    def places(self) -> Iterator[tuple[Place, Stage[Any]]]:
+    def places(self) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """Every stage of the arm with what it is to the arm, in an order in which they can run: its selection, and per seed the
         students by role, the answers by split, and those to the first split with gold in the place of a part. An arm that trains
         nothing has neither selection nor students."""
@@ -106,8 +106,8 @@ class ArmPlanner:
                 for part, stage in self._with_gold(label, seed, cast):
                     yield self._place("gold", seed, part, stage)
 
-    def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[Place, Stage[Any]]:
-        return Place(self.arm.name, what, seed, name, stage.folder), stage
+    def _place(self, what: What, seed: int, name: str, stage: Stage[Any]) -> tuple[ArmStage, Stage[Any]]:
+        return ArmStage(self.arm.name, what, seed, name, stage.folder), stage
 
     def _selection(self) -> SelectionStage:
         shared, selective = self.shared, isinstance(self.method, SelectiveMethod)
@@ -201,7 +201,7 @@ class ArmPlanner:
             if cast[part] != GoldPlayer() and set(map(type, swapped.values())) != {GoldPlayer}:
                 yield part, self._answers(f"{label}, {split}, gold {part}", split, seed, swapped, swapped=True)
 
-    def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[Place, Stage[Any]]]:
+    def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
         role = getattr(self.method, "rationale_role", "")
         student = own.cast.get(role)

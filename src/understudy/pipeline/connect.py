@@ -26,7 +26,7 @@ FINDINGS = {
     "versions": "{url} was answered by several versions of the model: {value}",
     "unknown ends": "{url} ends replies for reasons that are not known here, and they were taken for whole: {value}",
     "empty answers": "{url} gave answers without any text, though they were not cut off: {value}",
-    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut them without a word; give it a longer context, or "
+    "prompts cut at": "{url} reads {value} of every long prompt: it seems to cut them silently; give it a longer context, or "
     "shorten the prompts (fewer exemplars)",
 }
 """What is said of what replies showed."""

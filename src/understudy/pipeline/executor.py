@@ -92,12 +92,12 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _end_stage)
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)
 
 
-def _terminated(_number: int, _frame: object) -> None:
+def _end_stage(_number: int, _frame: object) -> None:
     if not _busy:
         os._exit(_TERMINATED)
     raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from understudy.core.errors import DataError, StudyError
 from understudy.core.options import plain
 from understudy.corpus.directories import read_json
 from understudy.engines.recorded import Recorded
-from understudy.pipeline.arms import ArmPlanner, Place, SharedStages
+from understudy.pipeline.arms import ArmPlanner, ArmStage, SharedStages
 from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
 from understudy.pipeline.stage import KINDS, Kind, Stage
 from understudy.pipeline.stages.answers import TeacherPlayer
@@ -31,7 +31,7 @@ class Plan(SharedStages):
     """Every stage of a study; ``places`` are those of its arms. ``plugins``: plug-in file -> digest of the text that the keys
     stand for."""
 
-    places: Mapping[Place, Stage[Any]]
+    places: Mapping[ArmStage, Stage[Any]]
     plugins: Mapping[str, str]
 
     @cached_property
@@ -137,7 +137,7 @@ class SavedPlan:
     chains: str
     verdicts: str
     stages: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[ArmStage, ...]
     version: int = VERSION
 
 

@@ -39,34 +39,39 @@ LETTERS = 258
 
 @dataclass
 class TeacherRequests:
-    """Chains of the whole corpus, how many of them the ledger has replies to, how many ``replies`` are to be asked for and in how
-    many ``requests``: equal asks share one, up to ``n``. Later turns of a flow do not count.
-
-    Where requests are ``paid`` (an endpoint): ``most``, what those requests take at the most, and ``alone``, what they do if each
-    gives one reply only, which is not ``known`` before the endpoint was probed; ``prompts``, the bytes of theirs; ``means``, the
-    tokens that a request read and a reply wrote by what the ledger has of it, on average; ``spent``, what the ledger has been
-    charged with; ``elsewhere``, how many of the replies it has under other identities of the same model.
-    """
+    """What the teacher is still to be asked for the whole corpus. Later turns of a flow do not count."""
 
     total: int = 0
-    bought: int = 0
+    """Chains of the corpus."""
+    in_ledger: int = 0
+    """Those of them whose reply is in the ledger."""
     replies: int = 0
+    """To be asked for: equal requests share one where nothing is drawn."""
     requests: int = 0
+    """In which they are asked for: one may ask for up to ``n``."""
     paid: bool = False
+    """The teacher is an endpoint; only then what follows is known."""
     n: int = 1
-    known: bool = True
+    probed: bool = True
+    """It is known how many replies a request gets."""
     most: Spend = NOTHING
-    alone: Spend = NOTHING
+    """The most that ``requests`` may cost."""
+    most_if_single: Spend = NOTHING
+    """The same, if each request gives one reply only."""
     prompts: int = 0
+    """Bytes of their prompts."""
     means: tuple[float, float] | None = None
+    """Tokens that a request read and a reply wrote so far, on average."""
     spent: Spend = NOTHING
-    elsewhere: Counter[str] = field(default_factory=Counter)
+    """What the ledger has been charged with."""
+    under_other_engines: Counter[str] = field(default_factory=Counter)
+    """Identities of the same model at another address -> how many of the replies are in the ledger under them."""
 
     def add(self, request: Request, price: Price | None, *, shared: bool) -> None:
         """Count a reply that is to be asked for; ``shared``: the request before asks for it, too."""
         most = worst(request, price)
         self.replies += 1
-        self.alone += most
+        self.most_if_single += most
         if shared:
             self.most += Spend(0, 0, most.written, price.of(0, most.written) if price else 0.0)
             return
@@ -76,7 +81,7 @@ class TeacherRequests:
 
     @property
     def left(self) -> int:
-        return self.total - self.bought
+        return self.total - self.in_ledger
 
     @property
     def expected(self) -> tuple[float, float | None]:
@@ -109,8 +114,8 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         store = None
         if ledger.is_file():
             store = stack.enter_context(Ledger(ledger, price=teacher.price, readonly=True))
-        known, others = _recall_endpoint(engine, store)
-        counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, known=known)
+        probed, others = _recall_endpoint(engine, store)
+        counted = TeacherRequests(paid=paid, n=engine.n if isinstance(engine, AsyncEngine) else 1, probed=probed)
         if paid and store is not None:
             counted.means, counted.spent = store.means(engine.identity), store.spent
         asked: set[str] = set()
@@ -125,10 +130,10 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
             request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:
-                counted.bought += 1
+                counted.in_ledger += 1
                 continue
             for other in others:
-                counted.elsewhere[other] += store is not None and store.get(request.key(other)) is not None
+                counted.under_other_engines[other] += store is not None and store.get(request.key(other)) is not None
             if key not in asked:  # greedy: one reply for all paths
                 asked.add(key)
                 # As the driver shares a request: by asks of one round that follow one another and differ in their path only.

@@ -50,7 +50,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
     """
     plan = make_plan(study)
     run = _Run(plan, directory, watcher or Watcher(), workers)
-    with only_runner(directory), _as_last_plan(plan, directory):
+    with only_runner(directory), _save_plan(plan, directory):
         stages, chains = plan.until(until), plan.chains
         for stage in stages:
             if is_done(where := stage.directory(directory)) and (why := find_damage(where, deep=True)):
@@ -68,8 +68,8 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
 
 
 @contextmanager
-def _as_last_plan(plan: Plan, directory: Path) -> Iterator[None]:
-    """``plan`` is what `ls`, `results` and `gc` go by from now on, unless its input turns out wrong: then the one before."""
+def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
+    """Save ``plan``, which `ls`, `results` and `gc` read; put the previous one back where its input turns out wrong (UserError)."""
     files = [directory / "study.toml", directory / PLAN]
     before = {path: path.read_text(encoding="utf-8") for path in files if path.is_file()}
     try:

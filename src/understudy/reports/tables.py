@@ -84,7 +84,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
 
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-    tests = "p: exact McNemar test, of these students: of the methods one training seed says nothing"
+    tests = "p: exact McNemar test, about these students: one training seed cannot show which method is better"
     if report.summaries[0].seeds > 1:
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"

@@ -20,7 +20,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes.
     """
     for split in run.study.evaluation.splits:
-        problems = run.of_split(split)
+        problems = run.problems_of(split)
         for arm in run.arms:
             for one in score(run, arm, split):
                 for solution in one.replies:

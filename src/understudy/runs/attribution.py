@@ -55,11 +55,11 @@ _Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[Mapping[str, Sequence[S
 
 
 def _answered_again(run: Run, scored: ScoredAnswers, split: str, what: Literal["gold", "probe"]) -> Iterator[_Again]:
-    """An arm, what was changed (`Run.again`), its own answers and those after that seed by seed, the problems that have both, and
+    """An arm, what was changed (`Run.reanswered`), its answers before and after it seed by seed, the problems that have both, and
     which of these are right before and after."""
     for arm in run.arms:
         own, weighted = sorted(scored[arm, split], key=lambda one: one.seed), run.arms[arm].decode.weighted
-        for changed, stages in run.again(arm, what).items():
+        for changed, stages in run.reanswered(arm, what).items():
             again = [run.solutions(stages[one.seed], split) for one in own]
             outcomes = [outcomes_of_answers(run, split, solutions, weighted=weighted) for solutions in again]
             names = [name for name in common_problems(own) if all(name in of_seed for of_seed in outcomes)]
@@ -76,7 +76,7 @@ def _same(before: Solution, after: Solution) -> bool:
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """For every arm with wrong answers to the first split: where the equations in them first go wrong."""
     split = run.study.evaluation.splits[0]
-    problems = run.of_split(split)
+    problems = run.problems_of(split)
     for arm in run.arms:
         at: Counter[int] = Counter()
         wrong = holds = without = 0

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from understudy.corpus.card import CorpusCard
-from understudy.corpus.card import read_card as read_corpus_card
+from understudy.corpus.card import CorpusCard, read_corpus_card
 from understudy.pipeline.card import CARD, Card, read_card, write_card
 from understudy.reports.words import file_name
 from understudy.runs.run import Run

@@ -38,7 +38,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
     unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split)]
     if unlike and not anyway:
-        raise UserError(f"{'; '.join(unlike)}. With --anyway what they have in common is compared, and this is said")
+        raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
     answered: Answered = {
         f"{label}{name}": (run, list(score(run, name, split))) for run, label in zip(runs, labels, strict=True) for name in run.arms
     }
@@ -88,7 +88,7 @@ def _reader(run: Run) -> str | None:
 _ALIKE: Mapping[str, Callable[[Run], str | None]] = {
     "judged by the check": lambda run: run.study.checks[0],
     "given in": lambda run: run.study.evaluation.precision,
-    "counted together by": lambda run: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
+    "clustered by": lambda run: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
     "read by version": _reader,
     "decoded by": lambda run: ", ".join(sorted({arm.decode.label for arm in run.arms.values()})),
 }
@@ -97,7 +97,7 @@ _ALIKE: Mapping[str, Callable[[Run], str | None]] = {
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:
     """Problem id -> what is asked, and what is right."""
-    return {name: (p.context, p.question, *p.choices, "", *p.golds) for name, p in run.of_split(split).items()}
+    return {name: (p.context, p.question, *p.choices, "", *p.golds) for name, p in run.problems_of(split).items()}
 
 
 def _label(runs: Sequence[Run]) -> Sequence[str]:

@@ -30,7 +30,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
             beaten[better].append(worse)
     winners = [(arm, others) for arm, others in beaten.items() if others]
     if not winners:
-        return f"The data do not show of any arm that it is better than another ({n:,} questions)."
+        return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
     about = "with this one training seed" if one_seed else f"over {seeds} training seeds" if seeds > 1 else ""
     said = "; ".join(f"{join_names([arm])} is better than {join_names(others, ' and ')}" for arm, others in winners[:LISTED])

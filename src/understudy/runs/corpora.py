@@ -10,7 +10,7 @@ from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge, outcomes_of
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
-from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card
 from understudy.corpus.directories import files_of
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
@@ -126,7 +126,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if arm is not None:
         ids = chosen_ids(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
-    base = read_card(run.chains_file) or CorpusCard()
+    base = read_corpus_card(run.chains_file) or CorpusCard()
     outcome, terms = _outcomes(run), run.study.corpus
     counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
     base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
@@ -159,7 +159,7 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
         raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
     chains = list(read_rows(source, Chain))
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
-    base = read_card(source) or CorpusCard()
+    base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
     outcomes = count_outcomes(chains, known) if known else base.outcomes
     return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))

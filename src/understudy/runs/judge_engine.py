@@ -33,13 +33,13 @@ _BETTER = re.compile(
 @dataclass(frozen=True)
 class EngineJudgements:
     """``judgements``: two for each pair, one for each order. ``unread`` pairs had a reply that names no answer or was cut off,
-    ``failed`` ones a call that failed with ``error``; ``poor``: since the budget is spent."""
+    ``failed`` ones a call that failed with ``error``; ``budget_spent``: since the budget is spent."""
 
     judgements: list[Judgement]
     unread: int
     failed: int
     error: str
-    poor: bool
+    budget_spent: bool
 
 
 def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, tell: Progress) -> EngineJudgements:
@@ -60,7 +60,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
 
     replies: dict[tuple[str, int], str] = {}
     errors: dict[str, str] = {}
-    poor = False
+    budget_spent = False
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, options, store, seed=study.seed, paths=1, tell=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
@@ -68,7 +68,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
             for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
                 if done.value is None:
                     errors[done.path.problem] = done.error or ""
-                    poor |= done.unasked
+                    budget_spent |= done.unasked
                 else:
                     replies[done.path.problem, done.path.index] = done.value
         finally:
@@ -87,7 +87,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
         raise EngineError(
             f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer, or all were cut off'}"
         )
-    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why, poor)
+    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why, budget_spent)
 
 
 def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -78,7 +78,7 @@ def make_pairs(
         raise UserError(f"{run.directory}: nothing is scored there (evaluation.scored), so nobody knows which answers are right")
     first, second = (next(iter(score(run, arm, split))) for arm in arms)
     pairs = [
-        Pair(run.of_split(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
+        Pair(run.problems_of(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
         for name in first.outcomes
         if name in second.outcomes
         and (not both_right or first.outcomes[name] is second.outcomes[name] is Outcome.CORRECT)

@@ -26,7 +26,7 @@ class Look:
 
 
 def read_looks(run: Path) -> list[Look]:
-    """Those at the results in the directory ``run``, the first one first."""
+    """The looks at the results in the directory ``run``, the first one first."""
     path = run / LOOKS
     return [build(Look, row, str(path)) for row in read_json(path)["looks"]] if path.is_file() else []
 

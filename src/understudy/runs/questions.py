@@ -140,7 +140,7 @@ class QuestionIndex:
         for arm in (arm for arm in self.run.arms if self.run.has(arm, "answers")):
             for one in score(self.run, arm, split):
                 for name in one.outcomes:
-                    answers[name].append(self._describe(one, self.run.of_split(split)[name]))
+                    answers[name].append(self._describe(one, self.run.problems_of(split)[name]))
         return answers
 
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:

@@ -113,7 +113,7 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     chain = next(c for c in run.chains if c.id == example.chain)
     split = run.study.evaluation.splits[0]
     first = {arm: scored[arm, split][0] for arm in run.arms}
-    problem = run.of_split(split)[_telling_problem(first)]
+    problem = run.problems_of(split)[_telling_problem(first)]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
@@ -157,7 +157,7 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
     for arm in study.arms:
-        with_gold = (stage for seeds in run.again(arm.name, "gold").values() for stage in seeds.values())
+        with_gold = (stage for seeds in run.reanswered(arm.name, "gold").values() for stage in seeds.values())
         if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
             yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
     if study.checks[0] != "answer":
@@ -171,10 +171,10 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
     if problems.near:
         yield f"{problems.describe_near()}."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
-        yield f"{errors} asks failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
+        yield f"{errors} requests failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
     chains = run.chains_summary
     if chains.errors:
-        yield f"{chains.errors} asks to the teacher failed; there is no chain for them."
+        yield f"{chains.errors} requests to the teacher failed; there is no chain for them."
     if chains.versions:
         counts = ", ".join(f"{version} {count:,}" for version, count in chains.versions.items())
         yield f"The teacher changed while it was asked; chains of each version of the model: {counts}."

@@ -13,7 +13,7 @@ from understudy.core.registry import added, find
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of_answer
-from understudy.pipeline.arms import Place, What
+from understudy.pipeline.arms import ArmStage, What
 from understudy.pipeline.cache import find_damage, is_done, read_summary
 from understudy.pipeline.plan import read_plan
 from understudy.pipeline.stages import answers, chains, problems, verdicts
@@ -53,7 +53,7 @@ class Run:
         return path
 
     def selection(self, arm: str) -> Path:
-        """Of an arm that trains: `students` of the others is empty."""
+        """The selection of an arm that trains; the other arms have none."""
         (place,) = self._places(arm, "selection")
         return self.stage(place.folder)
 
@@ -80,15 +80,16 @@ class Run:
         return {stage: " = ".join(shared) for stage, shared in names.items()}
 
     def student_summaries(self, arm: str) -> list[StudentSummary]:
-        """Of the students of all seeds and roles."""
+        """The summaries of the students of all seeds and roles."""
         return [read_summary(stage, StudentSummary) for roles in self.students(arm).values() for stage in roles.values()]
 
     def answers(self, arm: str, split: str) -> Mapping[int, Path]:
         """seed -> directory"""
         return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
 
-    def again(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
-        """Where an arm answered the first split again: the part that gold played, or how the rationale was altered (``probe``) ->
+    def reanswered(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
+        """Where an arm answered the first split again: the part whose output was replaced by the gold one, or how the rationale was
+        altered (``probe``) ->
         seed -> directory"""
         stages: dict[str, dict[int, Path]] = defaultdict(dict)
         for place in self._places(arm, what):
@@ -100,14 +101,14 @@ class Run:
         places = self._places(arm, what)
         return bool(places) and all(is_done(self.directory / "stages" / place.folder) for place in places)
 
-    def _places(self, arm: str, what: What) -> list[Place]:
+    def _places(self, arm: str, what: What) -> list[ArmStage]:
         return [place for place in self.plan.places if (place.arm, place.what) == (arm, what)]
 
     def solutions(self, stage: Path, split: str) -> dict[str, list[Solution]]:
         """Problem -> the solutions in the directory ``stage``, of the problems that have a gold answer."""
         by_problem: dict[str, list[Solution]] = defaultdict(list)
         for solution in read_rows(stage / answers.FILE, Solution):
-            if solution.problem in self.of_split(split):
+            if solution.problem in self.problems_of(split):
                 by_problem[solution.problem].append(solution)
         return by_problem
 
@@ -154,14 +155,14 @@ class Run:
             raise DataError(f"{self.directory}: {error}{files}") from None
         return found
 
-    def of_split(self, split: str) -> Mapping[str, Problem]:
+    def problems_of(self, split: str) -> Mapping[str, Problem]:
         """The problems of ``split`` that have a gold answer (all, where nothing is scored), by id, in order; of copies of one
         question with one answer the first alone, since each would count as evidence of its own."""
         return self._splits[split]
 
     def count_copies(self, split: str) -> int:
-        """The problems that are left out of `of_split` as copies of another one."""
-        return sum(p.split == split and self._asks(p) for p in self.problems) - len(self.of_split(split))
+        """The problems that are left out of `problems_of` as copies of another one."""
+        return sum(p.split == split and self._asks(p) for p in self.problems) - len(self.problems_of(split))
 
     def _asks(self, problem: Problem) -> bool:
         return problem.answer is not None or not self.study.evaluation.scored
@@ -217,13 +218,13 @@ def score(run: Run, arm: str, split: str) -> Iterator[ArmOutcomes]:
 
 def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[Solution]], *, weighted: bool) -> dict[str, Outcome]:
     """Problem -> the outcome of its one solution, or of the vote of several."""
-    problems, check = run.of_split(split), run.check
+    problems, check = run.problems_of(split), run.check
     return {name: outcome_of_answer(problems[name], s, weighted=weighted, check=check) for name, s in solutions.items()}
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
     """The cluster of each problem of ``names``, by the field that the study names; one without the field is its own."""
-    by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.of_split(split)
+    by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
     return [str(problems[name].meta.get(by, f"\0{name}")) for name in names] if by else None
 
 

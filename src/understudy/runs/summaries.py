@@ -57,7 +57,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
 
 def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoise | None) -> data.ArmSummary:
     """One arm on one split, over its seeds; ``noise``: of all arms of the split."""
-    problems = list(run.of_split(scored[0].split).values())
+    problems = list(run.problems_of(scored[0].split).values())
     names = common_problems(scored)
     correct_SN, clusters = (
         statistics.correctness([one.outcomes for one in scored], names),
@@ -175,7 +175,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
     trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
-    problems = run.of_split(split)
+    problems = run.problems_of(split)
     values: dict[str, list[str]] = {}
     for name in common_problems(scored):
         if by in problems[name].meta:
@@ -194,7 +194,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consis
         versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for split in splits:
             for name in common_problems(scored[arm, split]):
-                if (value := run.of_split(split)[name].meta.get(field)) is not None:
+                if (value := run.problems_of(split)[name].meta.get(field)) is not None:
                     versions[str(value)].append((split, name))
         groups = [group for group in versions.values() if len(group) > 1]
         if not groups:
@@ -246,7 +246,7 @@ def collect_curves(run: Run) -> Iterator[data.Curve]:
 def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
     arm, split = scored[0].arm, scored[0].split
-    problems, seed, drawn = run.of_split(split), run.study.seed, run.arms[arm].decode.votes
+    problems, seed, drawn = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
     complete = [{name: s for name, s in one.solutions.items() if len(s) == drawn} for one in scored]
 
     def mean(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -275,7 +275,7 @@ def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexi
     yield data.Perplexity("", "train", tuple(chains))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
-            problems = run.of_split(split)
+            problems = run.problems_of(split)
             replies = [reply for one in seeds for reply in one.replies]
             sure = [(s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
             yield data.Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))

@@ -73,7 +73,7 @@ def named_errors(path: Path) -> Iterator[None]:
         raise OSError(None, why, str(path)) from error
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
+def open_database(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """Open the file, so that every commit is durable; a new one gets its tables. Raises the errors of `named_errors`, and DataError
     where it is a ledger of another version."""
     with named_errors(path):

@@ -26,7 +26,7 @@ from understudy.core.asks import Reply, Request, Usage, amend
 from understudy.core.errors import DataError, EngineError, UnpaidError
 from understudy.core.processes import hold
 from understudy.sampling.budget import NOTHING, Budget, Price, Spend, worst
-from understudy.sampling.database import close_intents, connect, lock_of, named_errors, read_capabilities
+from understudy.sampling.database import close_intents, lock_of, named_errors, open_database, read_capabilities
 
 GROUP = 256
 """Replies per commit at most."""
@@ -81,9 +81,9 @@ class Ledger:
             does = "is writing to its ledger; wait for it, or use another run directory"
             self._lock.enter_context(hold(lock_of(self.path), does))
         try:
-            self._connection = connect(self.path, readonly=readonly)
+            self._connection = open_database(self.path, readonly=readonly)
             # A reader of its own: what is asked for does not wait for a commit.
-            self._reader = connect(self.path, readonly=True)
+            self._reader = open_database(self.path, readonly=True)
             with named_errors(self.path):
                 if not readonly:
                     close_intents(self._connection, time.time())

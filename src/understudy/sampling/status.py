@@ -12,7 +12,7 @@ from typing import Any
 from understudy.core.errors import DataError
 from understudy.core.processes import find_holder
 from understudy.sampling.account import FILE, RECENT
-from understudy.sampling.database import connect, lock_of, named_errors, read_capabilities
+from understudy.sampling.database import lock_of, named_errors, open_database, read_capabilities
 
 _COUNT = """
     SELECT (SELECT count(*) FROM replies) AS replies, count(*) AS asked,
@@ -65,7 +65,7 @@ def status(run: Path) -> Status:
     if not path.is_file():
         raise DataError(f"{run}: nothing was sampled here (no ledger.sqlite); give a directory that `understudy run` wrote")
     at_work = find_holder(lock_of(path))
-    with closing(connect(path, readonly=True)) as reader, named_errors(path):
+    with closing(open_database(path, readonly=True)) as reader, named_errors(path):
         reader.execute("BEGIN")  # all figures are of one moment
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())

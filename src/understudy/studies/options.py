@@ -162,8 +162,8 @@ class Decode:
     1 in arguments.py of SCoTD's authors)."""
     calculator: bool = False
     """The values of expressions that are marked as GSM8K does it are calculated while the answer is written: after ``<<48/2=`` come
-    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine. Off is ours: it does something only
-    where students were taught on marked chains."""
+    ``24>>`` (arXiv 2110.14168). Not with beams; by a model on this machine. Default
+    chosen by this project: off, because it does something only where students were taught on marked chains."""
 
     def __post_init__(self) -> None:
         if self.beams > 1 and (self.votes > 1 or self.temperature or self.top_p < 1):
@@ -224,13 +224,14 @@ class Evaluation:
     """Where students answer: as ``training.device``."""
     attribution: bool = True
     """Where a method takes turns, its first split is answered again with the data set's own working in the place of each part in
-    turn: whose errors they are. On is ours: it trains nothing, and asks that split once more for each part."""
+    turn: whose errors they are. Default chosen by this project: it trains nothing, and
+    asks that split once more for each part."""
     faithfulness: bool = False
     """Where a student writes a rationale before its answer, the first split is answered again after none, half of it, a corrupted
     one, and that of another problem: does the answer follow from it? Off, since it asks that split four times more."""
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms to be tested, ``[["answer-only", "chains"]]``: decided before anything is seen, so that p is corrected over
-    them alone; every pair where it is not given (ours: the stricter correction)."""
+    them alone; every pair where it is not given. Default chosen by this project: the stricter correction."""
     by: str = "steps"
     """The field of the problems by which accuracy is broken down."""
     cluster: str = ""
@@ -262,11 +263,12 @@ class Role:
     model: Literal["trained", "untrained", "teacher", "gold"] | None = None
     """As ``model`` of the arm, which counts where it is not given; ``gold``: what the data set's own working says takes its place
     (oracle rationales, gold sub-questions). A part that shares a student with another is named by itself.
-    As the arm's is ours; in the papers of methods with two students both are trained."""
+    Default chosen by this project: as the arm's. In the papers of methods with two students both are trained."""
     student: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [student] that this role sets otherwise; none is ours: students of all methods are alike, unless a study asks."""
+    """Keys of [student] that this role sets otherwise. Default chosen by this project: none, so that students of all
+    methods are alike."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Keys of [training] that this role sets otherwise; none is ours, as for ``student``."""
+    """Keys of [training] that this role sets otherwise. Default chosen by this project: none, as for ``student``."""
 
 
 @dataclass(frozen=True)

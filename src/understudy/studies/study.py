@@ -52,14 +52,14 @@ class Study:
     """Of everything that is drawn: problems, splits, sampling, the first training seed."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """Training seeds per arm: ``seed``, ``seed`` + 1, ... A study file that does not say has 3 where it compares arms and trains
-    one, since a single seed says nothing of methods."""
+    one, since one seed cannot show which method is better."""
     overlap: Literal["error", "drop", "drop-near"] = "error"
     """A question that is, with its choices, both in a held-out split and outside: ``error`` stops, ``drop`` takes it out of
     training and lists it. ``drop-near`` also takes out questions that are near a held-out one (docs/study.md); otherwise these
     are counted and listed."""
     near_limit: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """The largest share of the held-out questions that may be near one outside; where more are, the study stops. By default they
-    are only counted and listed (ours)."""
+    """The largest share of the held-out questions that may be near one outside; where more are, the study stops. Default chosen
+    by this project: they are only counted and listed."""
     checks: tuple[str, ...] = ("answer",)
     """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``
     (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is kept under

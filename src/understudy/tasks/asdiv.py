@@ -23,7 +23,7 @@ from pathlib import Path
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Problem
-from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub, read_rows
+from understudy.tasks.data_sets import ALL, AtLeastOne, FilePatterns, PublishedRow, PublishedSet, hub, read_published_rows
 
 _ANSWER = re.compile(r"(?P<value>[^();]+?)\s*\((?P<unit>[^()0-9][^()]*)\)")
 
@@ -42,7 +42,7 @@ class ASDiv(PublishedSet):
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
         for path in self.files():
-            for row in _read_xml(path) if path.suffix == ".xml" else read_rows(path):
+            for row in _read_xml(path) if path.suffix == ".xml" else read_published_rows(path):
                 yield ALL, row
 
     def problem(self, row: PublishedRow) -> Problem:

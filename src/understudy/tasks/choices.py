@@ -170,7 +170,7 @@ def _strip_marks(value: Any) -> str:
     return match[1] if match else ""
 
 
-def base_of(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
+def option_base(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
     """The number from which answers count, if an answer shows it: 0 shows that they count from 0, and the number of options that
     they count from 1.
 

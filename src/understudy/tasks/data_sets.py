@@ -1,6 +1,7 @@
 """What the published data sets share: finding their files, reading rows with clear errors, holding a dev split out of train.
 
-A set is a subclass of `PublishedSet` that says where its files are (`layouts`) and makes a `Problem` of one `Row` (`problem`).
+A set is a subclass of `PublishedSet` that says where its files are (`layouts`) and makes a `Problem` of a `PublishedRow`
+(`problem`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class PublishedSet:
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
         """(split, row) of every row."""
-        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in read_rows(path))
+        return ((part, row) for part, paths in self.find_files().items() for path in paths for row in read_published_rows(path))
 
     def find_files(self) -> dict[str, list[Path]]:
         """split -> its files, in the first layout whose splits are all there.
@@ -162,7 +163,7 @@ class PublishedRow:
         return DataError(f"{self.where}: field {name!r} {must}, not {self.values[name]!r:.80}")
 
 
-def read_rows(path: Path) -> Iterator[PublishedRow]:
+def read_published_rows(path: Path) -> Iterator[PublishedRow]:
     """The rows of a file. The end of its name says how to read it."""
     return (PublishedRow(values, where) for where, values in read_objects(path))
 

@@ -11,7 +11,7 @@ from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
-from understudy.tasks.rows import Layout, problems_of, read_problems, read_rows
+from understudy.tasks.rows import Layout, problems_of, read_problems, read_question_rows
 from understudy.tasks.splits import check_ids, key_of, split, split_by_manifest, take_fraction
 
 __all__ = ["Files", "read_problems"]
@@ -108,7 +108,7 @@ class Files(Layout):
         """The split and the problem of each row, None for one that is left out; and why rows are left out by ``skip_bad``."""
         bad: list[str] = []
         skipped = bad if self.skip_bad else None
-        rows = [(name, row) for name, source in self._sources().items() for row in read_rows(source, skipped)]
+        rows = [(name, row) for name, source in self._sources().items() for row in read_question_rows(source, skipped)]
         read = problems_of([row for _, row in rows], self, skipped)
         return [(name, problem) for (name, _), problem in zip(rows, read, strict=True)], bad
 
@@ -116,7 +116,7 @@ class Files(Layout):
         fields = self.fields if other.fields is None else other.fields
         kind = other.kind or self.kind
         layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
-        return [problem for problem in problems_of(read_rows(Path(self.root) / other.file), layout) if problem is not None]
+        return [problem for problem in problems_of(read_question_rows(Path(self.root) / other.file), layout) if problem is not None]
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

@@ -33,7 +33,7 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
     if same and rule == "error":
         pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"{len(same)} problems outside {', '.join(held_out)} have the question and choices of a problem in it: {pairs}"
+            f"{len(same)} problems of other splits repeat the question and choices of a problem of {', '.join(held_out)}: {pairs}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
     return [p for p in problems if p.id not in same], tuple(same)

@@ -13,7 +13,7 @@ from understudy.core.errors import DataError, nearest, with_known
 from understudy.core.values import COMMA, AnswerKind, Problem
 from understudy.corpus.formats.record import name_of
 from understudy.corpus.tables import Row, read_objects, unless_bad
-from understudy.tasks.choices import Options, base_of, json_list, letter_of, options_in_fields, options_in_text, read_options
+from understudy.tasks.choices import Options, json_list, letter_of, option_base, options_in_fields, options_in_text, read_options
 
 FIELDS = ("id", "question", "answer", "accepted", "choices", "context", "rationale")
 _LISTS = ("choices", "accepted")
@@ -61,7 +61,7 @@ class Layout:
             raise DataError('choices_in = "question": for kind = "option", and without fields.choices')
 
     def name(self, ours: str) -> str:
-        """The field, or the template, that ``our_name`` is read from."""
+        """The field, or the template, that our field ``ours`` is read from."""
         theirs = self.fields.get(ours, ours)
         return theirs if isinstance(theirs, str) else ", ".join(theirs)
 
@@ -80,10 +80,10 @@ def read_problems(
 ) -> list[Problem]:
     """The problems of a file; ``bad`` as for `problems_of`. Raises DataError naming file, line and field, and for a file without
     problems."""
-    return [problem for problem in problems_of(read_rows(path, bad), Layout(kind, fields), bad) if problem is not None]
+    return [problem for problem in problems_of(read_question_rows(path, bad), Layout(kind, fields), bad) if problem is not None]
 
 
-def read_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:
+def read_question_rows(path: Path, bad: list[str] | None = None) -> list[tuple[str, Row]]:
     """The rows of ``path``; ``bad`` as for `read_objects`. Raises DataError where there are none."""
     rows = list(read_objects(path, bad))
     if not rows:
@@ -136,7 +136,7 @@ def _look(rows: Sequence[tuple[str, Row]], questions: Sequence[tuple[str, Option
     pairs = zip(rows, questions, strict=True)
     raw = ((where, raw, options) for (where, row), (_, options) in pairs for raw in _raw_answers(row, layout, where))
     if layout.kind == "option" and layout.answer_base is None:
-        return _Shown(base_of(raw), "")
+        return _Shown(option_base(raw), "")
     if layout.kind == "date":
         return _Shown(None, find_form([str(date) for _, date, _ in raw]))
     return _Shown(layout.answer_base, COMMA if layout.decimal == "comma" else "")
@@ -156,7 +156,7 @@ def fields_in(template: str) -> list[str]:
     return [name for _, name, _, _ in pieces if name is not None]
 
 
-def fill(template: str, row: Row, where: str) -> str:
+def fill_template(template: str, row: Row, where: str) -> str:
     """Fill ``template`` with the fields of ``row``. An empty field gives an empty text. Raises DataError for a missing field."""
     filled = ""
     for text, name, _, _ in Formatter().parse(template):
@@ -207,7 +207,7 @@ def _problem(row: Row, layout: Layout, where: str, shown: _Shown, question_and_o
 
 def _get(row: Row, layout: Layout, ours: str, where: str) -> Any:
     name = layout.name(ours)
-    return fill(name, row, where) if _is_template(name) else row.get(name)
+    return fill_template(name, row, where) if _is_template(name) else row.get(name)
 
 
 def _text(row: Row, layout: Layout, ours: str, where: str) -> str:

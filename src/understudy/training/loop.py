@@ -24,13 +24,13 @@ from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import context_length, end_tokens, place
 from understudy.training import batches
-from understudy.training.memory import estimate, free_on, hold, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of
+from understudy.training.memory import estimate, free_on, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of, trim_memory
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of
 from understudy.training.packing import collate_packed, is_worth_packing, pack
 from understudy.training.ranks import Ranks, join
-from understudy.training.record import LearningCurve, TrainingFacts, describe, write_examples, write_record
+from understudy.training.record import LearningCurve, TrainingFacts, describe_training, write_examples, write_record
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
 from understudy.training.state import load_state, save_state, trained_weights
 from understudy.training.student import make_student, save_student
@@ -100,7 +100,7 @@ def train(
         raise out_of_memory(training.estimate, training.notes.micro_batch, training.free) from error
     finally:
         training = None  # its tensors go, so that the next stage of this process begins with little
-        hold()
+        trim_memory()
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _train_beside(job: _Job, ranks: Ranks) -> None:
 
 class _Training:
     def __init__(self, job: _Job, ranks: Ranks, score: ScoreFunction | None) -> None:
-        self.before = hold()
+        self.before = trim_memory()
         examples, student = job.examples, job.student
         options = job.options.settle(student)
         assert options.precision != "auto", "settled"
@@ -162,7 +162,7 @@ class _Training:
                 f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise student.context"
             )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
-        self.seen = describe(self.examples, encoded, self.tokenizer, context=context, end=end)
+        self.seen = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end)
         each = options.chains_per_visit
         self.order = batches.VisitOrder(
             self.examples, visits=options.visits, batch_size=options.batch_size, seed=self.seed, per_visit=each
@@ -280,7 +280,7 @@ class _Training:
             self.notes.micro_batch //= 2
         self.optimizer.step(step)
         if self.device == "cpu":
-            hold(self.before + self.estimate.held(self.notes.micro_batch))
+            trim_memory(self.before + self.estimate.held(self.notes.micro_batch))
         self.notes.seen_tokens += sum(map(len, examples))
         self.notes.tokens += sum(weight * e.weight != 0 for e in examples for weight in e.weights)
         return total
@@ -320,14 +320,14 @@ class _Training:
 
     def _check(self) -> None:
         """Save a candidate, score it, and keep it where it is the best so far."""
-        candidate, kept, first = self.out / "candidate", self.out / "student", self.ranks.first
-        weights = self.ranks.whole(self.model.state_dict(keep_vars=True)) if self.ranks.sharded else None
+        candidate, kept, first = self.out / "candidate", self.out / "student", self.ranks.is_first
+        weights = self.ranks.gather(self.model.state_dict(keep_vars=True)) if self.ranks.sharded else None
         if first:
             save_student(self.model, self.tokenizer, candidate, lora=self.lora, weights=weights)
         if self.scored:
-            hold()
+            trim_memory()
             self.model.eval()
-            value = self.ranks.tell(self.score(candidate) if self.score is not None else 0.0)
+            value = self.ranks.broadcast(self.score(candidate) if self.score is not None else 0.0)
             self.model.train()
             self.notes.dev.append((self.notes.step, value))
             if self.notes.best is not None and value <= self.notes.best[1]:
@@ -339,8 +339,8 @@ class _Training:
         self._save()  # so that a later session knows which checkpoint lies there
 
     def _save(self) -> None:
-        weights, optimizer = self.ranks.whole(trained_weights(self.model)), self.ranks.whole(self.optimizer.tensors())
-        if self.ranks.first:
+        weights, optimizer = self.ranks.gather(trained_weights(self.model)), self.ranks.gather(self.optimizer.tensors())
+        if self.ranks.is_first:
             save_state(self.out / "state", weights, optimizer, asdict(self.notes))
 
     def finish(self) -> TrainingResult:

@@ -25,7 +25,7 @@ from understudy.training.options import StudentOptions, TrainingOptions
 MARGIN = 0.8
 """Share of the free memory that is planned with: the estimate is right within about a quarter."""
 HELD = 2**30
-"""Bytes that a training may hold, however little it needs: to give memory back takes time."""
+"""Bytes that a training may trim_memory, however little it needs: to give memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _SILU = {"bfloat16": 10, "float32": 16}
@@ -104,7 +104,7 @@ def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int
 
 def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, free: int | None) -> int:
     """How many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into ``free``
-    bytes (None: nobody knows); 0: none.
+    bytes (None where it is unknown). Returns 0 where not one fits.
 
     In float32 eight at the most, sorted by length: a student from scratch saves more by less padding than it loses by smaller
     products; but all chains of one visit, whose prompt is read once. In bfloat16, whose products take little of the time, all.
@@ -222,7 +222,7 @@ def resident() -> int:
     return sum(int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in _read(Path("/proc/self/statm")).split()[1:2])
 
 
-def hold(most: float = 0) -> int:
+def trim_memory(most: float = 0) -> int:
     """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded.
 
     glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one

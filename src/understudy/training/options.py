@@ -137,11 +137,12 @@ class TrainingOptions:
     SCoTD's train.yaml."""
     budget: Literal["role", "total"] = "role"
     """Whose ``tokens`` they are: of the student of every ``role``, or ``total`` of an arm, shared equally by its students (those of
-    folds come on top). ``role`` is ours: a student learns the same whatever others its arm has."""
+    folds come on top). ``role`` is the default chosen by this project: a student learns the same
+    whatever others its arm has."""
     join_turns: bool = True
     """Turns of one conversation, where each prompt goes on from the one before, go through a decoder as one sequence: the question
-    is read once. Each reply is learned from the same tokens; the end token is learned after the last one. On is ours: the
-    loss of the replies is equal and less is read."""
+    is read once. Each reply is learned from the same tokens; the end token is learned after the last one. On is the
+    default chosen by this project: the loss of the replies is equal and less is read."""
     batch_size: Positive = 32
     """Visits of one step: an example each, or one of every loss group of the problem that is visited."""
     visits: Literal["problem", "example"] = "problem"

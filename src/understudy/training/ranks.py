@@ -48,7 +48,7 @@ class Ranks:
     sharded: bool = False
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         return self.rank == 0
 
     def prepare(self, model: Any, device: SettledDevice) -> Any:
@@ -94,11 +94,11 @@ class Ranks:
         """The least of every process's ``value``."""
         return int(self._reduce(value, dist.ReduceOp.MIN))
 
-    def tell(self, value: float) -> float:
+    def broadcast(self, value: float) -> float:
         """The first process's ``value``; the others wait for it."""
-        return self.sum(value if self.first else 0.0)
+        return self.sum(value if self.is_first else 0.0)
 
-    def whole(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def gather(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``tensors`` without their distribution, one tensor for each; all processes must ask for them."""
         if not self.sharded:
             return tensors

@@ -155,7 +155,7 @@ def read_examples(directory: Path, problem: str) -> list[ShownExample]:
     ]
 
 
-def describe(
+def describe_training(
     fitting: Sequence[EncodedExample], encoded: Sequence[EncodedExample], tokenizer: Any, *, context: int, end: int
 ) -> TrainingRecord:
     """What training will see. ``encoded``: all examples; ``fitting``: those that fit into ``context``; ``end``: the end token."""

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from understudy.core.errors import StudyError
 from understudy.engines.local import load as loading
-from understudy.engines.local.checkpoint import look_at
+from understudy.engines.local.checkpoint import check_checkpoint
 from understudy.training.options import Lora, StudentOptions
 from understudy.training.state import disk_errors
 from understudy.training.targets import SHARED, check_lora
@@ -39,7 +39,7 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
 
 
 def _load(directory: Path) -> tuple[Any, Any]:
-    look_at(directory)
+    check_checkpoint(directory)
     config, tokenizer = loading.load_config(directory), loading.load_tokenizer(directory)
     model = loading.load_model(directory, config, tokenizer, dtype="float32", device="cpu")
     return model.train().requires_grad_(True), tokenizer

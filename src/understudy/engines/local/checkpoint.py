@@ -50,7 +50,7 @@ def find_checkpoint(name: str, root: Path, *, fetch: bool = True) -> Path:
     for offline in (True, False) if fetch else (True,):
         try:
             cached = Path(snapshot_download(name, allow_patterns=list(DECIDES), local_files_only=offline))
-            look_at(cached)
+            check_checkpoint(cached)
             return cached
         except (OSError, ValueError, RuntimeError) as e:
             error = e
@@ -81,10 +81,10 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     Raises CheckpointError where it cannot be used.
     """
     directory = find_checkpoint(name, root, fetch=fetch)
-    look_at(directory)
+    check_checkpoint(directory)
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
     has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
-    if chats and not ("tokenizer.chat_template" in read_gguf(directory).said if is_gguf(directory) else has_template):
+    if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
         raise CheckpointError(
             f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
             'style = "messages"; use style = "raw", or choose a model trained for chat'
@@ -92,7 +92,7 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     return directory
 
 
-def look_at(directory: Path) -> None:
+def check_checkpoint(directory: Path) -> None:
     """Raise CheckpointError, with what to do, where ``directory`` is plainly not a checkpoint that can be loaded."""
     if is_gguf(directory):
         read_gguf(directory)
@@ -213,7 +213,7 @@ def _check_adapter(directory: Path, base: Path) -> None:
     if base_of(base) is not None:
         raise CheckpointError(f"{directory}: is an adapter of another adapter ({base}); merge that one into its model first")
     try:
-        look_at(base)
+        check_checkpoint(base)
     except CheckpointError as error:
         raise CheckpointError(f"{directory}: the adapter's base model: {error}") from error
     _read_header(directory / "adapter_model.safetensors")

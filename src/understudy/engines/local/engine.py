@@ -28,9 +28,9 @@ from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
-from understudy.engines.local.checkpoint import identity, look_at
+from understudy.engines.local.checkpoint import check_checkpoint, identity
 from understudy.engines.local.forward import Network
-from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe, not_finite
+from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe_request, not_finite
 from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
 
@@ -67,7 +67,7 @@ class TransformersEngine:
         device: str = "cpu",
     ) -> None:
         self.directory = FilePath(directory)
-        look_at(self.directory)
+        check_checkpoint(self.directory)
         self.config = loading.load_config(self.directory)
         self.tokenizer = loading.load_tokenizer(self.directory)
         self.dtype, self.seed, self.device = dtype, seed, device
@@ -130,7 +130,7 @@ class TransformersEngine:
         in_range = ask.max_tokens >= 1 and 0 <= decoding.temperature < math.inf and 0 < decoding.top_p <= 1 <= decoding.beams
         if not (alone and in_range):
             raise EngineError(
-                f"{describe(request)}: max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
+                f"{describe_request(request)}: max_tokens = {ask.max_tokens}, {decoding}: max_tokens and beams must be 1 or more, "
                 "temperature 0 or more, top_p above 0 and at most 1; beam search needs temperature 0, top_p 1, no calculator"
             )
         prompt = self._tokens(request)
@@ -157,12 +157,12 @@ class TransformersEngine:
         try:
             prompt = self._encode(request.ask.prompt)
         except EngineError as error:
-            raise EngineError(f"{self.directory}: {describe(request)}: {error}") from error
+            raise EngineError(f"{self.directory}: {describe_request(request)}: {error}") from error
         if not prompt:
-            raise EngineError(f"{self.directory}: {describe(request)}: the prompt has no tokens; it must have one or more")
+            raise EngineError(f"{self.directory}: {describe_request(request)}: the prompt has no tokens; it must have one or more")
         if self.context is not None and self._columns(prompt) >= self.context:
             raise TooLongError(
-                f"{self.directory}: {describe(request)}: the prompt has {len(prompt)} tokens and the model's context only "
+                f"{self.directory}: {describe_request(request)}: the prompt has {len(prompt)} tokens and the model's context only "
                 f"{self.context}, which leaves no room for a reply; shorten the prompt (fewer exemplars?) or take another model"
             )
         return prompt

@@ -1,6 +1,6 @@
 """A GGUF file as a checkpoint: what its header says, and whether it can be de-quantised rightly. `load` has `transformers` do that.
 
-`transformers` reads many kinds of GGUF files, and some of them wrongly without a word: it splits text by GPT-2's rule where it does
+`transformers` reads many kinds of GGUF files, and some of them silently wrong: it splits text by GPT-2's rule where it does
 not know the file's own (``tokenizer.ggml.pre``), and leaves scaled positions out. So a file is refused unless it is of a kind whose
 weights and tokens the tests hold equal to those of the model that it was made of. Imports gguf and numpy, and no model library.
 """
@@ -25,10 +25,10 @@ _INSTEAD = "give a directory with the model's safetensors instead"
 
 @dataclass(frozen=True)
 class Header:
-    """``said``: its values by name, but the lists. ``config``: as in a config.json, as far as planning needs it. ``tensors``:
+    """``metadata``: its values by name, but the lists. ``config``: as in a config.json, as far as planning needs it. ``tensors``:
     name -> count of numbers. ``type``: that of most of them."""
 
-    said: dict[str, Any]
+    metadata: dict[str, Any]
     config: dict[str, Any]
     tensors: dict[str, int]
     type: str
@@ -42,7 +42,7 @@ def describe_gguf(path: Path) -> str:
     """Where the weights in ``path`` are from, in words."""
     header = read_gguf(path)
     how = "read from" if header.type in ("F32", "F16", "BF16") else "de-quantised from"
-    return f"{how} {header.type} ({path.name}, licence {header.said.get('general.license', 'not stated')})"
+    return f"{how} {header.type} ({path.name}, licence {header.metadata.get('general.license', 'not stated')})"
 
 
 def read_gguf(path: Path) -> Header:

@@ -48,7 +48,7 @@ def load_tokenizer(directory: FilePath) -> Any:
         tokenizer = maker.from_pretrained(**_where(directory), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise CheckpointError(f"{directory}: the tokenizer cannot be loaded ({_first_line(error)}); save it again") from error
-    if is_gguf(directory) and read_gguf(directory).said["tokenizer.ggml.pre"] == "smollm":
+    if is_gguf(directory) and read_gguf(directory).metadata["tokenizer.ggml.pre"] == "smollm":
         # As the model's own tokenizer and llama.cpp do; transformers does as GPT-2 does, whose "\n\n1" is other tokens.
         parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)

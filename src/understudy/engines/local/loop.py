@@ -169,7 +169,7 @@ class DecodingLoop:
 def not_finite(name: str, request: Request, *, at: int) -> EngineError:
     """The error for logits that are NaN or infinite at the token with index ``at`` of a reply."""
     return EngineError(
-        f"{name}: the model's logits are not finite (NaN or infinity) at token {at + 1} of {describe(request)}; "
+        f"{name}: the model's logits are not finite (NaN or infinity) at token {at + 1} of {describe_request(request)}; "
         "the checkpoint is damaged, its training diverged, or this precision is too low for it"
     )
 
@@ -181,7 +181,7 @@ def order_without(n: int, finished: set[int]) -> list[int]:
     return [spare.pop() if place in finished else place for place in range(left)]
 
 
-def describe(request: Request) -> str:
+def describe_request(request: Request) -> str:
     """A request in words for a message: its problem, where it is known, its path and the beginning of its prompt."""
     prompt = request.ask.prompt if isinstance(request.ask.prompt, str) else " / ".join(m.content for m in request.ask.prompt)
     short = prompt if len(prompt) <= 60 else prompt[:57] + "..."

@@ -17,8 +17,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.overlap import NearPair, check_overlap, exact_key, find_near
-from understudy.tasks.rows import Layout, problems_of
-from understudy.tasks.rows import read_rows as read_questions
+from understudy.tasks.rows import Layout, problems_of, read_question_rows
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -154,7 +153,7 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     Raises StudyError where there are too few to choose from, DataError for a file that cannot be used.
     """
     if options.file is not None:
-        problems_given = problems_of(read_questions(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
+        problems_given = problems_of(read_question_rows(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
         exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(filter(None, problems_given), 1)]
         bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
         if bare is not None:
