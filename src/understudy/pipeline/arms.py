@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from understudy.core.errors import AbsentError, CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
-from understudy.core.protocols import MethodWithParts, MethodWithWords, SelectiveMethod
+from understudy.core.protocols import MethodWithParts, MethodWithRationale, MethodWithWords, SelectiveMethod
 from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint, read_config
 from understudy.evaluation.faithfulness import Alteration
@@ -203,9 +203,11 @@ class ArmPlanner:
 
     def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
-        role = getattr(self.method, "rationale_role", "")
+        if own.votes > 1 or not isinstance(self.method, MethodWithRationale):
+            return
+        role = self.method.rationale_role
         student = own.cast.get(role)
-        if own.votes > 1 or not isinstance(student, TrainedPlayer):
+        if not isinstance(student, TrainedPlayer):
             return
         options = student.student.student
         config = {} if options.checkpoint is None else read_config(Path(options.checkpoint))

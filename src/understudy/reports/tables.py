@@ -90,16 +90,30 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
     columns: list[Content[data.Comparison]] = [
         (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
-        (Column("difference", number=True), lambda c: signed(c.difference)),
-        (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
-        (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
-        (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
-        (Column("what can be said"), _say),
+        *_TESTED,
     ]
     if any(c.unlike for c in report.comparisons):
         columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
     return tabulate(f"Compared on {split}", [c for c in report.comparisons if c.split == split], columns, about=about)
+
+
+def _say(c: data.Comparison) -> Cell:
+    shown = c.p_holm < 0.05 and "chance" not in c.says
+    role: Literal["bad", "good", "dim"] = (
+        "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
+    )
+    return Cell(c.says.removeprefix(f"{c.arm} is "), role)
+
+
+_TESTED: Sequence[Content[data.Comparison]] = [
+    (Column("difference", number=True), lambda c: signed(c.difference)),
+    (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
+    (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
+    (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
+    (Column("what can be said"), _say),
+]
+"""What a paired test found."""
 
 
 def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
@@ -117,11 +131,7 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     ]
     pairs: list[Content[data.Comparison]] = [
         (Column(f"{compared.arms[0].arm} minus"), lambda c: Cell(c.other, "name")),
-        (Column("difference", number=True), lambda c: signed(c.difference)),
-        (Column("95 % interval"), lambda c: f"{signed(c.low)} to {signed(c.high)}"),
-        (Column("p", number=True, wide=True), lambda c: short_p(c.p)),
-        (Column("p (Holm)", number=True), lambda c: short_p(c.p_holm)),
-        (Column("what can be said"), _say),
+        *_TESTED,
         (Column("not alike"), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
     note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
@@ -132,14 +142,6 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
         ),
         tabulate("The best against each of the others", compared.pairs, pairs, about=about),
     )
-
-
-def _say(c: data.Comparison) -> Cell:
-    shown = c.p_holm < 0.05 and "chance" not in c.says
-    role: Literal["bad", "good", "dim"] = (
-        "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
-    )
-    return Cell(c.says.removeprefix(f"{c.arm} is "), role)
 
 
 def _consistency(rows: Sequence[data.Consistency]) -> Table:

@@ -6,7 +6,9 @@ Every reply goes through a ledger beside the run, so that a judging that was sto
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path as File
+from string import Template
 
 from understudy.core.asks import GREEDY, Call, Flow, Message, Path
 from understudy.core.errors import EngineError
@@ -97,21 +99,8 @@ def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def _ask(pair: Pair, sides: tuple[str, str], most: int, *, chats: bool) -> Flow[str]:
     first, second = (pair.answers[arm] or "(nothing)" for arm in sides)
-    prompt = f"""Which of two answers to a question is better? The better one reasons correctly, leaves out no step and ends in \
-the right answer. Which comes first and which is longer does not matter.
-
-Question:
-{question_text(pair.problem)}
-
-Answer 1:
-{first}
-
-Answer 2:
-{second}
-
-Say briefly what is right and wrong in each. Then end with one line: "Better: 1", "Better: 2" or, where neither is better, \
-"Better: neither".
-"""
+    template = Template((files("understudy.runs") / "judge_prompt.txt").read_text(encoding="utf-8"))
+    prompt = template.substitute(question=question_text(pair.problem), first=first, second=second)
     asked = (Message("user", prompt),) if chats else prompt
     reply = yield Call("judge", asked, (), most)
     return reply.text if reply.finish == "stop" else ""
