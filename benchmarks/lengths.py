@@ -21,7 +21,7 @@ from understudy.engines.local.checkpoint import open_checkpoint
 from understudy.engines.local.load import load_tokenizer
 from understudy.studies.load import load_study
 from understudy.studies.study import Study
-from understudy.tasks.splits import check_overlap
+from understudy.tasks.overlap import check_overlap
 
 SHARES = (0.5, 0.9, 0.99, 1.0)
 HEAD = """\

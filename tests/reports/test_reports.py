@@ -259,7 +259,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "1 training seed; students answer in float32.",
         "87.5",  # faithfulness
         "75.0",  # contrast
-        "no wrong answer of theirs has an equation: mute",
+        "since their wrong answers have no equation: mute",
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown

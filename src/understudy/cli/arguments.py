@@ -40,7 +40,7 @@ class _LoadPlugin(argparse.Action):
 
 
 def add_address(parser: argparse.ArgumentParser, *, port: int) -> None:
-    """Where a server listens."""
+    """Add the options for the address at which a server listens."""
     parser.add_argument("--host", default="127.0.0.1", help="where it listens (default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=port, help=f"0: one that is free (default: {port})")
 
@@ -51,7 +51,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Where a study runs, and what is set otherwise than in its file."""
+    """Add the options for the run directory and for keys that are set otherwise than in the study file."""
     parser.add_argument("--out", type=Path, help="the run directory (default: runs/ and the study's name)")
     help_ = "set a key of the study, e.g. training.steps=200"
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help=help_)

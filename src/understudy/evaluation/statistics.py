@@ -162,7 +162,7 @@ def _estimate_accuracy(correct_SN: Array, noise: SeedNoise | None, clusters: Clu
 
 
 def _estimate_one(values_N: Array, clusters: Clusters) -> MeanEstimate:
-    """Of one seed: about this student alone."""
+    """The estimate from one seed, which is about this student alone."""
     squared, freedom = _squared_error(values_N, clusters)
     return MeanEstimate(float(values_N.mean()), max(math.sqrt(squared), 1 / len(values_N)), freedom)
 

@@ -151,7 +151,7 @@ class ArmPlanner:
         )
 
     def _dev(self) -> Dev | None:
-        """From what checkpoints are chosen."""
+        """The dev split that checkpoints are chosen on; None where nothing is scored."""
         asked, check = self.study.evaluation, self.study.checks[0]
         return Dev(split=asked.dev, problems=asked.dev_problems, check=check) if asked.scored else None
 

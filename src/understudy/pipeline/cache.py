@@ -57,7 +57,7 @@ def _imports(module: str) -> tuple[str, frozenset[str]]:
 
 @functools.cache
 def _spec(module: str) -> ModuleSpec | None:
-    """Where ``module`` is, None where there is none (`from package.module import object`: the object is no module). Nothing is
+    """The spec of ``module``, None where there is none (`from package.module import object`: the object is no module). Nothing is
     imported for it, as `importlib.util.find_spec` does with what a name stands in: torch takes seconds."""
     package = module.rpartition(".")[0]
     if not package:

@@ -77,7 +77,7 @@ class LocalProcesses(ProcessPoolExecutor):
 
 
 def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
-    """In the worker: one thread for arithmetic, one GPU, Ctrl-C is the parent's business, and no life without the parent.
+    """Set up a worker: one thread for arithmetic, one GPU, Ctrl-C left to the parent, and an end when the parent ends.
     ``started``: a counter that all workers share."""
     end_with_parent()
     global _events, _at_once  # noqa: PLW0603 - one per process

@@ -79,7 +79,7 @@ class Stage(Generic[S]):
 
     @property
     def device(self) -> SettledDevice:
-        """Where its model runs."""
+        """The device on which its model runs."""
         return "cpu"
 
     @property
@@ -109,7 +109,7 @@ class Stage(Generic[S]):
             yield from _stages_in(getattr(self, each.name))
 
     def directory(self, run: Path) -> Path:
-        """Where its files are in the run directory ``run``."""
+        """The directory of its files in the run directory ``run``."""
         return run / "stages" / self.folder
 
     def read_summary(self, run: Path) -> S:

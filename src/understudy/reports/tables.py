@@ -242,7 +242,7 @@ def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
     ]
     about = "Of the wrong answers. All equations hold where the working itself is another one."
     silent = [f.arm for f in rows if f.wrong == f.without]
-    note = f"Not shown, since no wrong answer of theirs has an equation: {', '.join(silent)}." if silent else ""
+    note = f"Not shown, since their wrong answers have no equation: {', '.join(silent)}." if silent else ""
     shown = [f for f in rows if f.arm not in silent]
     return tabulate(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
 

@@ -74,7 +74,7 @@ def _same(before: Solution, after: Solution) -> bool:
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
-    """For every arm with wrong answers to the first split: where the equations in them first go wrong."""
+    """Find where the equations first go wrong in the wrong answers of every arm to the first split."""
     split = run.study.evaluation.splits[0]
     problems = run.problems_of(split)
     for arm in run.arms:

@@ -22,7 +22,7 @@ def trace_cascades(run: Run, scored: ScoredAnswers) -> Iterator[Cascade]:
 
 
 def _trace(run: Run, students: Sequence[ArmOutcomes], teachers: Sequence[ArmOutcomes]) -> Cascade:
-    """Of the problems that both answered, means over them and the seeds."""
+    """The cascade of a student and a teacher: means over the problems that both answered, and over the seeds."""
     weighted, answers = run.arms[students[0].arm].decode.weighted, []
     # Of a teacher there is one, whatever the number of students.
     for student, teacher in zip(students, cycle(teachers), strict=False):

@@ -12,7 +12,7 @@ LISTED = 2
 
 
 def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[str, str]:
-    """Of the arms of one split and the ``pairs`` that were tested on it."""
+    """The two sentences about the ``arms`` of one split, from the ``pairs`` that were tested on it."""
     measured = sorted(arms, key=lambda arm: -arm.summary.accuracy)
     ranked = [arm.summary for arm in measured]
     if all(s.says for s in ranked):

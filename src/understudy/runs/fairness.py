@@ -30,7 +30,7 @@ class Conditions:
 
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
-    """Of one arm on one split."""
+    """The conditions of one arm on one split."""
     arm = scored[0].arm
     by_seed = list(run.students(arm).values())
     students = run.student_summaries(arm)

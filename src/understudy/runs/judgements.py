@@ -93,7 +93,7 @@ def _text(one: ArmOutcomes, problem: str) -> str:
 
 
 def read_judgements(path: Path) -> list[Judgement]:
-    """Those in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
+    """The judgements in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
     try:
         read = [(where, build(Judgement, row, where)) for where, row in read_objects(path)]
     except StudyError as error:
@@ -106,7 +106,7 @@ def read_judgements(path: Path) -> list[Judgement]:
 
 
 def read_given(file: Path) -> list[Judgement]:
-    """Those of a run's own ``file``, which is not there before the first one."""
+    """The judgements in a run's own ``file``; [] where nobody has judged yet."""
     return read_judgements(file) if file.exists() else []
 
 

@@ -185,7 +185,7 @@ def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
 
 
 def _note_students(run: Run) -> Iterator[str]:
-    """From what the students start, how their checkpoints are chosen, and what they learn from."""
+    """Note what the students start from, how their checkpoints are chosen, and what they learn from."""
     study = run.study
     made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
     scratch = [arm for arm, students in made_with.items() if any(student.scratch for student in students)]
@@ -218,7 +218,7 @@ def _describe_making(run: Run) -> str:
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:
-    """Whose weights are from GGUF files."""
+    """Note which weights are from GGUF files."""
     summaries = [("the teacher", run.chains_summary.weights)]
     summaries += [(arm, student.weights) for arm in run.arms for student in run.student_summaries(arm)]
     summaries += [(arm, one.summary.weights) for (arm, _), seeds in scored.items() for one in seeds]
@@ -238,7 +238,7 @@ def format_command(run: Run) -> str:
 
 
 def list_versions() -> dict[str, str]:
-    """Of what made the numbers; what is not installed made none of them here."""
+    """The versions of what made the numbers; a library that is not installed here is left out."""
     names = ("understudy", "torch", "transformers", "tokenizers")
     installed = {name: version for name in names if (version := installed_version(name))}
     return {"python": platform.python_version(), **installed, "answers": EXTRACTOR}

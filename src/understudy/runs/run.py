@@ -88,9 +88,8 @@ class Run:
         return {place.seed: self.stage(place.folder) for place in self._places(arm, "answers") if place.name == split}
 
     def reanswered(self, arm: str, what: Literal["gold", "probe"]) -> Mapping[str, Mapping[int, Path]]:
-        """Where an arm answered the first split again: the part whose output was replaced by the gold one, or how the rationale was
-        altered (``probe``) ->
-        seed -> directory"""
+        """The answers of an arm that was asked the first split again, by the part whose output was replaced by the gold one, or by
+        how the rationale was altered (``probe``), and by seed."""
         stages: dict[str, dict[int, Path]] = defaultdict(dict)
         for place in self._places(arm, what):
             stages[place.name][place.seed] = self.stage(place.folder)
@@ -127,7 +126,7 @@ class Run:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """Those of every check."""
+        """The verdicts of every check."""
         return list(read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict))
 
     @property

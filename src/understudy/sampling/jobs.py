@@ -52,7 +52,7 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
 
 
 def collect(ledger: Ledger, engine: str) -> None:
-    """From now on requests to ``engine`` go out in batches only: one that is reserved and in none of them was not sent."""
+    """Note that requests to ``engine`` go out in batches only from now on: a reserved one that is in no batch was not sent."""
     ledger.flush(("INSERT OR REPLACE INTO collecting SELECT ?, coalesce(max(number), 0) FROM intents", [(engine,)]))
 
 

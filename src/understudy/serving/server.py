@@ -40,9 +40,9 @@ Answering = Callable[[HttpRequest, B, Stream | None], Coroutine[Any, Any, JsonOb
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where it listens, on port 0 wherever one is free. ``key``: what clients must send, "" nothing. It answers ``max_requests`` at
-    once, each within ``timeout`` seconds. In a cascade the student answers where at least the share ``agreement`` of its votes is
-    for one answer."""
+    """The server listens at ``host`` and ``port`` (0: any free port). ``key``: what clients must send, "" for nothing. It answers
+    ``max_requests`` at once, each within ``timeout`` seconds. In a cascade the student answers where at least the share
+    ``agreement`` of its votes is for one answer."""
 
     host: str = "127.0.0.1"
     port: int = 8000

@@ -36,7 +36,7 @@ class ServedStudent:
         return f"{self.name}/{part}"
 
     def settle(self, body: AnyBody) -> ServedStudent:
-        """It decoding as ``body`` says, and where that says nothing as before."""
+        """The student with the decoding that ``body`` gives; what it does not give stays as it is."""
         given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
         try:
             decode = replace(self.decode, **{name: value for name, value in given.items() if value is not None})

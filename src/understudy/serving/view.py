@@ -122,7 +122,7 @@ def _read_filters(request: Request) -> Filters:
 
 
 def protect(host: str) -> list[Middleware]:
-    """Where the server listens on loopback, no page is answered under another name, so that no web site can read the run."""
+    """Middleware for a server on loopback: it answers under no other host name, so that no web site can read the run."""
     return [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK if host in LOOPBACK else ("*",))]
 
 

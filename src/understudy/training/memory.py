@@ -63,7 +63,7 @@ class Estimate:
     copy: int
 
     def total(self, examples: int) -> int:
-        """With ``examples`` in a micro-batch."""
+        """All of them together, with ``examples`` in a micro-batch."""
         return self.weights + self.gradients + self.optimizer + max(examples * self.activations, self.copy)
 
     def held(self, examples: int) -> float:
@@ -77,7 +77,7 @@ class Estimate:
 
 
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
-    """For examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
+    """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _KEPT[options.precision]
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
@@ -116,7 +116,7 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
 
 
 def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matrices: int) -> Shape:
-    """From the keys of a config.json, which are called otherwise in every family."""
+    """The shape that a config.json describes; its keys have other names in every family."""
     config = {**config, **(config.get("text_config") or {})}
 
     def first(*names: str) -> int:
@@ -139,7 +139,7 @@ def shape_of(config: Mapping[str, Any], *, parameters: int, trained: int, matric
 
 
 def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
-    """Of a student that is not there yet: from its checkpoint's files, or from its options and the size of its vocabulary."""
+    """The shape of a student that is not made yet: by its checkpoint's files, or by its options and the size of its vocabulary."""
     if student.checkpoint is None:
         width, inner, layers = student.hidden, student.inner, student.layers
         attentions, parts, encoder = (3, 2, layers) if student.family == "t5" else (1, 1, 0)

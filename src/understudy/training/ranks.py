@@ -191,7 +191,7 @@ def _connect(ranks: Ranks, device: SettledDevice, store: str) -> None:
 
 
 def _work_beside(ranks: Ranks, device: SettledDevice, store: str, ready: Connection, work: Callable[[Ranks], None]) -> None:
-    """In another process than the first: tell that it is there, work, and tell which error ended it.
+    """Run in every process but the first: report that it is there, work, and report the error that ended it.
 
     It ends at once. In an orderly end Python frees the group (torch 2.13, gloo) and, holding its own lock, waits for a thread that
     waits for this lock; the process would stay, and the first one wait for ever.

@@ -71,7 +71,7 @@ def _branch_decoders(
     pad: int,
     start: int,
 ) -> TrainingBatch:
-    """As `read_once` for a model with an encoder: each source is encoded once, and its keys and values are computed once."""
+    """Do as `read_once` for a model with an encoder: each source is encoded once, and its keys and values are computed once."""
     ids_US, mask_US = _pad_sources(sources, pad, model.device)
     encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())

@@ -75,7 +75,7 @@ def _find_smollm2(root: Path, *, fetch: bool) -> Path:
 
 
 def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -> Path:
-    """Where the checkpoint is that a study calls ``name``, after a look at its files; ``chats``: it is asked with messages;
+    """Find the checkpoint that a study calls ``name``, check its files, and return its path. ``chats``: it is asked with messages;
     ``fetch``: as in `find_checkpoint`.
 
     Raises CheckpointError where it cannot be used.

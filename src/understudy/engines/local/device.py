@@ -82,7 +82,7 @@ def settle_precision(precision: Precision | Literal["auto"], device: SettledDevi
 
 
 def _cpu_flags(root: Path) -> list[str]:
-    """As Linux lists them of the first core; [] on other systems, and on processors that are not of the x86 family."""
+    """The flags of the first core, as Linux lists them; [] on other systems and on processors other than x86."""
     try:
         with (root / "proc/cpuinfo").open(encoding="utf-8") as lines:
             return next((line.split() for line in lines if line.startswith("flags")), [])

@@ -39,7 +39,7 @@ def is_gguf(checkpoint: Path) -> bool:
 
 
 def describe_gguf(path: Path) -> str:
-    """Where the weights in ``path`` are from, in words."""
+    """The origin of the weights in ``path``, in words."""
     header = read_gguf(path)
     how = "read from" if header.type in ("F32", "F16", "BF16") else "de-quantised from"
     return f"{how} {header.type} ({path.name}, licence {header.metadata.get('general.license', 'not stated')})"

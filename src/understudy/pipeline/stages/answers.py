@@ -220,7 +220,7 @@ class AnswersStage(Stage[AnswersSummary]):
         )
 
     def _precision(self) -> str:
-        """In which the parts are played: the teacher's own where it plays all of them."""
+        """The precision in which the parts are played: the teacher's where it plays all of them."""
         if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
             return ", ".join({str(getattr(player.options, "precision", "unknown")) for player in self._teachers()})
         return self.answering.precision

@@ -104,7 +104,7 @@ def why_unfit(method: object, problem: Problem, chain: Chain) -> str:
 
 
 def learned_problems(problems: list[Problem], selection: Path) -> list[Problem]:
-    """Those of ``problems`` that the selection in the directory ``selection`` learns from."""
+    """The ``problems`` that an arm learns from whose selection is in the directory ``selection``."""
     ids = set(json.loads((selection / "problems.json").read_text(encoding="utf-8")))
     return [problem for problem in problems if problem.id in ids]
 

@@ -54,7 +54,7 @@ class StudentSummary(TrainingFacts, StageSummary):
 
 @dataclass(frozen=True, kw_only=True)
 class Dev:
-    """From what checkpoints are chosen: at most ``problems`` of the split ``split``, judged by ``check``."""
+    """What checkpoints are chosen on: at most ``problems`` of the split ``split``, judged by ``check``."""
 
     split: str
     problems: int
