@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
+from understudy.core.errors import StudyError
 from understudy.core.values import digest
 from understudy.sampling.allocation import Allocation, Draw, _halvings, _level, rounds
+from understudy.studies.schema import build
 
 LONG = 24
 ANSWERS = st.sampled_from([None, "a", "b", "c"])
@@ -138,10 +140,17 @@ def test_four_alike_are_the_fewest_whose_doubt_is_below_its_threshold():
     assert [beta.cdf(0.5, n + 1, 1) < 0.05 for n in (3, 4)] == [False, True]
 
 
-@pytest.mark.parametrize("wrong", [{"first": 0}, {"first": 5, "most": 4}, {"right": -1}])
-def test_impossible_options_are_refused(wrong):
-    with pytest.raises(ValueError, match="at least"):
-        Allocation(**wrong)
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"first": 0}, "allocation.first = 0: input should be greater than or equal to 1"),
+        ({"first": 5, "most": 4}, "allocation: most = 4: must be at least first = 5"),
+        ({"right": -1}, "allocation.right = -1: input should be greater than or equal to 0"),
+    ],
+)
+def test_impossible_options_are_refused(wrong, says):
+    with pytest.raises(StudyError, match=says):
+        build(Allocation, wrong, "allocation")
 
 
 def test_real_chains_replayed_find_more_questions_with_a_right_chain_in_the_same_total(real_data):
