@@ -11,6 +11,7 @@ from understudy.core.answers import normalise
 from understudy.core.asks import Path, Reply
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import write_steps
+from understudy.core.thoughts import has_tags
 from understudy.core.values import COMMA, Outcome, Problem, Step
 from understudy.methods.answer_first import AnswerFirst
 from understudy.methods.answer_only import AnswerOnly
@@ -103,7 +104,8 @@ def test_a_masked_rationale_is_the_same_in_training_and_when_asked(given, mask, 
     comes_back(SciCoT(label="teacher", mask=mask, format=style), problem, chain)
 
 
-LINES = st.text(max_size=20).map(lambda text: " ".join(text.split()))
+LINES = st.text(max_size=20).map(lambda text: " ".join(text.split())).filter(lambda text: not has_tags(text))
+"""What a reading of a teacher's reply can leave of a line: marks of thoughts are taken out there."""
 
 
 @st.composite
