@@ -60,6 +60,8 @@ def test_of_students_that_take_turns_each_role_has_a_row_and_as_many_sub_questio
     assert rows[2].bleu == pytest.approx(100)
 
 
-def test_an_arm_that_is_not_there_is_named(compare):
+def test_an_arm_that_is_not_there_or_is_alone_is_named(compare):
     with pytest.raises(UserError, match=r"--rationales: there is no arm 'teachr'.*teacher"):
         compare("teachr", teacher=[{}])
+    with pytest.raises(UserError, match="--rationales teacher: the run has no other arm"):
+        compare("teacher", teacher=[{}])

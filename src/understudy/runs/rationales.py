@@ -34,10 +34,13 @@ class Likeness:
 def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likeness]:
     """How near those of every other arm are to those of ``reference``, by the first reply to each question of ``split``.
 
-    BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that is not there.
+    BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that is
+    not there, or is alone.
     """
     if reference not in run.arms:
         raise UserError(f"--rationales: there is no arm {with_known(reference, list(run.arms))}")
+    if len(run.arms) == 1:
+        raise UserError(f"--rationales {reference}: the run has no other arm to compare it with")
     theirs = next(score(run, reference, split)).solutions
     for arm in run.arms:
         pairs: dict[str, list[Pair]] = defaultdict(list)
