@@ -246,7 +246,7 @@ def test_the_files_that_a_page_names_are_there(page):
 
 ROW = r"^\| `([\w.]+)` \| (?:`([^`]*)`|not given) \| (\w+): ([^|]+) \| (.*) \|$"
 OPTIONS = {option: rest for option, *rest in re.findall(ROW, COVERAGE.partition("\n## Options of the methods\n")[2], re.M)}
-BESIDE = ["arms.fraction", "training.tokens", "training.budget", "training.join_turns"]
+BESIDE = ["arms.fraction", "training.tokens", "training.tokens_of", "training.join_turns"]
 BESIDE += ["evaluation.attribution", "evaluation.compare", "teacher.prompts"]
 
 

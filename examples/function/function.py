@@ -18,7 +18,7 @@ from typing import Any
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import Source
+from understudy.core.protocols import EngineOptions, Source
 
 NUMBER = re.compile(r"\d+")
 
@@ -39,7 +39,7 @@ FUNCTIONS: Mapping[str, Callable[[str], str]] = {"recite": recite}
 
 
 @dataclass(frozen=True)
-class FunctionEngine:
+class FunctionEngine(EngineOptions):
     """The options of the engine: the keys of [teacher] that only it has."""
 
     function: str

@@ -9,6 +9,7 @@ from understudy.core.errors import StudyError
 from understudy.core.plugins import load
 from understudy.core.registry import find, module_of
 
+ENGINE = "from understudy.core.protocols import EngineOptions\n"
 CHECK = """
 from understudy.core.values import Outcome, Verdict
 
@@ -99,6 +100,8 @@ def test_a_name_of_another_file_is_taken_unless_the_text_is_the_same(plugin):
         ("UNDERSTUDY = {'check': {'c': 3}}", "check 'c': .*it must be a function"),
         ("UNDERSTUDY = {'task': {'t': int}}", "task 't': lacks problems; a task is a class with problems"),
         ("class M:\n    problems = 1\nUNDERSTUDY = {'task': {'t': M}}", "task 't': is not a dataclass"),
+        ("class E:\n    open = 1\nUNDERSTUDY = {'engine': {'e': E}}", "engine 'e': is not a subclass of .*EngineOptions"),
+        (f"{ENGINE}class E(EngineOptions):\n    word = 1\nUNDERSTUDY = {{'engine': {{'e': E}}}}", "engine 'e': lacks open"),
         ("UNDERSTUDY = {'method': {'m': int}}", "method 'm': lacks roles, needs, .*, solve"),
         (CHECK.replace('"mine"', '"answer"'), "check 'answer' is built in; give yours another name"),
     ],

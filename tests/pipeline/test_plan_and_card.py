@@ -198,17 +198,17 @@ def test_a_study_that_is_moved_or_copied_keeps_every_stage_and_changed_content_k
         assert keys(there) != before, name
 
 
-@pytest.mark.parametrize(("budget", "tokens"), [("role", [900, 900, 900, 900]), ("total", [900, 450, 450, 900])])
-def test_a_budget_is_that_of_each_student_or_is_shared_by_those_of_an_arm(tmp_path, budget, tokens):
+@pytest.mark.parametrize(("whose", "tokens"), [("student", [900, 900, 900, 900]), ("arm", [900, 450, 450, 900])])
+def test_tokens_are_those_of_each_student_or_are_shared_by_those_of_an_arm(tmp_path, whose, tokens):
     two = '[[arms]]\nname = "two"\nmethod = "sci_cot"\n'
     (tmp_path / "s.toml").write_text(f'{STUDY}{two}{two.replace("two", "gold")}roles.rationale.model = "gold"\n')
-    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}", "training.precision=float32"])
+    study = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.tokens_of={whose}", "training.precision=float32"])
     asked = [(0, "student"), (3, "rationale"), (3, "answer"), (4, "answer")]
     found = [training_of_role(study, study.arms[i], role) for i, role in asked]
     assert [one.tokens for one in found] == tokens
     own = dataclasses.replace(study.training, tokens=1, device="cpu").settle(study.student)
     assert {dataclasses.replace(one, tokens=1) for one in found} == {own}
-    unbound = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.budget={budget}", "arms.3.training.steps=7"])
+    unbound = load_study(tmp_path / "s.toml", ["training.tokens=900", f"training.tokens_of={whose}", "arms.3.training.steps=7"])
     assert training_of_role(unbound, unbound.arms[3], "answer").steps == 7
 
 

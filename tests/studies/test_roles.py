@@ -117,8 +117,8 @@ def test_gold_in_every_part_or_in_a_part_with_settings_of_its_own_is_refused(pla
         plan("arms.1.roles.decomposer.model=gold", "arms.1.roles.solver.model=gold")
     with pytest.raises(StudyError, match=r"roles.answer.model = \"gold\": gold there would be the answer itself"):
         plan("arms.0.roles.answer.model=gold")
-    with pytest.raises(StudyError, match=r'budget = "total": .*give tokens'):
-        plan("arms.0.training.steps=3", "arms.0.training.budget=total")
+    with pytest.raises(StudyError, match=r'tokens_of = "arm": .*give tokens'):
+        plan("arms.0.training.steps=3", "arms.0.training.tokens_of=arm")
     with pytest.raises(StudyError, match=r"trained here: answer"):
         plan("arms.0.roles.rationale.model=gold", "arms.0.roles.rationale.student.hidden=64")
 

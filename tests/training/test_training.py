@@ -230,7 +230,7 @@ def test_the_tokens_of_many_steps_are_what_the_mean_says():
 
 
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda s: s.family)
-def test_a_budget_of_tokens_decides_the_steps_and_what_was_seen_is_counted(tmp_path, student):
+def test_a_number_of_tokens_decides_the_steps_and_what_was_seen_is_counted(tmp_path, student):
     made = examples()
     free = {"batch_size": 10, "checks": 1, "visits": "example"}
     one = run(tmp_path / "one", student, TrainingOptions(**free, steps=3))

@@ -1,11 +1,12 @@
-"""What the rooms promise each other. The protocols are structural: nothing need inherit from them."""
+"""What the rooms promise each other. The protocols are structural: nothing need inherit from them, but for an engine's options."""
 
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
 from understudy.core.errors import EngineError
@@ -185,6 +186,45 @@ class Stoppable(Protocol):
 
 
 Engine = LocalEngine | AsyncEngine
+
+
+class EngineOptions(ABC):
+    """The options of an engine: a frozen dataclass whose fields are the keys of [teacher] that this engine alone has. What is here
+    holds where an engine does not say otherwise."""
+
+    asks: ClassVar[bool] = True
+    """Whether it answers prompts; recorded chains do not."""
+    paid: ClassVar[bool] = False
+    """Whether it costs to ask it. ``price`` and ``budget`` then hold, and the next run asks again what failed."""
+    can: ClassVar[frozenset[str]] = frozenset()
+    """``"beams"`` and ``"calculator"``, where the engine has them."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """The packages whose versions decide its replies."""
+    checkpoint: str | None = None
+    """The directory or file of its model, where that is on this machine."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
+    """Where it runs."""
+    precision: str = "unknown"
+    """Of its arithmetic."""
+
+    @abstractmethod
+    def open(self, *, task: Any, seed: int) -> Engine:
+        """The engine for ``task``; ``seed`` is the study's."""
+
+    def check(self, task: Any, *, chats: bool) -> None:  # noqa: B027 - most engines can be asked about every task
+        """Raise ValueError where the study asks what the engine cannot do. ``chats``: prompts are messages."""
+
+    def prepare(self, root: FilePath, *, chats: bool) -> Self:  # noqa: ARG002
+        """The options after a look at what they name, with absolute paths; they start from ``root``."""
+        return self
+
+    def files(self) -> list[FilePath]:
+        """The files that decide its replies."""
+        return []
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a corpus's card says of it, besides its name: never where it is, or with whose key it is asked."""
+        return {}
 
 
 class ReplyStore(Protocol):

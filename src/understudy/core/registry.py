@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from understudy.core.errors import StudyError, with_known
+from understudy.core.protocols import EngineOptions
 
 Names = Mapping[str, str]
 """name -> module:object."""
@@ -141,7 +142,10 @@ def must_fit(what: str, candidate: object, by: str) -> None:
             raise StudyError(f"{by}: is not callable; it must be a function {_FUNCTIONS[what]}: docs/extending.md")
         return
     fields = [f.name for f in dataclasses.fields(candidate)] if dataclasses.is_dataclass(candidate) else []
-    missing = [name for name in _CLASSES[what] if not hasattr(candidate, name) and name not in fields]
+    if what == "engine" and not (isinstance(candidate, type) and issubclass(candidate, EngineOptions)):
+        raise StudyError(f"{by}: is not a subclass of understudy.core.protocols.EngineOptions: docs/extending.md")
+    abstract: frozenset[str] = getattr(candidate, "__abstractmethods__", frozenset())
+    missing = [name for name in _CLASSES[what] if name in abstract or (not hasattr(candidate, name) and name not in fields)]
     if what == "method" and not hasattr(candidate, "sample"):
         missing += [name for name in ("examples", "solve") if not hasattr(candidate, name)]
     if missing:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
-from understudy.core.protocols import Source
+from understudy.core.protocols import EngineOptions, Source
 from understudy.core.values import digest
 from understudy.core.worlds import World, WorldSolution
 from understudy.engines.each import serve_each
@@ -20,7 +20,7 @@ from understudy.engines.stops import find_stop
 
 
 @dataclass(frozen=True)
-class Procedural:
+class Procedural(EngineOptions):
     """The teacher that comes with a procedural world (the keys of [teacher] for ``engine = "procedural"``)."""
 
     slip: Annotated[float, Field(ge=0, le=1)] = 0.05

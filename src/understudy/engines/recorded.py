@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from understudy.core.options import unkeyed
+from understudy.core.protocols import Engine, EngineOptions
 from understudy.core.values import Chain, Problem
 from understudy.corpus.directories import files_of
 from understudy.corpus.formats import check_name
@@ -15,7 +16,7 @@ from understudy.corpus.import_ import Report, import_chains
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(EngineOptions):
     """Files of chains; nothing is sampled, and nobody can be asked."""
 
     chains: tuple[str, ...] = unkeyed()
@@ -33,6 +34,11 @@ class Recorded:
             raise ValueError("chains must be given: files of chains")
         if self.format:
             check_name(self.format)
+
+    asks: ClassVar[bool] = False
+
+    def open(self, *, task: Any, seed: int) -> Engine:
+        raise NotImplementedError("recorded chains answer nobody")
 
     def prepare(self, root: Path, *, chats: bool) -> Recorded:  # noqa: ARG002 - as the protocol has it
         """The same with paths that can be opened."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from understudy.core.protocols import AsyncEngine, Engine, Progress
 from understudy.sampling.ledger import Ledger
@@ -32,8 +32,8 @@ FINDINGS = {
 """What is said of what replies showed."""
 
 
-def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
-    """The ``engine`` that ``options`` opened, ready to be asked through ``ledger``, and what its endpoint was found to do.
+def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Progress) -> tuple[Engine, Capabilities]:
+    """The ``engine`` ready to be asked through ``ledger``, and what its endpoint was found to do.
 
     ``tell`` hears what ``paths`` draws from one prompt (1: a single one, or greedy) would suffer from. Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
@@ -46,6 +46,7 @@ def connect(engine: Engine, options: Any, ledger: Ledger, *, seed: int, paths: i
 
     if not isinstance(engine, EndpointEngine):
         return engine, {}
+    options = engine.options
     engine.tell = lambda line: tell("teacher", 0, 0, line)
     if engine.concurrency < options.concurrency:
         few = "this process may open no more files (`ulimit -n`)"

@@ -58,10 +58,10 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
         exemplars = replace(exemplars, file=str(study.path_of(exemplars.file)))
     problems = _plan_problems(study, exemplars)
     engine = study.teacher.prepare_engine(study.root, problems.task)
-    files = digest_files(engine.files(), "teacher") if hasattr(engine, "files") else {}
+    files = digest_files(engine.files(), "teacher")
     chains = _plan_chains(study, problems, exemplars, engine, files)
     verdicts = _plan_verdicts(study, problems, chains)
-    teacher = TeacherPlayer(study.teacher.engine, engine, files) if hasattr(engine, "open") else None
+    teacher = TeacherPlayer(study.teacher.engine, engine, files) if engine.asks else None
     shared = SharedStages(study, problems, chains, verdicts, exemplars, teacher, None if fetch else {})
     places = {place: stage for arm in study.arms for place, stage in ArmPlanner(shared, arm).places()}
     return Plan(**vars(shared), places=places, plugins=plugins)

@@ -20,6 +20,7 @@ from understudy.core.registry import find
 from understudy.core.values import Chain, Problem, Verdict
 from understudy.engines.local.checkpoint import context_of, read_config
 from understudy.engines.local.device import settle_device
+from understudy.engines.remote.options import Endpoint
 from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
@@ -105,7 +106,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
         return None
     teacher = stage.teacher
     sampling = stage.sampling(load_problems(plan))
-    ledger, paid = run / "ledger.sqlite", getattr(stage.engine, "paid", False)
+    ledger, paid = run / "ledger.sqlite", stage.engine.paid
     if not ledger.is_file() and not paid:
         return TeacherRequests(sampling.total, 0, sampling.total, sampling.total)
     engine = stage.engine.open(task=plan.problems.task, seed=stage.seed)
@@ -285,7 +286,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
 
 def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
     """One chain a question, asked for now: whoever tries does not wait a day for a batch."""
-    engine = replace(stage.engine, batch=False) if hasattr(stage.engine, "batch") else stage.engine
+    engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
     return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
 
 

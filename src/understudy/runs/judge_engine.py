@@ -52,8 +52,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
     """
     study, task = run.study, run.study.make_task()
     most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
-    options = teacher.prepare_engine(root, task, answers=True)
-    engine = options.open(task=task, seed=study.seed)
+    engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
 
     def flows() -> Iterator[tuple[Path, Flow[str]]]:
         for pair in pairs:
@@ -64,7 +63,7 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
     errors: dict[str, str] = {}
     budget_spent = False
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
-        engine, _ = connect(engine, options, store, seed=study.seed, paths=1, tell=tell)
+        engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
         try:
             for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):

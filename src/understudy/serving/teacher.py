@@ -17,6 +17,7 @@ from understudy.core.asks import GREEDY, Flow, Path
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine
 from understudy.core.values import Chain, Problem
+from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
 from understudy.flows.drive import Arrivals, adrive
 from understudy.pipeline.connect import connect
@@ -41,7 +42,7 @@ class ServedTeacher:
             self._options = self.teacher.prepare_engine(file.parent, task=None, answers=True)
         except StudyError as error:
             raise StudyError(f"{file}: {error}") from None
-        if getattr(self._options, "batch", False):
+        if isinstance(self._options, Endpoint) and self._options.batch:
             raise StudyError(f"{file}: teacher.batch = true: a batch takes up to a day, and a client waits; leave it out")
         self._waiting: deque[tuple[Path, Flow[None]]] = deque()
         self._asked: set[Future[Chain]] = set()
@@ -98,7 +99,7 @@ class ServedTeacher:
         try:
             with Ledger(self.ledger, price=self.teacher.price, budget=self.teacher.budget) as store:
                 engine = self._options.open(task=None, seed=0)
-                engine, _ = connect(engine, self._options, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
+                engine, _ = connect(engine, store, seed=0, paths=1, tell=lambda *said: self._tell(str(said[-1])))
                 asyncio.run(self._answer(engine, Cast({"teacher": engine}, {"teacher": GREEDY}, store=store), ready))
         except Exception as error:
             if ready.done():

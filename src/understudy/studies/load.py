@@ -121,9 +121,9 @@ def _check_engine_keys(teacher: Teacher) -> None:
             belongs = f"; it is a key of engine {' and '.join(map(repr, others))}" if others else nearest(key, known)
             raise StudyError(f"teacher: engine {teacher.engine!r} has no key {key!r}{belongs} (known: {', '.join(known)})")
     idle, why, default = _COSTS, "costs nothing", Teacher(engine=teacher.engine)
-    if not hasattr(engine, "open"):
+    if not engine.asks:
         idle, why = [key for key in _TEACHER if key != "engine"], "samples nothing"
-    elif getattr(engine, "paid", False):
+    elif engine.paid:
         idle = []
     for key in idle:
         if (value := getattr(teacher, key)) != getattr(default, key):
@@ -197,13 +197,12 @@ def _validate_arm(study: Study, arm: Arm) -> None:
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:
     """Nothing is asked of the teacher that its engine cannot do."""
     engine, name = study.teacher.make_engine(), study.teacher.engine
-    can: frozenset[str] = getattr(engine, "can", frozenset())
-    if not hasattr(engine, "open"):
+    if not engine.asks:
         raise StudyError(f'{at}.model = "teacher": engine {name!r} cannot answer questions; choose an endpoint or a checkpoint')
     asks = f'model = "teacher" asks teacher.engine = {name!r}'
-    if arm.decode.beams > 1 and "beams" not in can:
+    if arm.decode.beams > 1 and "beams" not in engine.can:
         raise StudyError(f"{where}.decode.beams = {arm.decode.beams}: only models on this machine search with beams; {asks}")
-    if arm.decode.calculator and "calculator" not in can:
+    if arm.decode.calculator and "calculator" not in engine.can:
         raise StudyError(f"{where}.decode.calculator = true: only models on this machine calculate as they write; {asks}")
 
 

@@ -11,6 +11,7 @@ from understudy.core.asks import Decoding
 from understudy.core.errors import CheckpointError, StudyError
 from understudy.core.options import unkeyed
 from understudy.core.prompts import load_prompts
+from understudy.core.protocols import EngineOptions
 from understudy.core.registry import find
 from understudy.engines.local.device import Device, SettledDevice, settle_device
 from understudy.sampling.allocation import Allocation
@@ -76,28 +77,28 @@ class Teacher:
         """Whether its method's prompts are messages."""
         return bool(self.make_method().format.style == "messages")
 
-    def make_engine(self) -> Any:
+    def make_engine(self) -> EngineOptions:
         """The options of the teacher's engine, as they stand in the study."""
-        return build(find("engine", self.engine), dict(self.engine_options), "teacher")
+        options: EngineOptions = build(find("engine", self.engine), dict(self.engine_options), "teacher")
+        return options
 
-    def check_engine(self, task: Any) -> Any:
+    def check_engine(self, task: Any) -> EngineOptions:
         """The same. Raises StudyError where that engine cannot be asked about ``task`` by the teacher's method."""
         engine = self.make_engine()
         try:
-            if hasattr(engine, "check"):
-                engine.check(task, chats=self.chats)
+            engine.check(task, chats=self.chats)
         except ValueError as error:
             raise StudyError(f"teacher.{error}") from None
         return engine
 
-    def prepare_engine(self, root: Path, task: Any, *, answers: bool = False) -> Any:
+    def prepare_engine(self, root: Path, task: Any, *, answers: bool = False) -> EngineOptions:
         """The same with paths that can be opened; they start from ``root``. Raises StudyError where one cannot, and, where
         ``answers`` are wanted, for an engine that gives none."""
         engine = self.check_engine(task)
-        if answers and not hasattr(engine, "open"):
+        if answers and not engine.asks:
             raise StudyError(f"teacher.engine = {self.engine!r}: cannot answer; choose an endpoint or a checkpoint")
         try:
-            return engine.prepare(root, chats=self.chats) if hasattr(engine, "prepare") else engine
+            return engine.prepare(root, chats=self.chats)
         except CheckpointError as error:
             raise StudyError(f"teacher.checkpoint = {engine.checkpoint!r}: {error}") from error
 

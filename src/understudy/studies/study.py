@@ -142,11 +142,11 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
     table = plain(study.training)
     for own in (arm.training, _role(arm, role).training):
         if {"steps", "tokens"} & own.keys():  # how long it trains is settled by one of the two alone
-            table |= {"steps": None, "tokens": 0} | ({"budget": "role"} if "steps" in own else {})
+            table |= {"steps": None, "tokens": 0} | ({"tokens_of": "student"} if "steps" in own else {})
         table |= dict(own)
     where = f".roles.{role}" if _role(arm, role).training else ""
     options = build(TrainingOptions, table, f"arms[{arm.name!r}]{where}.training").settle(student_of_role(study, arm, role))
-    if options.budget == "role" or not options.tokens:
+    if options.tokens_of == "student" or not options.tokens:
         return options
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))
 

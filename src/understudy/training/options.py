@@ -133,12 +133,11 @@ class TrainingOptions:
     the other of [training]."""
     tokens: Annotated[int, Field(ge=0)] = 0
     """Instead of ``steps``: as many steps as show each student this many tokens, read and learned. So methods with short and with
-    long examples get equal budgets, and by ``budget`` those with one student and with two. 0: ``steps`` decides, as in
+    long examples learn from equally many, and by ``tokens_of`` those with one student and with two. 0: ``steps`` decides, as in
     SCoTD's train.yaml."""
-    budget: Literal["role", "total"] = "role"
-    """Whose ``tokens`` they are: of the student of every ``role``, or ``total`` of an arm, shared equally by its students (those of
-    folds come on top). ``role`` is the default chosen by this project: a student learns the same
-    whatever others its arm has."""
+    tokens_of: Literal["student", "arm"] = "student"
+    """Whose ``tokens`` they are: of every ``student``, or of the whole ``arm``, shared equally by its students (those of folds come
+    on top). ``student`` is the default chosen by this project: a student learns the same whatever others its arm has."""
     join_turns: bool = True
     """Turns of one conversation, where each prompt goes on from the one before, go through a decoder as one sequence: the question
     is read once. Each reply is learned from the same tokens; the end token is learned after the last one. On is the
@@ -201,8 +200,8 @@ class TrainingOptions:
     """Steps between saved states, from which an interrupted training goes on exactly."""
 
     def __post_init__(self) -> None:
-        if self.budget == "total" and not self.tokens:
-            raise ValueError('budget = "total": the budget counts tokens; give tokens, and leave steps out')
+        if self.tokens_of == "arm" and not self.tokens:
+            raise ValueError('tokens_of = "arm": there are no tokens to share; give tokens, and leave steps out')
         if self.sharded and self.processes == 1:
             raise ValueError("sharded = true: one process has nothing to share; give processes, or leave sharded out")
         if self.steps is not None and self.tokens:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from understudy.core.options import unkeyed
+from understudy.core.protocols import EngineOptions
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.engines.local.device import Device, settle_device, settle_precision
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Transformers:
+class Transformers(EngineOptions):
     """A checkpoint on this machine, asked in batches by our own decoding loop (docs/decoding.md)."""
 
     checkpoint: Annotated[str, Field(min_length=1)] = unkeyed()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from understudy.core.options import unkeyed
+from understudy.core.protocols import EngineOptions
 
 if TYPE_CHECKING:
     from understudy.engines.remote.endpoint import EndpointEngine
@@ -24,7 +25,7 @@ _OURS = (
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(EngineOptions):
     """A server that speaks the OpenAI protocol: completions or chat, a local one or a provider's."""
 
     url: str | tuple[str, ...]
@@ -96,3 +97,6 @@ class Endpoint:
         from understudy.engines.remote.endpoint import EndpointEngine
 
         return EndpointEngine(self)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"model": self.model, "api": self.api} | ({"body": self.body} if self.body else {})

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Engine, LocalEngine
+from understudy.core.protocols import Engine, EngineOptions, LocalEngine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import read_rows, write_rows
-from understudy.engines.local.device import SettledDevice
+from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.stand_ins import GoldEngine, ProbeEngine
 from understudy.evaluation.faithfulness import Alteration, alter
 from understudy.evaluation.run import answer
@@ -69,13 +69,13 @@ class TeacherPlayer:
     """The study's teacher; ``options``: those of its engine, registered as ``engine``. ``files`` decide its replies."""
 
     engine: str
-    options: Any
+    options: EngineOptions
     files: Mapping[str, str]
 
     def open(self, stage: AnswersStage, context: Context, ledger: Ledger, _: Workings) -> Engine:
-        opened = self.options.open(task=stage.problems.task, seed=stage.seed)
+        engine = self.options.open(task=stage.problems.task, seed=stage.seed)
         paths = stage.votes if stage.decoding.temperature else 1
-        return connect(opened, self.options, ledger, seed=stage.seed, paths=paths, tell=context.progress)[0]
+        return connect(engine, ledger, seed=stage.seed, paths=paths, tell=context.progress)[0]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class AnswersStage(Stage[AnswersSummary]):
         return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]
 
     def libraries(self) -> tuple[str, ...]:
-        named = {name for teacher in self._teachers() for name in getattr(teacher.options, "libraries", ())}
+        named = {name for teacher in self._teachers() for name in teacher.options.libraries}
         return tuple(sorted(named | set(LIBRARIES if self._asks_students else ())))
 
     @property
@@ -161,11 +161,11 @@ class AnswersStage(Stage[AnswersSummary]):
 
     @property
     def device(self) -> SettledDevice:
-        used: set[SettledDevice] = {getattr(teacher.options, "device", "cpu") for teacher in self._teachers()}
+        used: set[SettledDevice] = {settle_device(teacher.options.device) for teacher in self._teachers()}
         return next(iter(used - {"cpu"}), self.answering.device if self._asks_students else "cpu")
 
     def is_final(self, summary: AnswersSummary) -> bool:
-        return not (summary.errors and any(getattr(teacher.options, "paid", False) for teacher in self._teachers()))
+        return not (summary.errors and any(teacher.options.paid for teacher in self._teachers()))
 
     def run(self, context: Context) -> AnswersSummary:
         """Write ``solutions.parquet`` and ``errors.json``."""
@@ -222,7 +222,7 @@ class AnswersStage(Stage[AnswersSummary]):
     def _precision(self) -> str:
         """The precision in which the parts are played: the teacher's where it plays all of them."""
         if all(isinstance(player, TeacherPlayer) for player in self.cast.values()):
-            return ", ".join({str(getattr(player.options, "precision", "unknown")) for player in self._teachers()})
+            return ", ".join({player.options.precision for player in self._teachers()})
         return self.answering.precision
 
     @property

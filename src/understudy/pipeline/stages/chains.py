@@ -11,12 +11,12 @@ from understudy.checks.judge import judge
 from understudy.core.asks import Decoding
 from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
-from understudy.core.protocols import Method, Progress
+from understudy.core.protocols import EngineOptions, Method, Progress
 from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
 from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
 from understudy.corpus.store import read_rows, write_rows
-from understudy.engines.local.device import SettledDevice
+from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
@@ -111,7 +111,7 @@ class SampledChainsStage(ChainsStage):
     ``right_by``: the check that an allocation asks for right chains; ``check``: the one that judges the first replies."""
 
     teacher: Teacher
-    engine: Any
+    engine: EngineOptions
     method: Method
     prompts: Mapping[str, str]
     exemplars: Exemplars
@@ -124,7 +124,7 @@ class SampledChainsStage(ChainsStage):
         return [module_of("engine", self.teacher.engine), module_of("method", self.teacher.method), *right_by]
 
     def libraries(self) -> tuple[str, ...]:
-        return getattr(self.engine, "libraries", ())
+        return self.engine.libraries
 
     @property
     def pays(self) -> bool:
@@ -132,17 +132,17 @@ class SampledChainsStage(ChainsStage):
 
     @property
     def device(self) -> SettledDevice:
-        return getattr(self.engine, "device", "cpu")
+        return settle_device(self.engine.device)
 
     def is_final(self, summary: ChainsSummary) -> bool:
-        return not (getattr(self.engine, "paid", False) and (summary.errors or summary.unasked))
+        return not (self.engine.paid and (summary.errors or summary.unasked))
 
     def run(self, context: Context) -> ChainsSummary:
         problems = self.problems.read(context)
         sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
         write_json(self.directory(context.run) / ERRORS, [dataclasses.asdict(error) for error in sampled.failures])
         failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
-        weights = describe_weights(getattr(self.engine, "checkpoint", None))
+        weights = describe_weights(self.engine.checkpoint)
         described = self._described() | ({"weights": weights} if weights else {})
         return self.write(context, sampled.chains, described, errors=failed, unasked=left, stopped=why, weights=weights)
 
@@ -172,7 +172,7 @@ class SampledChainsStage(ChainsStage):
         paid = Ledger(ledger, price=teacher.price, budget=teacher.budget)
         with paid as store, Account(store, sampling.total) as account:
             paths = teacher.samples if teacher.temperature else 1
-            engine, endpoints = connect(engine, self.engine, store, seed=self.seed, paths=paths, tell=tell)
+            engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
             try:
                 return sample(sampling, engine, store, account, tell), endpoints
@@ -184,5 +184,4 @@ class SampledChainsStage(ChainsStage):
         names = ("engine", "samples", *(("greedy",) if self.teacher.greedy else ()), "temperature", "top_p", "method")
         options = {name: getattr(self.teacher, name) for name in names}
         allocation = self.teacher.allocation and dataclasses.asdict(self.teacher.allocation)
-        model = {name: value for name in ("model", "api", "body") if (value := getattr(self.engine, name, None))}
-        return {**options, "allocation": allocation, "options": dict(self.teacher.options), **model}
+        return {**options, "allocation": allocation, "options": dict(self.teacher.options), **self.engine.describe()}
