@@ -3,8 +3,8 @@
     python benchmarks/selection.py [--chains 100000 1000000] [--choose random diverse ...] [--each 30]
 
 Chains of about 80 words for each of N / 30 problems are written as the stages before would have written them, then the selection
-stage of a study runs on them, in a process of its own for each row. Memory is the most that the process held, less what it held
-before the stage began (about 100 MB, Python with pyarrow).
+stage of a study (or, for "verdicts", the stage that checks the chains by their answers) runs on them, in a process of its own for
+each row. Memory is the most that the process held, less what it held before the stage began (about 100 MB, Python with pyarrow).
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.corpus.store import write_rows
@@ -25,7 +26,7 @@ from understudy.pipeline.stage import Context
 from understudy.pipeline.stages.chains import RecordedChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
-from understudy.pipeline.stages.verdicts import VerdictsStage
+from understudy.pipeline.stages.verdicts import VerdictsStage, VerdictsSummary
 from understudy.selection.choose import CHOICES
 from understudy.selection.select import Selection
 from understudy.studies.options import Exemplars
@@ -37,7 +38,7 @@ WORDS = ["".join(_RNG.choices("etaoinshrdlu", k=_RNG.randrange(2, 9))) for _ in 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chains", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--choose", nargs="+", default=[*CHOICES, "near", "equal"], help="choices, or near and equal: copies")
+    parser.add_argument("--choose", nargs="+", default=[*CHOICES, "near", "equal"], help="choices, copies, verdicts")
     parser.add_argument("--each", type=int, default=30, help="chains of a problem")
     parser.add_argument("--out", type=Path, help="directory for the chains (default: a temporary one)")
     arguments = parser.parse_args()
@@ -102,15 +103,19 @@ def make_chains(ids: list[str], each: int) -> Iterator[Chain]:
 
 def measure(run: Path, name: str) -> dict[str, float]:
     """What the selection called ``name`` takes."""
-    options = Selection(per_problem=5, choose=name) if name in CHOICES else Selection(dedup=True if name == "equal" else "near")  # type: ignore[arg-type]
-    stage = stages_for(options)
-    stage.directory(run).mkdir(parents=True)
+    copies: Any = "near" if name == "near" else name == "equal"
+    chosen: Any = name if name in CHOICES else "first"
+    options = Selection(choose=chosen, per_problem=5 if name in CHOICES else None, dedup=copies)
+    selection = stages_for(options)
+    stage = selection.verdicts if name == "verdicts" else selection
+    stage.directory(run).mkdir(parents=True, exist_ok=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
     summary = stage.run(Context(run))
     seconds = time.process_time() - started
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "bytes": 1024 * (most - before), "kept": summary.kept}
+    kept = sum(summary.outcomes["answer"].values()) if isinstance(summary, VerdictsSummary) else summary.kept
+    return {"seconds": seconds, "bytes": 1024 * (most - before), "kept": kept}
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ person should look at first.
 import math
 import random
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -20,6 +21,13 @@ _SHARE = 0.05
 """From this share of the chains on, a way to teach nothing is named."""
 _NAMED = 3
 """So many problems are named of each thing to look at."""
+GOLD = "gold that every chain contradicts"
+NONE_RIGHT = "problems without a right chain"
+NO_ANSWER = "problems whose chains have no answer"
+NO_RATIONALE = "problems whose chains have no rationale"
+COPIES = "problems whose chains are all near copies"
+_LOOKS = (GOLD, NONE_RIGHT, NO_ANSWER, NO_RATIONALE, COPIES)
+"""What a person should look at first: the gold may be wrong, or the answers misread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,57 +65,109 @@ class CorpusWorth:
         }
 
 
-def measure_corpus(chains: Sequence[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome]) -> CorpusWorth:
-    """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it.
+def measure_corpus(chains: Iterable[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome]) -> CorpusWorth:
+    """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it."""
+    by_problem: dict[str, list[tuple[Chain, Outcome]]] = defaultdict(list)
+    for chain in chains:
+        by_problem[chain.problem].append((chain, outcomes[chain.id]))
+    meter = CorpusMeter()
+    for name, judged in by_problem.items():
+        meter.add(problems[name], judged)
+    return meter.read()
+
+
+class CorpusMeter:
+    """Measures a corpus problem by problem, so that its chains need not be in memory together.
 
     pass@k is the unbiased estimate of Chen et al. 2021 (arXiv 2107.03374), maj@k the mean over all subsets of k chains, or over
     the first k of random orders where there are many; both over the problems with gold and at least k chains.
     """
-    by_problem: dict[str, list[Chain]] = defaultdict(list)
-    for chain in chains:
-        by_problem[chain.problem].append(chain)
-    graded = {name: own for name, own in by_problem.items() if problems[name].answer is not None}
-    right = {chain.id for chain in chains if outcomes[chain.id] is Outcome.CORRECT}
-    known = all(chain.tokens is not None for chain in chains)
-    lengths = sorted(chain.tokens if known and chain.tokens is not None else len(chain.text.split()) for chain in chains)
-    n = sum(map(len, graded.values()))
-    return CorpusWorth(
-        chains=len(chains),
-        problems=len(by_problem),
-        outcomes=dict(Counter(outcomes[chain.id].value for chain in chains).most_common()),
-        accuracy=sum(chain.id in right for own in graded.values() for chain in own) / n if n else None,
-        at_k=tuple(_rates(graded, right)),
-        distinct=fmean(len({chain.text for chain in own}) for own in by_problem.values()) if chains else 0.0,
-        different=fmean(len({_plain(chain.text) for chain in own}) for own in by_problem.values()) if chains else 0.0,
-        without_rationale=sum(not chain.rationale.strip() for chain in chains),
-        lengths=tuple(lengths[(len(lengths) - 1) * q // 100] for q in QUANTILES) if lengths else (0,) * len(QUANTILES),
-        unit="tokens" if known else "words",
-        look=(*_look_at_shares(chains, outcomes), *_look(by_problem, graded, problems, right)),
-    )
 
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._tokens, self._words, self._known = array("q"), array("q"), True
+        self._distinct, self._different = array("q"), array("q")
+        self._without_rationale = 0
+        self._graded: list[tuple[int, array[float]]] = []
+        """(right chains, maj@k for every k) of each problem with gold."""
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, list[str]] = {why: [] for why in _LOOKS}
 
-def _look_at_shares(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    """The ways in which so many chains teach nothing that the questions alone may not show it."""
-    counts = Counter(outcomes[chain.id].value for chain in chains)
-    counts["without a rationale"] = sum(not chain.rationale.strip() for chain in chains)
-    for why, n in counts.most_common():
-        if n and n >= _SHARE * len(chains) and why not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
-            yield f"{n:,} of {len(chains):,} chains are {why}"
+    def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
+        """Measure all chains of ``problem``, with what a check says of each."""
+        if not judged:
+            return
+        chains = [chain for chain, _ in judged]
+        self._outcomes.update(outcome.value for _, outcome in judged)
+        self._known &= all(chain.tokens is not None for chain in chains)
+        self._tokens.extend(chain.tokens or 0 for chain in chains)
+        self._words.extend(len(chain.text.split()) for chain in chains)
+        plain = {_plain(chain.text) for chain in chains}
+        self._distinct.append(len({chain.text for chain in chains}))
+        self._different.append(len(plain))
+        without = sum(not chain.rationale.strip() for chain in chains)
+        self._without_rationale += without
+        right = sum(outcome is Outcome.CORRECT for _, outcome in judged)
+        if problem.answer is not None:
+            votes = [(_voice(chain), outcome is Outcome.CORRECT) for chain, outcome in judged]
+            self._graded.append((right, array("d", _wins_by_k(votes, random.Random(f"maj@k\x1f0\x1f{problem.id}")))))
+            said = {chain.answer for chain in chains}
+            if not right and len(chains) > 2 and len(said) == 1 and None not in said:
+                self._look_at(GOLD, f"{problem.id} (all say {said.pop()!r:.40}, gold {problem.answer!r:.40})")
+            elif not right:
+                self._look_at(NONE_RIGHT, problem.id)
+        if all(chain.answer is None for chain in chains):
+            self._look_at(NO_ANSWER, problem.id)
+        if without == len(chains):
+            self._look_at(NO_RATIONALE, problem.id)
+        if len(chains) > 1 and len(plain) == 1:
+            self._look_at(COPIES, problem.id)
+
+    def read(self) -> CorpusWorth:
+        """The worth of all that was added."""
+        chains, lengths = len(self._tokens), sorted(self._tokens if self._known else self._words)
+        graded = sum(len(wins) for _, wins in self._graded)
+        return CorpusWorth(
+            chains=chains,
+            problems=len(self._distinct),
+            outcomes=dict(self._outcomes.most_common()),
+            accuracy=sum(right for right, _ in self._graded) / graded if graded else None,
+            at_k=tuple(self._rates()),
+            distinct=fmean(self._distinct) if chains else 0.0,
+            different=fmean(self._different) if chains else 0.0,
+            without_rationale=self._without_rationale,
+            lengths=tuple(lengths[(chains - 1) * q // 100] for q in QUANTILES) if chains else (0,) * len(QUANTILES),
+            unit="tokens" if self._known else "words",
+            look=tuple(self._looks()),
+        )
+
+    def _rates(self) -> Iterator[tuple[int, int, float, float]]:
+        """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
+        for k in range(1, max((len(wins) for _, wins in self._graded), default=0) + 1):
+            drawn = [(right, wins) for right, wins in self._graded if len(wins) >= k]
+            some = fmean(pass_at_k(len(wins), right, k) for right, wins in drawn)
+            yield k, len(drawn), fmean(wins[k - 1] for _, wins in drawn), some
+
+    def _look_at(self, why: str, shown: str) -> None:
+        self._counts[why] += 1
+        if self._counts[why] <= _NAMED:
+            self._first[why].append(shown)
+
+    def _looks(self) -> Iterator[str]:
+        """Ways in which so many chains teach nothing that the questions alone may not show it; then the problems to look at."""
+        shares = Counter(self._outcomes)
+        shares["without a rationale"] = self._without_rationale
+        for why, n in shares.most_common():
+            if n and n >= _SHARE * len(self._tokens) and why not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
+                yield f"{n:,} of {len(self._tokens):,} chains are {why}"
+        for why, first in self._first.items():
+            if first:
+                yield f"{self._counts[why]:,} {why}: {', '.join(first)}{', ...' * (self._counts[why] > _NAMED)}"
 
 
 def _plain(text: str) -> str:
     """``text`` without what near copies differ by."""
     return " ".join(re.findall(r"\w+", text.casefold()))
-
-
-def _rates(graded: Mapping[str, Sequence[Chain]], right: set[str]) -> Iterator[tuple[int, int, float, float]]:
-    """(k, problems, maj@k, pass@k) for every k up to the most chains that a problem has."""
-    votes = {name: [(_voice(chain), chain.id in right) for chain in own] for name, own in graded.items()}
-    wins = {name: _wins_by_k(own, random.Random(f"maj@k\x1f0\x1f{name}")) for name, own in votes.items()}
-    for k in range(1, max(map(len, votes.values()), default=0) + 1):
-        drawn = {name: sum(is_right for _, is_right in own) for name, own in votes.items() if len(own) >= k}
-        some = fmean(pass_at_k(len(votes[name]), correct, k) for name, correct in drawn.items())
-        yield k, len(drawn), fmean(wins[name][k - 1] for name in drawn), some
 
 
 Vote = tuple[str | None, bool]
@@ -142,30 +202,3 @@ def _wins(votes: Sequence[Vote]) -> list[float]:
         first = [said in rights for said, n in counts.items() if n == most]
         wins.append(sum(first) / len(first) if first else 0.0)
     return wins
-
-
-def _look(
-    by_problem: Mapping[str, Sequence[Chain]],
-    graded: Mapping[str, Sequence[Chain]],
-    problems: Mapping[str, Problem],
-    right: set[str],
-) -> Iterator[str]:
-    """The problems that a person should look at first, by reason: the gold may be wrong, or the answers misread."""
-    agreed = {name: {chain.answer for chain in own} for name, own in graded.items() if len(own) > 2}
-    wrong = [name for name, own in graded.items() if not any(chain.id in right for chain in own)]
-    doubted = [name for name in wrong if len(agreed.get(name, ())) == 1 and None not in agreed[name]]
-    says = {name: f"{name} (all say {next(iter(agreed[name]))!r:.40}, gold {problems[name].answer!r:.40})" for name in doubted}
-    found = {
-        "gold that every chain contradicts": [says[name] for name in doubted],
-        "problems without a right chain": [name for name in wrong if name not in says],
-        "problems whose chains have no answer": [name for name, own in by_problem.items() if all(c.answer is None for c in own)],
-        "problems whose chains have no rationale": [
-            name for name, own in by_problem.items() if not any(chain.rationale.strip() for chain in own)
-        ],
-        "problems whose chains are all near copies": [
-            name for name, own in by_problem.items() if len(own) > 1 and len({_plain(chain.text) for chain in own}) == 1
-        ],
-    }
-    for why, names in found.items():
-        if names:
-            yield f"{len(names):,} {why}: {', '.join(names[:_NAMED])}{', ...' * (len(names) > _NAMED)}"

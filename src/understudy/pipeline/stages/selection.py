@@ -57,7 +57,7 @@ class SelectionStage(Stage[SelectionSummary]):
     def chosen(self, context: Context) -> list[Chain]:
         """The chains that were chosen."""
         ids = chosen_ids(self.directory(context.run))
-        return [chain for chain in self.chains.read(context) if chain.id in ids]
+        return [chain for chain in self.chains.stream(context) if chain.id in ids]
 
     def run(self, context: Context) -> SelectionSummary:
         """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
@@ -67,7 +67,8 @@ class SelectionStage(Stage[SelectionSummary]):
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
             limits = limit_by_openness((c for c in self.chains.stream(context) if c.problem in ids), options.per_problem)
-        if unknown := set(options.shares) - set(teachers := self.chains.read_summary(context.run).teachers):
+        teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
+        if unknown := set(options.shares) - set(teachers):
             raise StudyError(f"select.shares: {min(unknown)!r} wrote no chain; the teachers are {', '.join(map(repr, teachers))}")
         compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,10 @@ class StudentStage(Stage[StudentSummary]):
         from understudy.training.loop import train
 
         selection = self.selection
-        problems, chains = selection.problems.read(context), selection.chains.read(context)
+        problems, all_chains = selection.problems.read(context), selection.chains.read_summary(context.run).chains
         training = [problem for problem in problems if problem.split == "train"]
         chosen, learn = selection.chosen(context), self._learned(context)
-        outcomes = selection.verdicts.outcomes(context, selection.select.check)
+        outcomes = selection.verdicts.outcomes(context, selection.select.check, chosen)
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
@@ -133,7 +133,7 @@ class StudentStage(Stage[StudentSummary]):
         }
         examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
         if not examples:
-            left = f"{len(chosen)} of {len(chains)} chains were selected; `understudy select` says why"
+            left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` says why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
         trained = train(
             examples,
@@ -143,7 +143,7 @@ class StudentStage(Stage[StudentSummary]):
             seed=self.seed,
             # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
             # size, and a difference between fractions would not be one of the data alone.
-            vocabulary=vocabulary(self.vocabulary, training, chains),
+            vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
             score=self._score_on_dev(self.dev, problems, pool) if self.dev and len(self.method.roles) == 1 else None,
             progress=context.progress,
             share=context.share,
@@ -225,16 +225,16 @@ def make_examples(method: Any, role: str, pool: StudyPool, folds: Folds, *, seed
     return [example for problem, _ in pool.taught() for example in examples[problem.id] if example.role == role]
 
 
-def vocabulary(known: Vocabulary, problems: Sequence[Problem], chains: Sequence[Chain]) -> Iterator[str]:
+def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[[], Iterable[Chain]]) -> Iterator[str]:
     """The text from which a tokenizer from scratch takes its words: every training question and every chain, in every format, and
     the chains' sub-questions. Not the arm's own selection: so all arms of a study read and write with the same words."""
     # As often as a tokenizer may ask for, since a word that every prompt has is not a rare one.
     yield from (text for text in known.words for _ in range(100))
-    yield from (write_steps(chain.steps) for chain in chains if chain.steps)
+    yield from (write_steps(chain.steps) for chain in stream() if chain.steps)
     by_id = {problem.id: problem for problem in problems}
     for written in known.formats:
         unseen = dict(by_id)
-        for chain in chains:
+        for chain in stream():
             problem = by_id[chain.problem]
             if chain.answer is not None:
                 unseen.pop(problem.id, None)

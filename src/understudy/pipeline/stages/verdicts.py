@@ -1,7 +1,7 @@
 """verdicts: what each check says of every chain; the chains themselves are never changed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -11,7 +11,7 @@ from understudy.core.options import unkeyed
 from understudy.core.registry import find, module_of
 from understudy.core.values import Chain, Outcome, Verdict
 from understudy.corpus.store import read_rows, write_rows
-from understudy.evaluation.worth import CorpusWorth, measure_corpus
+from understudy.evaluation.worth import CorpusMeter, CorpusWorth
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
@@ -47,36 +47,46 @@ class VerdictsStage(Stage[VerdictsSummary]):
     def modules(self) -> list[str]:
         return [module_of("check", name) for name in self.checks]
 
-    def read(self, context: Context) -> list[Verdict]:
-        """Every verdict of every check."""
-        return list(read_rows(self.directory(context.run) / FILE, Verdict))
+    def stream(self, context: Context) -> Iterator[Verdict]:
+        """Every verdict of every check, problem by problem; few are in memory at once."""
+        return read_rows(self.directory(context.run) / FILE, Verdict)
 
-    def outcomes(self, context: Context, check: str | None = None) -> dict[str, Outcome]:
-        """chain id -> what ``check`` (by default the first one) says of it."""
-        return outcomes_of(self.read(context), check or self.checks[0])
+    def outcomes(self, context: Context, check: str | None, chains: Iterable[Chain]) -> dict[str, Outcome]:
+        """chain id -> what ``check`` (None: the first one) says of it, for ``chains``."""
+        ids = {chain.id for chain in chains}
+        return outcomes_of((verdict for verdict in self.stream(context) if verdict.chain in ids), check or self.checks[0])
 
     def judged(self, context: Context, check: str | None) -> Iterator[tuple[Chain, Outcome]]:
         """Every chain with what ``check`` (None: the first one) says of it, by problem and path; few are in memory at once."""
-        rows = read_rows(self.directory(context.run) / FILE, Verdict)
-        outcomes = (verdict.outcome for verdict in rows if verdict.check == (check or self.checks[0]))
+        outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == (check or self.checks[0]))
         return zip(self.chains.stream(context), outcomes, strict=True)
 
     def run(self, context: Context) -> VerdictsSummary:
-        """Write ``verdicts.parquet``."""
+        """Write ``verdicts.parquet``. No chains but those of one problem are held."""
         problems = {problem.id: problem for problem in self.problems.read(context)}
-        chains = self.chains.read(context)
         checks = {name: find("check", name) for name in self.checks}
-        groups = [(problems[problem], list(own)) for problem, own in groupby(chains, lambda chain: chain.problem)]
-        found = [v for name, check in checks.items() for problem, own in groups for v in judge_all(problem, own, check, name)]
-        verdicts = [self._relabel(verdict) for verdict in found]
-        write_rows(self.directory(context.run) / FILE, Verdict, verdicts)
-        context.progress("verdicts", len(verdicts), len(verdicts))
-        counts = {name: Counter(v.outcome.value for v in verdicts if v.check == name) for name in checks}
-        drawn = [chain for chain in chains if chain.path != GREEDY_PATH]
-        worth = measure_corpus(drawn, problems, outcomes_of(verdicts, self.checks[0]))
-        outcomes = {name: dict(outcomes.most_common()) for name, outcomes in counts.items()}
-        changed = sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
-        return VerdictsSummary(outcomes=outcomes, worth=worth, relabelled=changed)
+        counts: dict[str, Counter[str]] = {name: Counter() for name in checks}
+        meter, changed = CorpusMeter(), 0
+
+        def judge_chains() -> Iterator[Verdict]:
+            nonlocal changed
+            for name, group in groupby(self.chains.stream(context), lambda chain: chain.problem):
+                problem, chains = problems[name], list(group)
+                for check in self.checks:
+                    found = judge_all(problem, chains, checks[check], check)
+                    verdicts = [self._relabel(verdict) for verdict in found]
+                    changed += sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
+                    counts[check].update(verdict.outcome.value for verdict in verdicts)
+                    yield from verdicts
+                    if check == self.checks[0]:
+                        judged = zip(chains, (verdict.outcome for verdict in verdicts), strict=True)
+                        meter.add(problem, [pair for pair in judged if pair[0].path != GREEDY_PATH])
+
+        write_rows(self.directory(context.run) / FILE, Verdict, judge_chains())
+        n = sum(outcomes.total() for outcomes in counts.values())
+        context.progress("verdicts", n, n)
+        outcomes = {name: dict(found.most_common()) for name, found in counts.items()}
+        return VerdictsSummary(outcomes=outcomes, worth=meter.read(), relabelled=changed)
 
     def _relabel(self, verdict: Verdict) -> Verdict:
         said = self.said.get(verdict.chain)
