@@ -21,8 +21,7 @@ from typing import Any
 
 from answers import DATA, sets
 
-from understudy.core.asks import Call, Reply
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import Call, Reply, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Method, MethodWithParts, SelectiveMethod
 from understudy.core.values import Chain, Example, Problem, Solution

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 from run_understudy import chains, flow
 from workload import MAX_TOKENS, TEMPERATURE, Spec, hashed, prompt
 
-from understudy.core.asks import Call, Decoding, Flow, Reply, Request
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import Call, Decoding, Flow, Reply, Request, SamplePath
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast

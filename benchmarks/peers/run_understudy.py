@@ -11,8 +11,7 @@ from pathlib import Path
 
 from workload import MAX_TOKENS, TEMPERATURE, Spec, main
 
-from understudy.core.asks import Call, Decoding, Flow
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import Call, Decoding, Flow, SamplePath
 from understudy.core.values import Problem
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.options import Endpoint

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from understudy.core.asks import Call, Decoding, Flow, Path
+from understudy.core.asks import Call, Decoding, Flow, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -32,7 +32,7 @@ class Retry:
         if self.tries < 1:
             raise ValueError(f"tries = {self.tries}: must be at least 1")
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         prompt = self.format.write_prompt(problem, pool.exemplars(path))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
@@ -45,7 +45,7 @@ class Retry:
             if chain.answer is not None
         ]
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         prompt, spent = self.format.write_prompt(problem), 0
         for attempt in range(self.tries):
             decoding = None if attempt == 0 else Decoding(self.temperature)

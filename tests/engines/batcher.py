@@ -1,11 +1,11 @@
 """The process that `test_batches` kills: asks the endpoint at ``url`` for ``n`` flows in batches, over a ledger."""
 
 import sys
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from asking import open_endpoint
 
-from understudy.core.asks import Call, Path
+from understudy.core.asks import Call, SamplePath
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.sampling.batches import BatchEngine
@@ -24,12 +24,12 @@ def turns(index):
 def sampled(ledger, url, flows, *, flow=turns, price=None, budget=None, batch=True, tell=lambda _: None, **options):
     """The values (or errors) of so many flows by number."""
     endpoint = {name: options.pop(name) for name in ("api", "retries", "logprobs", "n", "key_env") if name in options}
-    with Ledger(FilePath(ledger), price=price, budget=budget) as store:
+    with Ledger(Path(ledger), price=price, budget=budget) as store:
         engine = open_endpoint(url, "tiny", identity="e", **({"retries": 2, "wait": 0.01} | endpoint))
         batches = BatchEngine(engine, store, seed=0, tell=tell, **({"poll": 0.01} | options))
         if not batch:
             batches.settle_earlier()
-        asking = ((Path(f"p-{i}", i), flow(i)) for i in range(flows))
+        asking = ((SamplePath(f"p-{i}", i), flow(i)) for i in range(flows))
         done = run_flows(asking, Cast({"teacher": batches if batch else engine}, store=store))
         return {d.path.index: d.value if d.error is None else d.error for d in done}
 

@@ -5,7 +5,7 @@ import time
 from asking import open_endpoint
 from loopback import Server, completion
 
-from understudy.core.asks import Call, Path, Reply
+from understudy.core.asks import Call, Reply, SamplePath
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 
@@ -38,5 +38,5 @@ def endless(index):
 if __name__ == "__main__":
     with Server(lambda *_: completion("said")) as server:
         engines = {"local": Slow(), "remote": open_endpoint(server.url, "tiny")}
-        flows = ((Path(f"p-{i}"), endless(i)) for i in range(50))
+        flows = ((SamplePath(f"p-{i}"), endless(i)) for i in range(50))
         list(run_flows(flows, Cast(engines), on_end=print))

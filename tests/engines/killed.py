@@ -3,11 +3,11 @@
 import asyncio
 import sys
 import time
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from toy import PLANNER, SOLVER, plan_reply, solve_reply, toy
 
-from understudy.core.asks import Answer, Path, Usage
+from understudy.core.asks import Answer, SamplePath, Usage
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive, drive
@@ -45,8 +45,8 @@ class Slow(ScriptedEngine):
 def main(driver: str, ledger: str, log: str, out: str) -> None:
     folds = {"planner": [Slow(plan_reply(f), identity=n) for f, n in enumerate(PLANNER)]}
     roles = {"solver": Slow(solve_reply, identity=SOLVER)}
-    flows = ((Path(f"p-{p}", i), toy(f"p-{p}", Path(f"p-{p}", i))) for p in range(20) for i in range(3))
-    with Ledger(FilePath(ledger)) as opened, FilePath(log).open("a") as received:
+    flows = ((SamplePath(f"p-{p}", i), toy(f"p-{p}", SamplePath(f"p-{p}", i))) for p in range(20) for i in range(3))
+    with Ledger(Path(ledger)) as opened, Path(log).open("a") as received:
         cast = Cast(roles, folds=folds, store=Kept(opened, received))
         if driver == "drive":
             done = list(drive(flows, cast))
@@ -56,7 +56,7 @@ def main(driver: str, ledger: str, log: str, out: str) -> None:
                 return [d async for d in adrive(flows, cast)]
 
             done = asyncio.run(collect())
-    FilePath(out).write_text("".join(f"{d.path.problem} {d.path.index} {d.value.text}\n" for d in done))
+    Path(out).write_text("".join(f"{d.path.problem} {d.path.index} {d.value.text}\n" for d in done))
 
 
 if __name__ == "__main__":

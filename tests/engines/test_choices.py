@@ -10,7 +10,7 @@ from aiohttp import web
 from asking import open_endpoint, read_keys
 from loopback import Server, completion
 
-from understudy.core.asks import Call, Decoding, Path
+from understudy.core.asks import Call, Decoding, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.remote.choices import read_choices
 from understudy.flows.board import Done
@@ -42,7 +42,7 @@ def sample(server, where, *, problems=2, paths=range(10), temperature=1.0, budge
     """(what became of each path, what it counts as, the bodies that were sent)"""
 
     async def run(ledger) -> list[Done]:
-        flows = ((Path(f"p{i}", path), one_flow(f"p{i}")) for i in range(problems) for path in paths)
+        flows = ((SamplePath(f"p{i}", path), one_flow(f"p{i}")) for i in range(problems) for path in paths)
         async with open_endpoint(server.url, "m", **{"n": 4, "retries": 0, "identity": "m", "concurrency": 3} | options) as engine:
             asked = adrive(flows, Cast({"teacher": engine}, store=ledger, decoding={"teacher": Decoding(temperature)}))
             return [done async for done in asked]

@@ -16,7 +16,7 @@ from exported import HOSTILE, load, make_disturbed, student, write_smollm2
 
 from understudy.cli.arguments import make_parser
 from understudy.cli.corpora import export
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import SamplePath
 from understudy.core.errors import CheckpointError, UserError
 from understudy.core.tokens import encode_text
 from understudy.core.values import Problem

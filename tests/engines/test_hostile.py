@@ -7,7 +7,7 @@ import pytest
 from asking import open_endpoint, read_keys
 from hostile import FAULTS, REFUSALS, Hostile, text_of
 
-from understudy.core.asks import Call, Decoding, Path
+from understudy.core.asks import Call, Decoding, SamplePath
 from understudy.flows.cast import Cast
 from understudy.flows.drive import adrive
 from understudy.sampling.ledger import Ledger
@@ -18,7 +18,7 @@ def write_prompt(n):
         reply = yield Call("teacher", f"Q: {i}\nA:")
         return reply
 
-    return ((Path(str(i)), flow(i)) for i in range(n))
+    return ((SamplePath(str(i)), flow(i)) for i in range(n))
 
 
 def sampled(server, ledger, n, **options):

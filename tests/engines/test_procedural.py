@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from understudy.core.asks import Call, Decoding, Message, Path, Request
+from understudy.core.asks import Call, Decoding, Message, Request, SamplePath
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import answer_text, question_text
 from understudy.core.prompts import load_prompts
@@ -126,7 +126,7 @@ def test_an_explanation_of_an_answer_that_it_never_finds_is_its_last_try():
 @pytest.mark.parametrize("chain", [True, False])
 def test_it_can_be_asked_zero_shot(world, chain):
     engine, problems, method = ProceduralEngine(world, slip=0, misread=0, seed=0), world.problems(seed=3), ZeroShot(chain=chain)
-    flows = [(Path(p.id), method.sample(p, Path(p.id), StudyPool())) for p in problems]
+    flows = [(SamplePath(p.id), method.sample(p, SamplePath(p.id), StudyPool())) for p in problems]
     answers = {done.value.problem: done.value.answer for done in drive(flows, Cast({"teacher": engine}))}
     assert answers == {p.id: p.answer for p in problems}
 
@@ -140,7 +140,7 @@ def test_nothing_is_concluded_from_a_thought_that_says_nothing():
 def test_chains_are_read_by_the_methods(world):
     engine = ProceduralEngine(world, slip=0, misread=0, seed=0)
     problems = world.problems(seed=3)
-    flows = [(Path(p.id), SCoTD().sample(p, Path(p.id), StudyPool())) for p in problems]
+    flows = [(SamplePath(p.id), SCoTD().sample(p, SamplePath(p.id), StudyPool())) for p in problems]
     assert {d.value.problem: d.value.answer for d in drive(flows, Cast({"teacher": engine}))} == {p.id: p.answer for p in problems}
 
 
@@ -154,7 +154,10 @@ def test_the_prompts_of_the_house_are_understood(world, method):
     engine, problems = ProceduralEngine(world, slip=0, misread=0, seed=0), {p.id: p for p in world.problems(seed=3)}
     pool = StudyPool(prompts=load_prompts(type(method).__name__.lower()))
     chains = [
-        d.value for d in drive([(Path(i), method.sample(p, Path(i), pool)) for i, p in problems.items()], Cast({"teacher": engine}))
+        d.value
+        for d in drive(
+            [(SamplePath(i), method.sample(p, SamplePath(i), pool)) for i, p in problems.items()], Cast({"teacher": engine})
+        )
     ]
     assert [chain.answer for chain in chains] == [problems[chain.problem].answer for chain in chains]
     if isinstance(method, Decompose):

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import pytest
 from toy import PLANNER, SOLVER, expected, plan_reply, solve_reply, toy
 
-from understudy.core.asks import Call, Path, Reply
+from understudy.core.asks import Call, Reply, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast, fold_of
@@ -30,7 +30,7 @@ def engines():
 def flows(stop_after=None):
     for problem in PROBLEMS[:stop_after]:
         for index in range(PATHS):
-            path = Path(problem, index, 0)
+            path = SamplePath(problem, index, 0)
             yield path, toy(problem, path)
 
 
@@ -103,7 +103,7 @@ def test_equal_greedy_asks_of_many_paths_are_one_request():
         return reply.text
 
     engine = ScriptedEngine(lambda request: Reply("x"), identity="e")
-    done = list(drive(((Path("p", i), flow()) for i in range(5)), Cast({"s": engine})))
+    done = list(drive(((SamplePath("p", i), flow()) for i in range(5)), Cast({"s": engine})))
     assert [d.value for d in done] == ["x"] * 5
     assert len(engine.asked) == 1
 
@@ -125,7 +125,7 @@ def test_replies_that_came_are_kept_when_the_caller_leaves(tmp_path):
         return reply.text
 
     async def run(store):
-        paths = [Path(problem, 0, 0) for problem in PROBLEMS]
+        paths = [SamplePath(problem, 0, 0) for problem in PROBLEMS]
         flowing = adrive(((path, asking(path)) for path in paths), Cast({"solver": engine}, store=store))
         await anext(flowing)
         engine.gate.set()  # the others answer while the caller looks at the first
@@ -156,7 +156,7 @@ def test_an_engine_error_fails_its_own_flow_and_can_be_caught_by_it():
         return reply.text
 
     asks = [("a", "ok", False), ("b", "bad 1", False), ("c", "bad 2", True)]
-    made = ((Path(name), flow(prompt, careful)) for name, prompt, careful in asks)
+    made = ((SamplePath(name), flow(prompt, careful)) for name, prompt, careful in asks)
     done = {d.path.problem: d for d in drive(made, Cast({"s": ScriptedEngine(script, identity="e")}))}
     assert (done["a"].value, done["b"].value, done["b"].error, done["c"].value) == ("good", None, "no", "good")
 
@@ -167,7 +167,7 @@ def test_a_bug_in_a_flow_is_never_turned_into_an_error_of_the_model():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(drive([(Path("p"), flow())], Cast({"s": ScriptedEngine(lambda r: Reply(""), identity="e")})))
+        list(drive([(SamplePath("p"), flow())], Cast({"s": ScriptedEngine(lambda r: Reply(""), identity="e")})))
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_a_role_or_fold_that_is_not_there_is_named(ask, says):
         yield ask
 
     with pytest.raises(EngineError, match=says):
-        list(drive([(Path("p"), flow())], Cast({"s": ScriptedEngine(lambda r: Reply(""), identity="e")})))
+        list(drive([(SamplePath("p"), flow())], Cast({"s": ScriptedEngine(lambda r: Reply(""), identity="e")})))
 
 
 @pytest.mark.parametrize("driver", ["drive", "adrive"])
 def test_a_process_that_is_killed_half_way_is_resumed_with_no_reply_asked_twice(tmp_path, driver):
     """Real processes, SIGKILL: each writes down what it asks after the reply is durable, in a file of its own."""
-    here = FilePath(__file__).parents[1] / "engines"
+    here = Path(__file__).parents[1] / "engines"
     ledger, out = tmp_path / "ledger.sqlite", tmp_path / "done.txt"
 
     def start(name):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from interrupted import Slow
 from loopback import Server, completion
 from test_local import call, plain, serve
 
-from understudy.core.asks import Call, Path, Reply
+from understudy.core.asks import Call, Reply, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.local.engine import TransformersEngine
 from understudy.flows.cast import Cast
@@ -69,7 +69,7 @@ def say(prompt):
 
 
 def run(engines, first, store=None, **options):
-    flows = ((Path(f"p-{i}"), turns(i, first)) for i in range(FLOWS))
+    flows = ((SamplePath(f"p-{i}"), turns(i, first)) for i in range(FLOWS))
     return list(run_flows(flows, Cast(engines, store=store), **options))
 
 
@@ -158,7 +158,7 @@ def test_an_error_in_the_callers_own_code_ends_it_without_waiting_for_what_nobod
 
 
 def test_an_interrupt_ends_the_process_soon():
-    command = [sys.executable, str(FilePath(__file__).parents[1] / "engines" / "interrupted.py")]
+    command = [sys.executable, str(Path(__file__).parents[1] / "engines" / "interrupted.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "turn\n"
         os.kill(process.pid, signal.SIGINT)

@@ -1,6 +1,6 @@
 """Methods played through: by scripted engines, and by students that say exactly what the examples teach."""
 
-from understudy.core.asks import Path, Reply
+from understudy.core.asks import Reply, SamplePath
 from understudy.core.values import Chain, Problem, Step
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
@@ -27,7 +27,7 @@ def play(flow, script="", *, problem="p", folds=None, index=0):
     order. ``folds``: role -> what each of its fold models says."""
     engine = ScriptedEngine(_script(script))
     models = {role: [ScriptedEngine(_script(said), identity=said) for said in texts] for role, texts in (folds or {}).items()}
-    (done,) = drive([(Path(problem, index), flow)], Cast(dict.fromkeys(ROLES, engine), folds=models))
+    (done,) = drive([(SamplePath(problem, index), flow)], Cast(dict.fromkeys(ROLES, engine), folds=models))
     assert done.error is None, done.error
     return done.value, [request.ask for request in engine.asked]
 
@@ -60,7 +60,7 @@ def made(method, problem, chains, pool=EMPTY, **more):
 
 def solved(method, problem, script, pool=EMPTY, index=0):
     """The solution of ``method``, and what it asked."""
-    return play(method.solve(problem.blind(), Path(problem.id, index), pool), script, problem=problem.id, index=index)
+    return play(method.solve(problem.blind(), SamplePath(problem.id, index), pool), script, problem=problem.id, index=index)
 
 
 def taught(method, examples):

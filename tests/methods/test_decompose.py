@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.core.asks import Message, Path, Reply
+from understudy.core.asks import Message, Reply, SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.prompts import load_prompts
@@ -36,7 +36,7 @@ def ask(method, *replies, problem=COINS, pool=POOL):
     """(the chain, what was asked): the teacher says ``replies`` in turn."""
     said = iter(replies)
     engine = ScriptedEngine(lambda request: next(said), identity="e")
-    (done,) = drive([(Path(problem.id), method.sample(problem, Path(problem.id), pool))], Cast({"teacher": engine}))
+    (done,) = drive([(SamplePath(problem.id), method.sample(problem, SamplePath(problem.id), pool))], Cast({"teacher": engine}))
     assert next(said, None) is None
     return done.value, [request.ask for request in engine.asked]
 
@@ -197,8 +197,8 @@ def test_without_steps_no_opinion_is_asked_for_and_with_none_left_none_come_back
 @STYLES
 def test_as_a_baseline_it_answers_by_asking_itself(style):
     engine = ScriptedEngine(lambda request: SAID, identity="e")
-    flow = Decompose(format=PromptFormat(style)).solve(COINS.blind(), Path("p"), POOL)
-    (done,) = drive([(Path("p"), flow)], Cast({"student": engine}))
+    flow = Decompose(format=PromptFormat(style)).solve(COINS.blind(), SamplePath("p"), POOL)
+    (done,) = drive([(SamplePath("p"), flow)], Cast({"student": engine}))
     assert (done.value.answer, read_steps(done.value.text)) == ("5", STEPS)
 
 

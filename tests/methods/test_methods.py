@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from understudy.core.answers import extract
-from understudy.core.asks import Message, Path, Reply
+from understudy.core.asks import Message, Reply, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Chain, Problem
 from understudy.engines.scripted import ScriptedEngine
@@ -29,7 +29,7 @@ EMPTY = StudyPool()
 
 def run(flow, reply=None):
     engine = ScriptedEngine(lambda request: reply, identity="e")
-    (done,) = drive([(Path("p"), flow)], Cast({"teacher": engine, "student": engine}))
+    (done,) = drive([(SamplePath("p"), flow)], Cast({"teacher": engine, "student": engine}))
     return done.value, engine.asked
 
 
@@ -40,7 +40,7 @@ def texts(examples):
 def test_scotd_asks_the_teacher_with_exemplars_in_the_papers_format():
     pool = StudyPool([OTHER])
     reply = Reply(" 2 + 3 = 5. So the answer is: 5", tokens=9, logprobs=(-0.5, -1.5))
-    chain, (request,) = run(SCoTD().sample(PROBLEM, Path("p"), pool), reply)
+    chain, (request,) = run(SCoTD().sample(PROBLEM, SamplePath("p"), pool), reply)
     assert request.ask.prompt == "Q: What is 1 + 1?\nA: 1 + 1 = 2. So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
     assert request.ask.stop == ("\n\n",)
     assert request.ask.max_tokens == 256
@@ -72,7 +72,7 @@ def test_answer_only_learns_the_gold_once_or_the_teachers_answers():
 def test_a_student_is_asked_with_the_source_it_was_trained_on(method):
     examples, _ = run(method.examples(PROBLEM, CHAINS, EMPTY))
     solution, (request,) = run(
-        method.solve(PROBLEM.blind(), Path("p"), EMPTY), Reply(" So the answer is: 5", tokens=6, logprobs=(-1.0,))
+        method.solve(PROBLEM.blind(), SamplePath("p"), EMPTY), Reply(" So the answer is: 5", tokens=6, logprobs=(-1.0,))
     )
     assert request.ask.prompt == examples[0].source
     assert request.ask.stop == ("\n\n",)
@@ -94,7 +94,7 @@ def test_options_and_context_are_written_once():
 def test_a_chat_puts_question_and_reply_into_turns_and_stops_at_the_end_of_its_turn():
     method = SCoTD(format=PromptFormat("messages", system="Be brief."))
     reply = Reply("Two and three.\n\nThat is 5. So the answer is: 5")
-    chain, (request,) = run(method.sample(PROBLEM, Path("p"), StudyPool([OTHER])), reply)
+    chain, (request,) = run(method.sample(PROBLEM, SamplePath("p"), StudyPool([OTHER])), reply)
     assert request.ask.prompt == (
         Message("system", "Be brief."),
         Message("user", "What is 1 + 1?"),
@@ -125,18 +125,18 @@ def test_a_raw_prompt_has_no_system_message():
 def test_exemplars_are_shuffled_and_dropped_by_seed_problem_and_path():
     problems = [Problem(f"e{i}", f"{i}?", "number", "1", meta={"rationale": "r"}) for i in range(7)]
     pool = StudyPool(problems, least=3)
-    drawn = [[p.id for p, _ in pool.exemplars(Path("x", i, 0))] for i in range(200)]
+    drawn = [[p.id for p, _ in pool.exemplars(SamplePath("x", i, 0))] for i in range(200)]
     assert {len(d) for d in drawn} == {3, 4, 5, 6, 7}
     assert len({tuple(d) for d in drawn}) > 190
-    assert drawn[2] == [p.id for p, _ in pool.exemplars(Path("x", 2, 0))]
-    still = StudyPool(problems, shuffle=False).exemplars(Path("x", 2, 0))
+    assert drawn[2] == [p.id for p, _ in pool.exemplars(SamplePath("x", 2, 0))]
+    still = StudyPool(problems, shuffle=False).exemplars(SamplePath("x", 2, 0))
     assert [p for p, _ in still] == problems
 
 
 @pytest.mark.parametrize(("chain", "shown"), [(True, " 1 + 1 = 2. So the answer is: 2"), (False, " So the answer is: 2")])
 def test_few_shot_shows_exemplars_with_or_without_their_chain_and_trains_nothing(chain, shown):
     method, pool = FewShot(chain=chain), StudyPool([OTHER])
-    solution, (request,) = run(method.solve(PROBLEM.blind(), Path("p"), pool), Reply(" So the answer is: 5"))
+    solution, (request,) = run(method.solve(PROBLEM.blind(), SamplePath("p"), pool), Reply(" So the answer is: 5"))
     assert request.ask.prompt == f"Q: What is 1 + 1?\nA:{shown}\n\nQ: What is 2 + 3?\nA:"
     assert (request.ask.role, solution.answer, method.roles) == ("student", "5", ())
     assert run(method.examples(PROBLEM, CHAINS, pool))[0] == []
@@ -149,7 +149,7 @@ def thinking(request):
 
 def test_zero_shot_asks_for_a_rationale_and_then_for_the_answer():
     engine = ScriptedEngine(thinking, identity="e")
-    (done,) = drive([(Path("p"), ZeroShot().solve(PROBLEM.blind(), Path("p"), EMPTY))], Cast({"student": engine}))
+    (done,) = drive([(SamplePath("p"), ZeroShot().solve(PROBLEM.blind(), SamplePath("p"), EMPTY))], Cast({"student": engine}))
     first, second = (request.ask for request in engine.asked)
     assert first.prompt == "Q: What is 2 + 3?\nA: Let's think step by step."
     assert second.prompt == f"{first.prompt} 2 and\n\n3.\nTherefore, the answer (arabic numerals) is"
@@ -159,15 +159,15 @@ def test_zero_shot_asks_for_a_rationale_and_then_for_the_answer():
 
 def test_zero_shot_without_a_chain_asks_for_the_answer_alone():
     choice = Problem("c", "Which?", "option", "B", choices=("sun", "moon"))
-    solution, (request,) = run(ZeroShot(chain=False).solve(choice.blind(), Path("c"), EMPTY), Reply(" B."))
+    solution, (request,) = run(ZeroShot(chain=False).solve(choice.blind(), SamplePath("c"), EMPTY), Reply(" B."))
     assert request.ask.prompt.endswith("\nA: Among A through B, the answer is")
     assert solution.answer == "B"
 
 
 def test_zero_shot_in_a_chat_thinks_in_one_turn_and_answers_in_the_next():
     engine = ScriptedEngine(thinking, identity="e")
-    flow = ZeroShot(format=PromptFormat("messages")).sample(PROBLEM, Path("p"), EMPTY)
-    (done,) = drive([(Path("p"), flow)], Cast({"teacher": engine}))
+    flow = ZeroShot(format=PromptFormat("messages")).sample(PROBLEM, SamplePath("p"), EMPTY)
+    (done,) = drive([(SamplePath("p"), flow)], Cast({"teacher": engine}))
     assert [m.role for m in engine.asked[1].ask.prompt] == ["user", "assistant", "user"]
     assert engine.asked[0].ask.prompt[0].content == "What is 2 + 3?\nLet's think step by step."
     assert (done.value.answer, done.value.rationale) == ("5", "2 and\n\n3.")
@@ -179,8 +179,8 @@ def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain(
         return said if said.text == " 5." else replace(said, finish="length")
 
     engine, method = ScriptedEngine(cut, identity="e"), ZeroShot()
-    (solved,) = drive([(Path("p"), method.solve(PROBLEM.blind(), Path("p"), EMPTY))], Cast({"student": engine}))
-    (sampled,) = drive([(Path("p"), method.sample(PROBLEM, Path("p"), EMPTY))], Cast({"teacher": engine}))
+    (solved,) = drive([(SamplePath("p"), method.solve(PROBLEM.blind(), SamplePath("p"), EMPTY))], Cast({"student": engine}))
+    (sampled,) = drive([(SamplePath("p"), method.sample(PROBLEM, SamplePath("p"), EMPTY))], Cast({"teacher": engine}))
     assert (solved.value.finish, solved.value.answer, sampled.value.finish) == ("stop", "5", "length")
 
 
@@ -194,12 +194,14 @@ def test_a_thought_that_was_cut_off_still_gets_its_answer_but_is_no_whole_chain(
 )
 def test_what_a_reasoning_teacher_thought_is_the_rationale(reply):
     method = SCoTD(format=PromptFormat("messages"))
-    chain, _ = run(method.sample(PROBLEM, Path("p"), EMPTY), reply)
+    chain, _ = run(method.sample(PROBLEM, SamplePath("p"), EMPTY), reply)
     assert (chain.rationale, chain.answer, chain.finish) == ("2 and 3.\n\nSo 5.", "5", "stop")
     (example,), _ = run(method.examples(PROBLEM, [chain], EMPTY))
     assert [s.text for s in example.target] == ["2 and 3.\n\nSo 5. So the answer is: 5"]
 
 
 def test_a_thought_that_never_ends_is_a_reply_that_was_cut_off():
-    chain, _ = run(SCoTD(format=PromptFormat("messages")).sample(PROBLEM, Path("p"), EMPTY), Reply("<think>\nThe answer is 5."))
+    chain, _ = run(
+        SCoTD(format=PromptFormat("messages")).sample(PROBLEM, SamplePath("p"), EMPTY), Reply("<think>\nThe answer is 5.")
+    )
     assert (chain.answer, chain.finish) == (None, "length")

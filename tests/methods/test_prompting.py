@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from playing import CHOICE, CLAIM, COINS, EMPTY, SOCRATIC, SUM, asked, chain, made, play, solved, texts
 
-from understudy.core.asks import Message, Path, Reply
+from understudy.core.asks import Message, Reply, SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.registry import METHODS, find
@@ -38,7 +38,7 @@ DIALOGUE = " How many has she?\nA1: 4 + 3 = 7.\nQ2: How many are left?\nA2: 7 - 
 
 
 def sampled(method, problem, script, pool=POOL):
-    return play(method.sample(problem, Path(problem.id), pool), script, problem=problem.id)
+    return play(method.sample(problem, SamplePath(problem.id), pool), script, problem=problem.id)
 
 
 def limits(method, changed, problem, script, pool=POOL):

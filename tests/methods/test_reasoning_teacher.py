@@ -3,7 +3,7 @@
 import pytest
 from playing import CHOICE, SUM, asked, chain, made, play, solved, texts
 
-from understudy.core.asks import Path
+from understudy.core.asks import SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.methods.reasoning_teacher import ReasoningTeacher
 from understudy.methods.zero_shot import ZeroShot
@@ -39,7 +39,7 @@ def test_the_answer_stands_after_the_last_arrow_or_where_any_reply_has_it(said, 
 
 
 def test_its_teacher_is_asked_in_two_calls_without_exemplars():
-    flow = ZeroShot().sample(SUM, Path("p"), StudyPool([CHOICE]))
+    flow = ZeroShot().sample(SUM, SamplePath("p"), StudyPool([CHOICE]))
     sampled, calls = play(flow, [" 2 + 3 makes 5.", " 5."])
     assert asked(calls)[0] == ("teacher", "Q: What is 2 + 3?\nA: Let's think step by step.")
     assert texts(made(ReasoningTeacher(), SUM, [sampled])) == [("What is 2 + 3? ###", " 2 + 3 makes 5. --> 5\n\n")]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from playing import CHOICE, CLAIM, SUM, asked, chain, made, play, solved, taught, texts
 
-from understudy.core.asks import Path, Reply
+from understudy.core.asks import Reply, SamplePath
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
@@ -90,7 +90,7 @@ def test_a_rationale_that_leaves_no_room_for_an_answer_is_a_solution_that_was_cu
 def test_the_rationale_that_is_taught_does_not_state_the_answer_and_the_answer_is_whole():
     problem = Problem("t", "Where?", "text", "the old harbour of Marseille")
     reply = Reply(" Ships lie there. So the answer is: the old harbour of Marseille")
-    read, _ = play(SCoTD().sample(problem, Path("t"), StudyPool()), reply)
+    read, _ = play(SCoTD().sample(problem, SamplePath("t"), StudyPool()), reply)
     assert texts(made(SciCoT(), problem, [read])) == [
         ("Q: Where?\nRationale:", " Ships lie there.\n\n"),
         ("Q: Where?\nRationale: Ships lie there.\nA:", " So the answer is: the old harbour of Marseille\n\n"),

@@ -3,7 +3,7 @@
 import pytest
 from playing import EMPTY, SUM, asked, chain, made, play, solved, texts
 
-from understudy.core.asks import Path
+from understudy.core.asks import SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.values import Outcome, Problem
@@ -84,12 +84,12 @@ def test_in_context_chains_are_shown_to_the_student_that_is_asked_too():
 def test_the_houses_examples_stand_in_a_teachers_prompt_only_where_the_study_has_none():
     own, house = StudyPool([OTHERS[1]]), StudyPool(prompts={"scotd-chains-maths": "# idea\nQ: 1?\nA: 1\n\nQ: {{question}}\nA:"})
     method = SCoTD(house_exemplars=True)
-    sampled, (call,) = play(method.sample(SUM, Path("p"), house), " 5")
+    sampled, (call,) = play(method.sample(SUM, SamplePath("p"), house), " 5")
     assert call.prompt == sampled.prompt == "Q: 1?\nA: 1\n\nQ: What is 2 + 3?\nA:"
-    assert play(method.sample(SUM, Path("p"), own), " 5") == play(SCoTD().sample(SUM, Path("p"), own), " 5")
-    assert play(SCoTD().sample(SUM, Path("p"), house), " 5")[1][0].prompt == "Q: What is 2 + 3?\nA:"
+    assert play(method.sample(SUM, SamplePath("p"), own), " 5") == play(SCoTD().sample(SUM, SamplePath("p"), own), " 5")
+    assert play(SCoTD().sample(SUM, SamplePath("p"), house), " 5")[1][0].prompt == "Q: What is 2 + 3?\nA:"
     with pytest.raises(StudyError, match="scotd-chains-maths"):
-        play(method.sample(SUM, Path("p"), EMPTY), " 5")
+        play(method.sample(SUM, SamplePath("p"), EMPTY), " 5")
     assert made(method, SUM, CHAINS) == made(SCoTD(), SUM, CHAINS)
     assert solved(method, SUM, " 5") == solved(SCoTD(), SUM, " 5")
 
@@ -97,7 +97,7 @@ def test_the_houses_examples_stand_in_a_teachers_prompt_only_where_the_study_has
 def test_the_limit_is_that_of_every_reply():
     for flow in ("sample", "solve"):
         (same, (call,)), (default, (other,)) = (
-            play(getattr(SCoTD(max_tokens=n), flow)(SUM, Path("p"), EMPTY), " So the answer is: 5") for n in (7, 256)
+            play(getattr(SCoTD(max_tokens=n), flow)(SUM, SamplePath("p"), EMPTY), " So the answer is: 5") for n in (7, 256)
         )
         assert (call.max_tokens, other.max_tokens, call.prompt, same) == (7, 256, other.prompt, default)
     assert made(SCoTD(max_tokens=7), SUM, CHAINS) == made(SCoTD(), SUM, CHAINS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from playing import made, solved, taught
 
 from understudy.core.answers import normalise
-from understudy.core.asks import Path, Reply
+from understudy.core.asks import Reply, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.subquestions import write_steps
 from understudy.core.thoughts import has_tags
@@ -59,7 +59,7 @@ def chains(draw):
     answer = normalise(draw(ANSWERS[kind]), kind, problem.choices)
     assume(answer is not None)
     told = PromptFormat("messages").join_reply(draw(RATIONALES), answer, problem)
-    chain = PromptFormat().read_chain(problem, Path("p"), Reply(told), prompt="")
+    chain = PromptFormat().read_chain(problem, SamplePath("p"), Reply(told), prompt="")
     assume(chain.answer is not None)
     return problem, chain
 

@@ -69,6 +69,6 @@ def test_a_training_question_that_is_given_as_an_exemplar_leaves_training(tmp_pa
 
 
 def _path():
-    from understudy.core.asks import Path
+    from understudy.core.asks import SamplePath
 
-    return Path("p0")
+    return SamplePath("p0")

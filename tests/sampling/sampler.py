@@ -2,9 +2,9 @@
 
 import resource
 import sys
-from pathlib import Path as FilePath
+from pathlib import Path
 
-from understudy.core.asks import Call, Path
+from understudy.core.asks import Call, SamplePath
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
@@ -25,9 +25,9 @@ def main(ledger: str, url: str, n: str, concurrency: str, limit: str) -> None:
     """``limit``: bytes that a file may have at the most, 0 for no limit."""
     if int(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-    flows = ((Path(f"p-{i}"), turns(i)) for i in range(int(n)))
+    flows = ((SamplePath(f"p-{i}"), turns(i)) for i in range(int(n)))
     print("begins", flush=True)
-    with Ledger(FilePath(ledger)) as store:
+    with Ledger(Path(ledger)) as store:
         engine = EndpointEngine(Endpoint(url, "tiny", retries=0, identity="e", concurrency=int(concurrency), n=1))
         done = list(run_flows(flows, Cast({"teacher": engine}, store=store)))
     print(sum(d.value is not None for d in done), flush=True)

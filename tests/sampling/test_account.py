@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from understudy.core.asks import GREEDY, Call, Path, Reply, Request, Usage
+from understudy.core.asks import GREEDY, Call, Reply, Request, SamplePath, Usage
 from understudy.flows.board import Done
 from understudy.sampling.account import FILE, SOME, Account
 from understudy.sampling.ledger import Ledger
@@ -29,9 +29,9 @@ def pay(ledger, start, end, each=EACH):
         ledger.put(f"k{i}", Reply("x"), engine="e", request=request, seed=0, usage=usage)
 
 
-CAME = Done(Path("p"), "chain", bought=True)
-FAILED = Done(Path("p"), None, "no", bought=True)
-UNASKED = Done(Path("p"), None, "no room", unasked=True, bought=True)
+CAME = Done(SamplePath("p"), "chain", bought=True)
+FAILED = Done(SamplePath("p"), None, "no", bought=True)
+UNASKED = Done(SamplePath("p"), None, "no room", unasked=True, bought=True)
 
 
 def end(account, n, done=CAME):

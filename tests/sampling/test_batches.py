@@ -20,8 +20,7 @@ from batch_server import BatchServer, prompt_of
 from batcher import sampled
 from loopback import Server, completion
 
-from understudy.core.asks import GREEDY, Call, Decoding, Message, Reply, Request, Usage
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Reply, Request, SamplePath, Usage
 from understudy.core.errors import AccountError, StudyError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast

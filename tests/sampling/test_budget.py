@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loopback import Server, completion
 from pydantic import TypeAdapter
 
-from understudy.core.asks import GREEDY, Call, Decoding, Path, Reply, Request
+from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request, SamplePath
 from understudy.core.errors import EngineError, UnpaidError
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
@@ -32,7 +32,7 @@ def one(prompt, **options):
 
 def sample(ledger, url, n, *, concurrency=8, decoding=None, **options):
     """One flow for each of ``n`` prompts."""
-    flows = ((Path(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in range(n))
+    flows = ((SamplePath(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in range(n))
     engine = open_endpoint(url, "tiny", retries=0, identity="e", concurrency=concurrency)
     return list(run_flows(flows, Cast({"teacher": engine}, decoding or {}, store=ledger), **options))
 
@@ -142,7 +142,7 @@ def test_whatever_is_in_the_ledger_comes_though_the_budget_is_spent(tmp_path):
         with Ledger(tmp_path / "l.sqlite") as ledger:
             sample(ledger, server.url, 10)
         with Ledger(tmp_path / "l.sqlite", budget=Budget(requests=1)) as ledger:
-            flows = [(Path(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in (90, 91, 3, 92, 7)]
+            flows = [(SamplePath(f"p-{i}"), one(f"prompt {i}", max_tokens=10)) for i in (90, 91, 3, 92, 7)]
             engine = open_endpoint(server.url, "tiny", identity="e")
             done = list(run_flows(flows, Cast({"teacher": engine}, store=ledger)))
         assert {d.path.problem for d in done if d.value} == {"p-3", "p-7"}

@@ -1,12 +1,12 @@
 """A ledger that was written before the redesign (by commit 6b91b0b) is opened: what was paid for is found and not asked again."""
 
 import shutil
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import pytest
 from asking import read_keys
 
-from understudy.core.asks import GREEDY, Call, Decoding, Message, Path, Request
+from understudy.core.asks import GREEDY, Call, Decoding, Message, Request, SamplePath
 from understudy.core.errors import EngineError
 from understudy.engines.scripted import ScriptedEngine
 from understudy.flows.cast import Cast
@@ -15,7 +15,7 @@ from understudy.sampling.budget import Price
 from understudy.sampling.jobs import read_jobs
 from understudy.sampling.ledger import Ledger
 
-WRITTEN = FilePath(__file__).parent / "ledgers" / "6b91b0b.sqlite"
+WRITTEN = Path(__file__).parent / "ledgers" / "6b91b0b.sqlite"
 KEYS = """
 50768f81b1c85200e1c9b19af9fff8c6 4ad2a019bd2aef0f4125bae110c93d37 c87a8929467c74d27f481a356c2c234b 0fb34a3c2eb265d8ae0364b732589be6
 76f1e81c48f117f54dbe0c3a3a90839a 9bb55f65d499a4ffeb68eff776da20f0 6086cc5e31b077714e36b552c64fd093 feebc48a3273e3720c3e856dada15056
@@ -44,7 +44,7 @@ def test_its_replies_are_found_under_their_keys_and_nothing_is_asked_again(ledge
 
     engine = ScriptedEngine(refuse, identity="teacher")
     cast = Cast({"teacher": engine}, {"teacher": Decoding(0.7)}, store=ledger, seed=3)
-    flows = ((Path(f"p-{i}", path), flow(f"question {i}")) for i in range(2) for path in range(2))
+    flows = ((SamplePath(f"p-{i}", path), flow(f"question {i}")) for i in range(2) for path in range(2))
     done = {(d.path.problem, d.path.index): d for d in run_flows(flows, cast)}
     assert not engine.asked
     for (problem, path), one in done.items():

@@ -7,7 +7,7 @@ from aiohttp import web
 from asking import open_endpoint
 from loopback import Server, completion
 
-from understudy.core.asks import Call, Decoding, Path
+from understudy.core.asks import Call, Decoding, SamplePath
 from understudy.core.errors import AccountError, UnderstudyError
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
@@ -25,7 +25,7 @@ def sample(path, url, *, on_end=lambda _: None, problems=100, samples=1, **optio
     price, error, done = Price(0.5, 1.5), None, []
     with Ledger(path, price=price, budget=Budget(money=20.0)) as ledger:
         engine = open_endpoint(url, **{"n": 8, "concurrency": 64, "wait": 0.01} | options)
-        flows = ((Path(f"p{i}", k), one(f"p{i}")) for i in range(problems) for k in range(samples))
+        flows = ((SamplePath(f"p{i}", k), one(f"p{i}")) for i in range(problems) for k in range(samples))
         cast = Cast({"teacher": engine}, store=ledger, decoding={"teacher": Decoding(0.7)})
         try:
             done = list(run_flows(flows, cast, on_end=on_end))

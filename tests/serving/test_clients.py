@@ -17,7 +17,7 @@ import pytest
 from command import understudy
 from served import make_student, serving
 
-from understudy.core.asks import Call, Path
+from understudy.core.asks import Call, SamplePath
 from understudy.core.errors import UserError
 from understudy.core.values import Problem
 from understudy.engines.scripted import ScriptedEngine
@@ -146,17 +146,17 @@ def test_flows_begin_in_groups_or_when_they_have_waited_long_enough():
 
     engine = GatedEngine()
     live = LiveBoard({"s": engine})
-    first = live.submit(Path("first"), flow())
+    first = live.submit(SamplePath("first"), flow())
     while not engine.asked:  # from now on the board's own thread waits at the gate, and this one asks in its place
         threading.Event().wait(0.005)
     for i in range(15):
-        live.submit(Path(str(i)), flow())
+        live.submit(SamplePath(str(i)), flow())
     assert [next(live)[0].problem for _ in range(15)] == list(map(str, range(15)))
-    live.submit(Path("a"), flow())
+    live.submit(SamplePath("a"), flow())
     assert next(live, None) is None, "one of 16"
-    live.submit(Path("b"), flow())
+    live.submit(SamplePath("b"), flow())
     assert [next(live)[0].problem, next(live)[0].problem, next(live, None)] == ["a", "b", None], "two of 16"
-    live.submit(Path("c"), flow())
+    live.submit(SamplePath("c"), flow())
     assert [next(live, None) for _ in range(PATIENCE)] == [None] * PATIENCE
     assert next(live)[0].problem == "c"
     engine.gate.set()

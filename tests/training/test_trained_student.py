@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from understudy.core.asks import Decoding, Path
+from understudy.core.asks import Decoding, SamplePath
 from understudy.core.tokens import encode_source
 from understudy.engines.local.engine import TransformersEngine
 from understudy.engines.procedural import ProceduralEngine
@@ -35,7 +35,7 @@ def student(problems, tmp_path_factory):
     learn = [p for p in problems if p.split == "train"]
     method, pool = SCoTD(), StudyPool()
     teacher = ProceduralEngine(WORLD, slip=0.0, misread=0.0, seed=0)
-    flows = ((path, method.sample(p, path, pool)) for p in learn for path in [Path(p.id)])
+    flows = ((path, method.sample(p, path, pool)) for p in learn for path in [SamplePath(p.id)])
     chains = [done.value for done in drive(flows, Cast({"teacher": teacher}, decoding={"teacher": Decoding(1.0)}))]
     made = make_examples(method, "student", StudyPool(learn=learn, chains=chains), {}, seed=0)
     texts = ["".join(s.text for s in e.segments) for e in made]

@@ -148,7 +148,7 @@ def show_status(parser: ArgumentParser, argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
 
     found = status(options.run)
-    tell(str(options.run), vars(found) if options.json else _shown(found), as_json=options.json)
+    tell(str(options.run), asdict(found) if options.json else _shown(found), as_json=options.json)
 
 
 def _shown(state: Status) -> dict[str, object]:
@@ -164,8 +164,8 @@ def _shown(state: Status) -> dict[str, object]:
         rows["tokens"] = f"{state.read:,} read, {state.written:,} written"
         rows["money"] = state.money
     for batch in state.batches:
-        name = batch["id"] or "(being made)"
-        rows[f"batch {name}"] = f"{batch['requests']:,} requests for {batch['replies']:,} replies at {batch['url']}"
+        name = batch.id or "(being made)"
+        rows[f"batch {name}"] = f"{batch.requests:,} requests for {batch.replies:,} replies at {batch.url}"
     rows["in the ledger"] = f"{state.replies:,} replies"
     if state.left is not None:
         rows["rate"] = f"{state.rate:,.1f} chains a second, {timedelta(seconds=round(state.left))} left"

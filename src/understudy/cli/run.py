@@ -91,7 +91,7 @@ def tell_of_batches(verb: str, directory: Path) -> None:
     """Say what goes on at the server though nobody waits for it."""
     from understudy.sampling.status import status
 
-    if (directory / "ledger.sqlite").is_file() and (held := sum(batch["requests"] for batch in status(directory).batches)):
+    if (directory / "ledger.sqlite").is_file() and (held := sum(batch.requests for batch in status(directory).batches)):
         held_there = f"{held:,} requests are in batches that go on at the server; the same command takes what comes of them"
         say(f"understudy {verb}: {held_there}, `understudy status {directory}` names them", file=sys.stderr)
 

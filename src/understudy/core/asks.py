@@ -193,7 +193,7 @@ Flow = Generator[Call | Sequence[Call], Any, T]
 
 
 @dataclass(frozen=True)
-class Path:
+class SamplePath:
     """One sample path of one problem: N chains, or N votes, are the paths 0 .. N-1 of the same flow.
 
     Every random choice of a method is a function of (study seed, problem, path) and never of N, so draw it from `rng`.

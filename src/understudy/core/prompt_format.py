@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from understudy.core.answers import date, extract
 from understudy.core.answers.spans import keep_one_problem
-from understudy.core.asks import Message, Path, Prompt, Reply
+from understudy.core.asks import Message, Prompt, Reply, SamplePath
 from understudy.core.thoughts import thought_of, with_thought
 from understudy.core.values import COMMA, Chain, Example, Problem, Segment, Solution
 
@@ -106,11 +106,11 @@ class PromptFormat:
         joined = without_empty_lines(rationale)
         return f"{prompt}{' ' if joined else ''}{joined}{ANSWER.rstrip()}"
 
-    def read_solution(self, problem: Problem, path: Path, role: str, reply: Reply) -> Solution:
+    def read_solution(self, problem: Problem, path: SamplePath, role: str, reply: Reply) -> Solution:
         """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""
         return solution_of(problem, path, [(role, reply)], reply.text)
 
-    def read_chain(self, problem: Problem, path: Path, reply: Reply, *, prompt: Prompt) -> Chain:
+    def read_chain(self, problem: Problem, path: SamplePath, reply: Reply, *, prompt: Prompt) -> Chain:
         """The chain that one reply of the teacher gives. Its ``teacher`` stays empty, for a caller who knows the engine.
 
         If the reply has a thought, the inside of the thought is the rationale. A thought that never ends makes the chain cut off.
@@ -135,7 +135,7 @@ class PromptFormat:
         )
 
 
-def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
+def solution_of(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]], text: str) -> Solution:
     """The solution that several ``turns`` (role, reply) give, whose answer ``text`` states. Its finish is that of the last turn.
     An earlier turn that was cut off is merely a bad turn: the last turn was asked after it, as for a user, and states a whole
     answer."""
@@ -156,7 +156,7 @@ def solution_of(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]
     )
 
 
-def cut_off_solution(problem: Problem, path: Path, turns: Sequence[tuple[str, Reply]]) -> Solution:
+def cut_off_solution(problem: Problem, path: SamplePath, turns: Sequence[tuple[str, Reply]]) -> Solution:
     """The solution of ``turns`` that leave no room in the context of the next model: it is cut off, like a single reply."""
     text = "\n".join(reply.text.strip() for _, reply in turns)
     return replace(solution_of(problem, path, turns, ""), text=text, finish="length")

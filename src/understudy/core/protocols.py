@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-from understudy.core.asks import Answer, Call, Flow, Path, Reply, Request, Usage
+from understudy.core.asks import Answer, Call, Flow, Reply, Request, SamplePath, Usage
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution, Verdict
 
@@ -28,14 +28,14 @@ class Method(Protocol):
         """role -> the roles that its examples ask, always with `Call.out_of_fold`. Those roles are trained first, once for each of
         ``folds`` (an option that a method with needs must have), on the problems of the other folds."""
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         """Get one chain from the teacher (role ``teacher``)."""
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         """Make the training examples of one problem from its selected chains. A method with ``needs`` takes a further argument
         ``role``, the role to train now. For a role without needs it must ask nobody."""
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         """Get one solution from the students. ``problem`` is blind."""
 
 
@@ -111,14 +111,14 @@ Check = Callable[[Problem, Chain], Verdict]
 class Pool(Protocol):
     """What a method may see besides its problem. Each choice is a function of (study seed, problem, path)."""
 
-    def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
+    def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
         """The solved problems that the study shows in a prompt of ``path``. No split that is sampled, trained on or evaluated has
         them."""
 
     def prompt(self, name: str) -> str:
         """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where no prompt has that name."""
 
-    def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
+    def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
         """Up to ``n`` training problems other than the path's, each with one of its selected chains."""
 
     def outcome(self, chain: Chain) -> Outcome:
@@ -214,11 +214,11 @@ class EngineOptions(ABC):
     def check(self, task: Any, *, chats: bool) -> None:  # noqa: B027 - most engines can be asked about every task
         """Raise ValueError where the study asks what the engine cannot do. ``chats``: prompts are messages."""
 
-    def prepare(self, root: FilePath, *, chats: bool) -> Self:  # noqa: ARG002
+    def prepare(self, root: Path, *, chats: bool) -> Self:  # noqa: ARG002
         """The options after a look at what they name, with absolute paths; they start from ``root``."""
         return self
 
-    def files(self) -> list[FilePath]:
+    def files(self) -> list[Path]:
         """The files that decide its replies."""
         return []
 
@@ -265,5 +265,5 @@ def counting(progress: Progress, stage: str, total: int) -> Callable[[object], N
     return lambda _ended: progress(stage, next(done), total)
 
 
-ScoreFunction = Callable[[FilePath], float]
+ScoreFunction = Callable[[Path], float]
 """checkpoint directory -> dev accuracy of generated answers; how training learns which checkpoint is best."""

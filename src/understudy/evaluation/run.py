@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from understudy.core.asks import GREEDY, Decoding, Flow, Path
+from understudy.core.asks import GREEDY, Decoding, Flow, SamplePath
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
 from understudy.core.values import FailedAsk, Problem, Solution
 from understudy.flows.cast import Cast
@@ -38,10 +38,10 @@ def answer(
 
     exemplars = pool or StudyPool()
 
-    def flows() -> Iterator[tuple[Path, Flow[Solution]]]:
+    def flows() -> Iterator[tuple[SamplePath, Flow[Solution]]]:
         for problem in problems:
             for index in range(votes):
-                path = Path(problem.id, index, seed)
+                path = SamplePath(problem.id, index, seed)
                 yield path, method.solve(problem.blind(), path, exemplars)
 
     solutions, errors, total = [], [], len(problems) * votes

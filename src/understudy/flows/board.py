@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Call, Flow, Path, Reply, Request, Usage, amend
+from understudy.core.asks import GREEDY, Call, Flow, Reply, Request, SamplePath, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine
 from understudy.flows.cast import Cast
 
 T = TypeVar("T")
-Flows = Iterable[tuple[Path, Flow[T]]]
+Flows = Iterable[tuple[SamplePath, Flow[T]]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Done(Generic[T]):
     ``unasked``: the error is that the budget had no room for its call. ``bought``: some of its replies are new, not from the store.
     """
 
-    path: Path
+    path: SamplePath
     value: T | None
     error: str | None = None
     unasked: bool = False
@@ -42,7 +42,7 @@ OnEnd = Callable[[Done[Any]], None]
 class LiveFlow(Generic[T]):
     """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
 
-    path: Path
+    path: SamplePath
     flow: Flow[T]
     replies: list[Reply | EngineError | None] = field(default_factory=lambda: [None])
     missing: int = 0
@@ -84,7 +84,7 @@ class Board(Generic[T]):
     """What both drivers share; it does no I/O except through the store. ``on_end`` is called with each flow as it ends."""
 
     def __init__(self, flows: Flows[T], cast: Cast, window: int, on_end: OnEnd) -> None:
-        self.coming: Iterator[tuple[Path, Flow[T]]] = iter(flows)
+        self.coming: Iterator[tuple[SamplePath, Flow[T]]] = iter(flows)
         self.exhausted = False
         self.cast, self.store, self.window, self.on_end = cast, cast.store, window, on_end
         self.live: set[LiveFlow[T]] = set()
@@ -202,7 +202,7 @@ class Board(Generic[T]):
         order = self.orders[key] = EngineOrder(key, request, line, [(live, place)])
         line.waiting.append(order)
 
-    def _request(self, path: Path, call: Call) -> Request:
+    def _request(self, path: SamplePath, call: Call) -> Request:
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
         same = call == last and path.problem == self._last_request.problem

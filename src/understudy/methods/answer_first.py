@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from understudy.core.asks import Call, Count, Flow, Path
+from understudy.core.asks import Call, Count, Flow, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -43,7 +43,7 @@ class AnswerFirst(OneStudent):
                 examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id))
         return examples
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         # Messages need the stop strings too, because nothing else separates the answer from the rationale after it.
         reply = yield Call("student", self.format.write_prompt(problem), ("\n", BECAUSE), self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)

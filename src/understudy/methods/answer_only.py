@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from understudy.core.asks import AtLeast, Call, Count, Flow, Path
+from understudy.core.asks import AtLeast, Call, Count, Flow, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -35,7 +35,7 @@ class AnswerOnly(OneStudent):
     def words(self) -> tuple[str, ...]:
         return (DUMMY,) if self.dummies else ()
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
         prompt = self.format.write_prompt(problem, solved)
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
@@ -51,7 +51,7 @@ class AnswerOnly(OneStudent):
             if answer is not None
         ]
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)

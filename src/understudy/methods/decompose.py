@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from understudy.core import subquestions
-from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Prompt, Reply, add_counts
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Prompt, Reply, SamplePath, add_counts
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
@@ -50,23 +50,23 @@ class Decompose(NoStudent):
         if self.of == "human" and self.mode != "backfill":
             raise ValueError(f'of = "human", mode = {self.mode!r}: only "backfill" starts from existing chains')
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         ways = {"decompose": self._decompose, "answer": self._answer, "backfill": self._backfill}
         chain = yield from ways[self.mode](problem, path, pool)
         return (yield from self._judge(problem, chain, pool)) if self.feedback and steps_of(chain) else chain
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
             raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; use {self.mode!r} in [teacher]')
         reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
         return solution_of(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
 
-    def _decompose(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _decompose(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
         reply = _restore_mark("Q1:", (yield self._call("teacher", problem, prompt)))
         return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
-    def _answer(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _answer(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not questions:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
@@ -78,7 +78,7 @@ class Decompose(NoStudent):
         # A step without a question marks a chain whose text was read and has no answer to some question.
         return chain if steps else replace(chain, steps=(Step(join_lines(chain.rationale)),))
 
-    def _backfill(self, problem: Problem, path: Path, pool: Pool) -> Generator[Call, Reply, Chain]:
+    def _backfill(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         if self.of == "human":
             chain = subquestions.recorded_chain(problem)
             if chain is None:
@@ -108,7 +108,7 @@ class Decompose(NoStudent):
         steps = tuple(step for step, share in zip(chain.steps, shares, strict=True) if share >= 0.5)
         return _add_cost(replace(chain, steps=steps, sampling={**chain.sampling, "useful": shares}), replies)
 
-    def _questions(self, problem: Problem, path: Path, pool: Pool) -> Prompt:
+    def _questions(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
         worked_out = "".join(
             f"Q: {question_text(p)}\n{write_steps(steps_of(c))}\nThe answer is: {answer_text(c.answer, p)}\n\n"
             for p, c in pool.exemplars(path)

@@ -6,7 +6,7 @@ prompting): SCoTD's "before" and "teacher" rows (arXiv 2306.14050, Table 2). The
 
 from dataclasses import dataclass, field, replace
 
-from understudy.core.asks import Call, Count, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Flow, Reply, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -23,15 +23,15 @@ class FewShot(NoStudent):
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         ask = self._ask("teacher", problem, path, pool)
         reply: Reply = yield ask
         return self.format.read_chain(problem, path, reply, prompt=ask.prompt)
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         reply: Reply = yield self._ask("student", problem, path, pool)
         return self.format.read_solution(problem, path, "student", reply)
 
-    def _ask(self, role: str, problem: Problem, path: Path, pool: Pool) -> Call:
+    def _ask(self, role: str, problem: Problem, path: SamplePath, pool: Pool) -> Call:
         exemplars = [(p, c if self.chain else replace(c, rationale="")) for p, c in pool.exemplars(path)]
         return Call(role, self.format.write_prompt(problem, exemplars), self.format.stop, self.max_tokens)

@@ -12,7 +12,7 @@ Sci-CoT's teacher are second-hand. Its other way, which keeps a chain where its 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from understudy.core.asks import Call, Count, Flow, Path, Reply
+from understudy.core.asks import Call, Count, Flow, Reply, SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text
 from understudy.core.prompts import fill, subject_of
@@ -36,7 +36,7 @@ class Rationalise(NoStudent):
     format: PromptFormat = field(default_factory=PromptFormat)
     """How prompts are written."""
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         if problem.answer is None:
             raise StudyError(f"problem {problem.id!r} has no gold answer to explain; take another teacher.method")
         answer = answer_text(problem.answer, problem)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from understudy.core.asks import Call, Count, Flow, Path, Prompt
+from understudy.core.asks import Call, Count, Flow, Prompt, SamplePath
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, question_text, solution_of
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -42,7 +42,7 @@ class ReasoningTeacher(OneStudent):
             if c.answer is not None
         ]
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self._prompt(problem), self.format.stop, self.max_tokens)
         rationale, arrow, answer = reply.text.rpartition(ARROW)
         text = f"{rationale}{ANSWER}{answer.strip()}" if arrow else reply.text

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath
 from understudy.core.errors import StudyError, TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, question_text, solution_of, without_empty_lines
 from understudy.core.protocols import Pool
@@ -92,7 +92,7 @@ class SciCoT:
         if self.source in ("teacher", "mix", "none"):
             read = [(c.rationale, c, "main") for c in chains]
         elif self.source == "shuffled":
-            others = [(c, pool.others(Path(problem.id, c.path), 1)) for c in chains]
+            others = [(c, pool.others(SamplePath(problem.id, c.path), 1)) for c in chains]
             read = [(other.rationale, c, "main") for c, found in others for _, other in found]
         if chains and self.source in ("out_of_fold", "mix"):
             replies: list[Reply] = yield [replace(call, out_of_fold=True) for call in self._rationales(problem)]
@@ -122,7 +122,7 @@ class SciCoT:
         assert chain.answer is not None, "gold chains have an answer"
         return self.format.join_reply("", chain.answer, problem)
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         written: list[Reply] = []
         if self.source != "none":
             written = yield self._rationales(problem)

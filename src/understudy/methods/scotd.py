@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from understudy.core.answers import extract
-from understudy.core.asks import Call, Count, Flow, Path, Prompt
+from understudy.core.asks import Call, Count, Flow, Prompt, SamplePath
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import OneStudent, Pool
@@ -56,7 +56,7 @@ class SCoTD(OneStudent):
     def words(self) -> tuple[str, ...]:
         return (f"{GOOD} {BAD}",) if self.control else ()
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         exemplars = pool.exemplars(path)
         prompt = self.format.write_prompt(problem, exemplars)
         if self.house_exemplars and not exemplars:
@@ -72,14 +72,14 @@ class SCoTD(OneStudent):
             answer = chain.answer if self.label == "teacher" else problem.answer
             if answer is not None:
                 outcome = pool.outcome(chain)
-                prompt = self._prompt(problem, Path(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
+                prompt = self._prompt(problem, SamplePath(problem.id, chain.path), pool, _TOKENS.get(outcome, ""))
                 target = self.format.join_reply(chain.rationale, answer, problem)
                 weight = self.wrong_weight if outcome is Outcome.WRONG else 1.0
                 if weight:
                     examples.append(self.format.write_example("student", prompt, target, problem.id, chain.id, weight=weight))
         return examples
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         prompt = self._prompt(problem, path, pool, GOOD)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)
@@ -93,6 +93,6 @@ class SCoTD(OneStudent):
         assert isinstance(call.prompt, str), "only a raw prompt can be continued"
         return replace(call, prompt=self.format.continue_after(call.prompt, rationale))
 
-    def _prompt(self, problem: Problem, path: Path, pool: Pool, token: str) -> Prompt:
+    def _prompt(self, problem: Problem, path: SamplePath, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()
         return self.format.write_prompt(problem, context, before=f"{token} " if self.control and token else "")

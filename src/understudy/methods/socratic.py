@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
-from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Path, Reply
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
@@ -109,7 +109,7 @@ class Socratic:
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:
         """Every call of `solve` and its reply, if the students say what ``chain`` says."""
-        flow = self.solve(problem.blind(), Path(problem.id), pool)
+        flow = self.solve(problem.blind(), SamplePath(problem.id), pool)
         with suppress(StopIteration):
             call = next(flow)
             while True:
@@ -136,7 +136,7 @@ class Socratic:
             return conclusion if at >= len(steps) else self.format.write_block("")
         return self.format.write_line(steps[min(at, len(steps) - 1)].text)
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         turns: Turns = []
         if self.models == "unified":
             reply = yield from _take_turn(self._call("student", problem, (), "Q1:"), turns)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from understudy.core.asks import Call, Count, Flow, Path
+from understudy.core.asks import Call, Count, Flow, SamplePath
 from understudy.core.prompt_format import PromptFormat, question_text
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -53,6 +53,6 @@ class StepByStep(OneStudent):
             for prompt, reply, chain, group, weight in replies
         ]
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         reply = yield Call("student", self.format.write_prompt(problem), self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from understudy.core.asks import Call, Count, Flow, Message, Path, Prompt, Reply, add_counts
+from understudy.core.asks import Call, Count, Flow, Message, Prompt, Reply, SamplePath, add_counts
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import NoStudent, Pool
 from understudy.core.values import Chain, Problem, Solution
@@ -42,12 +42,12 @@ class ZeroShot(NoStudent):
         """Whether the teacher is asked to think."""
         return self.chain
 
-    def sample(self, problem: Problem, path: Path, pool: Pool) -> Flow[Chain]:
+    def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
         prompt, thought, reply = yield from self._ask("teacher", problem)
         result = replace(reply, finish="length") if thought and thought.finish == "length" else reply
         return self.format.read_chain(problem, path, result, prompt=prompt)
 
-    def solve(self, problem: Problem, path: Path, pool: Pool) -> Flow[Solution]:
+    def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         _, _, reply = yield from self._ask("student", problem)
         return self.format.read_solution(problem, path, "student", reply)
 

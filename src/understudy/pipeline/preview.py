@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checks.judge import judge
-from understudy.core.asks import Call, Reply, Request, prompt_bytes
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import Call, Reply, Request, SamplePath, prompt_bytes
 from understudy.core.errors import BudgetError, DataError
 from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent

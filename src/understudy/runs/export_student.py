@@ -6,8 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from understudy.core.asks import Call
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import Call, SamplePath
 from understudy.core.errors import UserError
 from understudy.core.tokens import assistant_turn, encode_source, render_messages
 from understudy.core.values import Problem

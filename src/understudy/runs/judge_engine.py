@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path as File
+from pathlib import Path
 from string import Template
 
-from understudy.core.asks import GREEDY, Call, Flow, Message, Path
+from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
@@ -44,7 +44,7 @@ class EngineJudgements:
     budget_spent: bool
 
 
-def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, tell: Progress) -> EngineJudgements:
+def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> EngineJudgements:
     """What the engine of ``teacher``, whose paths are relative to ``root``, says of ``pairs``, greedily; its price and budget hold
     for all judging in this run.
 
@@ -54,10 +54,10 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: File, te
     most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
     engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
 
-    def flows() -> Iterator[tuple[Path, Flow[str]]]:
+    def flows() -> Iterator[tuple[SamplePath, Flow[str]]]:
         for pair in pairs:
             for order, sides in enumerate(_orders(pair)):
-                yield Path(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=teacher.chats)
+                yield SamplePath(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=teacher.chats)
 
     replies: dict[tuple[str, int], str] = {}
     errors: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from understudy.core.asks import Path
+from understudy.core.asks import SamplePath
 from understudy.core.errors import StudyError, nearest
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Outcome, Problem
@@ -40,7 +40,7 @@ class StudyPool:
             self._chains[chain.problem].append(chain)
         self._with_chains = [name for name in self._problems if name in self._chains]
 
-    def exemplars(self, path: Path) -> list[tuple[Problem, Chain]]:
+    def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
         """The solved problems for one prompt of ``path``."""
         if not self._solved:
             return []
@@ -55,7 +55,7 @@ class StudyPool:
             raise StudyError(f"there is no prompt {name!r}{nearest(name, self._prompts)}: docs/prompts.md lists them")
         return self._prompts[name]
 
-    def others(self, path: Path, n: int) -> list[tuple[Problem, Chain]]:
+    def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
         """Up to ``n`` other problems with one chain each."""
         rng = path.rng("others", str(self._seed))
         left = len(self._with_chains) - (path.problem in self._chains and path.problem in self._problems)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Decoding, Flow, Path, amend
+from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Decoding, Flow, SamplePath, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
@@ -32,7 +32,7 @@ class Sampling:
     ``rationales``: a chain without one is of no use."""
 
     problems: Sequence[Problem]
-    begin: Callable[[Problem, Path], Flow[Chain]]
+    begin: Callable[[Problem, SamplePath], Flow[Chain]]
     judge: Judge
     samples: int = 1
     allocation: Allocation | None = None
@@ -55,11 +55,11 @@ class Sampling:
         else:
             yield from rounds(names, self.total, self.allocation)
 
-    def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[Path, Flow[Chain]]]:
+    def flows(self, paths: Mapping[str, range]) -> Iterator[tuple[SamplePath, Flow[Chain]]]:
         """One flow for each of ``paths`` (problem id -> path indices), begun when it is taken."""
         for problem in self.problems:
             for index in paths.get(problem.id, ()):
-                path = Path(problem.id, index, self.seed)
+                path = SamplePath(problem.id, index, self.seed)
                 flow = self.begin(problem, path)
                 yield path, _decode_greedily(flow) if index == GREEDY_PATH else flow
 

@@ -25,16 +25,26 @@ _COUNT = """
 
 
 @dataclass(frozen=True)
+class HeldBatch:
+    """A batch that has not ended at its server: its ``id`` ("" before it is known), its ``url``, and the ``requests`` that it holds
+    for so many ``replies``."""
+
+    id: str
+    url: str
+    requests: int
+    replies: int
+
+
+@dataclass(frozen=True)
 class Status:
     """``writer``: the process to interrupt so that nobody samples, None where nobody does. ``chains`` of ``total`` have come in the
     sampling that is going on, or was the last; ``chains_failed`` failed, and ``chains_unasked`` were not asked for, since
     the budget was spent or the teacher stopped answering. All else is of the whole ledger: ``replies`` it holds;
     ``requests`` that were sent to endpoints, each for one reply or several, those that are under way not among them; replies
     ``asked`` of endpoints, and what became of them; what all that counts as, tokens ``read`` and ``written`` and ``money``, with
-    what is set aside for those in flight. ``batches``: those that have not ended at their server, each with ``id`` ("" before it is
-    known), ``url`` and the ``requests`` that it holds for so many ``replies``; ``in_batches`` are all of these, none of which is
-    ``in_flight``. ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing
-    moves. ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.remote.probe`)."""
+    what is set aside for those in flight. ``in_batches``: the replies of all ``batches``, none of which is ``in_flight``.
+    ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing moves.
+    ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.remote.probe`)."""
 
     writer: int | None
     chains: int
@@ -55,7 +65,7 @@ class Status:
     money: float
     rate: float
     left: float | None
-    batches: list[dict[str, Any]]
+    batches: list[HeldBatch]
     capabilities: Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
@@ -70,7 +80,7 @@ def status(run: Path) -> Status:
         reader.row_factory = sqlite3.Row
         counts = dict(reader.execute(_COUNT).fetchone())
         endpoints, batches = read_capabilities(reader), _read_batches(reader)
-    counts["in_batches"] = sum(batch["replies"] for batch in batches)
+    counts["in_batches"] = sum(batch.replies for batch in batches)
     counts["in_flight"] -= counts["in_batches"]
     if at_work is None:
         counts["lost"] += counts["in_flight"]
@@ -82,13 +92,13 @@ def status(run: Path) -> Status:
     return Status(writer=at_work, left=left, batches=batches, capabilities=endpoints, **counts, **state)
 
 
-def _read_batches(reader: sqlite3.Connection) -> list[dict[str, Any]]:
+def _read_batches(reader: sqlite3.Connection) -> list[HeldBatch]:
     found = reader.execute(
         """SELECT id, url, count(DISTINCT line) AS requests, count(*) AS replies
             FROM batches JOIN batched ON batch = tag JOIN intents USING (key)
             WHERE batches.ended IS NULL AND outcome IS NULL GROUP BY tag ORDER BY batches.at"""
     )
-    return list(map(dict, found))
+    return [HeldBatch(**dict(row)) for row in found]
 
 
 def _read_progress(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TypeVar
 
-from understudy.core.asks import Flow, Path
+from understudy.core.asks import Flow, SamplePath
 from understudy.core.errors import EngineError
 from understudy.core.protocols import LocalEngine
 from understudy.flows.cast import Cast
@@ -34,13 +34,13 @@ class LiveBoard:
 
     def __init__(self, engines: Mapping[str, LocalEngine]) -> None:
         self._cast = Cast(engines)
-        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._waiting: deque[tuple[SamplePath, Flow[None]]] = deque()
         self._under_way = self._joining = self._waited = 0
         self._woken, self._stopped = threading.Event(), False
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
-    def submit(self, path: Path, flow: Flow[T]) -> Future[T]:
+    def submit(self, path: SamplePath, flow: Flow[T]) -> Future[T]:
         """Begin ``flow`` as soon as there is room. If the future is cancelled before then, nothing is asked."""
         future: Future[T] = Future()
         self._waiting.append((path, _play(flow, future)))
@@ -56,7 +56,7 @@ class LiveBoard:
     def __iter__(self) -> LiveBoard:
         return self
 
-    def __next__(self) -> tuple[Path, Flow[None]]:
+    def __next__(self) -> tuple[SamplePath, Flow[None]]:
         """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.
 
         Flows begin in groups, of an eighth of those under way if that many come within `PATIENCE` steps: prompts that are read one

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -19,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from understudy.core.asks import Call, Flow, Path, Reply
+from understudy.core.asks import Call, Flow, Reply, SamplePath
 from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
 from understudy.core.vote import agreement
@@ -74,7 +74,7 @@ class Service:
 
     def load(self) -> None:
         """Load the weights. Raises CheckpointError, EngineError where a student cannot answer."""
-        self.board.submit(Path("load"), _ask([Call(role, "A", max_tokens=1) for role in self.engines])).result()
+        self.board.submit(SamplePath("load"), _ask([Call(role, "A", max_tokens=1) for role in self.engines])).result()
 
     async def _answer(self, kind: type[B], answer: Answering[B], request: HttpRequest) -> Response:
         """Read a body of ``kind`` and send what ``answer`` makes of it."""
@@ -100,7 +100,7 @@ class Service:
         student = self._find(body.model).settle(body)
         problem = Problem("question", body.question, student.bundle.card.kind, choices=body.choices, form=student.bundle.card.form)
         votes, method = student.decode.votes, student.bundle.method
-        paths = [Path(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
+        paths = [SamplePath(problem.id, i, student.seed(body)) for i in range(body.n * votes)]
         # Of several votes or turns nobody knows yet which will be the answer.
         read = partial(chat_so_far, problem, body.reasoning_format) if votes == 1 == len(student.bundle.engines) else None
         flows = []
@@ -135,7 +135,7 @@ class Service:
         if body.model not in self.students or any(other is not engine for _, other in others):
             raise ApiError(400, f"{body.model!r} is not one model that continues text: ask it at /v1/chat/completions", "model")
         if body.logprobs is not None:
-            (scores,) = await self._wait(request, [self.board.submit(Path("text"), score(engine, body))])
+            (scores,) = await self._wait(request, [self.board.submit(SamplePath("text"), score(engine, body))])
             return whole("text_completion", body.model, *scores)
 
         def call(at: int, prompt: str, i: int) -> Call:
@@ -144,7 +144,7 @@ class Service:
             return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
 
         calls = [[call(at, prompt, i) for at, prompt in enumerate(body.texts)] for i in range(body.n)]
-        futures = [self.board.submit(Path("text", i), student.amend(_ask(own), body)) for i, own in enumerate(calls)]
+        futures = [self.board.submit(SamplePath("text", i), student.amend(_ask(own), body)) for i, own in enumerate(calls)]
         replies = list(zip(*await self._wait(request, futures), strict=True))
         pairs = [(prompt, reply) for prompt, own in zip(body.texts, replies, strict=True) for reply in own]
         choices = [text_choice(i, prompt if body.echo else "", reply) for i, (prompt, reply) in enumerate(pairs)]
@@ -192,7 +192,7 @@ class Service:
 
 
 def serve(
-    students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None], teacher: File | None = None
+    students: Mapping[str, ServedStudent], options: ServerOptions, started: Callable[[str], None], teacher: Path | None = None
 ) -> None:
     """Serve ``students`` until SIGINT or SIGTERM; ``started`` hears the address. ``teacher``: the TOML file of the one that their
     cascades ask. Raises UserError where it cannot listen there, or cannot ask that teacher."""

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from pathlib import Path as File
+from pathlib import Path
 from threading import Thread
 
-from understudy.core.asks import GREEDY, Flow, Path
+from understudy.core.asks import GREEDY, Flow, SamplePath
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine
 from understudy.core.values import Chain, Problem
@@ -34,7 +34,7 @@ class ServedTeacher:
     Raises StudyError where it cannot be asked, and what its ledger or its endpoint say against it.
     """
 
-    def __init__(self, file: File, tell: Callable[[str], None]) -> None:
+    def __init__(self, file: Path, tell: Callable[[str], None]) -> None:
         self.teacher, self.ledger, self._tell = load_teacher(file), file.with_suffix(".sqlite"), tell
         self.method = self.teacher.make_method()
         self._pool = StudyPool(prompts=self.teacher.read_prompts(file.parent, self.teacher.method))
@@ -44,7 +44,7 @@ class ServedTeacher:
             raise StudyError(f"{file}: {error}") from None
         if isinstance(self._options, Endpoint) and self._options.batch:
             raise StudyError(f"{file}: teacher.batch = true: a batch takes up to a day, and a client waits; leave it out")
-        self._waiting: deque[tuple[Path, Flow[None]]] = deque()
+        self._waiting: deque[tuple[SamplePath, Flow[None]]] = deque()
         self._asked: set[Future[Chain]] = set()
         self._closed = False
         ready: Future[None] = Future()
@@ -56,7 +56,7 @@ class ServedTeacher:
         """The chain that it writes for ``problem``, which has no gold answer. The future's error is a BudgetError where the budget
         is spent, another EngineError where the engine gives no reply. If it is cancelled before it begins, nothing is asked."""
         future: Future[Chain] = Future()
-        path = Path(problem.id)
+        path = SamplePath(problem.id)
         self._waiting.append((path, self._play(self.method.sample(problem, path, self._pool), future)))
         self._loop.call_soon_threadsafe(self._ring)
         return future
@@ -70,7 +70,7 @@ class ServedTeacher:
     def __iter__(self) -> ServedTeacher:
         return self
 
-    def __next__(self) -> tuple[Path, Flow[None]]:
+    def __next__(self) -> tuple[SamplePath, Flow[None]]:
         """The next question that waits; where none does now, one may later."""
         if not self._waiting:
             raise StopIteration

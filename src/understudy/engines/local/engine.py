@@ -17,7 +17,7 @@ Beam search is the exception: it is `generate`'s own (`beams`).
 import math
 from functools import cached_property, lru_cache
 from itertools import takewhile
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -59,14 +59,14 @@ class TransformersEngine:
 
     def __init__(
         self,
-        directory: str | FilePath,
+        directory: str | Path,
         *,
         dtype: Literal["float32", "bfloat16"] = "float32",
         batch_size: int | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        self.directory = FilePath(directory)
+        self.directory = Path(directory)
         check_checkpoint(self.directory)
         self.config = loading.load_config(self.directory)
         self.tokenizer = loading.load_tokenizer(self.directory)

@@ -6,7 +6,7 @@ model runs, because `transformers` would fill them with random numbers.
 
 import functools
 import warnings
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ unpacking.tqdm = functools.partial(unpacking.tqdm, disable=True)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_config(directory: FilePath) -> Any:
+def load_config(directory: Path) -> Any:
     """The config of the directory, or of an adapter's base. Raises CheckpointError where `transformers` does not know the class."""
     directory = base_of(directory) or directory
     try:
@@ -41,7 +41,7 @@ def load_config(directory: FilePath) -> Any:
         ) from error
 
 
-def load_tokenizer(directory: FilePath) -> Any:
+def load_tokenizer(directory: Path) -> Any:
     """The tokenizer, which must have an end token. Raises CheckpointError."""
     maker = TokenizersBackend if is_gguf(directory) else AutoTokenizer
     try:
@@ -59,7 +59,7 @@ def load_tokenizer(directory: FilePath) -> Any:
     return tokenizer
 
 
-def load_model(directory: FilePath, config: Any, tokenizer: Any, *, dtype: str, device: str) -> Any:
+def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, device: str) -> Any:
     """The model in inference mode, with an adapter merged into its base. Raises CheckpointError where weights are missing or fit
     neither config nor tokenizer.
 
@@ -103,14 +103,14 @@ def place(model: Any, device: str) -> Any:
     return model.to(device)
 
 
-def _where(checkpoint: FilePath) -> dict[str, Any]:
+def _where(checkpoint: Path) -> dict[str, Any]:
     """How `transformers` is told of a directory, or of a GGUF file."""
     if is_gguf(checkpoint):
         return {"pretrained_model_name_or_path": checkpoint.parent, "gguf_file": checkpoint.name}
     return {"pretrained_model_name_or_path": checkpoint}
 
 
-def _with_adapter(model: Any, directory: FilePath) -> Any:
+def _with_adapter(model: Any, directory: Path) -> Any:
     from peft import PeftModel
 
     with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from understudy.core.asks import Path as SamplePath
+from understudy.core.asks import SamplePath
 from understudy.core.errors import CheckpointError, EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
