@@ -106,7 +106,8 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
             if s.seeds > 1:
                 axes.plot([100 * a for a in s.spread], [y] * s.seeds, "o", color="white", mec=INK, ms=4, mew=0.8)
             label = f"{100 * s.accuracy:.1f}" + ("  at chance" if s.says else "")
-            axes.text(100 * max(s.high, s.accuracy, *s.spread) + 1.8, y, label, va="center", fontsize=9)
+            clear = {"fc": "white", "ec": "none", "pad": 1}  # the line of chance may pass there
+            axes.text(100 * max(s.high, s.accuracy, *s.spread) + 1.8, y, label, va="center", fontsize=9, bbox=clear)
         floor = max(summaries[0].chance, summaries[0].majority)
         axes.axvline(100 * floor, color=PALE, lw=1, ls="--", zorder=0)
         axes.text(100 * floor, len(summaries) - 0.42, " chance or best constant answer", color=PALE, fontsize=7.5, va="bottom")
