@@ -18,6 +18,7 @@ from understudy.runs.summaries import measure_consistency
 
 LIKE = {
     "steps": 300.0,
+    "problems": 700.0,
     "tokens": 9000.0,
     "parameters": 1e6,
     "chosen": "chosen on dev",
@@ -107,6 +108,7 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
         ({"steps": 301.0}, ("training steps",)),
         ({"tokens": 9400.0, "parameters": 1.04e6}, ()),
         ({"tokens": 9500.0}, ("learned tokens",)),
+        ({"problems": 60.0}, ("training problems",)),
         ({"parameters": 2e6, "chosen": "the last ones"}, ("parameters", "checkpoints")),
         ({"precision": "float32", "decoding": "vote of 8 at T=0.7"}, ("training precision", "decoding")),
         ({"cut_off": 0.051}, ("cut off",)),

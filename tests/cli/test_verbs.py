@@ -220,7 +220,7 @@ def test_a_question_that_no_student_can_read_is_an_error_beside_the_row_and_exit
     (tmp_path / "own.toml").write_text(own)
     ran = understudy("run", "own.toml", cwd=tmp_path)
     assert ran.code == 3, ran.out + ran.err
-    assert "1 requests failed" in ran.out
+    assert "1 request failed" in ran.out
     (row,) = json.loads(understudy("results", "runs/own", "--json", cwd=tmp_path).out)
     assert (row["n"], row["errors"]) == (6, 1)
 

@@ -57,6 +57,16 @@ def test_each_questions_chains_verdicts_and_answers_are_those_of_the_run(questio
     assert told == {tuple(row[name] for name in columns) for row in list_answers(run)}
 
 
+def test_of_several_checks_each_chain_has_its_own_verdicts(tmp_path):
+    checked = understudy("check", "demo", *SETS, "--set", 'study.checks=["answer", "form", "majority"]', cwd=tmp_path)
+    assert checked.code == 0, checked.err
+    questions = QuestionIndex(Run(tmp_path / "runs" / "demo"))
+    judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
+    assert {v for one in judged for v in one.verdicts} == set(questions.run.verdicts)
+    for one in judged:
+        assert [(v.chain, v.check) for v in one.verdicts] == [(one.chain.id, name) for name in ("answer", "form", "majority")]
+
+
 def test_what_was_learned_from_a_question_is_what_training_saw(questions):
     run = questions.run
     (stage,) = run.students("N chains, all")[0].values()

@@ -65,10 +65,10 @@ def test_a_person_is_shown_where_to_look_first():
         "2 of 5 chains are unparsed",
         "2 of 5 chains are without a rationale",
         "1 gold that every chain contradicts: a (all say '7', gold '1')",
-        "1 problems without a right chain: b",
-        "1 problems whose chains have no answer: b",
-        "1 problems whose chains have no rationale: b",
-        "1 problems whose chains are all near copies: b",
+        "1 problem without a right chain: b",
+        "1 problem whose chains have no answer: b",
+        "1 problem whose chains have no rationale: b",
+        "1 problem whose chains are all near copies: b",
     )
     assert measure([chain("c", 0, "5")]).describe()["accuracy of the chains"] == "no gold"
     assert measure([chain("a", 0, "1"), chain("a", 1, "1")]).describe()["look first at"] == "nothing stands out"
@@ -106,3 +106,13 @@ def test_of_many_chains_every_k_is_told_by_random_orders_and_all_of_them_exactly
     for k in (1, 2, 3):
         exact = fmean(wins(subset, "1") for subset in itertools.combinations(answers, k))
         assert at_k[k] == pytest.approx(exact, abs=0.12)
+
+
+def test_greedy_chains_have_an_accuracy_of_their_own_and_count_in_nothing_else():
+    sampled = [chain("a", 0, "1"), chain("a", 1, "7"), chain("c", 0, "5")]
+    greedy = [chain("a", -1, "1", rationale=""), chain("b", -1, "7"), chain("c", -1, "5")]
+    worth = measure([*sampled, *greedy])
+    assert worth.greedy == (1, 2), "of the two with gold"
+    assert worth.describe()["accuracy of the greedy chains"] == "50.0% of 2"
+    assert (worth.chains, worth.accuracy, worth.without_rationale, worth.at_k) == (3, 0.5, 0, measure(sampled).at_k)
+    assert "accuracy of the greedy chains" not in measure(sampled).describe()

@@ -6,7 +6,7 @@ import json
 import pytest
 from here import perform
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, StudyError
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.studies.options import Exemplars
 from understudy.tasks.files import Files
@@ -58,7 +58,7 @@ def test_near_questions_are_counted_and_listed_and_leave_training_where_that_is_
     stage = overlapping(tmp_path, QUESTIONS, "error")
     summary = perform(stage, tmp_path)
     assert summary.sizes == {"train": 2, "dev": 2, "test": 2}
-    near = "1 held-out questions are near one outside (other numbers 1; t ~ a by other numbers)"
+    near = "1 held-out question is near one outside (other numbers 1; t ~ a by other numbers)"
     assert summary.describe_near() == near
     listed = json.loads((stage.directory(tmp_path) / "near.json").read_text())
     assert listed == [{"held_out": "t", "outside": "a", "kind": "other numbers"}]
@@ -85,3 +85,34 @@ def test_dropping_what_overlaps_may_not_empty_training(tmp_path):
     questions = {name: row for name, row in QUESTIONS.items() if name != "b"}
     with pytest.raises(DataError, match=r'study.overlap = "drop-near": no training problem is left'):
         perform(overlapping(tmp_path, questions, "drop-near"), tmp_path)
+
+
+def test_exemplars_are_chosen_among_what_the_overlap_rule_leaves(tmp_path):
+    rows = {f"r{i}": ("train", f"Who {word}?") for i, word in enumerate(["ran", "ate", "won", "fell"])}
+    stage = overlapping(tmp_path, QUESTIONS | rows, "drop-near")
+    task = dataclasses.replace(stage.task, path="with.jsonl")
+    written = [json.loads(line) | {"rationale": "So."} for line in (tmp_path / "q.jsonl").read_text().splitlines()]
+    (tmp_path / "with.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
+    for seed in range(5):
+        stage = dataclasses.replace(stage, task=task, exemplars=Exemplars(n=3), seed=seed)
+        problems = stage.prepare().problems
+        assert sum(problem.split == "exemplars" for problem in problems) == 3
+        assert {"a", "c"}.isdisjoint(problem.id for problem in problems), "which are near a test question"
+
+
+@pytest.mark.parametrize("overlap", ["error", "drop", "drop-near"])
+def test_a_given_exemplar_is_never_dropped_and_may_not_be_asked(tmp_path, overlap):
+    stage = overlapping(tmp_path, {name: row for name, row in QUESTIONS.items() if name in ("b", "d", "t", "u")}, overlap)
+    given = tmp_path / "shown.jsonl"
+    stage = dataclasses.replace(stage, exemplars=Exemplars(file=str(given)))
+    given.write_text(json.dumps({"question": "Ann has 1 pears and buys 2 more of them.", "answer": "3", "rationale": "So."}))
+    assert [problem.id for problem in stage.prepare().problems if problem.split == "exemplars"] == ["exemplar-1"]
+    given.write_text(json.dumps({"question": "Who slept?", "answer": "3", "rationale": "So."}))
+    with pytest.raises(DataError, match=r"exemplars\.file: exemplar-1 has the question of u, which is evaluated"):
+        stage.prepare()
+
+
+def test_a_field_that_evaluation_names_and_no_held_out_question_has_is_named(tmp_path):
+    stage = dataclasses.replace(overlapping(tmp_path, QUESTIONS, "drop"), fields={"cluster": "pasage"})
+    with pytest.raises(StudyError, match=r"evaluation\.cluster: no question that is evaluated has a field 'pasage'"):
+        perform(stage, tmp_path)

@@ -141,6 +141,7 @@ def data():
         teacher=TeacherSummary("recorded", (HOSTILE,), 9, 3, {"answer": {"correct": 9}, "steps": {"wrong": 4}}, 1.0, 0),
         versions={"python": "3.11"},
         by="steps",
+        cluster="",
         rows=tuple(row(arm) for arm in arms),
         summaries=(summary("plain", "test", 0.83), summary(HOSTILE, "test", 0.52, "at chance: nothing can be said")),
         comparisons=(
@@ -285,6 +286,14 @@ def test_colour_means_shown_and_not_highest(data):
     for pair, role in ((better, "good"), (unclear, "dim")):
         (table,) = (t for t in make_tables(dataclasses.replace(data, comparisons=(pair,))) if t.title.startswith("Compared"))
         assert role in {cell.role for cell in table.rows[0]}
+
+
+@pytest.mark.parametrize(("seeds", "test"), [(1, "p: Student's t, where questions with"), (3, "seeds.*; questions with")])
+def test_where_questions_belong_together_the_tests_say_so(data, seeds, test):
+    summaries = tuple(dataclasses.replace(summary, seeds=seeds) for summary in data.summaries)
+    tables = make_tables(dataclasses.replace(data, summaries=summaries, cluster="passage"))
+    (compared,) = (table for table in tables if table.title.startswith("Compared"))
+    assert re.search(f"{test} the same passage count together", compared.about), compared.about
 
 
 def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):

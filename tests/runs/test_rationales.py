@@ -37,7 +37,7 @@ def test_equal_texts_have_the_most_and_texts_without_a_common_word_nothing(compa
         same=[{"p": [("student", EQUAL)]}, {"q": [("student", EQUAL)]}],
         other=[{"p": [("student", "zwölf boxkämpfer jagen viktor quer über den sylter deich")]}],
     )
-    assert (one.arm, one.role, one.n, one.numbers, one.turns) == ("same", "", 2, 1.0, 1.0)
+    assert (one.arm, one.role, one.n, one.numbers, one.turns) == ("same", "", 2, 1.0, None)
     assert (one.bleu, one.rouge_l) == (pytest.approx(100), pytest.approx(100))
     assert (other.n, other.numbers, other.rouge_l) == (1, 0.0, 0.0)
     assert other.bleu < 5
@@ -51,12 +51,14 @@ def test_rouge_is_that_of_the_longest_common_subsequence_and_numbers_count_as_of
     assert one.numbers == 1.0
     [twice] = compare("teacher", teacher=teacher, arm=[{"p": [("student", "a 1 1 b c 2 d")]}])
     assert twice.numbers == 0.0
+    [wordy] = compare("teacher", teacher=[{"p": [("student", "yes")]}], arm=[{"p": [("student", "no")]}])
+    assert wordy.numbers is None, "where there is no number, none is the same"
 
 
 def test_of_students_that_take_turns_each_role_has_a_row_and_as_many_sub_questions_are_counted(compare):
     turns = [("decomposer", "How many pears are there now?"), ("solver", "There are 3 + 4 = 7 pears."), ("decomposer", "End.")]
     rows = compare("teacher", teacher=[{"p": turns}], arm=[{"p": turns[:2]}])
-    assert [(row.role, row.turns) for row in rows] == [("", 1.0), ("decomposer", 0.0), ("solver", 1.0)]
+    assert [(row.role, row.turns) for row in rows] == [("", None), ("decomposer", 0.0), ("solver", 1.0)]
     assert rows[2].bleu == pytest.approx(100)
 
 

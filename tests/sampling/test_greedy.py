@@ -77,7 +77,7 @@ def chain(path, answer="7"):
     ("options", "paths", "dropped"),
     [
         (Selection(), [0, 2], {"the greedy chain": 1, "wrong": 1}),
-        (Selection(samples=1), [0], {"the greedy chain": 1, "not among the first 1 samples": 2}),
+        (Selection(samples=1), [0], {"the greedy chain": 1, "not the first sample": 2}),
         (Selection(samples="greedy"), [GREEDY_PATH], {"not the greedy chain": 3}),
         (Selection(per_problem=1), [0], {"the greedy chain": 1, "wrong": 1, "more than 1 per problem": 1}),
     ],

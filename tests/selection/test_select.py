@@ -203,9 +203,9 @@ def test_a_mixture_gives_each_teacher_its_share_of_the_chains_and_what_one_lacks
 
     options = Selection(per_problem=2, choose="mixed", shares={"big": 3, "small": 1})
     many = [c for n in range(400) for c in write(f"p{n:03}", ["big", "big", "small", "small", "other"])]
-    kept, _ = select(many, {c.id: Outcome.CORRECT for c in many}, options, seed=0)
+    kept, counts = select(many, {c.id: Outcome.CORRECT for c in many}, options, seed=0)
     taken = [c.teacher for c in kept]
-    assert len(kept) == 800
+    assert (len(kept), counts.dropped) == (800, {"more than 2 per problem": 800, "of a teacher without a share": 400})
     assert 570 < taken.count("big") < 630
     assert taken.count("small") == 800 - taken.count("big")
     assert len({c.path for c in kept}) == 4, "drawn, not the first of each"
@@ -217,6 +217,8 @@ def test_a_mixture_gives_each_teacher_its_share_of_the_chains_and_what_one_lacks
         Selection(per_problem=2, choose="mixed")
     with pytest.raises(ValueError, match='shares: go with choose = "mixed"'):
         Selection(shares={"big": 1})
+    with pytest.raises(ValueError, match=r'quantile = 0\.9: goes with choose = "quantile"'):
+        Selection(per_problem=1, quantile=0.9)
 
 
 def test_copies_across_problems_are_texts_with_the_same_words_and_the_first_is_kept():

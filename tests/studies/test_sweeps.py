@@ -30,6 +30,8 @@ def test_a_sweep_stands_for_an_arm_of_every_value_which_share_what_they_can(tmp_
     assert [(arm.point.of, arm.point.key, arm.point.value) for arm in study.arms[1:]] == [
         ("chains", "teacher.samples", value) for value in (1, 2, 4)
     ]
+    with pytest.raises(StudyError, match=r"'chains, samples 4'\]\.select\.samples = 4: the teacher writes 3 chains of a question"):
+        load_study(tmp_path / "s.toml", ["teacher.samples=3"])
     kinds = [stage.kind for stage in make_plan(study).stages.values()]
     assert (kinds.count("chains"), kinds.count("student")) == (1, 3 * 4)
 

@@ -4,6 +4,7 @@ import re
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
+from understudy.core.errors import counted
 from understudy.core.subquestions import split_sentences, steps_of
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
@@ -32,7 +33,7 @@ def arithmetic(problem: Problem, chain: Chain) -> Verdict:
                     return Verdict(chain.id, Outcome.WRONG, f"step {number} does not hold: {step.strip()[:200]}")
     if not seen:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no calculation is written down")
-    return Verdict(chain.id, Outcome.CORRECT, f"{seen} calculations hold")
+    return Verdict(chain.id, Outcome.CORRECT, f"{counted(seen, 'calculation')} hold{'s' * (seen == 1)}")
 
 
 def _in_signs(step: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from understudy.checks.judge import AmongOthers
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
@@ -13,8 +14,8 @@ LEAST = 4
 @AmongOthers
 def likelihood(_problem: Problem, chains: Sequence[Chain]) -> Check:
     """WRONG for the quarter of the chains with the lowest mean log-probability per token, CORRECT for the others, UNDECIDABLE where
-    it is unknown, or known of fewer than `LEAST` chains."""
-    known = sorted(chain.logprob for chain in chains if chain.logprob is not None)
+    it is unknown, or known of fewer than `LEAST` chains. A greedy chain is judged by the sampled ones."""
+    known = sorted(chain.logprob for chain in chains if chain.logprob is not None and chain.path != GREEDY_PATH)
 
     def likely(_problem: Problem, chain: Chain) -> Verdict:
         if chain.logprob is None or len(known) < LEAST:

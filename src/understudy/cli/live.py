@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from understudy.core.errors import counted
 from understudy.pipeline.executor import Event
 from understudy.pipeline.run import Watcher
 from understudy.pipeline.stage import Stage, StageSummary
@@ -44,7 +45,7 @@ class Live(Watcher):
     def planned(self, stages: list[Stage[Any]], cached: int) -> None:
         self._planned, self._finished = len(stages), 0
         kept = f", {cached} already there" if cached else ""
-        self._console.print(f"{len(stages)} stages to do{kept}", style="dim", highlight=False)
+        self._console.print(f"{counted(len(stages), 'stage')} to do{kept}", style="dim", highlight=False)
 
     def damaged(self, why: str) -> None:
         self._console.print(Text(why, style="yellow"), soft_wrap=True)
@@ -91,19 +92,20 @@ def line_of(summary: StageSummary) -> str:
         case problems.ProblemsSummary():
             return ", ".join(f"{split} {n:,}" for split, n in summary.sizes.items())
         case chains.ChainsSummary():
-            failed = f", {summary.errors:,} requests FAILED" if summary.errors else ""
+            failed = f", {counted(summary.errors, 'request')} FAILED" if summary.errors else ""
             failed += f", {summary.unasked:,} NOT ASKED" if summary.unasked else ""
-            return f"{summary.chains:,} chains for {summary.problems:,} problems by {', '.join(summary.teachers)}{failed}"
+            made = f"{counted(summary.chains, 'chain')} for {counted(summary.problems, 'problem')}"
+            return f"{made} by {', '.join(summary.teachers)}{failed}"
         case verdicts.VerdictsSummary():
             lines = {check: ", ".join(f"{name} {n:,}" for name, n in counts.items()) for check, counts in summary.outcomes.items()}
             people = f"; {summary.relabelled:,} by people" if summary.relabelled else ""
             said = lines.popitem()[1] if len(lines) == 1 else "; ".join(f"{check}: {line}" for check, line in lines.items())
             return said + people
         case selection.SelectionSummary():
-            return f"{summary.kept:,} chains kept"
+            return f"{counted(summary.kept, 'chain')} kept"
         case student.StudentSummary():
-            return f"{summary.examples:,} examples of {summary.problems:,} problems"
+            return f"{counted(summary.examples, 'example')} of {counted(summary.problems, 'problem')}"
         case answers.AnswersSummary():
-            flag = f", {summary.errors} errors" if summary.errors else ""
-            return f"{summary.solutions:,} answers, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
+            flag = f", {counted(summary.errors, 'error')}" if summary.errors else ""
+            return f"{counted(summary.solutions, 'answer')}, {summary.tokens / max(summary.solutions, 1):.0f} tokens each{flag}"
     raise AssertionError(f"a summary of no stage: {summary}")

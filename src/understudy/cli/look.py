@@ -46,10 +46,11 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
     add_json(parser, "a JSON array, one object per row")
     add_plugins(parser, "the check of the run's study")
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--answers", type=Path, metavar="FILE", help="write every answer with its outcome to a .parquet or .csv file"
     )
-    parser.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
+    other.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
     options = parser.parse_args(argv)
 
     from understudy.runs.report import open_run

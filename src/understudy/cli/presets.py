@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from understudy.cli.table import Screen
-from understudy.core.errors import UserError, with_known
+from understudy.core.errors import UserError, counted, with_known
 from understudy.studies.load import load_study
 from understudy.studies.presets import list_presets
 from understudy.studies.study import Study, student_of_role, trained_roles, training_of_role
@@ -29,9 +29,9 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> None:
         for profile in preset.profiles:
             study = load_study(preset.name, profile=profile)
             n = study.teacher.samples
-            chains = "recorded chains" if study.teacher.engine == "recorded" else f"{n} chain{'s' if n > 1 else ''} a question"
+            chains = "recorded chains" if study.teacher.engine == "recorded" else f"{counted(n, 'chain')} a question"
             students, steps = count_training(study)
-            trains = f"{students} students, {steps:,} steps in all" if students else "nothing is trained"
+            trains = f"{counted(students, 'student')}, {counted(steps, 'step')} in all" if students else "nothing is trained"
             screen.print(Text(f"  {profile:<12} {chains}; {trains}", style="dim"), soft_wrap=True)
     print("\nunderstudy run PRESET --profile PROFILE runs one; --dry-run says what it would ask and train; smoke takes minutes.")
 

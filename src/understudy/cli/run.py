@@ -18,6 +18,7 @@ from understudy.cli.arguments import add_place, add_study, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
+from understudy.core.errors import counted
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.preview import count_requests, estimate_memory, first_prompts
 from understudy.pipeline.run import run_study
@@ -77,12 +78,12 @@ def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
     stopped."""
     errors = [error for stage in plan.until(until) for error in stage.read_errors(directory)]
     if errors:
-        # Numbers differ from request to request.
+        # Numbers, and what is quoted of a prompt, differ from request to request.
         alike: dict[str, list[str]] = {}
         for error in errors:
-            alike.setdefault(re.sub(r"\d+", "", error), []).append(error)
+            alike.setdefault(re.sub(r"""\d+|'.*?'|".*?\"""", "", error), []).append(error)
         most = max(alike.values(), key=len)
-        yield f"{len(errors):,} requests failed; the most common reason ({len(most):,}): {most[0]}"
+        yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(most):,}): {most[0]}"
     if stopped := plan.chains.read_summary(directory).stopped:
         yield stopped
 

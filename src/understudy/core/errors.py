@@ -82,6 +82,11 @@ class BudgetError(UnpaidError):
     """A request was not sent, because the budget has no room for it. It ends only its own flow."""
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 question``, ``1,200 questions``"""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known word nearest to ``word``, else ``""``: for error messages."""
     import difflib
@@ -93,4 +98,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def with_known(word: str, known: Iterable[str], these: str = "known") -> str:
     """Return ``"'nmae'; did you mean 'name'? (known: id, name)"``: for error messages. ``these``: what the known words are."""
     known = list(known)
-    return f"{word!r}{nearest(word, known)} ({these}: {', '.join(known) or 'none'})"
+    listed = ", ".join(repr(name) if "," in name else name for name in known)
+    return f"{word!r}{nearest(word, known)} ({these}: {listed or 'none'})"

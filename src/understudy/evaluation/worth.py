@@ -13,6 +13,7 @@ from itertools import combinations
 from statistics import fmean
 
 from understudy.core.answers import answer_key
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.values import Chain, Outcome, Problem
 from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
@@ -35,7 +36,8 @@ class CorpusWorth:
     """The measures of a corpus. ``accuracy`` is of the chains whose problem has gold, None where none has. ``at_k``: (k, problems
     with so many chains, maj@k, pass@k). ``distinct`` and ``different``: chains of a problem that are no copies, and no near copies
     (equal but for case, blanks and punctuation), on the average. ``lengths``: the `QUANTILES` in ``unit``. ``look``: what a person
-    should look at first."""
+    should look at first. ``greedy``: the right ones among the greedy chains with gold, and how many these are; nothing else counts
+    them."""
 
     chains: int
     problems: int
@@ -48,14 +50,17 @@ class CorpusWorth:
     lengths: tuple[int, ...]
     unit: str
     look: tuple[str, ...]
+    greedy: tuple[int, int] = (0, 0)
 
     def describe(self) -> dict[str, str]:
         """The measures under readable names, as texts."""
+        right, n = self.greedy
         shown = [row for row in self.at_k if row[0] in (*range(1, 9), 16, 32, 64, 128, 256, self.at_k[-1][0])]
-        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {n:,} problems" for k, n, maj, some in shown}
-        lengths = (f"{n:,} ({q} %)" for q, n in zip(QUANTILES, self.lengths, strict=True))
+        rates = {f"maj@{k}, pass@{k}": f"{maj:.1%}, {some:.1%} of {of:,} problems" for k, of, maj, some in shown}
+        lengths = (f"{long:,} ({q} %)" for q, long in zip(QUANTILES, self.lengths, strict=True))
         return {
             "accuracy of the chains": "no gold" if self.accuracy is None else f"{self.accuracy:.1%}",
+            **({"accuracy of the greedy chains": f"{right / n:.1%} of {n:,}"} if n else {}),
             **rates,
             "effective chains per problem": f"{self.distinct:.1f} without copies, {self.different:.1f} without near copies, "
             f"of {self.chains / max(1, self.problems):.1f}",
@@ -90,11 +95,17 @@ class CorpusMeter:
         self._without_rationale = 0
         self._graded: list[tuple[int, array[float]]] = []
         """(right chains, maj@k for every k) of each problem with gold."""
+        self._greedy = self._greedy_right = 0
         self._counts: Counter[str] = Counter()
         self._first: dict[str, list[str]] = {why: [] for why in _LOOKS}
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
         """Measure all chains of ``problem``, with what a check says of each."""
+        greedy = [outcome is Outcome.CORRECT for chain, outcome in judged if chain.path == GREEDY_PATH]
+        if problem.answer is not None:
+            self._greedy_right += sum(greedy)
+            self._greedy += len(greedy)
+        judged = [pair for pair in judged if pair[0].path != GREEDY_PATH]
         if not judged:
             return
         chains = [chain for chain, _ in judged]
@@ -139,6 +150,7 @@ class CorpusMeter:
             lengths=tuple(lengths[(chains - 1) * q // 100] for q in QUANTILES) if chains else (0,) * len(QUANTILES),
             unit="tokens" if self._known else "words",
             look=tuple(self._looks()),
+            greedy=(self._greedy_right, self._greedy),
         )
 
     def _rates(self) -> Iterator[tuple[int, int, float, float]]:
@@ -162,7 +174,8 @@ class CorpusMeter:
                 yield f"{n:,} of {len(self._tokens):,} chains are {why}"
         for why, first in self._first.items():
             if first:
-                yield f"{self._counts[why]:,} {why}: {', '.join(first)}{', ...' * (self._counts[why] > _NAMED)}"
+                things = why.replace("problems", "problem", 1) if self._counts[why] == 1 else why
+                yield f"{self._counts[why]:,} {things}: {', '.join(first)}{', ...' * (self._counts[why] > _NAMED)}"
 
 
 def _plain(text: str) -> str:

@@ -94,6 +94,7 @@ def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:
         near_limit=study.near_limit,
         held_out=study.evaluation.splits,
         used=(study.evaluation.dev,),
+        fields=study.evaluation.fields,
     )
 
 

@@ -338,6 +338,8 @@ class ReportData:
     teacher: TeacherSummary
     versions: Mapping[str, str]
     by: str
+    cluster: str
+    """The field by which problems belong together in intervals and tests; "": each counts for itself."""
     rows: tuple[ResultRow, ...]
     summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]

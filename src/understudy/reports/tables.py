@@ -84,9 +84,12 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
 
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-    tests = "p: exact McNemar test, about these students: one training seed cannot show which method is better"
+    together = f"questions with the same {report.cluster} count together"
+    test = f"Student's t, where {together}" if report.cluster else "exact McNemar test"
+    tests = f"p: {test}, about these students: one training seed cannot show which method is better"
     if report.summaries[0].seeds > 1:
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
+        tests += f"; {together}" if report.cluster else ""
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
     columns: list[Content[data.Comparison]] = [
         (Column("arms"), lambda c: f"{c.arm} − {c.other}"),

@@ -1,5 +1,6 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from understudy.runs.run import Run, score
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     """One row for each reply of every arm, split and seed; a problem that has only errors, or no gold answer, has none.
 
-    ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes.
+    ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes. The fields that
+    [evaluation] names (``by``, ``cluster``, ``contrast``) are columns under their own names, beside ``choices``.
     """
+    fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
     for split in run.study.evaluation.splits:
         problems = run.problems_of(split)
         for arm in run.arms:
@@ -31,6 +34,8 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                         "seed": one.seed,
                         "problem": problem.id,
                         "question": problem.question,
+                        "context": problem.context,
+                        "choices": " | ".join(problem.choices),
                         "gold": " | ".join(problem.golds),
                         "outcome": one.outcomes[problem.id].value,
                         "path": solution.path,
@@ -41,7 +46,12 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                         "tokens": solution.tokens,
                         "prompt_tokens": solution.prompt_tokens,
                         "logprob": solution.logprob,
+                        **{f"problem.{name}": _text(problem.meta.get(name)) for name in fields},
                     }
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def write_answers(run: Run, path: Path) -> int:

@@ -44,9 +44,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     }
     trained = {len(seeds) for run, seeds in answered.values() if run.students(seeds[0].arm)}
     if len(trained) > 1:
-        unlike.append(
-            f"arms have {' and '.join(map(str, sorted(trained)))} training seeds, of which the first {min(trained)} count"
-        )
+        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {min(trained)} of each count")
     same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
     named = {name for name, _ in same} & set(common_problems([one for _, seeds in answered.values() for one in seeds]))
     if not named:

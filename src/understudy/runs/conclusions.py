@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from understudy.core.errors import counted
 from understudy.evaluation.statistics import LEVEL
 from understudy.reports.data import ArmSummary, Comparison
 from understudy.reports.words import join_names
@@ -35,7 +36,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
     about = "with this one training seed" if one_seed else f"over {seeds} training seeds" if seeds > 1 else ""
     said = "; ".join(f"{join_names([arm])} is better than {join_names(others, ' and ')}" for arm, others in winners[:LISTED])
     more = sum(len(others) for _, others in winners[LISTED:])
-    further = f"; {more} further {'difference is' if more == 1 else 'differences are'} shown" if more else ""
+    further = f"; shown besides: {counted(more, 'difference')}" if more else ""
     return f"The data support, on {n:,} questions{f' {about}' if about else ''}: {said}{further}."
 
 

@@ -18,9 +18,11 @@ ALIKE = 0.05
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 and "" for an arm that trains none;
-    they are sums over roles, means over seeds. ``tokens``: those that bore loss. ``cut_off``: the share of answers."""
+    they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
+    ``cut_off``: the share of answers."""
 
     steps: float
+    problems: float
     tokens: float
     parameters: float
     chosen: str
@@ -39,6 +41,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     seeds = max(1, len(by_seed))
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
+        problems=max((student.problems for student in students), default=0),
         tokens=fmean(seen) if seen else 0.0,
         parameters=sum(student.parameters for student in students) / seeds,
         chosen="" if not students else "chosen on dev" if all(student.chosen for student in students) else "the last ones",
@@ -58,6 +61,7 @@ def _near(a: float, b: float) -> bool:
 
 _NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
     "training steps": ("steps", _same),
+    "training problems": ("problems", _near),
     "learned tokens": ("tokens", _near),
     "parameters": ("parameters", _near),
 }

@@ -177,14 +177,11 @@ class QuestionIndex:
     def chains(self, entry: QuestionRecord) -> list[JudgedChain]:
         """The chains of a question, with what every check says of each."""
         chains = list(read_rows(self.run.chains_file, Chain, entry.rows))
-        n = self.run.chains_summary.chains
-        said = [
-            list(read_rows(self._verdicts_file, Verdict, range(entry.rows.start + i * n, entry.rows.stop + i * n)))
-            for i in range(len(self.run.study.checks))
-        ]
+        checks, n = len(self.run.study.checks), len(entry.rows)
+        said = list(read_rows(self._verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
         return [
             JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
-            for chain, *of_chain in zip(chains, *said, strict=True)
+            for chain, *of_chain in zip(chains, *(said[n * i : n * (i + 1)] for i in range(checks)), strict=True)
         ]
 
     @cached_property

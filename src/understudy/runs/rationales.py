@@ -18,17 +18,18 @@ Pair = tuple[list[str], list[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """Of ``n`` texts of ``arm``, over its seeds, and the other arm's for the same questions. ``role``: what this role wrote alone;
-    "" is the whole reply. ``bleu`` of the corpus and mean ``rouge_l`` (F1) are from 0 to 100; ``numbers`` and ``turns`` are the
-    shares with the same numbers in them, and with as many calls (of a decomposer: as many sub-questions)."""
+    """Of ``n`` texts of ``arm``, over its seeds, and the other arm's of its first seed for the same questions. ``role``: what this
+    role wrote alone; "" is the whole reply. ``bleu`` of the corpus and mean ``rouge_l`` (F1) are from 0 to 100. ``numbers``: the
+    share with the same numbers, of the texts that have some (None: no text has any). ``turns``: of one role, the share with as
+    many calls (of a decomposer: as many sub-questions)."""
 
     arm: str
     role: str
     n: int
     bleu: float
     rouge_l: float
-    numbers: float
-    turns: float
+    numbers: float | None
+    turns: float | None
 
 
 def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likeness]:
@@ -67,14 +68,16 @@ def _measure(arm: str, role: str, pairs: Sequence[Pair]) -> Likeness:
 
     rouge = RougeScorer(["rougeL"])
     texts = [(" ".join(one), " ".join(other)) for one, other in pairs]
+    found = [(Counter(_NUMBER.findall(one)), Counter(_NUMBER.findall(other))) for one, other in texts]
+    numbers = [both for both in found if any(both)]
     return Likeness(
         arm=arm,
         role=role,
         n=len(pairs),
         bleu=corpus_bleu([one for one, _ in texts], [[other for _, other in texts]]).score,
         rouge_l=100 * fmean(rouge.score(other, one)["rougeL"].fmeasure for one, other in texts),
-        numbers=fmean(Counter(_NUMBER.findall(one)) == Counter(_NUMBER.findall(other)) for one, other in texts),
-        turns=fmean(len(one) == len(other) for one, other in pairs),
+        numbers=fmean(one == other for one, other in numbers) if numbers else None,
+        turns=fmean(len(one) == len(other) for one, other in pairs) if role else None,
     )
 
 
@@ -85,8 +88,9 @@ def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> T
         (Column("n", number=True), lambda row: f"{row.n:,}"),
         (Column("BLEU", number=True), lambda row: f"{row.bleu:.1f}"),
         (Column("ROUGE-L", number=True), lambda row: f"{row.rouge_l:.1f}"),
-        (Column("same numbers", number=True), lambda row: f"{100 * row.numbers:.1f}"),
-        (Column("as many calls", number=True), lambda row: f"{100 * row.turns:.1f}"),
+        (Column("same numbers", number=True), lambda row: "" if row.numbers is None else f"{100 * row.numbers:.1f}"),
+        (Column("as many calls", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
     ]
-    note = "Likeness is not quality: a right chain in other words scores low, and a wrong one in the same words high."
+    note = f'By the first replies, of "{reference}" those of its first training seed. Likeness is not quality: a right chain in '
+    note += "other words scores low, and a wrong one in the same words high."
     return tabulate(f'Rationales on {split} beside those of "{reference}"', rows, parts, note=note)

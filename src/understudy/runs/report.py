@@ -2,16 +2,18 @@
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.core.errors import counted
 from understudy.core.plugins import load
 from understudy.core.values import Outcome
 from understudy.core.vote import vote
 from understudy.pipeline.cache import installed_version, read_summary, write_json, write_text
 from understudy.pipeline.stages.answers import AnswersSummary
+from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
 from understudy.reports.words import join_names
@@ -41,6 +43,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         load(Path(plugin))
     run = Run(Path(directory))
     study = run.study
+    require_fields([p for p in run.problems if p.split in study.evaluation.splits], study.evaluation.fields)
     answered: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
     scored = answered if study.evaluation.scored else {}
     noise = summaries.find_noise(scored)
@@ -53,6 +56,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     supported, not_supported = NOT_SCORED, ""
     if scored:
         supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
+    faithfulness = tuple(measure_faithfulness(run, scored)) if scored else ()
     return ReportData(
         name=study.name,
         title=study.title or study.name,
@@ -61,11 +65,12 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         supported=supported,
         not_supported=not_supported,
         made_on=_describe_making(run),
-        notes=tuple(write_notes(run, answered)),
+        notes=tuple(write_notes(run, answered, {(each.arm, each.how) for each in faithfulness})),
         task=study.task,
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
         by=study.evaluation.by,
+        cluster=study.evaluation.cluster or study.evaluation.contrast,
         rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
         summaries=tuple(measured.summary for arms in by_split.values() for measured in arms.values()),
         comparisons=tuple(pairs),
@@ -79,7 +84,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         cascades=tuple(trace_cascades(run, scored)),
         perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
         attributions=tuple(attribute_errors(run, scored)) if scored else (),
-        faithfulness=tuple(measure_faithfulness(run, scored)) if scored else (),
+        faithfulness=faithfulness,
         first_wrong=tuple(find_first_wrong_steps(run, scored)) if scored else (),
         judged=tuple(summarise_judgements(run)),
         story=tell_story(run, answered),
@@ -150,38 +155,47 @@ def _answer(scored: ArmOutcomes, problem: str) -> StudentAnswer:
     return StudentAnswer(scored.arm, text, answer or "", scored.outcomes[problem].value)
 
 
-def write_notes(run: Run, scored: ScoredAnswers) -> Iterator[str]:
+def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, str]]) -> Iterator[str]:
+    """What has to be read with the numbers. ``probed``: (arm, alteration) of each measure of faithfulness."""
     study = run.study
     yield from _note_students(run)
     yield from describe_differences({arm: find_conditions(run, scored[arm, study.evaluation.splits[0]]) for arm in run.arms})
     yield from describe_looks(read_looks(run.directory), study)
     yield from _note_weights(run, scored)
-    for arm in study.arms:
-        with_gold = (stage for seeds in run.reanswered(arm.name, "gold").values() for stage in seeds.values())
-        if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
-            yield f"The errors of {arm.name} could not be attributed: the data set has no working that could take a part's place."
+    yield from _note_answered_again(run, probed)
     if study.checks[0] != "answer":
         yield f"The check {study.checks[0]} judges every answer: the teacher's, the checkpoints', and the students'."
     problems = run.problems_summary
     if problems.dropped:
-        yield f"{len(problems.dropped)} problems left training or dev since a held-out split has the same question."
+        yield f"{counted(len(problems.dropped), 'problem')} left training or dev since a held-out split has the same question."
     for split in study.evaluation.splits:
         if copies := run.count_copies(split):
-            yield f"{copies:,} problems of {split} are copies of another one, with the same answer, and not counted."
+            yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
     if problems.near:
         yield f"{problems.describe_near()}."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
-        yield f"{errors} requests failed; they are counted as errors, not as wrong answers, and the affected rows are smaller."
+        yield f"{counted(errors, 'request')} failed: counted as errors, not as wrong answers, so the affected rows are smaller."
     chains = run.chains_summary
     if chains.errors:
-        yield f"{chains.errors} requests to the teacher failed; there is no chain for them."
+        yield f"{counted(chains.errors, 'request')} to the teacher failed and gave no chain."
     if chains.versions:
         counts = ", ".join(f"{version} {count:,}" for version, count in chains.versions.items())
         yield f"The teacher changed while it was asked; chains of each version of the model: {counts}."
     if chains.unasked:
-        yield f"{chains.unasked} chains of the teacher were not asked for: {chains.stopped}."
+        yield f"Not asked for: {counted(chains.unasked, 'chain')} of the teacher: {chains.stopped}."
     if too_long := sum(student.too_long for arm in run.arms for student in run.student_summaries(arm)):
-        yield f"{too_long} training examples did not fit into the student's context and were left out (summed over students)."
+        yield f"Left out, as too long for the student's context: {counted(too_long, 'training example')} (summed over students)."
+
+
+def _note_answered_again(run: Run, probed: Collection[tuple[str, str]]) -> Iterator[str]:
+    """Note what was answered again and gives no number."""
+    for arm in run.arms:
+        with_gold = (stage for seeds in run.reanswered(arm, "gold").values() for stage in seeds.values())
+        if any(read_summary(stage, AnswersSummary).asked == 0 for stage in with_gold):
+            yield f"The errors of {arm} could not be attributed: the data set has no working that could take a part's place."
+        lost = [how for how in run.reanswered(arm, "probe") if (arm, how) not in probed]
+        if lost and run.study.evaluation.scored:
+            yield f"Not measured of {arm}: faithfulness ({', '.join(lost)}); no question has a rationale by every seed's student."
 
 
 def _note_students(run: Run) -> Iterator[str]:
@@ -214,7 +228,7 @@ def _describe_making(run: Run) -> str:
     seeds, answering = run.study.seeds, f"students answer in {run.study.evaluation.precision}"
     ways = sorted({f"{one.precision} on {one.device}" for arm in run.arms for one in run.student_summaries(arm)})
     trained = f"students trained in {' or '.join(ways)}; " if ways else ""
-    return f"{seeds} training seed{'s' if seeds > 1 else ''}; {trained}{answering}."
+    return f"{counted(seeds, 'training seed')}; {trained}{answering}."
 
 
 def _note_weights(run: Run, scored: ScoredAnswers) -> Iterator[str]:

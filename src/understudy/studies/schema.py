@@ -79,7 +79,8 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
     try:
         found = _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reasons = dict.fromkeys(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else [str(error)]
+        reason = "; or ".join(reasons)  # one for each kind of value that it may have
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
     for mark in getattr(hint, "__metadata__", ()):
         if isinstance(mark, AtLeast) and found < mark.ge:

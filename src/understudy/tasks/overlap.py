@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, counted
 from understudy.core.values import Problem
 
 GRAM = 13
@@ -33,7 +33,8 @@ def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule:
     if same and rule == "error":
         pairs = ", ".join(f"{a} = {b}" for a, b in list(same.items())[:5])
         raise DataError(
-            f"{len(same)} problems of other splits repeat the question and choices of a problem of {', '.join(held_out)}: {pairs}"
+            f"the question and choices of a problem of {', '.join(held_out)} stand in other splits, too "
+            f"({counted(len(same), 'problem')}): {pairs}"
             f'{", ..." if len(same) > 5 else ""}; set study.overlap = "drop" to drop them from training'
         )
     return [p for p in problems if p.id not in same], tuple(same)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.core.errors import DataError, StudyError, nearest
+from understudy.core.errors import DataError, StudyError, counted, nearest, with_known
+from understudy.core.options import unkeyed
 from understudy.core.registry import module_of
 from understudy.core.values import Problem, digest
 from understudy.corpus.store import read_rows, write_rows
@@ -48,13 +49,27 @@ class ProblemsSummary(StageSummary):
         kinds = ", ".join(f"{kind} {n:,}" for kind, n in self.near_kinds.items())
         first = f"; {', '.join(self.near_first)}{', ...' * (self.near > len(self.near_first))}" if self.near_first else ""
         dropped = f"; {self.near_dropped:,} outside were dropped" if self.near_dropped else ""
-        return f"{self.near:,} held-out questions are near one outside ({kinds or 'by their words'}{first}){dropped}"
+        are = f"{counted(self.near, 'held-out question')} {'is' if self.near == 1 else 'are'}"
+        return f"{are} near one outside ({kinds or 'by their words'}{first}){dropped}"
+
+
+@dataclass(frozen=True)
+class PreparedProblems:
+    """The ``problems`` of a study, those ``from_task`` before any left, and why some did: the ids of those ``dropped`` for an equal
+    held-out question, and of those ``near`` one, where the study drops these (``pairs``)."""
+
+    problems: list[Problem]
+    from_task: list[Problem]
+    dropped: tuple[str, ...]
+    pairs: list[NearPair]
+    near: set[str]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ProblemsStage(Stage[ProblemsSummary]):
     """``task``: the task ``name`` with its options. ``files``: the files it reads -> their digests. ``held_out``: the splits that
-    are evaluated; ``used``: others that must be there (dev)."""
+    are evaluated; ``used``: others that must be there (dev). ``fields``: key of [evaluation] -> the field of the held-out problems
+    that it names."""
 
     kind = "problems"
     summary = ProblemsSummary
@@ -68,6 +83,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
     near_limit: float = 1.0
     held_out: tuple[str, ...]
     used: tuple[str, ...]
+    fields: Mapping[str, str] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
         return [module_of("task", self.name)]
@@ -76,22 +92,38 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """The problems of all splits."""
         return list(read_rows(self.directory(context.run) / FILE, Problem))
 
-    def run(self, context: Context) -> ProblemsSummary:
-        """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``near.json`` (pairs of near
-        questions, before any was dropped)."""
+    def prepare(self) -> PreparedProblems:
+        """The task's problems after the overlap rule, with their exemplars: chosen ones are among those that are left, and given
+        ones are never dropped.
+
+        Raises DataError where questions overlap and the study does not drop them, or where a given exemplar is asked.
+        """
         from_task = list(self.task.problems(seed=self.seed))
-        problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
+        chosen = self.exemplars.file is None
+        problems = from_task if chosen else mark_exemplars(from_task, self.exemplars, seed=self.seed)
         self._require_splits(problems)
+        self._refuse_asked(problems)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
-        pairs, outside = find_near(problems, held_out=self.held_out)
-        near = outside if self.overlap == "drop-near" else set()
-        if not near:
-            self._check_near(problems, pairs)
+        pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
+        near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}
         problems = [p for p in problems if p.id not in near]
         # Questions of dev in training: the held-out splits are not concerned.
         others = [p for p in problems if p.split not in self.held_out]
         _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
+        problems = mark_exemplars(problems, self.exemplars, seed=self.seed) if chosen else problems
+        return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)
+
+    def run(self, context: Context) -> ProblemsSummary:
+        """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``near.json`` (pairs of near
+        questions, before any was dropped)."""
+        prepared = self.prepare()
+        require_fields([p for p in prepared.problems if p.split in self.held_out], self.fields)
+        problems, pairs, near = prepared.problems, prepared.pairs, prepared.near
+        if self.overlap != "drop-near":
+            pairs, _ = find_near(problems, held_out=self.held_out)
+        if not near:
+            self._check_near(problems, pairs)
         if all(problem.split != "train" for problem in problems):
             left = "no training problem is left, since all are equal to a held-out one or near it"
             raise DataError(
@@ -101,16 +133,16 @@ class ProblemsStage(Stage[ProblemsSummary]):
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
-        write_json(directory / "splits.json", _ids_by_split(from_task, keep={problem.id for problem in problems}))
+        write_json(directory / "splits.json", _ids_by_split(prepared.from_task, keep={problem.id for problem in problems}))
         context.progress("problems", len(problems), len(problems))
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
             context.progress(
-                "problems", 0, 0, f"{len(bad):,} rows of questions were left out (skip_bad); first: {'; '.join(bad[:3])}"
+                "problems", 0, 0, f"left out (skip_bad): {counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
             )
         scored = (*self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
-            dropped=on_held_out + on_dev,
+            dropped=prepared.dropped,
             near=len(pairs),
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),
@@ -118,6 +150,13 @@ class ProblemsStage(Stage[ProblemsSummary]):
             skipped=len(bad),
             without_gold=tuple(s for s in scored if all(p.answer is None for p in problems if p.split == s)),
         )
+
+    def _refuse_asked(self, problems: Sequence[Problem]) -> None:
+        """Raise DataError where an exemplar that was given is one of the held-out questions."""
+        held = {exact_key(problem): problem.id for problem in problems if problem.split in self.held_out}
+        for problem in problems:
+            if problem.split == SPLIT and (asked := held.get(exact_key(problem))) is not None:
+                raise DataError(f"exemplars.file: {problem.id} has the question of {asked}, which is evaluated; take another")
 
     def _check_near(self, problems: Sequence[Problem], pairs: Sequence[NearPair]) -> None:
         """Raise DataError where more held-out questions than the study allows are near one outside."""
@@ -136,6 +175,14 @@ class ProblemsStage(Stage[ProblemsSummary]):
             if not sizes[split]:
                 near, has = nearest(split, sizes), ", ".join(f"{name} {n}" for name, n in sizes.items())
                 raise StudyError(f"evaluation: the task {self.name!r} has no problems in split {split!r}{near} (it has: {has})")
+
+
+def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> None:
+    """Raise StudyError where a key of [evaluation] names a field that none of the ``problems`` has; ``fields``: key -> field."""
+    known = sorted({name for problem in problems for name in problem.meta})
+    for key, name in fields.items():
+        if name not in known:
+            raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")
 
 
 def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import StudyError
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
@@ -66,10 +67,14 @@ class SelectionStage(Stage[SelectionSummary]):
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
-            limits = limit_by_openness((c for c in self.chains.stream(context) if c.problem in ids), options.per_problem)
+            greedy = options.samples == "greedy"
+            open_to = (c for c in self.chains.stream(context) if c.problem in ids and (c.path == GREEDY_PATH) == greedy)
+            limits = limit_by_openness(open_to, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
-            raise StudyError(f"select.shares: {min(unknown)!r} wrote no chain; the teachers are {', '.join(map(repr, teachers))}")
+            raise StudyError(
+                f"{self.label}: select.shares: {min(unknown)!r} wrote no chain; the teachers are {', '.join(map(repr, teachers))}"
+            )
         compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(
             self.verdicts.judged(context, options.check),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from understudy.checks.judge import judge_all, outcomes_of
-from understudy.core.asks import GREEDY_PATH
 from understudy.core.options import unkeyed
 from understudy.core.registry import find, module_of
 from understudy.core.values import Chain, Outcome, Verdict
@@ -79,8 +78,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
                     counts[check].update(verdict.outcome.value for verdict in verdicts)
                     yield from verdicts
                     if check == self.checks[0]:
-                        judged = zip(chains, (verdict.outcome for verdict in verdicts), strict=True)
-                        meter.add(problem, [pair for pair in judged if pair[0].path != GREEDY_PATH])
+                        meter.add(problem, [*zip(chains, (verdict.outcome for verdict in verdicts), strict=True)])
 
         write_rows(self.directory(context.run) / FILE, Verdict, judge_chains())
         n = sum(outcomes.total() for outcomes in counts.values())
