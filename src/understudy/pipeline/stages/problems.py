@@ -101,7 +101,6 @@ class ProblemsStage(Stage[ProblemsSummary]):
         from_task = list(self.task.problems(seed=self.seed))
         chosen = self.exemplars.file is None
         problems = from_task if chosen else mark_exemplars(from_task, self.exemplars, seed=self.seed)
-        self._require_splits(problems)
         self._refuse_asked(problems)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
         pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
@@ -118,17 +117,18 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``near.json`` (pairs of near
         questions, before any was dropped)."""
         prepared = self.prepare()
-        require_fields([p for p in prepared.problems if p.split in self.held_out], self.fields)
         problems, pairs, near = prepared.problems, prepared.pairs, prepared.near
         if self.overlap != "drop-near":
             pairs, _ = find_near(problems, held_out=self.held_out)
         if not near:
             self._check_near(problems, pairs)
-        if all(problem.split != "train" for problem in problems):
+        if (prepared.dropped or near) and all(problem.split != "train" for problem in problems):
             left = "no training problem is left, since all are equal to a held-out one or near it"
             raise DataError(
                 f'study.overlap = "{self.overlap}": {left}; draw other splits, with whole groups on one side (task.group)'
             )
+        self._require_splits(problems)
+        require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
