@@ -5,6 +5,7 @@ import json
 import pytest
 from here import perform
 
+from understudy.core.errors import StudyError
 from understudy.core.values import Outcome
 from understudy.corpus import store
 from understudy.engines.recorded import Recorded
@@ -88,3 +89,8 @@ def test_open_ended_counts_the_chains_of_all_problems_that_are_learned_from(sele
     counts = [sum(one.startswith(name) for one in kept) for name in ANSWERS]
     assert counts == [3, 4, 4, 1], "u0 always says the same, q1 most; of q0 and q2, which are equally open, q0 comes first"
     assert summary.dropped == {"more than 1 per problem": 3, "more than 3 per problem": 1}
+
+
+def test_a_share_for_a_teacher_without_a_chain_is_named(select):
+    with pytest.raises(StudyError, match=r"select\.shares: no chain is by 'unknwon'; did you mean 'unknown'"):
+        select(per_problem=1, choose="mixed", shares={"unknwon": 1.0})

@@ -81,7 +81,7 @@ def tell_failures(plan: Plan, directory: Path, until: Kind) -> Iterator[str]:
         # Numbers, and what is quoted of a prompt, differ from request to request.
         alike: dict[str, list[str]] = {}
         for error in errors:
-            alike.setdefault(re.sub(r"""\d+|'.*?'|".*?\"""", "", error), []).append(error)
+            alike.setdefault(re.sub(r"""\d+|(?<!\w)(['"]).*?\1(?!\w)""", "", error), []).append(error)
         most = max(alike.values(), key=len)
         yield f"{counted(len(errors), 'request')} failed; the most common reason ({len(most):,}): {most[0]}"
     if stopped := plan.chains.read_summary(directory).stopped:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import only_runner
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
-from understudy.pipeline.stages.problems import exemplar_pool
+from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.student import StudentStage
 from understudy.sampling.budget import BYTES_PER_TOKEN, NOTHING, Price, Spend, worst
 from understudy.sampling.ledger import Ledger
@@ -92,13 +93,19 @@ class TeacherRequests:
         return self.requests * self.means[0], self.replies * self.means[1]
 
 
+@lru_cache(maxsize=1)  # a dry run looks at them three times
+def load_problems(stage: ProblemsStage) -> list[Problem]:
+    """The study's problems, made anew: nothing has to be there."""
+    return stage.prepare().problems
+
+
 def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     """Count the teacher's first asks and those already in the ledger of ``run``; None for recorded chains."""
     stage = plan.chains
     if not isinstance(stage, SampledChainsStage):
         return None
     teacher = stage.teacher
-    sampling = stage.sampling(plan.problems.prepare().problems)
+    sampling = stage.sampling(load_problems(plan.problems))
     ledger, paid = run / "ledger.sqlite", stage.engine.paid
     if not ledger.is_file() and not paid:
         return TeacherRequests(sampling.total, 0, sampling.total, sampling.total)
@@ -180,7 +187,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     student, options, words = stage.student, stage.training, 0
     context = student.context
     if student.checkpoint is None:
-        words = len({word for p in plan.problems.prepare().problems if p.split == "train" for word in p.question.split()}) + LETTERS
+        words = len({word for p in load_problems(plan.problems) if p.split == "train" for word in p.question.split()}) + LETTERS
     else:
         context = min(context, context_of(read_config(Path(student.checkpoint))) or context)
     shape = planned_shape(student, vocabulary=words)
@@ -198,7 +205,7 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(what it is, the filled-in prompt) for the teacher and for each student role's first turn of each method."""
-    study, problems = plan.study, plan.problems.prepare().problems
+    study, problems = plan.study, load_problems(plan.problems)
     if isinstance(plan.chains, SampledChainsStage):
         sampling = plan.chains.sampling(problems)
         first = next(sampling.flows({problem.id: range(1) for problem in sampling.problems}), None)
@@ -257,7 +264,7 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     raises: StudyError, DataError, EngineError where no ask succeeds.
     """
     plan = make_plan(study)
-    problems = plan.problems.prepare().problems
+    problems = load_problems(plan.problems)
     learn = [problem for problem in problems if problem.split == "train"]
     if not learn:
         raise DataError("the task has no training question to try")

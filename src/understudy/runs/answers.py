@@ -1,6 +1,5 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +45,8 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                         "tokens": solution.tokens,
                         "prompt_tokens": solution.prompt_tokens,
                         "logprob": solution.logprob,
-                        **{f"problem.{name}": _text(problem.meta.get(name)) for name in fields},
+                        **{f"problem.{name}": str(problem.meta.get(name, "")) for name in fields},
                     }
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def write_answers(run: Run, path: Path) -> int:

@@ -91,6 +91,5 @@ def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> T
         (Column("same numbers", number=True), lambda row: "" if row.numbers is None else f"{100 * row.numbers:.1f}"),
         (Column("as many calls", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
     ]
-    note = f'By the first replies, of "{reference}" those of its first training seed. Likeness is not quality: a right chain in '
-    note += "other words scores low, and a wrong one in the same words high."
+    note = f'Of "{reference}": its first seed. Likeness is not quality: a wrong chain in the same words scores high.'
     return tabulate(f'Rationales on {split} beside those of "{reference}"', rows, parts, note=note)

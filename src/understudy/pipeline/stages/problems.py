@@ -100,8 +100,10 @@ class ProblemsStage(Stage[ProblemsSummary]):
         """
         from_task = list(self.task.problems(seed=self.seed))
         chosen = self.exemplars.file is None
-        problems = from_task if chosen else mark_exemplars(from_task, self.exemplars, seed=self.seed)
-        self._refuse_asked(problems)
+        problems = from_task
+        if not chosen:
+            problems = mark_exemplars(from_task, self.exemplars, seed=self.seed)
+            self._refuse_asked(problems)
         problems, on_held_out = check_overlap(problems, held_out=self.held_out, rule=self.overlap)
         pairs, outside = find_near(problems, held_out=self.held_out) if self.overlap == "drop-near" else ([], set())
         near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}

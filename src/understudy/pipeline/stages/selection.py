@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from understudy.core.asks import GREEDY_PATH
-from understudy.core.errors import StudyError
+from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Problem
@@ -72,9 +72,7 @@ class SelectionStage(Stage[SelectionSummary]):
             limits = limit_by_openness(open_to, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
-            raise StudyError(
-                f"{self.label}: select.shares: {min(unknown)!r} wrote no chain; the teachers are {', '.join(map(repr, teachers))}"
-            )
+            raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'teachers')}")
         compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(
             self.verdicts.judged(context, options.check),
