@@ -7,8 +7,11 @@ import torch
 from checkpoints import FAMILIES, make
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from understudy.core.values import Example
+from understudy.training import loop
 from understudy.training.batches import EncodedExample, VisitOrder, collate, scale_losses
 from understudy.training.objectives import cross_entropy, logits_at
+from understudy.training.options import StudentOptions, TrainingOptions
 from understudy.training.sharing import can_share, is_worth_sharing, read_once
 
 
@@ -130,3 +133,20 @@ def test_loss_groups_of_a_visit_are_of_the_same_chains():
         by_group = {g: sorted((e.problem, e.chain) for e in chosen if e.group == g) for g in ("label", "rationale")}
         assert by_group["label"] == by_group["rationale"]
         assert len(chosen) == 12
+
+
+def test_prompts_are_read_in_the_precision_of_the_training(tmp_path, monkeypatch):
+    rounded = []
+
+    def look(model, batch):
+        values = batch.inputs["past_key_values"].layers[0].values
+        rounded.append(torch.equal(values, values.bfloat16().to(values.dtype)))
+        return cross_entropy(model, batch)
+
+    monkeypatch.setattr(loop, "find", lambda what, name: look)
+    examples = [Example.of("student", "How many eggs are there?", f"There are {n}.", problem="p", chain=str(n)) for n in range(4)]
+    student = StudentOptions(hidden=16, layers=1, heads=2, context=64)
+    for precision in ("bfloat16", "float32"):
+        options = TrainingOptions(steps=1, checks=1, batch_size=1, chains_per_visit=4, precision=precision)
+        loop.train(examples, student=student, options=options, out=tmp_path / precision, seed=0)
+    assert rounded == [True, False]

@@ -296,9 +296,9 @@ class _Training:
         parts = self.ranks.parts(examples, scale, self.notes.micro_batch, mixed=not shared)
         total = 0.0
         for i, part in enumerate(parts, 1):
-            batch = self._collate([example for example, _ in part], [scale for _, scale in part])
             with self.ranks.part(self.called, last=i == len(parts)):
                 with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+                    batch = self._collate([example for example, _ in part], [scale for _, scale in part])  # prompts are read here
                     loss = self.objective(self.called, batch)
                 if not isinstance(loss, torch.Tensor) or loss.ndim:
                     name = self.options.objective
