@@ -9,6 +9,7 @@ from command import SETS, understudy
 
 from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
+from understudy.runs.answers import list_answers
 from understudy.runs.compare import compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, name_differences
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
@@ -21,9 +22,8 @@ LIKE = {
     "problems": 700.0,
     "tokens": 9000.0,
     "parameters": 1e6,
-    "chosen": "chosen on dev",
-    "precision": "bfloat16",
     "decoding": "greedy",
+    "settings": {"checkpoints": "chosen on dev", "training.learning_rate": "0.003", "training.precision": "bfloat16"},
 }
 ONE = Conditions(**LIKE, cut_off=0.05)
 
@@ -109,10 +109,14 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
         ({"tokens": 9400.0, "parameters": 1.04e6}, ()),
         ({"tokens": 9500.0}, ("learned tokens",)),
         ({"problems": 60.0}, ("training problems",)),
-        ({"parameters": 2e6, "chosen": "the last ones"}, ("parameters", "checkpoints")),
-        ({"precision": "float32", "decoding": "vote of 8 at T=0.7"}, ("training precision", "decoding")),
+        ({"parameters": 2e6, "settings": LIKE["settings"] | {"checkpoints": "the last ones"}}, ("parameters", "checkpoints")),
+        (
+            {"settings": LIKE["settings"] | {"training.precision": "float32"}, "decoding": "vote of 8 at T=0.7"},
+            ("decoding", "training.precision"),
+        ),
         ({"cut_off": 0.051}, ("cut off",)),
-        ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "chosen": "", "precision": ""}, ()),  # it was not trained
+        ({"settings": LIKE["settings"] | {"training.learning_rate": "0.01"}}, ("training.learning_rate",)),
+        ({"steps": 0.0, "tokens": 0.0, "parameters": 0.0, "settings": {}}, ()),  # it was not trained
     ],
 )
 def test_what_two_arms_differ_in_beside_their_method(changed, named):
@@ -199,3 +203,7 @@ def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):
     }
     rows = open_run(copy).faithfulness
     assert all(0 <= row.low <= row.same <= row.high <= 1 and row.n <= 40 for row in rows)
+    answers = list(list_answers(Run(copy)))
+    for row in rows:
+        right = [a["outcome"] == "correct" for a in answers if (a["arm"], a["changed"]) == (row.arm, f"probe {row.how}")]
+        assert sum(right) / len(right) == pytest.approx(row.after)

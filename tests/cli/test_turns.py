@@ -10,6 +10,7 @@ from loopback import Server, completion
 
 from understudy.core.vote import vote
 from understudy.pipeline.card import CARD, read_card
+from understudy.runs.answers import list_answers
 from understudy.runs.ask import ask_student
 from understudy.runs.run import Run
 
@@ -99,6 +100,11 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
         assert found["n"] == 8
         assert found["with_gold"] == pytest.approx(found["accuracy"] + found["difference"])
         assert 0 <= found["mended"] <= found["wrong"]
+    answers = list(list_answers(Run(ran / "runs" / "s")))
+    for found in report["attributions"]:
+        again = [a for a in answers if (a["arm"], a["changed"]) == (found["arm"], f"gold {found['part']}")]
+        right = {a["problem"] for a in again if a["outcome"] == "correct"}
+        assert len(right) / len({a["problem"] for a in again}) == pytest.approx(found["with_gold"])
     rows = {row["arm"]: row for row in report["rows"]}
     assert rows["sci"]["calls_per_answer"] == 2
     assert rows["gold asks"]["calls_per_answer"] >= 4, "each question, each answer, the end and the conclusion"

@@ -1,52 +1,72 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from understudy.core.errors import UserError
+from understudy.core.values import Outcome, Solution
 from understudy.corpus.store import write_whole
 from understudy.evaluation.metrics import outcome_of
-from understudy.runs.run import Run, score
+from understudy.runs.run import Run, outcomes_of_answers, score
 
 
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     """One row for each reply of every arm, split and seed; a problem that has only errors, or no gold answer, has none.
 
-    ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes. The fields that
-    [evaluation] names (``by``, ``cluster``, ``contrast``) are columns under their own names, beside ``choices``.
+    ``changed`` says what was changed for a second answer: "gold PART", gold in that part's place, or "probe HOW", the rationale
+    altered so. ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes. The
+    fields that [evaluation] names (``by``, ``cluster``, ``contrast``) are columns under their own names, beside ``choices``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
-    for split in run.study.evaluation.splits:
+    for arm, split, seed, changed, solutions, outcomes in _answered(run):
         problems = run.problems_of(split)
+        for solution in chain.from_iterable(solutions.values()):
+            problem = problems[solution.problem]
+            yield {
+                "arm": arm,
+                "split": split,
+                "seed": seed,
+                "changed": changed,
+                "problem": problem.id,
+                "question": problem.question,
+                "context": problem.context,
+                "choices": " | ".join(problem.choices),
+                "gold": " | ".join(problem.golds),
+                "outcome": outcomes[problem.id].value,
+                "path": solution.path,
+                "answer": solution.answer,
+                "verdict": outcome_of(problem, solution, run.check).value,
+                "text": solution.text,
+                "finish": solution.finish,
+                "tokens": solution.tokens,
+                "prompt_tokens": solution.prompt_tokens,
+                "logprob": solution.logprob,
+                **{f"problem.{name}": str(problem.meta.get(name, "")) for name in fields},
+            }
+
+
+_Answered = tuple[str, str, int, str, Mapping[str, Sequence[Solution]], Mapping[str, Outcome]]
+
+
+def _answered(run: Run) -> Iterator[_Answered]:
+    """Arm, split, seed, what was changed, and what was answered then, with its outcomes."""
+    for split in run.study.evaluation.splits:
         for arm in run.arms:
-            for one in score(run, arm, split):
-                for solution in one.replies:
-                    problem = problems[solution.problem]
-                    yield {
-                        "arm": arm,
-                        "split": split,
-                        "seed": one.seed,
-                        "problem": problem.id,
-                        "question": problem.question,
-                        "context": problem.context,
-                        "choices": " | ".join(problem.choices),
-                        "gold": " | ".join(problem.golds),
-                        "outcome": one.outcomes[problem.id].value,
-                        "path": solution.path,
-                        "answer": solution.answer,
-                        "verdict": outcome_of(problem, solution, run.check).value,
-                        "text": solution.text,
-                        "finish": solution.finish,
-                        "tokens": solution.tokens,
-                        "prompt_tokens": solution.prompt_tokens,
-                        "logprob": solution.logprob,
-                        **{f"problem.{name}": str(problem.meta.get(name, "")) for name in fields},
-                    }
+            yield from ((arm, split, one.seed, "", one.solutions, one.outcomes) for one in score(run, arm, split))
+    split = run.study.evaluation.splits[0]
+    kinds: tuple[Literal["gold", "probe"], ...] = ("gold", "probe")
+    for arm, what in product(run.arms, kinds):
+        for how, stages in run.reanswered(arm, what).items():
+            for seed, stage in stages.items():
+                solutions = run.solutions(stage, split)
+                outcomes = outcomes_of_answers(run, split, solutions, weighted=run.arms[arm].decode.weighted)
+                yield arm, split, seed, f"{what} {how}", solutions, outcomes
 
 
 def write_answers(run: Run, path: Path) -> int:

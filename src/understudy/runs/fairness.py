@@ -1,10 +1,13 @@
 """What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
+from pathlib import Path
 from statistics import fmean
 
 from understudy.core.values import Outcome
+from understudy.pipeline.cache import read_manifest
 from understudy.reports.words import join_names, percent
 from understudy.runs.run import ArmOutcomes, Run
 from understudy.training.record import read_seen
@@ -17,18 +20,17 @@ ALIKE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Under what conditions the students of one arm answered a split. Those of training are 0 and "" for an arm that trains none;
+    """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of answers."""
+    ``cut_off``: the share of answers. ``settings``: how checkpoints were chosen, and the values of [training], of all roles."""
 
     steps: float
     problems: float
     tokens: float
     parameters: float
-    chosen: str
-    precision: str
     decoding: str
     cut_off: float
+    settings: Mapping[str, str]
 
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
@@ -44,15 +46,26 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
         problems=max((student.problems for student in students), default=0),
         tokens=fmean(seen) if seen else 0.0,
         parameters=sum(student.parameters for student in students) / seeds,
-        chosen="" if not students else "chosen on dev" if all(student.chosen for student in students) else "the last ones",
-        precision=", ".join(sorted({student.precision for student in students})),
         decoding=run.arms[arm].decode.label,
         cut_off=sum(outcome is Outcome.TRUNCATED for outcome in outcomes) / max(1, len(outcomes)),
+        settings={
+            "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
+            **_read_settings(stage for roles in by_seed for stage in roles.values()),
+        },
     )
 
 
-def _same(a: float, b: float) -> bool:
-    return a == b
+def _read_settings(students: Iterable[Path]) -> dict[str, str]:
+    values: dict[str, set[str]] = {}
+    for stage in students:
+        training = read_manifest(stage).inputs["training"]
+        for name in training.keys() - _TOLD:
+            values.setdefault(f"training.{name}", set()).add(str(training[name]))
+    return {name: " and ".join(sorted(found)) for name, found in values.items()}
+
+
+_TOLD = frozenset("class steps tokens tokens_of preset device processes sharded micro_batch save_every".split())
+"""Keys of [training] that change no student, or whose effect is a condition of its own."""
 
 
 def _near(a: float, b: float) -> bool:
@@ -60,12 +73,11 @@ def _near(a: float, b: float) -> bool:
 
 
 _NUMBERS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
-    "training steps": ("steps", _same),
+    "training steps": ("steps", eq),
     "training problems": ("problems", _near),
     "learned tokens": ("tokens", _near),
     "parameters": ("parameters", _near),
 }
-_WORDS = {"checkpoints": "chosen", "training precision": "precision", "decoding": "decoding"}
 
 
 def name_differences(one: Conditions, other: Conditions) -> Iterator[str]:
@@ -89,10 +101,10 @@ def _find_unlike(arms: Mapping[str, Conditions]) -> Iterator[tuple[str, Mapping[
         values = {arm: getattr(one, field) for arm, one in trained.items()}
         if values and not alike(min(values.values()), max(values.values())):
             yield name, {arm: f"{value:,.0f}" for arm, value in values.items()}
-    for name, field in _WORDS.items():
-        said = {arm: getattr(one, field) for arm, one in (arms if name == "decoding" else trained).items()}
-        if len(set(said.values())) > 1:
-            yield name, said
+    said = {"decoding": {arm: one.decoding for arm, one in arms.items()}}
+    for key in sorted({key for one in trained.values() for key in one.settings}):
+        said[key] = {arm: one.settings.get(key, "") for arm, one in trained.items()}
+    yield from ((name, by_arm) for name, by_arm in said.items() if len(set(by_arm.values())) > 1)
 
 
 def _listed(values: Mapping[str, str]) -> str:

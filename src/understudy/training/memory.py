@@ -25,7 +25,7 @@ from understudy.training.options import StudentOptions, TrainingOptions
 MARGIN = 0.8
 """Share of the free memory that is planned with: the estimate is right within about a quarter."""
 HELD = 2**30
-"""Bytes that a training may trim_memory, however little it needs: to give memory back takes time."""
+"""Bytes that a training may keep between steps, however little it needs: to give memory back takes time."""
 _KEPT = {"bfloat16": (64, 14, 8), "float32": (60, 28, 12)}
 """Bytes per token and layer for each unit of width, of inner width, and for each attention score."""
 _SILU = {"bfloat16": 10, "float32": 16}
