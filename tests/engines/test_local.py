@@ -281,3 +281,14 @@ def test_a_short_text_after_a_long_prompt_is_scored_beside_a_long_text(checkpoin
     alone = [scores(TransformersEngine(checkpoint(family)), [pair])[0] for pair in (long, beside)]
     for one, other in zip(together, alone, strict=True):
         assert one == pytest.approx(other, abs=2e-4)
+
+
+def test_on_a_gpu_the_free_memory_beside_the_weights_decides_how_many_rows(checkpoint, monkeypatch):
+    directory = checkpoint("llama")
+    rows = {}
+    for free in (2**22, 2**40):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 2**40))
+        rows[free] = [TransformersEngine(directory, device="cuda", batch_size=size).batch_size for size in (None, 1000, 2)]
+    few, many = rows.values()
+    assert few[0] == few[1] > few[2] == 2
+    assert many == [256, 1000, 2]

@@ -1,10 +1,12 @@
 """Memory: an estimate before training, steps in parts that are the same step, and advice where it runs out."""
 
+import gc
 import os
 import platform
 import re
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from understudy.training.memory import (
     out_of_memory,
     planned_shape,
     resident,
+    settle_micro_batch,
     shape_of,
     size,
     trim_memory,
@@ -117,6 +120,56 @@ def test_as_many_examples_as_fit_go_through_at_once(tmp_path, monkeypatch):
     assert f"for lack of memory {little.micro_batch} examples went through the model at once, not 8" in little.notes[0]
     with pytest.raises(UnderstudyError, match=r"out of memory: .* Lower training\.micro_batch"):
         run(tmp_path / "none", 2**12)
+
+
+def test_a_resumed_training_does_not_count_its_optimizer_twice(tmp_path, monkeypatch):
+    free = 1_200_000
+    monkeypatch.setattr(loop, "free_on", lambda _: free)
+
+    def run(out, **more):
+        options = TrainingOptions(steps=4, batch_size=8, checks=1, save_every=2, optimizer="adamw")
+        return train(examples(), student=StudentOptions(**SMALL), options=options, out=out, seed=2, vocabulary=texts(), **more)
+
+    def killed(_stage, done, _total, _note=""):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    whole = run(tmp_path / "whole")
+    assert 1 < whole.micro_batch < 8
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "again", progress=killed)
+    free -= 2 * 4 * whole.parameters  # the two means of AdamW are there already
+    again = run(tmp_path / "again")
+    assert (again.micro_batch, again.losses) == (whole.micro_batch, whole.losses)
+
+
+def test_on_a_gpu_attention_scores_are_not_kept_and_all_examples_go_at_once():
+    student = StudentOptions(**SMALL)
+    options = replace(TrainingOptions(precision="float32").settle(student), device="cpu")
+    shape = planned_shape(student, vocabulary=1000)
+    there, here = (estimate(shape, replace(options, device=device), source=500, target=500) for device in ("cuda", "cpu"))
+    assert there.activations < here.activations
+    encoder = replace(shape, encoder=2)
+    assert len({estimate(encoder, replace(options, device=d), source=50, target=50).activations for d in ("cuda", "cpu")}) == 1
+    at_once = [settle_micro_batch(here, replace(options, device=device), most=32, free=None) for device in ("cuda", "cpu")]
+    assert at_once == [32, 8]
+
+
+def test_what_only_refers_to_itself_is_let_go_where_memory_is_given_back():
+    class Engine:
+        pass
+
+    engine = Engine()
+    engine.itself = engine
+    gone = weakref.ref(engine)
+    gc.disable()
+    try:
+        del engine
+        assert gone() is not None
+        trim_memory()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_step_that_did_not_fit_is_done_again_in_smaller_parts_and_is_the_same_step(tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def test_loss_and_gradients_are_those_of_padded_rows(model):
     scales = scale_losses(ROWS, reduction="token")
     rows = pack(ROWS)
     assert len(rows) < len(ROWS)
-    packed = collate_packed(ROWS, scales, rows, pad=0, dtype=torch.float32)
+    packed = collate_packed(ROWS, scales, rows, pad=0, like=torch.zeros(0))
     loss, expected = gradients(model, collate(ROWS, scales, pad=0, start=None))
     packed_loss, found = gradients(model, packed)
     assert packed_loss == pytest.approx(loss, abs=1e-5)
@@ -51,7 +51,7 @@ def test_what_one_example_says_changes_no_other(model):
     other = [*ROWS[:-1], row(2, 1, 99)]
     losses = []
     for examples in (ROWS, other):
-        batch = collate_packed(examples, [1.0] * 6, [list(range(6))], pad=0, dtype=torch.float32)
+        batch = collate_packed(examples, [1.0] * 6, [list(range(6))], pad=0, like=torch.zeros(0))
         with torch.no_grad():
             losses.append(model(**batch.inputs).logits[0, :-2])
     assert torch.equal(*losses)

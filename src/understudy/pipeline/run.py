@@ -101,7 +101,8 @@ class _Run:
         gpus = gpu_names() if any(stage.device == "cuda" for stage in todo) else []
         together = max(stage.processes for stage in todo)
         gpus = [",".join(gpus[begin : begin + together]) for begin in range(0, len(gpus) - together + 1, together)] or gpus
-        size = min(self.workers or len(gpus) or max(1, cores() // together), len(todo))
+        alone = any(stage.device == "mps" for stage in todo)  # there is one such GPU
+        size = min(self.workers or len(gpus) or (1 if alone else max(1, cores() // together)), len(todo))
         self.todo, self.waiting, self.running = todo, {stage.key: stage for stage in todo}, {}
         with LocalProcesses(size, self.watcher.event, self.plan.plugins, gpus) as pool:
             try:

@@ -7,7 +7,7 @@ last saved step with the same losses as one that was not.
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from understudy.core.registry import added, find
 from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
-from understudy.engines.local.load import context_length, end_tokens, place
+from understudy.engines.local.load import context_length, end_tokens
 from understudy.training import batches
 from understudy.training.memory import estimate, free_on, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of, trim_memory
 from understudy.training.objectives import Objective
@@ -180,7 +180,6 @@ class _Training:
         )
         saved = load_state(self.out / "state", self.model)
         self.notes = _Notes() if saved is None else TypeAdapter(_Notes).validate_python(saved[1])
-        place(self.model, device)
         self.called = ranks.prepare(self.model, device)
         self.optimizer = Optimizer(self.model, recipe, self.steps, precision=options.precision)
         if saved is not None:
@@ -195,7 +194,7 @@ class _Training:
             self.remarks.append(
                 f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}{how}"
             )
-        self._fit(job.share)
+        self._fit(job.share, {} if saved is None else saved[0])
 
     def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[batches.EncodedExample]) -> None:
         """Tell of characters in targets that the tokenizer has no token for (T5's have none for "<" and "{")."""
@@ -224,8 +223,9 @@ class _Training:
             self.remarks.append(f"the chat template writes {turn.inserted!r} before replies; here they follow the prompt directly")
         return turn
 
-    def _fit(self, share: float) -> None:
-        """Settle how many examples go through the model at once: a resumed training does as before, where that still fits."""
+    def _fit(self, share: float, restored: Mapping[str, torch.Tensor]) -> None:
+        """Settle how many examples go through the model at once: a resumed training, whose optimizer was ``restored``, does as
+        before, where that still fits."""
         shape = self.shape
         longest = max(self.examples, key=len)
         source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
@@ -233,7 +233,8 @@ class _Training:
         self.estimate = estimate(shape, self.options, source=source, target=target)
         free = free_on(self.device)
         processes = self.ranks.size if self.device == "cpu" else 1  # which have one memory
-        self.free = None if free is None else int(free * share / processes)
+        there = sum(tensor.nbytes for tensor in restored.values()) // (self.ranks.size if self.ranks.sharded else 1)
+        self.free = None if free is None else int((free + there) * share / processes)
         fits = self.ranks.least(settle_micro_batch(self.estimate, self.options, most=self.order.most, free=self.free))
         if fits == 0:
             raise out_of_memory(self.estimate, 1, self.free)
@@ -290,11 +291,11 @@ class _Training:
         shared = self.options.chains_per_visit > 1
         if shared:  # those of one prompt side by side
             examples = sorted(examples, key=lambda example: (len(example.source), example.source))
-        elif self.options.precision == "float32":  # parts of like lengths have less padding
+        elif self.options.precision == "float32" and self.device == "cpu":  # parts of like lengths have less padding
             examples = sorted(examples, key=len)
         scale = batches.scale_losses(examples, reduction=self.options.reduction)
         parts = self.ranks.parts(examples, scale, self.notes.micro_batch, mixed=not shared)
-        total = 0.0
+        losses: list[torch.Tensor] = []
         for i, part in enumerate(parts, 1):
             with self.ranks.part(self.called, last=i == len(parts)):
                 with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.options.precision == "bfloat16"):
@@ -303,9 +304,9 @@ class _Training:
                 if not isinstance(loss, torch.Tensor) or loss.ndim:
                     name = self.options.objective
                     raise StudyError(f"training.objective = {name!r}: it returned {loss!r}, not a scalar tensor")
-                total += float(loss.detach())
+                losses.append(loss.detach())
                 (loss * self.ranks.size).backward()  # type: ignore[no-untyped-call] # the mean over processes is taken
-        total = self.ranks.sum(total)
+        total = self.ranks.sum(sum(map(float, losses)))  # a GPU is waited for once
         if not math.isfinite(total):
             diverged = f"training diverged: the loss of step {step + 1} is {total}"
             raise UnderstudyError(f'{diverged}; lower learning_rate or muon_rate, or use precision = "float32"')
@@ -315,7 +316,7 @@ class _Training:
         if self.shares and is_worth_sharing(examples, seq2seq=self.start is not None):
             return read_once(self.model, examples, scales, pad=self.pad, start=self.start)
         if self.packs and is_worth_packing(examples, rows := pack(examples)):
-            return collate_packed(examples, scales, rows, pad=self.pad, dtype=self.model.dtype).to(self.model.device)
+            return collate_packed(examples, scales, rows, pad=self.pad, like=next(self.model.parameters())).to(self.model.device)
         return batches.collate(examples, scales, pad=self.pad, start=self.start).to(self.model.device)
 
     def _check(self) -> None:

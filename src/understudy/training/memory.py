@@ -8,9 +8,11 @@ model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
 import ctypes
+import gc
 import os
 import re
 import resource
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,6 +81,7 @@ class Estimate:
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _KEPT[options.precision]
+    per_score = per_score if options.device == "cpu" or shape.encoder else 0  # SDPA keeps none; T5 adds its bias to all of them
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
     def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
@@ -106,12 +109,14 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
     """How many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into ``free``
     bytes (None where it is unknown). Returns 0 where not one fits.
 
-    In float32 eight at the most, sorted by length: a student from scratch saves more by less padding than it loses by smaller
-    products; but all chains of one visit, whose prompt is read once. In bfloat16, whose products take little of the time, all.
+    In float32 on a processor eight at the most, sorted by length: a student from scratch saves more by less padding than it loses
+    by smaller products; but all chains of one visit, whose prompt is read once. Elsewhere, where products take little of the time,
+    all.
     """
     if options.micro_batch:
         return min(options.micro_batch, most)
-    at_once = min(most, max(8, options.chains_per_visit)) if options.precision == "float32" else most
+    narrow = options.precision == "float32" and options.device == "cpu"
+    at_once = min(most, max(8, options.chains_per_visit)) if narrow else most
     return at_once if free is None else found.fitting(free, at_once)
 
 
@@ -223,18 +228,23 @@ def resident() -> int:
 
 
 def trim_memory(most: float = 0) -> int:
-    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded.
+    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded. With ``most`` 0 what only
+    refers to itself goes first, such as an engine that answered.
 
     glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
     before, and a process grows to twice of what it needs.
     """
+    if not most:
+        gc.collect()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
     if resident() > most:
         with suppress(AttributeError, OSError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
     return resident()
 
 
-_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "could not create a primitive")
+_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc", "could not create a primitive")
 """The last is oneDNN's, where the address space is used up."""
 
 

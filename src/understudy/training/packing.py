@@ -42,9 +42,10 @@ def is_worth_packing(examples: Sequence[EncodedExample], rows: Sequence[Sequence
 
 
 def collate_packed(
-    examples: Sequence[EncodedExample], scales: Sequence[float], rows: Sequence[Sequence[int]], *, pad: int, dtype: torch.dtype
+    examples: Sequence[EncodedExample], scales: Sequence[float], rows: Sequence[Sequence[int]], *, pad: int, like: torch.Tensor
 ) -> TrainingBatch:
-    """The batch of `collate` for a decoder, with the examples of each of ``rows`` in one. ``dtype``: of the attention mask."""
+    """The batch of `collate` for a decoder, with the examples of each of ``rows`` in one. The attention mask, which is
+    large, is made on the device of ``like``, in its precision."""
     single = [collate([e], [scale], pad=pad, start=None) for e, scale in zip(examples, scales, strict=True)]
 
     def join(parts: Sequence[torch.Tensor], value: int) -> torch.Tensor:
@@ -53,11 +54,11 @@ def collate_packed(
     lengths = [one.targets.shape[1] for one in single]
     segments = [torch.full((n,), i + 1) for i, n in enumerate(lengths)]
     segment_RL = join(segments, 0)
-    column = torch.arange(segment_RL.shape[1])
-    unseen = (segment_RL[:, :, None] != segment_RL[:, None, :]) | (column > column[:, None])
+    column, placed_RL = torch.arange(segment_RL.shape[1], device=like.device), segment_RL.to(like.device)
+    unseen = (placed_RL[:, :, None] != placed_RL[:, None, :]) | (column > column[:, None])
     inputs = {
         "input_ids": join([one.inputs["input_ids"][0] for one in single], pad),
         "position_ids": join([torch.arange(n) for n in lengths], 0),
-        "attention_mask": additive(unseen[:, None], dtype),
+        "attention_mask": additive(unseen[:, None], like.dtype),
     }
     return TrainingBatch(inputs, join([one.targets[0] for one in single], pad), join([one.weights[0] for one in single], 0))

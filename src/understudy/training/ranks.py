@@ -30,6 +30,7 @@ import torch.distributed as dist
 from understudy.core.errors import StudyError, UnderstudyError
 from understudy.core.processes import end_with_parent
 from understudy.engines.local.device import SettledDevice
+from understudy.engines.local.load import choose_attention
 
 T = TypeVar("T")
 
@@ -53,10 +54,11 @@ class Ranks:
 
     def prepare(self, model: Any, device: SettledDevice) -> Any:
         """``model`` for training together; what this returns is what must be called."""
+        choose_attention(model, device)
         if self.size == 1:
-            return model
+            return model.to(device)
         if not self.sharded:
-            return torch.nn.parallel.DistributedDataParallel(model)
+            return torch.nn.parallel.DistributedDataParallel(model.to(device), gradient_as_bucket_view=True)
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
@@ -65,8 +67,8 @@ class Ranks:
         mesh = init_device_mesh(device, (self.size,))
         layers = [module for module in model.modules() if type(module).__name__ in (model._no_split_modules or ())]
         for module in (*layers, model):
-            fully_shard(module, mesh=mesh)
-        return model
+            fully_shard(module, mesh=mesh)  # moves each to the device by itself: the whole model may not fit there
+        return model.to(device)
 
     def parts(self, examples: Sequence[T], scales: Sequence[float], size: int, *, mixed: bool) -> list[list[tuple[T, float]]]:
         """What this process does of a step: parts of at most ``size`` examples with their scales, as many as every other process.
@@ -99,7 +101,7 @@ class Ranks:
         return self.sum(value if self.is_first else 0.0)
 
     def gather(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``tensors`` without their distribution, one tensor for each; all processes must ask for them."""
+        """``tensors`` without their distribution, for the first process; all must ask for them, and the others get empty ones."""
         if not self.sharded:
             return tensors
         from torch.distributed.tensor import DTensor
@@ -108,7 +110,8 @@ class Ranks:
         for value in tensors.values():
             if id(value) not in whole:
                 part = value.detach()
-                whole[id(value)] = part.full_tensor() if isinstance(part, DTensor) else part
+                full = part.full_tensor() if isinstance(part, DTensor) else part
+                whole[id(value)] = full.cpu() if self.is_first else full.new_empty(0)  # a GPU may not hold all of them
         return {name: whole[id(value)] for name, value in tensors.items()}
 
     def _reduce(self, value: float, operation: Any) -> float:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 BLOCK = 256
-CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache
+CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache; a GPU has others, and each chunk costs it launches
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -46,7 +46,7 @@ def draw(
     """
     if logits_BV.device.type == "mps":  # has no float64
         logits_BV = logits_BV.cpu()
-    rows = max(1, CHUNK // logits_BV.shape[1])
+    rows = max(1, (64 if logits_BV.is_cuda else 1) * CHUNK // logits_BV.shape[1])
     parts = [
         _draw_chunk(logits_BV[at : at + rows].float(), temperature[at : at + rows], top_p[at : at + rows], u[at : at + rows], at)
         for at in range(0, logits_BV.shape[0], rows)

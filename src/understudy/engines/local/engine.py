@@ -28,7 +28,7 @@ from understudy.core.protocols import Source
 from understudy.core.tokens import encode_messages, encode_source
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
-from understudy.engines.local.checkpoint import check_checkpoint, identity
+from understudy.engines.local.checkpoint import check_checkpoint, identity, tensors
 from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe_request, not_finite
 from understudy.engines.local.prompts import Prompts, Tokens
@@ -45,8 +45,8 @@ class TransformersEngine:
 
     ``dtype`` is the precision of weights and arithmetic; with "bfloat16" the model has another identity. ``batch_size`` is the
     number of rows that are decoded together. None means as many as fit in 1 GiB of keys and values at 256 columns, and at most
-    256. Replies do not depend on it, except where rounding decides (in float32: the top two logits differ by less than 1e-3).
-    ``seed`` is the seed of sampled replies.
+    256. With CUDA it is two fifths of what is free beside the weights, and a bound for ``batch_size``, too. Replies do not depend
+    on it, except where rounding decides (in float32: the top two logits differ by less than 1e-3). ``seed``: of sampled replies.
 
     A raw prompt becomes tokens as in training (`core.tokens`); messages go through the tokenizer's chat template. A reply ends with
     the end token, a stop string, ``max_tokens``, or a full context (``finish`` "length").
@@ -71,7 +71,7 @@ class TransformersEngine:
         self.config = loading.load_config(self.directory)
         self.tokenizer = loading.load_tokenizer(self.directory)
         self.dtype, self.seed, self.device = dtype, seed, device
-        self.batch_size = batch_size or self._rows_that_fit()
+        self.batch_size = batch_size if batch_size and device != "cuda" else self._rows_that_fit(batch_size or ROWS)
         self.context = loading.context_length(self.config)
         self.stops = StopStrings(self.tokenizer)
         self._encode = lru_cache(maxsize=4096)(self._encode_prompt)
@@ -176,11 +176,15 @@ class TransformersEngine:
             return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
         return tuple(encode_messages(self.tokenizer, prompt))
 
-    def _rows_that_fit(self) -> int:
-        """The number of rows of COLUMNS columns whose keys and values fit into CACHE_BYTES."""
+    def _rows_that_fit(self, most: int) -> int:
+        """The number of rows of COLUMNS columns, ``most`` at most, whose keys and values fit into the memory for them."""
         text = self.config.get_text_config(decoder=True)
         heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
-        row: int = 2 * layers * heads * size * COLUMNS * loading.DTYPES[self.dtype].itemsize
-        return max(1, min(ROWS, CACHE_BYTES // row))
+        each = loading.DTYPES[self.dtype].itemsize
+        row: int = 2 * layers * heads * size * COLUMNS * each
+        cache = CACHE_BYTES
+        if self.device == "cuda":
+            cache = int(0.4 * (torch.cuda.mem_get_info()[0] - sum(tensors(self.directory).values()) * each))
+        return max(1, min(most, cache // row))

@@ -93,14 +93,16 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
     check_vocabulary(directory, tokens=len(tokenizer), embeddings=model.get_input_embeddings().num_embeddings)
     if base_of(directory) is not None:
         model = _with_adapter(model, directory)
-    return place(model.eval().requires_grad_(False), device)
+    choose_attention(model, device)
+    return model.eval().requires_grad_(False).to(device)
 
 
-def place(model: Any, device: str) -> Any:
-    """``model`` on ``device``, with the attention that suits it."""
+def choose_attention(model: Any, device: str) -> None:
+    """Let ``model`` use the attention that suits ``device``."""
     if device != "cpu":
         model.set_attn_implementation("sdpa")
-    return model.to(device)
+    if device == "cuda":  # cuDNN's makes a plan for every new shape, and has been wrong: pytorch/pytorch issues 193893, 196678
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _where(checkpoint: Path) -> dict[str, Any]:

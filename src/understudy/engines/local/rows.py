@@ -185,7 +185,7 @@ class Rows:
 def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A mask to add to attention scores: 0 where a token is seen, the lowest number where it is hidden. (Boolean masks are silently
     wrong with eager attention, and -inf gives NaN in rows that see nothing.)"""
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, torch.finfo(dtype).min)
 
 
 def _stack(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:

@@ -132,6 +132,7 @@ class StudentStage(Stage[StudentSummary]):
             for role, students in self.folds.items()
         }
         examples = make_examples(self.method, self.role, pool, folds, seed=self.seed)
+        folds.clear()  # their models must not stay beside the training
         if not examples:
             left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` says why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
