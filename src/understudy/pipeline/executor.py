@@ -88,7 +88,7 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
             started.value += 1
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         _at_once = -(-workers // len(gpus))
-    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # each step has other shapes
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")  # on a GPU; each step has other shapes
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -81,7 +81,7 @@ class Estimate:
 def estimate(shape: Shape, options: TrainingOptions, *, source: int, target: int) -> Estimate:
     """Estimate the memory for examples of at most ``source`` tokens that are read and ``target`` tokens that are learned."""
     per_width, per_inner, per_score = _KEPT[options.precision]
-    per_score = per_score if options.device == "cpu" or shape.encoder else 0  # SDPA keeps none; T5 adds its bias to all of them
+    per_score = 0 if options.device == "cuda" and not shape.encoder else per_score  # its SDPA keeps none but T5's, which has a bias
     per_inner = _SILU[options.precision] if shape.silu else per_inner
 
     def layers(n: int, tokens: int, scores: int, wider: float = 1.0) -> float:
