@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 BLOCK = 256
-CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache; 64 times as many on a GPU, where each chunk costs time of its own
+CHUNK = 2**20  # logits per chunk: 4 MB, which stays in a core's cache; on a GPU 64 times as many
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
