@@ -46,9 +46,26 @@ def test_any_key_of_an_arm_can_be_swept_whatever_its_values():
     assert [one["select"]["keep"] for one in chosen] == ["correct", "all"]
 
 
-@pytest.mark.parametrize("sweep", [[1, 2], {}, {"fraction": 1}, {"fraction": []}, {"fraction": [1], "x": [2]}])
-def test_a_sweep_is_one_key_and_its_values(sweep):
-    with pytest.raises(StudyError, match=r"arms\['a'\]\.sweep = .*must be one key and its values"):
+def test_of_several_keys_there_is_an_arm_for_all_values_together_and_a_curve_over_the_first_key_for_each_of_the_others():
+    sweep = {"teacher.samples": [1, 4], "fraction": [0.5, 1], "student.hidden": [32, 64]}
+    arms = expand_sweeps([{"name": "a", "sweep": sweep}])
+    assert len({arm["name"] for arm in arms}) == 2 * 2 * 2
+    assert arms[0] == {
+        "name": "a, samples 1, fraction 0.5, hidden 32",
+        "select": {"samples": 1},
+        "fraction": 0.5,
+        "student": {"hidden": 32},
+        "point": {"of": "a, fraction 0.5, hidden 32", "key": "teacher.samples", "value": 1},
+    }
+    curves = {arm["point"]["of"]: [] for arm in arms}
+    for arm in arms:
+        curves[arm["point"]["of"]].append(arm["point"]["value"])
+    assert list(curves.values()) == [[1, 4]] * 4
+
+
+@pytest.mark.parametrize("sweep", [[1, 2], {}, {"fraction": 1}, {"fraction": []}, {"fraction": [1], "x": 2}])
+def test_a_sweep_is_keys_and_their_values(sweep):
+    with pytest.raises(StudyError, match=r"arms\['a'\]\.sweep = .*must be keys and their values"):
         expand_sweeps([{"name": "a", "sweep": sweep}])
 
 

@@ -283,9 +283,9 @@ class Point:
     """Which of the arms that an arm with ``sweep`` stands for."""
 
     of: str
-    """The name of that arm."""
+    """The name of that arm, with what its other keys are in this one."""
     key: str
-    """What is swept."""
+    """What is swept: of several keys the first."""
     value: float | str | bool
     """What it is in this one."""
 
@@ -321,5 +321,5 @@ class Arm:
     """What differs for one of the method's roles: ``roles.rationale = { student = { hidden = 256 } }``,
     ``roles.solver = { model = "teacher" }``."""
     point: Point | None = None
-    """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value of one key
+    """Not given by hand: ``sweep = { "select.samples" = [1, 5, 10] }`` in an arm makes an arm of every value
     (docs/study.md)."""

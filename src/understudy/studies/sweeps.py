@@ -1,4 +1,5 @@
-"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve.
+"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. With more
+keys there is an arm for all of their values together, and a curve over the first key for those of the others.
 
 [[arms]]
 name = "SCoTD"
@@ -7,6 +8,7 @@ sweep = { "select.samples" = [1, 5, 10, 30] }     # the arms "SCoTD, samples 1",
 """
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,17 +24,23 @@ def expand_sweeps(arms: Sequence[Any]) -> list[Any]:
 
 
 def _expand(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    where, sweep = f"arms[{arm.get('name')!r}].sweep", arm["sweep"]
-    if not (isinstance(sweep, Mapping) and len(sweep) == 1 and all(isinstance(each, list) and each for each in sweep.values())):
-        raise StudyError(f'{where} = {sweep!r}: must be one key and its values, e.g. {{ "select.samples" = [1, 5, 10] }}')
-    key, values = next(iter(sweep.items()))
+    name, sweep = arm.get("name"), arm["sweep"]
+    where = f"arms[{name!r}].sweep"
+    if not (isinstance(sweep, Mapping) and sweep and all(isinstance(each, list) and each for each in sweep.values())):
+        raise StudyError(f'{where} = {sweep!r}: must be keys and their values, e.g. {{ "select.samples" = [1, 5, 10] }}')
+    for values in itertools.product(*sweep.values()):
+        one = copy.deepcopy({key: item for key, item in arm.items() if key != "sweep"})
+        first, *others = [_put(one, key, value, where) for key, value in zip(sweep, values, strict=True)]
+        point = {"of": ", ".join([f"{name}", *others]), "key": next(iter(sweep)), "value": values[0]}
+        yield one | {"name": ", ".join([f"{name}", first, *others]), "point": point}
+
+
+def _put(arm: dict[str, Any], key: str, value: Any, where: str) -> str:
+    """Set ``key`` of ``arm``. What the arm is called by it."""
     *parents, last = str(ALIASES.get(key, key)).split(".")
-    for value in values:
-        one = copy.deepcopy({name: item for name, item in arm.items() if name != "sweep"})
-        here = one
-        for name in parents:
-            here = here.setdefault(name, {})
-            if not isinstance(here, dict):
-                raise StudyError(f"{where}: {name} of {key!r} is {here!r}, not a table")
-        here[last] = value
-        yield one | {"name": f"{arm.get('name')}, {last} {value}", "point": {"of": arm.get("name"), "key": key, "value": value}}
+    for parent in parents:
+        arm = arm.setdefault(parent, {})
+        if not isinstance(arm, dict):
+            raise StudyError(f"{where}: {parent} of {key!r} is {arm!r}, not a table")
+    arm[last] = value
+    return f"{last} {value}"
