@@ -95,12 +95,13 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=256)
     parser.add_argument("--votes", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attention", choices=("eager", "sdpa"), default="eager", help="the peer's; sdpa is its own default")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     world = Diary(train=0, dev=0, test=arguments.problems, longer_test=0)
     problems = world.problems(seed=77)
     prompts = [PromptFormat().write_prompt(p) for p in problems]
-    model = AutoModelForCausalLM.from_pretrained(arguments.student, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(arguments.student, attn_implementation=arguments.attention).eval()
     tokenizer = AutoTokenizer.from_pretrained(arguments.student)
     engine = TransformersEngine(arguments.student, batch_size=256)
 

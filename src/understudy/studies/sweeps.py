@@ -1,5 +1,5 @@
-"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. With more
-keys there is an arm for all of their values together, and a curve over the first key for those of the others.
+"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. With
+more keys there is an arm for all of their values together, and a curve over the first key for those of the others.
 
 [[arms]]
 name = "SCoTD"

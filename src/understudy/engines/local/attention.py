@@ -1,12 +1,13 @@
 """Attention for a processor where several heads share keys and values: none of these is copied for each head.
 
-The eager attention of `transformers` repeats them, in every layer and step, for every row that is decoded or trained. Legend: B rows,
-H heads, G of them with keys and values of their own, T new tokens, S those that are seen, D head size.
+The eager attention of `transformers` repeats them, in every layer and step, for every row that is decoded or trained. Legend: B
+rows, H heads, G of them with keys and values of their own, T new tokens, S those that are seen, D head size.
 """
 
 from typing import Any
 
-import torch
+from torch import Tensor, float32
+from torch.nn import functional
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -17,24 +18,17 @@ FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
 
 
 def attend_grouped(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **_: Any,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, scaling: float, dropout: float = 0.0, **_: Any
+) -> tuple[Tensor, Tensor]:
     """What comes of attention, [B, T, H, D], and its weights, [B, H, T, S]. ``query``: [B, H, T, D]; ``key`` and ``value``:
-    [B, G, S, D]; ``attention_mask``: additive, [B, 1, T, S]."""
+    [B, G, S, D]; ``mask``: additive, [B, 1, T, S]."""
     B, H, T, D = query.shape
     G, S = key.shape[1:3]
     scores = (query.reshape(B, G, -1, D) * scaling @ key.transpose(2, 3)).view(B, H, T, S)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = torch.nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
+    if mask is not None:
+        scores = scores + mask
+    weights = functional.softmax(scores, dim=-1, dtype=float32).to(query.dtype)
+    weights = functional.dropout(weights, p=dropout, training=module.training)
     attended = weights.view(B, G, -1, S) @ value
     return attended.view(B, H, T, D).transpose(1, 2).contiguous(), weights
 
