@@ -69,6 +69,11 @@ def test_a_sweep_is_keys_and_their_values(sweep):
         expand_sweeps([{"name": "a", "sweep": sweep}])
 
 
+def test_a_key_is_not_swept_twice_under_two_names():
+    with pytest.raises(StudyError, match="two of its keys are the same one; leave one out"):
+        expand_sweeps([{"name": "a", "sweep": {"teacher.samples": [1, 4], "select.samples": [2]}}])
+
+
 ARMS = """
 [profiles.few]
 arms.chains.sweep."teacher.samples" = [2]

@@ -1,5 +1,5 @@
-"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. With
-more keys there is an arm for all of their values together, and a curve over the first key for those of the others.
+"""A sweep: an arm that stands for several, one for each value of one of its keys, whose results are the points of a curve. Of
+several keys there is an arm for each combination of values, and a curve over the first key for each combination of the others.
 
 [[arms]]
 name = "SCoTD"
@@ -28,6 +28,8 @@ def _expand(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     where = f"arms[{name!r}].sweep"
     if not (isinstance(sweep, Mapping) and sweep and all(isinstance(each, list) and each for each in sweep.values())):
         raise StudyError(f'{where} = {sweep!r}: must be keys and their values, e.g. {{ "select.samples" = [1, 5, 10] }}')
+    if ALIASES.keys() & sweep.keys() and set(ALIASES.values()) & sweep.keys():
+        raise StudyError(f"{where} = {sweep!r}: two of its keys are the same one; leave one out")
     for values in itertools.product(*sweep.values()):
         one = copy.deepcopy({key: item for key, item in arm.items() if key != "sweep"})
         first, *others = [_put(one, key, value, where) for key, value in zip(sweep, values, strict=True)]
