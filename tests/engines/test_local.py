@@ -292,3 +292,76 @@ def test_on_a_gpu_the_free_memory_beside_the_weights_decides_how_many_rows(check
     few, many = rows.values()
     assert few[0] == few[1] > few[2] == 2
     assert many == [256, 1000, 2]
+
+
+class Cramped:
+    """A network in whose memory only so many ``rows`` have room, at every step and for every prompt."""
+
+    def __init__(self, monkeypatch, rows):
+        self.tried = []
+        step, read = Network.step, Network.read
+
+        def cramped_step(network, held, tokens):
+            self.tried.append(len(tokens))
+            if len(tokens) > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return step(network, held, tokens)
+
+        def cramped_read(network, prompts):
+            if len(prompts) > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return read(network, prompts)
+
+        monkeypatch.setattr(Network, "step", cramped_step)
+        monkeypatch.setattr(Network, "read", cramped_read)
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, SAMPLED, Decoding(beams=2)])
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_rows_that_do_not_fit_into_the_memory_begin_again_with_half_as_many(checkpoint, monkeypatch, family, decoding):
+    requests = [call(PROMPTS[i % 7], decoding=decoding, path=i, max_tokens=5 + i) for i in range(20)]
+    expected = serve(TransformersEngine(checkpoint(family), batch_size=16), requests)
+    cramped = Cramped(monkeypatch, rows=5)
+    engine = TransformersEngine(checkpoint(family), batch_size=16)
+    replies = serve(engine, requests)
+    assert engine.batch_size == 4, "and stays there: the next requests are not tried with more"
+    assert [(r.text, r.finish) for r in replies] == [(r.text, r.finish) for r in expected]
+    assert max(cramped.tried[-10:]) <= 4
+
+
+def test_what_was_answered_before_the_memory_ran_out_is_not_answered_again(checkpoint, monkeypatch):
+    engine = TransformersEngine(checkpoint("llama"), batch_size=8)
+    short = [call(prompt, max_tokens=2) for prompt in PROMPTS]
+    long = [call(prompt, max_tokens=24, decoding=SAMPLED) for prompt in PROMPTS]
+    seen, step = [], Network.step
+
+    def fail_once(network, rows, tokens):
+        seen.append(len(tokens))
+        if len(seen) == 10:
+            raise MemoryError
+        return step(network, rows, tokens)
+
+    monkeypatch.setattr(Network, "step", fail_once)
+    serve(engine, short + long)  # the queue takes no second reply
+    assert len(seen) > 10
+    assert engine.batch_size == 4
+
+
+def test_memory_that_does_not_suffice_for_one_row_or_for_the_weights_is_told(checkpoint, monkeypatch):
+    Cramped(monkeypatch, rows=0)
+    engine = TransformersEngine(checkpoint("llama"), batch_size=4)
+    with pytest.raises(EngineError, match=r"llama0?: out of memory while one request was answered: take a smaller model"):
+        engine.serve(Queue([call("x")]))
+    monkeypatch.setattr("understudy.engines.local.load.load_model", raising(torch.OutOfMemoryError("CUDA out of memory.")))
+    with pytest.raises(EngineError, match=r"out of memory while its weights were loaded: .* \(--workers 1\)"):
+        TransformersEngine(checkpoint("llama")).serve(Queue([call("x")]))
+    monkeypatch.setattr("understudy.engines.local.load.load_model", raising(RuntimeError("shapes cannot be multiplied")))
+    with pytest.raises(RuntimeError, match="shapes cannot"):
+        TransformersEngine(checkpoint("llama")).serve(Queue([call("x")]))
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail

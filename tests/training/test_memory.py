@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from understudy.core.errors import UnderstudyError
 from understudy.core.values import Example, Segment
+from understudy.engines.local.memory import is_out_of_memory, resident, trim_memory
 from understudy.training import loop
 from understudy.training.batches import collate, encode, scale_losses
 from understudy.training.loop import train
@@ -27,14 +28,11 @@ from understudy.training.memory import (
     Estimate,
     estimate,
     free_memory,
-    is_out_of_memory,
     out_of_memory,
     planned_shape,
-    resident,
     settle_micro_batch,
     shape_of,
     size,
-    trim_memory,
 )
 from understudy.training.objectives import cross_entropy
 from understudy.training.optimizer import matrices_of

@@ -23,8 +23,9 @@ from understudy.core.tokens import Turn, assistant_turn, encode_text
 from understudy.core.values import Example
 from understudy.engines.local.device import settle_device
 from understudy.engines.local.load import context_length, end_tokens
+from understudy.engines.local.memory import is_out_of_memory, trim_memory
 from understudy.training import batches
-from understudy.training.memory import estimate, free_on, is_out_of_memory, out_of_memory, settle_micro_batch, shape_of, trim_memory
+from understudy.training.memory import estimate, free_on, out_of_memory, settle_micro_batch, shape_of
 from understudy.training.objectives import Objective
 from understudy.training.optimizer import Optimizer, matrices_of
 from understudy.training.options import STEPS, StudentOptions, TrainingOptions, recipe_of

@@ -7,14 +7,10 @@ GPT-2, OPT, Llama, Qwen3 and T5 (`benchmarks/memory.py` measures the sum against
 model library is imported: `understudy run --dry-run` shows the estimate, too.
 """
 
-import ctypes
-import gc
 import os
 import re
 import resource
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,38 +210,6 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except OSError:
         return ""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
-    message = str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY))
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory; 0 where the system does not say."""
-    return sum(int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in _read(Path("/proc/self/statm")).split()[1:2])
-
-
-def trim_memory(most: float = 0) -> int:
-    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded. With ``most`` 0 what only
-    refers to itself goes first, such as an engine that answered.
-
-    glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
-    before, and a process grows to twice of what it needs.
-    """
-    if not most:
-        gc.collect()
-        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
-    if resident() > most:
-        with suppress(AttributeError, OSError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
-    return resident()
-
-
-_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc", "could not create a primitive")
-"""The last is oneDNN's, where the address space is used up."""
 
 
 def out_of_memory(memory: Estimate | None, examples: int, free: int | None) -> UnderstudyError:

@@ -1,0 +1,42 @@
+"""The memory that models take: whether an error says that there was none, and giving back what is not needed."""
+
+import ctypes
+import gc
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc", "could not create a primitive")
+"""The last is oneDNN's, where the address space is used up."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that there was no memory: Python's, or torch's, which on a CPU is a plain RuntimeError."""
+    message = str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY))
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def trim_memory(most: float = 0) -> int:
+    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded. With ``most`` 0 what only
+    refers to itself goes first, such as an engine that answered.
+
+    glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
+    before, and a process grows to twice of what it needs.
+    """
+    if not most:
+        gc.collect()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+    if resident() > most:
+        with suppress(AttributeError, OSError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+    return resident()
