@@ -11,11 +11,12 @@ from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
 from understudy.runs.answers import list_answers
 from understudy.runs.compare import compare_runs
-from understudy.runs.fairness import Conditions, describe_differences, name_differences
+from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
 from understudy.runs.summaries import measure_consistency
+from understudy.training.record import read_seen
 
 LIKE = {
     "steps": 300.0,
@@ -82,6 +83,8 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     assert understudy("demo", *SETS, *more, cwd=copy.parent.parent).code == 0
     refused = understudy("compare", "runs/demo", "runs/more", cwd=copy.parent.parent)
     assert (refused.code, "vote of 3" in refused.err, "vote of 2" in refused.err) == (2, True, True)
+    alike = compare_runs([first, Run(copy.parent / "more")], only=["answer-only"])
+    assert not [note for note in alike.notes if "decoded" in note], "the arm that votes is not shown"
     results = json.loads((copy.parent / "more" / "results.json").read_text())
     results["versions"]["answers"] = "answers-1"
     (copy.parent / "more" / "results.json").write_text(json.dumps(results))
@@ -146,6 +149,10 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     assert any(note.startswith("Named after the results had been shown") for note in data.notes)
     assert understudy("demo", *SETS, *late[2:], "--seeds", "2", cwd=copy.parent.parent).code == 0
     assert any("training seeds was changed" in note and "1 at first" in note for note in open_run(copy).notes)
+    run = Run(copy)
+    seeds = list(score(run, "N chains, all", "test"))
+    each = [read_seen(roles["student"]).tokens for roles in run.students("N chains, all").values()]
+    assert [find_conditions(run, some).tokens for some in (seeds, seeds[:1])] == [sum(each) / 2, each[0]]
 
 
 def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):

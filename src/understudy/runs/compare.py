@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 from understudy.core.errors import UserError, with_known
 from understudy.corpus.directories import read_json
@@ -36,7 +37,10 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"--arm: there is no arm {with_known(unknown[0], known, 'there')}")
     if len(shown) < 2:
         raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
-    unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split)]
+    seen = {
+        run.directory: [name for name in run.arms if f"{label}{name}" in shown] for run, label in zip(runs, labels, strict=True)
+    }
+    unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split, seen)]
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
     answered: Answered = {
@@ -63,34 +67,34 @@ def _find_split(runs: Sequence[Run], split: str) -> str:
     raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'one and the same split'} ({listed})")
 
 
-def _find_unlike(first: Run, other: Run, split: str) -> Iterator[str]:
-    """Why answers of two runs cannot be compared as they are."""
+def _find_unlike(first: Run, other: Run, split: str, shown: Mapping[Path, Sequence[str]]) -> Iterator[str]:
+    """Why answers of two runs, of the arms ``shown``, cannot be compared as they are."""
     a, b = first.directory, other.directory
     ours, theirs = _questions(first, split), _questions(other, split)
     if ours != theirs:
         common = len(ours.items() & theirs.items())
         yield f"{split} has {len(ours):,} questions in {a} and {len(theirs):,} in {b}; {common:,} of them are the same"
     for what, find in _ALIKE.items():
-        here, there = find(first), find(other)
+        here, there = find(first, shown[a]), find(other, shown[b])
         if here != there and None not in (here, there):
             yield f"answers are {what} {here} in {a} and {there} in {b}"
 
 
-def _reader(run: Run) -> str | None:
+def _reader(run: Run, _arms: Sequence[str]) -> str | None:
     """The version of what read the answers, as the run's results say; None where they were never written."""
     path = run.directory / "results.json"
     versions: dict[str, str] = read_json(path).get("versions", {}) if path.is_file() else {}
     return versions.get("answers")
 
 
-_ALIKE: Mapping[str, Callable[[Run], str | None]] = {
-    "judged by the check": lambda run: run.study.checks[0],
-    "given in": lambda run: run.study.evaluation.precision,
-    "clustered by": lambda run: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
+_ALIKE: Mapping[str, Callable[[Run, Sequence[str]], str | None]] = {
+    "judged by the check": lambda run, _: run.study.checks[0],
+    "given in": lambda run, _: run.study.evaluation.precision,
+    "clustered by": lambda run, _: run.study.evaluation.cluster or run.study.evaluation.contrast or "nothing",
     "read by version": _reader,
-    "decoded by": lambda run: ", ".join(sorted({arm.decode.label for arm in run.arms.values()})),
+    "decoded by": lambda run, arms: ", ".join(sorted({run.arms[name].decode.label for name in arms})) or None,
 }
-"""How answers come about -> in what way a run's do; None where that is not known."""
+"""How answers come about -> in what way those of a run's arms do; None where that is not known."""
 
 
 def _questions(run: Run, split: str) -> dict[str, tuple[str, ...]]:

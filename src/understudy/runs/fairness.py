@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 from understudy.core.values import Outcome
-from understudy.pipeline.cache import read_manifest
+from understudy.pipeline.cache import read_manifest, read_summary
+from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
 from understudy.runs.run import ArmOutcomes, Run
 from understudy.training.record import read_seen
@@ -34,10 +35,10 @@ class Conditions:
 
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
-    """The conditions of one arm on one split."""
-    arm = scored[0].arm
-    by_seed = list(run.students(arm).values())
-    students = run.student_summaries(arm)
+    """The conditions of one arm, of the seeds that were ``scored``, on one split."""
+    arm, counted = scored[0].arm, {one.seed for one in scored}
+    by_seed = [roles for seed, roles in run.students(arm).items() if seed in counted]
+    students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
     seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
     outcomes = [outcome for one in scored for outcome in one.outcomes.values()]
     seeds = max(1, len(by_seed))
