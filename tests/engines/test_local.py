@@ -90,6 +90,28 @@ def test_greedy_in_a_batch_is_generate_one_at_a_time(checkpoint, family):
         assert reply.tokens == (int((new == tokenizer.eos_token_id).nonzero()[0]) + 1 if ended else 24)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_reply_that_is_begun_goes_on_as_generate_does_after_the_same_tokens(checkpoint, family):
+    directory = checkpoint(family)
+    begun = [" Bob finds 3 more, and", "", " So the answer is:"]
+    requests = [dataclasses.replace(call(prompt, max_tokens=9), begun=begun[i % 3]) for i, prompt in enumerate(PROMPTS)]
+    replies = serve(TransformersEngine(directory, batch_size=3), requests)
+    model, tokenizer = plain(directory)
+    for request, reply in zip(requests, replies, strict=True):
+        source = encode_source(tokenizer, request.ask.prompt, seq2seq=family == "t5")
+        first = encode_text(tokenizer, request.begun)
+        if family == "t5":
+            inputs = {"input_ids": [source], "decoder_input_ids": [[model.config.decoder_start_token_id, *first]]}
+        else:
+            inputs = {"input_ids": [source + first]}
+        tensors = {name: torch.tensor(ids) for name, ids in inputs.items()}
+        tensors["attention_mask"] = torch.ones_like(tensors["input_ids"])
+        whole = model.generate(**tensors, max_new_tokens=9, do_sample=False)[0].tolist()
+        new = whole[len(inputs.get("decoder_input_ids", inputs["input_ids"])[0]) :]
+        assert reply.text == tokenizer.decode([*first, *new], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert reply.tokens == len(reply.logprobs) == len(new), "what is begun is not counted"
+
+
 def scores(engine, pairs):
     """The log-probabilities that beam search takes for (prompt, text) pairs."""
     tokens = [(engine._encode(prompt), tuple(encode_text(engine.tokenizer, text))) for prompt, text in pairs]

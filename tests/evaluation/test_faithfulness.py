@@ -19,11 +19,11 @@ WRITTEN = {p.id: f"I take {i}. Then {i} plus 1 is {i + 1}." for i, p in enumerat
 
 def follow(request):
     """A student that answers with the last number that it reads: by its rationale, or by the question where there is none."""
-    return f" {re.findall(r'[0-9]+', request.ask.prompt)[-1]}"
+    return f" {re.findall(r'[0-9]+', f'{request.ask.prompt}{request.begun}')[-1]}"
 
 
 def read_by(student):
-    return [request.ask.prompt for request in student.asked]
+    return [f"{request.ask.prompt}{request.begun}" for request in student.asked]
 
 
 def ask(method, how):

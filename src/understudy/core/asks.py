@@ -218,6 +218,7 @@ class Request:
 
     ``path`` and ``attempt`` tell the replies to equal calls apart. ``decoding`` is final: neither it nor the study's default can
     change any more. ``problem``: the one that it belongs to, which is no part of its identity. Engines answer with one `Reply`.
+    ``begun``: what the reply begins with, whatever the model would say; set behind drivers and stores, so no part of it either.
     ``known`` is a cache that all requests share which differ only in their path (see `on`): it holds the canonical JSON under "",
     and the beginning of the key under the identity of each engine.
     """
@@ -227,11 +228,12 @@ class Request:
     path: int
     attempt: int = 0
     problem: str | None = field(default=None, compare=False)
+    begun: str = field(default="", compare=False)
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, path: int) -> Request:
         """The same request on another path."""
-        return self if path == self.path else Request(self.ask, self.decoding, path, self.attempt, self.problem, self.known)
+        return self if path == self.path else amend(self, path=path)
 
     def differs_in_path(self, other: Request) -> bool:
         """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""

@@ -64,11 +64,8 @@ class PromptFormat:
     def join_reply(self, rationale: str, answer: str, problem: Problem) -> str:
         """Join rationale and answer to a whole reply. In raw text an empty line ends a reply, so empty lines of the rationale
         become line breaks. A line that looks like the beginning of another problem is joined to the line before it."""
-        body, stated = keep_one_problem(rationale.strip()), answer_text(answer, problem)
-        if self.style == "messages":
-            return f"{body}{ANSWER}{stated}".strip()
-        joined = without_empty_lines(body)
-        return f"{' ' if joined else ''}{joined}{ANSWER}{stated}{END}"
+        reply = f"{self.begin_reply(rationale)} {answer_text(answer, problem)}"
+        return f"{reply}{END}" if self.style == "raw" else reply.strip()
 
     def teach(self, role: str, problem: Problem, rationale: str, answer: str, *, chain: str | None = None) -> Example:
         """The example that teaches ``role`` this rationale and answer to ``problem``."""
@@ -101,10 +98,13 @@ class PromptFormat:
             return replace(Example.of(role, prompt, reply, problem=problem, chain=chain), **more)
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
-    def continue_after(self, prompt: str, rationale: str) -> str:
-        """A raw ``prompt`` with the reply begun: ``rationale``, and all but the last blank of what stands before the answer."""
-        joined = without_empty_lines(rationale)
-        return f"{prompt}{' ' if joined else ''}{joined}{ANSWER.rstrip()}"
+    def begin_reply(self, rationale: str) -> str:
+        """The beginning of a reply: ``rationale``, and all but the last blank of what stands before the answer."""
+        body = keep_one_problem(rationale.strip())
+        if self.style == "messages":
+            return f"{body}{ANSWER}".strip()
+        joined = without_empty_lines(body)
+        return f"{' ' if joined else ''}{joined}{ANSWER}".rstrip()
 
     def read_solution(self, problem: Problem, path: SamplePath, role: str, reply: Reply) -> Solution:
         """The solution that one reply gives. A cut-off reply keeps the answer found in it, and counts as truncated later."""

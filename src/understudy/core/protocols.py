@@ -90,9 +90,8 @@ class MethodWithRationale(Protocol):
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         """The rationale in ``solution``; None where there is none to be told from the answer."""
 
-    def continue_after(self, call: Call, rationale: str) -> Call | None:
-        """What asks for the answer after ``rationale``, in the place of ``call``, which asks for both; None where ``call`` asks for
-        the rationale alone."""
+    def begin_reply(self, rationale: str) -> str | None:
+        """The beginning of the reply that goes on with the answer; None where the rationale is a reply of its own."""
 
 
 @runtime_checkable

@@ -18,8 +18,9 @@ Script = Mapping[str, str] | Callable[[Request], str | Reply]
 class ScriptedEngine:
     """Plays any role, local or over a "network" (`serve`, `replies`). ``asked`` lists every request it got, in order.
 
-    ``script`` maps a prompt to its reply text, or is a function from the `Request` to a text or a whole `Reply`. A text is cut at
-    its first stop string, and its words are counted as tokens. Raises EngineError for a prompt that the script does not have.
+    ``script`` maps a prompt to its reply text, or is a function from the `Request` to a text or a whole `Reply`. A text, which
+    stands behind what the request has begun, is cut at its first stop string, and its words are counted as tokens. Raises
+    EngineError for a prompt that the script does not have.
     """
 
     concurrency, n = 64, 1
@@ -47,4 +48,4 @@ class ScriptedEngine:
         if isinstance(reply, Reply):
             return reply
         end = find_stop(reply, request.ask.stop)
-        return Reply(reply[:end], tokens=len(reply.split()), prompt_tokens=len(str(request.ask.prompt).split()))
+        return Reply(request.begun + reply[:end], tokens=len(reply.split()), prompt_tokens=len(str(request.ask.prompt).split()))

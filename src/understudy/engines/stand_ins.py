@@ -4,8 +4,8 @@ Gold replies with what the data set's own solution says at that point of the con
 asked only for what comes after.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
@@ -52,10 +52,8 @@ class _AfterRationale(Source):
 
     source: Source
     probe: ProbeEngine
-    begun: dict[int, str] = field(default_factory=dict)
-    """ticket -> what stood there of the reply before the student went on"""
 
-    def take(self, n: int) -> Sequence[tuple[int, Request]]:  # type: ignore[override]
+    def take(self, n: int) -> list[tuple[int, Request]]:
         while waiting := self.source.take(n):
             if left := [(ticket, given) for ticket, request in waiting if (given := self._give(ticket, request)) is not None]:
                 return left
@@ -63,22 +61,17 @@ class _AfterRationale(Source):
 
     def _give(self, ticket: int, request: Request) -> Request | None:
         """What the student is asked; None where the rationale alone is the reply."""
-        call = request.ask
         rationale = self.probe.rationales.get(request.problem or "")
         if rationale is None:
-            self.source.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
-            return None
-        after = self.probe.method.continue_after(call, rationale)
-        if after is None:
-            self.source.give(ticket, Reply(rationale, tokens=0, prompt_tokens=0))
-            return None
-        assert isinstance(call.prompt, str), "only a raw prompt can be continued"
-        assert isinstance(after.prompt, str), "what continues it is raw too"
-        self.begun[ticket] = after.prompt[len(call.prompt) :]
-        return replace(request, ask=after)
+            self.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
+        elif (begun := self.probe.method.begin_reply(rationale)) is None:
+            self.give(ticket, Reply(rationale, tokens=0, prompt_tokens=0))
+        else:
+            return replace(request, begun=begun)
+        return None
 
     def give(self, ticket: int, reply: Reply) -> None:
-        self.source.give(ticket, replace(reply, text=self.begun.pop(ticket) + reply.text))
+        self.source.give(ticket, reply)
 
     def fail(self, ticket: int, error: EngineError) -> None:
         self.source.fail(ticket, error)

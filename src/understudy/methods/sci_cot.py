@@ -112,8 +112,7 @@ class SciCoT:
         (role, text), *_ = solution.turns
         return text.strip() if role == "rationale" and self.rationales == 1 else None
 
-    def continue_after(self, call: Call, rationale: str) -> None:
-        """Its rationale is a reply of its own."""
+    def begin_reply(self, rationale: str) -> None:
         return
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:

@@ -7,7 +7,7 @@ one chain per visit of a problem. Names in capitals are switches of the authors'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from understudy.core.answers import extract
@@ -86,12 +86,10 @@ class SCoTD(OneStudent):
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         found = extract(solution.text, problem.kind, problem.choices, problem.question, problem.form)
-        raw = self.format.style == "raw" and found.value is not None
-        return solution.text[: found.start].strip() if raw else None
+        return None if found.value is None else solution.text[: found.start].strip()
 
-    def continue_after(self, call: Call, rationale: str) -> Call:
-        assert isinstance(call.prompt, str), "only a raw prompt can be continued"
-        return replace(call, prompt=self.format.continue_after(call.prompt, rationale))
+    def begin_reply(self, rationale: str) -> str:
+        return self.format.begin_reply(rationale)
 
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()

@@ -4,7 +4,6 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from understudy.core.errors import AbsentError, CheckpointError, StudyError
@@ -12,7 +11,7 @@ from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
 from understudy.core.protocols import MethodWithParts, MethodWithRationale, MethodWithWords, SelectiveMethod
 from understudy.core.values import digest
-from understudy.engines.local.checkpoint import files_of, open_checkpoint, read_config
+from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.evaluation.faithfulness import Alteration
 from understudy.pipeline.cache import FileDigests, digest_files
 from understudy.pipeline.card import CARD
@@ -203,16 +202,12 @@ class ArmPlanner:
 
     def _probes(self, label: str, own: AnswersStage) -> Iterator[tuple[ArmStage, Stage[Any]]]:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
-        if own.votes > 1 or not isinstance(self.method, MethodWithRationale):
+        if own.votes > 1 or own.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
             return
         role = self.method.rationale_role
         student = own.cast.get(role)
         if not isinstance(student, TrainedPlayer):
             return
-        options = student.student.student
-        config = {} if options.checkpoint is None else read_config(Path(options.checkpoint))
-        if len(own.cast) == 1 and (options.family == "t5" or config.get("is_encoder_decoder")):
-            return  # its reply cannot be begun in the prompt
         for how in get_args(Alteration):
             cast = {**own.cast, role: ProbePlayer(student, own, how)}
             stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)

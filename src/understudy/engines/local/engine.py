@@ -25,7 +25,7 @@ import torch
 from understudy.core.asks import Decoding, Prompt, Request
 from understudy.core.errors import EngineError, TooLongError
 from understudy.core.protocols import Source
-from understudy.core.tokens import encode_messages, encode_source
+from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import check_checkpoint, identity, tensors
@@ -154,15 +154,18 @@ class TransformersEngine:
                 "temperature 0 or more, top_p above 0 and at most 1; beam search needs temperature 0, top_p 1, no calculator"
             )
         prompt = self._tokens(request)
+        begun = encode_text(self.tokenizer, request.begun)
         stop, special = self.stops.split(ask.stop)
+        most = ask.max_tokens + len(begun)
         return DecodingRow(
             ticket=ticket,
             request=request,
             prompt=prompt,
-            limit=ask.max_tokens if self.context is None else min(ask.max_tokens, self.context - self._columns(prompt)),
+            limit=most if self.context is None else min(most, self.context - self._columns(prompt)),
             stop=stop,
             ends=self._ends | special,
             noise=request.noise(self.seed) if decoding.temperature else 0,
+            forced=begun,
         )
 
     def _search(self, source: Source, rows: list[DecodingRow]) -> None:
