@@ -31,18 +31,23 @@ class Queue:
     """A `Source` of fixed requests; ``replies`` and ``errors`` by place."""
 
     def __init__(self, requests):
-        self.waiting = list(enumerate(requests))
+        self.waiting, self.open = list(enumerate(requests)), {}
         self.replies, self.errors = {}, {}
 
     def take(self, n):
         taken, self.waiting = self.waiting[:n], self.waiting[n:]
+        self.open |= taken
         return taken
 
+    def begin_again(self):
+        self.waiting, self.open = [*self.open.items(), *self.waiting], {}
+
     def give(self, ticket, reply):
-        assert ticket not in self.replies
+        del self.open[ticket]
         self.replies[ticket] = reply
 
     def fail(self, ticket, error):
+        del self.open[ticket]
         self.errors[ticket] = error
 
 

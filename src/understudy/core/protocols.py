@@ -133,6 +133,9 @@ class Source(Protocol):
     def give(self, ticket: int, reply: Reply) -> None:
         """Give one reply. The flows that waited for it continue at once, so `take` may then have more."""
 
+    def begin_again(self) -> None:
+        """Requests that were taken and have no reply wait again, before all others."""
+
     def fail(self, ticket: int, error: EngineError) -> None:
         """Fail one request. The flow that asked gets ``error``, and all other flows continue."""
 

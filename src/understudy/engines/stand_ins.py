@@ -70,6 +70,9 @@ class _AfterRationale(Source):
             return replace(request, begun=begun)
         return None
 
+    def begin_again(self) -> None:
+        self.source.begin_again()
+
     def give(self, ticket: int, reply: Reply) -> None:
         self.source.give(ticket, reply)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from understudy.core.asks import GREEDY, Call, Flow, Reply, Request, SamplePath, Usage, amend
+from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Flow, Reply, Request, SamplePath, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine
 from understudy.flows.cast import Cast
@@ -203,6 +203,8 @@ class Board(Generic[T]):
         line.waiting.append(order)
 
     def _request(self, path: SamplePath, call: Call) -> Request:
+        if path.index == GREEDY_PATH:
+            call = amend(call, decoding=GREEDY)
         # The paths of a problem follow each other and mostly make the same call.
         last = self._last_call
         same = call == last and path.problem == self._last_request.problem
@@ -232,6 +234,10 @@ class OrderSource:
         taken = [self.orders.popleft() for _ in range(min(n, len(self.orders)))]
         self.open |= {id(order): order for order in taken}
         return [(id(order), order.request) for order in taken]
+
+    def begin_again(self) -> None:
+        self.orders.extendleft(reversed(self.open.values()))
+        self.open.clear()
 
     def give(self, ticket: int, reply: Reply) -> None:
         self.deliver(self.open.pop(ticket), reply)

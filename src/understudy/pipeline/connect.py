@@ -57,6 +57,7 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
         batches.settle_earlier()
         found = probe_endpoint(engine, ledger, paths=paths, tell=tell)
     engine.findings = Findings(partial(record_findings, engine, ledger))  # the replies of the probe are not among them
+    ledger.at_end.callback(note_findings, engine, ledger, tell)
     return batches if options.batch else engine, found
 
 
@@ -89,14 +90,10 @@ def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]
     return found
 
 
-def note_findings(engine: Engine, ledger: Ledger, tell: Progress) -> None:
-    """Record and tell what the replies of ``engine`` showed, where it is an endpoint."""
-    from understudy.engines.remote.endpoint import EndpointEngine
-
-    endpoint = getattr(engine, "endpoint", engine)
-    if isinstance(endpoint, EndpointEngine):
-        for name, value in record_findings(endpoint, ledger).items():
-            tell("teacher", 0, 0, FINDINGS[name].format(url=f"{endpoint.addresses[0].url}/{endpoint.path}", value=value))
+def note_findings(engine: EndpointEngine, ledger: Ledger, tell: Progress) -> None:
+    """Record and tell what the replies of ``engine`` showed."""
+    for name, value in record_findings(engine, ledger).items():
+        tell("teacher", 0, 0, FINDINGS[name].format(url=f"{engine.addresses[0].url}/{engine.path}", value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.checks.judge import judge
-from understudy.core.asks import Call, Reply, Request, SamplePath, prompt_bytes
+from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Reply, Request, SamplePath, prompt_bytes
 from understudy.core.errors import BudgetError, DataError
 from understudy.core.prompt_format import prompt_text
 from understudy.core.protocols import AsyncEngine, Engine, silent
@@ -127,7 +127,7 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
             if ask is None:
                 continue
             counted.total += 1
-            decoding = ask.decoding or sampling.decoding
+            decoding = GREEDY if path.index == GREEDY_PATH else ask.decoding or sampling.decoding
             request = Request(ask, decoding, path.index if decoding.temperature else 0, ask.attempt)
             key, round_ = request.key(engine.identity), path.index // block
             if store is not None and store.get(key) is not None:

@@ -4,11 +4,9 @@ from outside escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from understudy.reports.cells import Table
 from understudy.reports.data import ReportData
 from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
@@ -19,29 +17,7 @@ if TYPE_CHECKING:
 
 def markdown(data: ReportData) -> str:
     """The notes, and every table."""
-    return "\n".join(_lines(data)) + "\n"
-
-
-def _lines(data: ReportData) -> Iterator[str]:
-    yield from (_escape(said) for said in (data.supported, data.not_supported))
-    yield ""
-    yield from (f"- {_escape(note)}" for note in (*data.notes, data.made_on))
-    yield f"- Versions: {', '.join(f'{name} {number}' for name, number in data.versions.items())}."
-    for table in make_tables(data):
-        yield from ("", f"### {_escape(table.title)}", "")
-        yield from (line for text in (table.about,) if text for line in (_escape(text), ""))
-        yield from _rows(table)
-        yield from (line for text in (table.note,) if text for line in ("", _escape(text)))
-
-
-def _rows(table: Table) -> Iterator[str]:
-    yield _row([column.head for column in table.columns])
-    yield f"|{'---|' * len(table.columns)}"
-    yield from (_row([cell.text for cell in row]) for row in table.rows)
-
-
-def _row(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escape, texts))} |"
+    return open_template("report.txt").render(data=data, tables=list(make_tables(data)))
 
 
 def _escape(text: str) -> str:
@@ -63,12 +39,15 @@ def page(data: ReportData) -> str:
 
 
 def open_template(name: str) -> Template:
-    """A page of this room: what is put into it is escaped, and it has the house's style."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    """A page or a text of this room: what is put into a page is escaped, and it has the house's style; a text escapes by its
+    filter ``md``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 
     loader = PackageLoader("understudy.reports", "")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), undefined=StrictUndefined, **layout)
+    environment.filters["md"] = _escape
     style = (files("understudy.reports") / "style.css").read_text(encoding="utf-8")
     environment.globals["style"] = Markup(style)  # noqa: S704 - a file of ours
     return environment.get_template(name)

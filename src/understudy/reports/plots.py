@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -59,16 +59,7 @@ def _style() -> Iterator[None]:
 
 def pictures(data: ReportData) -> list[Picture]:
     """Every picture of ``data`` that there is something to draw for."""
-    makers: list[Callable[[ReportData], Iterator[Picture]]] = [
-        _accuracy,
-        _costs,
-        _sweeps,
-        _by_group,
-        _votes,
-        _cascades,
-        _selection,
-        _curves,
-    ]
+    makers = (_accuracy, _costs, _sweeps, _by_group, _votes, _cascades, _selection, _curves)
     with _style():
         return [picture for make in (makers if data.summaries else [_selection, _curves]) for picture in make(data)]
 
@@ -237,18 +228,15 @@ def _selection(data: ReportData) -> Iterator[Picture]:
     if not rows:
         return
     reasons = list(dict.fromkeys(reason for s in rows for reason in s.dropped))
-    colours = dict(zip(reasons, DROPPED * 3, strict=False))
     figure, axes = _axes(7, 0.9 + 0.4 * len(rows))
-    for y, s in enumerate(rows):
-        axes.barh(y, s.kept, color=COLOURS[2], height=0.6, label="kept" if y == 0 else None)
-        at = s.kept
-        for reason in reasons:
-            n = s.dropped.get(reason, 0)
-            axes.barh(y, n, left=at, color=colours[reason], height=0.6, alpha=0.75)
-            at += n
-        axes.text(at * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)
-    for reason in reasons:
-        axes.barh(0, 0, color=colours[reason], alpha=0.75, label=_label(f"dropped: {reason}"))
+    places, ends = range(len(rows)), [s.kept for s in rows]
+    axes.barh(places, ends, color=COLOURS[2], height=0.6, label="kept")
+    for reason, colour in zip(reasons, DROPPED * 3, strict=False):
+        dropped = [s.dropped.get(reason, 0) for s in rows]
+        axes.barh(places, dropped, left=ends, color=colour, height=0.6, alpha=0.75, label=_label(f"dropped: {reason}"))
+        ends = [end + n for end, n in zip(ends, dropped, strict=True)]
+    for y, (s, end) in enumerate(zip(rows, ends, strict=True)):
+        axes.text(end * 1.01, y, f"{s.kept:,} of {s.chains:,}", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [_label(s.arm) for s in rows])
     axes.set(xlabel="chains", xlim=(0, 1.28 * max(s.chains for s in rows)))
     axes.tick_params(axis="y", length=0)
@@ -262,14 +250,12 @@ def _curves(data: ReportData) -> Iterator[Picture]:
     colours = _colours([s.arm for s in data.summaries] or [curve.arm for curve in data.curves])
     figure = Figure(figsize=(8.4, 3))
     left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    named: set[str] = set()
     lines: dict[str, str] = {}  # of an arm with two students, the second is dotted
     for curve in data.curves:
         arm = curve.arm if curve.arm in colours else curve.arm.rpartition(" (")[0]  # "arm (role)"
         colour = colours.get(arm, COLOURS[-1])
+        label = None if curve.arm in lines else _label(curve.arm)
         line = lines.setdefault(curve.arm, "-" if arm not in {name.rpartition(" (")[0] for name in lines} else ":")
-        label = _label(curve.arm) if curve.arm not in named else None
-        named.add(curve.arm)
         at, loss = _smooth(curve.losses)
         left.plot(at, loss, color=colour, lw=1.3, ls=line, alpha=0.9)
         dev = [100 * v for _, v in curve.dev]

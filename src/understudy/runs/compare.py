@@ -7,7 +7,6 @@ from pathlib import Path
 
 from understudy.core.errors import UserError, with_known
 from understudy.corpus.directories import read_json
-from understudy.evaluation.statistics import correctness, seed_noise
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_differences
@@ -123,14 +122,12 @@ def _restrict(one: ArmOutcomes, names: Set[str]) -> ArmOutcomes:
 
 
 def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Sequence[str]) -> RunComparison:
-    names = common_problems([one for _, seeds in answered.values() for one in seeds])
-    noise = seed_noise([correctness([one.outcomes for one in seeds], names) for _, seeds in answered.values()])
-    arms = measure_arms(answered, noise)
+    arms = measure_arms(answered)
     ranked = sorted(arms, key=lambda name: -arms[name].summary.accuracy)
     run, _ = next(iter(answered.values()))
     every = [(other, best) for best, other in combinations(ranked, 2)]
     best = next(name for name in ranked if name in shown)
-    pairs = [p for p in compare_pairs(run, arms, every, split, noise) if p.arm == best and p.other in shown]
+    pairs = [p for p in compare_pairs(run, arms, every, split) if p.arm == best and p.other in shown]
     visible = {name: arms[name] for name in ranked if name in shown}
     supported, not_supported = conclude(visible.values(), pairs)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]

@@ -17,7 +17,7 @@ from understudy.core.protocols import Progress, counting
 from understudy.core.thoughts import thought_of
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
-from understudy.pipeline.connect import connect, note_findings
+from understudy.pipeline.connect import connect
 from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
@@ -65,15 +65,12 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, te
     with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
         engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
         cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
-        try:
-            for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
-                if done.value is None:
-                    errors[done.path.problem] = done.error or ""
-                    budget_spent |= done.unasked
-                else:
-                    replies[done.path.problem, done.path.index] = done.value
-        finally:
-            note_findings(engine, store, tell)
+        for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
+            if done.value is None:
+                errors[done.path.problem] = done.error or ""
+                budget_spent |= done.unasked
+            else:
+                replies[done.path.problem, done.path.index] = done.value
     judgements = []
     for pair in (pair for pair in pairs if pair.problem.id not in errors):
         name, (first, second) = pair.problem.id, pair.answers

@@ -46,12 +46,11 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
     require_fields([p for p in run.problems if p.split in study.evaluation.splits], study.evaluation.fields)
     answered: ScoredAnswers = {(arm, split): list(score(run, arm, split)) for split in study.evaluation.splits for arm in run.arms}
     scored = answered if study.evaluation.scored else {}
-    noise = summaries.find_noise(scored)
     by_split = {
-        split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms}, noise[split])
+        split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms})
         for split in dict.fromkeys(split for _, split in scored)
     }
-    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms, noise[split])]
+    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms)]
     headline = by_split.get(study.evaluation.splits[0], {})
     supported, not_supported = NOT_SCORED, ""
     if scored:

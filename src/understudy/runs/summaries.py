@@ -99,21 +99,15 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
     }
 
 
-def find_noise(scored: ScoredAnswers) -> dict[str, statistics.SeedNoise | None]:
-    """How much the arms of each split vary between training seeds."""
-    arms: dict[str, list[statistics.Array]] = {}
-    for (_, split), seeds in scored.items():
-        arms.setdefault(split, []).append(statistics.correctness([one.outcomes for one in seeds], common_problems(seeds)))
-    return {split: statistics.seed_noise(of_split) for split, of_split in arms.items()}
-
-
 @dataclass(frozen=True)
 class MeasuredArm:
-    """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made."""
+    """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made. ``noise``: how
+    much all arms of the split vary between training seeds."""
 
     scored: Sequence[ArmOutcomes]
     summary: data.ArmSummary
     conditions: Conditions
+    noise: statistics.SeedNoise | None
 
     @property
     def one_seed(self) -> bool:
@@ -121,36 +115,33 @@ class MeasuredArm:
         return self.conditions.steps > 0 and len(self.scored) == 1
 
 
-def measure_arms(
-    arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]], noise: statistics.SeedNoise | None
-) -> dict[str, MeasuredArm]:
+def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Arms on one split, under the names that they have here; each is given with its run."""
+    seeds = [scored for _, scored in arms.values()]
+    noise = statistics.seed_noise([statistics.correctness([one.outcomes for one in of], common_problems(of)) for of in seeds])
     return {
-        name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored))
+        name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
     }
 
 
-def compare_arms(
-    run: Run, split: str, arms: Mapping[str, MeasuredArm], noise: statistics.SeedNoise | None
-) -> Iterator[data.Comparison]:
+def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm]) -> Iterator[data.Comparison]:
     """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
     late = count_looks_before(read_looks(run.directory), run.study)
-    for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split, noise):
+    for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split):
         looks = late.get(frozenset((pair.arm, pair.other)))
         yield replace(pair, says=f"{pair.says} (named after {counted(looks, 'look')})") if looks else pair
 
 
-def compare_pairs(
-    run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str, noise: statistics.SeedNoise | None
-) -> list[data.Comparison]:
+def compare_pairs(run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str) -> list[data.Comparison]:
     """The tests of ``pairs`` of ``arms`` (an arm, and the one that is compared with it), with p corrected over all of them."""
     found = []
     for other, arm in pairs:
         both = arms[arm], arms[other]
         names = common_problems([one for measured in both for one in measured.scored])
         first_SN, second_SN = (statistics.correctness([one.outcomes for one in measured.scored], names) for measured in both)
-        difference = statistics.paired(first_SN, second_SN, noise, clusters=find_clusters(run, split, names), pairs=len(pairs))
+        clusters = find_clusters(run, split, names)
+        difference = statistics.paired(first_SN, second_SN, both[0].noise, clusters=clusters, pairs=len(pairs))
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
         which = {"split": split, "n": len(names), "p_holm": 1.0}
         found.append(data.Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))

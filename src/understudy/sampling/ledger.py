@@ -76,7 +76,7 @@ class Ledger:
     def __init__(self, path: Path, *, price: Price | None = None, budget: Budget | None = None, readonly: bool = False) -> None:
         self.path, self.price, self.budget = path, price, budget
         self.refused = NOTHING
-        self._lock = ExitStack()
+        self._lock, self.at_end = ExitStack(), ExitStack()
         if not readonly:
             does = "is writing to its ledger; wait for it, or use another run directory"
             self._lock.enter_context(hold(lock_of(self.path), does))
@@ -307,6 +307,7 @@ class Ledger:
 
     def close(self) -> None:
         try:
+            self.at_end.close()
             self.flush()
         finally:
             with self._guard:

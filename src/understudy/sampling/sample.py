@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from understudy.core.answers import answer_key
-from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Decoding, Flow, SamplePath, amend
+from understudy.core.asks import GREEDY, GREEDY_PATH, Decoding, Flow, SamplePath, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
@@ -60,24 +59,7 @@ class Sampling:
         for problem in self.problems:
             for index in paths.get(problem.id, ()):
                 path = SamplePath(problem.id, index, self.seed)
-                flow = self.begin(problem, path)
-                yield path, _decode_greedily(flow) if index == GREEDY_PATH else flow
-
-
-def _decode_greedily(flow: Flow[Chain]) -> Flow[Chain]:
-    """``flow`` with every call at temperature 0."""
-    reply: Any = None
-    while True:
-        try:
-            asked = flow.throw(reply) if isinstance(reply, EngineError) else flow.send(reply)
-        except StopIteration as end:
-            chain: Chain = end.value
-            return chain
-        calls = [amend(call, decoding=GREEDY) for call in ([asked] if isinstance(asked, Call) else asked)]
-        try:
-            reply = yield calls[0] if isinstance(asked, Call) else calls
-        except EngineError as error:
-            reply = error
+                yield path, self.begin(problem, path)
 
 
 @dataclass(frozen=True)

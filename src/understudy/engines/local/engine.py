@@ -30,7 +30,7 @@ from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import check_checkpoint, identity, tensors
 from understudy.engines.local.forward import Network
-from understudy.engines.local.loop import DecodingLoop, DecodingRow, Unanswered, describe_request, not_finite
+from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe_request, not_finite
 from understudy.engines.local.memory import is_out_of_memory, trim_memory
 from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
@@ -86,10 +86,9 @@ class TransformersEngine:
     def serve(self, source: Source) -> None:
         """Answer every request of ``source`` (`LocalEngine.serve`). Where the memory does not suffice, what is not answered begins
         again with half as many rows; raises EngineError where it does not suffice for one."""
-        unanswered = Unanswered(source)
-        while waiting := unanswered.take(self.batch_size):
+        while waiting := source.take(self.batch_size):
             try:
-                DecodingLoop(unanswered, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
+                DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
             except (MemoryError, RuntimeError) as error:
                 loaded = "_prompts" in vars(self)
                 if not is_out_of_memory(error):
@@ -106,7 +105,7 @@ class TransformersEngine:
             self.batch_size //= 2
             del self._prompts
             trim_memory()
-            unanswered.begin_again()
+            source.begin_again()
 
     def encode(self, text: str) -> Tokens:
         """The tokens of a raw prompt, as `serve` reads it."""

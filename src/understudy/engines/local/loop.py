@@ -91,32 +91,6 @@ class DecodingRow:
         )
 
 
-class Unanswered(Source):
-    """The requests of ``source``, of which those that were taken and not answered can be taken again."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.again: list[tuple[int, Request]] = []
-        self.taken: dict[int, Request] = {}
-
-    def take(self, n: int) -> list[tuple[int, Request]]:
-        waiting = self.again[:n] or self.source.take(n)
-        del self.again[:n]
-        self.taken |= waiting
-        return waiting
-
-    def give(self, ticket: int, reply: Reply) -> None:
-        del self.taken[ticket]
-        self.source.give(ticket, reply)
-
-    def fail(self, ticket: int, error: EngineError) -> None:
-        del self.taken[ticket]
-        self.source.fail(ticket, error)
-
-    def begin_again(self) -> None:
-        self.again, self.taken = [*self.taken.items(), *self.again], {}
-
-
 Admit = Callable[[Source, list[tuple[int, Request]]], list[DecodingRow]]
 
 

@@ -114,12 +114,12 @@ class Client:
         self.timeout, self.secret, self._query = timeout, secret, dict(query or {}) or None
         # aiohttp takes away no other header than Authorization where a redirection leads to another server.
         self._follows = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
-        self._proxy, self._deadlines = cache(_find_proxy), _Deadlines()
+        self._proxy = cache(_find_proxy)
         self._session = aiohttp.ClientSession(
             connector=_Connector(limit=0),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),  # `_Deadlines` keeps all else
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT),  # `send` keeps all else
         )
 
     async def close(self) -> None:
@@ -134,17 +134,19 @@ class Client:
         server is not shown the key. ``timeout`` takes the place of the client's.
         """
         seconds, body, proxy = timeout or self.timeout, bytearray(), self._proxy(url)
-        task = self._deadlines.begin(seconds)
         try:
-            async with self._session.request(
-                method,
-                url,
-                data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
-                headers=_JSON if isinstance(content, bytes) else None,
-                params=self._query,
-                allow_redirects=into is not None and self._follows,
-                proxy=proxy,
-            ) as answer:
+            async with (
+                asyncio.timeout(seconds),
+                self._session.request(
+                    method,
+                    url,
+                    data=io.BytesIO(content) if isinstance(content, bytes) and len(content) > _COPIED else content,
+                    headers=_JSON if isinstance(content, bytes) else None,
+                    params=self._query,
+                    allow_redirects=into is not None and self._follows,
+                    proxy=proxy,
+                ) as answer,
+            ):
                 take = into if into is not None and answer.status == 200 else body.extend
                 while not answer.content.at_eof():
                     take(await answer.content.readany())
@@ -152,62 +154,16 @@ class Client:
                         raise EngineError(f"{url}: the answer exceeds {LARGEST >> 20} MiB; is this a language model's address?")
         except aiohttp.ConnectionTimeoutError as error:
             raise AgainError(f"no connection within {CONNECT:g} s{_explain(error, proxy)}", sent=False) from error
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not self._deadlines.passed(task):
-                raise
+        except TimeoutError:
             raise AgainError(f"no answer within {seconds:g} s", paid=True) from None
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             raise AgainError(f"no connection ({error}){_explain(error, proxy)}", sent=False) from error
         except aiohttp.ClientError as error:
             raise AgainError(f"the connection broke ({error or type(error).__name__})", paid=True) from error
-        finally:
-            self._deadlines.end(task)
         whole = hide(_unpack(bytes(body)), self.secret)
         if answer.status != 200:
             raise classify(url, answer.status, whole.decode("utf-8", "replace"), read_wait(answer.headers))
         return answer.headers, whole
-
-
-class _Deadlines:
-    """Cancels the tasks that have not ended in time. One timer looks after all of them: aiohttp's own, a timer and several contexts
-    for each request, take a thirtieth of the time of sampling."""
-
-    def __init__(self) -> None:
-        self._due: dict[asyncio.Task[Any], float] = {}
-        self._late: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, seconds: float) -> asyncio.Task[Any]:
-        """The task that runs has so many ``seconds`` until `end`."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        self._due[task] = due = loop.time() + seconds
-        if self._timer is None or due < self._timer.when():
-            self._look_at(loop, due)
-        return task
-
-    def passed(self, task: asyncio.Task[Any]) -> bool:
-        """Whether ``task`` was cancelled since its time was over, and for no other reason."""
-        return task in self._late and task.uncancel() == 0
-
-    def end(self, task: asyncio.Task[Any]) -> None:
-        del self._due[task]
-        self._late.discard(task)
-
-    def _look_at(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._look, loop) if due < math.inf else None
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now, coming = loop.time(), math.inf
-        for task, due in self._due.items():
-            if due > now:
-                coming = min(coming, due)
-            elif task not in self._late:
-                self._late.add(task)
-                task.cancel()
-        self._look_at(loop, coming)
 
 
 class _Connector(aiohttp.TCPConnector):

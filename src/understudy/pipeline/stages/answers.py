@@ -22,7 +22,7 @@ from understudy.evaluation.faithfulness import Alteration, alter
 from understudy.evaluation.run import answer
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
-from understudy.pipeline.connect import connect, note_findings
+from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
@@ -186,21 +186,17 @@ class AnswersStage(Stage[AnswersSummary]):
         ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
-            try:
-                answers = answer(
-                    asked,
-                    self.method,
-                    engines,
-                    pool=self._pool(known, context),
-                    votes=self.votes,
-                    decoding=self.decoding,
-                    seed=self.seed,
-                    store=store,
-                    progress=context.progress,
-                )
-            finally:
-                for engine in {id(engine): engine for engine in engines.values()}.values():  # one may play several parts
-                    note_findings(engine, store, context.progress)
+            answers = answer(
+                asked,
+                self.method,
+                engines,
+                pool=self._pool(known, context),
+                votes=self.votes,
+                decoding=self.decoding,
+                seed=self.seed,
+                store=store,
+                progress=context.progress,
+            )
         if asked and not answers.solutions:
             raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
         write_rows(directory / FILE, Solution, answers.solutions)

@@ -20,7 +20,7 @@ from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
-from understudy.pipeline.connect import Capabilities, connect, note_findings
+from understudy.pipeline.connect import Capabilities, connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.sampling.account import Account
@@ -174,10 +174,7 @@ class SampledChainsStage(ChainsStage):
             paths = teacher.samples if teacher.temperature else 1
             engine, endpoints = connect(engine, store, seed=self.seed, paths=paths, tell=tell)
             account.begin()
-            try:
-                return sample(sampling, engine, store, account, tell), endpoints
-            finally:
-                note_findings(engine, store, tell)
+            return sample(sampling, engine, store, account, tell), endpoints
 
     def _described(self) -> dict[str, JSON]:
         """What the corpus's card says of how the teacher was asked: never where, or with whose key."""
