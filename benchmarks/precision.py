@@ -47,7 +47,7 @@ def prepare(study: Study) -> tuple[list[Example], StudentOptions, list[str]]:
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory)
         plan, context = run_study(study, run, until="chains"), Context(run, lambda *_: None)
-        problems, chains = plan.problems.read(context), plan.chains.read(context)
+        problems, chains = plan.problems.read(context), list(plan.chains.stream(context))
     learn = [problem for problem in problems if problem.split == "train"]
     pool = StudyPool(learn=learn, chains=chains, outcomes={}, seed=study.seed)
     examples = make_examples(method, "student", pool, {}, seed=study.seed)

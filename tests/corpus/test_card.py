@@ -1,6 +1,7 @@
 """The card of a corpus: what it counts, that it stays with the chains, and that no secret is in it."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_a_card_counts_what_is_in_the_corpus():
 
 
 def test_a_card_stays_with_its_corpus_in_parquet_and_beside_a_text(tmp_path):
-    write_rows(tmp_path / "c.parquet", Chain, CHAINS, card=CARD.to_json())
+    write_rows(tmp_path / "c.parquet", Chain, CHAINS, card=asdict(CARD))
     assert read_corpus_card(tmp_path / "c.parquet") == CARD
     assert list(read_rows(tmp_path / "c.parquet", Chain)) == CHAINS
     write_corpus_card(tmp_path / "c.jsonl", CARD)
@@ -86,7 +87,7 @@ def test_no_key_no_token_and_no_header_gets_into_a_corpus_or_its_card(tmp_path):
         export_chains([chain], problems, format=name, to=to, card=card)
     (kept,) = read_rows(tmp_path / "c.parquet", Chain)
     assert kept.sampling["max_tokens"] == 8, "a limit is no secret"
-    written = [path.read_text() for path in tmp_path.glob("*.json*")] + [repr(kept), json.dumps(CARD.to_json())]
+    written = [path.read_text() for path in tmp_path.glob("*.json*")] + [repr(kept), json.dumps(asdict(CARD))]
     written.append(repr(read_corpus_card(tmp_path / "c.parquet")))
     assert len(written) == 2 * (len(NAMES) - 1) + 3
     for text in written:

@@ -57,7 +57,7 @@ def select(tmp_path, monkeypatch):
             seed=0,
         )
         summary = perform(stage, tmp_path)
-        read = chains.read(Context(tmp_path))
+        read = list(chains.stream(Context(tmp_path)))
         assert [chain.problem for chain in read] == [name for name in ANSWERS for _ in range(4)]
         outcomes = verdicts.outcomes(Context(tmp_path), options.get("check"), read)
         assert list(verdicts.judged(Context(tmp_path), options.get("check"))) == [(chain, outcomes[chain.id]) for chain in read]

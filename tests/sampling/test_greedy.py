@@ -99,7 +99,7 @@ def test_a_study_has_both_and_the_corpus_is_measured_by_its_samples(tmp_path):
     (tmp_path / "s.toml").write_text(STUDY.format(more=""))
     plan = run_study(load_study(tmp_path / "s.toml"), tmp_path / "run", until="verdicts")
     context = Context(tmp_path / "run")
-    chains = plan.chains.read(context)
+    chains = list(plan.chains.stream(context))
     assert [c.path for c in chains] == [GREEDY_PATH, 0, 1] * 6
     assert plan.verdicts.read_summary(tmp_path / "run").worth.chains == 12
     assert sum(plan.verdicts.read_summary(tmp_path / "run").outcomes["answer"].values()) == 18

@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.text import Text
@@ -36,7 +37,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
     result = ask_student(**wanted)
     if as_json:
-        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
+        print(json.dumps(asdict(result), indent=1, ensure_ascii=False))
     else:
         console = Screen()
         for solution in result.solutions:

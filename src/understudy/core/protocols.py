@@ -94,14 +94,6 @@ class MethodWithRationale(Protocol):
         """The beginning of the reply that goes on with the answer; None where the rationale is a reply of its own."""
 
 
-@runtime_checkable
-class MethodWithWords(Protocol):
-    """A method whose prompts and replies need words that a student from scratch must learn."""
-
-    @property
-    def words(self) -> tuple[str, ...]: ...
-
-
 Check = Callable[[Problem, Chain], Verdict]
 """(problem with its gold answer, chain) -> the verdict on the whole chain: its answer, its steps, whatever is in it.
 `checks.judge.judge` fills in the chain's id and the check's name; it asks no check about refused and cut-off chains."""

@@ -16,6 +16,7 @@ so is an answer whose number is not its question's.
 import functools
 import re
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Literal
 
 from understudy.core.answers.spans import NAME_GOES_ON
@@ -37,7 +38,7 @@ _ENDS = re.compile(r"[.!?](?<!\bNo\.(?=\s[0-9]))[\"'”’)\]]{0,2}(?=\s+[\"'“
 _TITLE = re.compile(r"(?:\A|[\s\"'“(\[])(?:Mr|Mrs|Ms|Dr|St|Mt|Prof|Gen|Capt|Rev|Gov|Sen|vs?|e\.g|i\.e)\.\Z", re.I)
 _INITIAL = re.compile(r"(?:\A|[\s\"'“(\[])(?:(?:[A-Z]\.){1,4}|Jr\.|Sr\.|etc\.)\Z")
 _LIST_NUMBER = re.compile(r"\s*\(?[0-9]{1,2}[.)]")
-_HEADING = re.compile(r"[^.!?]{1,40}:[*_]{0,3}")
+_HEADING = re.compile(r"(?m)^([^.!?\n]{1,40}:[*_]{0,3})\n")
 
 _Line = tuple[Literal["asks", "says", "last", "ends", ""], int | None, str]
 
@@ -66,18 +67,13 @@ def match_questions(text: str, n: int) -> tuple[str, ...]:
 def match_answers(text: str, n: int) -> tuple[str, ...]:
     """The answers of ``text`` ("A1: ...") to ``n`` questions, each on one line; () where one is missing or empty, or where one
     number has two answers."""
-    groups: list[tuple[int, list[str]]] = []
-    inside = False
-    for kind, number, line in _lines(text):
-        if kind == "ends":
-            break
+    groups: list[tuple[int | None, list[str]]] = [(None, [])]
+    for kind, number, line in takewhile(lambda line: line[0] != "ends", _lines(text)):
         if kind:
-            inside = kind == "says" and number is not None
-            if inside and number is not None:
-                groups.append((number, [line]))
-        elif inside:
+            groups.append((number if kind == "says" else None, [line]))
+        else:
             groups[-1][1].append(line)
-    return _order([(number, join_lines(" ".join(lines))) for number, lines in groups], n)
+    return _order([(number, join_lines(" ".join(lines))) for number, lines in groups if number is not None], n)
 
 
 def read_opinions(text: str, n: int) -> tuple[bool, ...]:
@@ -119,12 +115,7 @@ def split_sentences(rationale: str) -> tuple[str, ...]:
     lines = [line.strip() for line in rationale.splitlines() if line.strip()]
     if len(lines) == 1:
         return tuple(_sentences(lines[0]))
-    parts: list[list[str]] = [[]]
-    for line in lines:
-        parts[-1].append(line)
-        if not _HEADING.fullmatch(line):
-            parts.append([])
-    return tuple(" ".join(part) for part in parts if part)
+    return tuple(filter(None, _HEADING.sub(r"\1 ", "\n".join(lines)).split("\n")))
 
 
 def _sentences(line: str) -> Iterator[str]:

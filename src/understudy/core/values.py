@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
@@ -221,11 +221,6 @@ class FailedAsk:
 V = TypeVar("V", Problem, Chain, Verdict, Example, Solution)
 
 
-def to_json(value: Problem | Chain | Verdict | Example | Solution) -> dict[str, JSON]:
-    """A value of this module as a JSON object, which `from_json` reads."""
-    return asdict(value)
-
-
 _NESTED: dict[str, Callable[[JSON], JSON]] = {
     "accepted": tuple,
     "choices": tuple,
@@ -238,5 +233,5 @@ _NESTED: dict[str, Callable[[JSON], JSON]] = {
 
 
 def from_json(kind: type[V], row: Mapping[str, JSON]) -> V:
-    """The value that `to_json` wrote. Raises TypeError for a field that ``kind`` does not have."""
+    """The value that `dataclasses.asdict` wrote. Raises TypeError for a field that ``kind`` does not have."""
     return kind(**{name: _NESTED[name](value) if name in _NESTED else value for name, value in row.items()})

@@ -40,9 +40,6 @@ class CorpusCard:
     sources: Mapping[str, str] = field(default_factory=dict)
     understudy: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @property
     def missing(self) -> tuple[str, ...]:
         """The fields among ``terms`` and ``licence`` that are empty."""
@@ -99,7 +96,7 @@ def card_path(path: Path) -> Path:
 def write_corpus_card(path: Path, card: CorpusCard) -> None:
     """Write ``card`` beside the corpus ``path``."""
     with write_whole(card_path(path)) as file:
-        file.write(json.dumps(card.to_json(), indent=1, ensure_ascii=False).encode())
+        file.write(json.dumps(asdict(card), indent=1, ensure_ascii=False).encode())
 
 
 def read_corpus_card(path: Path) -> CorpusCard | None:

@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Example, Problem, digest, to_json
+from understudy.core.values import Chain, Example, Problem, digest
 from understudy.corpus.card import CorpusCard, write_corpus_card
 from understudy.corpus.formats import FORMATS, UNDERSTUDY, names_of
 from understudy.corpus.formats.flat import JSONL, chain_row
@@ -34,7 +34,7 @@ def export_chains(
     """
     clean = [replace(c, sampling=without_secrets(c.sampling), teacher=text_without_secrets(c.teacher)) for c in chains]
     if format == UNDERSTUDY:
-        write_rows(to, Chain, clean, card=card.to_json())
+        write_rows(to, Chain, clean, card=asdict(card))
         return {"chains": len(clean), "lost": {}}
     lost: Counter[str] = Counter()
     rows: list[Row] = []
@@ -65,7 +65,7 @@ def export_chains(
 
 def _metadata(chain: Chain, record: Record, differing: Sequence[str]) -> Row:
     """What an import needs beside the row, from which it reads ``record``: the fields that the row alone would not give back."""
-    cells = to_json(chain)
+    cells = asdict(chain)
     kept = {name: cells[name] for name in dict.fromkeys(["teacher", "path", *differing])}
     kept |= {name: json.dumps(kept[name], ensure_ascii=False) for name in ("steps", "sampling") if name in kept}
     return {"problem_id": chain.problem, "understudy": digest(record.text), **kept}
@@ -84,7 +84,7 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
     rows: list[Row] = []
     for example in examples:
         if pair is None:
-            rows.append(to_json(example))
+            rows.append(asdict(example))
             continue
         row = pair(example.messages or example.source, "".join(segment.text for segment in example.target))
         lost["weights of parts of the target"] += any(segment.weight != 1 for segment in example.target)

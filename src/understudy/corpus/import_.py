@@ -255,12 +255,8 @@ def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]
     """Put each chain on a path that no earlier chain of its problem has, its own path where possible, and count everything."""
     taken: set[tuple[str, int]] = set()
     free: Counter[str] = Counter()
-    seen: set[tuple[str, str, str]] = set()
     numbered = []
     for chain, own in chains:
-        same = (chain.problem, chain.teacher, chain.text)
-        report.notes[REPEATED] += same in seen
-        seen.add(same)
         path = chain.path
         if not own or (chain.problem, path) in taken:
             while (chain.problem, free[chain.problem]) in taken:
@@ -269,6 +265,7 @@ def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]
         taken.add((chain.problem, path))
         numbered.append(dataclasses.replace(chain, path=path))
         _count(chain, report)
+    report.notes[REPEATED] += len(chains) - len({(chain.problem, chain.teacher, chain.text) for chain, _ in chains})
     return numbered
 
 

@@ -17,7 +17,8 @@ from understudy.core.values import Chain, Problem, Solution, Verdict, from_json
 
 V = TypeVar("V", Problem, Chain, Verdict, Solution)
 _TYPES = {"int": pa.int64(), "int | None": pa.int64(), "float | None": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
-_TEXTS = ("str", "str | None", "Outcome", "AnswerKind")
+_FLAT = {*_TYPES, "str", "str | None", "Outcome", "AnswerKind"}
+"""Values of these types are stored as they are, all others as JSON text."""
 VERSION = 1
 ROWS = 10_000
 """So many rows are written, and read, at once."""
@@ -45,7 +46,7 @@ def _column(path: Path, name: str, kept: str, values: Sequence[Any]) -> pa.Array
     beyond 64 bits, an infinite one, or lists in lists without end."""
     try:
         cells = [getattr(value, name) for value in values]
-        return pa.array(cells if _is_flat(kept) else list(map(_NESTED.encode, cells)), _TYPES.get(kept, pa.string()))
+        return pa.array(cells if kept in _FLAT else list(map(_NESTED.encode, cells)), _TYPES.get(kept, pa.string()))
     except (ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
         if len(values) > 1:
             for value in values:
@@ -78,18 +79,15 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
         facts = {name: value for name, value in header.items() if name != "card"}
         holds = facts or "something that Understudy did not write"
         raise DataError(f"{path}: has {holds}, not {kind.__name__} version {VERSION}")
-    nested, at = {f.name for f in dataclasses.fields(kind) if not _is_flat(str(f.type))}, 0
+    nested, at = {f.name for f in dataclasses.fields(kind) if str(f.type) not in _FLAT}, 0
     wanted = range(file.metadata.num_rows) if rows is None else rows
     for group in range(file.num_row_groups):  # read in one go, all groups that were read would stay in memory
         size = file.metadata.row_group(group).num_rows
-        if at < wanted.stop and wanted.start < at + size:
-            for batch in file.iter_batches(ROWS, row_groups=[group]):
-                first = min(max(0, wanted.start - at), len(batch))
-                for row in batch.slice(first, max(0, wanted.stop - at - first)).to_pylist():
-                    yield from_json(kind, {name: json.loads(value) if name in nested else value for name, value in row.items()})
-                at += len(batch)
-        else:
-            at += size
+        first, stop = max(0, wanted.start - at), min(size, wanted.stop - at)
+        at += size
+        if first < stop:
+            for row in file.read_row_group(group).slice(first, stop - first).to_pylist():
+                yield from_json(kind, {name: json.loads(value) if name in nested else value for name, value in row.items()})
 
 
 def read_written_card(path: Path) -> Mapping[str, Any] | None:
@@ -112,8 +110,3 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     except (OSError, pa.ArrowInvalid, ValueError) as error:
         raise DataError(f"{path}: not a Parquet file ({error})") from None
     return file, header
-
-
-def _is_flat(kept: str) -> bool:
-    """Whether values of this type are stored as they are, not as JSON text."""
-    return kept in _TYPES or kept in _TEXTS

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ from understudy.core.errors import DataError
 from understudy.corpus.directories import DATA, INFO, files_of
 
 Row = dict[str, Any]
-Reader = Callable[[Path], Iterator[tuple[str, Row]]]
+Reader = Callable[[Path, list[str] | None], Iterator[tuple[str, Row]]]
 T = TypeVar("T")
 
 
@@ -32,20 +31,12 @@ def read_objects(path: Path, bad: list[str] | None = None) -> Iterator[tuple[str
     and line (or row) where the file is damaged or a row is not an object. If there is a list ``bad``, the message of a damaged line
     of JSON Lines goes there instead, and the line is skipped.
     """
-    lenient = partial(_json_lines, bad=bad)
-    readers: dict[str, Reader] = {
-        ".json": partial(_json, bad=bad),
-        ".csv": _csv,
-        ".tsv": _csv,
-        ".parquet": _parquet,
-        ".arrow": _arrow,
-    }
     number = 0
     for file in files_of(path):
         if file.suffix.lower() in _NOT_READ:
             raise DataError(f"{file}: {file.suffix} files are not supported; save it as one of {', '.join(DATA)}")
         try:
-            for where, row in readers.get(file.suffix.lower(), lenient)(file):
+            for where, row in _READERS.get(file.suffix.lower(), _json_lines)(file, bad):
                 number += 1
                 # The files of all splits of a saved data set have the same names, so the place is the split and a running row
                 # number.
@@ -120,7 +111,7 @@ def _array(path: Path) -> Iterator[tuple[str, Row]]:
         yield where, _object(where, row)
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Row]]:
+def _csv(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(2**31 - 1)  # chains are long
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", restkey="", strict=True)
@@ -137,7 +128,7 @@ def _csv(path: Path) -> Iterator[tuple[str, Row]]:
             raise DataError(f"{path}, after line {reader.line_num}: not a table ({error})") from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
+def _parquet(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,7 +139,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
         raise DataError(f"{path}: not a Parquet file ({error})") from None
 
 
-def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
+def _arrow(path: Path, _bad: object) -> Iterator[tuple[str, Row]]:
     """The rows of both of Arrow's formats: streams, which the `datasets` library writes, and files."""
     import pyarrow as pa
 
@@ -169,6 +160,7 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
         raise DataError(f"{path}: not an Arrow file ({error})") from None
 
 
+_READERS: dict[str, Reader] = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".arrow": _arrow}
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 

@@ -95,16 +95,14 @@ class CorpusMeter:
         self._without_rationale = 0
         self._graded: list[tuple[int, array[float]]] = []
         """(right chains, maj@k for every k) of each problem with gold."""
-        self._greedy = self._greedy_right = 0
-        self._counts: Counter[str] = Counter()
-        self._first: dict[str, list[str]] = {why: [] for why in _LOOKS}
+        self._greedy: list[bool] = []
+        self._found: dict[str, list[str]] = {why: [] for why in _LOOKS}
 
     def add(self, problem: Problem, judged: Sequence[tuple[Chain, Outcome]]) -> None:
         """Measure all chains of ``problem``, with what a check says of each."""
         greedy = [outcome is Outcome.CORRECT for chain, outcome in judged if chain.path == GREEDY_PATH]
         if problem.answer is not None:
-            self._greedy_right += sum(greedy)
-            self._greedy += len(greedy)
+            self._greedy += greedy
         judged = [pair for pair in judged if pair[0].path != GREEDY_PATH]
         if not judged:
             return
@@ -124,15 +122,15 @@ class CorpusMeter:
             self._graded.append((right, array("d", _wins_by_k(votes, random.Random(f"maj@k\x1f0\x1f{problem.id}")))))
             said = {chain.answer for chain in chains}
             if not right and len(chains) > 2 and len(said) == 1 and None not in said:
-                self._look_at(GOLD, f"{problem.id} (all say {said.pop()!r:.40}, gold {problem.answer!r:.40})")
+                self._found[GOLD].append(f"{problem.id} (all say {said.pop()!r:.40}, gold {problem.answer!r:.40})")
             elif not right:
-                self._look_at(NONE_RIGHT, problem.id)
+                self._found[NONE_RIGHT].append(problem.id)
         if all(chain.answer is None for chain in chains):
-            self._look_at(NO_ANSWER, problem.id)
+            self._found[NO_ANSWER].append(problem.id)
         if without == len(chains):
-            self._look_at(NO_RATIONALE, problem.id)
+            self._found[NO_RATIONALE].append(problem.id)
         if len(chains) > 1 and len(plain) == 1:
-            self._look_at(COPIES, problem.id)
+            self._found[COPIES].append(problem.id)
 
     def read(self) -> CorpusWorth:
         """The worth of all that was added."""
@@ -150,7 +148,7 @@ class CorpusMeter:
             lengths=tuple(lengths[(chains - 1) * q // 100] for q in QUANTILES) if chains else (0,) * len(QUANTILES),
             unit="tokens" if self._known else "words",
             look=tuple(self._looks()),
-            greedy=(self._greedy_right, self._greedy),
+            greedy=(sum(self._greedy), len(self._greedy)),
         )
 
     def _rates(self) -> Iterator[tuple[int, int, float, float]]:
@@ -160,11 +158,6 @@ class CorpusMeter:
             some = fmean(pass_at_k(len(wins), right, k) for right, wins in drawn)
             yield k, len(drawn), fmean(wins[k - 1] for _, wins in drawn), some
 
-    def _look_at(self, why: str, shown: str) -> None:
-        self._counts[why] += 1
-        if self._counts[why] <= _NAMED:
-            self._first[why].append(shown)
-
     def _looks(self) -> Iterator[str]:
         """Ways in which so many chains teach nothing that the questions alone may not show it; then the problems to look at."""
         shares = Counter(self._outcomes)
@@ -172,10 +165,10 @@ class CorpusMeter:
         for why, n in shares.most_common():
             if n and n >= _SHARE * len(self._tokens) and why not in (Outcome.CORRECT, Outcome.WRONG, Outcome.NO_GOLD):
                 yield f"{n:,} of {len(self._tokens):,} chains are {why}"
-        for why, first in self._first.items():
-            if first:
-                things = why.replace("problems", "problem", 1) if self._counts[why] == 1 else why
-                yield f"{self._counts[why]:,} {things}: {', '.join(first)}{', ...' * (self._counts[why] > _NAMED)}"
+        for why, found in self._found.items():
+            if found:
+                things = why.replace("problems", "problem", 1) if len(found) == 1 else why
+                yield f"{len(found):,} {things}: {', '.join(found[:_NAMED])}{', ...' * (len(found) > _NAMED)}"
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from understudy.core.errors import AbsentError, CheckpointError, StudyError
 from understudy.core.options import describe
 from understudy.core.prompts import load_prompts
-from understudy.core.protocols import MethodWithParts, MethodWithRationale, MethodWithWords, SelectiveMethod
+from understudy.core.protocols import MethodWithParts, MethodWithRationale, SelectiveMethod
 from understudy.core.values import digest
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.evaluation.faithfulness import Alteration
@@ -69,7 +69,7 @@ class SharedStages:
         methods = [(arm, self.study.method(arm)) for arm in self.study.arms]
         trained = [method.format for arm, method in methods if trained_roles(arm, method)]
         formats = {digest(describe(each)): each for each in trained if each.style == "raw"}
-        words = {text for _, method in methods if isinstance(method, MethodWithWords) for text in method.words}
+        words = {text for _, method in methods for text in getattr(method, "words", ())}
         return Vocabulary(formats=tuple(formats[key] for key in sorted(formats)), words=tuple(sorted(words)))
 
 
@@ -209,7 +209,7 @@ class ArmPlanner:
         if not isinstance(student, TrainedPlayer):
             return
         for how in get_args(Alteration):
-            cast = {**own.cast, role: ProbePlayer(student, own, how)}
+            cast = {**own.cast, role: ProbePlayer(student.student, own, how)}
             stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)
             yield self._place("probe", own.seed, how, stage)
 

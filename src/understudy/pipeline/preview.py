@@ -3,11 +3,10 @@ really put to the teacher.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from heapq import heapify, heapreplace
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +170,11 @@ def _paths(sampling: Sampling, identity: str, store: Ledger | None) -> Mapping[s
         known = ScriptedEngine(refuse, identity=identity)
         for done in iter_chains(sampling, known, store):
             paths[done.path.problem] += 1
-    fewest = [(n, at, name) for at, (name, n) in enumerate(paths.items())]
-    heapify(fewest)
-    for _ in range(sampling.total - paths.total()):
-        n, at, name = fewest[0]
-        heapreplace(fewest, (n + 1, at, name))
-    return {name: range(n) for n, _, name in sorted(fewest, key=lambda entry: entry[1])}
+    while (left := sampling.total - paths.total()) > 0:
+        least = min(paths.values())
+        for name in [name for name, n in paths.items() if n == least][:left]:
+            paths[name] += 1
+    return {name: range(n) for name, n in paths.items()}
 
 
 def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int]:
@@ -227,14 +225,9 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _first_call(flow: Any) -> Call | None:
     """The first `Call` that a flow asks, or None where it asks something else or nothing."""
-    try:
-        ask = next(flow)
-    except StopIteration:
-        return None
-    finally:
-        flow.close()
-    first = ask[0] if isinstance(ask, list) else ask
-    return first if isinstance(first, Call) else None
+    ask: Call | Sequence[Call] | None = next(flow, None)
+    flow.close()
+    return ask[0] if isinstance(ask, Sequence) else ask
 
 
 @dataclass(frozen=True)
@@ -275,19 +268,16 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
         return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in chains[:n]])
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
-        trial = replace(stage, **_for_a_trial(stage))
+        # For now: whoever tries does not wait a day for a batch.
+        engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
+        teacher = replace(stage.teacher, samples=1, allocation=None, first_look=0)
+        trial = replace(stage, teacher=teacher, engine=engine)
         sampling = replace(trial.sampling(problems), problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
     tried = [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]]
     return Trial(plan, tried, endpoints)
-
-
-def _for_a_trial(stage: SampledChainsStage) -> dict[str, Any]:
-    """One chain a question, asked for now: whoever tries does not wait a day for a batch."""
-    engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
-    return {"teacher": replace(stage.teacher, samples=1, allocation=None, first_look=0), "engine": engine}
 
 
 def _judged(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:

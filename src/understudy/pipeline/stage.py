@@ -9,8 +9,8 @@ anything has run. Each kind of stage is one file in `pipeline.stages`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
@@ -104,9 +104,9 @@ class Stage(Generic[S]):
         return f"{self.kind}-{self.key}"
 
     def needs(self) -> Iterator[Stage[Any]]:
-        """The stages that must be done before."""
-        for each in keyed_fields(self):
-            yield from _stages_in(getattr(self, each.name))
+        """The stages that must be done before: those among its fields, where a kind does not say more."""
+        values = (getattr(self, each.name) for each in keyed_fields(self))
+        yield from (value for value in values if isinstance(value, Stage))
 
     def directory(self, run: Path) -> Path:
         """The directory of its files in the run directory ``run``."""
@@ -133,17 +133,3 @@ class Stage(Generic[S]):
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label!r} {self.key}>"
-
-
-def _stages_in(value: Any) -> Iterator[Stage[Any]]:
-    if isinstance(value, Stage):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _stages_in(item)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for item in value:
-            yield from _stages_in(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in keyed_fields(value):
-            yield from _stages_in(getattr(value, each.name))

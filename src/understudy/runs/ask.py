@@ -11,7 +11,7 @@ from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.plugins import load
 from understudy.core.protocols import Method
-from understudy.core.values import Problem, Solution, to_json
+from understudy.core.values import Problem, Solution
 from understudy.core.vote import vote
 from understudy.engines.local.device import settle_device
 from understudy.evaluation.run import answer
@@ -31,9 +31,6 @@ class VotedAnswer:
     answer: str | None
     share: float
     solutions: list[Solution]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"answer": self.answer, "share": self.share, "solutions": [to_json(s) for s in self.solutions]}
 
 
 @dataclass(frozen=True)

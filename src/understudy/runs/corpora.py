@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +62,7 @@ def import_corpus(
     outcomes = {chain.id: judge(known[chain.problem], chain, same_answer).outcome for chain in corpus_chains}
     counted = dict(Counter(outcomes[chain.id].value for chain in corpus_chains).most_common())
     card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=counted))
-    write_rows(to, Chain, corpus_chains, card=card.to_json())
+    write_rows(to, Chain, corpus_chains, card=asdict(card))
     return report.to_json() | measure_corpus(corpus_chains, known, outcomes).describe()
 
 

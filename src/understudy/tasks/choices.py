@@ -179,11 +179,9 @@ def option_base(answers: Iterable[tuple[str, Any, Options]]) -> int | None:
     first_row: dict[int, str] = {}
     for where, raw, options in answers:
         bare = _strip_marks(raw)
-        if bare.isdecimal() and not {bare, _fold(raw)} & set(map(_fold, (*options.labels, *options.texts))):
-            if int(bare) == 0:
-                first_row.setdefault(0, where)
-            elif int(bare) == len(options.texts):
-                first_row.setdefault(1, where)
+        named = {bare, _fold(raw)} & set(map(_fold, (*options.labels, *options.texts)))
+        if bare.isdecimal() and not named and int(bare) in (0, len(options.texts)):
+            first_row.setdefault(min(int(bare), 1), where)
     if len(first_row) > 1:
         raise DataError(f"{first_row[0]}: the answer counts options from 0, but at {first_row[1]} from 1; take one of them")
     return next(iter(first_row), None)

@@ -329,7 +329,7 @@ class _Training:
         if self.scored:
             trim_memory()
             self.model.eval()
-            value = self.ranks.broadcast(self.score(candidate) if self.score is not None else 0.0)
+            value = self.ranks.sum(self.score(candidate) if self.score is not None else 0.0)  # the first process alone has a score
             self.model.train()
             self.notes.dev.append((self.notes.step, value))
             if self.notes.best is not None and value <= self.notes.best[1]:

@@ -24,14 +24,11 @@ def pack(examples: Sequence[EncodedExample]) -> list[list[int]]:
     """
     length = 2 * max(map(len, examples))
     rows: list[list[int]] = []
-    room: list[int] = []
     for i in sorted(range(len(examples)), key=lambda i: -len(examples[i])):
-        place = next((row for row, left in enumerate(room) if left >= len(examples[i])), len(rows))
-        if place == len(rows):
-            rows.append([])
-            room.append(length)
-        rows[place].append(i)
-        room[place] -= len(examples[i])
+        row = next((row for row in rows if sum(len(examples[j]) for j in (*row, i)) <= length), None)
+        if row is None:
+            rows.append(row := [])
+        row.append(i)
     return rows
 
 

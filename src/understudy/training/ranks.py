@@ -96,10 +96,6 @@ class Ranks:
         """The least of every process's ``value``."""
         return int(self._reduce(value, dist.ReduceOp.MIN))
 
-    def broadcast(self, value: float) -> float:
-        """The first process's ``value``; the others wait for it."""
-        return self.sum(value if self.is_first else 0.0)
-
     def gather(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """``tensors`` without their distribution, for the first process; all must ask for them, and the others get empty ones."""
         if not self.sharded:

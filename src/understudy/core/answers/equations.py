@@ -27,15 +27,11 @@ _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 @dataclass(frozen=True)
 class Equation:
-    """``calculated`` is the side with arithmetic. ``value`` is its value, None where the equation does not hold."""
+    """``text`` is the canonical text of the side with arithmetic, ``4 + 3``. ``value`` is its value, None where the equation does
+    not hold."""
 
-    calculated: Expression
+    text: str
     value: Fraction | None
-
-    @property
-    def text(self) -> str:
-        """The canonical text of the calculated side: ``4 + 3``."""
-        return self.calculated.text
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -56,7 +52,7 @@ def find_equations(rationale: str) -> Iterator[Equation]:
             if calculated and len(sides) > 1:
                 floor = bool(_REMAINDER.match(line, end))
                 holds = all(_is_value(side, calculated[0].value, floor=floor) for side in sides)
-                yield Equation(calculated[0], calculated[0].value if holds else None)
+                yield Equation(calculated[0].text, calculated[0].value if holds else None)
 
 
 def _drop_unit(found: re.Match[str]) -> str:

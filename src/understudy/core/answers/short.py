@@ -13,15 +13,14 @@ _LEAD = re.compile(r"(?:[\s:=*_]|\n>|[-=]>|-(?=\s)){0,10}(?:that |it is |it's )?
 _STATES = re.compile(r"(?:\b(?:is|are|be|was|were|get|gives?|makes?|spells?)\b ?:?|[:=]) *(?=[^\s:=])")
 
 
-def read(span: str, *, strict: bool = False) -> Reading:
+def read(span: str) -> Reading:
     """The short text that ``span`` states: the quoted text at its beginning, else its first sentence."""
     span = unwrap(span[: 3 * LONGEST])
     lead = _LEAD.match(span)
-    begin = lead.end() if lead and not strict else 0
+    begin = lead.end() if lead else 0
     if quoted := _QUOTED.match(span, begin):
         return _to_reading(quoted[1] or quoted[2])
-    end = len(span) if strict else find_sentence_end(span, begin, len(span))
-    return _to_reading(span[begin:end])
+    return _to_reading(span[begin : find_sentence_end(span, begin, len(span))])
 
 
 def read_alone(reply: str) -> Reading:

@@ -20,13 +20,13 @@ thought that never ends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 from understudy.core.asks import Prompt
 from understudy.core.errors import DataError
 from understudy.core.prompt_format import ANSWER, PromptFormat, answer_text, prompt_text, question_text
 from understudy.core.thoughts import has_tags, thought_of, with_thought
-from understudy.core.values import Chain, Problem, digest, to_json
+from understudy.core.values import Chain, Problem, digest
 from understudy.corpus.formats.chat import OPENAI, last_exchange, turns_of
 from understudy.corpus.formats.record import FIELDS, FileFormat, LostRow, Read, Record, Row, hints, read_plain, text_of
 
@@ -48,7 +48,7 @@ def _read_jsonl(row: Row, names: Mapping[str, str], where: str) -> Iterator[Read
 
 def chain_row(chain: Chain) -> Row:
     """The row with every field of ``chain``."""
-    return {"problem_id": chain.problem, **{name: value for name, value in to_json(chain).items() if name != "problem"}}
+    return {"problem_id": chain.problem, **{name: value for name, value in asdict(chain).items() if name != "problem"}}
 
 
 def _join_prompt(prompt: Prompt) -> str:

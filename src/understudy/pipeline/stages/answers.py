@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Engine, EngineOptions, LocalEngine
+from understudy.core.protocols import Engine, EngineOptions
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
@@ -90,13 +90,12 @@ class GoldPlayer:
 class ProbePlayer:
     """The ``student`` after the rationales that it wrote in the stage ``own``, altered in one way."""
 
-    student: TrainedPlayer
+    student: StudentStage
     own: AnswersStage
     how: Alteration
 
-    def open(self, stage: AnswersStage, context: Context, ledger: Ledger, workings: Workings) -> Engine:
-        student = self.student.open(stage, context, ledger, workings)
-        assert isinstance(student, LocalEngine), "students are on this machine"
+    def open(self, stage: AnswersStage, context: Context, *_: Any) -> Engine:
+        student = open_student(self.student.checkpoint(context), stage.answering, seed=stage.seed)
         return ProbeEngine(student, stage.method, alter(self.rationales(stage, context), self.how, seed=stage.seed), self.how)
 
     def rationales(self, stage: AnswersStage, context: Context) -> dict[str, str]:
@@ -147,6 +146,12 @@ class AnswersStage(Stage[AnswersSummary]):
     answering: AnsweringOptions
     swapped: bool
     teacher: Teacher | None = unkeyed(None)
+
+    def needs(self) -> Iterator[Stage[Any]]:
+        """Also the students that play, and the answers whose rationales a probe alters."""
+        yield from super().needs()
+        for player in self.cast.values():
+            yield from (value for value in vars(player).values() if isinstance(value, Stage))
 
     def modules(self) -> list[str]:
         return [module_of("method", self.name), *(module_of("engine", teacher.engine) for teacher in self._teachers())]

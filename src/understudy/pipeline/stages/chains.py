@@ -25,7 +25,6 @@ from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.sampling.account import Account
 from understudy.sampling.ledger import Ledger
-from understudy.sampling.pool import StudyPool
 from understudy.sampling.sample import Sample, Sampling, sample
 from understudy.studies.options import Corpus, Exemplars, Teacher
 
@@ -60,12 +59,8 @@ class ChainsStage(Stage[ChainsSummary]):
     files: Mapping[str, str]
     terms: Corpus = unkeyed(factory=Corpus)
 
-    def read(self, context: Context) -> list[Chain]:
-        """The chains, by problem and path."""
-        return list(self.stream(context))
-
     def stream(self, context: Context) -> Iterator[Chain]:
-        """The same, of which few are in memory at once."""
+        """The chains, by problem and path, of which few are in memory at once."""
         return read_rows(self.directory(context.run) / FILE, Chain)
 
     def write(
@@ -75,7 +70,7 @@ class ChainsStage(Stage[ChainsSummary]):
         where the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
-        write_rows(self.directory(context.run) / FILE, Chain, chains, card=card.to_json())
+        write_rows(self.directory(context.run) / FILE, Chain, chains, card=dataclasses.asdict(card))
         versions = Counter(version for chain in chains if (version := chain.sampling.get("version")))
         return ChainsSummary(
             chains=len(chains),
@@ -146,13 +141,9 @@ class SampledChainsStage(ChainsStage):
         described = self._described() | ({"weights": weights} if weights else {})
         return self.write(context, sampled.chains, described, errors=failed, unasked=left, stopped=why, weights=weights)
 
-    def pool(self, problems: Sequence[Problem]) -> StudyPool:
-        """What the teacher's method sees besides a problem."""
-        return exemplar_pool(problems, self.exemplars, prompts=self.prompts)
-
     def sampling(self, problems: Sequence[Problem]) -> Sampling:
         """Which chains are wanted of the teacher, for the training problems among ``problems``."""
-        pool, check = self.pool(problems), find("check", self.check)
+        pool, check = exemplar_pool(problems, self.exemplars, prompts=self.prompts), find("check", self.check)
         return Sampling(
             [problem for problem in problems if problem.split == "train"],
             lambda problem, path: self.method.sample(problem, path, pool),

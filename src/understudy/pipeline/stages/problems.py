@@ -135,7 +135,9 @@ class ProblemsStage(Stage[ProblemsSummary]):
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
-        write_json(directory / "splits.json", _ids_by_split(prepared.from_task, keep={problem.id for problem in problems}))
+        kept, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in prepared.from_task)
+        ids = {split: [p.id for p in prepared.from_task if p.split == split and p.id in kept] for split in splits}
+        write_json(directory / "splits.json", ids)
         context.progress("problems", len(problems), len(problems))
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
             context.progress(
@@ -185,14 +187,6 @@ def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> No
     for key, name in fields.items():
         if name not in known:
             raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")
-
-
-def _ids_by_split(problems: Sequence[Problem], *, keep: set[str]) -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = {problem.split: [] for problem in problems}
-    for problem in problems:
-        if problem.id in keep:
-            ids[problem.split].append(problem.id)
-    return ids
 
 
 def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int) -> list[Problem]:

@@ -95,9 +95,11 @@ class StudentStage(Stage[StudentSummary]):
     answering: AnsweringOptions
 
     def needs(self) -> Iterator[Stage[Any]]:
-        """Also what its selection needs: it reads all of these, and is stale where one of them is made anew."""
+        """Also the students of folds, and what its selection needs: it is stale where one of them is made anew."""
         yield from self.selection.needs()
         yield from super().needs()
+        for students in self.folds.values():
+            yield from students
 
     def modules(self) -> list[str]:
         return [module_of("method", self.name), module_of("objective", self.training.objective)]
