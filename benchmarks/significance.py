@@ -8,7 +8,9 @@ each training seed of each arm that differs by ``seeds vary`` points (SD). "wron
 said to differ after Holm's correction (of 10 pairs). "pair": pairs below .05 before it. "covers": 95 % intervals that hold the true
 difference. "finds": of the pairs of an arm that is 15 points better and the four others, those that are said to differ. Beside
 `evaluation.statistics.paired`: the test that it took the place of ("before"), which left the seeds' share out where it was
-estimated at zero. "passages": questions in clusters of ten that share half of their difficulty and of the arms' effects.
+estimated at zero. "passages": questions in clusters of ten that share half of their difficulty and of the arms' effects. "2 x 3
+decodings": six arms, of two students that answer in three ways, whose answers share .7 of their draws; the pairs that are counted
+before the correction, as covered and as found are those of different students.
 """
 
 import argparse
@@ -21,21 +23,27 @@ from scipy import stats
 
 from understudy.evaluation.statistics import Array, holm, paired, seed_noise
 
-ARMS, LEVEL, BETTER, CLUSTER = 5, 0.05, 0.15, 10
+ARMS, LEVEL, BETTER, CLUSTER, SHARED = 5, 0.05, 0.15, 10, 0.7
 
 
-def draw(rng: np.random.Generator, *, seeds: int, n: int, spread: float, better: float, clustered: bool) -> Array:
-    """[ARMS, S, N]: the first arm is ``better`` than the others."""
+def draw(
+    rng: np.random.Generator, *, students: int, decodings: int, seeds: int, n: int, spread: float, better: float, clustered: bool
+) -> Array:
+    """[students x decodings, S, N]: the arms of the first student are ``better`` than the others."""
 
     def effect(*shape: int) -> Array:
         own = rng.normal(size=(*shape, n))
         shared = np.repeat(rng.normal(size=(*shape, n // CLUSTER)), CLUSTER, axis=-1) if clustered else own
         return (own + shared) / math.sqrt(2) if clustered else own
 
-    logit = 0.3 + 1.5 * effect() + 0.5 * effect(ARMS)
-    chance = 1 / (1 + np.exp(-logit))[:, None, :] + spread * rng.normal(size=(ARMS, seeds, 1))
+    logit = 0.3 + 1.5 * effect() + 0.5 * effect(students)
+    chance = 1 / (1 + np.exp(-logit))[:, None, :] + spread * rng.normal(size=(students, seeds, 1))
     chance[0] += better
-    return (rng.random((ARMS, seeds, n)) < chance).astype(float)
+    drawn = rng.random((students, seeds, n))
+    if decodings > 1:
+        chance, drawn = (np.repeat(values, decodings, axis=0) for values in (chance, drawn))
+        drawn = np.where(rng.random(drawn.shape) < SHARED, drawn, rng.random(drawn.shape))
+    return (drawn < chance).astype(float)
 
 
 def before(difference_SN: Array) -> float:
@@ -52,26 +60,32 @@ def before(difference_SN: Array) -> float:
     return float(2 * stats.t.sf(abs(mean) / math.sqrt(max(total, 1e-12) / (seeds * n)), freedom))
 
 
-def simulate(studies: int, *, seeds: int, n: int, spread: float, clustered: bool, seed: int) -> dict[str, float]:
+def simulate(
+    studies: int, *, seeds: int, n: int, spread: float, clustered: bool, seed: int, students: int = ARMS, decodings: int = 1
+) -> dict[str, float]:
     rng = np.random.default_rng([seed, seeds, n, round(1000 * spread), clustered])
     clusters = [str(i // CLUSTER) for i in range(n)] if clustered else None
-    pairs = list(combinations(range(ARMS), 2))
+    owners = [student for student in range(students) for _ in range(decodings)]
+    pairs = list(combinations(range(len(owners)), 2))
+    apart = [owners[i] != owners[j] for i, j in pairs]
+    firsts = [differ and owners[i] == 0 for (i, _), differ in zip(pairs, apart, strict=True)]
     wrong, raw, covered, finds = {"now": 0, "before": 0}, 0, 0, {"now": 0, "before": 0}
     for better in (0.0, BETTER):
         for _ in range(studies):
-            arms = draw(rng, seeds=seeds, n=n, spread=spread, better=better, clustered=clustered)
-            noise = seed_noise(list(arms))
+            shape = {"students": students, "decodings": decodings, "seeds": seeds, "n": n}
+            arms = draw(rng, **shape, spread=spread, better=better, clustered=clustered)
+            noise = seed_noise(list(arms), owners)
             tests = [paired(arms[i], arms[j], noise, clusters=clusters) for i, j in pairs]
             found = {"now": holm([test.p for test in tests]), "before": holm([before(arms[i] - arms[j]) for i, j in pairs])}
             for name, p in found.items():
                 if better:
-                    finds[name] += sum(value < LEVEL for (i, _), value in zip(pairs, p, strict=True) if i == 0)
+                    finds[name] += sum(value < LEVEL for first, value in zip(firsts, p, strict=True) if first)
                 else:
                     wrong[name] += min(p) < LEVEL
             if not better:
-                raw += sum(test.p < LEVEL for test in tests)
-                covered += sum(test.low <= 0 <= test.high for test in tests)
-    of_pairs, of_better = studies * len(pairs), studies * (ARMS - 1)
+                raw += sum(test.p < LEVEL for test, differ in zip(tests, apart, strict=True) if differ)
+                covered += sum(test.low <= 0 <= test.high for test, differ in zip(tests, apart, strict=True) if differ)
+    of_pairs, of_better = studies * sum(apart), studies * sum(firsts)
     return {
         "wrong, before": wrong["before"] / studies,
         "wrong": wrong["now"] / studies,
@@ -90,12 +104,16 @@ def main() -> None:
     header: list[Any] = []
     for seeds in (3, 5):
         for n in (150, 1000):
-            for clustered, spread in [(False, 0.0), (False, 0.02), (False, 0.05), (False, 0.1), (True, 0.02)]:
-                found = simulate(options.studies, seeds=seeds, n=n, spread=spread, clustered=clustered, seed=options.seed)
+            five = [(False, 0.0), (False, 0.02), (False, 0.05), (False, 0.1), (True, 0.02)]
+            cases = [(*case, ARMS, 1) for case in five] + [(False, spread, 2, 3) for spread in (0.02, 0.05, 0.1)]
+            for clustered, spread, students, decodings in cases:
+                shape = {"students": students, "decodings": decodings, "seeds": seeds, "n": n}
+                found = simulate(options.studies, **shape, spread=spread, clustered=clustered, seed=options.seed)
                 if not header:
                     header = ["seeds", "questions", "seeds vary", *found]
                     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
-                points = f"{100 * spread:g} points{', passages' if clustered else ''}"
+                several = f", {students} x {decodings} decodings" if decodings > 1 else ""
+                points = f"{100 * spread:g} points{', passages' if clustered else ''}{several}"
                 print(f"| {seeds} | {n} | {points} | {' | '.join(f'{100 * value:.1f}' for value in found.values())} |", flush=True)
 
 

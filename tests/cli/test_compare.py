@@ -155,6 +155,18 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     assert [find_conditions(run, some).tokens for some in (seeds, seeds[:1])] == [sum(each) / 2, each[0]]
 
 
+@pytest.mark.parametrize(
+    ("pairs", "why"),
+    [
+        ('[["answer-only", "answer-only"]]', "compares an arm with itself"),
+        ('[["answer-only", "N chains, all"], ["N chains, all", "answer-only"]]', "stands there twice"),
+    ],
+)
+def test_a_pair_that_is_no_pair_is_refused(copy, pairs, why):
+    ran = understudy("demo", *SETS, "--set", f"evaluation.compare={pairs}", "--dry-run", cwd=copy.parent.parent)
+    assert (ran.code, why in ran.err) == (2, True)
+
+
 def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
     study = replace(Run(copy).study, evaluation=replace(Run(copy).study.evaluation, compare=(("b", "a"),)))
     looks = [Look(1, (("a", "b"),), 3), Look(1, (), 1)]
@@ -178,6 +190,8 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     ]
     assert list(run.problems_of("test")) == [names[0], *names[2:]]
     assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)
+    notes = compare_runs([run]).notes
+    assert "Not counted, as copies of another one with the same answer: 1 problem of test." in notes, "compare says it, too"
 
 
 def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(copy):

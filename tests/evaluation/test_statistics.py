@@ -68,6 +68,16 @@ def test_the_noise_between_seeds_is_that_of_the_analysis_of_variance():
     assert 2 * two.apart == pytest.approx((means[0] - means[1]).var(ddof=1)), "of two arms: the variance of their difference"
 
 
+def test_arms_of_the_same_students_count_as_one_arm():
+    first, second, third = np.random.default_rng(0).random((3, 3, 20))
+    alone = seed_noise([first, second, third])
+    decoded = seed_noise([first, second, first, third, first], ["a", "b", "a", "c", "a"])
+    assert vars(decoded) == pytest.approx(vars(alone)), "three equal decodings of one student say no more than one"
+    other = seed_noise([first, second], ["a", "a"])
+    assert (other.alone_freedom, other.apart_freedom) == (2, 0)
+    assert paired(first, second, other) == paired(first, second), "of the only students there are: by this pair's own variance"
+
+
 def simulate(rng, *, arms, seeds, n, spread, passages=0):
     def effect(*shape):
         if not passages:

@@ -41,8 +41,13 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("Ann has 1,000 pears. How many?", "Ann has 900 pears. How many?", "other numbers"),
         ("What is 3.5 times 2?", "What is 3 times 2?", "other numbers"),
         ("Is Ohio in Utah?", "Is Rome in Peru?", None),
-        ("Ann has 3 pears and buys 4 more of them.", "Ann has 3 plums and buys 4 more of them.", None),
-        (TOLD.format("eggs")[30:], TOLD.format("milk")[30:], None),
+        ("Ann has 3 pears and buys 4 more of them.", "Ann has 3 plums and buys 4 more of them.", "another word"),
+        ("Ann has 3 pears and buys 4 more of them.", "Ann has 3 plums and eats 4 more of them.", None),
+        (TOLD.format("eggs")[30:], TOLD.format("milk")[30:], "another word"),
+        ("Would a pear tree grow in the sand?", "Would a pear tree grow in the sand? Please explain.", "same sentence"),
+        ("Would a pear grow in the sand?", "Would a pear grow in the sand? Please explain.", None),
+        ("Would a pe\u00adar tree grow in a bea\u200bch?", "Would a pear tree grow in a beach?", "same words"),
+        ("What is \uff13 plus x\u00b2?", "What is 3 plus x2?", "same words"),
     ],
 )
 def test_near_questions_are_found_by_what_they_share(held, outside, kind):
@@ -55,7 +60,7 @@ def test_near_questions_are_found_by_what_they_share(held, outside, kind):
     ("choices", "others", "kind"),
     [
         (("a rose", "grass"), ("Grass", "a rose!"), "same words"),
-        (("a rose", "grass"), ("a rose", "moss"), None),
+        (("a rose", "grass"), ("a rose", "moss"), "same sentence"),
         (("in Rome", "in Paris"), ("in New York", "in Lima"), "other names"),
     ],
 )

@@ -6,7 +6,7 @@ problems belong together (one template, one passage) and so do not count as inde
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,18 +73,21 @@ class SeedNoise:
     apart_freedom: float
 
 
-def seed_noise(arms_SN: Sequence[Array]) -> SeedNoise | None:
-    """Over the arms that have several seeds, all of them the same; None where there is none."""
-    means = [rows.mean(axis=1) for rows in arms_SN if len(rows) > 1]
-    if not means:
+def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> SeedNoise | None:
+    """Over the arms that have several seeds, all of them the same; None where there is none. ``students``: whose answers each has:
+    arms of the same students, which differ in decoding, count as one arm together, since they vary together."""
+    named = list(zip(arms_SN, students or range(len(arms_SN)), strict=True))
+    seeded = [(rows.mean(axis=1), who) for rows, who in named if len(rows) > 1]
+    if not seeded:
         return None
-    means_AS = np.array(means)
-    arms, seeds = means_AS.shape
+    alike = Counter(who for _, who in seeded)
+    means_AS, weights_A = np.array([means for means, _ in seeded]), np.array([1 / alike[who] for _, who in seeded])
+    arms, seeds = len(alike), means_AS.shape[1]
     own_AS = means_AS - means_AS.mean(axis=1, keepdims=True)
-    apart_AS = own_AS - own_AS.mean(axis=0)
+    apart_AS = own_AS - weights_A @ own_AS / arms
     alone_freedom, apart_freedom = arms * (seeds - 1), (arms - 1) * (seeds - 1)
-    apart = float((apart_AS**2).sum()) / apart_freedom if apart_freedom else 0.0
-    return SeedNoise(float((own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
+    apart = float((weights_A @ apart_AS**2).sum()) / apart_freedom if apart_freedom else 0.0
+    return SeedNoise(float((weights_A @ own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,10 @@ def paired(
             detectable = max(_detectable(found, level), _exactly_detectable(n, level))
             return PairedTest(found.mean, *paired_interval(wins, losses, n), mcnemar(wins, losses), detectable)
     else:
-        noise = noise or seed_noise([first_SN, second_SN])
-        assert noise is not None, "there are several seeds"
         both = len(first_SN) == len(second_SN)
+        if noise is None or (both and not noise.apart_freedom):  # these two, perhaps of the only students there are
+            noise = seed_noise([first_SN, second_SN])
+        assert noise is not None, "there are several seeds"
         pooled, freedom = (2 * noise.apart, noise.apart_freedom) if both else (noise.alone, noise.alone_freedom)
         found = estimate_mean(difference_SN, pooled, freedom, clusters)
     return PairedTest(found.mean, *found.interval(-1.0), found.test(), _detectable(found, level))

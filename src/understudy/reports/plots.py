@@ -122,7 +122,7 @@ def _costs(data: ReportData) -> Iterator[Picture]:
         axes.plot([s.tokens_per_answer] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
         mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # colours come again where there are many arms
         axes.plot([s.tokens_per_answer], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_label(s.arm))
-    axes.set(xscale="log", xlabel="tokens written per answer", ylabel="accuracy, %", ylim=(0, 103))
+    axes.set(xscale="log", xlabel="tokens written per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
     _number(axes.xaxis)
     axes.legend(**BESIDE)
     yield Picture(

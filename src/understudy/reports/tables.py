@@ -13,11 +13,11 @@ def make_tables(report: data.ReportData) -> Iterator[Table]:
     tables = [
         *(tabulate_accuracy(report, split) for split in splits_of(report)),
         *(tabulate_comparisons(report, split) for split in splits_of(report)),
-        _consistency(report.consistency),
+        tabulate_consistency(report.consistency),
         *(_votes(votes, drawn=votes.split == report.summaries[0].split) for votes in report.votes),
         *map(_cascade, report.cascades),
         _attributions(report.attributions),
-        _faithfulness(report.faithfulness),
+        tabulate_faithfulness(report.faithfulness),
         _first_wrong(report.first_wrong),
         tabulate_judged(report.judged),
         _perplexity(report.perplexity),
@@ -87,9 +87,11 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     together = f"questions with the same {report.cluster} count together"
     test = f"Student's t, where {together}" if report.cluster else "exact McNemar test"
     tests = f"p: {test}, about these students: one training seed cannot show which method is better"
-    if report.summaries[0].seeds > 1:
+    if any(s.seeds > 1 for s in report.summaries):
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
         tests += f"; {together}" if report.cluster else ""
+        if sum(s.seeds == 1 for s in report.summaries if s.split == split) > 1:
+            tests += f"; between two arms that are not trained: {test}"
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
     columns: list[Content[data.Comparison]] = [
         (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
@@ -147,7 +149,8 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     )
 
 
-def _consistency(rows: Sequence[data.Consistency]) -> Table:
+def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
+    """Contrast sets."""
     splits = list(dict.fromkeys(split for row in rows for split in row.accuracies))
 
     def on(split: str) -> Callable[[data.Consistency], str]:
@@ -218,7 +221,8 @@ _ALTERED = {
 }
 
 
-def _faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
+def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
+    """Answers after altered rationales."""
     columns: list[Content[data.Faithfulness]] = [
         (Column("arm"), lambda f: Cell(f.arm, "name")),
         (Column("rationale"), lambda f: _ALTERED[f.how]),

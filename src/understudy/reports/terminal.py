@@ -8,7 +8,15 @@ from rich.text import Text
 
 from understudy.reports.cells import Table
 from understudy.reports.data import ReportData, RunComparison
-from understudy.reports.tables import splits_of, tabulate_accuracy, tabulate_comparisons, tabulate_judged, tabulate_runs
+from understudy.reports.tables import (
+    splits_of,
+    tabulate_accuracy,
+    tabulate_comparisons,
+    tabulate_consistency,
+    tabulate_faithfulness,
+    tabulate_judged,
+    tabulate_runs,
+)
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -21,6 +29,7 @@ def show(data: ReportData, console: Console) -> None:
         console.print(Text(printable(sentence)))
     splits = splits_of(data)
     tables = [tabulate_accuracy(data, split) for split in splits] + [tabulate_comparisons(data, split) for split in splits[:1]]
+    tables += [tabulate_consistency(data.consistency), tabulate_faithfulness(data.faithfulness)]
     show_tables(tables if splits else [tabulate_judged(data.judged)], console)
     console.print()
     for note in (*data.notes, data.made_on):

@@ -9,7 +9,7 @@ from understudy.core.errors import UserError, with_known
 from understudy.corpus.directories import read_json
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences
+from understudy.runs.fairness import describe_differences, note_unfair
 from understudy.runs.run import ArmOutcomes, Run, common_problems, score
 from understudy.runs.summaries import compare_pairs, measure_arms
 
@@ -54,7 +54,9 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
         raise UserError(f"{split}: the runs have no question in common")
     counted = min(trained, default=1)
     alike = {name: (run, [_restrict(one, named) for one in seeds[:counted]]) for name, (run, seeds) in answered.items()}
-    return _compare(alike, shown, split, unlike)
+    unfair = [f"{label}{note}" for run, label in zip(runs, labels, strict=True) for note in note_unfair(run)]
+    compared = _compare(alike, shown, split, unlike)
+    return replace(compared, notes=(*compared.notes, *unfair))
 
 
 def _find_split(runs: Sequence[Run], split: str) -> str:

@@ -6,10 +6,12 @@ from operator import eq
 from pathlib import Path
 from statistics import fmean
 
+from understudy.core.errors import counted
 from understudy.core.values import Outcome
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
+from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run
 from understudy.training.record import read_seen
 
@@ -114,3 +116,21 @@ def _listed(values: Mapping[str, str]) -> str:
     for arm, value in values.items():
         names.setdefault(value, []).append(arm)
     return ", ".join(f"{value} ({join_names(some)})" for value, some in names.items())
+
+
+def note_unfair(run: Run) -> Iterator[str]:
+    """A sentence for what makes comparisons within a run unfair beside its arms' conditions."""
+    yield from describe_looks(read_looks(run.directory), run.study)
+    made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
+    for arm, students in made_with.items():
+        if saw := max(student.saw for student in students):
+            yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
+    chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
+    if unlabelled := [arm for arm in chosen if run.arms[arm].select.keep == "all"]:
+        names = join_names(unlabelled, " and ")
+        yield f"Chains are taught whether they are right or not, but checkpoints are chosen by gold answers: {names}."
+    for split in run.study.evaluation.splits:
+        if copies := run.count_copies(split):
+            yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
+    if run.problems_summary.near:
+        yield f"{run.problems_summary.describe_near()}."

@@ -16,14 +16,12 @@ from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
 from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
-from understudy.reports.words import join_names
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
 from understudy.runs.conclusions import conclude
-from understudy.runs.fairness import describe_differences, find_conditions
+from understudy.runs.fairness import describe_differences, find_conditions, note_unfair
 from understudy.runs.judgements import summarise_judgements
-from understudy.runs.looks import describe_looks, read_looks
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, score
 from understudy.training.record import ShownExample, read_seen
 
@@ -159,7 +157,7 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
     study = run.study
     yield from _note_students(run)
     yield from describe_differences({arm: find_conditions(run, scored[arm, study.evaluation.splits[0]]) for arm in run.arms})
-    yield from describe_looks(read_looks(run.directory), study)
+    yield from note_unfair(run)
     yield from _note_weights(run, scored)
     yield from _note_answered_again(run, probed)
     if study.checks[0] != "answer":
@@ -167,11 +165,6 @@ def write_notes(run: Run, scored: ScoredAnswers, probed: Collection[tuple[str, s
     problems = run.problems_summary
     if problems.dropped:
         yield f"{counted(len(problems.dropped), 'problem')} left training or dev since a held-out split has the same question."
-    for split in study.evaluation.splits:
-        if copies := run.count_copies(split):
-            yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
-    if problems.near:
-        yield f"{problems.describe_near()}."
     if errors := sum(one.summary.errors for seeds in scored.values() for one in seeds):
         yield f"{counted(errors, 'request')} failed: counted as errors, not as wrong answers, so the affected rows are smaller."
     chains = run.chains_summary
@@ -212,15 +205,10 @@ def _note_students(run: Run) -> Iterator[str]:
     others = ", ".join(arm for arm in made_with if arm not in chosen)
     kept = f"checkpoints chosen on {dev:,} of {study.evaluation.dev}" + (f", those of {others} the last ones" if others else "")
     yield f"Problems: train {sizes['train']:,}; {kept if chosen else 'checkpoints are the last ones'}; tested on {held}."
-    for arm, students in made_with.items():
+    for arm in made_with:
         if (fraction := run.arms[arm].fraction) < 1:
             n = len(learned_problems(run.problems, run.selection(arm)))
             yield f"{arm} learns from {n:,} of the training problems (fraction {fraction:g})."
-        if saw := max(student.saw for student in students):
-            yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
-    if unlabelled := [arm for arm in chosen if run.arms[arm].select.keep == "all"]:
-        names = join_names(unlabelled, " and ")
-        yield f"Chains are taught whether they are right or not, but checkpoints are chosen by gold answers: {names}."
 
 
 def _describe_making(run: Run) -> str:

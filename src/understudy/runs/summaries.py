@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -117,12 +118,17 @@ class MeasuredArm:
 
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Arms on one split, under the names that they have here; each is given with its run."""
-    seeds = [scored for _, scored in arms.values()]
-    noise = statistics.seed_noise([statistics.correctness([one.outcomes for one in of], common_problems(of)) for of in seeds])
+    correct = [statistics.correctness([one.outcomes for one in of], common_problems(of)) for _, of in arms.values()]
+    noise = statistics.seed_noise(correct, [_name_students(run, of[0].arm) for run, of in arms.values()])
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
     }
+
+
+def _name_students(run: Run, arm: str) -> tuple[Path, ...] | str:
+    """The directories of an arm's students, which others of its run may share; its name where it trains none."""
+    return tuple(stage for roles in run.students(arm).values() for stage in roles.values()) or arm
 
 
 def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm]) -> Iterator[data.Comparison]:
@@ -156,8 +162,9 @@ def _say(pair: data.Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) 
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
-        better = "better" if pair.difference > 0 else "worse"
-        return f"{pair.arm} is {better}{' with this seed' if arm.one_seed or other.one_seed else ''}"
+        if arm.one_seed or other.one_seed:
+            return "these two students differ"
+        return f"{pair.arm} is {'better' if pair.difference > 0 else 'worse'}"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"

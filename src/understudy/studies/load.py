@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,11 @@ def _validate(study: Study) -> None:
     for name in (name for pair in study.evaluation.compare for name in pair):
         if name not in names:
             raise StudyError(f"evaluation.compare: there is no arm {with_known(name, names)}")
+    pairs = Counter(frozenset(pair) for pair in study.evaluation.compare)
+    for pair in study.evaluation.compare:
+        if pairs[frozenset(pair)] > 1 or pair[0] == pair[1]:
+            why = "compares an arm with itself" if pair[0] == pair[1] else "stands there twice, one way or the other"
+            raise StudyError(f"evaluation.compare: {list(pair)} {why}; take it out")
 
 
 def _validate_arm(study: Study, arm: Arm) -> None:

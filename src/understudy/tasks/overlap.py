@@ -8,6 +8,7 @@ All of it takes linear time. Beware: it reads every word of every question.
 """
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _LEAST = 4
 """A template of fewer words that are no names and numbers ("is X in X") says nothing."""
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
 """A word, or a number with its marks: "1,000" is one as "900" is."""
+LONG = 8
+"""A sentence of fewer words may stand in many questions."""
+_SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _SIGN = re.compile("[-+*/=<>×÷^]")
 
 
@@ -72,8 +76,16 @@ def find_near(problems: Sequence[Problem], *, held_out: Sequence[str]) -> tuple[
 
 
 def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
-    """A key that is equal for the same question with the same choices in any order."""
-    return " ".join(problem.context.split()), " ".join(problem.question.split()), tuple(sorted(problem.choices))
+    """A key that is equal for the same question with the same choices in any order, whatever invisible characters are in it."""
+    context, question, *choices = map(_to_plain, (problem.context, problem.question, *problem.choices))
+    return " ".join(context.split()), " ".join(question.split()), tuple(sorted(choices))
+
+
+def _to_plain(text: str) -> str:
+    """``text`` in Unicode's form NFKC, without characters that are not seen (a soft hyphen, a zero-width space)."""
+    if text.isascii():
+        return text
+    return "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
 
 
 def near_key(problem: Problem) -> tuple[str, ...]:
@@ -87,7 +99,7 @@ def _without_numbers(words: Iterable[str]) -> tuple[str, ...]:
 
 def _split(problem: Problem) -> tuple[list[str], list[list[str]]]:
     """All words of a question without case; and as they are written those of its context with the question, and of each choice."""
-    context, *parts = [_WORD.findall(text) for text in (problem.context, problem.question, *sorted(problem.choices))]
+    context, *parts = [_WORD.findall(_to_plain(text)) for text in (problem.context, problem.question, *sorted(problem.choices))]
     parts[0] = context + parts[0]
     return " ".join(chain.from_iterable(parts)).casefold().split(), parts
 
@@ -104,8 +116,20 @@ def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
         yield NAMES, tuple(template)
     for i in range(len(asked) - GRAM + 1):
         yield GRAMS, tuple(words[i : i + GRAM])
+    if _LEAST < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
+        start, rest = words[: len(asked)], tuple(words[len(asked) :])
+        for i in range(len(asked)):
+            yield WORD, (i, *start[:i], *start[i + 1 :], *rest)
+    for sentence in _SENTENCE_END.split(_to_plain(problem.question).casefold()):
+        said = tuple(_WORD.findall(sentence))
+        if len(said) >= LONG and 2 * len(said) > len(asked):
+            yield SENTENCE, said
 
 
-SAME, NUMBERS, NAMES, GRAMS = KINDS = ("same words", "other numbers", "other names", f"{GRAM} words in a row")
+SAME, NUMBERS, NAMES, GRAMS, WORD, SENTENCE = KINDS = (
+    *("same words", "other numbers", "other names"),
+    *(f"{GRAM} words in a row", "another word", "same sentence"),
+)
 """How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
-names, which are words with a capital, the numbers, too."""
+names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; and one
+sentence that is most of two questions may have others beside it, or other choices."""

@@ -48,7 +48,8 @@ class Layout:
             if _is_template(theirs) and name in _LISTS:
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str) and name in ("question", "context"):
-                told = set(fields_in(theirs)) & {self.fields.get(ours, ours) for ours in ("answer", "accepted", "rationale")}
+                shown = set(fields_in(theirs)) if _is_template(theirs) else {theirs}
+                told = shown & {self.fields.get(ours, ours) for ours in ("answer", "accepted", "rationale")}
                 if told:
                     raise DataError(f"fields.{name} = {theirs!r}: {min(told)!r} tells the answer; a question may not show it")
             elif isinstance(theirs, str):

@@ -183,7 +183,6 @@ class AnswersStage(Stage[AnswersSummary]):
                 asked = [problem for problem in problems if problem.id in written]
         if workings is not None:
             asked = [problem for problem in problems if problem.id in workings]
-        started = time.perf_counter()
         directory = self.directory(context.run)
         own = directory / "answers.sqlite"
         # What the teacher says is paid for: it goes into the run's ledger.
@@ -191,6 +190,7 @@ class AnswersStage(Stage[AnswersSummary]):
         ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
+            started = time.perf_counter()  # libraries and weights are loaded: what follows is the price of answers
             answers = answer(
                 asked,
                 self.method,
