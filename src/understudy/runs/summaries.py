@@ -189,6 +189,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
 def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consistency]:
     """How often each arm answers an original and all its changed versions right (evaluation.contrast)."""
     field, splits = run.study.evaluation.contrast, run.study.evaluation.splits
+    found: dict[str, tuple[statistics.Array, dict[str, float]]] = {}
     for arm in run.arms:
         versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for split in splits:
@@ -203,13 +204,16 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consis
             for seed in zip(*(scored[arm, split] for split in splits), strict=True)
         ]
         all_right_SG = np.array([[all(of_seed[place] for place in group) for group in groups] for of_seed in right], dtype=float)
-        low, high = statistics.accuracy_interval(all_right_SG)
         places = [place for group in groups for place in group]
         accuracies = {
             split: fmean(of_seed[place] for of_seed in right for place in places if place[0] == split)
             for split in dict.fromkeys(split for split, _ in places)
         }
-        yield data.Consistency(arm, all_right_SG.size, accuracies, float(all_right_SG.mean()), low, high)
+        found[arm] = all_right_SG, accuracies
+    noise = statistics.seed_noise([right for right, _ in found.values()], [_name_students(run, arm) for arm in found])
+    for arm, (right_SG, accuracies) in found.items():
+        low, high = statistics.accuracy_interval(right_SG, noise)
+        yield data.Consistency(arm, right_SG.size, accuracies, float(right_SG.mean()), low, high)
 
 
 def describe_selection(run: Run, arm: str) -> data.ArmSelection:
