@@ -78,11 +78,16 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
     found = compare_runs([first, other], anyway=True)
     assert found.pairs[0].n == 39
     assert any("39 of them are the same" in note for note in found.notes)
-    shutil.copytree(copy, copy.parent / "more", symlinks=True)
+    for name in ("more", "third"):
+        shutil.copytree(copy, copy.parent / name, symlinks=True)
     more = ["--set", "arms.4.decode.votes=2", "--out", "runs/more"]
     assert understudy("demo", *SETS, *more, cwd=copy.parent.parent).code == 0
     refused = understudy("compare", "runs/demo", "runs/more", cwd=copy.parent.parent)
     assert (refused.code, "vote of 3" in refused.err, "vote of 2" in refused.err) == (2, True, True)
+    vote = next(name for name in first.arms if first.arms[name].decode.votes > 1)
+    with pytest.raises(UserError, match="vote of 3"):  # where the first run shows no arm, the others are compared
+        three = [Run(copy.parent / "third"), first, Run(copy.parent / "more")]
+        compare_runs(three, only=[f"demo: {vote}", f"more: {vote}"])
     alike = compare_runs([first, Run(copy.parent / "more")], only=["answer-only"])
     assert not [note for note in alike.notes if "decoded" in note], "the arm that votes is not shown"
     results = json.loads((copy.parent / "more" / "results.json").read_text())

@@ -179,7 +179,11 @@ def test_groups_and_strata_may_be_called_as_the_file_calls_them(tmp_path):
 
 
 def test_near_duplicates_are_on_one_side(tmp_path):
-    rows = [{"id": f"{name}{i}", "question": f"{name} has {i} {name}s. How many?", "answer": i} for name in "ABCDEFGHIJ" for i in range(4)]
+    rows = [
+        {"id": f"{name}{i}", "question": f"{name} has {i} {name}s. How many?", "answer": i}
+        for name in "ABCDEFGHIJ"
+        for i in range(4)
+    ]
     write(tmp_path / "q.jsonl", rows)
     problems = files(tmp_path, path="q.jsonl", sizes={"dev": 8, "test": 8}, group="near-duplicates").problems(seed=0)
     assert len({(p.id[0], p.split) for p in problems}) == 10

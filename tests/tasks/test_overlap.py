@@ -47,7 +47,7 @@ TOLD = "On his way to the market an old farmer told us that the price of {}."
         ("Would a pear tree grow in the sand?", "Would a pear tree grow in the sand? Please explain.", "same sentence"),
         ("Would a pear grow in the sand?", "Would a pear grow in the sand? Please explain.", None),
         ("Would a pe\u00adar tree grow in a bea\u200bch?", "Would a pear tree grow in a beach?", "same words"),
-        ("What is \uff13 plus x\u00b2?", "What is 3 plus x2?", "same words"),
+        ("What is 3\u00b2 plus x\u00b2?", "What is 32 plus x2?", None),
     ],
 )
 def test_near_questions_are_found_by_what_they_share(held, outside, kind):

@@ -39,7 +39,7 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     seen = {
         run.directory: [name for name in run.arms if f"{label}{name}" in shown] for run, label in zip(runs, labels, strict=True)
     }
-    unlike = [why for run in runs[1:] for why in _find_unlike(runs[0], run, split, seen)]
+    unlike = list(_find_unlike(runs, split, seen))
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
     answered: Answered = {
@@ -68,17 +68,19 @@ def _find_split(runs: Sequence[Run], split: str) -> str:
     raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'one and the same split'} ({listed})")
 
 
-def _find_unlike(first: Run, other: Run, split: str, shown: Mapping[Path, Sequence[str]]) -> Iterator[str]:
-    """Why answers of two runs, of the arms ``shown``, cannot be compared as they are."""
-    a, b = first.directory, other.directory
-    ours, theirs = _questions(first, split), _questions(other, split)
-    if ours != theirs:
-        common = len(ours.items() & theirs.items())
-        yield f"{split} has {len(ours):,} questions in {a} and {len(theirs):,} in {b}; {common:,} of them are the same"
+def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[str]]) -> Iterator[str]:
+    """Why answers of ``runs``, of the arms ``shown`` of each, cannot be compared as they are."""
+    ours = _questions(runs[0], split)
+    for other in runs[1:]:
+        theirs = _questions(other, split)
+        if ours != theirs:
+            sizes = f"{len(ours):,} questions in {runs[0].directory} and {len(theirs):,} in {other.directory}"
+            yield f"{split} has {sizes}; {len(ours.items() & theirs.items()):,} of them are the same"
     for what, find in _ALIKE.items():
-        here, there = find(first, shown[a]), find(other, shown[b])
-        if here != there and None not in (here, there):
-            yield f"answers are {what} {here} in {a} and {there} in {b}"
+        ways = [(run.directory, way) for run in runs if (way := find(run, shown[run.directory])) is not None]
+        for where, way in ways[1:]:
+            if way != ways[0][1]:
+                yield f"answers are {what} {ways[0][1]} in {ways[0][0]} and {way} in {where}"
 
 
 def _reader(run: Run, _arms: Sequence[str]) -> str | None:

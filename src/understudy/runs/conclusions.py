@@ -1,6 +1,6 @@
 """What the data support and what they do not, a sentence each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from understudy.core.errors import counted
 from understudy.evaluation.statistics import LEVEL
@@ -18,11 +18,11 @@ def conclude(arms: Iterable[MeasuredArm], pairs: Sequence[Comparison]) -> tuple[
     ranked = [arm.summary for arm in measured]
     if all(s.says for s in ranked):
         return "The data support nothing: no arm is above what guessing or a constant answer gets.", ""
-    supported = _say_supported(ranked, pairs, one_seed=any(arm.one_seed for arm in measured))
+    supported = _say_supported(ranked, pairs, {arm.summary.arm for arm in measured if arm.one_seed})
     return supported, _say_not_supported(ranked, pairs)
 
 
-def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *, one_seed: bool) -> str:
+def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], single: Set[str]) -> str:
     n = ranked[0].n // ranked[0].seeds
     beaten: dict[str, list[str]] = {s.arm: [] for s in ranked}
     for pair in pairs:
@@ -33,6 +33,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], *,
     if not winners:
         return f"The data do not show that any arm is better than another ({n:,} questions)."
     seeds = max(s.seeds for s in ranked)
+    one_seed = any(single & {arm, *others} for arm, others in winners[:LISTED])
     about = f" over {seeds} training seeds" if seeds > 1 else " with this one training seed, that students differ" * one_seed
     than = "had more right than" if one_seed else "is better than"  # one seed shows that students differ, not that methods do
     said = "; ".join(f"{join_names([arm])} {than} {join_names(others, ' and ')}" for arm, others in winners[:LISTED])

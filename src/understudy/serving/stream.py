@@ -75,5 +75,5 @@ def _rest(sent: str, text: str) -> str:
     sent ends here, and the answer follows."""
     if text.startswith(sent):
         return text[len(sent) :]
-    whole = CLOSE in text or not text.startswith(OPEN)
+    whole = (CLOSE in text or not text.startswith(OPEN)) and not sent.startswith(text)  # an engine that began again is behind
     return CLOSE + text.rpartition(CLOSE)[2] if whole and sent.startswith(OPEN) else ""

@@ -82,10 +82,10 @@ def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _to_plain(text: str) -> str:
-    """``text`` in Unicode's form NFKC, without characters that are not seen (a soft hyphen, a zero-width space)."""
+    """``text`` in Unicode's form NFC, without characters that are not seen (a soft hyphen, a zero-width space)."""
     if text.isascii():
         return text
-    return "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    return "".join(letter for letter in unicodedata.normalize("NFC", text) if unicodedata.category(letter) != "Cf")
 
 
 def near_key(problem: Problem) -> tuple[str, ...]:

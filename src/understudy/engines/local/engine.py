@@ -90,15 +90,10 @@ class TransformersEngine:
             try:
                 DecodingLoop(source, self._prompts, self.stops, self._admit, size=self.batch_size).run(waiting)
             except (MemoryError, RuntimeError) as error:
-                loaded = "_prompts" in vars(self)
                 if not is_out_of_memory(error):
                     raise
-                if self.batch_size == 1 or not loaded:
-                    when = "while one request was answered" if loaded else "while its weights were loaded"
-                    raise EngineError(
-                        f'{self.directory}: out of memory {when}: take a smaller model, "bfloat16" or a device with more memory, '
-                        "or run fewer stages at once (--workers 1)"
-                    ) from error
+                if self.batch_size == 1:
+                    raise self._out_of_memory("one request was answered") from error
             else:
                 continue
             # Outside `except`, whose error holds on to what did not fit.
@@ -126,9 +121,20 @@ class TransformersEngine:
 
     @cached_property
     def _network(self) -> Network:
-        model = loading.load_model(self.directory, self.config, self.tokenizer, dtype=self.dtype, device=self.device)
+        try:
+            model = loading.load_model(self.directory, self.config, self.tokenizer, dtype=self.dtype, device=self.device)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory("its weights were loaded") from error
         self._ends = loading.end_tokens(model, self.tokenizer)
         return Network(model, name=str(self.directory))
+
+    def _out_of_memory(self, when: str) -> EngineError:
+        return EngineError(
+            f'{self.directory}: out of memory while {when}: take a smaller model, "bfloat16" or a device with more memory, or run '
+            "fewer stages at once (--workers 1)"
+        )
 
     @cached_property
     def _prompts(self) -> Prompts:
@@ -160,6 +166,8 @@ class TransformersEngine:
         begun = encode_text(self.tokenizer, request.begun)
         stop, special = self.stops.split(ask.stop)
         most = ask.max_tokens + len(begun)
+        if begun and self.context is not None and self._columns(prompt) + len(begun) >= self.context:
+            raise TooLongError(f"{self.directory}: {describe_request(request)}: the context has no room after what is begun")
         return DecodingRow(
             ticket=ticket,
             request=request,

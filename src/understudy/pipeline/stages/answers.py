@@ -190,7 +190,9 @@ class AnswersStage(Stage[AnswersSummary]):
         ledger = Ledger(own) if paid is None else Ledger(context.ledger, price=paid.price, budget=paid.budget)
         with ledger as store:
             engines = self._open_engines(context, store, workings or {})
-            started = time.perf_counter()  # libraries and weights are loaded: what follows is the price of answers
+            for engine in engines.values():
+                getattr(engine, "load", lambda: None)()  # what follows is the price of answers alone
+            started = time.perf_counter()
             answers = answer(
                 asked,
                 self.method,

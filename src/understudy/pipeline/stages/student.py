@@ -260,10 +260,9 @@ def count_seen(start: Path, problems: Sequence[Problem]) -> int:
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:
-    """The engine that answers as the student in ``checkpoint``, loaded."""
+    """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    how: dict[str, Any] = {"dtype": answering.precision, "batch_size": answering.batch_size, "device": answering.device}
-    engine = TransformersEngine(checkpoint, **how, seed=seed)
-    engine.load()
-    return engine
+    return TransformersEngine(
+        checkpoint, dtype=answering.precision, batch_size=answering.batch_size, device=answering.device, seed=seed
+    )
