@@ -224,7 +224,7 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _first_call(flow: Any) -> Call | None:
-    """The first `Call` that a flow asks, or None where it asks something else or nothing."""
+    """The first `Call` that a flow asks, or None where it asks nothing."""
     ask: Call | Sequence[Call] | None = next(flow, None)
     flow.close()
     return ask[0] if isinstance(ask, Sequence) else ask
