@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from understudy.checks.answer import same_answer
-from understudy.checks.arithmetic import arithmetic
+from understudy.checks.arithmetic import arithmetic, find_calculations
 from understudy.checks.form import form
 from understudy.checks.leak import leak
 from understudy.checks.likelihood import likelihood
@@ -45,6 +47,12 @@ def chain(rationale, **more):
 def test_calculations_hold_or_the_first_step_that_does_not_is_named(rationale, outcome, detail):
     verdict = arithmetic(COINS, chain(rationale))
     assert (verdict.outcome, detail in verdict.detail) == (outcome, True), verdict
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(-2, 2)), min_size=1, max_size=6))
+def test_a_step_that_is_off_is_found_where_it_is(rows):
+    found = find_calculations(COINS, chain("\n".join(f"{a} + {b} = {a + b + off}." for a, b, off in rows)))
+    assert [(one.number, one.holds) for one in found] == [(number, not off) for number, (_, _, off) in enumerate(rows, 1)]
 
 
 def test_calculations_with_a_decimal_comma_are_read_where_the_data_have_them():

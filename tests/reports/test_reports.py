@@ -199,7 +199,11 @@ def data():
             ),
         ),
         faithfulness=(Faithfulness(HOSTILE, "other", "test", 40, 0.875, 0.7, 0.95, 0.5, 0.45),),
-        first_wrong=(FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7), FirstWrong("mute", "test", 8, (), 0, 8)),
+        first_wrong=(
+            FirstWrong("", "train", 3, ((2, 3),), 0, 0),
+            FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7),
+            FirstWrong("mute", "test", 8, (), 0, 8),
+        ),
         judged=(),
         story=Story(
             Problem("p", HOSTILE, "number", "5"),
@@ -260,7 +264,7 @@ def test_the_page_has_the_numbers_and_what_cannot_be_said(data):
         "1 training seed; students answer in float32.",
         "87.5",  # faithfulness
         "75.0",  # contrast
-        "since their wrong answers have no equation: mute",
+        "no calculation is written there: mute on test",
         "100.0 (1.21), 55.0 (1.48), 0.0 (1.8)",
     ):
         assert shown in text, shown

@@ -1,6 +1,8 @@
 """The check ``arithmetic``: every calculation that a chain writes down comes out as it says."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
@@ -16,24 +18,37 @@ _IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves) (?=[$]?[0-9])")
 """After a calculation "is" says what it comes to; elsewhere it does not ("there are 5")."""
 
 
+@dataclass(frozen=True)
+class Calculation:
+    """A calculation in ``step`` of a chain (its ``number`` from 1), and whether it ``holds``."""
+
+    number: int
+    step: str
+    holds: bool
+
+
 def arithmetic(problem: Problem, chain: Chain) -> Verdict:
     """WRONG with the first step whose calculation does not hold, CORRECT where all hold, UNDECIDABLE where none is written.
 
-    Read are equations ("4 + 3 = 7", sides of several), GSM8K's marks ("<<4+3=7>>") and calculations in words ("4 plus 3 is 7").
     Nothing is known of a step that calculates in its head, or from the wrong numbers.
     """
+    seen = list(find_calculations(problem, chain))
+    if wrong := next((one for one in seen if not one.holds), None):
+        return Verdict(chain.id, Outcome.WRONG, f"step {wrong.number} does not hold: {wrong.step.strip()[:200]}")
+    if not seen:
+        return Verdict(chain.id, Outcome.UNDECIDABLE, "no calculation is written down")
+    return Verdict(chain.id, Outcome.CORRECT, f"{counted(len(seen), 'calculation')} hold{'s' * (len(seen) == 1)}")
+
+
+def find_calculations(problem: Problem, chain: Chain) -> Iterator[Calculation]:
+    """Every calculation that the steps of ``chain`` write down: equations ("4 + 3 = 7", sides of several), GSM8K's marks
+    ("<<4+3=7>>") and those in words ("4 plus 3 is 7")."""
     steps = [step.text for step in steps_of(chain)] or split_sentences(chain.rationale)
-    seen = 0
     for number, step in enumerate(steps, 1):
         said = to_point(step, problem.form)
         for text in [_in_signs(_MARK.sub("", said)), *_MARK.findall(said)]:
             for equation in find_equations(text):
-                seen += 1
-                if equation.value is None:
-                    return Verdict(chain.id, Outcome.WRONG, f"step {number} does not hold: {step.strip()[:200]}")
-    if not seen:
-        return Verdict(chain.id, Outcome.UNDECIDABLE, "no calculation is written down")
-    return Verdict(chain.id, Outcome.CORRECT, f"{counted(seen, 'calculation')} hold{'s' * (seen == 1)}")
+                yield Calculation(number, step, equation.value is not None)
 
 
 def _in_signs(step: str) -> str:

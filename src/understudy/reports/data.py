@@ -237,8 +237,8 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class FirstWrong:
-    """Of an arm's ``wrong`` answers to one split: how many have their first equation that does not hold in step k (``at``); in how
-    many all equations hold (``holds``: the working itself is another one), and how many have none (``without``)."""
+    """Of an arm's ``wrong`` answers to one split, or of the teacher's wrong chains (``arm`` is ""): how many have their first
+    calculation that does not hold in step k (``at``); in how many all hold (``holds``), and how many have none (``without``)."""
 
     arm: str
     split: str

@@ -240,18 +240,18 @@ def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
 
 
 def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
-    columns: list[Content[data.FirstWrong]] = [
-        (Column("arm"), lambda f: Cell(f.arm, "name")),
-        (Column("wrong", number=True), lambda f: f"{f.wrong:,}"),
-        (Column("first equation that does not hold"), lambda f: _listed({f"step {place}:": n for place, n in f.at})),
-        (Column("all hold", number=True), lambda f: f"{f.holds:,}"),
-        (Column("no equation", number=True), lambda f: f"{f.without:,}"),
+    named = {f"{f.arm} on {f.split}" if f.arm else "the teacher's chains": f for f in rows}
+    columns: list[Content[str]] = [
+        (Column("wrong answers of"), lambda name: Cell(name, "name")),
+        (Column("n", number=True), lambda name: f"{named[name].wrong:,}"),
+        (Column("first calculation that does not hold"), lambda name: _listed({f"step {k}:": n for k, n in named[name].at})),
+        (Column("all hold", number=True), lambda name: f"{named[name].holds:,}"),
+        (Column("none written", number=True), lambda name: f"{named[name].without:,}"),
     ]
-    about = "Of the wrong answers. All equations hold where the working itself is another one."
-    silent = [f.arm for f in rows if f.wrong == f.without]
-    note = f"Not shown, since their wrong answers have no equation: {', '.join(silent)}." if silent else ""
-    shown = [f for f in rows if f.arm not in silent]
-    return tabulate(f"First wrong step{_on(rows)}", shown, columns, about=about, note=note)
+    about = "All calculations hold where the working itself is another one."
+    silent = [name for name, f in named.items() if f.wrong == f.without]
+    note = f"Not shown, since no calculation is written there: {', '.join(silent)}." if silent else ""
+    return tabulate("First wrong step", [name for name in named if name not in silent], columns, about=about, note=note)
 
 
 def tabulate_judged(rows: Sequence[data.Judged]) -> Table:
@@ -364,5 +364,5 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "none"
 
 
-def _on(rows: Sequence[data.Attribution | data.Faithfulness | data.FirstWrong]) -> str:
+def _on(rows: Sequence[data.Attribution | data.Faithfulness]) -> str:
     return f" on {rows[0].split}" if rows else ""

@@ -1,7 +1,7 @@
 """Whose errors they are: the same problems answered with gold in the place of one part, and the first step that goes wrong.
 
 A wrong answer that becomes right when gold takes the place of the decomposer was the decomposer's; one that stays wrong was not its
-alone. Arithmetic is checked step by step in what the students wrote (`core.answers.equations`).
+alone. Arithmetic is checked step by step in what teacher and students wrote (`checks.arithmetic`).
 """
 
 from collections import Counter
@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from understudy.checks.arithmetic import find_calculations
+from understudy.checks.judge import outcomes_of
 from understudy.core.answers import answer_key
-from understudy.core.answers.equations import find_equations, find_first_wrong
-from understudy.core.answers.spans import to_point
-from understudy.core.subquestions import read_steps, split_sentences
-from understudy.core.values import Outcome, Problem, Solution
+from understudy.core.protocols import Check
+from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.statistics import Array, accuracy_interval, correctness, paired
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
@@ -74,35 +74,36 @@ def _same(before: Solution, after: Solution) -> bool:
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
-    """Find where the equations first go wrong in the wrong answers of every arm to the first split."""
+    """Find where the calculations first go wrong: in the teacher's wrong chains, and in the wrong answers of every arm to the first
+    split."""
+    asked, outcomes = {p.id: p for p in run.problems}, outcomes_of(run.verdicts, run.study.checks[0])
+    wrong = [find_first_wrong(asked[c.problem], c) for c in run.chains if outcomes[c.id] is Outcome.WRONG]
+    yield from _count_places("", "train", wrong)
     split = run.study.evaluation.splits[0]
-    problems = run.problems_of(split)
     for arm in run.arms:
-        at: Counter[int] = Counter()
-        wrong = holds = without = 0
-        for one in scored[arm, split]:
-            for name in (name for name, outcome in one.outcomes.items() if outcome is Outcome.WRONG):
-                solutions = one.solutions[name]
-                solution = next((s for s in solutions if outcome_of(problems[name], s, run.check) is Outcome.WRONG), solutions[0])
-                steps = _read_steps(problems[name], solution)
-                wrong += 1
-                if not any(True for step in steps for _ in find_equations(step)):
-                    without += 1
-                elif (place := find_first_wrong(steps)) is None:
-                    holds += 1
-                else:
-                    at[place + 1] += 1
-        if wrong:
-            yield FirstWrong(arm, split, wrong, tuple(sorted(at.items())), holds, without)
+        wrong = [
+            find_first_wrong(asked[name], find_wrong(asked[name], one.solutions[name], run.check))
+            for one in scored[arm, split]
+            for name, outcome in one.outcomes.items()
+            if outcome is Outcome.WRONG
+        ]
+        yield from _count_places(arm, split, wrong)
 
 
-def find_wrong_step(problem: Problem, wrong: Sequence[Solution]) -> int | None:
-    """The first step, counted from 1, of the first of the ``wrong`` solutions in which an equation does not hold."""
-    place = find_first_wrong(_read_steps(problem, wrong[0])) if wrong else None
-    return None if place is None else place + 1
+def _count_places(arm: str, split: str, wrong: Sequence[int | None]) -> Iterator[FirstWrong]:
+    places = Counter(wrong)
+    holds, without = places.pop(0, 0), places.pop(None, 0)
+    if wrong:
+        at = tuple(sorted((place, n) for place, n in places.items() if place))
+        yield FirstWrong(arm, split, len(wrong), at, holds, without)
 
 
-def _read_steps(problem: Problem, solution: Solution) -> Sequence[str]:
-    """The answers to its sub-questions, or its lines or sentences."""
-    text = to_point(solution.text, problem.form)
-    return [step.text for step in read_steps(text)] or split_sentences(text)
+def find_wrong(problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
+    """The first wrong one of the ``solutions`` of a wrong answer."""
+    return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is Outcome.WRONG)
+
+
+def find_first_wrong(problem: Problem, chain: Chain) -> int | None:
+    """The first step, counted from 1, in which a calculation does not hold; 0 where all hold, None where there is none."""
+    seen = list(find_calculations(problem, chain))
+    return next((one.number for one in seen if not one.holds), 0) if seen else None

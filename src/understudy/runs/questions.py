@@ -21,7 +21,7 @@ from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
 from understudy.pipeline.stages import verdicts
 from understudy.pipeline.stages.selection import chosen_ids
-from understudy.runs.attribution import find_wrong_step
+from understudy.runs.attribution import find_first_wrong
 from understudy.runs.run import ArmOutcomes, Run, score
 from understudy.training.record import ShownExample, read_examples
 
@@ -146,8 +146,9 @@ class QuestionIndex:
     def _describe(self, one: ArmOutcomes, problem: Problem) -> ArmAnswer:
         solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
         outcome = one.outcomes[problem.id]
-        step = find_wrong_step(problem, [s for s, own in solutions if own is outcome]) if outcome is Outcome.WRONG else None
-        return ArmAnswer(one.arm, one.seed, outcome, solutions, step)
+        wrong = next((s for s, own in solutions if own is outcome), None) if outcome is Outcome.WRONG else None
+        step = find_first_wrong(problem, wrong.as_chain()) if wrong else None
+        return ArmAnswer(one.arm, one.seed, outcome, solutions, step or None)
 
     def find(self, filters: Filters) -> list[QuestionRecord]:
         """The questions that pass ``filters``."""

@@ -1,13 +1,10 @@
-"""The equations in reasoning: their calculations, their values, and the first equation that does not hold.
+"""The equations in reasoning: their calculations and values, and whether they hold.
 
-    find_equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, does not hold
-    find_first_wrong(["4 + 3 = 7.", "7 x 2 = 15."])            1
-
-GSM8K's marks (``<<4+3=7>>``, Cobbe et al. 2021, arXiv 2110.14168) belong to the calculator and are not steps.
+find_equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, does not hold
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,7 +18,6 @@ _OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0
 _VARIABLE = re.compile(r"[xyzn](?![A-Za-z])|\s?[-+*/]\s?[A-Za-z](?![A-Za-z])")
 _REMAINDER = re.compile(r"[^=\n]{0,40}\b(?:remain|left\b|R [0-9])")
 _BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
-_MARK = re.compile(r"<<[^<>\n]{0,200}>>")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 
@@ -72,8 +68,3 @@ def _is_value(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
         if decimals and whole
         else floor and side.value == value // 1
     )
-
-
-def find_first_wrong(steps: Sequence[str]) -> int | None:
-    """The place of the first of ``steps`` with an equation that does not hold, None where all equations hold."""
-    return next((i for i, step in enumerate(steps) if any(e.value is None for e in find_equations(_MARK.sub("", step)))), None)
