@@ -15,7 +15,7 @@ from command import SETS, understudy
 from pages import get, serving
 
 from understudy.core.errors import DataError
-from understudy.core.values import Chain, Outcome, Problem, Solution
+from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus import store
 from understudy.corpus.store import read_rows, write_rows
 from understudy.corpus.tables import append_objects
@@ -44,9 +44,9 @@ def questions(tiny):
 def test_each_questions_chains_verdicts_and_answers_are_those_of_the_run(questions):
     run = questions.run
     judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
-    assert sorted(one.chain.id for one in judged) == sorted(chain.id for chain in run.chains)
+    assert sorted(one.chain.id for one in judged) == sorted(chain.id for chain, _ in run.judged_chains())
     assert all(verdict.chain == one.chain.id for one in judged for verdict in one.verdicts)
-    assert {v for one in judged for v in one.verdicts} == set(run.verdicts)
+    assert {v for one in judged for v in one.verdicts} == {verdict for _, verdict in run.judged_chains()}
     told = {
         (a.arm, a.seed, e.problem.id, s.path, o.value, a.outcome)
         for e in questions.entries.values()
@@ -62,7 +62,7 @@ def test_of_several_checks_each_chain_has_its_own_verdicts(tmp_path):
     assert checked.code == 0, checked.err
     questions = QuestionIndex(Run(tmp_path / "runs" / "demo"))
     judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
-    assert {v for one in judged for v in one.verdicts} == set(questions.run.verdicts)
+    assert {v for one in judged for v in one.verdicts} == set(read_rows(questions._verdicts_file, Verdict))
     for one in judged:
         assert [(v.chain, v.check) for v in one.verdicts] == [(one.chain.id, name) for name in ("answer", "form", "majority")]
 
@@ -304,15 +304,15 @@ def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tm
     run = mine.run
     (tmp_path / "demo.toml").write_text((run.directory / "study.toml").read_text())
     taken = {chain for arm in run.arms if arm == "N chains, correct" for chain in chosen_ids(run.selection(arm))}
-    before = {verdict.chain: verdict for verdict in run.verdicts}
-    wrong = next(verdict for verdict in run.verdicts if verdict.outcome is Outcome.WRONG)
+    before = {verdict.chain: verdict for _, verdict in run.judged_chains()}
+    wrong = next(verdict for verdict in before.values() if verdict.outcome is Outcome.WRONG)
     said = [Relabel(next(iter(sorted(taken))), "wrong", "ana", "a lucky guess"), Relabel(wrong.chain, "correct", "ana")]
     append_objects(tmp_path / "said.jsonl", [asdict(one) for one in [*said, Relabel("of another run", "wrong", "ana")]])
     ran = understudy("select", "demo.toml", *SETS, "--set", "study.relabels='said.jsonl'", cwd=tmp_path)
     assert ran.code == 0, ran.out + ran.err
     assert "2 by people" in ran.out
     after = Run(run.directory)
-    changed = {v.chain: (v.outcome, v.detail) for v in after.verdicts if v != before[v.chain]}
+    changed = {v.chain: (v.outcome, v.detail) for _, v in after.judged_chains() if v != before[v.chain]}
     assert changed == {
         said[0].chain: (Outcome.WRONG, f"ana says so (a lucky guess); the check said correct: {before[said[0].chain].detail}"),
         said[1].chain: (Outcome.CORRECT, f"ana says so; the check said wrong: {wrong.detail}"),
@@ -325,7 +325,7 @@ def test_what_people_say_stands_in_the_checks_place_and_feeds_selection(mine, tm
     assert (missing.code, "study.relabels: " in missing.err, "nobody.jsonl" in missing.err) == (2, True, True)
     with serving(View(QuestionIndex(after), "bob").app("127.0.0.1")) as url:
         form = urllib.parse.urlencode({"chain": wrong.chain, "outcome": "wrong"}).encode()
-        problem = next(chain.problem for chain in run.chains if chain.id == wrong.chain)
+        problem = next(chain.problem for chain, _ in run.judged_chains() if chain.id == wrong.chain)
         get(f"{url}/relabel?id={problem}", form)
     assert json.loads((run.directory / FILE).read_text().splitlines()[-1])["was"] == "wrong", "the check's own word"
 

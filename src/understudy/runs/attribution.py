@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 
 from understudy.checks.arithmetic import find_calculations
-from understudy.checks.judge import outcomes_of
 from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Solution
@@ -76,8 +75,8 @@ def _same(before: Solution, after: Solution) -> bool:
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """Find where the calculations first go wrong: in the teacher's wrong chains, and in the wrong answers of every arm to the first
     split."""
-    asked, outcomes = {p.id: p for p in run.problems}, outcomes_of(run.verdicts, run.study.checks[0])
-    wrong = [find_first_wrong(asked[c.problem], c) for c in run.chains if outcomes[c.id] is Outcome.WRONG]
+    asked = {problem.id: problem for problem in run.problems}
+    wrong = [find_first_wrong(asked[c.problem], c) for c, said in run.judged_chains() if said.outcome is Outcome.WRONG]
     yield from _count_places("", "train", wrong)
     split = run.study.evaluation.splits[0]
     for arm in run.arms:

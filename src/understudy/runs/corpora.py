@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
-from understudy.checks.judge import judge, outcomes_of
+from understudy.checks.judge import judge
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
 from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card
@@ -122,7 +122,7 @@ def export_corpus(
 def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
-    problems, chains = {p.id: p for p in run.problems}, run.chains
+    problems, chains = {p.id: p for p in run.problems}, list(read_rows(run.chains_file, Chain))
     if arm is not None:
         ids = chosen_ids(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
@@ -137,7 +137,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
 def _outcomes(run: Run) -> dict[str, Outcome]:
     """chain id -> what the study's first check says of it; {} for a run that stopped after its chains."""
     try:
-        return outcomes_of(run.verdicts, run.study.checks[0])
+        return {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
     except DataError:
         return {}
 

@@ -112,14 +112,14 @@ def tell_story(run: Run, scored: ScoredAnswers) -> Story | None:
     example = _first_example(run)
     if example is None:
         return None
-    chain = next(c for c in run.chains if c.id == example.chain)
+    chain, verdict = next(judged for judged in run.judged_chains() if judged[0].id == example.chain)
     split = run.study.evaluation.splits[0]
     first = {arm: scored[arm, split][0] for arm in run.arms}
     problem = run.problems_of(split)[_telling_problem(first)]
     return Story(
         problem=next(p for p in run.problems if p.id == chain.problem),
         chain=chain,
-        verdict=next(v for v in run.verdicts if v.chain == chain.id),
+        verdict=verdict,
         tokens=example.tokens,
         asked=problem,
         answers=tuple(_answer(one, problem.id) for one in first.values() if problem.id in one.outcomes),

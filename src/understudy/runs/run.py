@@ -115,19 +115,16 @@ class Run:
     def problems(self) -> list[Problem]:
         return list(read_rows(self.stage(self.plan.problems) / problems.FILE, Problem))
 
-    @cached_property
-    def chains(self) -> list[Chain]:
-        return list(read_rows(self.chains_file, Chain))
+    def judged_chains(self) -> Iterator[tuple[Chain, Verdict]]:
+        """Every chain with the verdict of the first check; few are in memory at once."""
+        said = read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict)
+        first = (verdict for verdict in said if verdict.check == self.study.checks[0])
+        return zip(read_rows(self.chains_file, Chain), first, strict=True)
 
     @property
     def chains_file(self) -> Path:
         """The corpus, with its card."""
         return self.stage(self.plan.chains) / chains.FILE
-
-    @cached_property
-    def verdicts(self) -> list[Verdict]:
-        """The verdicts of every check."""
-        return list(read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict))
 
     @property
     def problems_summary(self) -> ProblemsSummary:

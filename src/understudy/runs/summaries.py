@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from understudy.checks.judge import outcomes_of
 from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import counted
 from understudy.core.values import Outcome
@@ -272,8 +271,7 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
 
 def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
-    outcomes = outcomes_of(run.verdicts, run.study.checks[0])
-    judged = [(c.logprob, outcomes[c.id]) for c in run.chains if c.logprob is not None]
+    judged = ((c.logprob, said.outcome) for c, said in run.judged_chains() if c.logprob is not None)
     chains = metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
     yield data.Perplexity("", "train", tuple(chains))
     for (arm, split), seeds in scored.items():
