@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from understudy.checks.answer import same_answer
-from understudy.checks.judge import by_answer, judge, outcomes_of
+from understudy.checks.judge import by_answer, judge
 from understudy.core.errors import StudyError
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.evaluation.metrics import any_correct_by_k, majority_rate, outcome_of, outcome_of_answer, votes_by_k
@@ -102,13 +102,6 @@ def test_a_verdict_names_its_check_and_its_chain_and_says_what_it_saw():
     assert judge(PROBLEM, one, lambda problem, chain: Verdict("?", Outcome.CORRECT, "fine", "?"), "mine") == Verdict(
         one.id, Outcome.CORRECT, "fine", "mine"
     )
-
-
-def test_the_verdicts_of_several_checks_are_told_apart_by_their_names():
-    other = chain("7", text="longer")
-    both = [judge(PROBLEM, other, same_answer, "a"), judge(PROBLEM, other, short, "s"), judge(PROBLEM, chain("24"), short, "s")]
-    assert outcomes_of(both, "a") == {other.id: Outcome.WRONG}
-    assert outcomes_of(both, "s") == {other.id: Outcome.WRONG, chain("24").id: Outcome.CORRECT}
 
 
 def test_votes_and_constant_answers_are_judged_by_the_same_check():

@@ -59,8 +59,9 @@ def select(tmp_path, monkeypatch):
         summary = perform(stage, tmp_path)
         read = list(chains.stream(Context(tmp_path)))
         assert [chain.problem for chain in read] == [name for name in ANSWERS for _ in range(4)]
-        outcomes = verdicts.outcomes(Context(tmp_path), options.get("check"), read)
-        assert list(verdicts.judged(Context(tmp_path), options.get("check"))) == [(chain, outcomes[chain.id]) for chain in read]
+        check = options.get("check", "answer")
+        outcomes = {said.chain: said.outcome for said in verdicts.stream(Context(tmp_path)) if said.check == check}
+        assert list(verdicts.judged(Context(tmp_path), check)) == [(chain, outcomes[chain.id]) for chain in read]
         kept = chosen_ids(stage.directory(tmp_path))
         return [f"{chain.problem} {chain.answer}" for chain in read if chain.id in kept], summary
 
@@ -78,6 +79,12 @@ def test_the_majority_needs_no_gold_and_says_nothing_of_a_tie(select):
     kept, summary = select(check="majority")
     assert kept == ["q0 7"] * 3 + ["q1 8"] * 3 + ["u0 7"] * 4
     assert summary.dropped == {Outcome.UNDECIDABLE.value: 4, Outcome.WRONG.value: 2}
+
+
+def test_the_majority_is_that_of_the_samples_alone(select):
+    assert select(check="majority", samples=1)[0] == []
+    assert select(check="majority", samples=2)[0] == ["q0 7"] * 2 + ["q1 8"] * 2 + ["u0 7"] * 2
+    assert select(check="majority", samples=4) == select(check="majority")
 
 
 def test_nothing_is_kept_where_nothing_is_wanted(select):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -17,8 +16,9 @@ from understudy.core.values import Problem
 from understudy.corpus.store import write_rows
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.stages.student import count_seen
+from understudy.pipeline.stages.student import find_learned
 from understudy.studies.load import load_study
+from understudy.tasks.overlap import exact_key
 
 STUDY = """
 [study]
@@ -176,19 +176,32 @@ def test_a_dry_run_plans_with_models_of_the_hub_that_are_not_here_names_each_onc
         make_plan(load_study(root / "s.toml"), fetch=False)
 
 
-def test_held_out_questions_that_a_start_had_learned_from_are_counted(tmp_path):
-    student = tmp_path / "stages" / "student-1" / "student"
-    student.mkdir(parents=True)
-    asked = [Problem(str(i), f"How many are {i} and 1?", "number", "2", split="train" if i < 3 else "test") for i in range(5)]
-    assert count_seen(student, asked) == 0, "no card, no student of ours"
-    write_card(student, Card("scotd", {}, "student", "number", "float32", 0, lineage={"problems": "problems-1"}))
-    assert count_seen(student, asked) == 0, "its run is not around it any more"
-    learned = tmp_path / "stages" / "problems-1" / "problems.parquet"
-    learned.parent.mkdir()
-    write_rows(
-        learned, Problem, [replace(asked[i], id=f"x{i}", split=split) for i, split in ((1, "train"), (3, "train"), (4, "dev"))]
-    )
-    assert count_seen(student, asked) == 1
+def test_what_a_start_had_learned_from_is_found_generation_by_generation(tmp_path):
+    """As long as its run is around it: in the run's stages, or among the run's students."""
+    asked = [Problem(str(i), f"How many are {i} and 1?", "number", "2", split="train") for i in range(5)]
+
+    def make_student(run, learned, place="stages/student-1/student", **start):
+        student, stages = tmp_path / run / place, tmp_path / run / "stages"
+        student.mkdir(parents=True)
+        assert find_learned(student) == set(), "no card, no student of ours"
+        lineage = {"problems": "problems-1", "selection": "selection-1", **start}
+        write_card(student, Card("scotd", {}, "student", "number", "float32", 0, lineage=lineage))
+        assert find_learned(student) == set(), "its run is not around it any more"
+        for stage in ("problems-1", "selection-1"):
+            (stages / stage).mkdir(parents=True)
+        write_rows(stages / "problems-1" / "problems.parquet", Problem, asked)
+        (stages / "selection-1" / "problems.json").write_text(json.dumps([str(i) for i in learned]))
+        return student
+
+    def keys(*places):
+        return {exact_key(asked[i]) for i in places}
+
+    first = make_student("a", [0, 1])
+    assert find_learned(first) == keys(0, 1), "and not what was not in the arm's fraction"
+    second = make_student("b", [3], "students/arm", start="../../a/stages/student-1/student")
+    assert find_learned(second) == keys(0, 1, 3)
+    shutil.rmtree(tmp_path / "a")
+    assert find_learned(second) == keys(3)
 
 
 def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):

@@ -156,7 +156,7 @@ def data():
                 split="test",
                 n=100,
                 p_holm=0.00002,
-                says=f"{HOSTILE} is worse",
+                says="worse",
                 unlike=("learned tokens", "cut off"),
             ),
         ),
@@ -285,7 +285,7 @@ def test_colour_means_shown_and_not_highest(data):
     (shown,) = comparisons.rows
     assert [cell.role for cell in shown if "worse" in cell.text] == ["bad"]
     assert not any(cell.role == "good" for table in make_tables(data) for row in table.rows for cell in row)
-    better = dataclasses.replace(data.comparisons[0], difference=0.3, says=f"{HOSTILE} is better")
+    better = dataclasses.replace(data.comparisons[0], difference=0.3, says="better")
     unclear = dataclasses.replace(better, p_holm=0.06, says="no difference shown")
     for pair, role in ((better, "good"), (unclear, "dim")):
         (table,) = (t for t in make_tables(dataclasses.replace(data, comparisons=(pair,))) if t.title.startswith("Compared"))

@@ -60,7 +60,9 @@ def test_near_questions_are_found_by_what_they_share(held, outside, kind):
     ("choices", "others", "kind"),
     [
         (("a rose", "grass"), ("Grass", "a rose!"), "same words"),
-        (("a rose", "grass"), ("a rose", "moss"), "same sentence"),
+        (("a rose", "grass"), ("a rose", "moss"), "another option"),
+        (("a rose", "grass", "ivy"), ("ivy", "grass"), "another option"),
+        (("a rose", "grass", "ivy"), ("a rose", "moss", "fern"), "same sentence"),
         (("in Rome", "in Paris"), ("in New York", "in Lima"), "other names"),
     ],
 )

@@ -12,10 +12,9 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _MARK = re.compile(r"<<([^<>\n]{1,200})>>")
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
-_WORDS |= dict.fromkeys(("equals", "makes", "gives"), "=")
 _SAID = re.compile(rf"(?<=[0-9)]) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
-_IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves) (?=[$]?[0-9])")
-"""After a calculation "is" says what it comes to; elsewhere it does not ("there are 5")."""
+_IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
+"""After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ even = by_answer(lambda problem, answer: Outcome.CORRECT if answer[-1] in "02468
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from understudy.core.errors import StudyError
@@ -79,11 +79,6 @@ def by_answer(compare: Callable[[Problem, str], Outcome]) -> Check:
         return Verdict(chain.id, outcome, _read(problem, chain))
 
     return check
-
-
-def outcomes_of(verdicts: Iterable[Verdict], check: str) -> dict[str, Outcome]:
-    """Chain id -> outcome, of the verdicts that ``check`` gave."""
-    return {verdict.chain: verdict.outcome for verdict in verdicts if verdict.check == check}
 
 
 def _read(problem: Problem, chain: Chain) -> str:

@@ -59,6 +59,11 @@ class Problem:
         """Every right answer that is listed: ``answer`` and those ``accepted``; none without gold."""
         return () if self.answer is None else (self.answer, *self.accepted)
 
+    def text_of(self, name: str) -> str | None:
+        """The field ``name`` of the data set, or the ``context``, as a text; None where it is missing or blank."""
+        value = self.context if name == "context" else self.meta.get(name)
+        return None if value in (None, "") else str(value)
+
     def blind(self) -> Problem:
         """The problem as a student may see it, without gold."""
         return replace(self, answer=None, accepted=(), meta={})

@@ -21,6 +21,7 @@ from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Kind, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
+from understudy.pipeline.stages.student import StudentStage
 from understudy.studies.study import Study
 
 
@@ -172,9 +173,12 @@ def _require_libraries(stage: Stage[Any]) -> None:
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for what could not be scored."""
-    scored = study.evaluation.scored and any(stage.kind in ("student", "answers") for stage in todo)
-    if scored and problems.without_gold:
-        without = f"evaluation: no problem of split {problems.without_gold[0]!r} has a gold answer"
+    asked = study.evaluation
+    chosen_on = {stage.dev.split for stage in todo if isinstance(stage, StudentStage) and stage.dev is not None}
+    scored = asked.scored and any(stage.kind in ("student", "answers") for stage in todo)
+    bare = [split for split in problems.without_gold if split in chosen_on.union(asked.splits)]
+    if scored and bare:
+        without = f"evaluation: no problem of split {bare[0]!r} has a gold answer"
         free = "where the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
         raise StudyError(
             f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select); {free}"

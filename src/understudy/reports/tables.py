@@ -108,7 +108,7 @@ def _say(c: data.Comparison) -> Cell:
     role: Literal["bad", "good", "dim"] = (
         "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
     )
-    return Cell(c.says.removeprefix(f"{c.arm} is "), role)
+    return Cell(c.says, role)
 
 
 _TESTED: Sequence[Content[data.Comparison]] = [

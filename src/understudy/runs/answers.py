@@ -19,17 +19,20 @@ from understudy.runs.run import Run, outcomes_of_answers, score
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     """One row for each reply of every arm, split and seed; a problem that has only errors, or no gold answer, has none.
 
-    ``changed`` says what was changed for a second answer: "gold PART", gold in that part's place, or "probe HOW", the rationale
-    altered so. ``verdict`` is the reply's own; ``outcome`` is that of the arm's answer to the problem, a vote's where it votes. The
-    fields that [evaluation] names (``by``, ``cluster``, ``contrast``) are columns under their own names, beside ``choices``.
+    ``students``: the stages whose students answered, which arms may share. ``changed`` says what was changed for a second answer:
+    "gold PART", gold in that part's place, or "probe HOW", the rationale altered so. ``verdict`` is the reply's own; ``outcome`` is
+    that of the arm's answer to the problem, a vote's where it votes. The fields that [evaluation] names (``by``, ``cluster``,
+    ``contrast``) are columns under their own names, beside ``choices``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
     for arm, split, seed, changed, solutions, outcomes in _answered(run):
-        problems = run.problems_of(split)
+        problems, students = run.problems_of(split), run.students(arm).get(seed, {})
         for solution in chain.from_iterable(solutions.values()):
             problem = problems[solution.problem]
             yield {
                 "arm": arm,
+                "decoding": run.arms[arm].decode.label,
+                "students": " ".join(stage.name for stage in students.values()),
                 "split": split,
                 "seed": seed,
                 "changed": changed,
@@ -47,7 +50,7 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "tokens": solution.tokens,
                 "prompt_tokens": solution.prompt_tokens,
                 "logprob": solution.logprob,
-                **{f"problem.{name}": str(problem.meta.get(name, "")) for name in fields},
+                **{f"problem.{name}": problem.text_of(name) or "" for name in fields},
             }
 
 

@@ -39,20 +39,20 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     seen = {
         run.directory: [name for name in run.arms if f"{label}{name}" in shown] for run, label in zip(runs, labels, strict=True)
     }
-    unlike = list(_find_unlike(runs, split, seen))
+    trained = {len(seeds) for run in runs for arm in run.arms if (seeds := run.students(arm))}
+    counted = min(trained, default=1)
+    unlike = list(_find_unlike(runs, split, seen, counted))
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
     answered: Answered = {
         f"{label}{name}": (run, list(score(run, name, split))) for run, label in zip(runs, labels, strict=True) for name in run.arms
     }
-    trained = {len(seeds) for run, seeds in answered.values() if run.students(seeds[0].arm)}
     if len(trained) > 1:
-        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {min(trained)} of each count")
+        unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {counted} of each count")
     same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
     named = {name for name, _ in same} & set(common_problems([one for _, seeds in answered.values() for one in seeds]))
     if not named:
         raise UserError(f"{split}: the runs have no question in common")
-    counted = min(trained, default=1)
     alike = {name: (run, [_restrict(one, named) for one in seeds[:counted]]) for name, (run, seeds) in answered.items()}
     unfair = [f"{label}{note}" for run, label in zip(runs, labels, strict=True) for note in note_unfair(run)]
     compared = _compare(alike, shown, split, unlike)
@@ -68,14 +68,19 @@ def _find_split(runs: Sequence[Run], split: str) -> str:
     raise UserError(f"not all runs answered {f'the split {split!r}' if split else 'one and the same split'} ({listed})")
 
 
-def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[str]]) -> Iterator[str]:
-    """Why answers of ``runs``, of the arms ``shown`` of each, cannot be compared as they are."""
+def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[str]], seeds: int) -> Iterator[str]:
+    """Why answers of ``runs``, of the arms ``shown`` of each, with their first ``seeds`` seeds, cannot be compared as they are."""
     ours = _questions(runs[0], split)
     for other in runs[1:]:
         theirs = _questions(other, split)
         if ours != theirs:
             sizes = f"{len(ours):,} questions in {runs[0].directory} and {len(theirs):,} in {other.directory}"
             yield f"{split} has {sizes}; {len(ours.items() & theirs.items()):,} of them are the same"
+    trained = {
+        ", ".join(map(str, list(of)[:seeds])): run.directory for run in runs for arm in run.arms if (of := run.students(arm))
+    }
+    if len(trained) > 1:
+        yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
     for what, find in _ALIKE.items():
         ways = [(run.directory, way) for run in runs if (way := find(run, shown[run.directory])) is not None]
         for where, way in ways[1:]:

@@ -1,5 +1,6 @@
 """What two arms differ in beside their method: a comparison is only about the method where the rest is alike."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import eq
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from understudy.core.errors import counted
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, digest
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
@@ -25,7 +26,8 @@ ALIKE = 0.05
 class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of answers. ``settings``: how checkpoints were chosen, and the values of [training], of all roles."""
+    ``cut_off``: the share of answers. ``settings``: how checkpoints were chosen, and the values of [training] and [student], of all
+    roles."""
 
     steps: float
     problems: float
@@ -59,16 +61,21 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
 
 
 def _read_settings(students: Iterable[Path]) -> dict[str, str]:
-    values: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = defaultdict(set)
     for stage in students:
-        training = read_manifest(stage).inputs["training"]
-        for name in training.keys() - _TOLD:
-            values.setdefault(f"training.{name}", set()).add(str(training[name]))
+        inputs = read_manifest(stage).inputs
+        of_stage = {f"{table}.{name}": value for table in ("training", "student") for name, value in inputs[table].items()}
+        of_stage["the start's files"] = digest(inputs["files"]) if inputs["files"] else "none"
+        for name in of_stage.keys() - _TOLD:
+            values[name].add(str(of_stage[name]))
     return {name: " and ".join(sorted(found)) for name, found in values.items()}
 
 
-_TOLD = frozenset("class steps tokens tokens_of preset device processes sharded micro_batch save_every".split())
-"""Keys of [training] that change no student, or whose effect is a condition of its own."""
+_TOLD = {
+    f"training.{name}"
+    for name in ("class", "steps", "tokens", "tokens_of", "preset", "device", "processes", "sharded", "micro_batch", "save_every")
+} | {"student.class"}
+"""Keys that change no student, or whose effect is a condition of its own."""
 
 
 def _near(a: float, b: float) -> bool:
@@ -126,11 +133,22 @@ def note_unfair(run: Run) -> Iterator[str]:
         if saw := max(student.saw for student in students):
             yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
     chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
-    if unlabelled := [arm for arm in chosen if run.arms[arm].select.keep == "all"]:
+    if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")
-        yield f"Chains are taught whether they are right or not, but checkpoints are chosen by gold answers: {names}."
+        yield f"Nothing that is taught was judged by gold answers, but checkpoints are chosen by them: {names}."
     for split in run.study.evaluation.splits:
         if copies := run.count_copies(split):
             yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
     if run.problems_summary.near:
         yield f"{run.problems_summary.describe_near()}."
+
+
+_WITHOUT_GOLD = frozenset(("majority", "arithmetic", "form", "likelihood"))
+"""Checks that look at no gold answer."""
+
+
+def _learns_without_gold(run: Run, arm: str) -> bool:
+    """Whether neither the chains of ``arm`` nor the answers that it learns were chosen by gold ones."""
+    select, method = run.arms[arm].select, run.study.method(run.arms[arm])
+    chosen = select.keep == "all" or (select.check or run.study.checks[0]) in _WITHOUT_GOLD
+    return chosen and run.teaches_chains(arm) and getattr(method, "label", "teacher") == "teacher"

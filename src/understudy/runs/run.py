@@ -219,9 +219,9 @@ def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[S
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
-    """The cluster of each problem of ``names``, by the field that the study names; one without the field is its own."""
+    """The cluster of each problem of ``names``, by the field that the study names; one where it is blank is its own."""
     by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
-    return [str(problems[name].meta.get(by, f"\0{name}")) for name in names] if by else None
+    return [problems[name].text_of(by) or f"\0{name}" for name in names] if by else None
 
 
 def common_problems(scored: Sequence[ArmOutcomes]) -> list[str]:

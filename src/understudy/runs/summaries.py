@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -118,16 +117,22 @@ class MeasuredArm:
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Arms on one split, under the names that they have here; each is given with its run."""
     correct = [statistics.correctness([one.outcomes for one in of], common_problems(of)) for _, of in arms.values()]
-    noise = statistics.seed_noise(correct, [_name_students(run, of[0].arm) for run, of in arms.values()])
+    noise = statistics.seed_noise(correct, _group_by_students([(run, of[0].arm) for run, of in arms.values()]))
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
     }
 
 
-def _name_students(run: Run, arm: str) -> tuple[Path, ...] | str:
-    """The directories of an arm's students, which others of its run may share; its name where it trains none."""
-    return tuple(stage for roles in run.students(arm).values() for stage in roles.values()) or arm
+def _group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
+    """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
+    whatever run."""
+    students = [{stage.name for roles in run.students(arm).values() for stage in roles.values()} for run, arm in arms]
+    groups = list(range(len(arms)))
+    for i, j in combinations(range(len(arms)), 2):
+        if students[i] & students[j]:
+            groups = [groups[i] if group == groups[j] else group for group in groups]
+    return groups
 
 
 def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm]) -> Iterator[data.Comparison]:
@@ -163,7 +168,7 @@ def _say(pair: data.Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) 
     if p < statistics.LEVEL:
         if arm.one_seed or other.one_seed:
             return "these two students differ"
-        return f"{pair.arm} is {'better' if pair.difference > 0 else 'worse'}"
+        return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"
     return f"no difference shown ({100 * pair.detectable:.1f} points would have been)"
@@ -172,12 +177,12 @@ def _say(pair: data.Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) 
 def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Group]:
     """The accuracy of one arm on one split for each value of the study's ``by``."""
     arm, split, by = scored[0].arm, scored[0].split, run.study.evaluation.by
-    trained = {str(p.meta[by]) for p in run.problems if p.split == "train" and by in p.meta}
+    trained = {p.text_of(by) for p in run.problems if p.split == "train"}
     problems = run.problems_of(split)
-    values: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = defaultdict(list)
     for name in common_problems(scored):
-        if by in problems[name].meta:
-            values.setdefault(str(problems[name].meta[by]), []).append(name)
+        if (value := problems[name].text_of(by)) is not None:
+            values[value].append(name)
     for value, names in sorted(values.items(), key=lambda item: (len(item[0]), item[0])):
         correct_SN = statistics.correctness([one.outcomes for one in scored], names)
         counts = correct_SN.size, int(correct_SN.sum()), float(correct_SN.mean())
@@ -193,8 +198,8 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consis
         versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for split in splits:
             for name in common_problems(scored[arm, split]):
-                if (value := run.problems_of(split)[name].meta.get(field)) is not None:
-                    versions[str(value)].append((split, name))
+                if (value := run.problems_of(split)[name].text_of(field)) is not None:
+                    versions[value].append((split, name))
         groups = [group for group in versions.values() if len(group) > 1]
         if not groups:
             continue
@@ -209,7 +214,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consis
             for split in dict.fromkeys(split for split, _ in places)
         }
         found[arm] = all_right_SG, accuracies
-    noise = statistics.seed_noise([right for right, _ in found.values()], [_name_students(run, arm) for arm in found])
+    noise = statistics.seed_noise([right for right, _ in found.values()], _group_by_students([(run, arm) for arm in found]))
     for arm, (right_SG, accuracies) in found.items():
         low, high = statistics.accuracy_interval(right_SG, noise)
         yield data.Consistency(arm, right_SG.size, accuracies, float(right_SG.mean()), low, high)

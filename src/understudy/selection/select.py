@@ -158,11 +158,18 @@ def _drop_met(chains: Iterable[Chain], met: set[bytes]) -> list[Chain]:
     return different
 
 
-def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
+def why_not_sampled(chain: Chain, options: Selection) -> str:
+    """Why the path of ``chain`` is none of the ``samples``; "" where it is."""
     if (chain.path == GREEDY_PATH) != (options.samples == "greedy"):
         return "not the greedy chain" if options.samples == "greedy" else "the greedy chain"
     if isinstance(options.samples, int) and chain.path >= options.samples:
         return "not the first sample" if options.samples == 1 else f"not among the first {options.samples} samples"
+    return ""
+
+
+def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
+    if why := why_not_sampled(chain, options):
+        return why
     if options.shares and chain.teacher not in options.shares:
         return "of a teacher without a share"
     if outcome not in _KEPT[options.keep]:

@@ -151,6 +151,11 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))
 
 
+def chooses_checkpoints(study: Study, arm: Arm, role: str) -> bool:
+    """Whether of several checkpoints of the role's student the best on dev is kept. One of several roles answers nothing alone."""
+    return study.evaluation.scored and len(study.method(arm).roles) == 1 and training_of_role(study, arm, role).checks > 1
+
+
 def check_roles(arm: Arm, method: Any) -> None:
     """Raise StudyError where the arm's ``roles`` name what the method does not have, or set what cannot be."""
     parts = parts_of(method)

@@ -12,7 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, combinations, groupby
 
 from understudy.core.errors import DataError, counted
 from understudy.core.values import Problem
@@ -120,16 +120,19 @@ def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
         start, rest = words[: len(asked)], tuple(words[len(asked) :])
         for i in range(len(asked)):
             yield WORD, (i, *start[:i], *start[i + 1 :], *rest)
+    options = sorted(" ".join(choice).casefold() for choice in choices)
+    for some in (options, *combinations(options, len(options) - 1)) if options else ():
+        yield OPTION, (*words[: len(asked)], *some)
     for sentence in _SENTENCE_END.split(_to_plain(problem.question).casefold()):
         said = tuple(_WORD.findall(sentence))
         if len(said) >= LONG and 2 * len(said) > len(asked):
             yield SENTENCE, said
 
 
-SAME, NUMBERS, NAMES, GRAMS, WORD, SENTENCE = KINDS = (
+SAME, NUMBERS, NAMES, GRAMS, WORD, OPTION, SENTENCE = KINDS = (
     *("same words", "other numbers", "other names"),
-    *(f"{GRAM} words in a row", "another word", "same sentence"),
+    *(f"{GRAM} words in a row", "another word", "another option", "same sentence"),
 )
 """How two questions are near. The words may come in any order; with other numbers case and punctuation may differ, and with other
-names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; and one
-sentence that is most of two questions may have others beside it, or other choices."""
+names, which are words with a capital, the numbers, too. A short question may have another word in the place of one; all
+choices but one may be the same; and one sentence that is most of two questions may have others beside it, or other choices."""

@@ -4,7 +4,7 @@ find_equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}
 _OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0-9])")
 _VARIABLE = re.compile(r"[xyzn](?![A-Za-z])|\s?[-+*/]\s?[A-Za-z](?![A-Za-z])")
 _REMAINDER = re.compile(r"[^=\n]{0,40}\b(?:remain|left\b|R [0-9])")
-_BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![0-9]:)(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 
@@ -47,8 +47,17 @@ def find_equations(rationale: str) -> Iterator[Equation]:
             calculated = [side for side in sides if len(side.numbers) > 1]
             if calculated and len(sides) > 1:
                 floor = bool(_REMAINDER.match(line, end))
-                holds = all(_is_value(side, calculated[0].value, floor=floor) for side in sides)
-                yield Equation(calculated[0].text, calculated[0].value if holds else None)
+                if not _hold(sides, floor=floor) and "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
+                    percent, _ = sides_of(line.replace("%", " "), begin.start())
+                    sides = percent[: len(sides)] if _hold(percent[: len(sides)], floor=floor) else sides
+                    calculated = [side for side in sides if len(side.numbers) > 1]
+                yield Equation(calculated[0].text, calculated[0].value if _hold(sides, floor=floor) else None)
+
+
+def _hold(sides: Sequence[Expression], *, floor: bool) -> bool:
+    """Whether all ``sides`` come to the value of the first calculation among them."""
+    value = next((side.value for side in sides if len(side.numbers) > 1), None)
+    return all(_is_value(side, value, floor=floor) for side in sides)
 
 
 def _drop_unit(found: re.Match[str]) -> str:

@@ -183,7 +183,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
 
 def require_fields(problems: Sequence[Problem], fields: Mapping[str, str]) -> None:
     """Raise StudyError where a key of [evaluation] names a field that none of the ``problems`` has; ``fields``: key -> field."""
-    known = sorted({name for problem in problems for name in problem.meta})
+    known = sorted({name for problem in problems for name in (*problem.meta, *(["context"] if problem.context else []))})
     for key, name in fields.items():
         if name not in known:
             raise StudyError(f"evaluation.{key}: no question that is evaluated has a field {with_known(name, known, 'they have')}")

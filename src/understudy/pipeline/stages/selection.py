@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
-from understudy.core.values import Chain, Problem
+from understudy.core.values import Chain, Outcome, Problem
 from understudy.corpus.store import write_whole
 from understudy.pipeline.cache import write_json
 from understudy.pipeline.stage import Context, Stage, StageSummary
@@ -19,7 +18,15 @@ from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.choose import compare_characters
 from understudy.selection.encoder import load_encoder
-from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
+from understudy.selection.select import (
+    Selected,
+    Selection,
+    SelectionCounts,
+    count_selected,
+    limit_by_openness,
+    select,
+    why_not_sampled,
+)
 from understudy.tasks.splits import take_fraction
 
 
@@ -60,6 +67,11 @@ class SelectionStage(Stage[SelectionSummary]):
         ids = chosen_ids(self.directory(context.run))
         return [chain for chain in self.chains.stream(context) if chain.id in ids]
 
+    def judged(self, context: Context) -> Iterator[tuple[Chain, Outcome]]:
+        """Every chain with what the arm's check says of it, among so many samples as the arm takes."""
+        samples = self.select.samples
+        return self.verdicts.judged(context, self.select.check, samples if isinstance(samples, int) else None)
+
     def run(self, context: Context) -> SelectionSummary:
         """Write ``problems.json``, the ids of the training problems in the arm's fraction, and ``selected.json``, those of the
         chosen chains. No chains but those of one problem are held."""
@@ -67,15 +79,14 @@ class SelectionStage(Stage[SelectionSummary]):
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
-            greedy = options.samples == "greedy"
-            open_to = (c for c in self.chains.stream(context) if c.problem in ids and (c.path == GREEDY_PATH) == greedy)
+            open_to = (c for c in self.chains.stream(context) if c.problem in ids and not why_not_sampled(c, options))
             limits = limit_by_openness(open_to, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
             raise StudyError(f"{self.label}: select.shares: no chain is by {with_known(min(unknown), teachers, 'teachers')}")
         compare = compare_characters if options.encoder is None else load_encoder(options.encoder)
         parts = select(
-            self.verdicts.judged(context, options.check),
+            self.judged(context),
             options,
             seed=self.seed,
             unfit=lambda chain: why_unfit(self.taker, problems[chain.problem], chain),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import SamplePath
-from understudy.core.errors import CheckpointError, EngineError, StudyError
+from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
@@ -22,10 +23,10 @@ from understudy.evaluation.metrics import outcome_of
 from understudy.evaluation.run import answer
 from understudy.flows.cast import Cast, fold_of
 from understudy.flows.drive import drive
-from understudy.pipeline.card import Card, describe_weights, read_card, remark_on_start, write_card
+from understudy.pipeline.card import CARD, Card, describe_weights, read_card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import FILE as PROBLEMS
-from understudy.pipeline.stages.selection import SelectionStage
+from understudy.pipeline.stages.selection import SelectionStage, learned_problems
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
@@ -40,7 +41,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 class StudentSummary(TrainingFacts, StageSummary):
     """``examples`` of ``problems``, made of ``chains``. ``scratch``: made without any pretraining. ``chosen``: its checkpoint was
     chosen on the dev split. ``precision`` and ``device``: of the training. ``weights``: where its first ones are from, as the card
-    says. ``saw``: questions outside train that the student from which it starts had learned from."""
+    says. ``saw``: questions that are asked and that the student from which it starts, or an earlier one, had learned from."""
 
     problems: int
     chains: int
@@ -127,7 +128,8 @@ class StudentStage(Stage[StudentSummary]):
         problems, all_chains = selection.problems.read(context), selection.chains.read_summary(context.run).chains
         training = [problem for problem in problems if problem.split == "train"]
         chosen, learn = selection.chosen(context), self._learned(context)
-        outcomes = selection.verdicts.outcomes(context, selection.select.check, chosen)
+        ids = {chain.id for chain in chosen}
+        outcomes = {chain.id: outcome for chain, outcome in selection.judged(context) if chain.id in ids}
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
@@ -147,13 +149,14 @@ class StudentStage(Stage[StudentSummary]):
             # Of all training problems, whatever the arm's fraction: with other words it would have another tokenizer and another
             # size, and a difference between fractions would not be one of the data alone.
             vocabulary=vocabulary(self.vocabulary, training, lambda: selection.chains.stream(context)),
-            score=self._score_on_dev(self.dev, problems, pool) if self.dev and len(self.method.roles) == 1 else None,
+            score=self._score_on_dev(self.dev, problems, pool) if self.dev else None,
             progress=context.progress,
             share=context.share,
         )
         start = self.student.checkpoint
         weights = describe_weights(start)
-        write_card(trained.checkpoint, self._card(learn[0], weights))
+        write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
+        learned = find_learned(Path(start)) if start else set()
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
@@ -164,11 +167,11 @@ class StudentStage(Stage[StudentSummary]):
             problems=len({example.problem for example in examples}),
             chains=len(chosen),
             scratch=start is None,
-            chosen=self.dev is not None and len(self.method.roles) == 1 and self.training.checks > 1,
+            chosen=self.dev is not None,
             precision=self.training.precision,
             device=self.training.device,
             weights=weights,
-            saw=count_seen(Path(start), problems) if start else 0,
+            saw=sum(p.split in selection.problems.held_out and exact_key(p) in learned for p in problems),
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -194,8 +197,10 @@ class StudentStage(Stage[StudentSummary]):
 
         return score
 
-    def _card(self, problem: Problem, weights: str) -> Card:
+    def _card(self, problem: Problem, weights: str, stages: Path) -> Card:
         folds = {f"fold:{role}:{i}": student.folder for role, students in self.folds.items() for i, student in enumerate(students)}
+        start = self.student.checkpoint
+        before = {"start": os.path.relpath(Path(start).resolve(), stages)} if start and (Path(start) / CARD).is_file() else {}
         return Card(
             method=self.name,
             options=plain(self.method),
@@ -208,7 +213,7 @@ class StudentStage(Stage[StudentSummary]):
             weights=weights,
             template_date=TEMPLATE_DATE.isoformat(),
             seed=self.seed,
-            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds,
+            lineage={stage.kind: stage.folder for stage in (*self.selection.needs(), self.selection)} | folds | before,
         )
 
 
@@ -246,17 +251,22 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
         yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
 
 
-def count_seen(start: Path, problems: Sequence[Problem]) -> int:
-    """The held-out ``problems`` that the student in ``start`` learned from, as far as the run that made it is still around it."""
-    try:
+def find_learned(start: Path) -> set[Hashable]:
+    """The keys of the questions that the student in ``start`` learned from, and those that it started from in its turn, as far as
+    the runs that made them are still around them."""
+    learned: set[Hashable] = set()
+    seen: set[Path] = set()
+    while (start := start.resolve()) not in seen and (start / CARD).is_file():
+        seen.add(start)
         lineage = read_card(start).lineage
-    except CheckpointError:
-        return 0
-    made_of = start.resolve().parent.parent / lineage.get("problems", "") / PROBLEMS
-    if not made_of.is_file():
-        return 0
-    learned = {exact_key(p) for p in read_rows(made_of, Problem) if p.split == "train"}
-    return sum(p.split != "train" and exact_key(p) in learned for p in problems)
+        around = (start.parent.parent, start.parent.parent / "stages", start.parent.parent.parent / "stages")
+        stages = next((place for place in around if (place / lineage.get("problems", "") / PROBLEMS).is_file()), None)
+        if stages is None:
+            break
+        problems = list(read_rows(stages / lineage["problems"] / PROBLEMS, Problem))
+        learned |= {exact_key(problem) for problem in learned_problems(problems, stages / lineage["selection"])}
+        start = stages / lineage.get("start", "")
+    return learned
 
 
 def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) -> LocalEngine:

@@ -1,11 +1,11 @@
 """verdicts: what each check says of every chain; the chains themselves are never changed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from understudy.checks.judge import judge_all, outcomes_of
+from understudy.checks.judge import AmongOthers, judge_all
 from understudy.core.options import unkeyed
 from understudy.core.registry import find, module_of
 from understudy.core.values import Chain, Outcome, Verdict
@@ -50,15 +50,23 @@ class VerdictsStage(Stage[VerdictsSummary]):
         """Every verdict of every check, problem by problem; few are in memory at once."""
         return read_rows(self.directory(context.run) / FILE, Verdict)
 
-    def outcomes(self, context: Context, check: str | None, chains: Iterable[Chain]) -> dict[str, Outcome]:
-        """chain id -> what ``check`` (None: the first one) says of it, for ``chains``."""
-        ids = {chain.id for chain in chains}
-        return outcomes_of((verdict for verdict in self.stream(context) if verdict.chain in ids), check or self.checks[0])
-
-    def judged(self, context: Context, check: str | None) -> Iterator[tuple[Chain, Outcome]]:
-        """Every chain with what ``check`` (None: the first one) says of it, by problem and path; few are in memory at once."""
-        outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == (check or self.checks[0]))
-        return zip(self.chains.stream(context), outcomes, strict=True)
+    def judged(self, context: Context, check: str | None, samples: int | None = None) -> Iterator[tuple[Chain, Outcome]]:
+        """Every chain with what ``check`` (None: the first one) says of it, by problem and path; few are in memory at once. With
+        ``samples`` a check that compares a problem's chains sees the first of them alone, as if there were no others."""
+        name = check or self.checks[0]
+        outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == name)
+        judged = zip(self.chains.stream(context), outcomes, strict=True)
+        found = find("check", name)
+        if samples is None or not isinstance(found, AmongOthers):
+            yield from judged
+            return
+        problems = {problem.id: problem for problem in self.problems.read(context)}
+        said = self.relabels if name == self.checks[0] else {}
+        for problem, group in groupby(judged, lambda pair: pair[0].problem):
+            pairs = list(group)
+            first = [chain for chain, _ in pairs if chain.path < samples]
+            anew = {v.chain: v.outcome for v in judge_all(problems[problem], first, found, name) if v.chain not in said}
+            yield from ((chain, anew.get(chain.id, outcome)) for chain, outcome in pairs)
 
     def run(self, context: Context) -> VerdictsSummary:
         """Write ``verdicts.parquet``. No chains but those of one problem are held."""
