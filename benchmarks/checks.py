@@ -18,9 +18,10 @@ from pathlib import Path
 from answers import DATA, labelled, problem_of, share
 
 from understudy.checks.judge import judge_all
-from understudy.core.answers import extract
+from understudy.core.answers import extract, normalise
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
+from understudy.corpus.import_ import RECORDED, settle
 
 CHECKS = ("arithmetic", "leak", "form", "majority")
 WRONG, CORRECT = "wrong", "correct"
@@ -46,15 +47,18 @@ def measure(data: Path, only: str) -> dict[str, Counted]:
     for path, row, asked in labelled(data, only):
         problem = problems.setdefault(asked["id"], problem_of(asked))
         found = extract(row["text"], problem.kind, problem.choices, problem.question)
-        rationale = row["text"][: found.start].strip() or row["text"]
+        said = row.get("answer")
+        recorded = None if said is None else normalise(str(said), problem.kind, problem.choices)
+        answer, layer = settle(found, recorded, prefer="text")
+        rationale = row["text"] if layer == RECORDED else row["text"][: found.start].strip() or row["text"]
         own = groups[path.parent.name, problem.id]
         chain = Chain(
             problem=problem.id,
             path=len(own),
             text=row["text"],
             rationale=rationale,
-            answer=found.value,
-            layer=found.layer,
+            answer=answer,
+            layer=layer,
             teacher="",
         )
         own.append((chain, "right" if row["correct"] else "wrong"))

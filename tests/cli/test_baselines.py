@@ -7,6 +7,10 @@ from checkpoints import make
 from command import understudy
 from loopback import Server, completion
 
+from understudy.core.values import Solution
+from understudy.corpus.store import read_rows
+from understudy.runs.run import Run
+
 STUDY = """
 [study]
 seeds = 1
@@ -109,6 +113,51 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
     by_arm = {pair["other"]: pair for pair in compared["pairs"]}
     assert by_arm["teacher, zero-shot, no chain"]["p"] == 2 / 2**8
     assert all(pair["p_holm"] > pair["p"] for pair in compared["pairs"]), "over all six pairs"
+
+
+OTHER = """
+[task.others.fruit]
+file = "fruit.jsonl"
+kind = "yes_no"
+exemplars = "solved.jsonl"
+[evaluation]
+splits = ["test", "fruit"]
+[[arms]]
+name = "in context"
+method = "scotd"
+options = { max_tokens = 8, in_context = 1 }
+[[arms]]
+name = "answers in context"
+method = "answer_only"
+options = { max_tokens = 8, in_context = 1 }
+"""
+
+
+def test_a_task_that_was_not_trained_is_asked_with_its_own_examples(tmp_path, study):
+    fruit = [{"question": f"Is a pear number {i} a fruit?", "answer": "yes"} for i in range(3)]
+    solved = [{"question": "Is a stone a fruit?", "answer": "no", "rationale": "It does not grow."}]
+    for name, rows in (("fruit", fruit), ("solved", solved)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def reply(path, body, n):
+        return completion(" yes") if "pear" in body["prompt"] else answer(path, body, n)
+
+    with Server(reply) as server:
+        study(server.url)
+        (tmp_path / "s.toml").write_text((tmp_path / "s.toml").read_text() + OTHER)
+        ran = understudy("run", "s.toml", cwd=tmp_path)
+        assert ran.code == 0, ran.out + ran.err
+    asked = [body["prompt"] for _, body in server.got if "pear" in body["prompt"] and body["prompt"].endswith("A:")]
+    shown = "Q: Is a stone a fruit?\nA: It does not grow. So the answer is: no\n\nQ: Is a pear number"
+    assert len(asked) == 3 and all(prompt.startswith(shown) and prompt.count("Q: ") == 2 for prompt in asked)
+    assert all("stone" not in body["prompt"] for _, body in server.got if "pear" not in body["prompt"])
+    ((_, student),) = Run(tmp_path / "runs" / "s").answers("in context", "fruit").items()
+    read = [solution.prompt_tokens for solution in read_rows(student / "solutions.parquet", Solution)]
+    ((_, bare),) = Run(tmp_path / "runs" / "s").answers("scotd", "fruit").items()
+    assert min(read) > max(solution.prompt_tokens for solution in read_rows(bare / "solutions.parquet", Solution))
+    (tmp_path / "solved.jsonl").write_text(json.dumps({**solved[0], "rationale": ""}) + "\n")
+    refused = understudy("run", "s.toml", cwd=tmp_path)
+    assert (refused.code, "has no answer or no rationale; an exemplar needs" in refused.err) == (2, True), refused.err
 
 
 TEACHERS = """

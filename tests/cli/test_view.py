@@ -62,7 +62,7 @@ def test_of_several_checks_each_chain_has_its_own_verdicts(tmp_path):
     assert checked.code == 0, checked.err
     questions = QuestionIndex(Run(tmp_path / "runs" / "demo"))
     judged = [one for entry in questions.entries.values() for one in questions.chains(entry)]
-    assert {v for one in judged for v in one.verdicts} == set(read_rows(questions._verdicts_file, Verdict))
+    assert {v for one in judged for v in one.verdicts} == set(read_rows(questions.run.verdicts_file, Verdict))
     for one in judged:
         assert [(v.chain, v.check) for v in one.verdicts] == [(one.chain.id, name) for name in ("answer", "form", "majority")]
 

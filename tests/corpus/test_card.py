@@ -2,14 +2,24 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Chain, Problem
-from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card, write_corpus_card
+from understudy.corpus.card import (
+    CorpusCard,
+    card_of,
+    card_path,
+    inherit_terms,
+    name_sources,
+    read_corpus_card,
+    require_terms,
+    write_corpus_card,
+)
 from understudy.corpus.export import export_chains
 from understudy.corpus.formats import NAMES
 from understudy.corpus.secrets import text_without_secrets, without_secrets
@@ -28,8 +38,12 @@ def test_a_card_counts_what_is_in_the_corpus():
     assert (CARD.teachers, CARD.finish) == ({"gpt-x": 2, "gpt-y": 1}, {"stop": 2, "length": 1})
     assert CARD.sampling == {"temperature": {"0.7": 2}}
     assert CARD.understudy
-    assert CARD.missing == ()
-    assert CorpusCard(terms=" ").missing == ("terms", "licence")
+
+
+def test_a_card_without_terms_or_licence_is_refused():
+    require_terms(Path("c.parquet"), CARD)
+    with pytest.raises(StudyError, match=r"c\.parquet: its card lacks terms, licence,"):
+        require_terms(Path("c.parquet"), CorpusCard(terms=" "))
 
 
 def test_a_card_stays_with_its_corpus_in_parquet_and_beside_a_text(tmp_path):

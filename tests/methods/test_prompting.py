@@ -71,6 +71,15 @@ def test_dummies_stand_after_the_question_when_learned_and_when_asked_and_nowher
     assert (method.words, plain.words) == (("NOOP",), ())
 
 
+def test_answers_alone_may_stand_in_context_as_chains_do():
+    """The label-only student that learned to read examples (SCoTD's figure 6)."""
+    pool = StudyPool(learn=[OTHER], chains=[chain(OTHER, "1 + 1 = 2.", "2")])
+    ((learned, _),) = texts(made(AnswerOnly(in_context=1), SUM, [], pool))
+    assert learned == "Q: What is 1 + 1?\nA: So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
+    _, (call,) = solved(AnswerOnly(in_context=1), SUM, " 5", pool)
+    assert call.prompt == learned
+
+
 def test_the_label_of_answer_only_changes_what_is_learned_and_nothing_that_is_asked():
     two = [chain(SUM, "r", "5"), chain(SUM, "s", "6", path=1)]
     learned = texts(made(AnswerOnly(label="teacher"), SUM, two))

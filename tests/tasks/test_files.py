@@ -7,8 +7,9 @@ from saved import make_saved, save
 
 from understudy.core.errors import DataError
 from understudy.studies.schema import build
-from understudy.tasks.files import Files, read_problems
+from understudy.tasks.files import Files
 from understudy.tasks.overlap import find_near
+from understudy.tasks.rows import read_problems
 
 ROWS = [{"id": f"q{i}", "question": f"What is {i} + 1?", "answer": str(i + 1), "level": i % 3} for i in range(10)]
 

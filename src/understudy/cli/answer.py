@@ -1,16 +1,14 @@
 """answer: one question to a trained student, by the method, format and stop rules of its card."""
 
-import json
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins
 from understudy.cli.guard import DONE, FAILED
-from understudy.cli.table import Screen
+from understudy.cli.table import Screen, print_json
 
 
 def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
@@ -37,7 +35,7 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
     result = ask_student(**wanted)
     if as_json:
-        print(json.dumps(asdict(result), indent=1, ensure_ascii=False))
+        print_json(result)
     else:
         console = Screen()
         for solution in result.solutions:

@@ -2,7 +2,6 @@
 ledger, which was paid for.
 """
 
-import json
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_json, add_plugins, add_run
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.table import Screen, say, tell
+from understudy.cli.table import Screen, print_json, say, tell
 from understudy.sampling.status import Status, status
 
 
@@ -70,13 +69,13 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
         split = run.study.evaluation.splits[0]
         likeness = list(compare_rationales(run, options.rationales, split))
         if options.json:
-            print(json.dumps([asdict(row) for row in likeness], indent=1, ensure_ascii=False))
+            print_json(likeness)
         else:
             show_tables([tabulate_likeness(likeness, options.rationales, split)], Screen())
         return
     data = open_run(options.run)
     if options.json:
-        print(json.dumps([asdict(row) for row in data.rows], indent=1, ensure_ascii=False))
+        print_json(data.rows)
     else:
         show(data, Screen())
 
@@ -96,7 +95,7 @@ def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
     compared = compare_runs([Run(run) for run in options.runs], options.split, options.arms, anyway=options.anyway)
     if options.json:
-        print(json.dumps(asdict(compared), indent=1, ensure_ascii=False))
+        print_json(compared)
     else:
         show_comparison(compared, Screen())
 
@@ -110,21 +109,20 @@ def ls(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
     if options.run is None:
         runs = {run: holdings(run) for run in find_runs(Path("runs"))}
-        body = [{"run": str(run), "stages": [asdict(held) for held in stages]} for run, stages in runs.items()]
+        body: object = [{"run": str(run), "stages": stages} for run, stages in runs.items()]
         table = Table("run", "stages", "needed", "size", box=None, header_style="bold")
         for run, stages in runs.items():
             size = decimal(sum(held.bytes for held in stages))
             table.add_row(str(run), str(len(stages)), str(sum(held.needed for held in stages)), size)
     else:
-        stages = holdings(options.run)
-        body = [asdict(held) for held in stages]
+        body = stages = holdings(options.run)
         table = Table("stage", "of", "made", "seconds", "size", "", box=None, header_style="bold")
         for held in stages:
             note = "" if held.needed and held.complete else "not needed" if held.complete else "unfinished"
             seconds, size = f"{held.seconds:.1f}", decimal(held.bytes)
             table.add_row(held.kind, held.label, held.made, seconds, size, Text(note, style="yellow"))
     if options.json:
-        print(json.dumps(body, indent=1))
+        print_json(body)
     else:
         Screen().print(table if table.row_count else "no runs in runs/")
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -29,10 +30,15 @@ def say(line: str, file: TextIO | None = None) -> None:
     print(printable(line), file=file or sys.stdout, flush=True)  # it may be a pipe, and a server goes on for hours
 
 
+def print_json(value: object) -> None:
+    """Print ``value`` as JSON for other programs; dataclasses in it as objects."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=asdict))
+
+
 def tell(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     """What a verb did: as JSON, or as a table."""
     if as_json:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        print_json(facts)
     else:
         show_table(title, facts, Screen())
 

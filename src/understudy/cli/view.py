@@ -4,10 +4,8 @@ answers, and what its students were trained on."""
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from rich.text import Text
 
 from understudy.cli.arguments import add_address, add_json, add_plugins, add_run, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.table import Screen, say
+from understudy.cli.table import Screen, print_json, say
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError
 
@@ -70,12 +68,12 @@ def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     chains, examples = questions.chains(entry), list(questions.examples(entry))
     if options.json:
         told = {
-            "problem": asdict(entry.problem),
-            "chains": [asdict(judged) for judged in chains],
-            "examples": [{"arm": name, **asdict(example)} for name, example in examples],
-            "answers": [asdict(answer) for answer in entry.answers],
+            "problem": entry.problem,
+            "chains": chains,
+            "examples": [{"arm": name, **vars(example)} for name, example in examples],
+            "answers": entry.answers,
         }
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+        print_json(told)
         return
     screen, problem = Screen(), entry.problem
     screen.print(Text(f"{problem.id} ({problem.split}, gold {' or '.join(problem.golds) or 'none'})", style="bold"))
@@ -113,7 +111,9 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     if options.rater and options.by:
         raise UserError("--rater and --by: either a person judges, or a model; leave one out")
     if bool(options.arms) != bool(options.rater or options.by):
-        raise UserError("--arms needs --rater NAME, the person who judges, or --by FILE, the model that does; and they need --arms")
+        raise UserError(
+            "--arms goes with --rater NAME, the person who judges, or --by FILE, the model that does: give both or neither"
+        )
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables
@@ -140,7 +140,7 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
             show_app(pages, options.host, options.port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
     judged = judgements.summarise_judgements(run)
     if options.json:
-        print(json.dumps([asdict(one) for one in judged], indent=1, ensure_ascii=False))
+        print_json(judged)
     elif judged:
         show_tables([tabulate_judged(judged)], Screen())
     else:
@@ -194,7 +194,7 @@ def show_training(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         raise UserError(f"{options.run}: the arm {options.arm!r} trains no student; name another one with --arm")
     seen = [(name, read_seen(stage)) for stage, name in students.items()]
     if options.json:
-        print(json.dumps([{"arm": name, **asdict(saw)} for name, saw in seen], indent=1, ensure_ascii=False))
+        print_json([{"arm": name, **vars(saw)} for name, saw in seen])
         return
     console = Screen()
     for name, saw in seen:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -103,6 +103,13 @@ class Call:
 
 
 Finish = Literal["stop", "length", "refused"]
+FINISHES: Mapping[str, Finish] = {
+    **dict.fromkeys("stop eos eos_token end_turn stop_sequence completed tool_calls function_call".split(), "stop"),
+    **dict.fromkeys("length max_length max_tokens model_length max_output_tokens model_context_window_exceeded".split(), "length"),
+    **dict.fromkeys("refused content_filter content_filtered guardrail_intervened sensitive safety refusal".split(), "refused"),
+    **dict.fromkeys("recitation prohibited_content blocklist spii".split(), "refused"),
+}
+"""The reasons for an end that servers and corpora give, in any case -> what they mean."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +261,7 @@ class Request:
         return text
 
     def key(self, identity: str) -> str:
-        """The ledger key: engine identity + canonical request + path + attempt (DESIGN section 3), and a seed of its own."""
+        """The ledger key: engine identity + canonical request + path + attempt, and a seed of its own."""
         if identity not in self.known:
             text = "\x1f".join([identity, self.canonical, ""])
             self.known[identity] = hashlib.blake2b(text.encode(), digest_size=16)

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, StudyError
 from understudy.core.values import Chain
 from understudy.corpus.secrets import text_without_secrets, without_secrets
-from understudy.corpus.store import is_ours, read_written_card, write_whole
+from understudy.corpus.store import read_header, write_json
 
 SHOWN = 10
 """The most values of one sampling option that a card lists."""
@@ -39,11 +39,6 @@ class CorpusCard:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     understudy: str = ""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The fields among ``terms`` and ``licence`` that are empty."""
-        return tuple(name for name in ("terms", "licence") if not getattr(self, name).strip())
 
 
 def card_of(chains: Sequence[Chain], known: CorpusCard) -> CorpusCard:
@@ -95,18 +90,27 @@ def card_path(path: Path) -> Path:
 
 def write_corpus_card(path: Path, card: CorpusCard) -> None:
     """Write ``card`` beside the corpus ``path``."""
-    with write_whole(card_path(path)) as file:
-        file.write(json.dumps(asdict(card), indent=1, ensure_ascii=False).encode())
+    write_json(card_path(path), asdict(card))
 
 
 def read_corpus_card(path: Path) -> CorpusCard | None:
     """The card in or beside the corpus ``path``, None where there is none. Raises DataError where it is damaged."""
-    where = path if is_ours(path) else card_path(path)
+    header = read_header(path)
+    where = path if header else card_path(path)
     try:
-        record = read_written_card(path) if where == path else json.loads(where.read_bytes()) if where.is_file() else None
+        record = header.get("card") if header else json.loads(where.read_bytes()) if where.is_file() else None
         return None if record is None else CorpusCard(**record)
     except (ValueError, TypeError) as error:
         raise DataError(f"{where}: not a corpus card ({error}); remove it, or write the corpus again") from None
+
+
+def require_terms(source: Path, card: Any) -> None:
+    """Raise StudyError where the ``card`` of ``source``, of a corpus or of a student, lacks terms or licence."""
+    if missing := [name for name in ("terms", "licence") if not getattr(card, name).strip()]:
+        raise StudyError(
+            f"{source}: its card lacks {', '.join(missing)}, which the reader of an export must know. Set terms and licence in "
+            "the study's [corpus] and run it again, or give them to `understudy import`; --no-terms exports without them"
+        )
 
 
 def inherit_terms(paths: Iterable[Path], terms: str, licence: str) -> tuple[str, str]:

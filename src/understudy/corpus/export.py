@@ -58,8 +58,7 @@ def export_chains(
             rows.append(row if bare else {**row, "metadata": _metadata(chain, record, differing)})
     if not rows:
         raise DataError(f"{to}: none of the {len(clean):,} chains has its question among the {len(problems):,} questions")
-    _write_lines(to, rows)
-    write_corpus_card(to, card)
+    _write(to, rows, card)
     return {"chains": len(rows), "lost": dict((+lost).most_common())}
 
 
@@ -93,12 +92,13 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
             lost.update(["problem", "chain", "role"])
             lost["weight"] += example.weight != 1
         rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **about}})
-    _write_lines(to, rows)
-    write_corpus_card(to, card)
+    _write(to, rows, card)
     return {"examples": len(rows), "lost": dict((+lost).most_common())}
 
 
-def _write_lines(path: Path, rows: Iterable[Row]) -> None:
+def _write(path: Path, rows: Iterable[Row], card: CorpusCard) -> None:
+    """Write ``rows`` to ``path``, one a line, and their ``card`` beside it."""
     with write_whole(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    write_corpus_card(path, card)

@@ -18,7 +18,7 @@ from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_o
 from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, LostRow, Read, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
-from understudy.corpus.store import is_ours, read_rows
+from understudy.corpus.store import read_header, read_rows
 from understudy.corpus.tables import read_objects, unless_bad
 
 RECORDED = "recorded"
@@ -111,7 +111,7 @@ def import_chains(
     records: list[Record] = []
     requests: Requests = {}
     for path in paths:
-        if format == UNDERSTUDY or (not format and is_ours(path)):
+        if format == UNDERSTUDY or (not format and read_header(path)):
             chains = list(read_rows(path, Chain))
             report.formats[path.name] = UNDERSTUDY
             report.rows += len(chains)

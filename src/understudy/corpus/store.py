@@ -72,6 +72,17 @@ def write_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` whole or not at all, and durably."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` whole or not at all, and durably."""
+    with write_whole(path) as file:
+        file.write(text.encode())
+
+
 def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[V]:
     """The values that `write_rows` wrote, or those of ``rows`` alone. Raises DataError for any other file."""
     file, header = _open(path)
@@ -90,17 +101,10 @@ def read_rows(path: Path, kind: type[V], rows: range | None = None) -> Iterator[
                 yield from_json(kind, {name: json.loads(value) if name in nested else value for name, value in row.items()})
 
 
-def read_written_card(path: Path) -> Mapping[str, Any] | None:
-    """The card that `write_rows` wrote, None where there is none."""
-    card = _open(path)[1].get("card")
-    return card if isinstance(card, dict) else None
-
-
-def is_ours(path: Path) -> bool:
-    """Whether `write_rows` wrote ``path``. Parquet of another tool is an ordinary table."""
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        return False
-    return bool(_open(path)[1])
+def read_header(path: Path) -> dict[str, Any]:
+    """What `write_rows` noted in ``path`` beside the rows: ``kind``, ``version`` and ``card``. {} for any other file: Parquet of
+    another tool is an ordinary table."""
+    return _open(path)[1] if path.suffix.lower() == ".parquet" and path.is_file() else {}
 
 
 def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from understudy.core.asks import AtLeast, Call, Count, Flow, SamplePath
+from understudy.core.asks import AtLeast, Call, Count, Flow, Prompt, SamplePath
 from understudy.core.prompt_format import PromptFormat
 from understudy.core.protocols import OneStudent, Pool
 from understudy.core.values import Chain, Example, Problem, Solution
@@ -23,6 +23,9 @@ class AnswerOnly(OneStudent):
     dummies: Annotated[int, AtLeast(0)] = 0
     """The number of dummy tokens after the question, in the place of a rationale. They show whether more computation alone helps
     (NO_OP_TOKEN_NUM, 0 in arguments.py of the authors' code)."""
+    in_context: Annotated[int, AtLeast(0)] = 0
+    """The number of other training problems, each with its answer, before the question: as ``in_context`` of scotd (the label-only
+    student that SCoTD's paper transfers to another task)."""
     max_tokens: Count = 32
     """Most tokens of a reply (32: MAX_LENGTH_DIRECT in arguments.py of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
@@ -44,7 +47,7 @@ class AnswerOnly(OneStudent):
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         labels = [(problem.answer, None)] if self.label == "gold" else [(chain.answer, chain.id) for chain in chains]
-        prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
+        prompt = self._prompt(problem, SamplePath(problem.id), pool)
         return [
             self.format.write_example("student", prompt, self.format.join_reply("", answer, problem), problem.id, chain)
             for answer, chain in labels
@@ -52,6 +55,10 @@ class AnswerOnly(OneStudent):
         ]
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
-        prompt = self.format.write_prompt(problem, after=f" {DUMMY}" * self.dummies)
+        prompt = self._prompt(problem, path, pool)
         reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)
+
+    def _prompt(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
+        solved = [(p, replace(c, rationale="")) for p, c in pool.others(path, self.in_context)] if self.in_context else ()
+        return self.format.write_prompt(problem, solved, after=f" {DUMMY}" * self.dummies)

@@ -227,7 +227,7 @@ class ArmPlanner:
         """The answers of the arm to ``split``, its parts played as ``cast`` says."""
         study, decode = self.study, self.arm.decode
         asks_teacher = any(isinstance(player, TeacherPlayer) for player in cast.values())
-        trained = any(isinstance(player, TrainedPlayer | ProbePlayer) for player in cast.values())
+        trained = any(isinstance(player, TrainedPlayer) for player in cast.values())
         prompts: dict[str, str] = {}
         if asks_teacher:
             prompts = study.teacher.read_prompts(study.root, self.arm.method)

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from understudy.core.errors import DataError, StudyError
 from understudy.core.values import digest
 from understudy.corpus.directories import read_json
-from understudy.corpus.store import write_whole
+from understudy.corpus.store import write_json
 
 MANIFEST = "manifest.json"
 VERSION = 2
@@ -194,17 +194,6 @@ def read_summary(directory: Path, kind: type[T]) -> T:
         return cast(T, _adapter(kind).validate_python(read_manifest(directory).summary))
     except ValidationError:
         raise DataError(f"{directory / MANIFEST}: {DAMAGED}") from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` whole or not at all, and durably."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` whole or not at all, and durably."""
-    with write_whole(path) as file:
-        file.write(text.encode())
 
 
 def remove_dependents(run: Path, key: str) -> None:

@@ -14,8 +14,8 @@ from understudy.core.errors import CheckpointError
 from understudy.core.protocols import Method
 from understudy.core.registry import find
 from understudy.core.values import AnswerKind
+from understudy.corpus.store import write_json
 from understudy.engines.local.gguf_file import describe_gguf, is_gguf
-from understudy.pipeline.cache import write_json
 from understudy.studies.options import Decode
 from understudy.studies.schema import build
 
@@ -41,7 +41,7 @@ class Card:
     training_device: str = ""
     """It was trained on; a card that does not say is from when that was always the processor."""
     weights: str = ""
-    """Where those are from that its training began with, where that is a GGUF file (`describe_weights`)."""
+    """The GGUF file that its first weights came from (`describe_weights`); "" where they came from none."""
     template_date: str = ""
     """The day that its chat template was told for today, in training and in answering; "" in an older card."""
     form: str = ""

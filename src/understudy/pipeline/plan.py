@@ -9,9 +9,10 @@ from typing import Any
 from understudy.core.errors import DataError, StudyError
 from understudy.core.options import plain
 from understudy.corpus.directories import read_json
+from understudy.corpus.store import write_json
 from understudy.engines.recorded import Recorded
 from understudy.pipeline.arms import ArmPlanner, ArmStage, SharedStages
-from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files, write_json
+from understudy.pipeline.cache import OLD_RUN, VERSION, digest_files
 from understudy.pipeline.stage import KINDS, Kind, Stage
 from understudy.pipeline.stages.answers import TeacherPlayer
 from understudy.pipeline.stages.chains import ChainsStage, RecordedChainsStage, SampledChainsStage

@@ -14,8 +14,9 @@ from understudy.core.errors import StudyError, UnderstudyError, UserError
 from understudy.core.options import describe, keyed_fields
 from understudy.core.plugins import load
 from understudy.core.processes import cores, hold
+from understudy.corpus.store import write_text
 from understudy.engines.local.device import gpu_names
-from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest, write_text
+from understudy.pipeline.cache import Manifest, find_damage, is_done, remove, remove_dependents, write_manifest
 from understudy.pipeline.executor import Event, LocalProcesses, perform
 from understudy.pipeline.plan import PLAN, Plan, make_plan, save_plan
 from understudy.pipeline.stage import Kind, Stage, StageSummary
@@ -110,7 +111,7 @@ class _Run:
                 while self.waiting or self.running:
                     self._start_ready(pool, size)
                     done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                    for future in done:
+                    for future in sorted(done, key=lambda future: future.exception() is not None):  # a failure ends the run
                         self._finish(future)
             except BaseException:
                 pool.stop()

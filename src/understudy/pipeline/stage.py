@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from understudy.core.options import describe, keyed_fields, unkeyed
 from understudy.core.protocols import Progress, silent
@@ -24,7 +24,7 @@ from understudy.pipeline.cache import code_version, find_manifest, read_summary
 Kind = Literal["problems", "chains", "verdicts", "selection", "student", "answers"]
 ERRORS = "errors.json"
 """The file of a stage whose asks may fail: what each says."""
-KINDS: tuple[Kind, ...] = ("problems", "chains", "verdicts", "selection", "student", "answers")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)

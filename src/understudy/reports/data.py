@@ -17,7 +17,7 @@ from understudy.training.record import LearningCurve, TrainingRecord
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """What an arm's answers to a split are worth. n = correct + wrong + undecidable + unparsed + abstained + truncated;
-    ``errors``, asks that failed, are apart. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
+    ``errors``, requests that failed, are not in n. ``low`` and ``high``: the 95 % interval of the ``accuracy``."""
 
     arm: str
     split: str
@@ -84,6 +84,11 @@ class Comparison(PairedTest):
     p_holm: float
     says: str
     unlike: tuple[str, ...] = ()
+
+    @property
+    def at_chance(self) -> bool:
+        """Neither arm is above chance, so nothing can be said of their difference."""
+        return self.says.startswith("both at chance:")
 
 
 @dataclass(frozen=True)
@@ -261,7 +266,7 @@ class StudentAnswer:
 @dataclass(frozen=True)
 class Judged:
     """What people say, or the engine ``by``, of ``arm`` against ``other`` on ``n`` questions of ``split`` (``both_right``: of those
-    that both answer right): on so many more raters prefer the one (``wins``) or the other (``losses``). ``rate``: its wins and half
+    that both answer right): on so many most raters prefer ``arm`` (``wins``) or ``other`` (``losses``). ``rate``: its wins and half
     of the ties, with its 95 % interval and the p of the sign test. ``alpha``: agreement of the ``raters``, or of the engine with
     people (Krippendorff), None where they share no question. ``left``: choices of the left side, of all ``chosen`` sides (of an
     engine: where it chose the same side in both orders), with the p that both are chosen alike. ``steady``: share of an engine's

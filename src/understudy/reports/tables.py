@@ -104,10 +104,8 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
 
 
 def _say(c: data.Comparison) -> Cell:
-    shown = c.p_holm < 0.05 and "chance" not in c.says
-    role: Literal["bad", "good", "dim"] = (
-        "dim" if not shown and "chance" not in c.says else "good" if shown and c.difference > 0 else "bad"
-    )
+    better = c.difference > 0
+    role: Literal["bad", "good", "dim"] = "bad" if c.at_chance else "dim" if c.p_holm >= 0.05 else "good" if better else "bad"
     return Cell(c.says, role)
 
 

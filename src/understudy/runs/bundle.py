@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from understudy.corpus.card import CorpusCard, read_corpus_card
+from understudy.corpus.card import inherit_terms
 from understudy.pipeline.card import CARD, Card, read_card, write_card
 from understudy.reports.words import file_name
 from understudy.runs.run import Run
@@ -23,8 +22,8 @@ def bundle_students(directory: Path) -> None:
     bundles.mkdir(exist_ok=True)
     for old in bundles.iterdir():
         _remove(old)
-    corpus, own = read_corpus_card(run.chains_file) or CorpusCard(), run.study.corpus
-    terms: dict[str, Any] = {"terms": own.terms or corpus.terms, "licence": own.licence or corpus.licence}
+    own = run.study.corpus
+    terms, licence = inherit_terms([run.chains_file], own.terms, own.licence)
     for name, arm in run.arms.items():
         by_seed = run.students(name)
         for seed, stages in by_seed.items():
@@ -39,7 +38,7 @@ def bundle_students(directory: Path) -> None:
                 if (bundle / link).exists():  # the user put a file of theirs in its place
                     continue
                 (bundle / link).symlink_to(os.path.relpath(target, bundle))
-            write_card(bundle, replace(_join(students), decode=arm.decode, **terms))
+            write_card(bundle, replace(_join(students), decode=arm.decode, terms=terms, licence=licence))
 
 
 def _join(students: Mapping[str, Path]) -> Card:

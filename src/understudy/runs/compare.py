@@ -29,32 +29,30 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
             f"{unscored[0]}: its answers are not scored (evaluation.scored); judge them: understudy judge {unscored[0]}"
         )
     split = _find_split(runs, split)
-    labels = _label(runs)
-    known = {f"{label}{name}": name for run, label in zip(runs, labels, strict=True) for name in run.arms}
+    labelled = list(zip(runs, _label(runs), strict=True))
+    known = {f"{label}{name}": name for run, label in labelled for name in run.arms}
     shown = [whole for whole, name in known.items() if not only or whole in only or name in only]
     if unknown := [name for name in only if name not in known and name not in known.values()]:
         raise UserError(f"--arm: there is no arm {with_known(unknown[0], known, 'there')}")
     if len(shown) < 2:
         raise UserError(f"there are no two arms to compare: {', '.join(shown)} (the arms: {', '.join(known)})")
-    seen = {
-        run.directory: [name for name in run.arms if f"{label}{name}" in shown] for run, label in zip(runs, labels, strict=True)
-    }
+    same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
+    if not same:
+        raise UserError(f"{split}: the runs have no question in common")
+    seen = {run.directory: [name for name in run.arms if f"{label}{name}" in shown] for run, label in labelled}
     trained = {len(seeds) for run in runs for arm in run.arms if (seeds := run.students(arm))}
     counted = min(trained, default=1)
     unlike = list(_find_unlike(runs, split, seen, counted))
     if unlike and not anyway:
         raise UserError(f"{'; '.join(unlike)}. --anyway compares the questions that all have, and notes the differences")
-    answered: Answered = {
-        f"{label}{name}": (run, list(score(run, name, split))) for run, label in zip(runs, labels, strict=True) for name in run.arms
-    }
+    answered = {f"{label}{name}": (run, list(score(run, name, split))) for run, label in labelled for name in run.arms}
     if len(trained) > 1:
         unlike.append(f"arms have {' and '.join(map(str, sorted(trained)))} training seeds: the first {counted} of each count")
-    same = set.intersection(*(set(_questions(run, split).items()) for run in runs))
     named = {name for name, _ in same} & set(common_problems([one for _, seeds in answered.values() for one in seeds]))
     if not named:
-        raise UserError(f"{split}: the runs have no question in common")
+        raise UserError(f"{split}: no question in common was answered by all arms")
     alike = {name: (run, [_restrict(one, named) for one in seeds[:counted]]) for name, (run, seeds) in answered.items()}
-    unfair = [f"{label}{note}" for run, label in zip(runs, labels, strict=True) for note in note_unfair(run)]
+    unfair = [f"{label}{note}" for run, label in labelled for note in note_unfair(run)]
     compared = _compare(alike, shown, split, unlike)
     return replace(compared, notes=(*compared.notes, *unfair))
 

@@ -26,7 +26,7 @@ def _say_supported(ranked: Sequence[ArmSummary], pairs: Sequence[Comparison], si
     n = ranked[0].n // ranked[0].seeds
     beaten: dict[str, list[str]] = {s.arm: [] for s in ranked}
     for pair in pairs:
-        if pair.p_holm < LEVEL and "chance" not in pair.says:
+        if pair.p_holm < LEVEL and not pair.at_chance:
             better, worse = (pair.arm, pair.other) if pair.difference > 0 else (pair.other, pair.arm)
             beaten[better].append(worse)
     winners = [(arm, others) for arm, others in beaten.items() if others]

@@ -8,21 +8,21 @@ from typing import Any, Literal
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
-from understudy.core.errors import DataError, StudyError
+from understudy.core.errors import DataError
 from understudy.core.values import AnswerKind, Chain, Example, Outcome, Problem
-from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card
+from understudy.corpus.card import CorpusCard, card_of, card_path, inherit_terms, name_sources, read_corpus_card, require_terms
 from understudy.corpus.directories import files_of
 from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.import_ import import_chains
-from understudy.corpus.store import is_ours, read_rows, write_rows
+from understudy.corpus.store import read_header, read_rows, write_rows
 from understudy.evaluation.worth import measure_corpus
 from understudy.pipeline.cache import digest_files
 from understudy.pipeline.stages.selection import chosen_ids, learned_problems
 from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
-from understudy.tasks.files import read_problems
+from understudy.tasks.rows import read_problems
 
 Fields = Mapping[str, str] | None
 """our field -> theirs, where the names differ"""
@@ -59,9 +59,8 @@ def import_corpus(
         report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    outcomes = {chain.id: judge(known[chain.problem], chain, same_answer).outcome for chain in corpus_chains}
-    counted = dict(Counter(outcomes[chain.id].value for chain in corpus_chains).most_common())
-    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=counted))
+    outcomes = _judge(corpus_chains, known)
+    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=_count(corpus_chains, outcomes)))
     write_rows(to, Chain, corpus_chains, card=asdict(card))
     return report.to_json() | measure_corpus(corpus_chains, known, outcomes).describe()
 
@@ -106,11 +105,8 @@ def export_corpus(
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
         export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
     card = card_of(export.chains, export.card)
-    if card.missing and not no_terms:
-        raise StudyError(
-            f"{source}: the card lacks {', '.join(card.missing)}, which the reader of an export must know. Set terms and licence "
-            "in the study's [corpus] and run it again, or give them to `understudy import`; --no-terms exports without them"
-        )
+    if not no_terms:
+        require_terms(source, card)
     if what == "examples":
         says = export_examples(export.examples, format=format, to=to, card=card, bare=bare)
     else:
@@ -127,8 +123,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
         ids = chosen_ids(run.selection(run.arm(arm).name))
         chains = [chain for chain in chains if chain.id in ids]
     base = read_corpus_card(run.chains_file) or CorpusCard()
-    outcome, terms = _outcomes(run), run.study.corpus
-    counts = Counter(outcome[chain.id].value for chain in chains if chain.id in outcome)
+    counts, terms = _count(chains, _outcomes(run)), run.study.corpus
     base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
     examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
     return _ExportSource(chains, problems, base, examples)
@@ -153,7 +148,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
 
 
 def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _ExportSource:
-    if not is_ours(source):
+    if not read_header(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
         raise DataError(f"{source}: a corpus does not hold its questions; name their files and kind (--problems, --kind)")
@@ -161,7 +156,7 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
     known = read_questions(problems, kind=kind, fields=fields) if kind is not None else {}
     base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
-    outcomes = count_outcomes(chains, known) if known else base.outcomes
+    outcomes = _count(chains, _judge(chains, known)) if known else base.outcomes
     return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
 
 
@@ -172,7 +167,11 @@ def read_questions(
     return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)}
 
 
-def count_outcomes(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, int]:
-    """How many of ``chains`` are correct, wrong, ..., as the stage of verdicts counts them."""
-    known = (judge(problems[chain.problem], chain, same_answer).outcome.value for chain in chains if chain.problem in problems)
-    return dict(Counter(known).most_common())
+def _judge(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, Outcome]:
+    """chain id -> what the check of answers says of it, of those whose question is known"""
+    return {chain.id: judge(problems[chain.problem], chain, same_answer).outcome for chain in chains if chain.problem in problems}
+
+
+def _count(chains: Sequence[Chain], outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+    """How many of ``chains`` are correct, wrong, ..."""
+    return dict(Counter(outcomes[chain.id].value for chain in chains if chain.id in outcomes).most_common())

@@ -10,8 +10,9 @@ from understudy.core.asks import Call, SamplePath
 from understudy.core.errors import UserError
 from understudy.core.tokens import assistant_turn, encode_source, render_messages
 from understudy.core.values import Problem
+from understudy.corpus.card import require_terms
+from understudy.corpus.store import write_text
 from understudy.engines.local.checkpoint import context_of, read_config
-from understudy.pipeline.cache import write_text
 from understudy.pipeline.card import Card, read_card
 from understudy.reports.documents import open_template
 from understudy.sampling.pool import StudyPool
@@ -36,12 +37,8 @@ def export_student(student: Path, to: Path, *, format: Format = "gguf", no_terms
         raise UserError(f"{student}: {what}, which a model file cannot say; serve it: understudy serve {student}")
     if to.exists():
         raise UserError(f"--to {to}: is there already; give a new directory")
-    if not ((card.terms and card.licence) or no_terms):
-        lacks = " and ".join(name for name, said in (("terms", card.terms), ("licence", card.licence)) if not said)
-        raise UserError(
-            f"{student}: its card lacks {lacks}, which whoever gets the file must know. Set them in the study's [corpus] and "
-            "run it again; --no-terms exports without them"
-        )
+    if not no_terms:
+        require_terms(student, card)
     tokenizer = load_tokenizer(student)
     call = _first_call(method, card)
     chats = not isinstance(call.prompt, str)

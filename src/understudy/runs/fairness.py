@@ -17,7 +17,7 @@ from understudy.runs.run import ArmOutcomes, Run
 from understudy.training.record import read_seen
 
 CUT_OFF = 0.05
-"""More of an arm's answers cut off than this is said."""
+"""A larger share of cut-off answers than this is reported."""
 ALIKE = 0.05
 """Learned tokens and parameters that differ by no more than this share are called alike."""
 
@@ -66,12 +66,12 @@ def _read_settings(students: Iterable[Path]) -> dict[str, str]:
         inputs = read_manifest(stage).inputs
         of_stage = {f"{table}.{name}": value for table in ("training", "student") for name, value in inputs[table].items()}
         of_stage["the start's files"] = digest(inputs["files"]) if inputs["files"] else "none"
-        for name in of_stage.keys() - _TOLD:
+        for name in of_stage.keys() - _NO_CONDITION:
             values[name].add(str(of_stage[name]))
     return {name: " and ".join(sorted(found)) for name, found in values.items()}
 
 
-_TOLD = {
+_NO_CONDITION = {
     f"training.{name}"
     for name in ("class", "steps", "tokens", "tokens_of", "preset", "device", "processes", "sharded", "micro_batch", "save_every")
 } | {"student.class"}

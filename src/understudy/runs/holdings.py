@@ -1,6 +1,5 @@
 """What a run directory holds, which of it the run's study still needs, and how the rest is removed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +29,7 @@ def find_runs(where: Path) -> list[Path]:
 
 def holdings(run: Path) -> list[Holding]:
     """Every stage in ``run``, oldest first."""
-    return sorted(_holdings(run, set(read_plan(run).stages)), key=lambda h: (h.made or "~", h.kind, h.label))
-
-
-def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
+    needed, held = set(read_plan(run).stages), []
     for path in filter(Path.is_dir, (run / "stages").iterdir()):
         kind, _, key = path.name.partition("-")
         complete, manifest = is_done(path), find_manifest(path)
@@ -41,7 +37,8 @@ def _holdings(run: Path, needed: set[str]) -> Iterator[Holding]:
         if manifest is not None:
             label, made, seconds = manifest.label, manifest.made, manifest.seconds
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        yield Holding(kind, label, key, made, seconds, size, path.name in needed, complete)
+        held.append(Holding(kind, label, key, made, seconds, size, path.name in needed, complete))
+    return sorted(held, key=lambda one: (one.made or "~", one.kind, one.label))
 
 
 def collect_garbage(run: Path, *, dry_run: bool = False) -> list[Holding]:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from understudy.core.errors import DataError, StudyError, UserError
+from understudy.core.errors import DataError, UserError
 from understudy.core.values import Outcome, Problem, digest
-from understudy.corpus.tables import append_objects, read_objects
+from understudy.corpus.tables import append_objects
 from understudy.evaluation.statistics import krippendorff, mcnemar, paired_interval
 from understudy.reports.data import Judged
 from understudy.runs.run import ArmOutcomes, Run, score
-from understudy.studies.schema import build
+from understudy.studies.schema import read_lines
 
 FILE = "judgements.jsonl"
 Key = tuple[str, frozenset[str], str, str, bool, bool, str]
@@ -75,7 +75,7 @@ def make_pairs(
         splits = ", ".join(run.study.evaluation.splits)
         raise UserError(f"{run.directory}: name two different arms, and a split that was answered ({splits}), not {split!r}")
     if both_right and not run.study.evaluation.scored:
-        raise UserError(f"{run.directory}: nothing is scored there (evaluation.scored), so nobody knows which answers are right")
+        raise UserError(f"{run.directory}: its answers are not scored (evaluation.scored = false), so --both-right cannot choose")
     first, second = (next(iter(score(run, arm, split))) for arm in arms)
     pairs = [
         Pair(run.problems_of(split)[name], {arms[0]: _text(first, name), arms[1]: _text(second, name)}, both_right)
@@ -94,14 +94,12 @@ def _text(one: ArmOutcomes, problem: str) -> str:
 
 def read_judgements(path: Path) -> list[Judgement]:
     """The judgements in a JSON Lines file, the oldest first. Raises DataError naming the line, or the file where there is none."""
-    try:
-        read = [(where, build(Judgement, row, where)) for where, row in read_objects(path)]
-    except StudyError as error:
-        raise DataError(f"{error}; mend or remove the line") from None
+    read = read_lines(Judgement, path)
     for where, judgement in read:
-        if judgement.choice not in (*judgement.arms, "") or judgement.left not in judgement.arms:
+        arms = judgement.arms
+        if judgement.choice not in (*arms, "") or judgement.left not in arms or arms[0] == arms[1]:
             said = f"choice = {judgement.choice!r}, left = {judgement.left!r}"
-            raise DataError(f"{where}: {said}: must be of arms = {list(judgement.arms)}; mend or remove the line")
+            raise DataError(f"{where}: {said}: must be of two different arms = {list(arms)}; mend or remove the line")
     return [judgement for _, judgement in read]
 
 
@@ -124,7 +122,7 @@ def summarise_judgements(run: Run) -> list[Judged]:
     """What people say of each pair of arms that was judged, and each engine, on each split, on all questions or on those that both
     answer right."""
     groups: dict[tuple[frozenset[str], str, bool, str], list[Judgement]] = defaultdict(list)
-    split_of = {problem.id: problem.split for problem in run.problems}
+    split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
     for judgement in latest(read_given(run.directory / FILE)).values():
         if set(judgement.arms) <= set(run.arms) and judgement.question in split_of:
             by = judgement.rater if judgement.engine else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from understudy.core.options import plain
 from understudy.corpus.directories import read_json
-from understudy.pipeline.cache import write_json
+from understudy.corpus.store import write_json
 from understudy.pipeline.plan import read_plan
 from understudy.reports.words import join_names
 from understudy.studies.schema import build

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,6 @@ from understudy.core.prompt_format import question_text
 from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
-from understudy.pipeline.stages import verdicts
 from understudy.pipeline.stages.selection import chosen_ids
 from understudy.runs.attribution import find_first_wrong
 from understudy.runs.run import ArmOutcomes, Run, score
@@ -127,13 +125,9 @@ class QuestionIndex:
 
     def _read_verdicts(self) -> list[str]:
         """What the first check says of each chain, in their order."""
-        table = pq.read_table(self._verdicts_file, columns=["check", "outcome"])
+        table = pq.read_table(self.run.verdicts_file, columns=["check", "outcome"])
         outcomes: list[str] = table.filter(pc.equal(table["check"], self.run.study.checks[0]))["outcome"].to_pylist()
         return outcomes
-
-    @property
-    def _verdicts_file(self) -> Path:
-        return self.run.stage(self.run.plan.verdicts) / verdicts.FILE
 
     def _read_answers(self, split: str) -> Mapping[str, list[ArmAnswer]]:
         answers: dict[str, list[ArmAnswer]] = defaultdict(list)
@@ -179,7 +173,7 @@ class QuestionIndex:
         """The chains of a question, with what every check says of each."""
         chains = list(read_rows(self.run.chains_file, Chain, entry.rows))
         checks, n = len(self.run.study.checks), len(entry.rows)
-        said = list(read_rows(self._verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
+        said = list(read_rows(self.run.verdicts_file, Verdict, range(entry.rows.start * checks, entry.rows.stop * checks)))
         return [
             JudgedChain(chain, tuple(of_chain), tuple(arm for arm, ids in self._chosen.items() if chain.id in ids))
             for chain, *of_chain in zip(chains, *(said[n * i : n * (i + 1)] for i in range(checks)), strict=True)

@@ -11,7 +11,8 @@ from understudy.core.errors import counted
 from understudy.core.plugins import load
 from understudy.core.values import Outcome
 from understudy.core.vote import vote
-from understudy.pipeline.cache import installed_version, read_summary, write_json, write_text
+from understudy.corpus.store import write_json, write_text
+from understudy.pipeline.cache import installed_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
@@ -199,7 +200,7 @@ def _note_students(run: Run) -> Iterator[str]:
         which = "The students" if len(scratch) == len(made_with) else f"The students of {', '.join(scratch)}"
         yield f"{which} are trained from scratch, without any pretraining: compare the arms, not the level."
     sizes = Counter(p.split for p in run.problems)
-    held = ", ".join(f"{split} {sizes[split]:,}" for split in study.evaluation.splits)
+    held = ", ".join(f"{split} {len(run.problems_of(split)):,}" for split in study.evaluation.splits)
     dev = min(sizes[study.evaluation.dev], study.evaluation.dev_problems)
     chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
     others = ", ".join(arm for arm in made_with if arm not in chosen)

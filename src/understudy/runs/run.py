@@ -117,14 +117,18 @@ class Run:
 
     def judged_chains(self) -> Iterator[tuple[Chain, Verdict]]:
         """Every chain with the verdict of the first check; few are in memory at once."""
-        said = read_rows(self.stage(self.plan.verdicts) / verdicts.FILE, Verdict)
-        first = (verdict for verdict in said if verdict.check == self.study.checks[0])
+        first = (verdict for verdict in read_rows(self.verdicts_file, Verdict) if verdict.check == self.study.checks[0])
         return zip(read_rows(self.chains_file, Chain), first, strict=True)
 
     @property
     def chains_file(self) -> Path:
         """The corpus, with its card."""
         return self.stage(self.plan.chains) / chains.FILE
+
+    @property
+    def verdicts_file(self) -> Path:
+        """The verdicts of every check, in the order of the chains."""
+        return self.stage(self.plan.verdicts) / verdicts.FILE
 
     @property
     def problems_summary(self) -> ProblemsSummary:
@@ -136,7 +140,7 @@ class Run:
 
     @cached_property
     def check(self) -> Check:
-        """The check that judges the run's answers. A run makes no file be imported: one of a plug-in has to be loaded already.
+        """The check that judges the run's answers. Reading a run imports no plug-in: its file must be loaded first (--plugin).
 
         Raises DataError where it is not, or is not the text that the run was made with.
         """
@@ -219,7 +223,7 @@ def outcomes_of_answers(run: Run, split: str, solutions: Mapping[str, Sequence[S
 
 
 def find_clusters(run: Run, split: str, names: Sequence[str]) -> list[str] | None:
-    """The cluster of each problem of ``names``, by the field that the study names; one where it is blank is its own."""
+    """The cluster of each problem of ``names``, by the field that the study names; a problem without it is a cluster of its own."""
     by, problems = run.study.evaluation.cluster or run.study.evaluation.contrast, run.problems_of(split)
     return [problems[name].text_of(by) or f"\0{name}" for name in names] if by else None
 

@@ -59,10 +59,8 @@ def summarise(run: Run, scored: Sequence[ArmOutcomes], noise: statistics.SeedNoi
     """One arm on one split, over its seeds; ``noise``: of all arms of the split."""
     problems = list(run.problems_of(scored[0].split).values())
     names = common_problems(scored)
-    correct_SN, clusters = (
-        statistics.correctness([one.outcomes for one in scored], names),
-        find_clusters(run, scored[0].split, names),
-    )
+    correct_SN = statistics.correctness([one.outcomes for one in scored], names)
+    clusters = find_clusters(run, scored[0].split, names)
     chance, majority = metrics.chance_rate(problems), metrics.majority_rate(problems, run.check)
     low, high = statistics.accuracy_interval(correct_SN, noise, clusters)
     return data.ArmSummary(
@@ -110,7 +108,7 @@ class MeasuredArm:
 
     @property
     def one_seed(self) -> bool:
-        """There is one student, about whose method that says nothing."""
+        """The arm trained with one seed alone, which says nothing about its method."""
         return self.conditions.steps > 0 and len(self.scored) == 1
 
 
@@ -276,15 +274,17 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
 
 def bin_by_perplexity(run: Run, scored: ScoredAnswers) -> Iterator[data.Perplexity]:
     """The teacher's chains and the sampled answers of arms that vote, where log-probabilities are known."""
-    judged = ((c.logprob, said.outcome) for c, said in run.judged_chains() if c.logprob is not None)
-    chains = metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in judged if o is not Outcome.NO_GOLD)
-    yield data.Perplexity("", "train", tuple(chains))
+
+    def bins(judged: Iterable[tuple[float | None, Outcome]]) -> tuple[metrics.Bin, ...]:
+        known = ((logprob, o is Outcome.CORRECT) for logprob, o in judged if logprob is not None and o is not Outcome.NO_GOLD)
+        return tuple(metrics.by_perplexity(known))
+
+    yield data.Perplexity("", "train", bins((c.logprob, said.outcome) for c, said in run.judged_chains()))
     for (arm, split), seeds in scored.items():
         if run.arms[arm].decode.votes > 1:
-            problems = run.problems_of(split)
-            replies = [reply for one in seeds for reply in one.replies]
-            sure = [(s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies if s.logprob is not None]
-            yield data.Perplexity(arm, split, tuple(metrics.by_perplexity((logprob, o is Outcome.CORRECT) for logprob, o in sure)))
+            problems, replies = run.problems_of(split), (reply for one in seeds for reply in one.replies)
+            judged = ((s.logprob, metrics.outcome_of(problems[s.problem], s, run.check)) for s in replies)
+            yield data.Perplexity(arm, split, bins(judged))
 
 
 def describe_teacher(run: Run) -> data.TeacherSummary:

@@ -66,7 +66,7 @@ class _Group:
 class Ledger:
     """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget``: of the requests that it is
     told of from now on, and of earlier ones that had no price. ``settled``: the cost of the requests that have ended. ``refused``:
-    the most that the request may cost for which `reserve` had no room last.
+    the most that the last request for which `reserve` had no room could have cost.
 
     ``readonly``: a reader beside a writer, perhaps. It sees what is committed; ``settled`` is of its opening.
 

@@ -41,8 +41,8 @@ class Status:
     sampling that is going on, or was the last; ``chains_failed`` failed, and ``chains_unasked`` were not asked for, since
     the budget was spent or the teacher stopped answering. All else is of the whole ledger: ``replies`` it holds;
     ``requests`` that were sent to endpoints, each for one reply or several, those that are under way not among them; replies
-    ``asked`` of endpoints, and what became of them; what all that counts as, tokens ``read`` and ``written`` and ``money``, with
-    what is set aside for those in flight. ``in_batches``: the replies of all ``batches``, none of which is ``in_flight``.
+    ``asked`` of endpoints, and what became of them; tokens ``read`` and ``written`` and ``money`` in all, with what is set
+    aside for those in flight. ``in_batches``: the replies of all ``batches``, none of which is ``in_flight``.
     ``rate``: chains a second in the last minute; ``left``: seconds to the end at that rate, None where nothing moves.
     ``capabilities``: engine -> url -> name -> value, what was found of each endpoint (`engines.remote.probe`)."""
 

@@ -82,11 +82,6 @@ def _find_thought(text: str, kind: AnswerKind, choices: tuple[str, ...], questio
     return thought if begin != 0 else text[: extract(text, kind, choices, question).start].strip()
 
 
-def text_so_far(before: str, text: str) -> dict[str, str]:
-    """The text so far of a completion, after what is echoed."""
-    return {"text": before + text}
-
-
 def text_choice(index: int, before: str, reply: Reply) -> JsonObject:
     """What continues a text; ``before``: the text itself, where it is echoed."""
     return {"index": index, "text": before + reply.text, "finish_reason": reply.finish, "logprobs": None}

@@ -27,7 +27,7 @@ from understudy.sampling.pool import StudyPool
 from understudy.serving.board import LiveBoard
 from understudy.serving.bodies import AnyBody, ApiError, ChatBody, CompletionBody, read_body
 from understudy.serving.port import open_port, run_app
-from understudy.serving.replies import JsonObject, chat_choice, chat_so_far, score, teacher_choice, text_choice, text_so_far, whole
+from understudy.serving.replies import JsonObject, chat_choice, chat_so_far, score, teacher_choice, text_choice, whole
 from understudy.serving.stream import Stream
 from understudy.serving.students import ServedStudent, find_student
 from understudy.serving.teacher import ServedTeacher
@@ -139,8 +139,8 @@ class Service:
             return whole("text_completion", body.model, *scores)
 
         def call(at: int, prompt: str, i: int) -> Call:
-            read = partial(text_so_far, prompt if body.echo else "")
-            hear = stream.listen(at * body.n + i, read) if stream else None
+            before = prompt if body.echo else ""
+            hear = stream.listen(at * body.n + i, lambda text: {"text": before + text}) if stream else None
             return Call(part, prompt, max_tokens=body.max_tokens, hear=hear)
 
         calls = [[call(at, prompt, i) for at, prompt in enumerate(body.texts)] for i in range(body.n)]

@@ -144,5 +144,5 @@ def send_script(_: Request) -> Response:
 
 def make_link(filters: Filters, path: str, **more: object) -> str:
     """The address of ``path`` with the ``filters`` that are set, and ``more`` in their place or beside them."""
-    query = {name: value for name, value in {**asdict(filters), **more}.items() if value not in ("", None, False)}
+    query = {name: value for name, value in {**asdict(filters), **more}.items() if value not in ("", None) and value is not False}
     return f"{path}?{urlencode({name: 'on' if value is True else value for name, value in query.items()})}"

@@ -129,7 +129,7 @@ def study_text(path: Path, found: Guess, *, to: Path, relative: str) -> str:
         lines += f'choices_in = "{layout.choices_in}"  # the options stand in its text\n'
     if layout.decimal == "comma":
         lines += 'decimal = "comma"         # "3,5" is three and a half\n'
-    fields = "".join(f"{ours} = {_toml(theirs)}\n" for ours, theirs in layout.fields.items())
+    fields = "".join(f"{ours} = {json.dumps(theirs, ensure_ascii=False)}\n" for ours, theirs in layout.fields.items())
     table = f"\n[task.fields]           # our name = the file's\n{fields}" if fields else ""
     shown = "[exemplars]\nn = 3                    # solved questions in each prompt; they leave training\n\n"
     exemplars = shown if "rationale" in found.fields else ""
@@ -150,7 +150,3 @@ def _sizes(found: Guess) -> str:
         drawn = {"train": found.rows[""] - 2 * held, **drawn}
     sizes = ", ".join(f"{name} = {n}" for name, n in drawn.items())
     return f"{comment}sizes = {{ {sizes} }}{'  # taken from train' if own else ''}\n"
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -280,7 +280,7 @@ class Role:
 
 @dataclass(frozen=True)
 class Point:
-    """Which of the arms that an arm with ``sweep`` stands for."""
+    """The point of a sweep that this arm is."""
 
     of: str
     """The name of that arm, with what its other keys are in this one."""

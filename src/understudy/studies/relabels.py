@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from understudy.core.errors import DataError, StudyError
-from understudy.corpus.tables import read_objects
-from understudy.studies.schema import build
+from understudy.studies.schema import read_lines
 
 FILE = "relabels.jsonl"
 Said = Literal["correct", "wrong", "undecidable"]
@@ -28,8 +26,4 @@ class Relabel:
 
 def read_relabels(path: Path) -> dict[str, Relabel]:
     """chain -> the last one of it. Raises DataError naming the line, or the file where there is none."""
-    try:
-        relabels = [build(Relabel, row, where) for where, row in read_objects(path)]
-    except StudyError as error:
-        raise DataError(f"{error}; mend or remove the line") from None
-    return {relabel.chain: relabel for relabel in relabels}
+    return {relabel.chain: relabel for _, relabel in read_lines(Relabel, path)}

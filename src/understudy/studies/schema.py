@@ -7,10 +7,14 @@ import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from understudy.core.asks import AtLeast
-from understudy.core.errors import StudyError, with_known
+from understudy.core.errors import DataError, StudyError, with_known
+from understudy.corpus.tables import read_objects
 
 T = TypeVar("T")
 
@@ -49,6 +53,15 @@ def build(kind: type[T], table: Any, where: str) -> T:
         raise StudyError(f"{where}: {error}") from None
 
 
+def read_lines(kind: type[T], path: Path) -> list[tuple[str, T]]:
+    """(place, value) of every line of the JSON Lines file ``path``. Raises DataError naming the line, or the file where there is
+    none."""
+    try:
+        return [(where, build(kind, row, where)) for where, row in read_objects(path)]
+    except StudyError as error:
+        raise DataError(f"{error}; mend or remove the line") from None
+
+
 @functools.cache
 def _hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
@@ -56,8 +69,6 @@ def _hints(kind: type) -> Mapping[str, Any]:
 
 @functools.cache  # one takes milliseconds to make
 def _adapter(kind: type, key: str) -> Any:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(_hints(kind)[key])
 
 
@@ -74,8 +85,6 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
                 raise StudyError(f"{where}: must be a list of tables, not {value!r}")
             return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
         return None if value is None else build(inner, value, where)
-    from pydantic import ValidationError
-
     try:
         found = _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:

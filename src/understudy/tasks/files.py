@@ -1,6 +1,6 @@
 """Problems from the user's files: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, and data set directories."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,8 @@ from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
-from understudy.tasks.rows import Layout, problems_of, read_problems, read_question_rows
-from understudy.tasks.splits import check_ids, key_of, split, split_by_manifest, take_fraction
-
-__all__ = ["Files", "read_problems"]
+from understudy.tasks.rows import Layout, problems_of, read_question_rows
+from understudy.tasks.splits import check_ids, exemplars_of, key_of, split, split_by_manifest, take_fraction
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,9 @@ class OtherFile:
     """The kind of its answers, where it is another one."""
     fields: Mapping[str, str | tuple[str, ...]] | None = None
     """Its fields, where they are called otherwise than those of the task."""
+    exemplars: str | None = None
+    """A file of solved questions of this task, with answer and rationale: what prompts show before its questions where they show
+    exemplars or, by ``in_context``, other training questions. Not given: those of the study."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Files(Layout):
 
     def files(self) -> list[Path]:
         """The files of the problems. Raises DataError where data, or splits of a directory, are missing."""
-        sources = [*self._sources().values(), *(Path(self.root) / other.file for other in self.others.values())]
+        others = [name for other in self.others.values() for name in (other.file, other.exemplars) if name is not None]
+        sources = [*self._sources().values(), *(Path(self.root) / name for name in others)]
         paths = [file for source in sources for file in files_of(source)]
         described = [info for parent in dict.fromkeys(f.parent for f in paths) if (info := parent / INFO).is_file()]
         return [*paths, *described, *([Path(self.root) / self.splits] if self.splits else [])]
@@ -92,7 +94,7 @@ class Files(Layout):
     def problems(self, *, seed: int) -> list[Problem]:
         """Every problem with its split. Raises DataError naming file, line and field."""
         problems = [replace(problem, split=name) for name, problem in self._read()[0] if problem is not None]
-        others = [replace(problem, split=name) for name, other in self.others.items() for problem in self._read_other(other)]
+        others = [problem for name, other in self.others.items() for problem in self._read_other(name, other)]
         check_ids([*problems, *others])
         if self.splits is not None:
             problems = split_by_manifest(problems, Path(self.root) / self.splits)
@@ -112,11 +114,18 @@ class Files(Layout):
         read = problems_of([row for _, row in rows], self, skipped)
         return [(name, problem) for (name, _), problem in zip(rows, read, strict=True)], bad
 
-    def _read_other(self, other: OtherFile) -> list[Problem]:
+    def _read_other(self, name: str, other: OtherFile) -> Iterator[Problem]:
         fields = self.fields if other.fields is None else other.fields
         kind = other.kind or self.kind
         layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
-        return [problem for problem in problems_of(read_question_rows(Path(self.root) / other.file), layout) if problem is not None]
+        files = {name: other.file} | ({exemplars_of(name): other.exemplars} if other.exemplars is not None else {})
+        for own, file in files.items():
+            for problem in filter(None, problems_of(read_question_rows(Path(self.root) / file), layout)):
+                if own != name and (problem.answer is None or not problem.meta.get("rationale")):
+                    raise DataError(
+                        f"{file}: {problem.id} has no answer or no rationale; an exemplar needs question, answer, rationale"
+                    )
+                yield replace(problem, split=own)
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

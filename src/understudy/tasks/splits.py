@@ -114,6 +114,11 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
+def exemplars_of(split: str) -> str:
+    """The split of the solved questions that prompts show before those of ``split``."""
+    return f"{split} exemplars"
+
+
 def take_fraction(problems: Sequence[Problem], fraction: float, *, seed: int) -> list[Problem]:
     """``problems`` with only ``fraction`` of train, and at least one problem of it. A larger fraction contains every smaller
     one."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.core.asks import Prompt
+from understudy.core.asks import FINISHES, Prompt
 from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
@@ -28,13 +28,6 @@ the data set's gold as often as the teacher's answer, so it is read only where i
 
 TEACHERS = ("model_name", "generation_model")
 """Other fields with the name of the model that wrote a reply (distilabel)."""
-
-FINISHES: Mapping[str, str] = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "max_length"), "length"),
-    **dict.fromkeys(("refused", "refusal", "content_filter"), "refused"),
-}
-"""The finish in a row -> our finish."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +142,9 @@ def finish_of(row: Row, names: Mapping[str, str], where: str) -> str:
     """The finish of a reply, ``stop`` where the row does not say. Raises DataError for an unknown word."""
     name = names["finish"] if row.get(names["finish"]) else "finish_reason"
     finish = row.get(name) or "stop"
-    if not isinstance(finish, str) or finish not in FINISHES:
+    if not isinstance(finish, str) or finish.lower() not in FINISHES:
         raise DataError(f"{where}: field {name!r} (finish) = {finish!r}: must be stop, length or refused (content_filter)")
-    return FINISHES[finish]
+    return FINISHES[finish.lower()]
 
 
 def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:

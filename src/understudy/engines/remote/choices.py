@@ -7,19 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from understudy.core.asks import Finish, Reply, Usage
+from understudy.core.asks import FINISHES, Reply, Usage
 from understudy.core.errors import EngineError
 from understudy.core.thoughts import has_tags, thought_of
 from understudy.engines.remote.wire import AgainError, shorten
 from understudy.engines.stops import find_stop
 
-FINISH: Mapping[str, Finish] = {
-    **dict.fromkeys("stop eos eos_token end_turn stop_sequence completed tool_calls function_call".split(), "stop"),
-    **dict.fromkeys("length max_tokens model_length max_output_tokens model_context_window_exceeded".split(), "length"),
-    **dict.fromkeys("content_filter content_filtered guardrail_intervened sensitive safety refusal".split(), "refused"),
-    **dict.fromkeys("recitation prohibited_content blocklist spii".split(), "refused"),
-}
-"""The reasons for an end that servers give, in any case -> what they mean."""
 _FAULTS = frozenset("error abort aborted cancelled failed timeout network_error server_error insufficient_system_resource".split())
 """The server broke off in the middle."""
 _THOUGHT = ("thinking", "reasoning", "reasoning.text", "reasoning.summary")
@@ -78,7 +71,7 @@ def _read_choice(
     reason = reason if isinstance(reason, str) else ""
     if reason.lower() in _FAULTS:
         raise AgainError(f"the server broke off (finish_reason {reason!r})", paid=True)
-    finish = FINISH.get(reason.lower(), "stop")
+    finish = FINISHES.get(reason.lower(), "stop")
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))

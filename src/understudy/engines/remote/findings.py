@@ -5,8 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from understudy.core.asks import Prompt, Reply, prompt_bytes
-from understudy.engines.remote.choices import FINISH
+from understudy.core.asks import FINISHES, Prompt, Reply, prompt_bytes
 
 LONG = 4096
 """Bytes of a prompt that can be cut."""
@@ -35,7 +34,7 @@ class Findings:
         """One answer to ``prompt`` has come."""
         for reply in replies:
             self.versions[reply.model] += 1
-            if reply.finish_reason and reply.finish_reason.lower() not in FINISH and reply.finish == "stop":
+            if reply.finish_reason and reply.finish_reason.lower() not in FINISHES and reply.finish == "stop":
                 self.finishes[reply.finish_reason] += 1
             self.empty += reply.finish == "stop" and not reply.text.strip()
         read = replies[0].prompt_tokens or 0

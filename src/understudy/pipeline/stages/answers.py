@@ -11,16 +11,15 @@ from typing import Any, Protocol
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
-from understudy.core.protocols import Engine, EngineOptions
+from understudy.core.protocols import Engine, EngineOptions, LocalEngine
 from understudy.core.registry import module_of
 from understudy.core.subquestions import recorded_chain
 from understudy.core.values import Chain, Problem, Solution, digest
-from understudy.corpus.store import read_rows, write_rows
+from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.stand_ins import GoldEngine, ProbeEngine
 from understudy.evaluation.faithfulness import Alteration, alter
 from understudy.evaluation.run import answer
-from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
@@ -30,6 +29,7 @@ from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_stu
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions, Exemplars, Teacher
+from understudy.tasks.splits import exemplars_of
 
 FILE = "solutions.parquet"
 Workings = Mapping[str, tuple[Problem, Chain]]
@@ -49,7 +49,7 @@ class TrainedPlayer:
 
     student: StudentStage
 
-    def open(self, stage: AnswersStage, context: Context, *_: Any) -> Engine:
+    def open(self, stage: AnswersStage, context: Context, *_: Any) -> LocalEngine:
         return open_student(self.student.checkpoint(context), stage.answering, seed=stage.seed)
 
 
@@ -87,15 +87,14 @@ class GoldPlayer:
 
 
 @dataclass(frozen=True)
-class ProbePlayer:
+class ProbePlayer(TrainedPlayer):
     """The ``student`` after the rationales that it wrote in the stage ``own``, altered in one way."""
 
-    student: StudentStage
     own: AnswersStage
     how: Alteration
 
-    def open(self, stage: AnswersStage, context: Context, *_: Any) -> Engine:
-        student = open_student(self.student.checkpoint(context), stage.answering, seed=stage.seed)
+    def open(self, stage: AnswersStage, context: Context, *_: Any) -> LocalEngine:
+        student = super().open(stage, context)
         return ProbeEngine(student, stage.method, alter(self.rationales(stage, context), self.how, seed=stage.seed), self.how)
 
     def rationales(self, stage: AnswersStage, context: Context) -> dict[str, str]:
@@ -230,7 +229,7 @@ class AnswersStage(Stage[AnswersSummary]):
 
     @property
     def _asks_students(self) -> bool:
-        return any(isinstance(player, TrainedPlayer | UntrainedPlayer | ProbePlayer) for player in self.cast.values())
+        return any(isinstance(player, TrainedPlayer | UntrainedPlayer) for player in self.cast.values())
 
     def _teachers(self) -> list[TeacherPlayer]:
         return [player for player in self.cast.values() if isinstance(player, TeacherPlayer)]
@@ -247,9 +246,13 @@ class AnswersStage(Stage[AnswersSummary]):
         return engines
 
     def _pool(self, known: Sequence[Problem], context: Context) -> StudyPool:
+        given: dict[str, Any] = {"prompts": self.prompts, "seed": self.study_seed}
+        if own := [problem for problem in known if problem.split == exemplars_of(self.split)]:
+            solved = [chain for problem in own if (chain := recorded_chain(problem)) is not None]
+            return exemplar_pool(own, self.exemplars, split=own[0].split, learn=own, chains=solved, **given)
         learned = () if self.selection is None else self.selection.learned(context)
         chosen = () if self.selection is None else self.selection.chosen(context)
-        return exemplar_pool(known, self.exemplars, prompts=self.prompts, seed=self.study_seed, learn=learned, chains=chosen)
+        return exemplar_pool(known, self.exemplars, learn=learned, chains=chosen, **given)
 
     def _workings(self, problems: Sequence[Problem]) -> Workings | None:
         """The problems whose data set has a working that can take the place of a part; None where gold plays none."""

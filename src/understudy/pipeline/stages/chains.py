@@ -15,10 +15,9 @@ from understudy.core.protocols import EngineOptions, Method, Progress
 from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
 from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
-from understudy.corpus.store import read_rows, write_rows
+from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.recorded import Recorded
-from understudy.pipeline.cache import write_json
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import Capabilities, connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary

@@ -1,5 +1,5 @@
-"""problems: the task's questions, split; no question stands in training and in a held-out split (DESIGN section 6). Exemplars are
-chosen from training or given, and out of everything else.
+"""problems: the task's questions, split; no question is both in training and in a held-out split. Exemplars, chosen from training
+or given by the user, are in no other split.
 """
 
 from collections import Counter
@@ -12,8 +12,7 @@ from understudy.core.errors import DataError, StudyError, counted, nearest, with
 from understudy.core.options import unkeyed
 from understudy.core.registry import module_of
 from understudy.core.values import Problem, digest
-from understudy.corpus.store import read_rows, write_rows
-from understudy.pipeline.cache import write_json
+from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
@@ -214,6 +213,6 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     return [replace(p, split=SPLIT) if p.id in chosen else p for p in problems]
 
 
-def exemplar_pool(problems: Sequence[Problem], options: Exemplars, **more: Any) -> StudyPool:
-    """The pool that methods draw from, with the problems that `mark_exemplars` marked; ``more``: as `StudyPool` has it."""
-    return StudyPool([p for p in problems if p.split == SPLIT], least=options.least, shuffle=options.shuffle, **more)
+def exemplar_pool(problems: Sequence[Problem], options: Exemplars, *, split: str = SPLIT, **more: Any) -> StudyPool:
+    """The pool that methods draw from, whose exemplars are those of ``split``; ``more``: as `StudyPool` has it."""
+    return StudyPool([p for p in problems if p.split == split], least=options.least, shuffle=options.shuffle, **more)

@@ -10,8 +10,7 @@ from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import SelectiveMethod
 from understudy.core.registry import module_of
 from understudy.core.values import Chain, Outcome, Problem
-from understudy.corpus.store import write_whole
-from understudy.pipeline.cache import write_json
+from understudy.corpus.store import write_json, write_whole
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage

@@ -96,7 +96,7 @@ class StudentStage(Stage[StudentSummary]):
     answering: AnsweringOptions
 
     def needs(self) -> Iterator[Stage[Any]]:
-        """Also the students of folds, and what its selection needs: it is stale where one of them is made anew."""
+        """Also the students of folds, and what its selection needs: where one of them is made anew, this stage is, too."""
         yield from self.selection.needs()
         yield from super().needs()
         for students in self.folds.values():

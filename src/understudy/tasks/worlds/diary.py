@@ -10,14 +10,14 @@ careless reader takes it for a gain. A chain goes through the days::
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
 
 from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
-from understudy.tasks.worlds.draw import draw_splits
+from understudy.tasks.worlds.draw import draw_splits, solve
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NAMES = ("Ana", "Bob", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "June", "Kim", "Leo")
@@ -26,7 +26,7 @@ GAINS = ("finds", "wins", "gets", "buys")
 LOSSES = ("loses", "sells", "drops", "gives")
 AMBIGUOUS = "gives"
 LARGEST = 20
-"""Nobody ever has more things than this, or fewer than 0. Every amount is below 10."""
+"""Nobody ever has more things than this (one more in a changed problem), or fewer than 0. Every amount is below 10."""
 
 _START = re.compile(r"(\w+) has (\d+) (\w+)\.")
 _ENTRY = re.compile(r"(\w+): (?:([A-Z]\w*) )?(\w+) (\d+)\.")
@@ -60,6 +60,9 @@ class Diary:
     """As for train."""
     longer_test: Annotated[int, Field(ge=0)] = 300
     """The number of problems with one and two steps more, in the split "test-longer"."""
+    contrast: Annotated[int, Field(ge=0)] = 0
+    """So many problems of test come changed, too, in the split "contrast": one thing more at the start, and so at the end. Both
+    versions have the field ``pair``."""
     max_steps: Annotated[int, Field(ge=1, le=len(DAYS) - 3)] = 4
     """Most steps of a problem in train, one step a day. Longer problems need two more days, and distractors one."""
     distractor: Annotated[float, Field(ge=0, le=1)] = 0.25
@@ -68,7 +71,16 @@ class Diary:
     def problems(self, *, seed: int) -> list[Problem]:
         """The problems of every split: a function of ``seed`` and the options."""
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
-        return draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
+        drawn = draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
+        first = {problem.id for problem in [p for p in drawn if p.split == "test"][: self.contrast]}
+        pairs = [replace(p, meta={**p.meta, "pair": p.id}) if p.id in first else p for p in drawn]
+        return [*pairs, *(self._change(problem) for problem in pairs if problem.id in first)]
+
+    def _change(self, problem: Problem) -> Problem:
+        question = _START.sub(lambda found: f"{found[1]} has {int(found[2]) + 1} {found[3]}.", problem.question, count=1)
+        answer = str(int(problem.answer or "") + 1)
+        changed = replace(problem, id=f"{problem.id}-changed", question=question, answer=answer, split="contrast")
+        return replace(changed, meta={**solve(self, changed), "pair": problem.id})
 
     def _problem(self, rng: random.Random, steps: int, _turn: int) -> Problem:
         name, other = rng.sample(NAMES, 2)

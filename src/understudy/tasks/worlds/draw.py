@@ -37,7 +37,7 @@ def draw_splits(world: Any, draw: Draw, *, name: str, seed: int, steps: Sequence
             if problem is None:
                 raise StudyError(f"task: {split} = {n}: {name} has no more problems of {k} steps after {i}; ask for fewer")
             seen.add(_key(problem))
-            problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=_solve(world, problem)))
+            problems.append(replace(problem, id=f"{name}-{split}-{i}", split=split, meta=solve(world, problem)))
     return problems
 
 
@@ -45,7 +45,8 @@ def _key(problem: Problem) -> frozenset[str]:
     return frozenset(problem.choices or [problem.question])
 
 
-def _solve(world: World, problem: Problem) -> dict[str, object]:
+def solve(world: World, problem: Problem) -> dict[str, object]:
+    """The exact solution of ``problem`` as its ``meta``."""
     worked = world.work(question_text(problem), random.Random(problem.question), slip=0.0, misread=0.0)
     subquestions = [{"question": step.question, "answer": step.text} for step in worked.steps]
     return {"steps": len(worked.steps), "rationale": worked.rationale, "subquestions": subquestions}
