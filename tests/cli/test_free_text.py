@@ -119,7 +119,7 @@ def test_their_answers_are_judged_side_by_side(where):
     (where / "ana.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert understudy("judge", "runs/advice", "--import", "ana.jsonl", cwd=where).code == 0
     right = understudy("judge", "runs/advice", "--arms", "answers", "chains", "--rater", "bo", "--both-right", cwd=where)
-    assert (right.code, "nothing is scored" in right.err) == (2, True)
+    assert (right.code, "--both-right cannot choose" in right.err) == (2, True)
     more = understudy("run", "advice.toml", "--set", "evaluation.faithfulness=true", "--dry-run", cwd=where)
     assert (more.code, "leave faithfulness and contrast out" in more.err) == (2, True)
     said = understudy("report", "runs/advice", cwd=where)

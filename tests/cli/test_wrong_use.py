@@ -188,6 +188,7 @@ method = "answer_only"
         ("1 2 3", "4 5", "2 6", "the question and choices of a problem of"),
         ("1 2 3", "3 5", "6 7", "the question and choices of a problem of"),
         ("1 2 3", "4 5", "6x 7x", "no problem of split 'test' has a gold answer"),
+        ("1x 2x 3x", "4 5", "6 7", "no problem of split 'train' has a gold answer"),
     ],
 )
 def test_splits_that_would_give_false_numbers_stop_before_any_training(tmp_path, train, dev, test, says):
@@ -210,7 +211,7 @@ def test_questions_without_answers_are_sampled_and_checked_but_nothing_is_traine
     assert (ran.code, "no gold 1, unparsed 1" in ran.out) == (0, True), ran.out + ran.err
     for verb in ("train", "run"):
         ran = understudy(verb, "s.toml", cwd=tmp_path)
-        assert (ran.code, "no problem of split 'dev' has a gold answer; name the field" in ran.err) == (2, True)
+        assert (ran.code, "no problem of split 'train' has a gold answer; name the field" in ran.err) == (2, True)
 
 
 def test_chains_of_no_known_problem_are_an_error(tmp_path):

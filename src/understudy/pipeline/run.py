@@ -174,15 +174,18 @@ def _require_libraries(stage: Stage[Any]) -> None:
 
 def _require_gold(study: Study, problems: ProblemsSummary, todo: list[Stage[Any]]) -> None:
     """Raise StudyError before a teacher is paid for what could not be scored."""
-    asked = study.evaluation
-    chosen_on = {stage.dev.split for stage in todo if isinstance(stage, StudentStage) and stage.dev is not None}
-    scored = asked.scored and any(stage.kind in ("student", "answers") for stage in todo)
-    bare = [split for split in problems.without_gold if split in chosen_on.union(asked.splits)]
-    if scored and bare:
-        without = f"evaluation: no problem of split {bare[0]!r} has a gold answer"
+    asked, students = study.evaluation, [stage for stage in todo if isinstance(stage, StudentStage)]
+    needed = {stage.dev.split for stage in students if stage.dev is not None}
+    if asked.scored and any(stage.kind in ("student", "answers") for stage in todo):
+        needed |= set(asked.splits)
+    if any(stage.selection.needs_gold for stage in students):
+        needed.add("train")
+    if bare := [split for split in problems.without_gold if split in needed]:
+        unlabelled = 'students learn without them from select = { keep = "all" } or { check = "majority" }'
         free = "where the answers are free text, set evaluation.scored = false and compare them with `understudy judge`"
         raise StudyError(
-            f"{without}; name the field with task.fields.answer, or stop at the chains (sample, check, select); {free}"
+            f"evaluation: no problem of split {bare[0]!r} has a gold answer; name the field with task.fields.answer, or stop at "
+            f"the chains (sample, check, select); {unlabelled if bare[0] == 'train' else free}"
         )
 
 

@@ -28,9 +28,9 @@ SPLIT = "exemplars"
 class ProblemsSummary(StageSummary):
     """``sizes``: problems by split. ``dropped``: ids of problems that left training or dev since a held-out split has the same
     question. ``near``: held-out questions that are near one outside, ``near_kinds``: how (`overlap.KINDS`) -> how many,
-    ``near_first``: the first of them, ``near_dropped``: near ones that left training or dev. ``without_gold``: splits that are
-    scored and have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``: rows that cannot be read
-    (task.skip_bad)."""
+    ``near_first``: the first of them, ``near_dropped``: near ones that left training or dev. ``without_gold``: of train and the
+    splits that are scored those that have no gold answers: their teacher can be sampled, nothing can be evaluated. ``skipped``:
+    rows that cannot be read (task.skip_bad)."""
 
     sizes: Mapping[str, int]
     dropped: tuple[str, ...]
@@ -142,7 +142,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             context.progress(
                 "problems", 0, 0, f"left out (skip_bad): {counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
             )
-        scored = (*self.used, *self.held_out)
+        scored = ("train", *self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
             dropped=prepared.dropped,

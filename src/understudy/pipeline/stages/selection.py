@@ -66,6 +66,11 @@ class SelectionStage(Stage[SelectionSummary]):
         ids = chosen_ids(self.directory(context.run))
         return [chain for chain in self.chains.stream(context) if chain.id in ids]
 
+    @property
+    def needs_gold(self) -> bool:
+        """Nothing is kept without gold answers."""
+        return self.select.keep != "all" and (self.select.check or self.verdicts.checks[0]) == "answer"
+
     def judged(self, context: Context) -> Iterator[tuple[Chain, Outcome]]:
         """Every chain with what the arm's check says of it, among so many samples as the arm takes."""
         samples = self.select.samples
