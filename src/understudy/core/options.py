@@ -35,7 +35,9 @@ def describe(value: Any) -> JSON:
         return {"class": type(value).__qualname__, **fields}
     if isinstance(value, Mapping):
         return {str(name): describe(item) for name, item in value.items()}
-    if isinstance(value, Sequence | frozenset) and not isinstance(value, str):
+    if isinstance(value, frozenset):
+        return sorted((describe(item) for item in value), key=str)  # its own order differs from process to process
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [describe(item) for item in value]
     if isinstance(value, Enum):
         return value.value

@@ -15,7 +15,7 @@ so is an answer whose number is not its question's.
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Literal
 
@@ -94,6 +94,11 @@ def restore_mark(mark: str, text: str) -> str:
         kind = "asks" if mark.startswith("Q") else "says"
         begun = any((kind, 1) == line[:2] for line in _lines(text))
     return text if begun else f"{mark} {text.strip()}"
+
+
+def number_lines(label: str, lines: Iterable[str]) -> str:
+    """``lines`` after numbered labels, "Q1: ...", each on one line."""
+    return "\n".join(f"{label}{i}: {join_lines(line)}" for i, line in enumerate(lines, 1))
 
 
 def write_steps(steps: Sequence[Step]) -> str:

@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import ANSWER, answer_text
+from understudy.core.subquestions import number_lines, write_steps
 from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
 
@@ -81,8 +82,7 @@ def _write_chain(teacher: WorldTeacher, match: re.Match[str]) -> str:
 
 def _write_dialogue(teacher: WorldTeacher, match: re.Match[str]) -> str:
     worked = teacher.work(match["question"])
-    turns = [f"Q{i}: {step.question}\nA{i}: {step.text}" for i, step in enumerate(worked.steps, 1)]
-    return "\n".join([*turns, _conclusion(worked)]).removeprefix("Q1:")
+    return f"{write_steps(worked.steps)}\n{_conclusion(worked)}".removeprefix("Q1:")
 
 
 def _answer_questions(teacher: WorldTeacher, match: re.Match[str]) -> str:
@@ -138,7 +138,7 @@ def _lines_of(match: re.Match[str]) -> list[str]:
 
 def _number(label: str, lines: list[str]) -> str:
     """Lines with numbered labels. The first label is left out, because the prompt ends with it."""
-    return "\n".join(f"{label}{i}: {line}" for i, line in enumerate(lines, 1)).removeprefix(f"{label}1:")
+    return number_lines(label, lines).removeprefix(f"{label}1:")
 
 
 def _conclusion(worked: WorldSolution) -> str:

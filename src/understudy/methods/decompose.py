@@ -19,7 +19,7 @@ from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat, answer_text, question_text, solution_of
 from understudy.core.prompts import fill, subject_of
 from understudy.core.protocols import NoStudent, Pool
-from understudy.core.subquestions import join_lines, read_opinions, read_steps, steps_of, write_steps
+from understudy.core.subquestions import join_lines, number_lines, read_opinions, read_steps, steps_of, write_steps
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, Solution, Step
 
@@ -58,20 +58,20 @@ class Decompose(NoStudent):
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         if self.mode != "decompose":
             raise StudyError(f'mode = {self.mode!r}: only "decompose" answers problems; use {self.mode!r} in [teacher]')
-        reply: Reply = yield self._call("student", problem, self._questions(problem, path, pool))
+        reply: Reply = yield self._call("student", self._questions(problem, path, pool))
         return solution_of(problem, path, [("student", reply)], _restore_mark("Q1:", reply).text)
 
     def _decompose(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         prompt = self._questions(problem, path, pool)
-        reply = _restore_mark("Q1:", (yield self._call("teacher", problem, prompt)))
+        reply = _restore_mark("Q1:", (yield self._call("teacher", prompt)))
         return _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), read_steps(_strip_thought(reply)))
 
     def _answer(self, problem: Problem, path: SamplePath, pool: Pool) -> Generator[Call, Reply, Chain]:
         questions = [join_lines(pair["question"]) for pair in problem.meta.get("subquestions") or ()]
         if not questions:
             raise StudyError(f'mode = "answer": problem {problem.id!r} has no sub-questions (meta.subquestions); take "decompose"')
-        prompt = self._prompt("answer", problem, pool, {"questions": _number("Q", questions)})
-        reply = _restore_mark("A1:", (yield self._call("teacher", problem, prompt)))
+        prompt = self._prompt("answer", problem, pool, {"questions": number_lines("Q", questions)})
+        reply = _restore_mark("A1:", (yield self._call("teacher", prompt)))
         answers = subquestions.match_answers(_strip_thought(reply), len(questions))
         steps = tuple(Step(answer, question) for question, answer in zip(questions, answers, strict=False))
         chain = _add_steps(self.format.read_chain(problem, path, reply, prompt=prompt), steps)
@@ -86,13 +86,13 @@ class Decompose(NoStudent):
             chain = replace(chain, path=path.index)
         else:
             plain = self.format.write_prompt(problem, pool.exemplars(path))
-            reply = yield replace(self._call("teacher", problem, plain), stop=self.format.stop)
+            reply = yield replace(self._call("teacher", plain), stop=self.format.stop)
             chain = self.format.read_chain(problem, path, reply, prompt=plain)
         sentences = subquestions.split_sentences(chain.rationale)
         if not sentences or chain.finish != "stop":
             return chain
-        prompt = self._prompt("backfill", problem, pool, {"steps": _number("A", sentences)})
-        reply = yield self._call("teacher", problem, prompt)
+        prompt = self._prompt("backfill", problem, pool, {"steps": number_lines("A", sentences)})
+        reply = yield self._call("teacher", prompt)
         complete = reply.finish == "stop"  # a cut-off question is not a question
         questions = subquestions.match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
         steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))
@@ -100,8 +100,9 @@ class Decompose(NoStudent):
 
     def _judge(self, problem: Problem, chain: Chain, pool: Pool) -> Generator[Any, Any, Chain]:
         """``chain`` without the steps whose questions are useless. The chain keeps the share of opinions for each question."""
-        prompt = self._prompt("feedback", problem, pool, {"questions": _number("Q", [s.question or "" for s in chain.steps])})
-        calls = [self._call("teacher", problem, prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
+        questions = number_lines("Q", (step.question or "" for step in chain.steps))
+        prompt = self._prompt("feedback", problem, pool, {"questions": questions})
+        calls = [self._call("teacher", prompt, attempt=i, decoding=Decoding(0.7)) for i in range(self.feedback)]
         replies: list[Reply] = yield calls
         opinions = [read_opinions(_strip_thought(_restore_mark("Useful 1:", reply)), len(chain.steps)) for reply in replies]
         shares = [sum(o[i] for o in opinions) / len(opinions) for i in range(len(chain.steps))]
@@ -121,12 +122,8 @@ class Decompose(NoStudent):
         text = pool.prompt(f"decompose-{purpose}-{subject}")
         return self.format.wrap_prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
 
-    def _call(self, role: str, problem: Problem, prompt: Prompt, **more: Any) -> Call:
+    def _call(self, role: str, prompt: Prompt, **more: Any) -> Call:
         return Call(role, prompt, ("\nQ:",) if isinstance(prompt, str) else (), self.max_tokens, **more)
-
-
-def _number(letter: str, lines: Sequence[str]) -> str:
-    return "\n".join(f"{letter}{i}: {join_lines(line)}" for i, line in enumerate(lines, 1))
 
 
 def _restore_mark(mark: str, reply: Reply) -> Reply:

@@ -20,7 +20,7 @@ from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, Sa
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import join_lines, read_questions, steps_of, write_steps
+from understudy.core.subquestions import join_lines, number_lines, read_questions, steps_of, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
@@ -127,8 +127,7 @@ class Socratic:
         if call.role == "planner":
             return self.format.write_line(self._plan(steps, problem.form))
         if call.role == "decomposer" and self.questions == "plan_first":
-            questions = "\n".join(f"Q{i}: {join_lines(step.question or '')}" for i, step in enumerate(steps, 1))
-            return self.format.write_block(_strip_mark(questions))
+            return self.format.write_block(_strip_mark(number_lines("Q", (step.question or "" for step in steps))))
         if call.role == "decomposer":
             return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
         if prompt_text(call.prompt).endswith("\nA:"):

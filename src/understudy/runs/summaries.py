@@ -248,11 +248,14 @@ def collect_curves(run: Run) -> Iterator[data.Curve]:
                 )
 
 
-def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
-    """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over seeds."""
+def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]:
+    """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over the seeds
+    that have any such problem. Nothing where no seed has one."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
-    complete = [{name: s for name, s in one.solutions.items() if len(s) == drawn} for one in scored]
+    complete = [whole for one in scored if (whole := {name: s for name, s in one.solutions.items() if len(s) == drawn})]
+    if not complete:
+        return
 
     def mean(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:
         return tuple(sum(values) / len(values) for values in zip(*lists, strict=True))
@@ -261,7 +264,7 @@ def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> data.Votes:
         return mean([metrics.votes_by_k(problems, s, weighted=weighted, seed=seed, check=run.check) for s in complete])
 
     likely = all(one.likelihood is not None for one in scored)
-    return data.Votes(
+    yield data.Votes(
         arm=arm,
         split=split,
         k=tuple(range(1, drawn + 1)),

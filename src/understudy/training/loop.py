@@ -157,16 +157,15 @@ class _Training:
         self.examples: list[batches.EncodedExample] = batches.leave_out_too_long(
             encoded, context, seq2seq=config.is_encoder_decoder
         )
-        self.too_long = len(encoded) - len(self.examples)
         if not self.examples:
             raise UserError(
                 f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise student.context"
             )
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end)
-        each = options.chains_per_visit
+        per_visit = options.chains_per_visit
         self.order = batches.VisitOrder(
-            self.examples, visits=options.visits, batch_size=options.batch_size, seed=self.seed, per_visit=each
+            self.examples, visits=options.visits, batch_size=options.batch_size, seed=self.seed, per_visit=per_visit
         )
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
         recipe = recipe_of(options, student)
@@ -189,8 +188,8 @@ class _Training:
         self.shares = can_share(self.model) and not (ranks.sharded and config.is_encoder_decoder)
         # Other objectives may take a row for an example.
         self.packs = self.shares and self.start is None and options.objective == "cross_entropy"
-        if options.chains_per_visit > 1 and not self.shares:
-            kind = self.model.config.model_type
+        if per_visit > 1 and not self.shares:
+            kind = config.model_type
             how = " over several processes that are sharded" if can_share(self.model) else ""
             self.remarks.append(
                 f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}{how}"
@@ -360,11 +359,11 @@ class _Training:
         return TrainingResult(
             **vars(curve),
             checkpoint=checkpoint,
-            steps=self.steps,
-            seen_tokens=notes.seen_tokens,
-            tokens=notes.tokens,
-            examples=len(self.examples),
-            too_long=self.too_long,
+            steps=seen.steps,
+            seen_tokens=seen.seen_tokens,
+            tokens=seen.tokens,
+            examples=seen.examples,
+            too_long=seen.too_long,
             parameters=shape.parameters,
             trained=shape.trained,
             micro_batch=notes.micro_batch,

@@ -11,7 +11,7 @@ import os
 import re
 import resource
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +154,10 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
     whole = shape_of(config, parameters=total, trained=total, matrices=0)
     if student.lora is None:
         tables = whole.vocabulary * whole.width * (1 if config.get("tie_word_embeddings", True) else 2)
-        return shape_of(config, parameters=total, trained=total, matrices=max(0, total - tables))
+        return replace(whole, matrices=max(0, total - tables))
     linear = (4 * 2 * whole.width + 3 * (whole.width + whole.inner)) * (whole.layers + whole.encoder)
     trained = student.lora.rank * linear
-    return shape_of(config, parameters=total + trained, trained=trained, matrices=trained)
+    return replace(whole, parameters=total + trained, trained=trained, matrices=trained)
 
 
 def free_on(device: SettledDevice) -> int | None:

@@ -80,13 +80,10 @@ class Optimizer:
             maker = torch.optim.Muon if precision == "bfloat16" else Muon
             self.parts.append(maker(matrices, lr=recipe.muon_rate, weight_decay=decay, momentum=0.95, nesterov=True))
         if others:
-            options: dict[str, Any] = {
-                "lr": recipe.learning_rate,
-                "betas": recipe.betas,
-                "eps": recipe.eps,
-                "fused": not matrices or others[0].is_cuda,
-            }
-            self.parts.append(torch.optim.AdamW(others, weight_decay=decay, **options))
+            rate, fused = recipe.learning_rate, not matrices or others[0].is_cuda
+            self.parts.append(
+                torch.optim.AdamW(others, lr=rate, betas=recipe.betas, eps=recipe.eps, weight_decay=decay, fused=fused)
+            )
         self.rates = [part.param_groups[0]["lr"] for part in self.parts]
 
     def step(self, step: int) -> None:

@@ -28,26 +28,20 @@ def make_student(options: StudentOptions, vocabulary: Iterable[str], *, seed: in
     """
     torch.manual_seed(seed)
     if options.checkpoint is not None:
-        model, tokenizer = _load(Path(options.checkpoint))
-        if options.lora is not None:
-            model = adapt(model, options.lora, Path(options.checkpoint), seed=seed)
-        return model, tokenizer
+        start = Path(options.checkpoint)
+        check_checkpoint(start)
+        config, tokenizer = loading.load_config(start), loading.load_tokenizer(start)
+        model = loading.load_model(start, config, tokenizer, dtype="float32", device="cpu").train().requires_grad_(True)
+        return model if options.lora is None else adapt(model, options.lora, start, seed=seed), tokenizer
     tokenizer = train_words(vocabulary, min_count=options.min_count)
-    config = (_llama if options.family == "llama" else _t5)(options, len(tokenizer), tokenizer)
+    config = (_llama if options.family == "llama" else _t5)(options, tokenizer)
     maker = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     return maker.from_config(config, attn_implementation="eager", dtype=torch.float32), tokenizer
 
 
-def _load(directory: Path) -> tuple[Any, Any]:
-    check_checkpoint(directory)
-    config, tokenizer = loading.load_config(directory), loading.load_tokenizer(directory)
-    model = loading.load_model(directory, config, tokenizer, dtype="float32", device="cpu")
-    return model.train().requires_grad_(True), tokenizer
-
-
-def _llama(options: StudentOptions, size: int, tokenizer: Any) -> Any:
+def _llama(options: StudentOptions, tokenizer: Any) -> Any:
     return LlamaConfig(
-        vocab_size=size,
+        vocab_size=len(tokenizer),
         hidden_size=options.hidden,
         intermediate_size=options.inner,
         num_hidden_layers=options.layers,
@@ -61,9 +55,9 @@ def _llama(options: StudentOptions, size: int, tokenizer: Any) -> Any:
     )
 
 
-def _t5(options: StudentOptions, size: int, tokenizer: Any) -> Any:
+def _t5(options: StudentOptions, tokenizer: Any) -> Any:
     return T5Config(
-        vocab_size=size,
+        vocab_size=len(tokenizer),
         d_model=options.hidden,
         d_kv=options.hidden // options.heads,
         d_ff=options.inner,
@@ -86,8 +80,15 @@ def save_student(
     with disk_errors(directory):
         if lora is None:
             model.save_pretrained(directory, safe_serialization=True, state_dict=weights)
+        elif lora.merge:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a config that says tied where the weights are not
+                # A copy: the model in training stays as it is, bit for bit.
+                copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
         else:
-            save_adapted(model, lora, directory)
+            model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
+            (directory / "README.md").unlink(missing_ok=True)  # peft's empty form
+            model.generation_config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
@@ -121,15 +122,3 @@ def adapt(model: Any, lora: Lora, start: Path, *, seed: int) -> Any:
         raise StudyError(SHARED.format(where="student", targets=lora.targets, start=start))
     config.base_model_name_or_path = str(start.resolve())
     return adapted
-
-
-def save_adapted(model: Any, lora: Lora, directory: Path) -> None:
-    """Write the merged model, or the adapter alone; ``model`` stays as it is, bit for bit."""
-    if lora.merge:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a config that says tied where the weights are not
-            copy.deepcopy(model).merge_and_unload().save_pretrained(directory, safe_serialization=True)
-        return
-    model.save_pretrained(directory, safe_serialization=True, save_embedding_layers=False)
-    (directory / "README.md").unlink(missing_ok=True)  # peft's empty form
-    model.generation_config.save_pretrained(directory)

@@ -136,9 +136,9 @@ def base_of(directory: Path) -> Path | None:
         return None
     try:
         return find_checkpoint(str(json.loads(path.read_text("utf-8"))["base_model_name_or_path"]), directory)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: base_model_name_or_path: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CheckpointError):
-            raise CheckpointError(f"{path}: base_model_name_or_path: {error}") from error
         raise CheckpointError(f"{path}: must be a JSON object with base_model_name_or_path") from error
 
 
@@ -188,10 +188,11 @@ def context_of(config: Mapping[str, Any]) -> int | None:
 
 
 def tensors(directory: Path) -> dict[str, int]:
-    """The weights by name, with the count of numbers in each, from the headers of the files.
+    """The weights by name, with the count of numbers in each, from the headers of the files; of an adapter, those of its base.
 
     Raises CheckpointError for a file that is cut off or not a safetensors file, and for a missing file that the index names.
     """
+    directory = base_of(directory) or directory
     if is_gguf(directory):
         return read_gguf(directory).tensors
     sizes: dict[str, int] = {}
@@ -222,9 +223,8 @@ def _check_adapter(directory: Path, base: Path) -> None:
 def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     if not any(list(directory.glob(pattern)) for pattern in TOKENIZERS):
         raise CheckpointError(f"{directory}: no tokenizer; save it beside the model (tokenizer.save_pretrained)")
-    pieces = (
-        [] if any(map(Path.is_file, (directory / "tokenizer.json", directory / "vocab.json"))) else [*directory.glob("*.model")]
-    )
+    has_words = (directory / "tokenizer.json").is_file() or (directory / "vocab.json").is_file()
+    pieces = [] if has_words else list(directory.glob("*.model"))
     if pieces and not all(map(importlib.util.find_spec, ("sentencepiece", "google", "google.protobuf"))):
         raise CheckpointError(
             f"{directory}: its tokenizer is {pieces[0].name} alone, which needs pip install sentencepiece protobuf; or save it "
@@ -237,8 +237,8 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
     try:
         body = json.loads(path.read_text("utf-8"))
         vocabulary = body["model"]["vocab"]
-        ids = [vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))]
-        size = 1 + max((i for group in [*ids, [t["id"] for t in body.get("added_tokens", [])]] for i in group), default=-1)
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        size = 1 + max([*ids, *(token["id"] for token in body.get("added_tokens", []))], default=-1)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a tokenizer; save it again (tokenizer.save_pretrained)") from error
     check_vocabulary(directory, tokens=size, embeddings=rows)

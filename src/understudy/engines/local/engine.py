@@ -75,7 +75,7 @@ class TransformersEngine:
         self.batch_size = batch_size if batch_size and device != "cuda" else self._rows_that_fit(batch_size or ROWS)
         self.context = loading.context_length(self.config)
         self.stops = StopStrings(self.tokenizer)
-        self._encode = lru_cache(maxsize=4096)(self._encode_prompt)
+        self.encode = lru_cache(maxsize=4096)(self._encode_prompt)
 
     @cached_property
     def identity(self) -> str:
@@ -101,10 +101,6 @@ class TransformersEngine:
             del self._prompts
             trim_memory()
             source.begin_again()
-
-    def encode(self, text: str) -> Tokens:
-        """The tokens of a raw prompt, as `serve` reads it."""
-        return self._encode(text)
 
     @torch.inference_mode()
     def score(self, text: Tokens) -> torch.Tensor:
@@ -189,7 +185,7 @@ class TransformersEngine:
     def _tokens(self, request: Request) -> Tokens:
         """The prompt's tokens. Raises EngineError where there are none, or where the context has no room for a reply."""
         try:
-            prompt = self._encode(request.ask.prompt)
+            prompt = self.encode(request.ask.prompt)
         except EngineError as error:
             raise EngineError(f"{self.directory}: {describe_request(request)}: {error}") from error
         if not prompt:
@@ -206,6 +202,7 @@ class TransformersEngine:
         return 1 if self.config.is_encoder_decoder else len(prompt)
 
     def _encode_prompt(self, prompt: Prompt) -> Tokens:
+        """The tokens of ``prompt`` as `serve` reads it."""
         if isinstance(prompt, str):
             return tuple(encode_source(self.tokenizer, prompt, seq2seq=self.config.is_encoder_decoder))
         return tuple(encode_messages(self.tokenizer, prompt))

@@ -21,17 +21,13 @@ READ = 8192  # tokens of all prompts read at once, padding included
 
 
 class Network:
-    """A loaded model, ``name`` in messages. ``read_tokens`` counts the prompt tokens that it has read.
-
-    Raises CheckpointError where it cannot be decoded in batches.
-    """
+    """A loaded model, ``name`` in messages. Raises CheckpointError where it cannot be decoded in batches."""
 
     def __init__(self, model: Any, *, name: str) -> None:
         self.model, self.name = model, name
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
-        self.read_tokens = 0
         takes = inspect.signature(model.forward).parameters
         self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self.start: int = -1  # the token that a decoder with an encoder begins with
@@ -50,7 +46,6 @@ class Network:
 
     def read(self, prompts: Sequence[Sequence[int]]) -> list[Block]:
         """Read every prompt once. Each prompt is in one block, and the order is kept. Beware: no prompt may be empty."""
-        self.read_tokens += sum(map(len, prompts))
         blocks, group, longest = [], list[Sequence[int]](), 0
         for prompt in prompts:
             longest = max(longest, len(prompt))
@@ -144,7 +139,6 @@ class Network:
             ours = torch.cat([self.step(rows, [t[:1] for t in replies]), self.step(rows, [t[1:] for t in replies])], dim=1).float()
         except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
             raise self._unfit(f"cannot be decoded in batches ({error})") from error
-        self.read_tokens -= sum(map(len, prompts))
         for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
             plain = self._plain(prompt, reply).float()
             if float((ours[row] - plain).abs().max()) > 0.02 * float(plain.abs().max()):

@@ -13,7 +13,7 @@ import aiohttp
 
 from understudy.core.asks import Answer, Request, Usage
 from understudy.core.errors import AccountError
-from understudy.engines.remote.choices import make_refusal
+from understudy.engines.remote.choices import make_refusal, read_table
 from understudy.engines.remote.endpoint import FILTERED, EndpointEngine
 from understudy.engines.remote.wire import AgainError, Client, Content, DeniedError, classify, hide, require_choices, shorten
 
@@ -67,7 +67,7 @@ class BatchApi:
                 raise UnlistedError(f"it is not known whether it was made: {error}") from error
             batches = [batch for batch in page.get("data") or [] if isinstance(batch, dict)]
             for batch in batches:
-                if _read_table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
+                if read_table(batch, "metadata").get(TAG) == tag or batch.get("input_file_id") == file:
                     return _read_id(batch)
             if not batches or not page.get("has_more"):
                 return ""
@@ -119,14 +119,8 @@ def read_line(where: str, line: Mapping[str, Any], requests: Sequence[Request], 
 
 def count_lines(batch: Mapping[str, Any]) -> int:
     """The least number of lines that the files of its results must have."""
-    counts = _read_table(batch, "request_counts")
+    counts = read_table(batch, "request_counts")
     return sum(number for name in ("completed", "failed") if isinstance(number := counts.get(name), int))
-
-
-def _read_table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The object that stands in ``row`` under ``name``; an empty one where there is none."""
-    found = row.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _read_id(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Read the answer of an OpenAI-compatible server as replies. A field of a wrong type counts as missing."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -45,14 +44,12 @@ def read_choices(
 
 def read_usage(answer: Mapping[str, Any]) -> Usage:
     """The tokens that ``answer`` took, all choices together."""
-    counts = answer.get("usage")
-    counts = counts if isinstance(counts, dict) else {}
+    counts = read_table(answer, "usage")
     read, written = _read_count(counts.get("prompt_tokens")), _read_count(counts.get("completion_tokens"))
     total = _read_count(counts.get("total_tokens"))
     if read is not None and total is not None:  # some servers count hidden thoughts in the total only
         written = max(written or 0, total - read)
-    details = counts.get("completion_tokens_details")
-    thought = _read_count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    thought = _read_count(read_table(counts, "completion_tokens_details").get("reasoning_tokens"))
     if thought and thought > (written or 0):  # so they are not among those written
         written = (written or 0) + thought
     return Usage(1, read, written)
@@ -72,10 +69,9 @@ def _read_choice(
     if reason.lower() in _FAULTS:
         raise AgainError(f"the server broke off (finish_reason {reason!r})", paid=True)
     finish = FINISHES.get(reason.lower(), "stop")
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {}
+    message = read_table(choice, "message")
     text = _read_text(message.get("content")) if chat else _read_text(choice.get("text"))
-    reasoning = _read_thought(message) if message else ""
+    reasoning = _read_thought(message)
     if text is None and _read_text(message.get("refusal")):
         text, finish = _read_text(message["refusal"]), "refused"
     if text is None and not reasoning and finish == "stop":
@@ -116,6 +112,12 @@ def gives_logprobs(answer: Mapping[str, Any]) -> bool:
     """Whether the first choice has log-probabilities, even of tokens that are cut off here."""
     choice = answer["choices"][0]
     return isinstance(choice, dict) and isinstance(choice.get("logprobs"), dict)
+
+
+def read_table(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object that stands in ``row`` under ``name``; an empty one where there is none."""
+    found = row.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _read_text(value: Any) -> str | None:
@@ -159,7 +161,7 @@ def _read_logprobs(value: Any) -> tuple[float, ...]:
     if not isinstance(values, list):
         content = value.get("content")
         values = [item.get("logprob") if isinstance(item, dict) else None for item in content] if isinstance(content, list) else []
-    return tuple(map(float, values)) if all(type(v) in (int, float) and math.isfinite(v) for v in values) else ()
+    return tuple(map(float, values)) if all(type(v) in (int, float) and abs(v) < 1e300 for v in values) else ()  # none is NaN
 
 
 def _read_version(answer: Mapping[str, Any]) -> str:

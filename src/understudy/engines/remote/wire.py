@@ -217,9 +217,7 @@ def _unpack(body: bytes) -> bytes:
 
 def hide(body: bytes, secret: str) -> bytes:
     """``body`` with ``secret`` replaced, if it is long enough to be one."""
-    if len(secret) < SECRET or secret.encode() not in body:
-        return body
-    return body.replace(secret.encode(), b"[the key]")
+    return body if len(secret) < SECRET else body.replace(secret.encode(), b"[the key]")
 
 
 async def post(client: Client, url: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -275,7 +273,7 @@ def _find_status(code: Any, names: set[str], said: str) -> int:
         return 401
     if _NO_PATH.search(said):
         return 404
-    code = int(code) if isinstance(code, str) and code.isascii() and code.isdigit() else code
+    code = int(code) if isinstance(code, str) and re.fullmatch("[0-9]{3}", code) else code
     return code if type(code) is int and 400 <= code < 600 else 500
 
 
@@ -346,6 +344,6 @@ def read_wait(headers: Mapping[str, str]) -> float:
 def _read_date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
