@@ -8,7 +8,7 @@ from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 LEAST = 4
-"""The least likely one of so many chains is wrong: a quarter of a problem's chains. Of fewer chains nothing is said."""
+"""The least likely one in so many chains is wrong: a quarter of them. Problems with fewer chains are undecidable."""
 
 
 @AmongOthers

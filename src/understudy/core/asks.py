@@ -88,7 +88,7 @@ class Call:
     ``stop`` strings end the reply and are cut from its text. ``decoding`` None means the decoding that the study sets for the role.
     ``step`` says how many steps of the problem are done, and is never part of the request's identity.
     ``out_of_fold`` asks the fold model of the role that was not trained on this problem. ``hear`` is called with the text so far
-    while a local engine writes it, from the engine's thread; of equal calls at the same time one hears.
+    while a local engine writes it, from the engine's thread; where equal calls are under way together, for one of them only.
     """
 
     role: str
@@ -225,7 +225,7 @@ class Request:
 
     ``path`` and ``attempt`` tell the replies to equal calls apart. ``decoding`` is final: neither it nor the study's default can
     change any more. ``problem``: the one that it belongs to, which is no part of its identity. Engines answer with one `Reply`.
-    ``begun``: what the reply begins with, whatever the model would say; set behind drivers and stores, so no part of it either.
+    ``begun``: the text with which the reply must begin; drivers and stores never see it, so it is no part of the identity either.
     ``known`` is a cache that all requests share which differ only in their path (see `on`): it holds the canonical JSON under "",
     and the beginning of the key under the identity of each engine.
     """

@@ -70,7 +70,7 @@ def find_holder(path: Path) -> int | None:
 
 def end_with_parent() -> None:
     """End this process (one of `multiprocessing`) soon after its parent has ended. The parent may die while this process starts, so
-    its number is the one that it passed on, and is not asked for."""
+    its number is the one that `multiprocessing` passed on, not the one that the system tells now."""
     parent = multiprocessing.parent_process()
     number = parent and parent.pid
     if os.getppid() != number:

@@ -99,7 +99,7 @@ class PromptFormat:
         return Example(role, (Segment(reply),), problem=problem, chain=chain, messages=prompt, **more)
 
     def begin_reply(self, rationale: str) -> str:
-        """The beginning of a reply: ``rationale``, and all but the last blank of what stands before the answer."""
+        """The beginning of a reply: ``rationale`` and the words before the answer, without their last blank."""
         body = keep_one_problem(rationale.strip())
         if self.style == "messages":
             return f"{body}{ANSWER}".strip()

@@ -19,9 +19,9 @@ _NUMBER = re.compile(r"\d+")
 
 
 def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
-    """All ``rationales`` altered: none at all (``empty``), the first ``half`` of the sentences (of a single
-    one, of its words), with other numbers or, where there
-    are none, with the words in another order (``corrupted``), or that of the ``other`` problem next to it in a seeded order."""
+    """All ``rationales`` altered. ``empty``: without any text. ``half``: the first half of the sentences, or of the words of a
+    single sentence. ``corrupted``: with other numbers, or with the words in another order where there are no numbers. ``other``:
+    the rationale of the next problem in a seeded order."""
     if how == "other":
         order = sorted(rationales)
         random.Random(f"other\x1f{seed}").shuffle(order)

@@ -54,9 +54,9 @@ Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions, equally many for each problem, each on a path of its own."""
 
 SUBSETS = 70
-"""So many subsets of k samples are voted on at most; all of them where there are no more (k of 8 samples: exact)."""
+"""The most subsets of k samples that are voted on. Up to 8 samples have no more, so their rates are exact."""
 BINS, LEAST = 10, 20
-"""Bins of perplexity, and so many replies in each at least: fewer bins where there are few replies."""
+"""The most bins of perplexity, and the fewest replies in each."""
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

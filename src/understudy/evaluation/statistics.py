@@ -64,8 +64,8 @@ def holm(p: Sequence[float]) -> list[float]:
 @dataclass(frozen=True)
 class SeedNoise:
     """How much accuracies vary between training seeds, pooled over the arms of a split, with degrees of freedom. ``alone``: the
-    variance of one arm's accuracy. ``apart``: that of what an arm does not share with the others of the same seed (the arm-by-seed
-    mean square), of which the difference of two arms has twice."""
+    variance of one arm's accuracy. ``apart``: the variance of what an arm does not share with the other arms of its seed (the
+    arm-by-seed mean square); the difference of two arms has twice this variance."""
 
     alone: float
     alone_freedom: float
@@ -74,8 +74,8 @@ class SeedNoise:
 
 
 def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> SeedNoise | None:
-    """Over the arms that have several seeds, all of them the same; None where there is none. ``students``: whose answers each has:
-    arms of the same students, which differ in decoding, count as one arm together, since they vary together."""
+    """From the arms that have several seeds, which must be the same seeds; None where there is no such arm. ``students``: whose
+    answers each arm has. Arms of the same students, which differ in decoding, count as one arm, since they vary together."""
     named = list(zip(arms_SN, students or range(len(arms_SN)), strict=True))
     seeded = [(rows.mean(axis=1), who) for rows, who in named if len(rows) > 1]
     if not seeded:
@@ -104,7 +104,7 @@ class MeanEstimate:
         return max(least, self.mean - half), min(1.0, self.mean + half)
 
     def test(self, against: float = 0.0, *, greater: bool = False) -> float:
-        """p of Student's t that the mean is ``against``: two-sided, or that it is not ``greater``."""
+        """p of Student's t for the hypothesis that the mean is ``against`` (two-sided); with ``greater``, that it is not above."""
         t = (self.mean - against) / self.error
         return float(stats.t.sf(t, self.freedom) if greater else 2 * stats.t.sf(abs(t), self.freedom))
 
@@ -213,8 +213,8 @@ def paired(
 
 def paired_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
     """95 % interval of the difference of two paired proportions, which has no width zero and holds 0 where exact McNemar does not
-    reject: what Bonett and Price's (2012, doi 10.3102/1076998611411915) and the exact one for the discordant pairs (Clopper and
-    Pearson 1934) have together."""
+    reject. It reaches from the lower to the upper bound of two intervals together: Bonett and Price's (2012, doi
+    10.3102/1076998611411915), and the exact one for the discordant pairs (Clopper and Pearson 1934)."""
     p = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt((p[0] + p[1] - (p[0] - p[1]) ** 2) / (n + 2))
     low, high = p[0] - p[1] - half, p[0] - p[1] + half

@@ -19,9 +19,9 @@ from understudy.evaluation.metrics import SUBSETS, pass_at_k
 
 QUANTILES = (5, 25, 50, 75, 95, 100)
 _SHARE = 0.05
-"""From this share of the chains on, a way to teach nothing is named."""
+"""A fault is named if at least this share of the chains has it."""
 _NAMED = 3
-"""So many problems are named of each thing to look at."""
+"""The number of problems that are named for each thing to look at."""
 GOLD = "gold that every chain contradicts"
 NONE_RIGHT = "problems without a right chain"
 NO_ANSWER = "problems whose chains have no answer"
@@ -159,7 +159,7 @@ class CorpusMeter:
             yield k, len(drawn), fmean(wins[k - 1] for _, wins in drawn), some
 
     def _looks(self) -> Iterator[str]:
-        """Ways in which so many chains teach nothing that the questions alone may not show it; then the problems to look at."""
+        """First the faults that many chains have, then the problems to look at."""
         shares = Counter(self._outcomes)
         shares["without a rationale"] = self._without_rationale
         for why, n in shares.most_common():

@@ -40,7 +40,7 @@ OnEnd = Callable[[Done[Any]], None]
 
 @dataclass(eq=False, slots=True)
 class LiveFlow(Generic[T]):
-    """A flow under way and what it waits for: ``replies`` by place, of which so many are ``missing``."""
+    """A flow under way and what it waits for: ``replies`` by place; ``missing`` counts those that have not come."""
 
     path: SamplePath
     flow: Flow[T]
@@ -70,9 +70,9 @@ class Line:
 
 @dataclass(eq=False, slots=True)
 class NetworkLine(Line):
-    """The line of an engine that is asked over a network; one that is a local engine too is. ``durable`` has the groups of orders
-    that may be sent; so many are being sent (``active``); and ``under_way`` counts these, the groups whose reservation is not
-    committed yet, and those whose reply is not."""
+    """The line of an engine that is asked over a network, even if it is a local engine too. ``durable`` has the groups of orders
+    whose reservation is committed. ``active`` counts the tasks that send them. ``under_way`` counts the groups that are being sent
+    or may be sent, and those whose reservation or reply is not committed yet."""
 
     engine: AsyncEngine
     durable: deque[list[EngineOrder]] = field(default_factory=deque)

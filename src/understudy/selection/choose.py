@@ -19,7 +19,7 @@ from understudy.core.errors import DataError
 from understudy.core.values import Chain
 
 NEAR = 0.95
-"""Near copies are at least so alike."""
+"""Texts that are at least this alike are near copies."""
 _WORD = re.compile(r"\w+|[-+*/=<>×÷^]")
 
 
@@ -29,7 +29,7 @@ def find_words(text: str) -> list[str]:
 
 
 Compare = Callable[[Sequence[str]], dict[tuple[int, int], float]]
-"""Says of every two of some texts how alike they are, 1 at the most."""
+"""Gives for every pair of the texts how alike they are, at most 1."""
 
 
 def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:

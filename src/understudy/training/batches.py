@@ -58,11 +58,11 @@ def encode(example: Example, tokenizer: Tokenizer, *, seq2seq: bool, turn: Turn 
 
 
 def join_turns(examples: Sequence[EncodedExample], context: int) -> list[EncodedExample]:
-    """Turns of one conversation as one example: where the source of an example is the one before it, reply included, and more (the
-    other's turns), what it learns is hung on that one, so that the question is read once and not again for every turn.
+    """Join the turns of one conversation into one example, so that the question is read once and not again for every turn. An
+    example whose source begins with the whole example before it, source and reply, is appended to that one.
 
-    For causal models: each reply is learned from the same tokens before it. The end token of a reply that goes on is left out: what
-    ends such a turn is the stop string in it. Examples stay apart where they would be longer than ``context`` together.
+    For causal models only: each reply is still learned from the same tokens before it. A reply that another turn follows loses its
+    end token, because its stop string ends it. Examples stay apart where they would be longer than ``context`` together.
     """
     joined: list[EncodedExample] = []
     for example in examples:
@@ -86,8 +86,8 @@ def _continues(before: EncodedExample, after: EncodedExample) -> bool:
 class VisitOrder:
     """Which examples each step takes: those of its ``batch_size`` visits. ``visits`` and ``per_visit`` as in `TrainingOptions`.
 
-    ``most``: examples that a step has at the most. ``tokens``: that it shows the student, read and learned, on the average: every
-    visit equally likely, and every example of a loss group in it.
+    ``most`` is the largest number of examples in a step. ``tokens`` is the mean number of tokens in a step, read and learned, where
+    every visit is equally likely, and so is every example of a loss group in it.
     """
 
     def __init__(self, examples: Sequence[EncodedExample], *, visits: str, batch_size: int, seed: int, per_visit: int = 1) -> None:
@@ -110,9 +110,9 @@ class VisitOrder:
     def _visit(self, visit: int) -> list[int]:
         epoch, place = divmod(visit, len(self.groups))
         if self._epoch[0] != epoch:
-            # One generator per epoch draws the order and then a choice for every problem. All its loss groups share that, so
-            # two tasks that a method made of the same chains, in the same order, are drawn of one chain. Of several, those
-            # that follow the drawn one.
+            # One generator per epoch draws the order and then a choice for every problem. All loss groups of a problem share the
+            # choice, so two tasks that a method made of the same chains, in the same order, get the same chain. A visit that
+            # takes several examples takes the chosen one and those after it.
             rng = np.random.default_rng([self.seed, epoch])
             order = rng.permutation(len(self.groups))
             u = rng.random(len(self.groups))

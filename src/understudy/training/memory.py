@@ -105,9 +105,8 @@ def settle_micro_batch(found: Estimate, options: TrainingOptions, *, most: int, 
     """How many of a step's ``most`` examples go through the model at once: as the options say, else as many as fit into ``free``
     bytes (None where it is unknown). Returns 0 where not one fits.
 
-    In float32 on a processor eight at the most, sorted by length: a student from scratch saves more by less padding than it loses
-    by smaller products; but all chains of one visit, whose prompt is read once. Elsewhere, where products take little of the time,
-    all.
+    In float32 on a processor it is at most eight, sorted by length: for a student from scratch less padding saves more time than
+    smaller products cost. All chains of one visit stay together, because their prompt is read once. Elsewhere it is all of them.
     """
     if options.micro_batch:
         return min(options.micro_batch, most)
@@ -161,7 +160,7 @@ def planned_shape(student: StudentOptions, *, vocabulary: int) -> Shape:
 
 
 def free_on(device: SettledDevice) -> int | None:
-    """Bytes that a training on ``device`` may still take; None where nobody says."""
+    """Bytes that a training on ``device`` may still take; None where the system does not say."""
     if device == "cpu":
         return free_memory()
     import torch

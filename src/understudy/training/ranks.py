@@ -37,7 +37,7 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=6)
 """How long a process waits for another: the first may be scoring a checkpoint."""
 GRACE = 30.0
-"""Seconds after another process's end in which an exchange with it should have failed. On a GPU it may wait for ever instead."""
+"""Seconds within which an exchange with a process that has ended should fail. On a GPU it may wait for ever instead."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Ranks:
         return self.rank == 0
 
     def prepare(self, model: Any, device: SettledDevice) -> Any:
-        """``model`` for training together; what this returns is what must be called."""
+        """Prepare ``model`` for training in several processes. Call what this returns, and not ``model``."""
         choose_attention(model, device)
         if self.size == 1:
             return model.to(device)
@@ -97,7 +97,7 @@ class Ranks:
         return int(self._reduce(value, dist.ReduceOp.MIN))
 
     def gather(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """``tensors`` without their distribution, for the first process; all must ask for them, and the others get empty ones."""
+        """The whole ``tensors``, for the first process. Every process must call this; the others get empty tensors."""
         if not self.sharded:
             return tensors
         from torch.distributed.tensor import DTensor

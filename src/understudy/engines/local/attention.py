@@ -12,9 +12,9 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 GROUPED = "understudy_grouped"
-"""What `transformers` calls it."""
+"""Its name in `transformers`."""
 FAMILIES = frozenset({"llama", "qwen2", "qwen3"})
-"""Those whose eager attention it equals."""
+"""The types of models for which it equals eager attention."""
 
 
 def attend_grouped(

@@ -16,7 +16,7 @@ from understudy.engines.local.load import end_tokens, load_config, load_model, l
 MODEL = "model"
 PROBE = ("Q: What is 12 + 7?\nA:", " So the answer is: 19")
 NEAR = 1e-3
-"""How far a log-probability may be off, beside its own size: float32 comes to 1e-5, Flan-T5's wrong scale to 0.1 and more."""
+"""How far a log-probability may be off, relative to its size: float32 comes to 1e-5, Flan-T5's wrong scale to 0.1 and more."""
 
 
 def write_ctranslate2(student: Path, to: Path) -> list[str]:

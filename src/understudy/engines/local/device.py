@@ -23,7 +23,7 @@ SettledDevice = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
 
 _NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""What Linux has where there is a GPU: of NVIDIA, of AMD, of Windows below."""
+"""The device files of a GPU on Linux: NVIDIA's, AMD's, and that of Windows' subsystem."""
 
 
 def settle_device(device: Device, key: str = "device") -> SettledDevice:

@@ -21,9 +21,9 @@ ELSEWHERE = "understudy serve and transformers run its directory as it is"
 _SPLIT_NAMES = {"ByteLevel": "gpt-2", "Digits ByteLevel": "smollm", "Split ByteLevel": "qwen2"}
 """The steps of a tokenizer.json's pre-tokenizer -> what llama.cpp calls them."""
 _QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""Where Qwen's splits, which llama.cpp writes otherwise and means the same by. It composes no characters (NFC), as Qwen's does."""
+"""Qwen's pattern; llama.cpp has an equal one in other words, and does not compose characters (NFC), as Qwen's tokenizer does."""
 _TRANSPOSED = ("attn_qkv.weight", "attn_output.weight", "ffn_up.weight", "ffn_down.weight")
-"""GPT-2's weights that transformers keeps the other way round."""
+"""GPT-2's weights that transformers keeps transposed."""
 
 
 def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:

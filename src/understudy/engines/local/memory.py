@@ -26,11 +26,11 @@ def resident() -> int:
 
 
 def trim_memory(most: float = 0) -> int:
-    """`resident`, after the allocator gave back what it keeps of freed tensors, if ``most`` is exceeded. With ``most`` 0 what only
-    refers to itself goes first, such as an engine that answered.
+    """Give freed memory back to the system if more than ``most`` bytes are resident; returns `resident`. With ``most`` 0, objects
+    that only refer to each other, such as an engine that has answered, are collected first.
 
     glibc keeps freed pieces below 32 MiB for later. Where each step has other lengths, little fits into the pieces of the one
-    before, and a process grows to twice of what it needs.
+    before, and a process grows to twice what it needs.
     """
     if not most:
         gc.collect()

@@ -55,9 +55,9 @@ _FIREWALL = "a web page answers, so perhaps a firewall or a proxy refuses and no
 class EndpointEngine:
     """Answers calls as ``options`` say. It is an `AsyncEngine`, used as an async context; ``wait``: seconds before the second try.
 
-    Of several addresses a request goes to the one with most room, and elsewhere where one is down. Tries that follow a refused
-    connection, ``timeout`` seconds without the whole answer, a broken answer or a 5xx come each after twice the wait of the one
-    before; a 429 uses up none.
+    Of several addresses a request goes to the one with most room, and elsewhere where one is down. After a refused
+    connection, ``timeout`` seconds without the whole answer, a broken answer or a 5xx the request is sent again, each time after
+    twice the wait. A 429 does not count as a try.
 
     Raises StudyError where the key's variable is not set. `replies` raises EngineError, which names address and answer, where this
     request cannot be answered; AccountError where none can; StudyError where the endpoint does not give what the study needs.
@@ -156,7 +156,7 @@ class EndpointEngine:
 
     async def _enter(self, prompt: int, most: int, history: _History, pause: float) -> tuple[Address, int, int]:
         """Wait until a request may go, first for ``pause`` seconds. Returns where to, the tokens that it may take, and its number
-        there. Whoever is cancelled here has sent nothing (more)."""
+        there. A caller that is cancelled here has sent nothing (more)."""
         task = asyncio.current_task()
         assert task is not None
         self._waiting.add(task)
@@ -301,8 +301,8 @@ class EndpointEngine:
 
 @dataclass
 class _History:
-    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last; it was ``sent`` so often,
-    those that were ``throttled`` apart; it failed so many times (``tries``); ``lost`` of them may have been paid for."""
+    """What became of a request so far: ``n`` choices are asked for; ``address`` is where it went last. ``sent`` counts how often it
+    was sent, without the times when it was ``throttled``, ``tries`` how often it failed; ``lost`` of them may have been paid."""
 
     n: int
     address: Address | None = None

@@ -12,7 +12,7 @@ LONG = 4096
 ROUND = 256
 """A server's limit is a multiple of it."""
 ENOUGH = 3
-"""Different prompts of the same length prove a limit from so many on; both numbers were chosen by this project."""
+"""So many different prompts with the same number of tokens prove a limit. This and `ROUND` were chosen by this project."""
 EVERY = 0.5
 """Seconds between two recordings while replies come, at least."""
 

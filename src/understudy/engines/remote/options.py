@@ -53,7 +53,7 @@ class Endpoint(EngineOptions):
     """Chains of one question that one request asks for, at most: a prompt that they share (no shuffled exemplars) is read and paid
     for once. A server that gives one choice anyway is asked for one at a time from then on."""
     requests_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
-    """How many requests each address may get, spread evenly; by default nobody counts."""
+    """How many requests each address may get, spread evenly; by default there is no limit."""
     tokens_per_minute: Annotated[int, Field(ge=1)] | None = unkeyed(None)
     """How many tokens each address may read and write, spread evenly."""
     timeout: Annotated[float, Field(gt=0)] = unkeyed(600.0)

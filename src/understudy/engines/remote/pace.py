@@ -1,8 +1,8 @@
 """How fast an address is asked: as many requests at once as it bears, no more a minute than it allows, and none while it is down.
 
-How many it bears is found as TCP finds what a line bears: a slow start, then at most one more each round, and fewer after each
-refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd). A server's fault (5xx) says nothing about
-its load and shrinks nothing.
+How many it bears is found as TCP finds the capacity of a line: a slow start, then at most one more each round, and fewer after
+each refusal (429). Start and shrinking are those of inspect_ai (docs/models-concurrency.qmd). A server's fault (5xx) says nothing
+about its load and shrinks nothing.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 START = 20
 """Requests at once in the beginning. Each answer makes room for one more, so they double each round."""
 GROWTH = 0.05
-"""Room that an answer makes after the slow start, or one request a round where that is less: so an address that bears one request
-at a time refuses one in twenty, not every other one."""
+"""How much an answer raises the limit after the slow start, but at most one request a round. So an address that bears one request
+at a time refuses one in twenty, and not every second one."""
 SHRINK = 0.8
 """The share of the requests at once that is left after a refusal; half, where the slow start went too far."""
 DEAD = 3
@@ -27,7 +27,7 @@ REST = 15.0
 class Pace:
     """Lets requests to one address go, first come, first served, and those that were refused before all others.
 
-    ``requests`` and ``tokens``: what it may be sent in a minute, None where nobody counts. They are spread evenly, so that no
+    ``requests`` and ``tokens``: what it may be sent in a minute, None for no limit. They are spread evenly, so that no
     window of a minute holds more.
     """
 
@@ -67,12 +67,12 @@ class Pace:
         self._admit()
 
     def grow(self) -> None:
-        """Call this before `leave`: the address bears what it was sent; where that was all it was allowed, it is allowed more."""
+        """An answer came; call this before `leave`. If as many requests are under way as the limit allows, the limit rises."""
         if self.active >= int(self.limit):
             self.limit += 1.0 if self._slow_start else min(GROWTH, 1.0 / self.limit)
 
     def shrink(self, number: int, wait: float) -> None:
-        """Request ``number`` was refused; nobody goes for ``wait`` seconds. Refused requests that went before the last shrinking
+        """Request ``number`` was refused; nobody goes for ``wait`` seconds. Requests that were sent before the last shrinking
         say nothing new."""
         if number > self._shrunk:
             self.limit = max(1.0, min(self.limit, self.active) * (0.5 if self._slow_start else SHRINK))

@@ -56,7 +56,7 @@ _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authent
 """What they call a key that they do not know."""
 _NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
 _PERHAPS_ACCOUNT = {400, 403, 412, 429}
-"""Under which an account or a key may be refused, too."""
+"""Statuses with which a server may refuse an account or a key, too."""
 _NO_PATH = re.compile(
     r"unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)", re.I
 )
@@ -74,7 +74,7 @@ class AgainError(Exception):
 
 
 class ThrottledError(AgainError):
-    """Too many requests. One that was refused so does not count: it is sent again until it is let in."""
+    """Too many requests. Such a refusal does not count as a try: the request is sent again until it is accepted."""
 
     def __init__(self, what: str, wait: float = 0.0) -> None:
         super().__init__(what, wait, sent=False)
