@@ -51,6 +51,10 @@ class NoStudent(OneStudent):
 
     roles = ()
 
+    def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:  # noqa: ARG002
+        yield from ()
+        return []
+
 
 @runtime_checkable
 class MethodWithParts(Protocol):
