@@ -11,11 +11,11 @@ from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
 from understudy.runs.answers import list_answers
 from understudy.runs.compare import compare_runs
-from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences
+from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
-from understudy.runs.summaries import measure_consistency
+from understudy.runs.summaries import group_by_students, measure_consistency
 from understudy.training.record import read_seen
 
 LIKE = {
@@ -101,6 +101,47 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs([first], only=["answer-only"])
     with pytest.raises(UserError, match=r"--arm: there is no arm 'answer-olny'; did you mean 'answer-only'"):
         compare_runs([first], only=["answer-only", "N chains, all", "answer-olny"])
+
+
+def test_runs_of_other_seeds_are_not_compared_unless_told(copy):
+    again = copy.parent / "again"
+    shutil.copytree(copy, again, symlinks=True)
+    first, other = Run(copy), Run(again)
+    moved = [replace(place, seed=place.seed + 7) if place.what in ("student", "answers") else place for place in other.plan.places]
+    other.plan = replace(other.plan, places=tuple(moved))
+    with pytest.raises(UserError, match=r"students have other seeds: 0 in .*demo; 7 in .*again\. --anyway"):
+        compare_runs([first, other])
+    found = compare_runs([first, other], anyway=True)
+    assert any(note.startswith("Students have other seeds: 0 in ") for note in found.notes)
+
+
+def test_runs_without_a_common_question_are_refused_whatever_is_told(copy):
+    shutil.copytree(copy, copy.parent / "again", symlinks=True)
+    first, other = Run(copy), Run(copy.parent / "again")
+    other.__dict__["problems"] = [replace(p, question=p.question + "!") for p in first.problems]
+    for anyway in (False, True):
+        with pytest.raises(UserError, match=r"no question in common$"):
+            compare_runs([first, other], anyway=anyway)
+
+
+def test_arms_that_share_a_student_are_one_group_in_whatever_run(copy):
+    shutil.copytree(copy, copy.parent / "again", symlinks=True)
+    first, again = Run(copy), Run(copy.parent / "again")
+    names = ["answer-only", "N chains, all", "N chains, all + vote"]
+    arms = [(run, name) for run in (first, again) for name in names]
+    one, many, vote, *others = group_by_students(arms)
+    assert (one != many, many == vote, others) == (True, True, [one, many, vote])
+
+
+def test_what_is_taught_without_gold_and_chosen_by_gold_is_said(copy):
+    run = Run(copy)
+    assert any(student.chosen for student in run.student_summaries("N chains, all"))
+    (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+    assert note.endswith(': "N chains, all" and "N chains, all + vote".'), "and not that of the gold answers"
+    some = replace(run.arms["N chains, correct"].select, check="majority")
+    run.arms = {**run.arms, "N chains, correct": replace(run.arms["N chains, correct"], select=some)}
+    (note,) = [note for note in note_unfair(run) if "judged by gold" in note]
+    assert "N chains, correct" in note
 
 
 def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
@@ -214,7 +255,14 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
         assert row.consistent == sum(map(all, by_pair.values())) / 15
         assert row.low <= row.consistent <= row.high
         assert set(row.accuracies) == {"test", "test-longer"}
-    assert find_clusters(run, "test", list(run.problems_of("test")))[:3] == ["0", "0", "1"]
+    names = list(run.problems_of("test"))
+    assert find_clusters(run, "test", names)[:3] == ["0", "0", "1"]
+    run = Run(copy)
+    run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
+    blank = {names[0]: None, names[1]: ""}
+    run.__dict__["problems"] = [replace(p, meta={"pair": blank.get(p.id, 7)}) for p in run.problems]
+    clusters = find_clusters(run, "test", names)
+    assert (len(set(clusters[:2])), set(clusters[2:])) == (2, {"7"}), "where the field is blank a question is its own"
 
 
 def test_answers_after_altered_rationales_are_a_table_of_the_report(copy):

@@ -287,7 +287,8 @@ def test_colour_means_shown_and_not_highest(data):
     assert not any(cell.role == "good" for table in make_tables(data) for row in table.rows for cell in row)
     better = dataclasses.replace(data.comparisons[0], difference=0.3, says="better")
     unclear = dataclasses.replace(better, p_holm=0.06, says="no difference shown")
-    for pair, role in ((better, "good"), (unclear, "dim")):
+    by_name = dataclasses.replace(better, arm="second chance")
+    for pair, role in ((better, "good"), (by_name, "good"), (unclear, "dim")):
         (table,) = (t for t in make_tables(dataclasses.replace(data, comparisons=(pair,))) if t.title.startswith("Compared"))
         assert role in {cell.role for cell in table.rows[0]}
 

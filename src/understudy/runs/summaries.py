@@ -115,14 +115,14 @@ class MeasuredArm:
 def measure_arms(arms: Mapping[str, tuple[Run, Sequence[ArmOutcomes]]]) -> dict[str, MeasuredArm]:
     """Arms on one split, under the names that they have here; each is given with its run."""
     correct = [statistics.correctness([one.outcomes for one in of], common_problems(of)) for _, of in arms.values()]
-    noise = statistics.seed_noise(correct, _group_by_students([(run, of[0].arm) for run, of in arms.values()]))
+    noise = statistics.seed_noise(correct, group_by_students([(run, of[0].arm) for run, of in arms.values()]))
     return {
         name: MeasuredArm(scored, replace(summarise(run, scored, noise), arm=name), find_conditions(run, scored), noise)
         for name, (run, scored) in arms.items()
     }
 
 
-def _group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
+def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     """Of each of ``arms`` the number of its group: those that share a student are in one. Equal stages are equal students, in
     whatever run."""
     students = [{stage.name for roles in run.students(arm).values() for stage in roles.values()} for run, arm in arms]
@@ -212,7 +212,7 @@ def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consis
             for split in dict.fromkeys(split for split, _ in places)
         }
         found[arm] = all_right_SG, accuracies
-    noise = statistics.seed_noise([right for right, _ in found.values()], _group_by_students([(run, arm) for arm in found]))
+    noise = statistics.seed_noise([right for right, _ in found.values()], group_by_students([(run, arm) for arm in found]))
     for arm, (right_SG, accuracies) in found.items():
         low, high = statistics.accuracy_interval(right_SG, noise)
         yield data.Consistency(arm, right_SG.size, accuracies, float(right_SG.mean()), low, high)
