@@ -78,6 +78,11 @@ def test_answers_alone_may_stand_in_context_as_chains_do():
     assert learned == "Q: What is 1 + 1?\nA: So the answer is: 2\n\nQ: What is 2 + 3?\nA:"
     _, (call,) = solved(AnswerOnly(in_context=1), SUM, " 5", pool)
     assert call.prompt == learned
+    wrong = StudyPool(learn=[OTHER], chains=[chain(OTHER, "1 + 1 = 3.", "3")])
+    ((gold, _),), ((theirs, _),) = (
+        texts(made(AnswerOnly(label, in_context=1), SUM, [chain(SUM, "2 + 3 = 5.", "5")], wrong)) for label in ("gold", "teacher")
+    )
+    assert ("is: 2\n" in gold, "is: 3\n" in theirs) == (True, True), "whose answers it learns, those it is shown"
 
 
 def test_the_label_of_answer_only_changes_what_is_learned_and_nothing_that_is_asked():

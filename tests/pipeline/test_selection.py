@@ -87,6 +87,25 @@ def test_the_majority_is_that_of_the_samples_alone(select):
     assert select(check="majority", samples=4) == select(check="majority")
 
 
+@pytest.mark.parametrize(
+    ("options", "relabels", "needs"),
+    [
+        ({}, {}, True),
+        ({}, {"a chain": "correct"}, False),
+        ({"keep": "all"}, {}, False),
+        ({"check": "majority"}, {}, False),
+        ({"keep": "wrong", "check": "leak"}, {}, True),
+    ],
+)
+def test_gold_answers_are_needed_where_a_check_looks_at_them_and_people_say_nothing(options, relabels, needs):
+    checks = ("answer", "majority", "leak")
+    verdicts = VerdictsStage(problems=None, chains=None, checks=checks, relabels=relabels)
+    stage = SelectionStage(
+        problems=None, chains=None, verdicts=verdicts, select=Selection(**options), fraction=1.0, taker=None, method=None, seed=0
+    )
+    assert stage.needs_gold is needs
+
+
 def test_nothing_is_kept_where_nothing_is_wanted(select):
     assert select(keep="wrong", check="majority", fraction=0.01)[1].dropped["not in the fraction"] == 12
 

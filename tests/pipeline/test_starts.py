@@ -200,8 +200,14 @@ def test_what_a_start_had_learned_from_is_found_generation_by_generation(tmp_pat
     assert find_learned(first) == keys(0, 1), "and not what was not in the arm's fraction"
     second = make_student("b", [3], "students/arm", start="../../a/stages/student-1/student")
     assert find_learned(second) == keys(0, 1, 3)
-    shutil.rmtree(tmp_path / "a")
-    assert find_learned(second) == keys(3)
+    shutil.rmtree(tmp_path / "a" / "stages" / "selection-1")
+    assert find_learned(second) == keys(3), "the other run is not whole any more"
+    (tmp_path / "b" / "stages" / "problems-1" / "problems.parquet").write_text("damaged")
+    assert find_learned(second) == set(), "and no training fails for it"
+    round_about = make_student("c", [4], start="student-1/student")
+    assert find_learned(round_about) == keys(4)
+    (round_about / "understudy.json").write_text("[]")
+    assert find_learned(round_about) == set()
 
 
 def test_going_on_from_a_student_that_was_trained_otherwise_is_remarked(tmp_path):

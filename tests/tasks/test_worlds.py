@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -180,3 +181,22 @@ def test_a_question_of_another_world_is_refused(name, question, says):
 def test_a_world_says_when_it_has_no_more_problems():
     with pytest.raises(StudyError, match=r"train = 5000: scales has no more problems of 2 steps after \d+; ask for fewer"):
         Scales(train=5000).problems(seed=0)
+
+
+def test_changed_problems_of_the_diary_have_one_thing_more_and_are_solved_by_its_rules():
+    world = Diary(**SIZES, longer_test=40, contrast=50)
+    problems = {problem.id: problem for problem in world.problems(seed=5)}
+    changed = [problem for problem in problems.values() if problem.split == "contrast"]
+    assert len(changed) == 50
+    assert len({problem.question for problem in problems.values()}) == len(problems), "no question is in two splits"
+    for problem in changed:
+        original = problems[problem.meta["pair"]]
+        assert (original.split, original.meta["pair"]) == ("test", original.id)
+        assert problem.question.split()[3:] == original.question.split()[3:], "only the number at the start differs"
+        assert int(problem.answer) == int(original.answer) + 1
+        assert work("diary", problem).answer == problem.answer
+        assert problem.meta["rationale"] != original.meta["rationale"]
+    rest = [replace(p, meta={k: v for k, v in p.meta.items() if k != "pair"}) for p in problems.values() if p.split != "contrast"]
+    assert rest == PROBLEMS["diary"], "the other problems are what they were"
+    with pytest.raises(StudyError, match=r"contrast = 500: test = 120 has 1\d\d to change; ask for fewer"):
+        Diary(**SIZES, contrast=500).problems(seed=5)

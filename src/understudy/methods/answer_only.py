@@ -60,5 +60,7 @@ class AnswerOnly(OneStudent):
         return self.format.read_solution(problem, path, "student", reply)
 
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:
-        solved = [(p, replace(c, rationale="")) for p, c in pool.others(path, self.in_context)] if self.in_context else ()
+        others = pool.others(path, self.in_context) if self.in_context else []
+        answers = (p.answer if self.label == "gold" else c.answer for p, c in others)
+        solved = [(p, replace(c, rationale="", answer=answer)) for (p, c), answer in zip(others, answers, strict=True)]
         return self.format.write_prompt(problem, solved, after=f" {DUMMY}" * self.dummies)

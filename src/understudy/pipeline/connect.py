@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from understudy.core.protocols import Engine, Progress
+from understudy.core.protocols import AsyncEngine, Engine, Progress
 from understudy.sampling.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     ``tell`` receives warnings. ``paths``: replies drawn from one prompt (1: a single one, or greedy). Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
     """
+    if not isinstance(engine, AsyncEngine):
+        return engine, {}  # before aiohttp is imported
     from understudy.engines.remote.endpoint import EndpointEngine
     from understudy.engines.remote.findings import Findings
     from understudy.sampling.batches import BatchEngine

@@ -26,8 +26,8 @@ class OtherFile:
     fields: Mapping[str, str | tuple[str, ...]] | None = None
     """Its fields, where they are called otherwise than those of the task."""
     exemplars: str | None = None
-    """A file of solved questions of this task, with answer and rationale: what prompts show before its questions where they show
-    exemplars or, by ``in_context``, other training questions. Not given: those of the study."""
+    """A file of solved questions of this task, with answer and rationale: what prompts show before its questions in the place of
+    exemplars (all of them) or, by ``in_context``, of other training questions (some of them). Not given: those of the study."""
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,8 @@ class TrainingOptions:
     """Examples that go through the model at once (of each process); a step that has more adds the gradients of its parts up, and is
     the same step but for rounding (and dropout, where the model has any). 0: as many as fit into the memory."""
     checks: Positive = 4
-    """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept."""
+    """How often, evenly spread and last at the end, dev accuracy of generated answers is measured; the best checkpoint is kept. 1:
+    the last one is kept, and dev is not asked."""
     save_every: Positive = 100
     """Steps between saved states, from which an interrupted training goes on exactly."""
 

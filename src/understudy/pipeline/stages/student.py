@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.core.asks import SamplePath
-from understudy.core.errors import EngineError, StudyError
+from understudy.core.errors import CheckpointError, DataError, EngineError, StudyError
 from understudy.core.options import plain
 from understudy.core.prompt_format import PromptFormat, prompt_text
 from understudy.core.protocols import Check, LocalEngine
@@ -26,7 +26,7 @@ from understudy.flows.drive import drive
 from understudy.pipeline.card import CARD, Card, describe_weights, read_card, remark_on_start, write_card
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import FILE as PROBLEMS
-from understudy.pipeline.stages.selection import SelectionStage, learned_problems
+from understudy.pipeline.stages.selection import SelectionStage, chosen_ids, learned_problems
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions
 from understudy.studies.study import parts_of
@@ -127,9 +127,10 @@ class StudentStage(Stage[StudentSummary]):
         selection = self.selection
         problems, all_chains = selection.problems.read(context), selection.chains.read_summary(context.run).chains
         training = [problem for problem in problems if problem.split == "train"]
-        chosen, learn = selection.chosen(context), self._learned(context)
-        ids = {chain.id for chain in chosen}
-        outcomes = {chain.id: outcome for chain, outcome in selection.judged(context) if chain.id in ids}
+        ids = chosen_ids(selection.directory(context.run))
+        judged = [(chain, outcome) for chain, outcome in selection.judged(context) if chain.id in ids]
+        chosen, learn = [chain for chain, _ in judged], self._learned(context)
+        outcomes = {chain.id: outcome for chain, outcome in judged}
         pool = StudyPool(learn=learn, chains=chosen, outcomes=outcomes, seed=self.study_seed)
         folds = {
             role: [open_student(s.checkpoint(context), self.answering, seed=self.seed) for s in students]
@@ -140,6 +141,10 @@ class StudentStage(Stage[StudentSummary]):
         if not examples:
             left = f"{len(chosen)} of {all_chains} chains were selected; `understudy select` says why"
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
+        start = self.student.checkpoint
+        weights = describe_weights(start)
+        learned = find_learned(Path(start)) if start else set()
+        saw = sum(exact_key(problem) in learned for problem in problems if learned and problem.split in selection.problems.held_out)
         trained = train(
             examples,
             student=self.student,
@@ -153,10 +158,7 @@ class StudentStage(Stage[StudentSummary]):
             progress=context.progress,
             share=context.share,
         )
-        start = self.student.checkpoint
-        weights = describe_weights(start)
         write_card(trained.checkpoint, self._card(learn[0], weights, self.directory(context.run).parent))
-        learned = find_learned(Path(start)) if start else set()
         remark = start and remark_on_start(Path(start), self.name, plain(self.method))
         notes = (*([remark] if remark else []), *trained.notes)
         for note in notes:
@@ -171,7 +173,7 @@ class StudentStage(Stage[StudentSummary]):
             precision=self.training.precision,
             device=self.training.device,
             weights=weights,
-            saw=sum(p.split in selection.problems.held_out and exact_key(p) in learned for p in problems),
+            saw=saw,
         )
 
     def _learned(self, context: Context) -> list[Problem]:
@@ -256,16 +258,23 @@ def find_learned(start: Path) -> set[Hashable]:
     the runs that made them are still around them."""
     learned: set[Hashable] = set()
     seen: set[Path] = set()
-    while (start := start.resolve()) not in seen and (start / CARD).is_file():
+    while (start := start.resolve()) not in seen:
         seen.add(start)
-        lineage = read_card(start).lineage
         around = (start.parent.parent, start.parent.parent / "stages", start.parent.parent.parent / "stages")
-        stages = next((place for place in around if (place / lineage.get("problems", "") / PROBLEMS).is_file()), None)
-        if stages is None:
+        try:
+            lineage = read_card(start).lineage
+            stages = next(place for place in around if (place / lineage["problems"]).is_dir())
+            problems = list(read_rows(stages / lineage["problems"] / PROBLEMS, Problem))
+            learned |= {exact_key(problem) for problem in learned_problems(problems, stages / lineage["selection"])}
+            start = stages / lineage["start"]
+        except (
+            CheckpointError,
+            DataError,
+            OSError,
+            LookupError,
+            StopIteration,
+        ):  # no student of ours, the first, or its run is gone
             break
-        problems = list(read_rows(stages / lineage["problems"] / PROBLEMS, Problem))
-        learned |= {exact_key(problem) for problem in learned_problems(problems, stages / lineage["selection"])}
-        start = stages / lineage.get("start", "")
     return learned
 
 

@@ -56,8 +56,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
         name = check or self.checks[0]
         outcomes = (verdict.outcome for verdict in self.stream(context) if verdict.check == name)
         judged = zip(self.chains.stream(context), outcomes, strict=True)
-        found = find("check", name)
-        if samples is None or not isinstance(found, AmongOthers):
+        if samples is None or not isinstance(found := find("check", name), AmongOthers):
             yield from judged
             return
         problems = {problem.id: problem for problem in self.problems.read(context)}

@@ -11,10 +11,12 @@ careless reader takes it for a gain. A chain goes through the days::
 import random
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
 
+from understudy.core.errors import StudyError
 from understudy.core.values import Problem
 from understudy.core.worlds import WorldSolution
 from understudy.tasks.worlds.draw import draw_splits, solve
@@ -72,9 +74,13 @@ class Diary:
         """The problems of every split: a function of ``seed`` and the options."""
         within, beyond = range(1, self.max_steps + 1), range(self.max_steps + 1, self.max_steps + 3)
         drawn = draw_splits(self, self._problem, name="diary", seed=seed, steps=within, longer=beyond)
-        first = {problem.id for problem in [p for p in drawn if p.split == "test"][: self.contrast]}
-        pairs = [replace(p, meta={**p.meta, "pair": p.id}) if p.id in first else p for p in drawn]
-        return [*pairs, *(self._change(problem) for problem in pairs if problem.id in first)]
+        known = {problem.question for problem in drawn}
+        versions = (self._change(problem) for problem in drawn if problem.split == "test")
+        changed = list(islice((one for one in versions if one.question not in known), self.contrast))
+        if len(changed) < self.contrast:
+            raise StudyError(f"task: contrast = {self.contrast}: test = {self.test} has {len(changed)} to change; ask for fewer")
+        first = {problem.meta["pair"] for problem in changed}
+        return [*(replace(p, meta={**p.meta, "pair": p.id}) if p.id in first else p for p in drawn), *changed]
 
     def _change(self, problem: Problem) -> Problem:
         question = _START.sub(lambda found: f"{found[1]} has {int(found[2]) + 1} {found[3]}.", problem.question, count=1)
