@@ -31,16 +31,7 @@ from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.studies.options import Arm, Exemplars
-from understudy.studies.study import (
-    Study,
-    chooses_checkpoints,
-    models_of,
-    parts_of,
-    student_of_role,
-    trained_roles,
-    training_of_role,
-    where_student,
-)
+from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
 from understudy.training.targets import check_lora
 
@@ -161,8 +152,8 @@ class ArmPlanner:
     def _dev(self, role: str) -> Dev | None:
         """The dev split that checkpoints are chosen on; None where none is chosen."""
         asked, check = self.study.evaluation, self.study.checks[0]
-        chooses = chooses_checkpoints(self.study, self.arm, role)
-        return Dev(split=asked.dev, problems=asked.dev_problems, check=check) if chooses else None
+        chosen = self.study.chooses_checkpoint(self.arm, role)
+        return Dev(split=asked.dev, problems=asked.dev_problems, check=check) if chosen else None
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""

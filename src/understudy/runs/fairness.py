@@ -71,10 +71,8 @@ def _read_settings(students: Iterable[Path]) -> dict[str, str]:
     return {name: " and ".join(sorted(found)) for name, found in values.items()}
 
 
-_NO_CONDITION = {
-    f"training.{name}"
-    for name in ("class", "steps", "tokens", "tokens_of", "preset", "device", "processes", "sharded", "micro_batch", "save_every")
-} | {"student.class"}
+_NAMES = "class steps tokens tokens_of preset device processes sharded micro_batch save_every".split()
+_NO_CONDITION = {"student.class", *(f"training.{name}" for name in _NAMES)}
 """Keys that change no student, or whose effect is a condition of its own."""
 
 

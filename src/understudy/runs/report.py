@@ -78,12 +78,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),
-        votes=tuple(
-            votes
-            for (arm, _), seeds in scored.items()
-            if run.arms[arm].decode.votes > 1
-            for votes in summaries.count_votes(run, seeds)
-        ),
+        votes=tuple(votes for seeds in scored.values() for votes in summaries.count_votes(run, seeds)),
         cascades=tuple(trace_cascades(run, scored)),
         perplexity=tuple(one for one in summaries.bin_by_perplexity(run, scored) if len(one.bins) > 1),
         attributions=tuple(attribute_errors(run, scored)) if scored else (),

@@ -250,11 +250,11 @@ def collect_curves(run: Run) -> Iterator[data.Curve]:
 
 def count_votes(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Votes]:
     """The votes of one arm on one split for every number of samples, of the problems that have all samples; means over the seeds
-    that have any such problem. Nothing where no seed has one."""
+    that have any such problem. Nothing where no seed has one, or the arm does not vote."""
     arm, split = scored[0].arm, scored[0].split
     problems, seed, drawn = run.problems_of(split), run.study.seed, run.arms[arm].decode.votes
     complete = [whole for one in scored if (whole := {name: s for name, s in one.solutions.items() if len(s) == drawn})]
-    if not complete:
+    if drawn == 1 or not complete:
         return
 
     def mean(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -64,6 +64,14 @@ class Selection:
         if self.encoder is not None and self.choose != "diverse":
             raise ValueError(f'encoder = "{self.encoder}": goes with choose = "diverse"')
 
+    def why_not_sampled(self, chain: Chain) -> str:
+        """Why the path of ``chain`` is none of the ``samples``; "" where it is."""
+        if (chain.path == GREEDY_PATH) != (self.samples == "greedy"):
+            return "not the greedy chain" if self.samples == "greedy" else "the greedy chain"
+        if isinstance(self.samples, int) and chain.path >= self.samples:
+            return "not the first sample" if self.samples == 1 else f"not among the first {self.samples} samples"
+        return ""
+
     def chooser(self, compare: Compare) -> Callable[..., Sequence[Chain]]:
         """What chooses k chains of a problem, with a generator; ``compare`` says how alike texts are."""
         more: dict[str, dict[str, Any]] = {
@@ -158,17 +166,8 @@ def _drop_met(chains: Iterable[Chain], met: set[bytes]) -> list[Chain]:
     return different
 
 
-def why_not_sampled(chain: Chain, options: Selection) -> str:
-    """Why the path of ``chain`` is none of the ``samples``; "" where it is."""
-    if (chain.path == GREEDY_PATH) != (options.samples == "greedy"):
-        return "not the greedy chain" if options.samples == "greedy" else "the greedy chain"
-    if isinstance(options.samples, int) and chain.path >= options.samples:
-        return "not the first sample" if options.samples == 1 else f"not among the first {options.samples} samples"
-    return ""
-
-
 def _why_not(chain: Chain, outcome: Outcome, options: Selection) -> str:
-    if why := why_not_sampled(chain, options):
+    if why := options.why_not_sampled(chain):
         return why
     if options.shares and chain.teacher not in options.shares:
         return "of a teacher without a share"

@@ -89,6 +89,10 @@ class Study:
         """The arm's method with its options."""
         return build(find("method", arm.method), dict(arm.options), f"arms[{arm.name!r}].options")
 
+    def chooses_checkpoint(self, arm: Arm, role: str) -> bool:
+        """Whether the best of several checkpoints of the role's student is kept, by dev: where the role answers alone."""
+        return self.evaluation.scored and len(self.method(arm).roles) == 1 and training_of_role(self, arm, role).checks > 1
+
     def path_of(self, name: str) -> Path:
         """A path that the study names: relative to its file."""
         return (self.root / name).resolve()
@@ -149,11 +153,6 @@ def training_of_role(study: Study, arm: Arm, role: str) -> TrainingOptions:
     if options.tokens_of == "student" or not options.tokens:
         return options
     return replace(options, tokens=max(1, options.tokens // len(trained_roles(arm, study.method(arm)))))
-
-
-def chooses_checkpoints(study: Study, arm: Arm, role: str) -> bool:
-    """Whether of several checkpoints of the role's student the best on dev is kept. One of several roles answers nothing alone."""
-    return study.evaluation.scored and len(study.method(arm).roles) == 1 and training_of_role(study, arm, role).checks > 1
 
 
 def check_roles(arm: Arm, method: Any) -> None:

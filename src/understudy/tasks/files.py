@@ -12,7 +12,7 @@ from understudy.core.options import unkeyed
 from understudy.core.values import AnswerKind, Problem
 from understudy.corpus.directories import DATA, INFO, files_of, roles_of, splits_of
 from understudy.tasks.rows import Layout, problems_of, read_question_rows
-from understudy.tasks.splits import check_ids, exemplars_of, key_of, split, split_by_manifest, take_fraction
+from understudy.tasks.splits import check_ids, exemplars_of, key_of, require_solved, split, split_by_manifest, take_fraction
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,15 @@ class Files(Layout):
         fields = self.fields if other.fields is None else other.fields
         kind = other.kind or self.kind
         layout = Layout(kind, fields, decimal=self.decimal if kind == "number" else "point")
-        files = {name: other.file} | ({exemplars_of(name): other.exemplars} if other.exemplars is not None else {})
-        for own, file in files.items():
-            for problem in filter(None, problems_of(read_question_rows(Path(self.root) / file), layout)):
-                if own != name and (problem.answer is None or not problem.meta.get("rationale")):
-                    raise DataError(
-                        f"{file}: {problem.id} has no answer or no rationale; an exemplar needs question, answer, rationale"
-                    )
-                yield replace(problem, split=own)
+
+        def read(file: str, own: str) -> list[Problem]:
+            rows = read_question_rows(Path(self.root) / file)
+            return [replace(problem, split=own) for problem in problems_of(rows, layout) if problem is not None]
+
+        yield from read(other.file, name)
+        if other.exemplars is not None:
+            yield from (solved := read(other.exemplars, exemplars_of(name)))
+            require_solved(solved, other.exemplars)
 
     def _sources(self) -> dict[str, Path]:
         """split -> its file or directory; ``""`` has no splits yet."""

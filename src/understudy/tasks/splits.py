@@ -114,6 +114,12 @@ def key_of(problems: Sequence[Problem], name: str, option: str) -> Key:
     return lambda problem: None if (value := problem.meta.get(name)) is None else json.dumps(value, sort_keys=True)
 
 
+def require_solved(problems: Sequence[Problem], file: str) -> None:
+    """Raise DataError where one of the ``problems`` of ``file`` cannot be an exemplar."""
+    if bare := next((p.id for p in problems if p.answer is None or not p.meta.get("rationale")), None):
+        raise DataError(f"{file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+
+
 def exemplars_of(split: str) -> str:
     """The split of the solved questions that prompts show before those of ``split``."""
     return f"{split} exemplars"

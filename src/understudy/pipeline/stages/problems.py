@@ -18,6 +18,7 @@ from understudy.sampling.pool import StudyPool
 from understudy.studies.options import Exemplars
 from understudy.tasks.overlap import NearPair, check_overlap, exact_key, find_near
 from understudy.tasks.rows import Layout, problems_of, read_question_rows
+from understudy.tasks.splits import require_solved
 
 FILE = "problems.parquet"
 SPLIT = "exemplars"
@@ -197,9 +198,7 @@ def mark_exemplars(problems: Sequence[Problem], options: Exemplars, *, seed: int
     if options.file is not None:
         problems_given = problems_of(read_question_rows(Path(options.file)), Layout(problems[0].kind), form=problems[0].form)
         exemplars = [replace(problem, id=f"exemplar-{i}", split=SPLIT) for i, problem in enumerate(filter(None, problems_given), 1)]
-        bare = next((p.id for p in exemplars if p.answer is None or not p.meta.get("rationale")), None)
-        if bare is not None:
-            raise DataError(f"{options.file}: {bare} has no answer or no rationale; an exemplar needs question, answer, rationale")
+        require_solved(exemplars, options.file)
         questions = {exact_key(problem) for problem in exemplars}
         return [*(p for p in problems if p.split != "train" or exact_key(p) not in questions), *exemplars]
     if not options.n:

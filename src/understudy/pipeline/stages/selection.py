@@ -17,15 +17,7 @@ from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
 from understudy.selection.choose import compare_characters
 from understudy.selection.encoder import load_encoder
-from understudy.selection.select import (
-    Selected,
-    Selection,
-    SelectionCounts,
-    count_selected,
-    limit_by_openness,
-    select,
-    why_not_sampled,
-)
+from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
 from understudy.tasks.splits import take_fraction
 
 
@@ -84,7 +76,7 @@ class SelectionStage(Stage[SelectionSummary]):
         learned = [p.id for p in take_fraction(list(problems.values()), self.fraction, seed=self.seed) if p.split == "train"]
         ids, options, limits = frozenset(learned), self.select, None
         if options.choose == "open-ended" and options.per_problem is not None:
-            open_to = (c for c in self.chains.stream(context) if c.problem in ids and not why_not_sampled(c, options))
+            open_to = (c for c in self.chains.stream(context) if c.problem in ids and not options.why_not_sampled(c))
             limits = limit_by_openness(open_to, options.per_problem)
         teachers = self.chains.read_summary(context.run).teachers if options.shares else ()
         if unknown := set(options.shares) - set(teachers):
