@@ -3,19 +3,21 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from command import SETS, understudy
 
 from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
+from understudy.reports.data import ALL_VERSIONS
 from understudy.runs.answers import list_answers
 from understudy.runs.compare import compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
-from understudy.runs.summaries import group_by_students, measure_consistency
+from understudy.runs.summaries import group_by_students, measure_arms, measure_consistency
 from understudy.training.record import read_seen
 
 LIKE = {
@@ -248,13 +250,22 @@ def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(c
     run.study = replace(run.study, evaluation=replace(run.study.evaluation, contrast="pair"))
     run.__dict__["problems"] = [replace(p, meta={"pair": places[p.id]} if p.id in places else {}) for p in run.problems]
     scored = {(arm, split): list(score(run, arm, split)) for split in run.study.evaluation.splits for arm in run.arms}
-    for row in measure_consistency(run, scored):
+    rows, pairs = measure_consistency(run, scored, measure_arms({arm: (run, scored[arm, "test"]) for arm in run.arms}))
+    assert [row.arm for row in rows] == list(run.arms)
+    for row in rows:
         right = [one for split in ("test", "test-longer") for one in scored[row.arm, split][0].outcomes.items()]
         by_pair = {pair: [outcome == "correct" for name, outcome in right if places.get(name) == pair] for pair in range(15)}
         assert row.n == 15
         assert row.consistent == sum(map(all, by_pair.values())) / 15
         assert row.low <= row.consistent <= row.high
         assert set(row.accuracies) == {"test", "test-longer"}
+    consistent = {row.arm: row.consistent for row in rows}
+    assert {(pair.split, pair.n) for pair in pairs} == {(ALL_VERSIONS, 15)}
+    assert {(pair.other, pair.arm) for pair in pairs} == set(combinations(run.arms, 2))
+    for pair in pairs:
+        assert pair.difference == pytest.approx(consistent[pair.arm] - consistent[pair.other])
+        assert pair.low <= pair.difference <= pair.high
+        assert pair.p <= pair.p_holm
     names = list(run.problems_of("test"))
     assert find_clusters(run, "test", names)[:3] == ["0", "0", "1"]
     run = Run(copy)

@@ -311,7 +311,7 @@ def test_a_model_at_another_address_is_bought_again_and_the_dry_run_says_how_not
     with Server(answer) as server:
         study(server.url)
         dry = " ".join(understudy("sample", "s.toml", "--dry-run", cwd=tmp_path).out.split())
-        before = re.search(r"90 of these chains are in the ledger as those of '(endpoint http://\S+ completions tiny)'", dry)
+        before = re.search(r"90 of these are in the ledger as those of '(endpoint http://\S+ completions tiny)'", dry)
         assert before, dry
         same = understudy("sample", "s.toml", "--dry-run", "--set", f"teacher.identity={before[1]}", cwd=tmp_path)
         assert "90 already in the ledger" in " ".join(same.out.split())

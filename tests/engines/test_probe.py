@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -11,8 +12,9 @@ from loopback import Server, completion
 
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
+from understudy.core.protocols import silent
 from understudy.engines.remote.probe import PROMPT, ProbeReplies, full_url, probe, read_facts
-from understudy.pipeline.connect import probe_endpoint
+from understudy.pipeline.connect import connect, probe_endpoint
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
 
@@ -183,3 +185,8 @@ def test_what_costs_money_is_told_in_one_line(tmp_path):
             ]
             assert "the 30 replies to a prompt may be copies" in told[0]
         assert [line.split()[1] for line in learn(engine_of(server), tmp_path / "l.sqlite", paths=1)[1]] == ["ignores"]
+
+
+def test_an_engine_that_answers_in_no_known_way_is_told_what_it_lacks():
+    with pytest.raises(StudyError, match=r"teacher\.engine: SimpleNamespace must have identity, and serve or replies"):
+        connect(SimpleNamespace(identity="mine"), None, seed=0, paths=1, tell=silent)

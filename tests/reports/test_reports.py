@@ -13,6 +13,7 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
 from understudy.evaluation.worth import measure_corpus
 from understudy.reports.data import (
+    ALL_VERSIONS,
     ArmSelection,
     ArmSummary,
     Attribution,
@@ -142,6 +143,7 @@ def data():
         versions={"python": "3.11"},
         by="steps",
         cluster="",
+        contrast="",
         rows=tuple(row(arm) for arm in arms),
         summaries=(summary("plain", "test", 0.83), summary(HOSTILE, "test", 0.52, "at chance: nothing can be said")),
         comparisons=(
@@ -299,6 +301,14 @@ def test_where_questions_belong_together_the_tests_say_so(data, seeds, test):
     tables = make_tables(dataclasses.replace(data, summaries=summaries, cluster="passage"))
     (compared,) = (table for table in tables if table.title.startswith("Compared"))
     assert re.search(f"{test} the same passage count together", compared.about), compared.about
+
+
+def test_originals_with_all_their_versions_are_compared_one_by_one(data):
+    of_all = dataclasses.replace(data.comparisons[0], split=ALL_VERSIONS)
+    tables = make_tables(dataclasses.replace(data, comparisons=(*data.comparisons, of_all), contrast="pair"))
+    of_split, of_versions = (table for table in tables if table.title.startswith("Compared"))
+    assert "questions with the same pair count together" in of_split.about
+    assert (of_versions.title, "the same pair" in of_versions.about) == (f"Compared on {ALL_VERSIONS}", False)
 
 
 def test_what_was_found_stands_before_the_notes_and_every_table_and_picture_has_a_name(data):

@@ -6,6 +6,8 @@ import pytest
 
 from understudy.core.errors import UserError
 from understudy.core.values import Solution
+from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.scotd import SCoTD
 from understudy.runs import rationales
 
 EQUAL = "Ann has 3 pears and gets 4 more so 3 + 4 = 7"
@@ -25,7 +27,8 @@ def compare(monkeypatch):
                 yield SimpleNamespace(solutions={name: [solution(name, *turns)] for name, turns in seeds.items()})
 
         monkeypatch.setattr(rationales, "score", score)
-        return list(rationales.compare_rationales(SimpleNamespace(arms=arms), reference, "test"))
+        study = SimpleNamespace(method=lambda seeds: AnswerOnly() if seeds is arms.get("short") else SCoTD())
+        return list(rationales.compare_rationales(SimpleNamespace(arms=arms, study=study), reference, "test"))
 
     return compare
 
@@ -63,7 +66,15 @@ def test_of_students_that_take_turns_each_role_has_a_row_and_as_many_sub_questio
 
 
 def test_an_arm_that_is_not_there_or_is_alone_is_named(compare):
-    with pytest.raises(UserError, match=r"--rationales: there is no arm 'teachr'.*teacher"):
+    with pytest.raises(UserError, match=r"--rationales: no arm that writes them is 'teachr'.*teacher"):
         compare("teachr", teacher=[{}])
     with pytest.raises(UserError, match="--rationales teacher: the run has no other arm"):
         compare("teacher", teacher=[{}])
+
+
+def test_an_arm_that_writes_answers_alone_is_not_measured(compare):
+    turns = {"p": [("student", EQUAL)]}
+    rows = compare("teacher", teacher=[turns], short=[{"p": [("student", "7")]}], arm=[turns])
+    assert [row.arm for row in rows] == ["arm"]
+    with pytest.raises(UserError, match=r"no arm that writes them is 'short' \(known: teacher\)"):
+        compare("short", teacher=[turns], short=[turns])

@@ -18,9 +18,8 @@ def main(parser: ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("--with", dest="partners", action="append", default=[], type=Path, metavar="STUDENT", help=partner)
     choices = "an answer option, once per option, in order"
     parser.add_argument("--choice", dest="choices", action="append", default=[], metavar="TEXT", help=choices)
-    parser.add_argument(
-        "--votes", type=int, help="sampled chains whose majority answers (default: as the arm, like all that follow)"
-    )
+    how = "sampled chains whose majority answers (default: as the arm, like all that follow)"
+    parser.add_argument("--votes", type=int, help=how)
     parser.add_argument("--temperature", type=float, help="of the sampled chains")
     parser.add_argument("--beams", type=int, help="of a beam search (1: none)")
     marks = "fill in the values of GSM8K's marks while it writes"

@@ -53,9 +53,8 @@ def export(parser: ArgumentParser, argv: Sequence[str]) -> None:
         from understudy.runs.export_student import export_student
 
         if of_chains := [name for name in wanted if name not in _OF_STUDENTS and wanted[name] != parser.get_default(name)]:
-            raise UserError(
-                f"--{of_chains[0].replace('_fields', '-field')}: says which chains are exported; leave it out for a student"
-            )
+            option = of_chains[0].replace("_fields", "-field")
+            raise UserError(f"--{option}: says which chains are exported; leave it out for a student")
         said = export_student(wanted["source"], wanted["to"], format=wanted["format"], no_terms=wanted["no_terms"])
         tell(f"export: {wanted['to']}", said, as_json=as_json)
         return

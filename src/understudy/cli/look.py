@@ -46,9 +46,8 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     add_json(parser, "a JSON array, one object per row")
     add_plugins(parser, "the check of the run's study")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument(
-        "--answers", type=Path, metavar="FILE", help="write every answer with its outcome to a .parquet or .csv file"
-    )
+    answers = "write every answer with its outcome to a .parquet or .csv file"
+    other.add_argument("--answers", type=Path, metavar="FILE", help=answers)
     other.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
     options = parser.parse_args(argv)
 

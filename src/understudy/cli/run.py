@@ -137,9 +137,8 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
     table = Table("stage", "of", "", "memory", box=None, header_style="bold", title=title, title_justify="left")
     for stage in stages:
         memory = _memory(plan, stage) if isinstance(stage, StudentStage) and stage.student.checkpoint not in absent else ""
-        table.add_row(
-            stage.kind, Text(stage.label), Text("there already", style="green") if stage.done(directory) else "to do", memory
-        )
+        left = Text("there already", style="green") if stage.done(directory) else "to do"
+        table.add_row(stage.kind, Text(stage.label), left, memory)
     console.print(table)
     for error in absent.values():
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
@@ -180,9 +179,7 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print(f"  if the endpoint gives one reply to a request (it was not probed yet): {alone}")
     for other, count in counted.under_other_engines.most_common(1):
         if count:
-            console.print(
-                Text(f"  {count:,} of these chains are in the ledger as those of {other!r}: with that as teacher.identity")
-            )
+            console.print(Text(f"  {count:,} of these are in the ledger as those of {other!r}: with that as teacher.identity"))
             console.print("  they need not be asked for again, if it is the same model")
     if teacher.budget is not None:
         console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")

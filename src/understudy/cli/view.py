@@ -28,9 +28,8 @@ LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a l
 
 def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_run(parser)
-    parser.add_argument(
-        "--rater", metavar="NAME", type=_name, default="", help="the person who says what a chain is, where the check is wrong"
-    )
+    rater = "the person who says what a chain is, where the check is wrong"
+    parser.add_argument("--rater", metavar="NAME", type=_name, default="", help=rater)
     add_address(parser, port=8080)
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
@@ -111,9 +110,7 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     if options.rater and options.by:
         raise UserError("--rater and --by: either a person judges, or a model; leave one out")
     if bool(options.arms) != bool(options.rater or options.by):
-        raise UserError(
-            "--arms goes with --rater NAME, the person who judges, or --by FILE, the model that does: give both or neither"
-        )
+        raise UserError("--arms goes with --rater NAME, the person who judges, or --by FILE, the model: give both or neither")
 
     from understudy.reports.tables import tabulate_judged
     from understudy.reports.terminal import show_tables

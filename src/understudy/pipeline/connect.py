@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from understudy.core.protocols import AsyncEngine, Engine, Progress
+from understudy.core.errors import StudyError
+from understudy.core.protocols import AsyncEngine, Engine, LocalEngine, Progress
 from understudy.sampling.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     StudyError where an endpoint does not give what the study needs.
     """
     if not isinstance(engine, AsyncEngine):
+        if not isinstance(engine, LocalEngine):
+            raise StudyError(
+                f"teacher.engine: {type(engine).__name__} must have identity, and serve or replies (docs/extending.md)"
+            )
         return engine, {}  # before aiohttp is imported
     from understudy.engines.remote.endpoint import EndpointEngine
     from understudy.engines.remote.findings import Findings

@@ -194,11 +194,8 @@ def estimate_memory(plan: Plan, stage: StudentStage) -> tuple[Estimate, int, int
     memory = estimate(shape, options, source=context if shape.encoder else half, target=most)
     free = free_on(settle_device(options.device))
     left = None if free is None else free - memory.weights
-    return (
-        memory,
-        max(1, settle_micro_batch(memory, options, most=options.batch_size * options.chains_per_visit, free=left)),
-        context,
-    )
+    rows = options.batch_size * options.chains_per_visit
+    return memory, max(1, settle_micro_batch(memory, options, most=rows, free=left)), context
 
 
 def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:

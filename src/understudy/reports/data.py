@@ -74,8 +74,8 @@ class ArmSummary(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(PairedTest):
-    """Two arms on the same problems of one split: accuracy of ``arm`` - accuracy of ``other``, p after Holm's correction over the
-    split's comparisons, and one sentence. ``unlike``: what they differ in beside the method."""
+    """Two arms on the same problems of one split, or of `ALL_VERSIONS`: accuracy of ``arm`` - accuracy of ``other``, p after Holm's
+    correction over the split's comparisons, and one sentence. ``unlike``: what they differ in beside the method."""
 
     arm: str
     other: str
@@ -114,6 +114,10 @@ class SweptArm:
     of: str
     key: str
     value: float | str | bool
+
+
+ALL_VERSIONS = "all versions of a question"
+"""In the place of a split: an original and its changed versions count as one problem, right where all of them are."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +348,9 @@ class ReportData:
     versions: Mapping[str, str]
     by: str
     cluster: str
-    """The field by which problems belong together in intervals and tests; "": each counts for itself."""
+    """The field by which problems belong together in intervals and tests; "": those of ``contrast``, or each counts for itself."""
+    contrast: str
+    """The field by which an original and its changed versions belong together; "": there are none."""
     rows: tuple[ResultRow, ...]
     summaries: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]

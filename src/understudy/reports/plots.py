@@ -125,9 +125,8 @@ def _costs(data: ReportData) -> Iterator[Picture]:
     axes.set(xscale="log", xlabel="tokens written per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
     _number(axes.xaxis)
     axes.legend(**BESIDE)
-    yield Picture(
-        "cost", f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes.", figure
-    )
+    caption = f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes."
+    yield Picture("cost", caption, figure)
 
 
 def _sweeps(data: ReportData) -> Iterator[Picture]:
@@ -217,9 +216,7 @@ def _cascades(data: ReportData) -> Iterator[Picture]:
         axes.axhline(100 * alone.accuracy, color=COLOURS[3], ls="--", lw=1, label=_label(f"{c.teacher} alone"))
         axes.set(xlabel="votes that must agree, %", ylabel="questions, %", xlim=(-2, 102), ylim=(0, 103))
         axes.legend(**BESIDE)
-        caption = (
-            f"{c.arm}, and where too few of its votes agree {c.teacher}: accuracy on {c.split}, and how often the teacher is asked."
-        )
+        caption = f"{c.arm}, and where too few of its votes agree {c.teacher}: accuracy on {c.split}, and how often that is asked."
         yield Picture(f"cascade-{file_name(c.arm)}-{file_name(c.teacher)}", caption, figure)
 
 

@@ -14,6 +14,7 @@ def make_tables(report: data.ReportData) -> Iterator[Table]:
         *(tabulate_accuracy(report, split) for split in splits_of(report)),
         *(tabulate_comparisons(report, split) for split in splits_of(report)),
         tabulate_consistency(report.consistency),
+        tabulate_comparisons(report, data.ALL_VERSIONS),
         *(_votes(votes, drawn=votes.split == report.summaries[0].split) for votes in report.votes),
         *map(_cascade, report.cascades),
         _attributions(report.attributions),
@@ -84,12 +85,13 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
 
 def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
     """The paired tests between the arms on one split."""
-    together = f"questions with the same {report.cluster} count together"
-    test = f"Student's t, where {together}" if report.cluster else "exact McNemar test"
+    cluster = report.cluster or ("" if split == data.ALL_VERSIONS else report.contrast)
+    together = f"questions with the same {cluster} count together"
+    test = f"Student's t, where {together}" if cluster else "exact McNemar test"
     tests = f"p: {test}, about these students: one training seed cannot show which method is better"
     if any(s.seeds > 1 for s in report.summaries):
         tests = "Intervals and p: Student's t over problems and training seeds, whose variance is that of all arms"
-        tests += f"; {together}" if report.cluster else ""
+        tests += f"; {together}" if cluster else ""
         if sum(s.seeds == 1 for s in report.summaries if s.split == split) > 1:
             tests += f"; between two arms that are not trained: {test}"
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"

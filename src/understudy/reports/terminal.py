@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.reports.cells import Table
-from understudy.reports.data import ReportData, RunComparison
+from understudy.reports.data import ALL_VERSIONS, ReportData, RunComparison
 from understudy.reports.tables import (
     splits_of,
     tabulate_accuracy,
@@ -29,7 +29,8 @@ def show(data: ReportData, console: Console) -> None:
         console.print(Text(printable(sentence)))
     splits = splits_of(data)
     tables = [tabulate_accuracy(data, split) for split in splits] + [tabulate_comparisons(data, split) for split in splits[:1]]
-    tables += [tabulate_consistency(data.consistency), tabulate_faithfulness(data.faithfulness)]
+    tables += [tabulate_consistency(data.consistency), tabulate_comparisons(data, ALL_VERSIONS)]
+    tables.append(tabulate_faithfulness(data.faithfulness))
     show_tables(tables if splits else [tabulate_judged(data.judged)], console)
     console.print()
     for note in (*data.notes, data.made_on):

@@ -4,7 +4,7 @@ A wrong answer that becomes right when gold takes the place of the decomposer wa
 alone. Arithmetic is checked step by step in what teacher and students wrote (`checks.arithmetic`).
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -15,9 +15,10 @@ from understudy.core.answers import answer_key
 from understudy.core.protocols import Check
 from understudy.core.values import Chain, Outcome, Problem, Solution
 from understudy.evaluation.metrics import outcome_of
-from understudy.evaluation.statistics import Array, accuracy_interval, correctness, paired
+from understudy.evaluation.statistics import Array, accuracy_interval, correctness, paired, seed_noise
 from understudy.reports.data import Attribution, Faithfulness, FirstWrong
 from understudy.runs.run import ArmOutcomes, Run, ScoredAnswers, common_problems, find_clusters, outcomes_of_answers
+from understudy.runs.summaries import group_by_students
 
 
 def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
@@ -41,13 +42,17 @@ def attribute_errors(run: Run, scored: ScoredAnswers) -> Iterator[Attribution]:
 
 def measure_faithfulness(run: Run, scored: ScoredAnswers) -> Iterator[Faithfulness]:
     """How often the answers of every arm that was probed stay the same after each alteration of its rationales."""
-    split = run.study.evaluation.splits[0]
+    split, found = run.study.evaluation.splits[0], []
+    same: dict[str, dict[str, Array]] = defaultdict(dict)
     for arm, how, own, again, names, before_SN, after_SN in _answered_again(run, scored, split, "probe"):
         seeds = list(zip((one.solutions for one in own), again, strict=True))
-        same_SN = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
-        low, high = accuracy_interval(same_SN, clusters=find_clusters(run, split, names))
-        means = float(same_SN.mean()), low, high, float(before_SN.mean()), float(after_SN.mean())
-        yield Faithfulness(arm, how, split, same_SN.size, *means)
+        same[how][arm] = np.array([[_same(before[n][0], after[n][0]) for n in names] for before, after in seeds], dtype=float)
+        found.append((arm, how, names, float(before_SN.mean()), float(after_SN.mean())))
+    noise = {how: seed_noise(list(of.values()), group_by_students([(run, arm) for arm in of])) for how, of in same.items()}
+    for arm, how, names, before, after in found:
+        same_SN, clusters = same[how][arm], find_clusters(run, split, names)
+        low, high = accuracy_interval(same_SN, noise[how], clusters)
+        yield Faithfulness(arm, how, split, same_SN.size, float(same_SN.mean()), low, high, before, after)
 
 
 _Again = tuple[str, str, Sequence[ArmOutcomes], Sequence[Mapping[str, Sequence[Solution]]], Sequence[str], Array, Array]

@@ -25,9 +25,8 @@ def compare_runs(runs: Sequence[Run], split: str = "", only: Sequence[str] = (),
     compared, and the notes say what differs.
     """
     if unscored := [str(run.directory) for run in runs if not run.study.evaluation.scored]:
-        raise UserError(
-            f"{unscored[0]}: its answers are not scored (evaluation.scored); judge them: understudy judge {unscored[0]}"
-        )
+        said = "its answers are not scored (evaluation.scored); judge them: understudy judge"
+        raise UserError(f"{unscored[0]}: {said} {unscored[0]}")
     split = _find_split(runs, split)
     labelled = list(zip(runs, _label(runs), strict=True))
     known = {f"{label}{name}": name for run, label in labelled for name in run.arms}
@@ -74,9 +73,8 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
         if ours != theirs:
             sizes = f"{len(ours):,} questions in {runs[0].directory} and {len(theirs):,} in {other.directory}"
             yield f"{split} has {sizes}; {len(ours.items() & theirs.items()):,} of them are the same"
-    trained = {
-        ", ".join(map(str, list(of)[:seeds])): run.directory for run in runs for arm in run.arms if (of := run.students(arm))
-    }
+    students = ((run.directory, run.students(arm)) for run in runs for arm in run.arms)
+    trained = {", ".join(map(str, list(of)[:seeds])): where for where, of in students if of}
     if len(trained) > 1:
         yield f"students have other seeds: {'; '.join(f'{of} in {where}' for of, where in trained.items())}"
     for what, find in _ALIKE.items():

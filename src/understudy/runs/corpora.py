@@ -52,17 +52,16 @@ def import_corpus(
     """
     bad: list[str] | None = [] if skip_bad else None
     known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
-    corpus_chains, report = import_chains(
-        list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad
-    )
+    given = dict(fields or {})
+    corpus, report = import_chains(list(chains), problems=known, fields=given, prefer=prefer, format=format, bad=bad)
     for message in bad or ():
         report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    outcomes = _judge(corpus_chains, known)
-    card = card_of(corpus_chains, CorpusCard(terms, licence, sources=sources, outcomes=_count(corpus_chains, outcomes)))
-    write_rows(to, Chain, corpus_chains, card=asdict(card))
-    return report.to_json() | measure_corpus(corpus_chains, known, outcomes).describe()
+    outcomes = _judge(corpus, known)
+    card = card_of(corpus, CorpusCard(terms, licence, sources=sources, outcomes=_count(corpus, outcomes)))
+    write_rows(to, Chain, corpus, card=asdict(card))
+    return report.to_json() | measure_corpus(corpus, known, outcomes).describe()
 
 
 @dataclass(frozen=True)

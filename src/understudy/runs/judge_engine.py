@@ -82,9 +82,8 @@ def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, te
         judgements += said if len(said) == 2 else []
     why = next(iter(errors.values()), "")
     if pairs and not judgements:
-        raise EngineError(
-            f"none of {len(pairs)} pairs was judged; {why or 'no reply names the better answer, or all were cut off'}"
-        )
+        why = why or "no reply names the better answer, or all were cut off"
+        raise EngineError(f"none of {len(pairs)} pairs was judged; {why}")
     return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why, budget_spent)
 
 

@@ -33,17 +33,19 @@ class Likeness:
 
 
 def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likeness]:
-    """How near those of every other arm are to those of ``reference``, by the first reply to each question of ``split``.
+    """How near those of every other arm that writes any are to those of ``reference``, by the first reply to each question of
+    ``split``.
 
     BLEU is sacrebleu's, ROUGE-L rouge-score's, both with their defaults. Raises UserError for an arm that is
     not there, or is alone.
     """
-    if reference not in run.arms:
-        raise UserError(f"--rationales: there is no arm {with_known(reference, list(run.arms))}")
-    if len(run.arms) == 1:
+    writing = [name for name, arm in run.arms.items() if getattr(run.study.method(arm), "writes_rationales", True)]
+    if reference not in writing:
+        raise UserError(f"--rationales: no arm that writes them is {with_known(reference, writing)}")
+    if len(writing) == 1:
         raise UserError(f"--rationales {reference}: the run has no other arm to compare it with")
     theirs = next(score(run, reference, split)).solutions
-    for arm in run.arms:
+    for arm in writing:
         pairs: dict[str, list[Pair]] = defaultdict(list)
         for own in score(run, arm, split) if arm != reference else ():
             for problem in own.solutions.keys() & theirs.keys():

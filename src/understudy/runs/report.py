@@ -16,7 +16,7 @@ from understudy.pipeline.cache import installed_version, read_summary
 from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.problems import require_fields
 from understudy.pipeline.stages.selection import learned_problems
-from understudy.reports.data import ReportData, Story, StudentAnswer, SweptArm
+from understudy.reports.data import Consistency, ReportData, Story, StudentAnswer, SweptArm
 from understudy.runs import summaries
 from understudy.runs.attribution import attribute_errors, find_first_wrong_steps, measure_faithfulness
 from understudy.runs.cascades import trace_cascades
@@ -49,8 +49,14 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         split: summaries.measure_arms({arm: (run, scored[arm, split]) for arm in run.arms})
         for split in dict.fromkeys(split for _, split in scored)
     }
-    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_arms(run, split, arms)]
+    named = summaries.name_pairs(run)
+    pairs = [pair for split, arms in by_split.items() for pair in summaries.compare_pairs(run, arms, named, split)]
     headline = by_split.get(study.evaluation.splits[0], {})
+    consistency: Sequence[Consistency] = ()
+    if study.evaluation.contrast and scored:
+        consistency, more = summaries.measure_consistency(run, scored, headline)
+        pairs += more
+    pairs = list(summaries.mark_late(run, pairs))
     supported, not_supported = NOT_SCORED, ""
     if scored:
         supported, not_supported = conclude(headline.values(), [pair for pair in pairs if pair.split == study.evaluation.splits[0]])
@@ -68,13 +74,14 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         teacher=summaries.describe_teacher(run),
         versions=list_versions(),
         by=study.evaluation.by,
-        cluster=study.evaluation.cluster or study.evaluation.contrast,
+        cluster=study.evaluation.cluster,
+        contrast=study.evaluation.contrast,
         rows=tuple(row for seeds in scored.values() for one in seeds for row in summaries.make_rows(run, one)),
         summaries=tuple(measured.summary for arms in by_split.values() for measured in arms.values()),
         comparisons=tuple(pairs),
         chosen_pairs=bool(study.evaluation.compare),
         swept=tuple(SweptArm(arm.name, **vars(arm.point)) for arm in study.arms if arm.point),
-        consistency=tuple(summaries.measure_consistency(run, scored)) if study.evaluation.contrast and scored else (),
+        consistency=tuple(consistency),
         groups=tuple(group for seeds in scored.values() for group in summaries.group_answers(run, seeds)),
         selected=tuple(summaries.describe_selection(run, arm) for arm in run.arms if run.students(arm)),
         curves=tuple(summaries.collect_curves(run)),

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -133,33 +132,48 @@ def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     return groups
 
 
-def compare_arms(run: Run, split: str, arms: Mapping[str, MeasuredArm]) -> Iterator[data.Comparison]:
-    """The pairs of arms that the study names, or every pair; those that it named after results had been shown are marked."""
+Pairs = Sequence[tuple[str, str]]
+"""An arm, and the one that is compared with it."""
+
+
+def name_pairs(run: Run) -> Pairs:
+    """The pairs of arms that the study names, or every pair."""
+    return run.study.evaluation.compare or list(combinations(run.arms, 2))
+
+
+def mark_late(run: Run, pairs: Iterable[data.Comparison]) -> Iterator[data.Comparison]:
+    """``pairs``, with a mark on those that the study named after results had been shown."""
     late = count_looks_before(read_looks(run.directory), run.study)
-    for pair in compare_pairs(run, arms, run.study.evaluation.compare or list(combinations(arms, 2)), split):
+    for pair in pairs:
         looks = late.get(frozenset((pair.arm, pair.other)))
         yield replace(pair, says=f"{pair.says} (named after {counted(looks, 'look')})") if looks else pair
 
 
-def compare_pairs(run: Run, arms: Mapping[str, MeasuredArm], pairs: Sequence[tuple[str, str]], split: str) -> list[data.Comparison]:
-    """The tests of ``pairs`` of ``arms`` (an arm, and the one that is compared with it), with p corrected over all of them."""
-    found = []
+def compare_pairs(run: Run, arms: Mapping[str, MeasuredArm], pairs: Pairs, split: str) -> Iterator[data.Comparison]:
+    """The tests of ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
+    tests = []
     for other, arm in pairs:
-        both = arms[arm], arms[other]
-        names = common_problems([one for measured in both for one in measured.scored])
-        first_SN, second_SN = (statistics.correctness([one.outcomes for one in measured.scored], names) for measured in both)
+        names = common_problems([one for which in (arm, other) for one in arms[which].scored])
+        scored = (arms[which].scored for which in (arm, other))
+        first_SN, second_SN = (statistics.correctness([one.outcomes for one in seeds], names) for seeds in scored)
         clusters = find_clusters(run, split, names)
-        difference = statistics.paired(first_SN, second_SN, both[0].noise, clusters=clusters, pairs=len(pairs))
+        test = statistics.paired(first_SN, second_SN, arms[arm].noise, clusters=clusters, pairs=len(pairs))
+        tests.append((test, len(names)))
+    return _conclude(pairs, tests, arms, split)
+
+
+def _conclude(
+    pairs: Pairs, tests: Sequence[tuple[statistics.PairedTest, int]], arms: Mapping[str, MeasuredArm], split: str
+) -> Iterator[data.Comparison]:
+    """What can be said of each of ``pairs``; ``tests``: the test of each, and of how many problems it is."""
+    corrected = statistics.holm([test.p for test, _ in tests])
+    for (other, arm), (test, n), p in zip(pairs, tests, corrected, strict=True):
         unlike = tuple(name_differences(arms[arm].conditions, arms[other].conditions))
-        which = {"split": split, "n": len(names), "p_holm": 1.0}
-        found.append(data.Comparison(**vars(difference) | which, arm=arm, other=other, says="", unlike=unlike))
-    return [
-        replace(pair, p_holm=p, says=_say(pair, p, arms[pair.arm], arms[pair.other]))
-        for pair, p in zip(found, statistics.holm([pair.p for pair in found]), strict=True)
-    ]
+        says = _say(test, p, arms[arm], arms[other])
+        yield data.Comparison(**vars(test), arm=arm, other=other, split=split, n=n, p_holm=p, says=says, unlike=unlike)
 
 
-def _say(pair: data.Comparison, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
+def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: MeasuredArm) -> str:
     """What can be said of two arms; ``p``: after the correction."""
     if arm.summary.says and other.summary.says:
         return "both at chance: nothing can be said"
@@ -188,34 +202,39 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
         yield data.Group(arm, split, value, value in trained, *counts, low, high)
 
 
-def measure_consistency(run: Run, scored: ScoredAnswers) -> Iterator[data.Consistency]:
-    """How often each arm answers an original and all its changed versions right (evaluation.contrast)."""
-    field, splits = run.study.evaluation.contrast, run.study.evaluation.splits
-    found: dict[str, tuple[statistics.Array, dict[str, float]]] = {}
-    for arm in run.arms:
-        versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for split in splits:
-            for name in common_problems(scored[arm, split]):
-                if (value := run.problems_of(split)[name].text_of(field)) is not None:
-                    versions[value].append((split, name))
-        groups = [group for group in versions.values() if len(group) > 1]
-        if not groups:
-            continue
-        right: list[dict[tuple[str, str], bool]] = [
-            {(one.split, name): outcome is Outcome.CORRECT for one in seed for name, outcome in one.outcomes.items()}
-            for seed in zip(*(scored[arm, split] for split in splits), strict=True)
-        ]
-        all_right_SG = np.array([[all(of_seed[place] for place in group) for group in groups] for of_seed in right], dtype=float)
-        places = [place for group in groups for place in group]
-        accuracies = {
-            split: fmean(of_seed[place] for of_seed in right for place in places if place[0] == split)
-            for split in dict.fromkeys(split for split, _ in places)
-        }
-        found[arm] = all_right_SG, accuracies
-    noise = statistics.seed_noise([right for right, _ in found.values()], group_by_students([(run, arm) for arm in found]))
-    for arm, (right_SG, accuracies) in found.items():
-        low, high = statistics.accuracy_interval(right_SG, noise)
-        yield data.Consistency(arm, right_SG.size, accuracies, float(right_SG.mean()), low, high)
+def measure_consistency(
+    run: Run, scored: ScoredAnswers, arms: Mapping[str, MeasuredArm]
+) -> tuple[list[data.Consistency], list[data.Comparison]]:
+    """How often each arm answers an original and all its changed versions right (evaluation.contrast), and pairs of arms compared
+    in that. ``arms``: as they are measured on the first split."""
+    splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster
+    versions: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for split in splits:
+        for name in common_problems([one for arm in arms for one in scored[arm, split]]):
+            if (value := run.problems_of(split)[name].text_of(run.study.evaluation.contrast)) is not None:
+                versions[value].append((split, name))
+    groups = [group for group in versions.values() if len(group) > 1]
+    if not groups:
+        return [], []
+    places = [place for group in groups for place in group]
+    of_split = {split: [of == split for of, _ in places] for split, _ in places}
+    starts = np.cumsum([0, *map(len, groups[:-1])])
+    clusters = [run.problems_of(s)[name].text_of(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
+    all_right_SG, accuracies = {}, {}
+    for arm in arms:
+        seeds = zip(*(scored[arm, split] for split in splits), strict=True)
+        outcomes = [{(one.split, name): o for one in seed for name, o in one.outcomes.items()} for seed in seeds]
+        right_SP = statistics.correctness(outcomes, places)
+        all_right_SG[arm] = np.minimum.reduceat(right_SP, starts, axis=1)
+        accuracies[arm] = {split: float(right_SP[:, where].mean()) for split, where in of_split.items()}
+    noise = statistics.seed_noise(list(all_right_SG.values()), group_by_students([(run, arm) for arm in arms]))
+    rows, pairs = [], name_pairs(run)
+    for arm, right_SG in all_right_SG.items():
+        low, high = statistics.accuracy_interval(right_SG, noise, clusters)
+        rows.append(data.Consistency(arm, right_SG.size, accuracies[arm], float(right_SG.mean()), low, high))
+    both = ((all_right_SG[arm], all_right_SG[other]) for other, arm in pairs)
+    tests = [(statistics.paired(*two, noise, clusters=clusters, pairs=len(pairs)), len(groups)) for two in both]
+    return rows, list(_conclude(pairs, tests, arms, data.ALL_VERSIONS))
 
 
 def describe_selection(run: Run, arm: str) -> data.ArmSelection:

@@ -138,29 +138,25 @@ class _Training:
         self.options, self.device, self.ranks = options, device, ranks
         self.out, self.seed, self.scored, self.score, self.lora = job.out, job.seed, job.scored, score, student.lora
         self.model, self.tokenizer = make_student(student, job.vocabulary, seed=self.seed)
-        config = self.model.config
-        self.start: int | None = config.decoder_start_token_id if config.is_encoder_decoder else None
+        config, seq2seq = self.model.config, self.model.config.is_encoder_decoder
+        self.start: int | None = config.decoder_start_token_id if seq2seq else None
         self.pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         self.objective: Objective = find("objective", options.objective)
         self.remarks: list[str] = []
         turn = self._chat(examples, student)
-        encoded = [batches.encode(example, self.tokenizer, seq2seq=config.is_encoder_decoder, turn=turn) for example in examples]
+        encoded = [batches.encode(example, self.tokenizer, seq2seq=seq2seq, turn=turn) for example in examples]
         self.spelled = count_spelled(self.tokenizer, (segment.text for example in examples for segment in example.segments))
         if student.checkpoint is not None and self.spelled:
-            self.remarks.append(
-                f"{self.spelled} words of the examples are not in the start's vocabulary and are spelled in letters"
-            )
+            said = "words of the examples are not in the start's vocabulary and are spelled in letters"
+            self.remarks.append(f"{self.spelled} {said}")
         self._note_unwritable(examples, encoded)
         context = min(student.context, context_length(config) or student.context)
-        if options.join_turns and not config.is_encoder_decoder:
+        if options.join_turns and not seq2seq:
             encoded = batches.join_turns(encoded, context)
-        self.examples: list[batches.EncodedExample] = batches.leave_out_too_long(
-            encoded, context, seq2seq=config.is_encoder_decoder
-        )
+        self.examples = batches.leave_out_too_long(encoded, context, seq2seq=seq2seq)
         if not self.examples:
-            raise UserError(
-                f"none of the {len(encoded)} examples fits into the student's context of {context} tokens; raise student.context"
-            )
+            none = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
+            raise UserError(f"{none}; raise student.context")
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end)
         per_visit = options.chains_per_visit
@@ -185,15 +181,12 @@ class _Training:
         if saved is not None:
             self.optimizer.restore(saved[0])
         # FSDP knows nothing of an encoder that is called by itself.
-        self.shares = can_share(self.model) and not (ranks.sharded and config.is_encoder_decoder)
+        self.shares = can_share(self.model) and not (ranks.sharded and seq2seq)
         # Other objectives may take a row for an example.
         self.packs = self.shares and self.start is None and options.objective == "cross_entropy"
         if per_visit > 1 and not self.shares:
-            kind = config.model_type
-            how = " over several processes that are sharded" if can_share(self.model) else ""
-            self.remarks.append(
-                f"prompts are read once for every chain: sharing them is not tested for models of type {kind!r}{how}"
-            )
+            which = f"{config.model_type!r}{' over several processes that are sharded' if can_share(self.model) else ''}"
+            self.remarks.append(f"prompts are read once for every chain: sharing them is not tested for models of type {which}")
         self._fit(job.share, {} if saved is None else saved[0])
 
     def _note_unwritable(self, examples: Sequence[Example], encoded: Sequence[batches.EncodedExample]) -> None:

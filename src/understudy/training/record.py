@@ -121,9 +121,8 @@ def _read(path: Path, kind: type[T]) -> T:
 def write_examples(directory: Path, examples: Iterable[EncodedExample]) -> None:
     """Write every example that training draws from, so that each can be looked at; `read_examples` is the way back."""
     ids, floats = pa.list_(pa.int32()), pa.list_(pa.float32())
-    schema = pa.schema(
-        [("problem", pa.string()), ("chain", pa.string()), ("group", pa.string()), ("ids", ids), ("weights", floats)]
-    )
+    names = [(name, pa.string()) for name in ("problem", "chain", "group")]
+    schema = pa.schema([*names, ("ids", ids), ("weights", floats)])
     with write_whole(directory / EXAMPLES) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         left = iter(examples)
         while batch := list(islice(left, ROWS)):

@@ -523,3 +523,25 @@ def test_hostile_lengths_take_time_in_proportion(text, kind):
 
     short = text[: len(text) // 8]
     assert min(seconds(text) for _ in range(2)) < 0.1 + 32 * min(seconds(short) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is 1/0.",
+        "So the answer is: 12 / (6 - 6)",
+        "So x = 7 or x = -7.",
+        "The answer is x = 2, or y = 3.",
+        "The answer is 5'6\".",
+    ],
+)
+def test_two_solutions_feet_and_inches_and_what_is_divided_by_nothing_are_no_number(text):
+    found = extract(text, "number")
+    assert (found.value, found.status) == (None, "ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("Answer: (10 - 4) / (6 - 6) * 5 = 24", "24"), ("The answer is 1'000.", "1000"), ("It is 7 or so.", "7")]
+)
+def test_what_only_looks_like_them_is_read(text, value):
+    assert extract(text, "number").value == value

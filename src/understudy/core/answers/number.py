@@ -40,8 +40,10 @@ _NEXT = re.compile(
 ALGEBRA = re.compile(
     r"[A-Za-z]\)? ?(?:[+*^] ?|[-/] )[$(]{0,3}[0-9]|[0-9)] ?(?:[+*^] ?| [-/] )\(?[A-Za-z]|[0-9)] ?[xy]\b(?! ?[0-9$(])"
 )
-_UNDECIDED = re.compile(r"[.,][0-9]|[ei]\b|\.?\s?\\(?:overline|bar|dot)\b|\s?(?:\\?(?:pi|sqrt)\b|[π√±])")
-"""What follows a number that cannot be decided: a decimal comma, a list, an irrational factor, a period, a tolerance."""
+_UNDECIDED = re.compile(r"[.,][0-9]|[ei]\b|\.?\s?\\(?:overline|bar|dot)\b|['′][0-9]|\s?(?:\\?(?:pi|sqrt)\b|[π√±])")
+"""What follows a number that cannot be decided: a decimal comma, a list, an irrational factor, a period, a tolerance, inches."""
+_EITHER = re.compile(r"[a-z] ?= ?-?[0-9.]{1,40},? or [a-z] ?= ?-?[0-9]")
+"""Two solutions: ``x = 7 or x = -7``."""
 _IRRATIONAL = re.compile(r"\bsqrt|\\pi\b|[π√]")
 _TWO_UNITS = "years? months?|weeks? days?|days? hours?|hours? minutes?|minutes? seconds?|(?:feet|foot) inch(?:es)?|dollars? cents?"
 _IN_TWO_UNITS = re.compile(f"[ -]?(?:{_TWO_UNITS.replace(' ', f'(?:,| and|, and)? {LITERAL}[ -]')})\\b")
@@ -129,7 +131,7 @@ def _read_sentences(span: str, begin: int, question: str) -> Reading:
 
 def _read_inside(span: str, question: str) -> Reading:
     span = _ENUMERATED.sub("", span)
-    if _IRRATIONAL.search(span) and "=" not in span:
+    if (_IRRATIONAL.search(span) and "=" not in span) or _EITHER.search(span):
         return AMBIGUOUS
     found = _numbers(span)
     return _to_reading(_choose(span, found, question)) if found else NOTHING
@@ -230,12 +232,12 @@ def _read_run(span: str, begin: int) -> _Number | None:
     found = parse(span, at)
     if found is None and (_POINT.match(span, at) or span[at:].lstrip("$€£+- ")[:1].isdigit()):
         return _Number(None, begin, max(at + 1, _skip_digits(span, at)))  # too large, or (1, 2)
-    if found is None or found.value is None or _ORDINAL.match(span, found.end):
+    if found is None or _ORDINAL.match(span, found.end) or (found.value is None and "=" in span[found.end : found.end + 3]):
         return None
+    if found.value is None or _UNDECIDED.match(span, found.end):
+        return _Number(None, begin, _skip_digits(span, found.end))
     # a lone "45%" is 45, but inside arithmetic ("45% * 200") it is 0.45
     value = found.value * 100 if len(found.numbers) == 1 and span[found.end - 1] == "%" else found.value
-    if _UNDECIDED.match(span, found.end):
-        return _Number(None, begin, _skip_digits(span, found.end))
     if both := _IN_TWO_UNITS.match(span, found.end):
         return _Number(None, begin, both.end())
     if scale := _SCALE.match(span, found.end):

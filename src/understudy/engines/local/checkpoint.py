@@ -104,9 +104,7 @@ def check_checkpoint(directory: Path) -> None:
         _check_adapter(directory, base)
         return
     if not (directory / "config.json").is_file():
-        raise CheckpointError(
-            f"{directory}: no config.json, so it is no checkpoint; give the directory that holds it, or a .gguf file"
-        )
+        raise CheckpointError(f"{directory}: no config.json, so it is no checkpoint; give the one that holds it, or a .gguf file")
     config = read_config(directory)
     if not list(directory.glob("*.safetensors")):
         raise CheckpointError(
@@ -119,9 +117,8 @@ def check_checkpoint(directory: Path) -> None:
             f"{directory / 'config.json'}: the installed transformers has no language model of model_type {kind!r}, and "
             "Understudy never runs a checkpoint's own code"
         )
-    layers = max(
-        (n for name in ("num_hidden_layers", "num_layers", "n_layer") if isinstance(n := config.get(name), int)), default=0
-    )
+    counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
+    layers = max((n for n in counts if isinstance(n, int)), default=0)
     if layers > (held := len(tensors(directory))):
         raise CheckpointError(
             f"{directory}: config.json says {layers:,} layers and the files hold only {held:,} weights; they do not belong together"

@@ -53,9 +53,8 @@ def write_ctranslate2(student: Path, to: Path) -> list[str]:
         raise CheckpointError(f"{student}: CTranslate2 cannot run it ({' '.join(str(error).split())}); {ELSEWHERE}") from error
     far = np.abs(found - wanted)
     if not (far <= NEAR * (1 + np.abs(wanted))).all():
-        raise CheckpointError(
-            f"{student}: CTranslate2 gives other log-probabilities than transformers, by up to {far.max():.2g}; {ELSEWHERE}"
-        )
+        said = f"CTranslate2 gives other log-probabilities than transformers, by up to {far.max():.2g}"
+        raise CheckpointError(f"{student}: {said}; {ELSEWHERE}")
     tokenizer.save_pretrained(to)
     return list(tokenizer.convert_ids_to_tokens(sorted(end_tokens(model, tokenizer))))
 

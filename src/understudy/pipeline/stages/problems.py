@@ -126,9 +126,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
             self._check_near(problems, pairs)
         if (prepared.dropped or near) and all(problem.split != "train" for problem in problems):
             left = "no training problem is left, since all are equal to a held-out one or near it"
-            raise DataError(
-                f'study.overlap = "{self.overlap}": {left}; draw other splits, with whole groups on one side (task.group)'
-            )
+            raise DataError(f'study.overlap = "{self.overlap}": {left}; draw other splits, whole groups on one side (task.group)')
         self._require_splits(problems)
         require_fields([p for p in problems if p.split in self.held_out], self.fields)
         directory = self.directory(context.run)
@@ -140,9 +138,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         write_json(directory / "splits.json", ids)
         context.progress("problems", len(problems), len(problems))
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
-            context.progress(
-                "problems", 0, 0, f"left out (skip_bad): {counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
-            )
+            said = f"{counted(len(bad), 'row')} of questions; first: {'; '.join(bad[:3])}"
+            context.progress("problems", 0, 0, f"left out (skip_bad): {said}")
         scored = ("train", *self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
