@@ -10,6 +10,7 @@ from command import SETS, understudy
 
 from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
+from understudy.pipeline.cache import read_manifest, write_manifest
 from understudy.reports.data import ALL_VERSIONS
 from understudy.runs.answers import list_answers
 from understudy.runs.compare import compare_runs
@@ -92,10 +93,11 @@ def test_runs_of_other_questions_checks_or_decoding_are_refused_unless_told_and_
         compare_runs(three, only=[f"demo: {vote}", f"more: {vote}"])
     alike = compare_runs([first, Run(copy.parent / "more")], only=["answer-only"])
     assert not [note for note in alike.notes if "decoded" in note], "the arm that votes is not shown"
-    results = json.loads((copy.parent / "more" / "results.json").read_text())
-    results["versions"]["answers"] = "answers-1"
-    (copy.parent / "more" / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match=f"answers are read by version {VERSION} in .* and answers-1 in"):
+    for stage in Run(copy.parent / "more").answers("answer-only", "test").values():
+        manifest = read_manifest(stage)
+        write_manifest(stage, replace(manifest, summary={**manifest.summary, "extractor": "answers-1"}))
+    assert open_run(copy.parent / "more").versions["answers"] == f"answers-1, {VERSION}", "a report does not read answers anew"
+    with pytest.raises(UserError, match=f"answers are read by version {VERSION} in .* and answers-1, {VERSION} in"):
         compare_runs([first, Run(copy.parent / "more")])
     with pytest.raises(UserError, match="not all runs answered the split 'tset'"):
         compare_runs([first], "tset")

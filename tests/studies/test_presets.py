@@ -24,6 +24,10 @@ EVERY = [(preset.name, profile) for preset in PRESETS for profile in preset.prof
 SMOKE = [(name, profile) for name, profile in EVERY if profile.startswith("smoke")]
 
 
+READ: set[str] = set()
+"""Questions that were read once."""
+
+
 @pytest.mark.parametrize(("name", "profile"), SMOKE)
 def test_a_smoke_profile_is_planned_and_trains_as_many_students_as_the_list_says(name, profile):
     study = load_study(name, profile=profile)
@@ -50,6 +54,11 @@ def test_a_profile_of_real_questions_is_planned_where_these_are_and_no_model_is(
     students = [stage for stage in plan.stages.values() if stage.kind == "student"]
     assert len(students) == count_training(study)[0]
     assert {stage.student.checkpoint for stage in students} <= plan.absent.keys()
+    questions = repr((plan.problems.task, study.overlap, study.evaluation.splits)).replace(str(tmp_path), "")
+    if profile == "real" and questions not in READ:
+        READ.add(questions)
+        problems = plan.problems.prepare().problems
+        assert {"train", *study.evaluation.splits} <= {problem.split for problem in problems}
     if (name, profile) == ("sci-cot-main", "paper"):
         dry_run(study, tmp_path / "run", "answers", Screen())
         said = " ".join(capsys.readouterr().out.split())

@@ -13,7 +13,7 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 _MARK = re.compile(r"<<([^<>\n]{1,200})>>")
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
 _SAID = re.compile(rf"(?<=[0-9)]) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
-_IS = re.compile(r"([-+*/×÷] ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
+_IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]) ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
 """After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
 

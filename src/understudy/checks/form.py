@@ -1,19 +1,25 @@
 """The check ``form``: there is reasoning, and it does not go round in circles."""
 
-from collections import Counter
+from collections import defaultdict
 
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 GRAM, OFTEN = 8, 4
-"""A run of so many words that comes so often is a circle: a chain that lists cases repeats itself, and hardly ever that much."""
+"""A block of words that begins with so many equal ones, and comes so often one after the other, is a circle. Where other words
+stand between them, a chain lists cases."""
 
 
 def form(_problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where there is no rationale, or where it says the same `GRAM` words `OFTEN` times; else CORRECT."""
+    """WRONG where there is no rationale, or where it says the same block of words `OFTEN` times in a row; else CORRECT."""
     words = chain.rationale.split()
     if not words:
         return Verdict(chain.id, Outcome.WRONG, "no rationale")
-    grams = Counter(tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1))
-    if grams and (most := grams.most_common(1)[0])[1] >= OFTEN:
-        return Verdict(chain.id, Outcome.WRONG, f"it says {most[1]} times: {' '.join(most[0])}")
+    places = defaultdict(list)
+    for i in range(len(words) - GRAM + 1):
+        places[tuple(words[i : i + GRAM])].append(i)
+    for at in places.values():
+        for first, last in zip(at, at[OFTEN - 1 :], strict=False):
+            size = (last - first) // (OFTEN - 1)
+            if words[first:last] == words[first + size : last + size]:
+                return Verdict(chain.id, Outcome.WRONG, f"it says {OFTEN} times or more: {' '.join(words[first : first + size])}")
     return Verdict(chain.id, Outcome.CORRECT)

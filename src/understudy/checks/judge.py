@@ -38,9 +38,8 @@ def judge(problem: Problem, chain: Chain, check: Check, name: str = "") -> Verdi
     may_say = _MAY_SAY if problem.answer is not None else (*_MAY_SAY, Outcome.NO_GOLD)
     if verdict.outcome not in may_say or not isinstance(verdict.outcome, Outcome):
         known = ", ".join(f"Outcome.{outcome.name}" for outcome in may_say)
-        raise StudyError(
-            f"check {name or check!r}: its verdict on problem {problem.id!r} is {verdict.outcome!r}; it must be one of {known}"
-        )
+        said = f"its verdict on problem {problem.id!r} is {verdict.outcome!r}"
+        raise StudyError(f"check {name or check!r}: {said}; it must be one of {known}")
     return replace(verdict, chain=chain.id, check=name)
 
 

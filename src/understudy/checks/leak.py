@@ -1,21 +1,25 @@
 """The check ``leak``: a chain does not state its answer before it has reasoned, as one does that was written to a known answer."""
 
+import re
+
 from understudy.core.answers import compare, extract
 from understudy.core.subquestions import split_sentences
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 
-_STATED = ("marker", "boxed", "hashes", "arrow", "label", "opening", "conclusion")
+_STATED = ("marker", "boxed", "hashes", "arrow", "label")
+_IN_PART = re.compile(r"[QA]\d|if\b", re.I)
+"""How an answer to a sub-question, or in one case of several, begins."""
 
 
 def leak(problem: Problem, chain: Chain) -> Verdict:
-    """WRONG where a step of the first half states the gold answer as the answer, CORRECT where none does, UNDECIDABLE where there
-    is no gold answer or fewer than two steps."""
+    """WRONG where a step of the first half states the gold answer as the answer, or the chain opens with it, CORRECT where none
+    does, UNDECIDABLE where there is no gold answer or fewer than two steps."""
     steps = split_sentences(chain.rationale)
     if problem.answer is None or len(steps) < 2:
         return Verdict(chain.id, Outcome.UNDECIDABLE, "no gold answer" if problem.answer is None else "fewer than two steps")
     for number, step in enumerate(steps[: len(steps) // 2], 1):
         found = extract(step, problem.kind, problem.choices, problem.question, problem.form)
-        stated = found.value is not None and found.layer in _STATED
+        stated = not _IN_PART.match(step) and (found.layer in _STATED or (found.layer == "opening" and number == 1))
         if stated and compare(found.value or "", problem.golds, problem.kind, problem.choices) is Outcome.CORRECT:
             return Verdict(chain.id, Outcome.WRONG, f"step {number} of {len(steps)} states the answer: {step[:200]}")
     return Verdict(chain.id, Outcome.CORRECT)

@@ -12,8 +12,8 @@ from typing import Literal
 from understudy.core.subquestions import split_sentences
 
 Alteration = Literal["empty", "half", "corrupted", "other"]
-Rationales = Mapping[str, str]
-"""problem id -> what a student wrote before its answer"""
+Rationales = Mapping[str, tuple[str, str | None]]
+"""problem id -> what a student wrote before its answer, and that answer"""
 
 _NUMBER = re.compile(r"\d+")
 
@@ -21,17 +21,18 @@ _NUMBER = re.compile(r"\d+")
 def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
     """All ``rationales`` altered. ``empty``: without any text. ``half``: the first half of the sentences, or of the words of a
     single sentence. ``corrupted``: with other numbers, or with the words in another order where there are no numbers. ``other``:
-    the rationale of the next problem in a seeded order."""
+    the rationale of the next problem in a seeded order that has another answer; where all have the same, of the next one."""
     if how == "other":
         order = sorted(rationales)
         random.Random(f"other\x1f{seed}").shuffle(order)
-        return {name: rationales[order[place - 1]] for place, name in enumerate(order)}
-    change: Callable[[str, random.Random], str] = {"empty": _empty, "half": _halve, "corrupted": _corrupt}[how]
-    return {name: change(text, random.Random(f"{how}\x1f{seed}\x1f{name}")) for name, text in rationales.items()}
 
+        def find_donor(place: int) -> str:
+            others = (order[place - back] for back in range(1, len(order)))
+            return next((name for name in others if rationales[name][1] != rationales[order[place]][1]), order[place - 1])
 
-def _empty(_: str, __: random.Random) -> str:
-    return ""
+        return {name: rationales[find_donor(place)][0] for place, name in enumerate(order)}
+    change: Callable[[str, random.Random], str] = {"empty": lambda *_: "", "half": _halve, "corrupted": _corrupt}[how]
+    return {name: change(text, random.Random(f"{how}\x1f{seed}\x1f{name}")) for name, (text, _) in rationales.items()}
 
 
 def _halve(text: str, _: random.Random) -> str:

@@ -74,9 +74,8 @@ def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -
     except DataError as error:
         raise StudyError(f"study.relabels: {error}; `understudy view RUN --rater NAME` writes such a file") from None
     outcomes = {chain: relabel.outcome for chain, relabel in said.items()}
-    return VerdictsStage(
-        label=", ".join(study.checks), problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=said
-    )
+    label = ", ".join(study.checks)
+    return VerdictsStage(label=label, problems=problems, chains=chains, checks=study.checks, relabels=outcomes, said=said)
 
 
 def _plan_problems(study: Study, exemplars: Exemplars) -> ProblemsStage:

@@ -51,7 +51,8 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     ]
     if any(s.seeds > 1 for s in summaries):
         columns.append((Column("each seed"), lambda s: Cell(" ".join(map(percent, s.spread)), "dim")))
-    columns += [(Column(value + "*" * (value in untrained), number=True), of_group(value)) for value in values]
+    heads = {value: Column(value + "*" * (value in untrained), number=True, wide=sum(map(len, values)) > 24) for value in values}
+    columns += [(head, of_group(value)) for value, head in heads.items()]
     abstained: list[Content[data.ArmSummary]] = [(Column("abstained", number=True, wide=True), lambda s: f"{s.abstained:,}")]
     columns += [
         (Column("wrong", number=True, wide=True), lambda s: f"{s.wrong + s.undecidable:,}"),
@@ -217,7 +218,7 @@ _ALTERED = {
     "empty": "none",
     "half": "its first half",
     "corrupted": "other numbers, or its words in another order",
-    "other": "another problem's",
+    "other": "that of a problem with another answer",
 }
 
 

@@ -6,7 +6,8 @@ from itertools import combinations
 from pathlib import Path
 
 from understudy.core.errors import UserError, with_known
-from understudy.corpus.directories import read_json
+from understudy.pipeline.cache import read_summary
+from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.reports.data import RunComparison
 from understudy.runs.conclusions import conclude
 from understudy.runs.fairness import describe_differences, note_unfair
@@ -84,11 +85,10 @@ def _find_unlike(runs: Sequence[Run], split: str, shown: Mapping[Path, Sequence[
                 yield f"answers are {what} {ways[0][1]} in {ways[0][0]} and {way} in {where}"
 
 
-def _reader(run: Run, _arms: Sequence[str]) -> str | None:
-    """The version of what read the answers, as the run's results say; None where they were never written."""
-    path = run.directory / "results.json"
-    versions: dict[str, str] = read_json(path).get("versions", {}) if path.is_file() else {}
-    return versions.get("answers")
+def _reader(run: Run, arms: Sequence[str]) -> str:
+    """The version of what read the answers."""
+    stages = (stage for arm in arms for split in run.study.evaluation.splits for stage in run.answers(arm, split).values())
+    return ", ".join(sorted({read_summary(stage, AnswersSummary).extractor for stage in stages}))
 
 
 _ALIKE: Mapping[str, Callable[[Run, Sequence[str]], str | None]] = {

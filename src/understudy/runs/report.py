@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import counted
 from understudy.core.plugins import load
 from understudy.core.values import Outcome
@@ -72,7 +71,7 @@ def open_run(directory: str | Path, plugins: Sequence[str | Path] = ()) -> Repor
         notes=tuple(write_notes(run, answered, {(each.arm, each.how) for each in faithfulness})),
         task=study.task,
         teacher=summaries.describe_teacher(run),
-        versions=list_versions(),
+        versions=list_versions(sorted({one.summary.extractor for seeds in answered.values() for one in seeds})),
         by=study.evaluation.by,
         cluster=study.evaluation.cluster,
         contrast=study.evaluation.contrast,
@@ -246,8 +245,8 @@ def format_command(run: Run) -> str:
     return f"{verb}{f' --seeds {study.seeds}' if study.seeds > 1 else ''}{sets}{out}"
 
 
-def list_versions() -> dict[str, str]:
-    """The versions of what made the numbers; a library that is not installed here is left out."""
+def list_versions(readers: Sequence[str]) -> dict[str, str]:
+    """The versions of what made the numbers, and of what read the answers; a library that is not installed here is left out."""
     names = ("understudy", "torch", "transformers", "tokenizers")
     installed = {name: version for name in names if (version := installed_version(name))}
-    return {"python": platform.python_version(), **installed, "answers": EXTRACTOR}
+    return {"python": platform.python_version(), **installed, "answers": ", ".join(readers)}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.errors import counted
 from understudy.core.values import Outcome
 from understudy.evaluation import metrics, statistics
@@ -50,7 +49,7 @@ def make_rows(run: Run, scored: ArmOutcomes) -> Iterator[data.ResultRow]:
             training_precision=", ".join(sorted(precisions)),
             task=run.study.task,
             seed=scored.seed,
-            extractor=EXTRACTOR,
+            extractor=scored.summary.extractor,
         )
 
 

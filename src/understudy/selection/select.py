@@ -185,9 +185,8 @@ def count_selected(parts: Iterable[Selected]) -> SelectionCounts:
         dropped += part.dropped
         problems += _ELSEWHERE not in part.dropped
         covered += bool(part.kept)
-    return SelectionCounts(
-        chains=kept + dropped.total(), kept=kept, dropped=dict(dropped.most_common()), problems=problems, covered=covered
-    )
+    reasons = dict(dropped.most_common())
+    return SelectionCounts(chains=kept + dropped.total(), kept=kept, dropped=reasons, problems=problems, covered=covered)
 
 
 def limit_by_openness(chains: Iterable[Chain], per_problem: int) -> dict[str, int]:

@@ -201,12 +201,11 @@ def _validate_selection(study: Study, arm: Arm, method: Any, where: str) -> None
     if isinstance(arm.select.samples, int) and arm.select.samples > most and study.teacher.make_engine().asks:
         raise StudyError(f"{where}.select.samples = {arm.select.samples}: the teacher writes {most} chains of a question at most")
     if not study.evaluation.scored and trained_roles(arm, method):
+        none = "evaluation.scored = false, without gold answers"
         if getattr(method, "label", "teacher") == "gold":
-            raise StudyError(
-                f'{where}.options.label = "gold": evaluation.scored = false, without gold answers; set label = "teacher"'
-            )
+            raise StudyError(f'{where}.options.label = "gold": {none}; set label = "teacher"')
         if arm.select.keep == "correct" and check == "answer":
-            raise StudyError(f'{where}.select.keep = "correct": evaluation.scored = false, without gold answers; set keep = "all"')
+            raise StudyError(f'{where}.select.keep = "correct": {none}; set keep = "all"')
 
 
 def _validate_asked_teacher(study: Study, arm: Arm, where: str, at: str) -> None:

@@ -74,9 +74,8 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
     if isinstance(changes, Mapping):
         own["arms"] = list(_change_arms(tables.get("arms"), changes, f"profiles.{profile}.arms"))
     elif not isinstance(changes, list):
-        raise StudyError(
-            f"profiles.{profile}.arms = {changes!r}: must be tables: [[profiles.{profile}.arms]], or one for each arm by name"
-        )
+        must = f"must be tables: [[profiles.{profile}.arms]], or one for each arm by name"
+        raise StudyError(f"profiles.{profile}.arms = {changes!r}: {must}")
     merged: dict[str, Any] = _merge(_merge(base, tables), own)
     if isinstance(head := merged.get("study"), dict) and "name" in head:
         merged["study"] = head | {"name": f"{head['name']}-{profile}"}

@@ -151,9 +151,8 @@ def fields_in(template: str) -> list[str]:
     except ValueError:
         pieces = [("", "", "", None)]
     if any(name == "" or spec or conversion for _, name, spec, conversion in pieces):
-        raise DataError(
-            f"fields: {template!r}: write only a field name in braces, as in {{question}}, and a brace itself as {{{{ or }}}}"
-        )
+        must = "write only a field name in braces, as in {question}, and a brace itself as {{ or }}"
+        raise DataError(f"fields: {template!r}: {must}")
     return [name for _, name, _, _ in pieces if name is not None]
 
 

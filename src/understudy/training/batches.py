@@ -95,12 +95,10 @@ class VisitOrder:
         for i, example in enumerate(examples):
             groups[example.problem if visits == "problem" else str(i)][example.group].append(i)
         self.groups = [list(found.values()) for found in groups.values()]
-        self.batch_size, self.seed = batch_size, seed
-        self.per_visit = per_visit
+        self.batch_size, self.seed, self.per_visit = batch_size, seed, per_visit
         self.most = batch_size * max(sum(min(per_visit, len(group)) for group in found) for found in self.groups)
-        self.tokens = batch_size * fmean(
-            sum(min(per_visit, len(group)) * fmean(len(examples[i]) for i in group) for group in found) for found in self.groups
-        )
+        visits_of = (sum(min(per_visit, len(g)) * fmean(len(examples[i]) for i in g) for g in found) for found in self.groups)
+        self.tokens = batch_size * fmean(visits_of)
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def batch(self, step: int) -> list[int]:

@@ -159,10 +159,8 @@ class _Training:
             raise UserError(f"{none}; raise student.context")
         end = self.tokenizer.eos_token_id if turn is None else turn.end
         self.seen = describe_training(self.examples, encoded, self.tokenizer, context=context, end=end)
-        per_visit = options.chains_per_visit
-        self.order = batches.VisitOrder(
-            self.examples, visits=options.visits, batch_size=options.batch_size, seed=self.seed, per_visit=per_visit
-        )
+        size, per_visit = options.batch_size, options.chains_per_visit
+        self.order = batches.VisitOrder(self.examples, visits=options.visits, batch_size=size, seed=self.seed, per_visit=per_visit)
         self.steps = options.steps or (max(1, round(options.tokens / self.order.tokens)) if options.tokens else STEPS)
         recipe = recipe_of(options, student)
         if recipe.warmup > self.steps:

@@ -15,8 +15,9 @@ from understudy.core.answers.spans import fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
 _OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0-9])")
-_VARIABLE = re.compile(r"[xyzn](?![A-Za-z])|\s?[-+*/]\s?[A-Za-z](?![A-Za-z])")
-_REMAINDER = re.compile(r"[^=\n]{0,40}\b(?:remain|left\b|R [0-9])")
+_VARIABLE = re.compile(r"(?:[xyzn]|(?![BCFGKLM])[A-Z])(?![A-Za-z])|\s?[-+*/]\s?\(?[A-Za-z](?![A-Za-z])|\s[+*]\s\(?[A-Za-z]")
+_REMAINDER = re.compile(r"\b(?:remain|left\b|R [0-9])")
+_LABEL = re.compile(r"\b(?!So |Thus |Then |Hence |Therefore )[A-Z][a-z]+ $")
 _BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![0-9]:)(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
@@ -46,12 +47,16 @@ def find_equations(rationale: str) -> Iterator[Equation]:
                 sides = sides[:-1]
             calculated = [side for side in sides if len(side.numbers) > 1]
             if calculated and len(sides) > 1:
-                floor = bool(_REMAINDER.match(line, end))
-                if not _hold(sides, floor=floor) and "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
-                    percent, _ = sides_of(line.replace("%", " "), begin.start())
-                    sides = percent[: len(sides)] if _hold(percent[: len(sides)], floor=floor) else sides
-                    calculated = [side for side in sides if len(side.numbers) > 1]
-                yield Equation(calculated[0].text, calculated[0].value if _hold(sides, floor=floor) else None)
+                floor, readings = bool(_REMAINDER.search(written)), [sides]
+                if "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
+                    readings.append(sides_of(line.replace("%", " "), begin.start())[0][: len(sides)])
+                if len(sides[0].numbers) == 1 < len(sides) - 1 and _LABEL.search(
+                    line, 0, begin.start()
+                ):  # "Day 1 = 100 + 20 = 120"
+                    readings.append(sides[1:])
+                if held := next((reading for reading in readings if _hold(reading, floor=floor)), None):
+                    calculated = [side for side in held if len(side.numbers) > 1]
+                yield Equation(calculated[0].text, calculated[0].value if held else None)
 
 
 def _hold(sides: Sequence[Expression], *, floor: bool) -> bool:
@@ -72,8 +77,7 @@ def _is_value(side: Expression, value: Fraction | None, *, floor: bool) -> bool:
     if side.value is None or value is None or side.value == value or len(side.numbers) > 1:
         return side.value is not None and side.value == value
     whole, _, decimals = side.text.partition(".")
-    return (
-        abs(side.value - value) < Fraction(1, 10 ** min(9, len(decimals)))
-        if decimals and whole
-        else floor and side.value == value // 1
-    )
+    if not (decimals and whole):
+        return floor and side.value == value // 1
+    unit, apart = Fraction(1, 10 ** min(9, len(decimals))), abs(side.value - value)
+    return 2 * apart <= unit or (apart < unit and abs(side.value) < abs(value))

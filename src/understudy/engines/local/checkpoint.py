@@ -120,9 +120,8 @@ def check_checkpoint(directory: Path) -> None:
     counts = map(config.get, ("num_hidden_layers", "num_layers", "n_layer"))
     layers = max((n for n in counts if isinstance(n, int)), default=0)
     if layers > (held := len(tensors(directory))):
-        raise CheckpointError(
-            f"{directory}: config.json says {layers:,} layers and the files hold only {held:,} weights; they do not belong together"
-        )
+        said = f"config.json says {layers:,} layers and the files hold only {held:,} weights"
+        raise CheckpointError(f"{directory}: {said}; they do not belong together")
     _check_tokenizer(directory, config)
 
 

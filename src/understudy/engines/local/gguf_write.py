@@ -35,9 +35,8 @@ def write_gguf(student: Path, path: Path, *, end: int | None = None) -> None:
 
     config, tokenizer = load_config(student), load_tokenizer(student)
     if config.model_type not in KINDS:
-        raise CheckpointError(
-            f"{student}: models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)}); {ELSEWHERE}"
-        )
+        written = f"models of type {config.model_type!r} are not written as GGUF (only {', '.join(KINDS)})"
+        raise CheckpointError(f"{student}: {written}; {ELSEWHERE}")
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
     split = _name_split(student, spec)
     model = load_model(student, config, tokenizer, dtype="float32", device="cpu")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from understudy.core.answers import VERSION as EXTRACTOR
 from understudy.core.asks import Decoding
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import describe, unkeyed
@@ -18,7 +19,7 @@ from understudy.core.values import Chain, Problem, Solution, digest
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.stand_ins import GoldEngine, ProbeEngine
-from understudy.evaluation.faithfulness import Alteration, alter
+from understudy.evaluation.faithfulness import Alteration, Rationales, alter
 from understudy.evaluation.run import answer
 from understudy.pipeline.card import describe_weights
 from understudy.pipeline.connect import connect
@@ -97,19 +98,18 @@ class ProbePlayer(TrainedPlayer):
         student = super().open(stage, context)
         return ProbeEngine(student, stage.method, alter(self.rationales(stage, context), self.how, seed=stage.seed), self.how)
 
-    def rationales(self, stage: AnswersStage, context: Context) -> dict[str, str]:
-        """problem id -> what the student wrote there before its answer"""
+    def rationales(self, stage: AnswersStage, context: Context) -> Rationales:
         known = {problem.id: problem for problem in stage.problems.read(context)}
         written = read_rows(self.own.directory(context.run) / FILE, Solution)
-        read = ((s.problem, stage.method.rationale_of(known[s.problem], s)) for s in written)
-        return {name: text for name, text in read if text is not None}
+        read = ((s, stage.method.rationale_of(known[s.problem], s)) for s in written)
+        return {s.problem: (text, s.answer) for s, text in read if text is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
     ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
-    are from."""
+    are from. ``extractor``: the version of what read the answers."""
 
     problems: int
     asked: int
@@ -119,6 +119,7 @@ class AnswersSummary(StageSummary):
     models: Mapping[str, str]
     precision: str
     weights: str = ""
+    extractor: str = "unknown"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -218,6 +219,7 @@ class AnswersStage(Stage[AnswersSummary]):
             seconds=round(time.perf_counter() - started, 3),
             models={part: engine.identity for part, engine in engines.items()},
             precision=self._precision(),
+            extractor=EXTRACTOR,
             weights="; ".join({describe_weights(getattr(player, "checkpoint", None)) for player in self.cast.values()} - {""}),
         )
 

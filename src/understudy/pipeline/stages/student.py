@@ -282,6 +282,5 @@ def open_student(checkpoint: Path, answering: AnsweringOptions, *, seed: int) ->
     """The engine that answers as the student in ``checkpoint``."""
     from understudy.engines.local.engine import TransformersEngine
 
-    return TransformersEngine(
-        checkpoint, dtype=answering.precision, batch_size=answering.batch_size, device=answering.device, seed=seed
-    )
+    rows, device = answering.batch_size, answering.device
+    return TransformersEngine(checkpoint, dtype=answering.precision, batch_size=rows, device=device, seed=seed)
