@@ -109,6 +109,8 @@ def test_an_answer_that_is_stated_before_the_reasoning_is_a_leak(problem, ration
         ("So she has four coins and six coins more. " * 4, Outcome.WRONG),
         ("Yes. " * 6, Outcome.CORRECT),
         ("In each of the boxes there are then " * 5, Outcome.WRONG),
+        ("There are " + "1 + " * 12 + "1 = 13 coins.", Outcome.CORRECT),
+        ("So it is " + "not " * 40 + "true.", Outcome.WRONG),
         (
             " ".join(f"{who} flips the coin, so the coin is now heads up." for who in ("Ann", "Bob", "Cy", "Di", "Ed")),
             Outcome.CORRECT,

@@ -14,9 +14,11 @@ def form(_problem: Problem, chain: Chain) -> Verdict:
     words = chain.rationale.split()
     if not words:
         return Verdict(chain.id, Outcome.WRONG, "no rationale")
-    places = defaultdict(list)
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i in range(len(words) - GRAM + 1):
-        places[tuple(words[i : i + GRAM])].append(i)
+        at = places[tuple(words[i : i + GRAM])]
+        if not at or i - at[-1] >= GRAM:  # "1 + 1 + 1" is no circle
+            at.append(i)
     for at in places.values():
         for first, last in zip(at, at[OFTEN - 1 :], strict=False):
             size = (last - first) // (OFTEN - 1)

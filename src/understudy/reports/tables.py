@@ -96,10 +96,7 @@ def tabulate_comparisons(report: data.ReportData, split: str) -> Table:
         if sum(s.seeds == 1 for s in report.summaries if s.split == split) > 1:
             tests += f"; between two arms that are not trained: {test}"
     which = "The pairs that the study names" if report.chosen_pairs else "Every pair of arms"
-    columns: list[Content[data.Comparison]] = [
-        (Column("arms"), lambda c: f"{c.arm} − {c.other}"),
-        *_TESTED,
-    ]
+    columns: list[Content[data.Comparison]] = [(Column("arms"), lambda c: f"{c.arm} − {c.other}"), *_TESTED]
     if any(c.unlike for c in report.comparisons):
         columns.append((Column("not alike", wide=True), lambda c: Cell(", ".join(c.unlike), "dim")))
     about = f"{which}, on the same problems. {tests}; p after Holm's correction over the pairs of a split."
