@@ -216,7 +216,7 @@ def measure_consistency(
     if not groups:
         return [], []
     places = [place for group in groups for place in group]
-    of_split = {split: [of == split for of, _ in places] for split, _ in places}
+    of_split = {split: where for split in splits if any(where := [of == split for of, _ in places])}
     starts = np.cumsum([0, *map(len, groups[:-1])])
     clusters = [run.problems_of(s)[name].text_of(cluster) or f"\0{name}" for (s, name), *_ in groups] if cluster else None
     all_right_SG, accuracies = {}, {}
