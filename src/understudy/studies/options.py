@@ -199,7 +199,7 @@ class Decode:
 class AnsweringOptions:
     """How students are run: so many requests at once (``batch_size``), in this ``precision``, on this ``device``."""
 
-    batch_size: int = 256
+    batch_size: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     device: SettledDevice = "cpu"
 
@@ -217,8 +217,9 @@ class Evaluation:
     scored: bool = True
     """Answers are compared with gold ones. ``false`` for free text that has none: nothing is scored, checkpoints are the last ones,
     and `understudy judge` compares the answers of two arms side by side."""
-    batch_size: Annotated[int, Field(ge=1)] = 256
-    """Requests that are answered at once."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Requests that are answered at once, by each student. Not given: 256, or fewer, so that their keys and values take about 1 GiB
+    (on a GPU two fifths of what is free)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of answering; float32 replies do not depend on the batch."""
     device: Device = "auto"
