@@ -50,9 +50,8 @@ def find_equations(rationale: str) -> Iterator[Equation]:
                 floor, readings = bool(_REMAINDER.search(written)), [sides]
                 if "%" in line[begin.start() : end]:  # "100 - 50 = 50%" is about percent
                     readings.append(sides_of(line.replace("%", " "), begin.start())[0][: len(sides)])
-                if len(sides[0].numbers) == 1 < len(sides) - 1 and _LABEL.search(
-                    line, 0, begin.start()
-                ):  # "Day 1 = 100 + 20 = 120"
+                labelled = _LABEL.search(line, 0, begin.start())  # "Day 1 = 100 + 20 = 120"
+                if labelled and len(sides[0].numbers) == 1 < len(sides) - 1:
                     readings.append(sides[1:])
                 if held := next((reading for reading in readings if _hold(reading, floor=floor)), None):
                     calculated = [side for side in held if len(side.numbers) > 1]
