@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from understudy.engines.local.forward import READ, Network
+from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingRow
 from understudy.engines.local.prompts import Prompts, Tokens
 from understudy.engines.stops import StopStrings
@@ -29,7 +29,7 @@ def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *,
     """
     network = prompts.network
     network.model.generation_config = GenerationConfig()  # else `generate` would fill in the checkpoint's own options
-    for group in _group(rows, size):
+    for group in _group(rows, size, network.read_limit):
         for row, tokens in zip(group, _generate(network, stops, group), strict=True):
             for token in tokens:
                 if not row.finish:
@@ -39,7 +39,7 @@ def search(prompts: Prompts, stops: StopStrings, rows: Sequence[DecodingRow], *,
         row.logprobs = logprobs
 
 
-def _group(rows: Sequence[DecodingRow], size: int) -> Iterator[list[DecodingRow]]:
+def _group(rows: Sequence[DecodingRow], size: int, read_limit: int) -> Iterator[list[DecodingRow]]:
     """Group rows for `generate`: one call of it has one limit and one set of ends."""
     alike: dict[Any, list[DecodingRow]] = {}
     for row in sorted(rows, key=lambda r: len(r.prompt)):  # so that prompts read together need little padding
@@ -47,7 +47,7 @@ def _group(rows: Sequence[DecodingRow], size: int) -> Iterator[list[DecodingRow]
     for (beams, *_), left in alike.items():
         while left:
             # `generate` reads a prompt once for each of its beams.
-            n = max(1, min(size // beams, READ // (beams * len(left[-1].prompt))))
+            n = max(1, min(size // beams, read_limit // (beams * len(left[-1].prompt))))
             yield left[-n:]
             del left[-n:]
 

@@ -17,7 +17,6 @@ from understudy.engines.local.checkpoint import PROVEN
 from understudy.engines.local.rows import Block, Rows, additive
 
 PIECE = 256  # columns of a prompt read at once: bounds the [U, H, T, C] attention scores
-READ = 8192  # tokens of all prompts read at once, padding included
 
 
 class Network:
@@ -29,7 +28,11 @@ class Network:
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
         takes = inspect.signature(model.forward).parameters
-        self.last_only: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        # Beware: a number gives a view; its product in bfloat16 on a processor copies the output layer for each prompt.
+        last = torch.tensor([-1], device=self.device)
+        self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in takes else {}
+        # Tokens of all prompts read at once, padding included: a processor is slowed down by memory that is new to it.
+        self.read_limit = 8192 if self.device.type == "cuda" else 2048
         self.start: int = -1  # the token that a decoder with an encoder begins with
         if self.seq2seq:
             if model.config.decoder_start_token_id is None:
@@ -49,7 +52,7 @@ class Network:
         blocks, group, longest = [], list[Sequence[int]](), 0
         for prompt in prompts:
             longest = max(longest, len(prompt))
-            if group and longest * (len(group) + 1) > READ:
+            if group and longest * (len(group) + 1) > self.read_limit:
                 blocks.append(self._read(group))
                 group, longest = [], len(prompt)
             group.append(prompt)
