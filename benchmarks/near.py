@@ -5,7 +5,7 @@
 Three tables, as Markdown. First, for published splits, how many held-out questions are equal to one of train or near one, by kind,
 and the CPU time. Then the same for random splits by seed 0 (a tenth each is dev and test) of sets that have no splits. Last, of the
 first 300 questions of a set, how many are found where train has a copy of each that is altered: another word in the middle, a
-sentence after it, or an invisible character in its longest word.
+word before it, a sentence after it, or an invisible character in its longest word.
 """
 
 import argparse
@@ -90,6 +90,7 @@ def add_invisible(question: str) -> str:
 
 ALTERATIONS: dict[str, Callable[[str], str]] = {
     "another word": replace_word,
+    "a word added": lambda question: f"Now {question}",
     "a sentence added": lambda question: f"{question} Please explain.",
     "an invisible character": add_invisible,
 }

@@ -10,8 +10,6 @@ The same as the command line, from Python; each is imported when it is first use
     understudy.export_corpus(Path("runs/mine"), to=Path("chains.jsonl"), format="messages")
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from command import SETS, understudy
 
 from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
+from understudy.core.values import Outcome
 from understudy.pipeline.cache import read_manifest, write_manifest
 from understudy.reports.data import ALL_VERSIONS
 from understudy.runs.answers import list_answers
-from understudy.runs.compare import compare_runs
+from understudy.runs.compare import _compare, compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
 from understudy.runs.report import open_run
@@ -226,6 +227,47 @@ def test_a_pair_is_the_same_turned_round_and_every_pair_is_no_pair_fewer(copy):
     other = replace(study, evaluation=replace(study.evaluation, compare=(("a", "c"),)))
     assert count_looks_before(looks, other) == {frozenset("ac"): 4}
     assert [said.partition(":")[0] for said in describe_looks(looks, other)][1] == "Named at first and not compared any more"
+
+
+def test_arms_and_a_seed_that_were_changed_after_results_existed_are_told_with_the_number_of_looks(copy):
+    study = Run(copy).study
+    names = [arm.name for arm in study.arms]
+    assert [(look.arms, look.seed) for look in read_looks(copy)] == [(tuple(names), study.seed)]
+    assert list(describe_looks(read_looks(copy), study)) == []
+    looks = [Look(study.seeds, (), 2, arms=("gone", *names[1:]), seed=study.seed + 1)]
+    gone, added, seed = describe_looks(looks, study)
+    assert gone == "Taken out after the results had been shown 2 times, so that p is corrected for fewer pairs: gone."
+    assert added == f"Added after the results had been shown 2 times: {names[0]}."
+    assert seed == f"The study's seed was changed after the results had been shown 2 times: {study.seed + 1} at first."
+    assert list(describe_looks([Look(study.seeds, ())], study)) == [], "a file that does not say it"
+
+
+def test_each_reply_of_a_vote_that_was_cut_off_counts(copy):
+    run = Run(copy)
+    (one,) = score(run, "N chains, all + vote", "test")
+    cut = {
+        name: [replace(s, finish="length" if s.path == 0 else "stop") for s in solutions]
+        for name, solutions in one.solutions.items()
+    }
+    votes = run.arms["N chains, all + vote"].decode.votes
+    assert find_conditions(run, [replace(one, solutions=cut)]).cut_off == pytest.approx(1 / votes)
+
+
+def test_the_first_sentence_is_about_all_arms_and_not_about_the_best_alone(copy):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test")
+    names = list(one.outcomes)
+    right = {"answer-only": names[:20], "1 chain, correct": names[:10], "N chains, all": names[19:]}  # 20, 10 and 21 of 40
+    scored = {
+        arm: (run, [replace(one, arm=arm, outcomes={n: Outcome.CORRECT if n in some else Outcome.WRONG for n in names})])
+        for arm, some in right.items()
+    }
+    found = _compare(scored, list(scored), "test", ())
+    assert [(pair.arm, pair.other, pair.p_holm < 0.05) for pair in found.pairs] == [
+        ("N chains, all", "answer-only", False),
+        ("N chains, all", "1 chain, correct", False),
+    ]
+    assert 'answer-only had more right than "1 chain, correct"' in found.supported
 
 
 def test_copies_of_a_question_with_one_answer_count_once(copy):

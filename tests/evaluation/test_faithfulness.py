@@ -10,8 +10,10 @@ from understudy.engines.scripted import ScriptedEngine
 from understudy.engines.stand_ins import ProbeEngine
 from understudy.evaluation.faithfulness import alter
 from understudy.evaluation.run import answer
+from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
+from understudy.sampling.ledger import Ledger
 
 PROBLEMS = [Problem(f"p{i}", f"What is {i} plus 1?", "number", str(i + 1)) for i in range(6)]
 WRITTEN = {p.id: f"I take {i}. Then {i} plus 1 is {i + 1}." for i, p in enumerate(PROBLEMS)}
@@ -64,6 +66,15 @@ def test_a_rationale_that_is_a_turn_of_its_own_is_the_turn_and_costs_nothing():
     for solution in done.solutions:
         assert solution.turns[0] == ("rationale", altered[solution.problem])
         assert solution.answer == re.findall(r"\d+", altered[solution.problem])[-1]
+
+
+def test_answers_that_the_ledger_has_are_told_from_those_that_took_time(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as store:
+        done = [
+            answer(some, AnswerOnly(), {"student": ScriptedEngine(follow)}, store=store)
+            for some in (PROBLEMS[:4], PROBLEMS, PROBLEMS)
+        ]
+    assert [(len(answers.solutions), answers.bought) for answers in done] == [(4, 4), (6, 2), (6, 0)]
 
 
 def test_a_problem_without_a_rationale_is_an_error_and_no_answer():

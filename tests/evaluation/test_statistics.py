@@ -58,6 +58,12 @@ def test_equal_problems_leave_the_t_test_over_seeds():
     assert estimate_mean(values, 0.0, 3).test() == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue, rel=1e-6)
 
 
+def test_a_few_problems_say_little_however_many_seeds_and_arms_there_are():
+    right_against_wrong = np.ones((3, 3))
+    assert estimate_mean(right_against_wrong, 0.01, 8).freedom == 2
+    assert estimate_mean(np.ones((3, 300)), 0.01, 8).freedom == 8
+
+
 def test_the_noise_between_seeds_is_that_of_the_analysis_of_variance():
     arms_SN = np.random.default_rng(0).random((4, 3, 20))
     means, noise = arms_SN.mean(axis=2), seed_noise([*arms_SN, arms_SN[0, :1]])  # an arm without seeds says nothing of them

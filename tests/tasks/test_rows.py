@@ -20,9 +20,11 @@ def one(row, kind="yes_no", **fields):
 
 
 def test_a_field_may_be_a_template_over_the_row():
-    problem = one(ROW, question="{passage}\n{question} ({n})", context="{{{none}}}", id="row-{n}", rationale="{passage}")
+    problem = one(
+        ROW, question="{passage}\n{question} ({n})", context="{{{none}}}", id="row-{n}", rationale="{passage} So {answer}."
+    )
     assert (problem.question, problem.context, problem.id) == ("It is day.\nIs it? (3)", "{}", "row-3")
-    assert problem.meta["rationale"] == "It is day."
+    assert problem.meta["rationale"] == "It is day. yes."
     assert problem.meta["passage"] == "It is day.", "what a template reads stays where groups can be made of it"
 
 
@@ -32,6 +34,13 @@ def test_a_question_that_would_show_its_answer_is_refused(field, answer, shown):
     fields = {field: shown.format(answer), "answer": answer}
     with pytest.raises(DataError, match=rf"fields.{field} = .*: '{answer}' tells the answer"):
         Layout("text", fields)
+
+
+@pytest.mark.parametrize("ours", ["answer", "rationale"])
+def test_a_question_that_shows_all_fields_of_a_template_of_its_answer_is_refused(ours):
+    with pytest.raises(DataError, match="tells the answer"):
+        Layout("text", {"question": "{passage}\n{right} {unit}", ours: "{right} {unit}"})
+    assert Layout("text", {"question": "{passage}\nHow many {unit}?", ours: "{right} {unit}"}).name(ours) == "{right} {unit}"
 
 
 def test_a_template_of_empty_fields_is_empty():

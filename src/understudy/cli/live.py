@@ -1,7 +1,5 @@
 """The progress of a run in the terminal: stage, done / total, rate, time left; plain lines where there is no terminal."""
 
-from __future__ import annotations
-
 import threading
 import time
 from typing import Any

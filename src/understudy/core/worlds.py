@@ -5,12 +5,10 @@ How many coins does Ana have after Mon?    Start 4. Mon 4 + 3 = 7.
 How many coins does Ana have after Wed?    Wed 7 - 2 = 5.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from understudy.core.values import AnswerKind, Step
 
@@ -32,7 +30,7 @@ class WorldSolution:
     wordings: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, sentences: Sequence[WordedStep], answer: str, kind: AnswerKind, rng: random.Random) -> WorldSolution:
+    def of(cls, sentences: Sequence[WordedStep], answer: str, kind: AnswerKind, rng: random.Random) -> Self:
         """A solution from its steps. ``rng`` draws one of the wordings of each."""
         steps = tuple(Step(text, rng.choice(wordings)) for text, wordings in sentences)
         return cls(steps, answer, kind, tuple(wordings for _, wordings in sentences))

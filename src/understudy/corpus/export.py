@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,7 @@ def export_chains(
             rows.append(row if bare else {**row, "metadata": _metadata(chain, record, differing)})
     if not rows:
         raise DataError(f"{to}: none of the {len(clean):,} chains has its question among the {len(problems):,} questions")
-    _write(to, rows, card)
-    return {"chains": len(rows), "lost": dict((+lost).most_common())}
+    return _write(to, rows, card, "chains", lost)
 
 
 def _metadata(chain: Chain, record: Record, differing: Sequence[str]) -> Row:
@@ -92,13 +91,13 @@ def export_examples(examples: Sequence[Example], *, format: str, to: Path, card:
             lost.update(["problem", "chain", "role"])
             lost["weight"] += example.weight != 1
         rows.append(row if bare else {**row, "metadata": {"problem_id": example.problem, **about}})
-    _write(to, rows, card)
-    return {"examples": len(rows), "lost": dict((+lost).most_common())}
+    return _write(to, rows, card, "examples", lost)
 
 
-def _write(path: Path, rows: Iterable[Row], card: CorpusCard) -> None:
-    """Write ``rows`` to ``path``, one a line, and their ``card`` beside it."""
+def _write(path: Path, rows: Sequence[Row], card: CorpusCard, what: str, lost: Counter[str]) -> dict[str, Any]:
+    """Write ``rows`` to ``path``, one a line, and their ``card`` beside it; how many, as ``what``, and what is ``lost``."""
     with write_whole(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     write_corpus_card(path, card)
+    return {what: len(rows), "lost": dict((+lost).most_common())}

@@ -117,18 +117,10 @@ def _explain(teacher: WorldTeacher, match: re.Match[str]) -> str:
     return f" {worked.rationale}"
 
 
-def _think(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    return f" {teacher.work(match['question']).rationale}"
-
-
 def _conclude(teacher: WorldTeacher, match: re.Match[str]) -> str:
     question, kind = match["question"], teacher.work_exactly(match["question"]).kind
     value = extract(match["said"], kind, _OPTION.findall(question), question).value
     return "" if value is None else f" {answer_text(value, Problem('', question, kind))}"
-
-
-def _write_answer(teacher: WorldTeacher, match: re.Match[str]) -> str:
-    return f" {_answer(teacher.work(match['question']))}"
 
 
 def _lines_of(match: re.Match[str]) -> list[str]:
@@ -157,8 +149,8 @@ _LAYOUTS: dict[str, Callable[[WorldTeacher, re.Match[str]], str]] = {
     r"(?P<given>(?:\nA\d+: [^\n]*)+)\nQ1:": _ask_questions,
     r"(?P<given>(?:\nQ\d+: [^\n]*)+)\nUseful 1:": _judge_questions,
     rf"{_THINKING}(?P<said>.*)\nTherefore, [^\n]* is": _conclude,
-    _THINKING: _think,
-    r"\nA: [^\n]* is": _write_answer,
+    _THINKING: lambda teacher, match: f" {teacher.work(match['question']).rationale}",
+    r"\nA: [^\n]* is": lambda teacher, match: f" {_answer(teacher.work(match['question']))}",
     r"\nQ1:": _write_dialogue,
     r"\nA:": _write_chain,
 }

@@ -1,11 +1,9 @@
 """The keys of [teacher] for ``engine = "recorded"``: chains that somebody already has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from understudy.core.options import unkeyed
 from understudy.core.protocols import Engine, EngineOptions
@@ -40,7 +38,7 @@ class Recorded(EngineOptions):
     def open(self, *, task: Any, seed: int) -> Engine:
         raise NotImplementedError("recorded chains answer nobody")
 
-    def prepare(self, root: Path, *, chats: bool) -> Recorded:  # noqa: ARG002 - as the protocol has it
+    def prepare(self, root: Path, *, chats: bool) -> Self:  # noqa: ARG002 - as the protocol has it
         """The same with paths that can be opened."""
         return replace(self, chains=tuple(str((root / name).resolve()) for name in self.chains))
 

@@ -13,10 +13,12 @@ from understudy.sampling.pool import StudyPool
 
 @dataclass(frozen=True)
 class Answers:
-    """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason."""
+    """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason. ``bought``:
+    of all these, those with a reply that was not in the store."""
 
     solutions: list[Solution]
     errors: list[FailedAsk]
+    bought: int
 
 
 def answer(
@@ -44,13 +46,14 @@ def answer(
                 path = SamplePath(problem.id, index, seed)
                 yield path, method.solve(problem.blind(), path, exemplars)
 
-    solutions, errors, total = [], [], len(problems) * votes
+    solutions, errors, bought, total = [], [], 0, len(problems) * votes
     cast = Cast(engines, dict.fromkeys(engines, decoding), store=store, seed=seed)
     for done in run_flows(flows(), cast, on_end=counting(progress, "answers", total)):
+        bought += done.bought
         if done.value is None:
             errors.append(FailedAsk(done.path.problem, done.path.index, done.error or ""))
         else:
             solutions.append(done.value)
     order = {problem.id: i for i, problem in enumerate(problems)}
     solutions.sort(key=lambda s: (order[s.problem], s.path))
-    return Answers(solutions, sorted(errors, key=lambda error: (order[error.problem], error.path)))
+    return Answers(solutions, sorted(errors, key=lambda error: (order[error.problem], error.path)), bought)

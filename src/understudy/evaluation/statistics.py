@@ -127,7 +127,7 @@ def estimate_mean(values_SN: Array, between_seeds: float, freedom: float, cluste
     rest = values_SN - by_problem[None, :] - by_seed[:, None] + mean
     ms_rest = float((rest**2).sum()) / ((seeds - 1) * (n - 1))
     squared, clustered = _squared_error(by_problem, clusters)
-    freedom = freedom if clusters is None else min(freedom, clustered)  # few passages say little, however many seeds there are
+    freedom = min(freedom, clustered)  # few problems or passages say little, however many seeds there are
     problems = max(0.0, squared - ms_rest / seeds / n)
     between = max(between_seeds, float(by_seed.var(ddof=1)))
     return MeanEstimate(mean, max(math.sqrt(between / seeds + problems), 1 / (n * math.sqrt(seeds))), freedom)

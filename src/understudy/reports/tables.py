@@ -62,7 +62,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
         (Column("stops", number=True), lambda s: percent(s.stop_rate)),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
         (Column("read", number=True, wide=True), lambda s: f"{s.read_per_answer:.0f}"),
-        (Column("ms", number=True, wide=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
+        (Column("ms", number=True, wide=True), _show_time),
     ]
     if any(s.calls_per_answer > 1 for s in summaries):
         columns.append((Column("calls", number=True), lambda s: f"{s.calls_per_answer:.1f}"))
@@ -119,6 +119,11 @@ _TESTED: Sequence[Content[data.Comparison]] = [
 """What a paired test found."""
 
 
+def _show_time(s: data.ArmSummary) -> str:
+    """Milliseconds of an answer; nothing where all were in the ledger."""
+    return f"{1000 * s.seconds / max(1, s.n):.1f}" if s.seconds else ""
+
+
 def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     """The arms of several runs, the best first, and the tests of the best against each of the others."""
     arms: list[Content[data.ArmSummary]] = [
@@ -128,7 +133,7 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
         (Column("seeds", number=True), lambda s: str(s.seeds)),
         (Column("cut off", number=True), lambda s: f"{s.truncated:,}"),
         (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
-        (Column("ms", number=True), lambda s: f"{1000 * s.seconds / max(1, s.n):.1f}"),
+        (Column("ms", number=True), _show_time),
         (Column("learned", number=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
         (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
     ]

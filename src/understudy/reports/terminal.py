@@ -6,17 +6,9 @@ from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
+from understudy.reports import tables
 from understudy.reports.cells import Table
 from understudy.reports.data import ALL_VERSIONS, ReportData, RunComparison
-from understudy.reports.tables import (
-    splits_of,
-    tabulate_accuracy,
-    tabulate_comparisons,
-    tabulate_consistency,
-    tabulate_faithfulness,
-    tabulate_judged,
-    tabulate_runs,
-)
 from understudy.reports.words import printable
 
 STYLES = {"plain": "", "name": "bold", "good": "bold green", "bad": "yellow", "dim": "dim"}
@@ -27,11 +19,12 @@ def show(data: ReportData, console: Console) -> None:
     console.print(Text(f"\n{printable(data.title)}", style="bold"))
     for sentence in (data.supported, data.not_supported):
         console.print(Text(printable(sentence)))
-    splits = splits_of(data)
-    tables = [tabulate_accuracy(data, split) for split in splits] + [tabulate_comparisons(data, split) for split in splits[:1]]
-    tables += [tabulate_consistency(data.consistency), tabulate_comparisons(data, ALL_VERSIONS)]
-    tables.append(tabulate_faithfulness(data.faithfulness))
-    show_tables(tables if splits else [tabulate_judged(data.judged)], console)
+    splits = tables.splits_of(data)
+    shown = [tables.tabulate_accuracy(data, split) for split in splits]
+    shown += [tables.tabulate_comparisons(data, split) for split in splits[:1]]
+    shown += [tables.tabulate_consistency(data.consistency), tables.tabulate_comparisons(data, ALL_VERSIONS)]
+    shown.append(tables.tabulate_faithfulness(data.faithfulness))
+    show_tables(shown if splits else [tables.tabulate_judged(data.judged)], console)
     console.print()
     for note in (*data.notes, data.made_on):
         console.print(Text(printable(note), style="dim"))
@@ -39,7 +32,7 @@ def show(data: ReportData, console: Console) -> None:
 
 def show_comparison(compared: RunComparison, console: Console) -> None:
     """Print which arm is the best of several runs, and what the data support."""
-    show_tables(tabulate_runs(compared), console)
+    show_tables(tables.tabulate_runs(compared), console)
     console.print()
     for note in compared.notes:
         console.print(Text(printable(note), style="dim"))
@@ -47,9 +40,9 @@ def show_comparison(compared: RunComparison, console: Console) -> None:
         console.print(Text(printable(sentence), style="bold"))
 
 
-def show_tables(tables: Iterable[Table], console: Console) -> None:
-    """Print those of ``tables`` that have rows."""
-    for table in tables:
+def show_tables(shown: Iterable[Table], console: Console) -> None:
+    """Print those of ``shown`` that have rows."""
+    for table in shown:
         if table.rows:
             console.print()
             console.print(_draw(table))

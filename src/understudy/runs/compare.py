@@ -132,9 +132,10 @@ def _compare(answered: Answered, shown: Sequence[str], split: str, unlike: Seque
     run, _ = next(iter(answered.values()))
     every = [(other, best) for best, other in combinations(ranked, 2)]
     best = next(name for name in ranked if name in shown)
-    pairs = [p for p in compare_pairs(run, arms, every, split) if p.arm == best and p.other in shown]
+    tested = [p for p in compare_pairs(run, arms, every, split) if p.arm in shown and p.other in shown]
+    pairs = [p for p in tested if p.arm == best]
     visible = {name: arms[name] for name in ranked if name in shown}
-    supported, not_supported = conclude(visible.values(), pairs)
+    supported, not_supported = conclude(visible.values(), tested)
     notes = [f"{why[0].upper()}{why[1:]}." for why in unlike]
     return RunComparison(
         split=split,

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from understudy.core.errors import counted
-from understudy.core.values import Outcome, digest
+from understudy.core.values import digest
 from understudy.pipeline.cache import read_manifest, read_summary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
@@ -26,8 +26,8 @@ ALIKE = 0.05
 class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
-    ``cut_off``: the share of answers. ``settings``: how checkpoints were chosen, and the values of [training] and [student], of all
-    roles."""
+    ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, and the values of [training] and
+    [student], of all roles."""
 
     steps: float
     problems: float
@@ -44,7 +44,6 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
     by_seed = [roles for seed, roles in run.students(arm).items() if seed in counted]
     students = [read_summary(stage, StudentSummary) for roles in by_seed for stage in roles.values()]
     seen = [sum(read_seen(stage).tokens for stage in roles.values()) for roles in by_seed]
-    outcomes = [outcome for one in scored for outcome in one.outcomes.values()]
     seeds = max(1, len(by_seed))
     return Conditions(
         steps=sum(student.steps for student in students) / seeds,
@@ -52,7 +51,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
         tokens=fmean(seen) if seen else 0.0,
         parameters=sum(student.parameters for student in students) / seeds,
         decoding=run.arms[arm].decode.label,
-        cut_off=sum(outcome is Outcome.TRUNCATED for outcome in outcomes) / max(1, len(outcomes)),
+        cut_off=fmean([reply.finish == "length" for one in scored for reply in one.replies] or [0]),
         settings={
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
             **_read_settings(stage for roles in by_seed for stage in roles.values()),

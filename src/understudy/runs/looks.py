@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from understudy.core.errors import counted
 from understudy.core.options import plain
 from understudy.corpus.directories import read_json
 from understudy.corpus.store import write_json
@@ -18,11 +19,13 @@ LOOKS = "looks.json"
 @dataclass(frozen=True)
 class Look:
     """What stood in the study when its results were shown, so many ``times`` one after the other: the number of training ``seeds``,
-    and the ``pairs`` that it names; none where every pair is tested."""
+    the ``pairs`` that it names, none where every pair is tested, its ``arms``, and its ``seed`` (neither in an old file)."""
 
     seeds: int
     pairs: tuple[tuple[str, str], ...]
     times: int = 1
+    arms: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 def read_looks(run: Path) -> list[Look]:
@@ -34,7 +37,8 @@ def read_looks(run: Path) -> list[Look]:
 def record_look(run: Path) -> None:
     """Note that `run`, `demo` or `evaluate` shows the results in ``run`` now."""
     study = read_plan(run).study
-    looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare)
+    names = tuple(arm.name for arm in study.arms)
+    looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare, arms=names, seed=study.seed)
     if looks and replace(looks[-1], times=1) == now:
         looks, now = looks[:-1], replace(now, times=looks[-1].times + 1)
     write_json(run / LOOKS, {"looks": [plain(look) for look in (*looks, now)]})
@@ -61,5 +65,13 @@ def describe_looks(looks: Sequence[Look], study: Study) -> Iterator[str]:
         yield f"Named after the results had been shown, so their p says less than it seems: {pairs}."
     if now and (gone := [pair for pair in first.pairs if frozenset(pair) not in map(frozenset, now)]):
         yield f"Named at first and not compared any more: {'; '.join(join_names(pair, ' and ') for pair in gone)}."
+    shown = f"after the results had been shown {counted(sum(look.times for look in looks), 'time')}"
+    names = [arm.name for arm in study.arms]
+    if first.arms and (out := [name for name in first.arms if name not in names]):
+        yield f"Taken out {shown}, so that p is corrected for fewer pairs: {join_names(out)}."
+    if first.arms and (added := [name for name in names if name not in first.arms]):
+        yield f"Added {shown}: {join_names(added)}."
     if study.seeds != first.seeds:
-        yield f"The number of training seeds was changed after the results had been shown: {first.seeds} at first."
+        yield f"The number of training seeds was changed {shown}: {first.seeds} at first."
+    if first.seed not in (None, study.seed):
+        yield f"The study's seed was changed {shown}: {first.seed} at first."

@@ -1,11 +1,9 @@
 """How far a sampling is: shown to whoever runs it, and written to a file for whoever looks from outside."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Self
 
 from understudy.flows.board import Done
 from understudy.sampling.budget import NOTHING, Spend, amount
@@ -99,7 +97,7 @@ class Account:
         temporary.write_text(json.dumps(state), encoding="utf-8")
         temporary.replace(path)
 
-    def __enter__(self) -> Account:
+    def __enter__(self) -> Self:
         self._write()
         return self
 

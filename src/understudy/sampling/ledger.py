@@ -8,8 +8,6 @@ happens, no more was asked for than the ledger says. Its reply counts as receive
 One writer: a lock on the file beside it tells a second one so. Readers need no lock.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import threading
 import time
@@ -18,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -43,20 +41,16 @@ _REPLY = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SETTLE = "UPDATE intents SET requests = ?, read = ?, written = ?, money = ?, outcome = ?, error = ?, ended = ? WHERE number = ?"
 
 
-def _no_rows() -> dict[str, list[tuple[Any, ...]]]:
-    return {statement: [] for statement in (_INTENT, _SETTLE, _REQUEST, _REPLY)}
-
-
 @dataclass
 class _Group:
     """One transaction: the rows of each statement, and the replies among them by key. ``since``: when the first of those rows came
     that must be committed within the window, 0.0 where there is none."""
 
-    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=_no_rows)
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {s: [] for s in (_INTENT, _SETTLE, _REQUEST, _REPLY)})
     replies: dict[str, Reply] = field(default_factory=dict)
     since: float = 0.0
 
-    def append(self, later: _Group) -> None:
+    def append(self, later: Self) -> None:
         for statement, rows in later.rows.items():
             self.rows[statement] += rows
         self.replies = later.replies | self.replies  # the first reply of a key stays
@@ -319,7 +313,7 @@ class Ledger:
             self._connection.close()
             self._lock.close()
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

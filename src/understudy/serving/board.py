@@ -7,14 +7,12 @@ Flows join while the engines work, as they do in an evaluation, so a batch stays
 between two steps of the engines.
 """
 
-from __future__ import annotations
-
 import threading
 import traceback
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from understudy.core.asks import Flow, SamplePath
 from understudy.core.errors import EngineError
@@ -53,7 +51,7 @@ class LiveBoard:
         self._woken.set()
         self._thread.join(timeout=10)
 
-    def __iter__(self) -> LiveBoard:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:

@@ -1,13 +1,11 @@
 """The students of a server by the names that clients call them: ``NAME``, which decodes as its arm does, ``NAME-voteK``, and either
 with ``-cascade``, where a teacher answers what the votes do not agree on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from understudy.core.asks import Call, Flow
 from understudy.core.errors import EngineError, StudyError, nearest
@@ -35,7 +33,7 @@ class ServedStudent:
         """The name of a part of its method among the parts of all students."""
         return f"{self.name}/{part}"
 
-    def settle(self, body: AnyBody) -> ServedStudent:
+    def settle(self, body: AnyBody) -> Self:
         """The student with the decoding that ``body`` gives; what it does not give stays as it is."""
         given: dict[str, Any] = {name: getattr(body, name) for name in ("temperature", "top_p")}
         try:

@@ -25,6 +25,8 @@ _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)+|\w+")
 """A word, or a number with its marks: "1,000" is one as "900" is."""
 LONG = 8
 """A sentence of fewer words may stand in many questions."""
+_VARIANTS = frozenset("\u034f" + "".join(map(chr, range(0xFE00, 0xFE10))))
+"""They say how the letter before them is drawn, and are not seen themselves."""
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _SIGN = re.compile("[-+*/=<>×÷^]")
 
@@ -82,10 +84,11 @@ def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _to_plain(text: str) -> str:
-    """``text`` in Unicode's form NFC, without characters that are not seen (a soft hyphen, a zero-width space)."""
+    """``text`` in Unicode's form NFC, without characters that are not seen (a soft hyphen, how a letter is drawn)."""
     if text.isascii():
         return text
-    return "".join(letter for letter in unicodedata.normalize("NFC", text) if unicodedata.category(letter) != "Cf")
+    letters = (letter for letter in unicodedata.normalize("NFC", text) if letter not in _VARIANTS)
+    return "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
 
 
 def near_key(problem: Problem) -> tuple[str, ...]:
@@ -118,8 +121,8 @@ def _near_keys(problem: Problem) -> Iterator[tuple[str, Hashable]]:
         yield GRAMS, tuple(words[i : i + GRAM])
     if _LEAST < len(asked) < 2 * GRAM:  # a longer one that differs in a word has GRAM words in a row besides
         start, rest = words[: len(asked)], tuple(words[len(asked) :])
-        for i in range(len(asked)):
-            yield WORD, (i, *start[:i], *start[i + 1 :], *rest)
+        for i in range(len(asked) + 1):  # without one of its words, and as it is: a word more or less is near, too
+            yield WORD, (*start[:i], *start[i + 1 :], *rest)
     options = sorted(" ".join(choice).casefold() for choice in choices)
     for some in (options, *combinations(options, len(options) - 1)) if options else ():
         yield OPTION, (*words[: len(asked)], *some)

@@ -48,10 +48,10 @@ class Layout:
             if _is_template(theirs) and name in _LISTS:
                 raise DataError(f"fields.{name} = {theirs!r}: a template makes one text; name the field, or several for choices")
             if isinstance(theirs, str) and name in ("question", "context"):
-                shown = set(fields_in(theirs)) if _is_template(theirs) else {theirs}
-                told = shown & {self.fields.get(ours, ours) for ours in ("answer", "accepted", "rationale")}
-                if told:
-                    raise DataError(f"fields.{name} = {theirs!r}: {min(told)!r} tells the answer; a question may not show it")
+                shown = set(fields_in(theirs)) or {theirs}
+                for told in map(self.name, ("answer", "accepted", "rationale")):
+                    if (set(fields_in(told)) or {told}) <= shown:
+                        raise DataError(f"fields.{name} = {theirs!r}: {told!r} tells the answer; a question may not show it")
             elif isinstance(theirs, str):
                 fields_in(theirs)
         if self.answer_base is not None and self.kind != "option":

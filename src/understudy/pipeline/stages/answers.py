@@ -109,7 +109,8 @@ class ProbePlayer(TrainedPlayer):
 class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
     ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
-    are from. ``extractor``: the version of what read the answers."""
+    are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took
+    as long as those that were not in the ledger yet; 0 where all were."""
 
     problems: int
     asked: int
@@ -204,6 +205,7 @@ class AnswersStage(Stage[AnswersSummary]):
                 store=store,
                 progress=context.progress,
             )
+        elapsed, flows = time.perf_counter() - started, len(answers.solutions) + len(answers.errors)
         if asked and not answers.solutions:
             raise EngineError(f"none of {len(asked)} problems was answered; the first error: {answers.errors[0].error}")
         write_rows(directory / FILE, Solution, answers.solutions)
@@ -216,7 +218,7 @@ class AnswersStage(Stage[AnswersSummary]):
             asked=len(asked),
             solutions=len(answers.solutions),
             tokens=sum(solution.tokens for solution in answers.solutions),
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(elapsed * flows / answers.bought, 3) if answers.bought else 0.0,
             models={part: engine.identity for part, engine in engines.items()},
             precision=self._precision(),
             extractor=EXTRACTOR,
