@@ -24,7 +24,7 @@ def test_a_field_may_be_a_template_over_the_row():
         ROW, question="{passage}\n{question} ({n})", context="{{{none}}}", id="row-{n}", rationale="{passage} So {answer}."
     )
     assert (problem.question, problem.context, problem.id) == ("It is day.\nIs it? (3)", "{}", "row-3")
-    assert problem.meta["rationale"] == "It is day. yes."
+    assert problem.meta["rationale"] == "It is day. So yes."
     assert problem.meta["passage"] == "It is day.", "what a template reads stays where groups can be made of it"
 
 
