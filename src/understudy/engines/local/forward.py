@@ -28,7 +28,8 @@ class Network:
         self.dtype: torch.dtype = model.dtype
         self.seq2seq = bool(model.config.is_encoder_decoder)
         takes = inspect.signature(model.forward).parameters
-        # Beware: a number gives a view; its product in bfloat16 on a processor copies the output layer for each prompt.
+        # Beware: with the number 1 the model slices a view of its states. To multiply that in bfloat16 on a processor, torch copies
+        # the whole output layer for each prompt; places give states of their own.
         last = torch.tensor([-1], device=self.device)
         self.last_only: dict[str, Any] = {"logits_to_keep": last} if "logits_to_keep" in takes else {}
         # Tokens of all prompts read at once, padding included: a processor is slowed down by memory that is new to it.
