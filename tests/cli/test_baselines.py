@@ -85,6 +85,17 @@ def test_teacher_untrained_and_trained_are_rows_of_one_table(tmp_path, study):
         again = understudy("run", "s.toml", "--set", "teacher.samples=2", "--seeds", "2", cwd=tmp_path)
         assert again.code == 0, again.err
         assert len(server.got) == asked + 10, "more chains ask for no test answer again"
+        # An earlier student that is asked as it is, in a study whose test questions it had learned from.
+        later = STUDY.partition("[[arms]]")[0] + '[[arms]]\nname = "before"' + STUDY.rpartition('name = "before"')[2]
+        later = later.replace("CHECKPOINT", 'checkpoint = "runs/s/students/scotd-seed0"').replace('name = "s"', 'name = "later"')
+        (tmp_path / "later.toml").write_text(later.replace("URL", server.url).replace("seeds = 1", "seed = 9"))
+        ran = understudy("run", "later.toml", cwd=tmp_path)
+        assert ran.code == 0, ran.out + ran.err
+    learned = {problem.question for problem in Run(tmp_path / "runs" / "s").problems if problem.split == "train"}
+    saw = sum(problem.question in learned for problem in Run(tmp_path / "runs" / "later").problems_of("test").values())
+    assert saw, "another seed draws another split"
+    said = f"Unfair: before is, or starts from, a student that had learned from {saw} of the questions that are asked here."
+    assert said in " ".join(ran.out.split()), ran.out
     rows = {row["arm"]: row for row in json.loads(understudy("results", "runs/s", "--json", cwd=tmp_path).out)}
     assert (rows["teacher, few-shot"]["correct"], rows["teacher, zero-shot, no chain"]["wrong"]) == (8, 8)
     assert {name: (row["model"], row["engine"]) for name, row in rows.items()} == {

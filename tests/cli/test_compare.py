@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,10 +11,12 @@ from command import SETS, understudy
 
 from understudy.core.answers import VERSION
 from understudy.core.errors import UserError
-from understudy.core.values import Outcome
+from understudy.core.values import Outcome, Solution
+from understudy.corpus.store import read_rows, write_rows
 from understudy.pipeline.cache import read_manifest, write_manifest
-from understudy.reports.data import ALL_VERSIONS
+from understudy.reports.data import ALL_VERSIONS, FirstWrong
 from understudy.runs.answers import list_answers
+from understudy.runs.attribution import find_first_wrong_steps
 from understudy.runs.compare import _compare, compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
 from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
@@ -30,7 +33,7 @@ LIKE = {
     "decoding": "greedy",
     "settings": {"checkpoints": "chosen on dev", "training.learning_rate": "0.003", "training.precision": "bfloat16"},
 }
-ONE = Conditions(**LIKE, cut_off=0.05)
+ONE = Conditions(**LIKE, cut_off=0.05, students=frozenset("s"))
 
 
 @pytest.fixture
@@ -174,7 +177,7 @@ def test_arms_that_are_picked_do_not_weaken_the_correction(copy):
     ],
 )
 def test_what_two_arms_differ_in_beside_their_method(changed, named):
-    other = Conditions(**{**LIKE, "cut_off": 0.0, **changed})
+    other = Conditions(**{**LIKE, "cut_off": 0.0, **changed}, students=frozenset("t"))
     assert tuple(name_differences(ONE, other)) == tuple(name_differences(other, ONE)) == named
     said = " ".join(describe_differences({"a": ONE, "b": other}))
     assert all(name in said.casefold() for name in named)
@@ -274,16 +277,76 @@ def test_copies_of_a_question_with_one_answer_count_once(copy):
     run = Run(copy)
     names = list(run.problems_of("test"))
     first = run.problems_of("test")[names[0]]
-    doubled = {names[1]: first.answer, names[2]: "another"}  # a copy, and a question with two answers, which is another matter
+    written = first.question.upper().replace("?", " ?!").replace(" ", "  ")
+    doubled = {  # two copies, a question with two answers, which is another matter, and one with another number in it
+        names[1]: (first.question, first.answer),
+        names[2]: (written, first.answer),
+        names[3]: (first.question, "another"),
+        names[4]: (f"{first.question} 3.5", first.answer),
+        names[5]: (f"{first.question} 35", first.answer),
+    }
     run = Run(copy)
     run.__dict__["problems"] = [
-        replace(p, question=first.question, context=first.context, answer=doubled[p.id]) if p.id in doubled else p
+        replace(p, question=doubled[p.id][0], context=first.context, answer=doubled[p.id][1]) if p.id in doubled else p
         for p in run.problems
     ]
-    assert list(run.problems_of("test")) == [names[0], *names[2:]]
-    assert (run.count_copies("test"), run.count_copies("test-longer")) == (1, 0)
+    assert list(run.problems_of("test")) == [names[0], *names[3:]]
+    assert (run.count_copies("test"), run.count_copies("test-longer")) == (2, 0)
     notes = compare_runs([run]).notes
-    assert "Not counted, as copies of another one with the same answer: 1 problem of test." in notes, "compare says it, too"
+    assert "Not counted, as copies of another one with the same answer: 2 problems of test." in notes, "compare says it, too"
+
+
+def test_two_ways_of_answering_of_one_student_are_not_two_students(copy):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test")
+    names = list(one.outcomes)
+
+    def say(arm):
+        judged = {a: Outcome.CORRECT if a == arm else Outcome.WRONG for a in ("N chains, all", arm)}
+        arms = {a: (run, [replace(one, arm=a, outcomes=dict.fromkeys(names, outcome))]) for a, outcome in judged.items()}
+        (pair,) = _compare(arms, list(arms), "test", ()).pairs
+        return pair.says
+
+    assert say("N chains, all + vote") == "these answers of one student differ"
+    assert say("answer-only") == "these two students differ"
+
+
+def test_a_right_answer_with_a_calculation_that_does_not_hold_is_counted(copy):
+    run = Run(copy)
+    (one,) = score(run, "answer-only", "test")
+    said = {"1 + 1 = 3.": True, "1 + 1 = 2.": True, "Well.": True, "2 + 2 = 4. 1 + 1 = 4.": False, "2 + 1 = 3.": False}
+    solutions, outcomes = {}, {}
+    for name, (text, right) in zip(one.solutions, said.items(), strict=False):
+        gold = run.problems_of("test")[name].answer
+        solutions[name] = [Solution(name, 0, text, gold if right else "0.125", "marker")]
+        outcomes[name] = Outcome.CORRECT if right else Outcome.WRONG
+    scored = defaultdict(list, {("answer-only", "test"): [replace(one, solutions=solutions, outcomes=outcomes)]})
+    (teacher, arm) = find_first_wrong_steps(run, scored)
+    assert arm == FirstWrong("answer-only", "test", 2, ((2, 1),), holds=1, without=0, worked=2, unsound=1)
+    right = sum(said.outcome is Outcome.CORRECT for _, said in run.judged_chains())
+    assert (teacher.arm, 0 < teacher.worked <= right, 0 <= teacher.unsound <= teacher.worked) == ("", True, True)
+
+
+def test_an_ask_that_failed_is_a_row_that_no_accuracy_counts(copy):
+    run = Run(copy)
+    ((seed, stage),) = run.answers("answer-only", "test").items()
+    name, other = list(run.problems_of("test"))[:2]
+    left = [solution for solution in read_rows(stage / "solutions.parquet", Solution) if solution.problem != name]
+    write_rows(stage / "solutions.parquet", Solution, left)
+    asks = [{"problem": id_, "path": 0, "error": "out of memory"} for id_ in (name, "no such problem")]
+    (stage / "errors.json").write_text(json.dumps(asks))
+    rows = {row["problem"]: row for row in list_answers(run) if (row["arm"], row["split"]) == ("answer-only", "test")}
+    failed, replied = rows[name], rows[other]
+    assert {key: failed[key] for key in ("seed", "verdict", "outcome", "error", "answer", "calls")} == {
+        "seed": seed,
+        "verdict": "error",
+        "outcome": "error",
+        "error": "out of memory",
+        "answer": None,
+        "calls": 0,
+    }
+    assert (replied["error"], replied["calls"], replied["verdict"]) == ("", 1, replied["outcome"])
+    assert len(rows) == 40, "and none for a problem that the run does not know"
 
 
 def test_a_contrast_set_counts_an_original_as_right_where_all_its_versions_are(copy):

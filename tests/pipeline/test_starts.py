@@ -16,7 +16,7 @@ from understudy.core.values import Problem
 from understudy.corpus.store import write_rows
 from understudy.pipeline.card import Card, remark_on_start, write_card
 from understudy.pipeline.plan import make_plan
-from understudy.pipeline.stages.student import find_learned
+from understudy.pipeline.stages.student import count_seen, find_learned
 from understudy.studies.load import load_study
 from understudy.tasks.overlap import exact_key
 
@@ -200,6 +200,8 @@ def test_what_a_start_had_learned_from_is_found_generation_by_generation(tmp_pat
     assert find_learned(first) == keys(0, 1), "and not what was not in the arm's fraction"
     second = make_student("b", [3], "students/arm", start="../../a/stages/student-1/student")
     assert find_learned(second) == keys(0, 1, 3)
+    assert [count_seen(str(second), asked[k:]) for k in (0, 2, 4)] == [3, 1, 0]
+    assert [count_seen(start, asked) for start in (None, str(tmp_path / "nowhere"))] == [0, 0]
     shutil.rmtree(tmp_path / "a" / "stages" / "selection-1")
     assert find_learned(second) == keys(3), "the other run is not whole any more"
     (tmp_path / "b" / "stages" / "problems-1" / "problems.parquet").write_text("damaged")

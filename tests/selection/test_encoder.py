@@ -6,8 +6,7 @@ import pytest
 
 from understudy.core.errors import UserError
 from understudy.core.values import Chain
-from understudy.selection.choose import diverse
-from understudy.selection.encoder import load_encoder
+from understudy.selection.choose import diverse, load_encoder
 
 WORDS = ["pear", "fruit", "apple", "train", "rail", "wagon"]
 

@@ -9,8 +9,7 @@ import pytest
 from command import understudy
 
 from understudy.cli.arguments import make_parser
-from understudy.cli.presets import count_training
-from understudy.cli.presets import main as presets
+from understudy.cli.init import count_training, presets
 from understudy.cli.run import dry_run
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError

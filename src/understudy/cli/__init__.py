@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its function, what it does)
     "demo": ("run:main", "the whole job on the embedded world, offline, in minutes"),
-    "presets": ("presets:main", "the papers' experiments, each one command, and what each would ask and train"),
+    "presets": ("init:presets", "the papers' experiments, each one command, and what each would ask and train"),
     "init": ("init:main", "write a first study for a file of questions"),
     "run": ("run:main", "run a study: every stage that is not there yet, and the report"),
-    "try": ("try_:main", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
+    "try": ("run:try_", "put a few questions to the teacher: prompt, reply, answer, verdict, before many are asked"),
     "import": ("corpora:import_", "bring chains that somebody already has into a corpus"),
     "export": (
         "corpora:export",
@@ -21,8 +21,8 @@ VERBS: dict[str, tuple[str, str]] = {  # verb -> (its file in this room: its fun
     "evaluate": ("run:main", "a study up to its students' answers and scores"),
     "show-training": ("view:show_training", "what a run's students were trained on, token by token"),
     "report": ("look:report", "write the report of a run again"),
-    "answer": ("answer:main", "put a question to a trained student: its chain and its answer"),
-    "serve": ("serve:main", "trained students as an OpenAI-compatible server"),
+    "answer": ("students:answer", "put a question to a trained student: its chain and its answer"),
+    "serve": ("students:serve", "trained students as an OpenAI-compatible server"),
     "view": ("view:view", "every question of a run in a browser: its chains, what was learned from them, the students' answers"),
     "why": ("view:why", "one question of a run in the terminal: its chains, verdicts and the students' answers"),
     "judge": ("view:judge", "let people or a model choose between two arms' answers, blind, and say what they chose"),

@@ -147,14 +147,14 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
 
 def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
     from understudy.runs.judge_engine import ask_engine
-    from understudy.runs.judgements import latest, read_given, write_judgements
+    from understudy.runs.judgements import read_latest, write_judgements
     from understudy.studies.load import load_teacher
 
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
         if total == 0 or done % 100 == 0:
             say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
-    known = latest(read_given(file))  # before anything is paid for
+    known = read_latest(file)  # before anything is paid for
     own = by == "teacher"
     teacher, root = (run.study.teacher, run.study.root) if own else (load_teacher(Path(by)), Path(by).parent)
     found = ask_engine(run, pairs, teacher, root, tell)

@@ -247,7 +247,8 @@ class Faithfulness:
 @dataclass(frozen=True)
 class FirstWrong:
     """Of an arm's ``wrong`` answers to one split, or of the teacher's wrong chains (``arm`` is ""): how many have their first
-    calculation that does not hold in step k (``at``); in how many all hold (``holds``), and how many have none (``without``)."""
+    calculation that does not hold in step k (``at``); in how many all hold (``holds``), and how many have none (``without``). Of
+    the right ones: how many write a calculation down (``worked``), and in how many of these one does not hold (``unsound``)."""
 
     arm: str
     split: str
@@ -255,6 +256,8 @@ class FirstWrong:
     at: tuple[tuple[int, int], ...]
     holds: int
     without: int
+    worked: int
+    unsound: int
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
         (Column("95 % interval"), lambda s: f"{percent(s.low)} to {percent(s.high)}"),
         (Column("seeds", number=True), lambda s: str(s.seeds)),
         (Column("cut off", number=True), lambda s: f"{s.truncated:,}"),
-        (Column("tokens", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
+        (Column("read", number=True), lambda s: f"{s.read_per_answer:.0f}"),
+        (Column("written", number=True), lambda s: f"{s.tokens_per_answer:.0f}"),
         (Column("ms", number=True), _show_time),
         (Column("learned", number=True), lambda s: f"{compared.learned[s.arm]:,.0f}"),
         (Column(""), lambda s: Cell("at chance" if s.says else "", "bad")),
@@ -142,7 +143,7 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
         *_TESTED,
         (Column("not alike"), lambda c: Cell(", ".join(c.unlike), "dim")),
     ]
-    note = "tokens: written per answer · ms: per answer, all being answered together · learned: tokens that the students learned"
+    note = "read, written: tokens per answer · ms: per answer, all answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of the runs' arms, since these answers showed which is the best."
     return (
         tabulate(
@@ -245,14 +246,15 @@ def tabulate_faithfulness(rows: Sequence[data.Faithfulness]) -> Table:
 def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
     named = {f"{f.arm} on {f.split}" if f.arm else "the teacher's chains": f for f in rows}
     columns: list[Content[str]] = [
-        (Column("wrong answers of"), lambda name: Cell(name, "name")),
-        (Column("n", number=True), lambda name: f"{named[name].wrong:,}"),
+        (Column("answers of"), lambda name: Cell(name, "name")),
+        (Column("wrong", number=True), lambda name: f"{named[name].wrong:,}"),
         (Column("first calculation that does not hold"), lambda name: _listed({f"step {k}:": n for k, n in named[name].at})),
         (Column("all hold", number=True), lambda name: f"{named[name].holds:,}"),
         (Column("none written", number=True), lambda name: f"{named[name].without:,}"),
+        (Column("right, but one does not hold"), lambda name: f"{named[name].unsound:,} of {named[name].worked:,}"),
     ]
-    about = "All calculations hold where the working itself is another one."
-    silent = [name for name, f in named.items() if f.wrong == f.without]
+    about = "Wrong answers whose calculations all hold have another working. Right ones are of those that write a calculation down."
+    silent = [name for name, f in named.items() if f.wrong == f.without and not f.worked]
     note = f"Not shown, since no calculation is written there: {', '.join(silent)}." if silent else ""
     return tabulate("First wrong step", [name for name in named if name not in silent], columns, about=about, note=note)
 

@@ -1,6 +1,7 @@
 """Every answer of a run as one table, so that anyone can compute its numbers again with other tools."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,13 @@ from understudy.core.errors import UserError
 from understudy.core.values import Outcome, Solution
 from understudy.corpus.store import write_whole
 from understudy.evaluation.metrics import outcome_of
+from understudy.pipeline.stage import ERRORS
 from understudy.runs.run import Run, outcomes_of_answers, score
 
 
 def list_answers(run: Run) -> Iterator[dict[str, Any]]:
-    """One row for each reply of every arm, split and seed; a problem that has only errors, or no gold answer, has none.
+    """One row for each reply of every arm, split and seed, and for each ask that failed: its ``verdict`` is "error", which no
+    accuracy counts, and ``error`` says why. A problem without a gold answer has none.
 
     ``students``: the stages whose students answered, which arms may share. ``changed`` says what was changed for a second answer:
     "gold PART", gold in that part's place, or "probe HOW", the rationale altered so. ``verdict`` is the reply's own; ``outcome`` is
@@ -25,9 +28,10 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
     ``contrast``) are columns under their own names, beside ``choices``.
     """
     fields = sorted({run.study.evaluation.by, *run.study.evaluation.fields.values()})
-    for arm, split, seed, changed, solutions, outcomes in _answered(run):
+    for arm, split, seed, changed, stage, solutions, outcomes in _answered(run):
         problems, students = run.problems_of(split), run.students(arm).get(seed, {})
-        for solution in chain.from_iterable(solutions.values()):
+        replies = ((solution, "") for solution in chain.from_iterable(solutions.values()))
+        for solution, error in chain(replies, _read_failed(stage, problems)):
             problem = problems[solution.problem]
             yield {
                 "arm": arm,
@@ -41,12 +45,14 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
                 "context": problem.context,
                 "choices": " | ".join(problem.choices),
                 "gold": " | ".join(problem.golds),
-                "outcome": outcomes[problem.id].value,
+                "outcome": outcomes[problem.id].value if problem.id in outcomes else "error",
                 "path": solution.path,
                 "answer": solution.answer,
-                "verdict": outcome_of(problem, solution, run.check).value,
+                "verdict": "error" if error else outcome_of(problem, solution, run.check).value,
                 "text": solution.text,
+                "error": error,
                 "finish": solution.finish,
+                "calls": len(solution.turns),
                 "tokens": solution.tokens,
                 "prompt_tokens": solution.prompt_tokens,
                 "logprob": solution.logprob,
@@ -54,14 +60,22 @@ def list_answers(run: Run) -> Iterator[dict[str, Any]]:
             }
 
 
-_Answered = tuple[str, str, int, str, Mapping[str, Sequence[Solution]], Mapping[str, Outcome]]
+def _read_failed(stage: Path, problems: Container[str]) -> Iterator[tuple[Solution, str]]:
+    """What stands in the place of a reply for each ask of ``problems`` that failed, and why it did."""
+    for ask in json.loads((stage / ERRORS).read_text(encoding="utf-8")):
+        if ask["problem"] in problems:
+            yield Solution(ask["problem"], ask["path"], "", None, "none", "error"), ask["error"]
+
+
+_Answered = tuple[str, str, int, str, Path, Mapping[str, Sequence[Solution]], Mapping[str, Outcome]]
 
 
 def _answered(run: Run) -> Iterator[_Answered]:
-    """Arm, split, seed, what was changed, and what was answered then, with its outcomes."""
+    """Arm, split, seed, what was changed, the stage, and what was answered there, with its outcomes."""
     for split in run.study.evaluation.splits:
         for arm in run.arms:
-            yield from ((arm, split, one.seed, "", one.solutions, one.outcomes) for one in score(run, arm, split))
+            stages = run.answers(arm, split)
+            yield from ((arm, split, one.seed, "", stages[one.seed], one.solutions, one.outcomes) for one in score(run, arm, split))
     split = run.study.evaluation.splits[0]
     kinds: tuple[Literal["gold", "probe"], ...] = ("gold", "probe")
     for arm, what in product(run.arms, kinds):
@@ -69,7 +83,7 @@ def _answered(run: Run) -> Iterator[_Answered]:
             for seed, stage in stages.items():
                 solutions = run.solutions(stage, split)
                 outcomes = outcomes_of_answers(run, split, solutions, weighted=run.arms[arm].decode.weighted)
-                yield arm, split, seed, f"{what} {how}", solutions, outcomes
+                yield arm, split, seed, f"{what} {how}", stage, solutions, outcomes
 
 
 def write_answers(run: Run, path: Path) -> int:

@@ -78,33 +78,37 @@ def _same(before: Solution, after: Solution) -> bool:
 
 
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
-    """Find where the calculations first go wrong: in the teacher's wrong chains, and in the wrong answers of every arm to the first
-    split."""
+    """Find where calculations first go wrong: in the teacher's chains, and in the answers of every arm to the first split."""
     asked = {problem.id: problem for problem in run.problems}
-    wrong = [find_first_wrong(asked[c.problem], c) for c, said in run.judged_chains() if said.outcome is Outcome.WRONG]
-    yield from _count_places("", "train", wrong)
+    chains = ((said.outcome, find_first_wrong(asked[c.problem], c)) for c, said in run.judged_chains() if said.outcome in _JUDGED)
+    yield from _count_places("", "train", Counter(chains))
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
-        wrong = [
-            find_first_wrong(asked[name], find_wrong(asked[name], one.solutions[name], run.check))
+        answers = (
+            (outcome, find_first_wrong(asked[name], find_with(outcome, asked[name], one.solutions[name], run.check)))
             for one in scored[arm, split]
             for name, outcome in one.outcomes.items()
-            if outcome is Outcome.WRONG
-        ]
-        yield from _count_places(arm, split, wrong)
+            if outcome in _JUDGED
+        )
+        yield from _count_places(arm, split, Counter(answers))
 
 
-def _count_places(arm: str, split: str, wrong: Sequence[int | None]) -> Iterator[FirstWrong]:
-    places = Counter(wrong)
-    holds, without = places.pop(0, 0), places.pop(None, 0)
-    if wrong:
-        at = tuple(sorted((place, n) for place, n in places.items() if place))
-        yield FirstWrong(arm, split, len(wrong), at, holds, without)
+_JUDGED = (Outcome.WRONG, Outcome.CORRECT)
 
 
-def find_wrong(problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
-    """The first wrong one of the ``solutions`` of a wrong answer."""
-    return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is Outcome.WRONG)
+def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, int | None], int]) -> Iterator[FirstWrong]:
+    """``found``: an outcome and where its first wrong step is -> how often."""
+    wrong, right = ({place: n for (of, place), n in found.items() if of is outcome} for outcome in _JUDGED)
+    if found:
+        at = tuple(sorted((place, n) for place, n in wrong.items() if place))
+        unsound = sum(n for place, n in right.items() if place)
+        worked = sum(right.values()) - right.get(None, 0)
+        yield FirstWrong(arm, split, sum(wrong.values()), at, wrong.get(0, 0), wrong.get(None, 0), worked, unsound)
+
+
+def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
+    """The first of the ``solutions`` of an answer with ``outcome`` that has it, too."""
+    return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is outcome)
 
 
 def find_first_wrong(problem: Problem, chain: Chain) -> int | None:

@@ -10,6 +10,7 @@ from statistics import fmean
 from understudy.core.errors import counted
 from understudy.core.values import digest
 from understudy.pipeline.cache import read_manifest, read_summary
+from understudy.pipeline.stages.answers import AnswersSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.reports.words import join_names, percent
 from understudy.runs.looks import describe_looks, read_looks
@@ -27,7 +28,7 @@ class Conditions:
     """Under what conditions the students of one arm answered a split. Those of training are 0 for an arm that trains none;
     they are sums over roles, means over seeds. ``problems``: of the student with most. ``tokens``: those that bore loss.
     ``cut_off``: the share of replies, each of a vote's. ``settings``: how checkpoints were chosen, and the values of [training] and
-    [student], of all roles."""
+    [student], of all roles. ``students``: their stages; arms that only decode otherwise share them."""
 
     steps: float
     problems: float
@@ -36,6 +37,7 @@ class Conditions:
     decoding: str
     cut_off: float
     settings: Mapping[str, str]
+    students: frozenset[str]
 
 
 def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
@@ -56,6 +58,7 @@ def find_conditions(run: Run, scored: Sequence[ArmOutcomes]) -> Conditions:
             "checkpoints": "chosen on dev" if all(student.chosen for student in students) else "the last ones",
             **_read_settings(stage for roles in by_seed for stage in roles.values()),
         },
+        students=frozenset(stage.name for roles in by_seed for stage in roles.values()),
     )
 
 
@@ -126,14 +129,16 @@ def note_unfair(run: Run) -> Iterator[str]:
     """A sentence for what makes comparisons within a run unfair beside its arms' conditions."""
     yield from describe_looks(read_looks(run.directory), run.study)
     made_with = {arm: students for arm in run.arms if (students := run.student_summaries(arm))}
-    for arm, students in made_with.items():
-        if saw := max(student.saw for student in students):
-            yield f"Unfair: {arm} starts from a student that had learned from {saw:,} of the questions that are asked here."
+    splits = run.study.evaluation.splits
+    for arm in run.arms:
+        answered = [read_summary(stage, AnswersSummary) for split in splits for stage in run.answers(arm, split).values()]
+        if saw := max((one.saw for one in (*made_with.get(arm, ()), *answered)), default=0):
+            yield f"Unfair: {arm} is, or starts from, a student that had learned from {saw:,} of the questions that are asked here."
     chosen = [arm for arm, students in made_with.items() if all(student.chosen for student in students)]
     if unlabelled := [arm for arm in chosen if _learns_without_gold(run, arm)]:
         names = join_names(unlabelled, " and ")
         yield f"Nothing that is taught was judged by gold answers, but checkpoints are chosen by them: {names}."
-    for split in run.study.evaluation.splits:
+    for split in splits:
         if copies := run.count_copies(split):
             yield f"Not counted, as copies of another one with the same answer: {counted(copies, 'problem')} of {split}."
     if run.problems_summary.near:

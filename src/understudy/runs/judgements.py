@@ -103,19 +103,14 @@ def read_judgements(path: Path) -> list[Judgement]:
     return [judgement for _, judgement in read]
 
 
-def read_given(file: Path) -> list[Judgement]:
-    """The judgements in a run's own ``file``; [] where nobody has judged yet."""
-    return read_judgements(file) if file.exists() else []
-
-
 def write_judgements(path: Path, judgements: Iterable[Judgement]) -> None:
     """Add ``judgements`` to the file, durably; what stands there is never changed."""
     append_objects(path, map(asdict, judgements))
 
 
-def latest(judgements: Iterable[Judgement]) -> dict[Key, Judgement]:
-    """The last one that was given of each key."""
-    return {judgement.key: judgement for judgement in judgements}
+def read_latest(file: Path) -> dict[Key, Judgement]:
+    """The last judgement of each key in a run's own ``file``; {} where nobody has judged yet."""
+    return {judgement.key: judgement for judgement in (read_judgements(file) if file.exists() else ())}
 
 
 def summarise_judgements(run: Run) -> list[Judged]:
@@ -123,7 +118,7 @@ def summarise_judgements(run: Run) -> list[Judged]:
     answer right."""
     groups: dict[tuple[frozenset[str], str, bool, str], list[Judgement]] = defaultdict(list)
     split_of = {problem.id: problem.split for problem in run.problems if problem.split in run.study.evaluation.splits}
-    for judgement in latest(read_given(run.directory / FILE)).values():
+    for judgement in read_latest(run.directory / FILE).values():
         if set(judgement.arms) <= set(run.arms) and judgement.question in split_of:
             by = judgement.rater if judgement.engine else ""
             groups[frozenset(judgement.arms), split_of[judgement.question], judgement.both_right, by].append(judgement)

@@ -22,7 +22,7 @@ from understudy.pipeline.stages.chains import ChainsSummary
 from understudy.pipeline.stages.problems import ProblemsSummary
 from understudy.pipeline.stages.student import StudentSummary
 from understudy.studies.options import Arm
-from understudy.tasks.overlap import exact_key
+from understudy.tasks.overlap import copy_key
 from understudy.training.record import read_seen
 
 
@@ -173,7 +173,7 @@ class Run:
         seen: set[object] = set()
         for problem in self.problems:
             golds = {p.choices[ord(gold) - ord("A")] for gold in p.golds} if (p := problem).choices else set(p.golds)
-            same = problem.split, exact_key(problem), frozenset(golds)
+            same = problem.split, copy_key(problem), frozenset(golds)
             if self._asks(problem) and same not in seen:
                 seen.add(same)
                 splits[problem.split][problem.id] = problem

@@ -178,7 +178,8 @@ def _say(pair: statistics.PairedTest, p: float, arm: MeasuredArm, other: Measure
         return "both at chance: nothing can be said"
     if p < statistics.LEVEL:
         if arm.one_seed or other.one_seed:
-            return "these two students differ"
+            same = arm.conditions.students == other.conditions.students
+            return "these answers of one student differ" if same else "these two students differ"
         return "better" if pair.difference > 0 else "worse"
     if pair.p < statistics.LEVEL:
         return f"not shown after the correction (p = {pair.p:.4f} before)"

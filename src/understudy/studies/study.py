@@ -115,9 +115,7 @@ Model = Literal["trained", "untrained", "teacher", "gold"]
 
 def parts_of(method: Any) -> Mapping[str, str]:
     """The roles that the method's `solve` asks -> the role whose student plays them. Methods that train nothing ask one."""
-    if isinstance(method, MethodWithParts):
-        return method.parts
-    return {role: role for role in method.roles or ("student",)}
+    return method.parts if isinstance(method, MethodWithParts) else {role: role for role in method.roles or ("student",)}
 
 
 def models_of(arm: Arm, method: Any) -> dict[str, Model]:

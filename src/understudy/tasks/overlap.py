@@ -29,6 +29,8 @@ _VARIANTS = frozenset("\u034f" + "".join(map(chr, range(0xFE00, 0xFE10))))
 """They say how the letter before them is drawn, and are not seen themselves."""
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _SIGN = re.compile("[-+*/=<>×÷^]")
+_MARK = re.compile(r"[;:!?\"'’“”]|[.,](?!\d)")
+"""A mark of a sentence; that of a decimal or of thousands is none."""
 
 
 def check_overlap(problems: Sequence[Problem], *, held_out: Sequence[str], rule: str) -> tuple[list[Problem], tuple[str, ...]]:
@@ -81,6 +83,12 @@ def exact_key(problem: Problem) -> tuple[str, str, tuple[str, ...]]:
     """A key that is equal for the same question with the same choices in any order, whatever invisible characters are in it."""
     context, question, *choices = map(_to_plain, (problem.context, problem.question, *problem.choices))
     return " ".join(context.split()), " ".join(question.split()), tuple(sorted(choices))
+
+
+def copy_key(problem: Problem) -> tuple[str, ...]:
+    """As `exact_key`, and equal where only case or the marks of sentences differ, too."""
+    context, question, choices = exact_key(problem)
+    return tuple(" ".join(_MARK.sub(" ", text.casefold()).split()) for text in (context, question, *choices))
 
 
 def _to_plain(text: str) -> str:

@@ -42,9 +42,7 @@ def read(span: str, choices: Sequence[str], *, strict: bool = False) -> Reading:
     if match["bare"] in ("A", "I") and _is_word(span, match.end()):
         return by_text if strict or by_text.found else find_named(first_sentence(span), choices)
     letter = _letter(sign, choices)
-    if letter is None:
-        return by_text
-    return one_of([Reading(letter), *_find_more(span, match.end(), choices)])
+    return by_text if letter is None else one_of([Reading(letter), *_find_more(span, match.end(), choices)])
 
 
 _FIRST = re.compile(

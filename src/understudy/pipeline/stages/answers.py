@@ -26,7 +26,7 @@ from understudy.pipeline.connect import connect
 from understudy.pipeline.stage import ERRORS, Context, Stage, StageSummary
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.selection import SelectionStage, why_unfit
-from understudy.pipeline.stages.student import LIBRARIES, StudentStage, open_student
+from understudy.pipeline.stages.student import LIBRARIES, StudentStage, count_seen, open_student
 from understudy.sampling.ledger import Ledger
 from understudy.sampling.pool import StudyPool
 from understudy.studies.options import AnsweringOptions, Exemplars, Teacher
@@ -110,7 +110,8 @@ class AnswersSummary(StageSummary):
     """``asked`` of ``problems`` (those with a gold working, where gold plays a part). ``models``: part -> engine identity.
     ``precision``: of the answering; "unknown" for an endpoint. ``weights``: of an untrained model that is a GGUF file, where they
     are from. ``extractor``: the version of what read the answers. ``seconds``: of all answers, if each took
-    as long as those that were not in the ledger yet; 0 where all were."""
+    as long as those that were not in the ledger yet; 0 where all were. ``saw``: how many of ``problems`` an untrained model, or a
+    local teacher, had learned from as an earlier student."""
 
     problems: int
     asked: int
@@ -121,6 +122,7 @@ class AnswersSummary(StageSummary):
     precision: str
     weights: str = ""
     extractor: str = "unknown"
+    saw: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -212,6 +214,7 @@ class AnswersStage(Stage[AnswersSummary]):
         write_json(directory / ERRORS, [asdict(error) for error in answers.errors])
         for left in directory.glob(f"{own.name}*"):  # all of it is in solutions.parquet now
             left.unlink()
+        starts = {getattr(getattr(player, "options", player), "checkpoint", None) for player in self.cast.values()}
         return AnswersSummary(
             errors=len(answers.errors),
             problems=len(problems),
@@ -222,7 +225,8 @@ class AnswersStage(Stage[AnswersSummary]):
             models={part: engine.identity for part, engine in engines.items()},
             precision=self._precision(),
             extractor=EXTRACTOR,
-            weights="; ".join({describe_weights(getattr(player, "checkpoint", None)) for player in self.cast.values()} - {""}),
+            weights="; ".join(sorted(set(map(describe_weights, starts)) - {""})),
+            saw=max(count_seen(start, problems) for start in starts),
         )
 
     def _precision(self) -> str:

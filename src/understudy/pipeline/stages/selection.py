@@ -15,8 +15,7 @@ from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.verdicts import VerdictsStage
-from understudy.selection.choose import compare_characters
-from understudy.selection.encoder import load_encoder
+from understudy.selection.choose import compare_characters, load_encoder
 from understudy.selection.select import Selected, Selection, SelectionCounts, count_selected, limit_by_openness, select
 from understudy.tasks.splits import take_fraction
 

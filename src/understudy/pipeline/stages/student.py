@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,7 @@ class StudentStage(Stage[StudentSummary]):
             raise StudyError(f"arm with method {self.name!r}: the role {self.role!r} has nothing to train on: {left}")
         start = self.student.checkpoint
         weights = describe_weights(start)
-        learned = find_learned(Path(start)) if start else set()
-        saw = sum(exact_key(problem) in learned for problem in problems if learned and problem.split in selection.problems.held_out)
+        saw = count_seen(start, [problem for problem in problems if problem.split in selection.problems.held_out])
         trained = train(
             examples,
             student=self.student,
@@ -253,28 +253,27 @@ def vocabulary(known: Vocabulary, problems: Sequence[Problem], stream: Callable[
         yield from (prompt_text(written.write_prompt(problem)) for problem in unseen.values())
 
 
+def count_seen(start: str | None, asked: Iterable[Problem]) -> int:
+    """How many of the problems ``asked`` the student in ``start`` had learned from, as far as `find_learned` can tell."""
+    learned = find_learned(Path(start)) if start else set()
+    return sum(exact_key(problem) in learned for problem in asked) if learned else 0
+
+
 def find_learned(start: Path) -> set[Hashable]:
     """The keys of the questions that the student in ``start`` learned from, and those that it started from in its turn, as far as
     the runs that made them are still around them."""
     learned: set[Hashable] = set()
     seen: set[Path] = set()
-    while (start := start.resolve()) not in seen:
-        seen.add(start)
-        around = (start.parent.parent, start.parent.parent / "stages", start.parent.parent.parent / "stages")
-        try:
+    # Until there is no student of ours, or one that started from no other, or whose run is gone.
+    with suppress(CheckpointError, DataError, OSError, LookupError, StopIteration):
+        while (start := start.resolve()) not in seen:
+            seen.add(start)
+            around = (start.parent.parent, start.parent.parent / "stages", start.parent.parent.parent / "stages")
             lineage = read_card(start).lineage
             stages = next(place for place in around if (place / lineage["problems"]).is_dir())
             problems = list(read_rows(stages / lineage["problems"] / PROBLEMS, Problem))
             learned |= {exact_key(problem) for problem in learned_problems(problems, stages / lineage["selection"])}
             start = stages / lineage["start"]
-        except (
-            CheckpointError,
-            DataError,
-            OSError,
-            LookupError,
-            StopIteration,
-        ):  # no student of ours, the first, or its run is gone
-            break
     return learned
 
 
