@@ -301,6 +301,32 @@ def test_the_batch_stays_full_while_requests_wait(checkpoint, monkeypatch):
     assert sum(full) / len(full) > 0.9 * 16
 
 
+def test_the_last_long_rows_do_not_hold_places_for_all(checkpoint):
+    """One row writes on and on beside short ones: what is made anew for it has few rows, and later ones find room again."""
+    network = TransformersEngine(checkpoint("llama"))._network
+    rows, (block,) = network.new_rows(16), network.read([[5, 6, 7]])
+
+    def places():
+        return len(rows.layers[0].pair[0])
+
+    rows.add(block, [0] * 16)
+    assert places() == 16
+    rows.keep([0])
+    before, written = rows.capacity, []
+    while rows.capacity == before:
+        written.append(network.step(rows, [[9]])[0, -1].argmax().item())
+    assert places() == 2
+    assert torch.equal(rows.layers[0].pair[0][:1, :, rows.lo : rows.lo + 3], block.layers[0][0])
+    rows.add(block, [0] * 7)
+    assert (places(), rows.n) == (8, 8)
+    for layer, (keys, values) in zip(rows.layers, block.layers, strict=True):
+        for buffer, read in zip(layer.pair, (keys, values), strict=True):
+            assert torch.equal(buffer[1:8, :, rows.hi - 3 : rows.hi], read.expand(7, -1, -1, -1))
+    plain = network.new_rows(1)
+    plain.add(block, [0])
+    assert [network.step(plain, [[9]])[0, -1].argmax().item() for _ in written] == written, "and nothing that is written differs"
+
+
 @pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
 def test_a_short_text_after_a_long_prompt_is_scored_beside_a_long_text(checkpoint, family):
     """Its row is padded beyond the positions that the model has, where its own tokens never get."""

@@ -1,7 +1,9 @@
 """Answers after altered rationales: what stands before them is what was said, and the answer is the student's own."""
 
 import re
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from understudy.evaluation.run import answer
 from understudy.methods.answer_only import AnswerOnly
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
+from understudy.methods.socratic import Socratic
 from understudy.sampling.ledger import Ledger
 
 PROBLEMS = [Problem(f"p{i}", f"What is {i} plus 1?", "number", str(i + 1)) for i in range(6)]
@@ -29,11 +32,11 @@ def read_by(student):
     return [f"{request.ask.prompt}{request.begun}" for request in student.asked]
 
 
-def ask(method, how):
+def ask(method, how, said=SAID):
     student = ScriptedEngine(follow)
-    altered = alter(SAID, how, seed=0)
+    altered = alter(said, how, seed=0)
     engines = dict.fromkeys(method.parts, student) if hasattr(method, "parts") else {"student": student}
-    engines[method.rationale_role] = ProbeEngine(student, method, altered, how)
+    engines |= dict.fromkeys(method.rationale_roles, ProbeEngine(student, method, altered, how))
     return answer(PROBLEMS, method, engines), student, altered
 
 
@@ -68,6 +71,49 @@ def test_a_rationale_that_is_a_turn_of_its_own_is_the_turn_and_costs_nothing():
         assert solution.answer == re.findall(r"\d+", altered[solution.problem])[-1]
 
 
+ASKED = {
+    p.id: (f"Q1: What do I take?\nA1: I take {i}.\nQ2: What is that plus 1?\nA2: {i} plus 1 is {i + 1}.", str(i + 1))
+    for i, p in enumerate(PROBLEMS)
+}
+
+
+@pytest.mark.parametrize(
+    "method", [Socratic(), Socratic(models="shared"), Socratic(questions="plan_first")], ids=["two", "shared", "planned first"]
+)
+def test_of_turns_the_questions_and_answers_are_given_and_the_solver_concludes_from_them(method):
+    done, student, _ = ask(method, "half", ASKED)
+    assert len(student.asked) == len(PROBLEMS), "the conclusion alone is the student's"
+    assert read_by(student)[3] == "Q: What is 3 plus 1?\nQ1: What do I take?\nA1: I take 3.\nA:"
+    assert [s.answer for s in done.solutions] == ["0", "1", "2", "3", "4", "5"]
+    assert all(s.tokens == 1 for s in done.solutions), "what is given costs nothing"
+    done, _, altered = ask(method, "corrupted", ASKED)
+    for solution in done.solutions:
+        assert method.rationale_of(PROBLEMS[0], solution) == altered[solution.problem] != ASKED[solution.problem][0]
+    done, student, _ = ask(method, "empty", ASKED)
+    assert read_by(student)[3] == "Q: What is 3 plus 1?\nA:"
+    assert [method.rationale_of(PROBLEMS[0], s) for s in done.solutions] == [""] * 6
+
+
+def test_of_a_dialogue_in_one_pass_the_student_goes_on_at_its_conclusion():
+    method = Socratic(models="unified")
+    done, student, _ = ask(method, "half", ASKED)
+    assert read_by(student)[3] == "Q: What is 3 plus 1?\nQ1: What do I take?\nA1: I take 3.\nA:"
+    assert done.solutions[3].text == "Q1: What do I take?\nA1: I take 3.\nA: 3"
+    assert method.rationale_of(PROBLEMS[3], done.solutions[3]) == "Q1: What do I take?\nA1: I take 3."
+    assert method.rationale_of(PROBLEMS[3], replace(done.solutions[3], text="Q1: What do I take")) is None, "it came to no answer"
+
+
+def test_the_marks_of_turns_stay_whatever_is_altered():
+    text = "Q1: How heavy is it?\nA1: It is very heavy."
+    changed = alter({"p": (text, "yes")}, "corrupted", seed=3)["p"]
+    assert changed != text
+    assert [sorted(line.split()) for line in changed.split("\n")] == [sorted(line.split()) for line in text.split("\n")]
+    assert [line[:4] for line in changed.split("\n")] == ["Q1: ", "A1: "]
+    numbers = alter({"p": ("Q1: How many are 2 and 3?\nA1: 5", "5")}, "corrupted", seed=3)["p"]
+    assert re.sub("[0-9]+", "0", numbers) == "Q0: How many are 0 and 0?\nA0: 0"
+    assert re.findall("[QA][0-9]", numbers) == ["Q1", "A1"]
+
+
 def test_answers_that_the_ledger_has_are_told_from_those_that_took_time(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as store:
         done = [
@@ -93,7 +139,7 @@ def test_alterations_depend_on_the_problem_and_the_seed_alone(rationales, seed):
         assert altered.keys() == rationales.keys()
     assert set(alter(rationales, "empty", seed=seed).values()) == {""}
     for name, text in alter(rationales, "corrupted", seed=seed).items():
-        if re.search("[0-9]", rationales[name][0]):
+        if re.search("[0-9]", re.sub("(?m)^[QA][0-9]+:", "", rationales[name][0])):
             assert text != rationales[name][0]
     answers = {answer for _, answer in rationales.values()}
     by_name = {name: (name, answer) for name, (_, answer) in rationales.items()}

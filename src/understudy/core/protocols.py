@@ -84,14 +84,15 @@ class SelectiveMethod(Protocol):
 class MethodWithRationale(Protocol):
     """A method whose student writes a rationale before the answer, in the place of which another may stand (faithfulness)."""
 
-    rationale_role: ClassVar[str]
-    """The part that writes it."""
+    @property
+    def rationale_roles(self) -> tuple[str, ...]:
+        """The parts that write it."""
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
         """The rationale in ``solution``; None where there is none to be told from the answer."""
 
-    def begin_reply(self, rationale: str) -> str | None:
-        """The beginning of the reply that goes on with the answer; None where the rationale is a reply of its own."""
+    def put_rationale(self, rationale: str, call: Call) -> tuple[str, bool]:
+        """What ``rationale`` has for the reply to ``call`` of such a part, and whether its student goes on from there."""
 
 
 Check = Callable[[Problem, Chain], Verdict]

@@ -35,8 +35,8 @@ class GoldEngine:
 
 
 class ProbeEngine:
-    """Plays the part of ``method`` that writes the rationale: ``rationales`` (problem id -> text) stand in its place, and the
-    ``student`` goes on from there where the same reply states the answer."""
+    """Plays a part of ``method`` that writes the rationale: ``rationales`` (problem id -> text) stand in its place, and the
+    ``student`` goes on from there where it states the answer."""
 
     def __init__(self, student: LocalEngine, method: MethodWithRationale, rationales: Mapping[str, str], name: str) -> None:
         self.student, self.method, self.rationales = student, method, rationales
@@ -64,10 +64,11 @@ class _AfterRationale(Source):
         rationale = self.probe.rationales.get(request.problem or "")
         if rationale is None:
             self.fail(ticket, EngineError("there is no rationale of this problem to be altered"))
-        elif (begun := self.probe.method.begin_reply(rationale)) is None:
-            self.give(ticket, Reply(rationale, tokens=0, prompt_tokens=0))
-        else:
-            return replace(request, begun=begun)
+            return None
+        text, goes_on = self.probe.method.put_rationale(rationale, request.ask)
+        if goes_on:
+            return replace(request, begun=text)
+        self.give(ticket, Reply(text, tokens=0, prompt_tokens=0))
         return None
 
     def begin_again(self) -> None:

@@ -16,11 +16,13 @@ Rationales = Mapping[str, tuple[str, str | None]]
 """problem id -> what a student wrote before its answer, and that answer"""
 
 _NUMBER = re.compile(r"\d+")
+_LINE = re.compile(r"(?m)^([QA]\d+:)?(.+)$")
+"""The mark of a turn ("Q1:"), which stays as it is, and the rest of its line."""
 
 
 def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, str]:
     """All ``rationales`` altered. ``empty``: without any text. ``half``: the first half of the sentences, or of the words of a
-    single sentence. ``corrupted``: with other numbers, or with the words in another order where there are no numbers. ``other``:
+    single sentence. ``corrupted``: with other numbers, or with each line's words in another order where there are none. ``other``:
     the rationale of the next problem in a seeded order that has another answer; where all have the same, of the next one."""
     if how == "other":
         order = sorted(rationales)
@@ -38,12 +40,17 @@ def alter(rationales: Rationales, how: Alteration, *, seed: int) -> dict[str, st
 def _halve(text: str, _: random.Random) -> str:
     sentences = split_sentences(text)
     parts = sentences if len(sentences) > 1 else text.split()
-    return " ".join(parts[: len(parts) // 2])
+    return ("\n" if "\n" in text.strip() else " ").join(parts[: len(parts) // 2])
 
 
 def _corrupt(text: str, rng: random.Random) -> str:
-    if not _NUMBER.search(text):
-        words = text.split()
+    numbers = any(_NUMBER.search(line) for _, line in _LINE.findall(text))
+
+    def change(line: str) -> str:
+        if numbers:
+            return _NUMBER.sub(lambda found: str(int(found[0][:18]) + rng.randint(1, 9)), line)
+        words = line.split()
         rng.shuffle(words)
         return " ".join(words)
-    return _NUMBER.sub(lambda found: str(int(found[0][:18]) + rng.randint(1, 9)), text)
+
+    return _LINE.sub(lambda found: f"{found[1]} {change(found[2]).strip()}" if found[1] else change(found[2]), text)

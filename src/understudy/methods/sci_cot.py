@@ -58,7 +58,7 @@ class SciCoT:
     """How prompts are written."""
 
     words: ClassVar[tuple[str, ...]] = (f"Rationale: A: {MASK}",)
-    rationale_role: ClassVar[str] = "rationale"
+    rationale_roles: ClassVar[tuple[str, ...]] = ("rationale",)
 
     def __post_init__(self) -> None:
         if self.source == "none" and self.answer_sees == "rationale":
@@ -112,8 +112,8 @@ class SciCoT:
         (role, text), *_ = solution.turns
         return text.strip() if role == "rationale" and self.rationales == 1 else None
 
-    def begin_reply(self, rationale: str) -> None:
-        return
+    def put_rationale(self, rationale: str, _: Call) -> tuple[str, bool]:
+        return rationale, False
 
     def quote(self, problem: Problem, chain: Chain, call: Call) -> str:
         if call.role == "rationale":

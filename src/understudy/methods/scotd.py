@@ -50,7 +50,7 @@ class SCoTD(OneStudent):
             given = f"wrong_weight = {self.wrong_weight}, in_context = {self.in_context}"
             raise ValueError(f"{given}: wrong_weight must be from -1 to 1, in_context at least 0")
 
-    rationale_role: ClassVar[str] = "student"
+    rationale_roles: ClassVar[tuple[str, ...]] = ("student",)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -88,8 +88,8 @@ class SCoTD(OneStudent):
         found = extract(solution.text, problem.kind, problem.choices, problem.question, problem.form)
         return None if found.value is None else solution.text[: found.start].strip()
 
-    def begin_reply(self, rationale: str) -> str:
-        return self.format.begin_reply(rationale)
+    def put_rationale(self, rationale: str, _: Call) -> tuple[str, bool]:
+        return self.format.begin_reply(rationale), True
 
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool, token: str) -> Prompt:
         context = pool.others(path, self.in_context) if self.in_context else ()

@@ -20,7 +20,7 @@ from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, Sa
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
-from understudy.core.subquestions import join_lines, number_lines, read_questions, steps_of, write_steps
+from understudy.core.subquestions import join_lines, number_lines, read_questions, read_steps, steps_of, write_steps
 from understudy.core.values import Chain, Example, Problem, Solution, Step
 
 END = "[end]"
@@ -126,14 +126,31 @@ class Socratic:
             return self.format.write_block(f"{_strip_mark(write_steps(steps))}\nA: {conclusion.strip()}")
         if call.role == "planner":
             return self.format.write_line(self._plan(steps, problem.form))
+        if _concludes(call):
+            # If the questions end too early, they have not led to the chain's answer.
+            return conclusion if at >= len(steps) else self.format.write_block("")
+        return self._say_step(steps, call)
+
+    def _say_step(self, steps: Sequence[Step], call: Call) -> str:
+        """What ``steps`` have for a turn of the decomposer, or for an answer of the solver."""
         if call.role == "decomposer" and self.questions == "plan_first":
             return self.format.write_block(_strip_mark(number_lines("Q", (step.question or "" for step in steps))))
         if call.role == "decomposer":
-            return self.format.write_line((steps[at].question or "") if at < len(steps) else END)
-        if prompt_text(call.prompt).endswith("\nA:"):
-            # If the questions end too early, they have not led to the chain's answer.
-            return conclusion if at >= len(steps) else self.format.write_block("")
-        return self.format.write_line(steps[min(at, len(steps) - 1)].text)
+            return self.format.write_line((steps[call.step].question or "") if call.step < len(steps) else END)
+        return self.format.write_line(steps[min(call.step, len(steps) - 1)].text)
+
+    @property
+    def rationale_roles(self) -> tuple[str, ...]:
+        return ("student",) if self.models == "unified" else ("decomposer", "solver")
+
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
+        before, mark, _ = f"\n{solution.text}".rpartition("\nA:")
+        return before.strip() if mark else None
+
+    def put_rationale(self, rationale: str, call: Call) -> tuple[str, bool]:
+        if call.role == "student":
+            return self.format.write_block(f"{_strip_mark(rationale)}\nA:").rstrip(), True
+        return ("", True) if _concludes(call) else (self._say_step(read_steps(rationale), call), False)
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
         turns: Turns = []
@@ -210,6 +227,11 @@ class Socratic:
         if self.guidance == "operators":
             return " ".join(sign for equation in equations for sign in equation.operators) or "none"
         return " ; ".join(equation.text for equation in equations) or "none"
+
+
+def _concludes(call: Call) -> bool:
+    """Whether ``call`` asks the solver for the answer to the whole."""
+    return call.role == "solver" and prompt_text(call.prompt).endswith("\nA:")
 
 
 def _take_turn(call: Call, turns: Turns, attempt: int = 0) -> Talk[Reply]:

@@ -205,12 +205,10 @@ class ArmPlanner:
         """The answers of ``own`` again, after rationales that were altered, where a trained student writes them once."""
         if own.votes > 1 or own.decoding.beams > 1 or not isinstance(self.method, MethodWithRationale):
             return
-        role = self.method.rationale_role
-        student = own.cast.get(role)
-        if not isinstance(student, TrainedPlayer):
-            return
-        for how in get_args(Alteration):
-            cast = {**own.cast, role: ProbePlayer(student.student, own, how)}
+        roles = self.method.rationale_roles
+        students = {role: player.student for role in roles if isinstance(player := own.cast.get(role), TrainedPlayer)}
+        for how in get_args(Alteration) if len(students) == len(roles) else ():
+            cast = {**own.cast, **{role: ProbePlayer(student, own, how) for role, student in students.items()}}
             stage = self._answers(f"{label}, {own.split}, rationale: {how}", own.split, own.seed, cast, swapped=True)
             yield self._place("probe", own.seed, how, stage)
 

@@ -145,12 +145,9 @@ def tabulate_runs(compared: data.RunComparison) -> tuple[Table, Table]:
     ]
     note = "read, written: tokens per answer · ms: per answer, all answered together · learned: tokens that the students learned"
     about = "p after Holm's correction over all pairs of the runs' arms, since these answers showed which is the best."
-    return (
-        tabulate(
-            f"Arms on {compared.split}", compared.arms, arms, about=f"n = {compared.pairs[0].n:,} problems; percent.", note=note
-        ),
-        tabulate("The best against each of the others", compared.pairs, pairs, about=about),
-    )
+    n = f"n = {compared.pairs[0].n:,} problems; percent."
+    best = tabulate("The best against each of the others", compared.pairs, pairs, about=about)
+    return tabulate(f"Arms on {compared.split}", compared.arms, arms, about=n, note=note), best
 
 
 def tabulate_consistency(rows: Sequence[data.Consistency]) -> Table:
@@ -293,10 +290,7 @@ def _perplexity(rows: Sequence[data.Perplexity]) -> Table:
         (Column("replies of"), lambda p: Cell(p.who or "teacher", "name")),
         (Column("to"), lambda p: p.split),
         (Column("n", number=True), lambda p: f"{sum(b.n for b in p.bins):,}"),
-        (
-            Column("from the least perplexed to the most"),
-            lambda p: ", ".join(f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins),
-        ),
+        (Column("from least perplexed to most"), lambda p: ", ".join(f"{percent(b.accuracy)} ({b.most:.3g})" for b in p.bins)),
     ]
     about = (
         "Sampled replies in the order of their perplexity, exp(-mean log-probability per token), in bins of equally many: percent "

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, EncoderDecoderCache
 
+from understudy.engines.local.memory import trim_memory
+
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -159,7 +161,7 @@ class Rows:
 
     def _make_room(self, *, left: int, right: int, rows: int, like: Sequence[Pair]) -> None:
         """Make room for ``left`` columns before ``hi``, ``right`` columns after it, and ``rows`` rows. All rows shift if they
-        must."""
+        must. Buffers that are made anew have places for twice the live rows at most, since the last rows are long and few."""
         live = self.hi - self.lo if self.n else 0
         if not self.n:
             self.lo = self.hi = left
@@ -169,7 +171,7 @@ class Rows:
         hi = max(live, left)
         # At least a quarter of the columns is spare, so that shifting is rare.
         capacity = self.capacity if self.capacity >= 1.25 * (hi + right) else int(1.5 * (hi + right)) + 8
-        rows = have if rows <= have else max(rows, min(self.size, 2 * have))
+        rows = max(rows, min(self.size, 2 * self.n))
         for at, layer in enumerate(self.layers):
             old = layer.pair or like[at]
             # Beware: a masked column weighs exactly 0, but 0 times uninitialised memory may be NaN, so the buffer starts as zeros.
@@ -178,6 +180,7 @@ class Rows:
                 for into, out_of in zip(new, old, strict=True):
                     into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
             layer.pair = new
+        trim_memory(1)  # the new buffers are larger than the pieces that the old ones leave
         self.starts += hi - self.hi
         self.lo, self.hi, self.capacity = hi - live, hi, capacity
 
