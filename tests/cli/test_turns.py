@@ -34,6 +34,8 @@ heads = 2
 steps = 2
 batch_size = 4
 checks = 1
+[evaluation]
+faithfulness = true
 [[arms]]
 name = "sci"
 method = "sci_cot"
@@ -114,6 +116,18 @@ def test_the_report_says_whose_errors_they_are_and_what_turns_cost(ran):
     assert "| sci | rationale | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
 
 
+def test_students_that_take_turns_are_probed_with_altered_turns(ran):
+    run = Run(ran / "runs" / "s")
+    rows = json.loads((ran / "runs" / "s" / "results.json").read_text())["faithfulness"]
+    assert {row["arm"] for row in rows} == {"sci", "soc"}, "no votes, and nobody whose questions are gold"
+    assert [row["how"] for row in rows if row["arm"] == "soc"] == ["empty", "half", "corrupted", "other"]
+    (stage,) = run.reanswered("soc", "probe")["empty"].values()
+    for (solution,) in run.solutions(stage, "test").values():
+        assert [(role, text.strip()) for role, text in solution.turns[:-1]] == [("decomposer", "[end]")]
+        assert solution.text.startswith("A:")
+    assert "| soc | none | 8 |" in understudy("report", "runs/s", "--markdown", cwd=ran).out
+
+
 def test_a_bundle_has_the_students_of_all_roles_and_one_role_alone_says_who_is_missing(ran):
     students = ran / "runs" / "s" / "students"
     assert {path.name for path in students.iterdir()} == {"sci", "soc", "gold-asks", "sci-votes", "one"}
@@ -188,9 +202,10 @@ def test_a_small_decomposer_and_a_large_solver_over_an_endpoint_take_turns_and_t
         STUDY.partition("[[arms]]")[0]
         .replace("TASK", "diary")
         .replace("[student]", 'engine = "endpoint"\nurl = "URL"\nmodel = "m"\n[student]')
+        .replace("faithfulness = true", "attribution = false")
     )
     with Server(answer) as server:
-        (tmp_path / "s.toml").write_text(head.replace("URL", server.url) + "[evaluation]\nattribution = false\n" + HYBRID)
+        (tmp_path / "s.toml").write_text(head.replace("URL", server.url) + HYBRID)
         done = understudy("run", "s.toml", cwd=tmp_path)
         assert done.code == 0, done.out + done.err
         asked = len(server.got)
