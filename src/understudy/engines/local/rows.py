@@ -180,7 +180,7 @@ class Rows:
                 for into, out_of in zip(new, old, strict=True):
                     into[: self.n, :, hi - live : hi] = out_of[: self.n, :, self.lo : self.hi]
             layer.pair = new
-        trim_memory(1)  # the new buffers are larger than the pieces that the old ones leave
+        trim_memory(2**30)  # the new buffers are larger than the pieces that the old ones leave
         self.starts += hi - self.hi
         self.lo, self.hi, self.capacity = hi - live, hi, capacity
 
