@@ -16,7 +16,7 @@ Rationales = Mapping[str, tuple[str, str | None]]
 """problem id -> what a student wrote before its answer, and that answer"""
 
 _NUMBER = re.compile(r"\d+")
-_LINE = re.compile(r"(?m)^([QA]\d+:)?(.+)$")
+_LINE = re.compile(r"(?m)^([QA][0-9]+:)?(.*)$")
 """The mark of a turn ("Q1:"), which stays as it is, and the rest of its line."""
 
 
