@@ -175,7 +175,7 @@ CASES = {
             "c.jsonl": lines(CHAINS[:1]),
         },
         {},
-        "none of the 1 chains belongs to a training question",
+        "no chain of the 4 problems .1 rows, 1 of other splits than 'train'",
     ),
     "NaN in a chain": ({"c.jsonl": lines([CHAINS[0] | {"logprob": float("nan")}])}, {}, "line 1: not JSON .NaN"),
     "unknown finish": ({"c.jsonl": lines([CHAINS[0] | {"finish": "bored"}])}, {}, "c.jsonl, line 1: field 'finish'"),

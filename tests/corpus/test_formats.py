@@ -30,7 +30,8 @@ SAID = "2 and 3 make 5. So the answer is: 5"
 def bring(tmp_path, *rows, name="c.jsonl", problems=PROBLEMS, **options):
     path = tmp_path / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return import_chains([path], problems=problems, **{"fields": {}, "prefer": "text"} | options)
+    chains, report = import_chains([path], problems=problems, **{"fields": {}, "prefer": "text"} | options)
+    return list(chains), report
 
 
 def user(text):
@@ -150,7 +151,7 @@ def test_the_longest_question_in_a_prompt_counts_and_its_options_tell_equal_ones
         "Q: There are 3 cups. How many are there? Count.\nA: 3\n\nQ: Say how many. How many are there? Go.\nA:",
     ]
     chains, report = bring(tmp_path, *({"prompt": text, "completion": SAID} for text in asked), problems=problems)
-    assert [chain.problem for chain in chains] == ["long", "boats", "short"]
+    assert [chain.problem for chain in chains] == ["short", "long", "boats"]
     assert (report.lost["whose question several problems ask"], report.lost["of unknown problems"]) == (2, 1)
 
 
@@ -172,7 +173,7 @@ def test_damaged_rows_are_counted_and_shown_where_that_is_asked_for(tmp_path):
     bad = []
     chains, report = bring(tmp_path, *rows, bad=bad)
     assert (len(chains), report.rows) == (1, 4)
-    assert [message.partition(": ")[0].rpartition(", ")[2] for message in bad] == ["line 2", "line 4", "line 3"]
+    assert [message.partition(": ")[0].rpartition(", ")[2] for message in bad] == ["line 2", "line 3", "line 4"]
     with pytest.raises(DataError, match="line 2"):
         bring(tmp_path, *rows)
 
@@ -229,7 +230,7 @@ def test_a_problem_is_never_guessed(tmp_path):
         {"prompt": "of my own wording", "completion": SAID, "id": "two"},
     ]
     chains, report = bring(tmp_path, *rows, problems=twice)
-    assert [chain.problem for chain in chains] == ["story", "two"]
+    assert [chain.problem for chain in chains] == ["two", "story"]
     counts = {"of unknown problems": 2, "whose question several problems ask": 1, "whose id and question disagree": 1}
     assert counts.items() <= report.to_json().items()
 
@@ -295,11 +296,11 @@ def test_a_batch_is_read_with_its_requests_in_any_order(tmp_path):
     assert [(c.problem, c.answer, c.finish) for c in chains] == [
         ("two", "5", "stop"),
         ("two", None, "length"),
-        ("story", "7", "stop"),
         ("which", None, "refused"),
         ("story", "7", "stop"),
+        ("story", "7", "stop"),
     ]
-    assert (chains[2].tokens, chains[2].logprob, chains[0].tokens, chains[0].teacher) == (9, -1.0, None, "gpt-x")
+    assert (chains[3].tokens, chains[3].logprob, chains[0].tokens, chains[0].teacher) == (9, -1.0, None, "gpt-x")
     assert dict(chains[0].sampling) == {"temperature": 0.7}
     counted = report.to_json()
     assert (counted["failed: batch_expired"], counted["failed: status 429"], counted["of unknown problems"]) == (1, 1, 1)
@@ -420,7 +421,7 @@ def there_and_back(folder, chains, name, *, bare=False, problems=PROBLEMS):
     to = folder / ("c.parquet" if name == "understudy" else "c.jsonl")
     says = export_chains(chains, problems, format=name, to=to, card=CorpusCard(), bare=bare)
     again, report = import_chains([to], problems=problems, fields={}, prefer="text", format=name)
-    return again, report, says
+    return list(again), report, says
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -428,7 +429,7 @@ def there_and_back(folder, chains, name, *, bare=False, problems=PROBLEMS):
 @settings(max_examples=25, deadline=None)
 def test_what_is_exported_is_imported_the_same(tmp_path_factory, name, chains):
     again, _, says = there_and_back(tmp_path_factory.mktemp("there"), chains, name)
-    assert again == chains
+    assert again == sorted(chains, key=lambda chain: (list(PROBLEMS).index(chain.problem), chain.path))
     assert says == {"chains": len(chains), "lost": {}}
 
 
@@ -464,7 +465,7 @@ def test_damaged_notes_of_an_export_are_one_message(tmp_path, damage):
 def test_chains_keep_their_paths_and_share_none(tmp_path):
     rows = [{"problem_id": "two", "text": str(n)} | path for n, path in enumerate([{"path": 2}, {}, {"path": 0}, {"path": 2}, {}])]
     chains, _ = bring(tmp_path, *rows)
-    assert [chain.path for chain in chains] == [2, 0, 1, 3, 4]
+    assert [(chain.path, chain.text) for chain in chains] == [(0, "1"), (1, "2"), (2, "0"), (3, "3"), (4, "4")]
 
 
 def test_an_export_thinks_in_tags(tmp_path):

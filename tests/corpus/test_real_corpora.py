@@ -28,7 +28,8 @@ def through_every_format(data, folder, *, most=None):
     counts = {}
     for name, whole, problems in sets(data):
         files = whole if most is None else [first_lines(file, most, folder) for file in whole]
-        chains, report = import_chains(files, problems=problems, fields={}, prefer="text")
+        found, report = import_chains(files, problems=problems, fields={}, prefer="text")
+        chains = list(found)
         left_out = sum(report.lost.values())
         assert report.rows == len(chains) + left_out, "every row is a chain or counted"
         asked = {chain.problem: problems[chain.problem] for chain in chains}
@@ -38,7 +39,7 @@ def through_every_format(data, folder, *, most=None):
             again, _ = import_chains([to], problems=asked, fields={}, prefer="text")
             assert says == {"chains": len(chains), "lost": {}}
             assert [(c.problem, c.answer, c.text) for c in again] == [(c.problem, c.answer, c.text) for c in chains], (name, form)
-            assert again == chains, (name, form)
+            assert list(again) == chains, (name, form)
         counts[name] = (report.rows, len(chains), dict(+report.lost))
     return counts
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.core.values import Chain, Outcome, Problem
-from understudy.evaluation.worth import measure_corpus
+from understudy.evaluation.worth import CorpusMeter
 
 PROBLEMS = {name: Problem(name, f"What is {name}?", "number", gold) for name, gold in (("a", "1"), ("b", "2"), ("c", None))}
 
@@ -17,6 +17,13 @@ PROBLEMS = {name: Problem(name, f"What is {name}?", "number", gold) for name, go
 def chain(problem, path, answer, text=None, **more):
     text = f"I say {answer}, at {path}." if text is None else text
     return Chain(problem, path, text, more.pop("rationale", "I say."), answer, "marker", "t", **more)
+
+
+def measure_corpus(chains, problems, outcomes):
+    meter = CorpusMeter()
+    for name in dict.fromkeys(each.problem for each in chains):
+        meter.add(problems[name], [(each, outcomes[each.id]) for each in chains if each.problem == name])
+    return meter.read()
 
 
 def measure(chains):

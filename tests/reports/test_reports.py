@@ -11,7 +11,7 @@ from rich.console import Console
 
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.evaluation.metrics import by_perplexity
-from understudy.evaluation.worth import measure_corpus
+from understudy.evaluation.worth import CorpusMeter
 from understudy.reports.data import (
     ALL_VERSIONS,
     ArmSelection,
@@ -424,7 +424,9 @@ def test_asks_that_failed_count_whether_a_student_or_the_teacher_was_asked(data)
 def test_what_the_chains_are_worth_stands_in_the_report_and_an_older_run_says_nothing_of_it(data):
     assert "worth" not in markdown(data)
     chain = Chain("p", 0, "1 and 1. So: 2", "1 and 1.", "2", "marker", "t", tokens=7)
-    worth = measure_corpus([chain], {"p": Problem("p", "1 + 1?", "number", "2")}, {chain.id: Outcome.CORRECT})
+    meter = CorpusMeter()
+    meter.add(Problem("p", "1 + 1?", "number", "2"), [(chain, Outcome.CORRECT)])
+    worth = meter.read()
     told = markdown(dataclasses.replace(data, teacher=dataclasses.replace(data.teacher, worth=worth)))
     assert "What the teacher's chains are worth" in told
     for name, value in worth.describe().items():

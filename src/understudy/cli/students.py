@@ -25,8 +25,7 @@ def answer(parser: ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("--votes", type=int, help=how)
     parser.add_argument("--temperature", type=float, help="of the sampled chains")
     parser.add_argument("--beams", type=int, help="of a beam search (1: none)")
-    marks = "fill in the values of GSM8K's marks while it writes"
-    parser.add_argument("--calculator", action=BooleanOptionalAction, help=marks)
+    parser.add_argument("--calculator", action=BooleanOptionalAction, help="fill in the values of GSM8K's marks while it writes")
     parser.add_argument("--seed", type=int, help="of the sampled chains")
     add_plugins(parser, "the student's method")
     add_json(parser, "the solutions and the answer as JSON")

@@ -155,8 +155,7 @@ def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
             say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
     known = read_latest(file)  # before anything is paid for
-    own = by == "teacher"
-    teacher, root = (run.study.teacher, run.study.root) if own else (load_teacher(Path(by)), Path(by).parent)
+    teacher, root = (run.study.teacher, run.study.root) if by == "teacher" else (load_teacher(Path(by)), Path(by).parent)
     found = ask_engine(run, pairs, teacher, root, tell)
     new = [j for j in found.judgements if j.key not in known or known[j.key].choice != j.choice]
     write_judgements(file, new)

@@ -59,8 +59,7 @@ def _import(name: str, path: Path) -> ModuleType:
         del sys.modules[name]
         if not isinstance(error, Exception):
             raise
-        at = _line(error, path)
-        raise StudyError(f"plug-in {path}{at}: cannot be imported: {type(error).__name__}: {error}") from error
+        raise StudyError(f"plug-in {path}{_line(error, path)}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 

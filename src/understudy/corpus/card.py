@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,8 @@ from understudy.corpus.store import read_header, write_json
 
 SHOWN = 10
 """The most values of one sampling option that a card lists."""
+MANY = 1_000
+"""The most that it tells apart."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,28 @@ class CorpusCard:
     understudy: str = ""
 
 
-def card_of(chains: Sequence[Chain], known: CorpusCard) -> CorpusCard:
+def card_of(chains: Iterable[Chain], known: CorpusCard) -> CorpusCard:
     """The card of ``chains`` with what is ``known`` of them: terms, licence, sources, outcomes, options of sampling. Without such
     options the card counts what the chains carry."""
-    counts = [chain.tokens for chain in chains if chain.tokens is not None]
+    problems, teachers, finish, tokens, tokens_known = set(), Counter[str](), Counter[str](), 0, 0
+    clean = cache(text_without_secrets)
+    for chain in chains:
+        problems.add(chain.problem)
+        teachers[clean(chain.teacher)] += 1
+        finish[chain.finish] += 1
+        tokens += chain.tokens or 0
+        tokens_known += chain.tokens is not None
     return replace(
         known,
         terms=text_without_secrets(known.terms),
         licence=text_without_secrets(known.licence),
-        chains=len(chains),
-        problems=len({chain.problem for chain in chains}),
-        teachers=dict(Counter(map(cache(text_without_secrets), (chain.teacher for chain in chains))).most_common()),
-        finish=dict(Counter(chain.finish for chain in chains).most_common()),
+        chains=finish.total(),
+        problems=len(problems),
+        teachers=dict(teachers.most_common()),
+        finish=dict(finish.most_common()),
         outcomes=dict(known.outcomes),
-        tokens=sum(counts),
-        tokens_known=len(counts),
+        tokens=tokens,
+        tokens_known=tokens_known,
         sampling=without_secrets(known.sampling or _count_sampling(chains)),
         understudy=importlib.metadata.version("understudy"),
     )
@@ -71,7 +80,7 @@ def name_sources(digests: Mapping[str, str]) -> dict[str, str]:
     return sources
 
 
-def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
+def _count_sampling(chains: Iterable[Chain]) -> dict[str, Any]:
     """sampling option -> value -> number of chains, from the ``sampling`` of the chains."""
     counts: dict[str, Counter[str]] = {}
     for chain in chains:
@@ -79,8 +88,10 @@ def _count_sampling(chains: Sequence[Chain]) -> dict[str, Any]:
             if name == "columns":  # of the file, which say nothing of how it was asked
                 continue
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            counts.setdefault(name, Counter())[text[:80]] += 1
-    return {name: dict(n.most_common()) if len(n) <= SHOWN else f"{len(n)} different" for name, n in counts.items()}
+            if len(known := counts.setdefault(name, Counter())) < MANY or text[:80] in known:
+                known[text[:80]] += 1
+    several = {name: f"{len(n)} {'or more ' * (len(n) == MANY)}different" for name, n in counts.items()}
+    return {name: dict(n.most_common()) if len(n) <= SHOWN else several[name] for name, n in counts.items()}
 
 
 def card_path(path: Path) -> Path:

@@ -1,10 +1,12 @@
 """Import of existing chains in any of the formats. Every row that gives no chain is counted."""
 
 import dataclasses
+import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +17,11 @@ from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import thought_of
 from understudy.core.values import Chain, Problem, digest, from_json
 from understudy.corpus.formats import UNDERSTUDY, check_name, format_of, names_of
-from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, LostRow, Read, Record
+from understudy.corpus.formats.batch import BATCH
+from understudy.corpus.formats.record import FIELDS, TEACHERS, BatchRequest, FileFormat, LostRow, Read, Record
 from understudy.corpus.match import UNKNOWN, Questions
 from understudy.corpus.secrets import text_without_secrets, without_secrets
+from understudy.corpus.spool import Spool
 from understudy.corpus.store import read_header, read_rows
 from understudy.corpus.tables import read_objects, unless_bad
 
@@ -34,6 +38,8 @@ RECORDED_ONLY = "with the recorded answer"
 """The text does not plainly state the answer, so that it is the row's recorded one (layer ``recorded``)."""
 DIFFERS = "whose text states another answer than recorded"
 CHANGED = "changed since their export and read again"
+ANY = -2
+"""The path of a chain whose row names none, until it gets one."""
 SHOWN = 3
 _OF_THE_TEXT = ("text", "rationale", "answer", "layer", "finish", "steps", "tokens", "logprob")
 _ALL = frozenset(f.name for f in dataclasses.fields(Chain))
@@ -93,8 +99,10 @@ def import_chains(
     prefer: Literal["text", "recorded"],
     format: str = "",
     bad: list[str] | None = None,
-) -> tuple[list[Chain], Report]:
-    """The chains in ``paths`` that belong to ``problems`` (id -> problem).
+    split: str = "",
+) -> tuple[Spool, Report]:
+    """The chains in ``paths`` that belong to ``problems`` (id -> problem), in the order of these and by path; with ``split``, to
+    those of this split.
 
     ``format`` is one of `understudy.corpus.formats.NAMES`; "" recognises the format of each file. ``fields`` maps our field names
     to theirs. `Questions.find` says how a chain finds its problem, and `settle` how it gets its answer. Each chain of a problem
@@ -106,24 +114,24 @@ def import_chains(
             raise DataError(f"fields: unknown field {with_known(name, FIELDS)}")
     if format:
         check_name(format)
-    report, questions = Report(), Questions(problems)
-    pairs: list[tuple[Chain, bool]] = []
-    records: list[Record] = []
+    report, questions, read, numbered = Report(), Questions(problems), Spool(), Spool()
     requests: Requests = {}
-    for path in paths:
-        if format == UNDERSTUDY or (not format and read_header(path)):
-            chains = list(read_rows(path, Chain))
-            report.formats[path.name] = UNDERSTUDY
-            report.rows += len(chains)
-            for chain in chains:
-                if chain.problem not in problems:
-                    report.lose(UNKNOWN, str(path), chain.problem)
-            pairs += [(chain, True) for chain in chains if chain.problem in problems]
+    layouts = [(path, _layout(path, format, fields, report, skip_bad=bad is not None)) for path in paths]
+
+    from_rows = partial(_from_rows, fields=fields, requests=requests, report=report, bad=bad)
+    # The requests of a batch may be in a later file than its answers.
+    answers = [row for path, layout in layouts if layout is BATCH for row in from_rows(path, layout)]
+    others = (row for path, layout in layouts if layout not in (None, BATCH) for row in from_rows(path, layout))
+    ours = (each for path, layout in layouts if layout is None for each in _from_corpus(path, problems, report))
+    placed = (unless_bad(bad, _place, row, requests, questions, prefer, report) for row in itertools.chain(answers, others))
+    order = {name: place for place, name in enumerate(problems)}
+    for number, each in enumerate(itertools.chain(ours, filter(None, placed))):
+        if split in ("", problems[each.problem].split):
+            read.put(order[each.problem], number, each)
         else:
-            records += _from_rows(path, format, fields, requests, report, bad=bad)
-    placed = (unless_bad(bad, _place, record, requests, questions, prefer, report) for record in records)
-    pairs += [pair for pair in placed if pair is not None]
-    numbered = _number(pairs, report)
+            report.lose(f"of other splits than {split!r}", "a chain", each.problem)
+    for number, each in enumerate(_number(read, report)):
+        numbered.put(0, number, each)
     if not numbered:
         lost = ", ".join(f"{n:,} {why}" for why, n in report.lost.most_common()) or "nothing in them"
         shown = "; ".join(f"{why}, {row}" for why, rows in report.shown.items() for row in rows)
@@ -134,19 +142,37 @@ def import_chains(
     return numbered, report
 
 
+def _layout(path: Path, name: str, fields: Mapping[str, str], report: Report, *, skip_bad: bool) -> FileFormat | None:
+    """The format of a file, None where it is our own."""
+    if name == UNDERSTUDY or (not name and read_header(path)):
+        report.formats[path.name] = UNDERSTUDY
+        return None
+    layout = format_of(path, name, fields, skip_bad=skip_bad)
+    report.formats[path.name] = layout.name if name else f"{layout.name} (by its first rows)"
+    return layout
+
+
+def _from_corpus(path: Path, problems: Mapping[str, Problem], report: Report) -> Iterator[Chain]:
+    """The chains of ``problems`` in a file of our own."""
+    for each in read_rows(path, Chain):
+        report.rows += 1
+        if each.problem in problems:
+            yield each
+        else:
+            report.lose(UNKNOWN, str(path), each.problem)
+
+
 def _from_rows(
-    path: Path, name: str, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
+    path: Path, layout: FileFormat, fields: Mapping[str, str], requests: Requests, report: Report, *, bad: list[str] | None
 ) -> Iterator[Record]:
     """The records of a file. Other rows are counted, and requests go to ``requests`` by their id."""
-    chosen = format_of(path, name, fields, skip_bad=bad is not None)
-    names = names_of(chosen, fields)
-    if not chosen.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
-        raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {chosen.name!r}, which has {chosen.needs}")
-    report.formats[path.name] = chosen.name if name else f"{chosen.name} (by its first rows)"
-    known = {*names.values(), *chosen.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
+    names = names_of(layout, fields)
+    if not layout.mapped and (idle := [ours for ours in ("question", "text", "reasoning") if ours in fields]):
+        raise DataError(f"{path}: fields: {idle[0]} cannot be mapped in the format {layout.name!r}, which has {layout.needs}")
+    known = {*names.values(), *layout.reads, *TEACHERS, "id", "metadata", "sampling", "finish_reason"}
     for where, row in read_objects(path, bad):
         report.rows += 1
-        reads: list[Read] = unless_bad(bad, list, chosen.read(row, names, where)) or []
+        reads: list[Read] = unless_bad(bad, list, layout.read(row, names, where)) or []
         columns = {name: value for name, value in row.items() if name not in known and value is not None}
         columns = {} if _has_half_pair(columns) else columns
         for read in reads:
@@ -172,8 +198,8 @@ def _has_half_pair(value: Any) -> bool:
     return _HALF_PAIR.search(json.dumps(value, ensure_ascii=False, default=str)) is not None
 
 
-def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> tuple[Chain, bool] | None:
-    """The chain of ``record``, and whether its path is the row's own. If no problem is found, the record is counted and the
+def _place(record: Record, requests: Requests, questions: Questions, prefer: str, report: Report) -> Chain | None:
+    """The chain of ``record``, on the path `ANY` where the row names none. If no problem is found, the record is counted and the
     result is None."""
     request = next((requests[name] for name in record.named if name in requests), None)
     if request is not None:
@@ -204,7 +230,7 @@ def _place(record: Record, requests: Requests, questions: Questions, prefer: str
         except (ValueError, TypeError, RecursionError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{record.where}: the metadata of the export is damaged ({reason}); remove it") from None
-    return chain, record.path is not None or "path" in notes
+    return chain if record.path is not None or "path" in notes else dataclasses.replace(chain, path=ANY)
 
 
 def chain_of(record: Record, problem: Problem, prefer: str, report: Report) -> Chain:
@@ -251,22 +277,20 @@ def _check(row: dict[str, Any]) -> Chain:
     return from_json(Chain, {**row, "sampling": without_secrets(row["sampling"])})
 
 
-def _number(chains: Sequence[tuple[Chain, bool]], report: Report) -> list[Chain]:
-    """Put each chain on a path that no earlier chain of its problem has, its own path where possible, and count everything."""
-    taken: set[tuple[str, int]] = set()
-    free: Counter[str] = Counter()
-    numbered = []
-    for chain, own in chains:
-        path = chain.path
-        if not own or (chain.problem, path) in taken:
-            while (chain.problem, free[chain.problem]) in taken:
-                free[chain.problem] += 1
-            path = free[chain.problem]
-        taken.add((chain.problem, path))
-        numbered.append(dataclasses.replace(chain, path=path))
-        _count(chain, report)
-    report.notes[REPEATED] += len(chains) - len({(chain.problem, chain.teacher, chain.text) for chain, _ in chains})
-    return numbered
+def _number(chains: Iterable[Chain], report: Report) -> Iterator[Chain]:
+    """``chains``, which come problem by problem, by their paths. No two of a problem share one: the first keeps it. Count them."""
+    for _, group in itertools.groupby(chains, lambda chain: chain.problem):
+        of_problem = list(group)
+        placed: dict[int, Chain] = {}
+        free = 0
+        for chain in of_problem:
+            path = chain.path
+            if path == ANY or path in placed:
+                path = free = next(n for n in itertools.count(free) if n not in placed)
+            placed[path] = dataclasses.replace(chain, path=path)
+            _count(chain, report)
+        report.notes[REPEATED] += len(of_problem) - len({(chain.teacher, chain.text) for chain in of_problem})
+        yield from (placed[path] for path in sorted(placed))
 
 
 def _count(chain: Chain, report: Report) -> None:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal, Self
 
 from understudy.core.options import unkeyed
 from understudy.core.protocols import Engine, EngineOptions
-from understudy.core.values import Chain, Problem
+from understudy.core.values import Problem
 from understudy.corpus.directories import files_of
 from understudy.corpus.formats import check_name
 from understudy.corpus.import_ import Report, import_chains
+from understudy.corpus.spool import Spool
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Recorded(EngineOptions):
         """What is read."""
         return [file for name in self.chains for file in files_of(Path(name))]
 
-    def read(self, problems: Mapping[str, Problem]) -> tuple[list[Chain], Report]:
-        """The chains of ``problems`` (by id), and what became of the rows. Raises DataError naming file, line and field."""
+    def read(self, problems: Mapping[str, Problem]) -> tuple[Spool, Report]:
+        """The chains of the training problems among ``problems`` (by id), and what became of the rows. Raises
+        DataError naming file, line and field."""
         paths = [Path(name) for name in self.chains]
-        return import_chains(paths, problems=problems, fields=dict(self.fields), prefer=self.prefer, format=self.format)
+        given = dict(self.fields)
+        return import_chains(paths, problems=problems, fields=given, prefer=self.prefer, format=self.format, split="train")

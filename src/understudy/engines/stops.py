@@ -13,7 +13,7 @@ class StopStrings:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._may_end = cache(self._could_complete)
-        self.has_equals = cache(self._has_equals)
+        self.has_equals = cache(lambda token: "=" in self.text([token]))
         self._special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
     def split(self, stop: Sequence[str]) -> tuple[tuple[str, ...], frozenset[int]]:
@@ -28,10 +28,6 @@ class StopStrings:
     def contains_stop(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
         """Whether the text of ``tokens`` has one of ``stop``. Beware: it must have had none before its last token."""
         return self._may_end(stop, tokens[-1]) and find_stop(self.text(tokens), stop) is not None
-
-    def _has_equals(self, token: int) -> bool:
-        """Whether ``token`` has a "=" in it."""
-        return "=" in self.text([token])
 
     def find_rest(self, tokens: Sequence[int], whole: str) -> list[int] | None:
         """The tokens that extend the text of ``tokens`` to ``whole``, None where there are none.

@@ -6,8 +6,8 @@ import math
 import random
 import re
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -68,17 +68,6 @@ class CorpusWorth:
             f"length in {self.unit}": ", ".join(lengths),
             "look first at": "; ".join(self.look) or "nothing stands out",
         }
-
-
-def measure_corpus(chains: Iterable[Chain], problems: Mapping[str, Problem], outcomes: Mapping[str, Outcome]) -> CorpusWorth:
-    """The worth of ``chains``; ``outcomes``: chain id -> what a check says of it."""
-    by_problem: dict[str, list[tuple[Chain, Outcome]]] = defaultdict(list)
-    for chain in chains:
-        by_problem[chain.problem].append((chain, outcomes[chain.id]))
-    meter = CorpusMeter()
-    for name, judged in by_problem.items():
-        meter.add(problems[name], judged)
-    return meter.read()
 
 
 class CorpusMeter:

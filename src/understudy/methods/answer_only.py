@@ -39,8 +39,7 @@ class AnswerOnly(OneStudent):
         return (DUMMY,) if self.dummies else ()
 
     def sample(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Chain]:
-        solved = [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)]
-        prompt = self.format.write_prompt(problem, solved)
+        prompt = self.format.write_prompt(problem, [(p, replace(c, rationale="")) for p, c in pool.exemplars(path)])
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)
 
@@ -55,8 +54,7 @@ class AnswerOnly(OneStudent):
         ]
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
-        prompt = self._prompt(problem, path, pool)
-        reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
+        reply = yield Call("student", self._prompt(problem, path, pool), self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)
 
     def _prompt(self, problem: Problem, path: SamplePath, pool: Pool) -> Prompt:

@@ -91,8 +91,7 @@ class Decompose(NoStudent):
         sentences = subquestions.split_sentences(chain.rationale)
         if not sentences or chain.finish != "stop":
             return chain
-        prompt = self._prompt("backfill", problem, pool, {"steps": number_lines("A", sentences)})
-        reply = yield self._call("teacher", prompt)
+        reply = yield self._call("teacher", self._prompt("backfill", problem, pool, {"steps": number_lines("A", sentences)}))
         complete = reply.finish == "stop"  # a cut-off question is not a question
         questions = subquestions.match_questions(_strip_thought(_restore_mark("Q1:", reply)), len(sentences)) if complete else ()
         steps = tuple(Step(join_lines(step), question) for question, step in zip(questions, sentences, strict=False))

@@ -80,8 +80,7 @@ class SCoTD(OneStudent):
         return examples
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
-        prompt = self._prompt(problem, path, pool, GOOD)
-        reply = yield Call("student", prompt, self.format.stop, self.max_tokens)
+        reply = yield Call("student", self._prompt(problem, path, pool, GOOD), self.format.stop, self.max_tokens)
         return self.format.read_solution(problem, path, "student", reply)
 
     def rationale_of(self, problem: Problem, solution: Solution) -> str | None:

@@ -103,8 +103,7 @@ class Socratic:
         for chain in chains:
             if chain.answer is not None and not self.unfit(problem, chain):
                 for call, target in self._play(problem, chain, pool):
-                    role = self.parts[call.role]
-                    examples.append(self.format.write_example(role, call.prompt, target, problem.id, chain.id))
+                    examples.append(self.format.write_example(self.parts[call.role], call.prompt, target, problem.id, chain.id))
         return examples
 
     def _play(self, problem: Problem, chain: Chain, pool: Pool) -> Iterator[tuple[Call, str]]:

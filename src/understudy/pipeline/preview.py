@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -262,19 +263,17 @@ def try_teacher(study: Study, directory: Path, n: int) -> Trial:
     if isinstance(stage, RecordedChainsStage):
         known = {problem.id: problem for problem in learn}
         chains, _ = stage.engine.read(known)
-        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in chains[:n]])
+        return Trial(plan, [_judged(study, known[chain.problem], chain) for chain in islice(chains, n)])
     assert isinstance(stage, SampledChainsStage)
     with only_runner(directory):
         # For now: whoever tries does not wait a day for a batch.
         engine = replace(stage.engine, batch=False) if isinstance(stage.engine, Endpoint) else stage.engine
-        teacher = replace(stage.teacher, samples=1, allocation=None, first_look=0)
-        trial = replace(stage, teacher=teacher, engine=engine)
+        trial = replace(stage, teacher=replace(stage.teacher, samples=1, allocation=None, first_look=0), engine=engine)
         sampling = replace(trial.sampling(problems), problems=learn[:n])
         sampled, endpoints = trial.sample(sampling, directory / "ledger.sqlite", silent)
     replies = {chain.problem: chain for chain in sampled.chains}
     failed = {error.problem: error.error for error in sampled.failures}
-    tried = [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]]
-    return Trial(plan, tried, endpoints)
+    return Trial(plan, [_judged(study, p, replies.get(p.id), failed.get(p.id, sampled.stopped)) for p in learn[:n]], endpoints)
 
 
 def _judged(study: Study, problem: Problem, chain: Chain | None, error: str = "") -> TrialQuestion:

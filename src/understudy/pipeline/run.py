@@ -72,8 +72,7 @@ def run_study(study: Study, directory: Path, *, until: Kind = "answers", watcher
 @contextmanager
 def _save_plan(plan: Plan, directory: Path) -> Iterator[None]:
     """Save ``plan``, which `ls`, `results` and `gc` read; put the previous one back where its input turns out wrong (UserError)."""
-    files = [directory / "study.toml", directory / PLAN]
-    before = {path: path.read_text(encoding="utf-8") for path in files if path.is_file()}
+    before = {path: path.read_text(encoding="utf-8") for path in [directory / "study.toml", directory / PLAN] if path.is_file()}
     try:
         write_text(directory / "study.toml", plan.study.text)
         save_plan(plan, directory)

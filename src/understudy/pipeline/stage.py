@@ -95,8 +95,7 @@ class Stage(Generic[S]):
     def key(self) -> str:
         """Names the result: a digest of all fields that decide it, the keys of its needs, and the code that makes it."""
         version = code_version([type(self).__module__, *self.modules()], self.libraries())
-        fields = {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}
-        return digest([self.kind, fields, version])
+        return digest([self.kind, {each.name: describe(getattr(self, each.name)) for each in keyed_fields(self)}, version])
 
     @property
     def folder(self) -> str:

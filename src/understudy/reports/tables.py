@@ -182,8 +182,7 @@ def _votes(votes: data.Votes, *, drawn: bool) -> Table:
 
 
 def _cascade(cascade: data.Cascade) -> Table:
-    steps = range(len(cascade.agreement))
-    told = [i for i in steps if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
+    told = [i for i in range(len(cascade.agreement)) if i == 0 or cascade.asked[i] != cascade.asked[i - 1]]
     columns: list[Content[int]] = [
         (Column("votes that agree, at least", number=True), lambda i: percent(cascade.agreement[i])),
         (Column("teacher asked", number=True), lambda i: percent(cascade.asked[i])),

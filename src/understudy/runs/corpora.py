@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from understudy.corpus.export import EXACT, export_chains, export_examples
 from understudy.corpus.formats import UNDERSTUDY, check_name
 from understudy.corpus.import_ import import_chains
 from understudy.corpus.store import read_header, read_rows, write_rows
-from understudy.evaluation.worth import measure_corpus
+from understudy.evaluation.worth import CorpusMeter
 from understudy.pipeline.cache import digest_files
 from understudy.pipeline.stages.selection import chosen_ids, learned_problems
 from understudy.pipeline.stages.student import make_examples
@@ -52,16 +53,19 @@ def import_corpus(
     """
     bad: list[str] | None = [] if skip_bad else None
     known = read_questions(problems, kind=kind, fields=problem_fields, bad=bad)
-    given = dict(fields or {})
-    corpus, report = import_chains(list(chains), problems=known, fields=given, prefer=prefer, format=format, bad=bad)
+    corpus, report = import_chains(list(chains), problems=known, fields=dict(fields or {}), prefer=prefer, format=format, bad=bad)
     for message in bad or ():
         report.lose("that cannot be read (--skip-bad)", message)
     terms, licence = inherit_terms(chains, terms, licence)
     sources = name_sources(digest_files((file for path in [*chains, *problems] for file in files_of(path)), "import"))
-    outcomes = _judge(corpus, known)
-    card = card_of(corpus, CorpusCard(terms, licence, sources=sources, outcomes=_count(corpus, outcomes)))
+    outcomes, meter = Counter[str](), CorpusMeter()
+    for name, of_problem in groupby(corpus, lambda chain: chain.problem):
+        judged = [(chain, judge(known[name], chain, same_answer).outcome) for chain in of_problem]
+        outcomes.update(outcome.value for _, outcome in judged)
+        meter.add(known[name], judged)
+    card = card_of(corpus, CorpusCard(terms, licence, sources=sources, outcomes=dict(outcomes.most_common())))
     write_rows(to, Chain, corpus, card=asdict(card))
-    return report.to_json() | measure_corpus(corpus, known, outcomes).describe()
+    return report.to_json() | meter.read().describe()
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     base = read_corpus_card(run.chains_file) or CorpusCard()
     counts, terms = _count(chains, _outcomes(run)), run.study.corpus
     base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
-    examples = _examples(run, arm, chains) if what == "examples" and arm is not None else ()
-    return _ExportSource(chains, problems, base, examples)
+    return _ExportSource(chains, problems, base, _examples(run, arm, chains) if what == "examples" and arm is not None else ())
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:

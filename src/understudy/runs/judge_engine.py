@@ -96,8 +96,7 @@ def _ask(pair: Pair, sides: tuple[str, str], most: int, *, chats: bool) -> Flow[
     first, second = (pair.answers[arm] or "(nothing)" for arm in sides)
     template = Template((files("understudy.runs") / "judge_prompt.txt").read_text(encoding="utf-8"))
     prompt = template.substitute(question=question_text(pair.problem), first=first, second=second)
-    asked = (Message("user", prompt),) if chats else prompt
-    reply = yield Call("judge", asked, (), most)
+    reply = yield Call("judge", (Message("user", prompt),) if chats else prompt, (), most)
     return reply.text if reply.finish == "stop" else ""
 
 

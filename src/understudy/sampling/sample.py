@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from understudy.core.answers import answer_key
 from understudy.core.asks import GREEDY, GREEDY_PATH, Decoding, Flow, SamplePath, amend
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.protocols import Engine, Progress, ReplyStore
 from understudy.core.values import Chain, FailedAsk, Outcome, Problem
+from understudy.corpus.spool import Spool
 from understudy.flows.board import Done, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
@@ -67,8 +68,8 @@ class Sample:
     """The ``chains`` that a teacher wrote, in the order of problems and paths, and its ``failures``. ``unasked`` chains were not
     asked for, since the budget was spent or the teacher stopped answering; ``stopped`` says which, and how to go on."""
 
-    chains: list[Chain] = field(default_factory=list)
-    failures: list[FailedAsk] = field(default_factory=list)
+    chains: Spool
+    failures: list[FailedAsk]
     unasked: int = 0
     stopped: str = ""
 
@@ -94,7 +95,7 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
             tell("chains", account.done, total, account.summary())
             shown = now
 
-    chains: list[Chain] = []
+    chains, order = Spool(), {problem.id: place for place, problem in enumerate(sampling.problems)}
     failures: list[FailedAsk] = []
     poor = False
     for done in iter_chains(sampling, engine, store, on_end=on_end):
@@ -103,15 +104,14 @@ def sample(sampling: Sampling, engine: Engine, store: Ledger, account: Account, 
         elif done.value is None:
             failures.append(FailedAsk(done.path.problem, done.path.index, str(done.error)))
         else:
-            chains.append(amend(done.value, teacher=engine.identity))
+            chains.put(order[done.path.problem], done.path.index, amend(done.value, teacher=engine.identity))
     if not chains:
         raise _explain_nothing(store, failures, poor=poor)
     if 0 < len(first) < sampling.first_look:
         tell("chains", 0, 0, _look(sampling, first))
     unasked = total - len(chains) - len(failures)
     stopped = _say_stopped(store, failures, total - len(chains), total, poor=poor) if poor or unasked else ""
-    order = {problem.id: i for i, problem in enumerate(sampling.problems)}
-    return Sample(sorted(chains, key=lambda c: (order[c.problem], c.path)), failures, unasked, stopped)
+    return Sample(chains, failures, unasked, stopped)
 
 
 def iter_chains(sampling: Sampling, engine: Engine, store: ReplyStore, *, on_end: OnEnd = lambda _: None) -> Iterator[Done[Chain]]:

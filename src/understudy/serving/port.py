@@ -17,8 +17,7 @@ GRACE = 30
 def open_port(host: str, port: int) -> socket.socket:
     """Listen at ``host`` and ``port``, 0: one that is free. Raises UserError where that cannot be."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:
         raise UserError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error})") from None
 

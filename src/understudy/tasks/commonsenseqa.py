@@ -24,8 +24,7 @@ class CommonsenseQA(PublishedSet):
     """The number of questions that are held out of train by seed."""
 
     def layouts(self) -> list[FilePatterns]:
-        published = {"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}
-        return [published, hub(train="train", test="validation")]
+        return [{"train": ["train_rand_split.jsonl"], "test": ["dev_rand_split.jsonl"]}, hub(train="train", test="validation")]
 
     def problem(self, row: PublishedRow) -> Problem:
         return row.labelled_question(concept="question_concept")

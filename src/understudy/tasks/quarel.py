@@ -35,5 +35,4 @@ class QuaRel(PublishedSet):
             raise row.wrong("question", "must have its options (A) and (B)")
         choices = tuple(match[name].strip().rstrip(".?!").strip() for name in ("a", "b"))
         meta = {"logical_form": form} if (form := row.get("logical_form_pretty")) else {}
-        answer = row.letter("answer_index", 2)
-        return Problem(row.get("id") or "", question, "option", answer, choices=choices, meta=meta)
+        return Problem(row.get("id") or "", question, "option", row.letter("answer_index", 2), choices=choices, meta=meta)

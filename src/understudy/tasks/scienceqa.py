@@ -32,8 +32,7 @@ class ScienceQA(PublishedSet):
     """Keep the questions with a picture, without the picture."""
 
     def layouts(self) -> list[FilePatterns]:
-        published = {ALL: ["problems.json", "data/scienceqa/problems.json"]}
-        return [published, hub(train="train", dev="validation", test="test")]
+        return [{ALL: ["problems.json", "data/scienceqa/problems.json"]}, hub(train="train", dev="validation", test="test")]
 
     def rows(self) -> Iterator[tuple[str, PublishedRow]]:
         """(split, row) of every question."""

@@ -218,10 +218,8 @@ class _Training:
         """Settle how many examples go through the model at once: a resumed training, whose optimizer was ``restored``, does as
         before, where that still fits."""
         shape = self.shape
-        longest = max(self.examples, key=len)
-        source = max(len(e.source) for e in self.examples) if shape.encoder else len(longest.source)
-        target = max(len(e.target) for e in self.examples)
-        self.estimate = estimate(shape, self.options, source=source, target=target)
+        source = max(len(e.source) for e in self.examples) if shape.encoder else len(max(self.examples, key=len).source)
+        self.estimate = estimate(shape, self.options, source=source, target=max(len(e.target) for e in self.examples))
         free = free_on(self.device)
         processes = self.ranks.size if self.device == "cpu" else 1  # which have one memory
         there = sum(tensor.nbytes for tensor in restored.values()) // (self.ranks.size if self.ranks.sharded else 1)
@@ -293,8 +291,7 @@ class _Training:
                     batch = self._collate([example for example, _ in part], [scale for _, scale in part])  # prompts are read here
                     loss = self.objective(self.called, batch)
                 if not isinstance(loss, torch.Tensor) or loss.ndim:
-                    name = self.options.objective
-                    raise StudyError(f"training.objective = {name!r}: it returned {loss!r}, not a scalar tensor")
+                    raise StudyError(f"training.objective = {self.options.objective!r}: it returned {loss!r}, not a scalar tensor")
                 losses.append(loss.detach())
                 (loss * self.ranks.size).backward()  # type: ignore[no-untyped-call] # the mean over processes is taken
         total = self.ranks.sum(sum(map(float, losses)))  # a GPU is waited for once

@@ -49,8 +49,7 @@ def collate_packed(
         return pad_rows([torch.cat([parts[i] for i in row]).tolist() for row in rows], value)
 
     lengths = [one.targets.shape[1] for one in single]
-    segments = [torch.full((n,), i + 1) for i, n in enumerate(lengths)]
-    segment_RL = join(segments, 0)
+    segment_RL = join([torch.full((n,), i + 1) for i, n in enumerate(lengths)], 0)
     column, placed_RL = torch.arange(segment_RL.shape[1], device=like.device), segment_RL.to(like.device)
     unseen = (placed_RL[:, :, None] != placed_RL[:, None, :]) | (column > column[:, None])
     inputs = {

@@ -58,8 +58,7 @@ def read_anywhere(sentence: str) -> Reading:
     readings = []
     for match in _ANY.finditer(sentence):
         reading = Reading(_VALUES[match[0].lower()])
-        denied = _NOT.search(sentence, max(0, match.start() - 24), match.start())
-        readings.append(deny(reading) if denied else reading)
+        readings.append(deny(reading) if _NOT.search(sentence, max(0, match.start() - 24), match.start()) else reading)
     return one_of(readings)
 
 

@@ -51,13 +51,14 @@ class Network:
     def read(self, prompts: Sequence[Sequence[int]]) -> list[Block]:
         """Read every prompt once. Each prompt is in one block, and the order is kept. Beware: no prompt may be empty."""
         blocks, group, longest = [], list[Sequence[int]](), 0
+        read = self._read_sources if self.seq2seq else self._read_prompts
         for prompt in prompts:
             longest = max(longest, len(prompt))
             if group and longest * (len(group) + 1) > self.read_limit:
-                blocks.append(self._read(group))
+                blocks.append(read(group))
                 group, longest = [], len(prompt)
             group.append(prompt)
-        return [*blocks, self._read(group)] if group else blocks
+        return [*blocks, read(group)] if group else blocks
 
     def step(self, rows: Rows, tokens: Sequence[Sequence[int]]) -> torch.Tensor:
         """Give each of ``rows`` its next tokens [B][T] and return the logits [B, T, V] after each of them.
@@ -81,9 +82,6 @@ class Network:
         logits = self.model(**options).logits
         rows.advance(columns)
         return logits  # type: ignore[no-any-return]
-
-    def _read(self, prompts: list[Sequence[int]]) -> Block:
-        return self._read_sources(prompts) if self.seq2seq else self._read_prompts(prompts)
 
     def _read_prompts(self, prompts: list[Sequence[int]]) -> Block:
         lengths = torch.tensor([len(p) for p in prompts])
@@ -113,8 +111,7 @@ class Network:
         lengths = torch.tensor([len(p) for p in prompts])
         width = int(lengths.max())
         ids_US = torch.tensor([list(p) + [0] * (width - len(p)) for p in prompts], device=self.device)
-        hidden = (torch.arange(width) >= lengths[:, None])[:, None, None, :]
-        mask = additive(hidden, self.dtype).to(self.device)
+        mask = additive((torch.arange(width) >= lengths[:, None])[:, None, None, :], self.dtype).to(self.device)
         encoded = self.model.get_encoder()(input_ids=ids_US, attention_mask=mask)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits = self.model(

@@ -79,8 +79,7 @@ class DecodingRow:
     def reply(self, stops: StopStrings) -> Reply:
         """The reply of a finished row."""
         assert self.finish is not None
-        ended = self.tokens[-1] in self.ends
-        text = stops.text(self.tokens[:-1] if ended else self.tokens)
+        text = stops.text(self.tokens[:-1] if self.tokens[-1] in self.ends else self.tokens)
         at = find_stop(text, self.stop)
         return Reply(
             text=text[:at],
@@ -108,8 +107,7 @@ class DecodingLoop:
         """Answer ``waiting`` and everything after it, until no request waits and every row is finished."""
         self._join(self.admit(self.source, waiting))
         while self._refill():
-            logits_BV = self.network.step(self.rows, [[row.tokens[-1]] for row in self.live])[:, -1]
-            self._draw(self.live, logits_BV)
+            self._draw(self.live, self.network.step(self.rows, [[row.tokens[-1]] for row in self.live])[:, -1])
             self._give_finished()
 
     def _refill(self) -> bool:

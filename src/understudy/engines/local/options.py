@@ -48,5 +48,4 @@ class Transformers(EngineOptions):
         from understudy.engines.local.engine import TransformersEngine
 
         device = settle_device(self.device, "teacher.device")
-        precision = settle_precision(self.precision, device)
-        return TransformersEngine(Path(self.checkpoint), dtype=precision, device=device, seed=seed)
+        return TransformersEngine(Path(self.checkpoint), dtype=settle_precision(self.precision, device), device=device, seed=seed)

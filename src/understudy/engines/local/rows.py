@@ -194,5 +194,4 @@ def additive(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _stack(old: torch.Tensor | None, new: torch.Tensor, *, width: int) -> torch.Tensor:
     """The rows ``old`` followed by ``new``, [R, H, S, D], all ``width`` columns wide."""
     parts = [new] if old is None else [old, new]
-    fitted = [torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts]
-    return torch.cat(fitted)
+    return torch.cat([torch.nn.functional.pad(p, (0, 0, 0, max(0, width - p.shape[2])))[:, :, :width] for p in parts])

@@ -235,8 +235,7 @@ class EndpointEngine:
                     raise
                 without |= more
         self.without |= without
-        latency = round(time.monotonic() - began, 4)
-        return self.read_answer(url, answer, raw, requests, latency=latency)
+        return self.read_answer(url, answer, raw, requests, latency=round(time.monotonic() - began, 4))
 
     def read_answer(
         self, url: str, answer: Mapping[str, Any], raw: str, requests: Sequence[Request], *, latency: float | None = None

@@ -192,5 +192,4 @@ def _is_likely(reply: Reply) -> bool:
 def _read_texts(reply: Reply, *, chat: bool) -> list[str]:
     """The whole text of each choice that has one, by index, thoughts first."""
     answer = json.loads(reply.raw or "")
-    choices = read_choices(answer, "", (), chat=chat, n=len(answer["choices"]))
-    return [choice.reasoning + choice.text for choice in choices]
+    return [choice.reasoning + choice.text for choice in read_choices(answer, "", (), chat=chat, n=len(answer["choices"]))]

@@ -57,9 +57,7 @@ _NO_KEY = frozenset({"invalid_api_key", "authentication_error", "invalid_authent
 _NO_KEY_SAID = re.compile(r"api[ _]key (has )?expired|api[ _]key not valid", re.I)
 _PERHAPS_ACCOUNT = {400, 403, 412, 429}
 """Statuses with which a server may refuse an account or a key, too."""
-_NO_PATH = re.compile(
-    r"unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)", re.I
-)
+_NO_PATH = re.compile(r"(?i)unexpected endpoint|(endpoint|path|route|page|url|resource) (is |was )?not found|no such (path|route)")
 KEPT = "What came is kept: run the same command again to continue"
 _ACCOUNT = {401: "is the key right (teacher.key_env)?", 402: "the account has no credit left: top it up."}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from understudy.checks.judge import judge
 from understudy.core.asks import Decoding
-from understudy.core.errors import DataError
 from understudy.core.options import unkeyed
 from understudy.core.protocols import EngineOptions, Method, Progress
 from understudy.core.registry import find, module_of
 from understudy.core.values import JSON, Chain, Problem, digest
 from understudy.corpus.card import CorpusCard, card_of, inherit_terms, name_sources
+from understudy.corpus.spool import Spool
 from understudy.corpus.store import read_rows, write_json, write_rows
 from understudy.engines.local.device import SettledDevice, settle_device
 from understudy.engines.recorded import Recorded
@@ -63,20 +63,23 @@ class ChainsStage(Stage[ChainsSummary]):
         return read_rows(self.directory(context.run) / FILE, Chain)
 
     def write(
-        self, context: Context, chains: Sequence[Chain], sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
+        self, context: Context, chains: Spool, sampling: Mapping[str, JSON], sources: Sequence[str] = (), **more: Any
     ) -> ChainsSummary:
         """Write ``chains.parquet`` with its card; ``more``: what else the summary says. ``sources``: files whose cards' terms hold
         where the study gives none."""
         terms, licence = inherit_terms(map(Path, sources), self.terms.terms, self.terms.licence)
         card = card_of(chains, CorpusCard(terms, licence, sources=name_sources(self.files), sampling=dict(sampling)))
         write_rows(self.directory(context.run) / FILE, Chain, chains, card=dataclasses.asdict(card))
-        versions = Counter(version for chain in chains if (version := chain.sampling.get("version")))
+        versions, corpus = Counter[str](), ""
+        for chain in chains:
+            versions.update(filter(None, [chain.sampling.get("version")]))
+            corpus = digest([corpus, chain.id])
         return ChainsSummary(
-            chains=len(chains),
+            chains=card.chains,
             versions=dict(versions.most_common(5)) if len(versions) > 1 else {},
-            problems=len({chain.problem for chain in chains}),
-            teachers=tuple(sorted({chain.teacher for chain in chains})),
-            corpus=digest([chain.id for chain in chains]),
+            problems=card.problems,
+            teachers=tuple(sorted(card.teachers)),
+            corpus=corpus,
             **more,
         )
 
@@ -90,13 +93,7 @@ class RecordedChainsStage(ChainsStage):
     def run(self, context: Context) -> ChainsSummary:
         known = {problem.id: problem for problem in self.problems.read(context)}
         chains, report = self.engine.read(known)
-        order = {name: place for place, name in enumerate(known)}
-        train = [chain for chain in chains if known[chain.problem].split == "train"]
-        train.sort(key=lambda chain: (order[chain.problem], chain.path))
-        if not train:
-            raise DataError(f"teacher.chains: none of the {len(chains)} chains belongs to a training question; check task.splits")
-        imported = report.to_json() | {"of other splits": len(chains) - len(train)}
-        return self.write(context, train, {}, self.engine.chains, imported=imported)
+        return self.write(context, chains, {}, self.engine.chains, imported=report.to_json())
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -132,8 +129,7 @@ class SampledChainsStage(ChainsStage):
         return not (self.engine.paid and (summary.errors or summary.unasked))
 
     def run(self, context: Context) -> ChainsSummary:
-        problems = self.problems.read(context)
-        sampled, _ = self.sample(self.sampling(problems), context.ledger, context.progress)
+        sampled, _ = self.sample(self.sampling(self.problems.read(context)), context.ledger, context.progress)
         write_json(self.directory(context.run) / ERRORS, [dataclasses.asdict(error) for error in sampled.failures])
         failed, left, why = len(sampled.failures), sampled.unasked, sampled.stopped
         weights = describe_weights(self.engine.checkpoint)

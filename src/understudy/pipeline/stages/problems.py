@@ -109,8 +109,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         near = {problem.id for problem in problems if problem.id in outside and problem.split != SPLIT}
         problems = [p for p in problems if p.id not in near]
         # Questions of dev in training: the held-out splits are not concerned.
-        others = [p for p in problems if p.split not in self.held_out]
-        _, on_dev = check_overlap(others, held_out=self.used, rule=self.overlap)
+        _, on_dev = check_overlap([p for p in problems if p.split not in self.held_out], held_out=self.used, rule=self.overlap)
         problems = [p for p in problems if p.id not in on_dev]
         problems = mark_exemplars(problems, self.exemplars, seed=self.seed) if chosen else problems
         return PreparedProblems(problems, from_task, on_held_out + on_dev, pairs, near)

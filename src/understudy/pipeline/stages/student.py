@@ -189,13 +189,11 @@ class StudentStage(Stage[StudentSummary]):
         check: Check = find("check", asked.check)
 
         def score(checkpoint: Path) -> float:
-            engine = open_student(checkpoint, self.answering, seed=self.seed)
-            engines = dict.fromkeys(parts_of(self.method), engine)
+            engines = dict.fromkeys(parts_of(self.method), open_student(checkpoint, self.answering, seed=self.seed))
             answers = answer(list(dev.values()), self.method, engines, pool=pool, seed=self.seed)
             if answers.errors:
                 raise EngineError(f"choosing checkpoints on {asked.split}: {answers.errors[0].error}")
-            right = sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions)
-            return right / len(dev)
+            return sum(outcome_of(dev[s.problem], s, check) is Outcome.CORRECT for s in answers.solutions) / len(dev)
 
         return score
 
