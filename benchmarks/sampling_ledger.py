@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
-from run_understudy import chains, flow
+from run_understudy import flow, sample_chains
 from workload import MAX_TOKENS, TEMPERATURE, Spec, hashed, prompt
 
 from understudy.core.asks import Call, Decoding, Flow, Reply, Request, SamplePath
@@ -76,12 +76,12 @@ def memory(url: str, place: Path) -> None:
         seen = asyncio.run(sample(engine, Path(work) / "ledger.sqlite", CALLS))
     tell("memory", "understudy", CONCURRENCY, seen[0], f"MB after {WARM:,} replies")
     tell("memory growth", "understudy", CONCURRENCY, seen[-1] - seen[0], f"MB more after {CALLS:,}")
-    # The chains stage holds its chains until it writes them.
+    # The chains wait on disk until they are written.
     few = int(CALLS / 4)
     texts = [prompt(i) for i in range(few)]
     before = resident()
     with tempfile.TemporaryDirectory(dir=place) as work:
-        made = chains(Spec(url, "", few, CONCURRENCY, "loopback", work), texts)
+        made = sample_chains(Spec(url, "", few, CONCURRENCY, "loopback", work), texts)
         tell("memory growth", "understudy chains", CONCURRENCY, (resident() - before) / len(made) * 1000, "KB a chain")
 
 

@@ -3,8 +3,9 @@
     python benchmarks/selection.py [--chains 100000 1000000] [--choose random diverse ...] [--each 30]
 
 Chains of about 80 words for each of N / 30 problems are written as the stages before would have written them, then the selection
-stage of a study (or, for "verdicts", the stage that checks the chains by their answers) runs on them, in a process of its own for
-each row. Memory is the most that the process held, less what it held before the stage began (about 100 MB, Python with pyarrow).
+stage of a study (or, for "verdicts", the stage that checks the chains by their answers; for "import", the one that reads them from
+JSON Lines) runs on them, in a process of its own for each row. Memory is the most that the process held, less what it held before
+the stage began (about 100 MB, Python with pyarrow).
 """
 
 import argparse
@@ -22,8 +23,8 @@ from typing import Any
 from understudy.core.values import Chain, Outcome, Problem, Verdict
 from understudy.corpus.store import write_rows
 from understudy.engines.recorded import Recorded
-from understudy.pipeline.stage import Context
-from understudy.pipeline.stages.chains import RecordedChainsStage
+from understudy.pipeline.stage import Context, Stage
+from understudy.pipeline.stages.chains import ChainsSummary, RecordedChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.verdicts import VerdictsStage, VerdictsSummary
@@ -32,13 +33,14 @@ from understudy.selection.select import Selection
 from understudy.studies.options import Exemplars
 
 _RNG = random.Random(1)
+RECORDED = "recorded.jsonl"
 WORDS = ["".join(_RNG.choices("etaoinshrdlu", k=_RNG.randrange(2, 9))) for _ in range(3_000)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chains", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--choose", nargs="+", default=[*CHOICES, "near", "equal"], help="choices, copies, verdicts")
+    parser.add_argument("--choose", nargs="+", default=[*CHOICES, "near", "equal"], help="choices, copies, verdicts, import")
     parser.add_argument("--each", type=int, default=30, help="chains of a problem")
     parser.add_argument("--out", type=Path, help="directory for the chains (default: a temporary one)")
     arguments = parser.parse_args()
@@ -54,11 +56,11 @@ def main() -> None:
                 print(f"| {n:,} | {name} | {row['seconds']:,.1f} | {rate} | {held} | {row['kept']:,} |", flush=True)
 
 
-def stages_for(options: Selection) -> SelectionStage:
+def stages_for(options: Selection, recorded: Path) -> SelectionStage:
     problems = ProblemsStage(
         name="files", task=None, files={}, exemplars=Exemplars(), seed=0, overlap="error", held_out=("test",), used=("dev",)
     )
-    chains = RecordedChainsStage(problems=problems, files={}, engine=Recorded(chains=("chains.jsonl",)))
+    chains = RecordedChainsStage(problems=problems, files={}, engine=Recorded(chains=(str(recorded),)))
     verdicts = VerdictsStage(problems=problems, chains=chains, checks=("answer",), relabels={})
     return SelectionStage(
         problems=problems, chains=chains, verdicts=verdicts, select=options, fraction=1.0, taker=None, method=None, seed=0
@@ -67,13 +69,17 @@ def stages_for(options: Selection) -> SelectionStage:
 
 def prepare(run: Path, n: int, each: int) -> None:
     """Write ``n`` chains with their problems and verdicts into the run directory ``run``."""
-    stage = stages_for(Selection())
+    stage = stages_for(Selection(), run / RECORDED)
     for before in (stage.problems, stage.chains, stage.verdicts):
         before.directory(run).mkdir(parents=True)
     ids = [f"q{i}" for i in range(n // each)]
     problems = (Problem(name, f"How many pears has {name}?", "number", "7", split="train") for name in ids)
     write_rows(stage.problems.directory(run) / "problems.parquet", Problem, problems)
     write_rows(stage.chains.directory(run) / "chains.parquet", Chain, make_chains(ids, each))
+    with (run / RECORDED).open("w") as file:
+        for chain in make_chains(ids, each):
+            row = {name: getattr(chain, name) for name in ("path", "text", "teacher", "tokens", "sampling")}
+            file.write(json.dumps({"problem_id": chain.problem, **row}) + "\n")
     verdicts = (Verdict(chain.id, Outcome.CORRECT, "answer '7' (marker), gold '7'", "answer") for chain in make_chains(ids, each))
     write_rows(stage.verdicts.directory(run) / "verdicts.parquet", Verdict, verdicts)
 
@@ -106,15 +112,19 @@ def measure(run: Path, name: str) -> dict[str, float]:
     copies: Any = "near" if name == "near" else name == "equal"
     chosen: Any = name if name in CHOICES else "first"
     options = Selection(choose=chosen, per_problem=5 if name in CHOICES else None, dedup=copies)
-    selection = stages_for(options)
-    stage = selection.verdicts if name == "verdicts" else selection
+    selection = stages_for(options, run / RECORDED)
+    others: dict[str, Stage[Any]] = {"verdicts": selection.verdicts, "import": selection.chains}
+    stage = others.get(name, selection)
     stage.directory(run).mkdir(parents=True, exist_ok=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
     summary = stage.run(Context(run))
     seconds = time.process_time() - started
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = sum(summary.outcomes["answer"].values()) if isinstance(summary, VerdictsSummary) else summary.kept
+    if isinstance(summary, VerdictsSummary):
+        kept = sum(summary.outcomes["answer"].values())
+    else:
+        kept = summary.chains if isinstance(summary, ChainsSummary) else summary.kept
     return {"seconds": seconds, "bytes": 1024 * (most - before), "kept": kept}
 
 

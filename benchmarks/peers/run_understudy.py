@@ -13,6 +13,7 @@ from workload import MAX_TOKENS, TEMPERATURE, Spec, main
 
 from understudy.core.asks import Call, Decoding, Flow, SamplePath
 from understudy.core.values import Problem
+from understudy.corpus.spool import Spool
 from understudy.engines.remote.endpoint import EndpointEngine
 from understudy.engines.remote.options import Endpoint
 from understudy.flows.cast import Cast
@@ -42,6 +43,10 @@ def requests(spec: Spec, prompts: list[str]) -> list[str]:
 
 
 def chains(spec: Spec, prompts: list[str]) -> list[str]:
+    return [chain.text for chain in sample_chains(spec, prompts)]
+
+
+def sample_chains(spec: Spec, prompts: list[str]) -> Spool:
     from understudy.checks.answer import same_answer
     from understudy.checks.judge import judge
     from understudy.core.prompt_format import PromptFormat
@@ -63,7 +68,7 @@ def chains(spec: Spec, prompts: list[str]) -> list[str]:
         account.begin()
         made = sample(sampling, engine, store, account, lambda *_: None)
     assert not made.failures, made.failures[0]
-    return [chain.text for chain in made.chains]
+    return made.chains
 
 
 def command(spec: Spec, prompts: list[str]) -> list[str]:
