@@ -18,10 +18,10 @@ from pathlib import Path
 from answers import DATA, labelled, problem_of, share
 
 from understudy.checks.judge import judge_all
-from understudy.core.answers import extract, normalise
 from understudy.core.registry import find
 from understudy.core.values import Chain, Problem
-from understudy.corpus.import_ import RECORDED, settle
+from understudy.corpus.formats.record import Record
+from understudy.corpus.import_ import Report, chain_of
 
 CHECKS = ("arithmetic", "leak", "form", "majority")
 WRONG, CORRECT = "wrong", "correct"
@@ -46,22 +46,10 @@ def measure(data: Path, only: str) -> dict[str, Counted]:
     problems: dict[str, Problem] = {}
     for path, row, asked in labelled(data, only):
         problem = problems.setdefault(asked["id"], problem_of(asked))
-        found = extract(row["text"], problem.kind, problem.choices, problem.question)
-        said = row.get("answer")
-        recorded = None if said is None else normalise(str(said), problem.kind, problem.choices)
-        answer, layer = settle(found, recorded, prefer="text")
-        rationale = row["text"] if layer == RECORDED else row["text"][: found.start].strip() or row["text"]
         own = groups[path.parent.name, problem.id]
-        chain = Chain(
-            problem=problem.id,
-            path=len(own),
-            text=row["text"],
-            rationale=rationale,
-            answer=answer,
-            layer=layer,
-            teacher="",
-        )
-        own.append((chain, "right" if row["correct"] else "wrong"))
+        said = row.get("answer")
+        record = Record("", row["text"], answer=None if said is None else str(said), path=len(own))
+        own.append((chain_of(record, problem, "text", Report()), "right" if row["correct"] else "wrong"))
     counts: dict[str, Counted] = defaultdict(Counter)
     for (name, problem_id), own in groups.items():
         chains = [chain for chain, _ in own]

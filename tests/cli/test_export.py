@@ -136,6 +136,14 @@ def test_a_study_reads_any_format_and_its_terms_decide_no_key(files):
     assert (read_corpus_card(files / "o.jsonl").terms, read_corpus_card(files / "o.jsonl").outcomes) == ("the provider's", {})
 
 
+def test_two_questions_with_one_id_are_refused_since_a_chain_could_be_of_either(files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    (files / "more.jsonl").write_text((files / "q.jsonl").read_text())
+    assert main(["import", "c.jsonl", *QUESTIONS, "--problems", "more.jsonl", "--to", "c.parquet"]) == 2
+    assert "ids come twice, first" in capsys.readouterr().err
+    assert not (files / "c.parquet").exists()
+
+
 def test_the_key_of_an_endpoint_is_in_nothing_that_is_exported(files, monkeypatch):
     monkeypatch.setenv("TEACHER_KEY", "sk-very-secret-0123456789")
     questions = [{"id": str(n), "question": f"What is {n} + 3?", "answer": str(n + 3)} for n in range(3)]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved import save
 
-from understudy.core.asks import Message
+from understudy.core.asks import GREEDY_PATH, Message
 from understudy.core.errors import DataError
 from understudy.core.values import Chain, Example, Problem, Segment, Step
 from understudy.corpus.card import CorpusCard
@@ -374,6 +374,41 @@ def test_a_file_whose_name_is_not_in_utf_8_is_read_like_any_other(tmp_path):
     path.write_text(json.dumps(SAME["jsonl"]))
     chains, _ = import_chains([path], problems=PROBLEMS, fields={}, prefer="text")
     assert len(chains) == 1
+
+
+def test_numbers_in_the_cells_of_a_table_are_read_and_words_are_not(tmp_path):
+    head = "question,text,path,tokens,logprob\n"
+    (tmp_path / "c.csv").write_text(f'{head}"{ASKED}","{SAID}",2,7,-0.5\n"{ASKED}","{SAID}",,,\n')
+    chains, _ = import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
+    assert [(chain.path, chain.tokens, chain.logprob) for chain in chains] == [(0, None, None), (2, 7, -0.5)]
+    for wrong in ("two", "nan", "-3"):
+        (tmp_path / "c.csv").write_text(f'{head}"{ASKED}","{SAID}",{wrong},7,-0.5\n')
+        with pytest.raises(DataError, match=rf"field 'path' .path. = .*{wrong}.* must be a number from -1"):
+            import_chains([tmp_path / "c.csv"], problems=PROBLEMS, fields={}, prefer="text")
+
+
+def test_the_requests_of_a_batch_say_nothing_of_other_rows_which_keep_their_paths(tmp_path):
+    plain = [{"problem_id": "two", "text": "Mine: 5.", "teacher": "human", "path": 0}]
+    asked = [
+        {"custom_id": "two", "body": {"messages": [user("How old is she?")], "temperature": 0.7}},
+        batch("two", choice("It is 7.")),
+    ]
+    for name, rows in (("b.jsonl", asked), ("p.jsonl", plain), ("q.jsonl", [{"problem_id": "story", "text": "7", "path": 0}])):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chains, _ = import_chains([tmp_path / f"{n}.jsonl" for n in "bpq"], problems=PROBLEMS, fields={}, prefer="text")
+    found = {(c.problem, c.path): (c.text, dict(c.sampling)) for c in chains}
+    assert found == {
+        ("two", 0): ("Mine: 5.", {}),
+        ("story", 0): ("7", {}),
+        ("story", 1): ("It is 7.", {"temperature": 0.7}),
+    }
+
+
+def test_a_greedy_chain_comes_back_from_every_format(tmp_path):
+    chain = Chain("two", GREEDY_PATH, SAID, "2 and 3 make 5.", "5", "marker", "t")
+    for name in NAMES:
+        again, _, _ = there_and_back(tmp_path, [chain], name)
+        assert again == [chain], name
 
 
 def test_arrays_tables_foreign_parquet_and_data_set_directories_are_read_too(tmp_path):

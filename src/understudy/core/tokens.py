@@ -127,10 +127,8 @@ def fix_date(template: str) -> str:
 
 def render_messages(tokenizer: Tokenizer, messages: Sequence[Message], *, reply: str | None = None) -> str:
     if not tokenizer.chat_template:
-        raise EngineError(
-            "the prompt is a list of messages, and this checkpoint's tokenizer has no chat template; "
-            'set format.style = "raw", or save a chat_template with the tokenizer'
-        )
+        lacks = "the prompt is a list of messages, and this checkpoint's tokenizer has no chat template"
+        raise EngineError(f'{lacks}; set format.style = "raw", or save a chat_template with the tokenizer')
     turns = [{"role": m.role, "content": m.content} for m in messages]
     if reply is not None:
         turns.append({"role": "assistant", "content": reply})

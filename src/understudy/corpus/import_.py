@@ -123,7 +123,8 @@ def import_chains(
     answers = [row for path, layout in layouts if layout is BATCH for row in from_rows(path, layout)]
     others = (row for path, layout in layouts if layout not in (None, BATCH) for row in from_rows(path, layout))
     ours = (each for path, layout in layouts if layout is None for each in _from_corpus(path, problems, report))
-    placed = (unless_bad(bad, _place, row, requests, questions, prefer, report) for row in itertools.chain(answers, others))
+    asked = itertools.chain(((row, {}) for row in others), ((row, requests) for row in answers))
+    placed = (unless_bad(bad, _place, *pair, questions, prefer, report) for pair in asked)
     order = {name: place for place, name in enumerate(problems)}
     for number, each in enumerate(itertools.chain(ours, filter(None, placed))):
         if split in ("", problems[each.problem].split):

@@ -24,6 +24,7 @@ from understudy.pipeline.stages.student import make_examples
 from understudy.runs.run import Run
 from understudy.sampling.pool import StudyPool
 from understudy.tasks.rows import read_problems
+from understudy.tasks.splits import check_ids
 
 Fields = Mapping[str, str] | None
 """our field -> theirs, where the names differ"""
@@ -165,8 +166,10 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
 def read_questions(
     paths: Sequence[Path], *, kind: AnswerKind, fields: Fields = None, bad: list[str] | None = None
 ) -> dict[str, Problem]:
-    """The questions in ``paths``, by id; ``bad`` as for `problems_of`."""
-    return {p.id: p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)}
+    """The questions in ``paths``, by id; ``bad`` as for `problems_of`. Raises DataError where two have the same id."""
+    found = [p for path in paths for p in read_problems(path, kind=kind, fields=dict(fields or {}), bad=bad)]
+    check_ids(found)
+    return {p.id: p for p in found}
 
 
 def _judge(chains: Sequence[Chain], problems: Mapping[str, Problem]) -> dict[str, Outcome]:

@@ -45,8 +45,7 @@ def read_once(
     index_B = torch.tensor([places[e.source] for e in examples], device=model.device)
     if start is not None:
         return _branch_decoders(model, examples, scales, list(places), index_B, pad=pad, start=start)
-    read = [source[:-1] for source in places]
-    ids_US, mask_US = _pad_sources(read, pad, model.device)
+    ids_US, mask_US = _pad_sources([source[:-1] for source in places], pad, model.device)
     cache = DynamicCache()
     with logits_at(model, mask_US < 0):  # nowhere
         model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)

@@ -14,6 +14,9 @@ from understudy.core.answers.equations import find_equations
         ("3 boxes * 4 pens = 12 pens", [("3 * 4", "12")]),
         ("It is 12 and nothing else.", []),
         ("9**9**9 = 1", []),
+        ("- 4 + 3 = 8\n  * $4 + $3 = $7", [("4 + 3", None), ("4 + 3", "7")]),
+        ("2 - 4 + 3 = 1, x - 4 + 3 = 8", [("2 - 4 + 3", "1")]),
+        ("10 + 8 = 18. " + "It is so. " * 140 + "Then 3 + 4 = 8.", [("10 + 8", "18"), ("3 + 4", None)]),
     ],
 )
 def test_each_equation_is_its_calculation_and_what_that_comes_to_if_it_holds(text, found):

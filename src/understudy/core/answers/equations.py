@@ -11,14 +11,15 @@ from fractions import Fraction
 from understudy.core.answers.arithmetic import LITERAL, Expression
 from understudy.core.answers.expression import sides_of
 from understudy.core.answers.markup import plain
-from understudy.core.answers.spans import fold
+from understudy.core.answers.spans import SPAN, fold
 
 _UNITS = re.compile(rf"(?<![A-Za-z0-9_])((?:{LITERAL})%?)(?:[ -][A-Za-z]{{2,15}}){{1,3}}(?=\s?(?:[-+*/=)]|[xX]\s))")
 _OF = re.compile(rf"((?:{LITERAL})%|[0-9]{{1,6}}/[0-9]{{1,6}}) of (?=[$€£]?[0-9])")
 _VARIABLE = re.compile(r"(?:[xyzn]|(?![BCFGKLM])[A-Z])(?![A-Za-z])|\s?[-+*/]\s?\(?[A-Za-z](?![A-Za-z])|\s[+*]\s\(?[A-Za-z]")
 _REMAINDER = re.compile(r"\b(?:remain|left\b|R [0-9])")
 _LABEL = re.compile(r"\b(?!So |Thus |Then |Hence |Therefore )[A-Z][a-z]+ $")
-_BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£])(?<![0-9]:)(?<![-+*/^])(?<![-+*/^] )[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_BEGIN = re.compile(r"(?<![A-Za-z0-9_.,)\]$€£+*/^-])(?<![0-9]:)(?:(?<![-+*/^] )|(?<=^[-+*] ))[(\[]{0,20}[-+$€£]{0,2}\.?[0-9]")
+_SENTENCE = re.compile(r"(?<=[.!?;]) ")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 
@@ -38,8 +39,9 @@ class Equation:
 def find_equations(rationale: str) -> Iterator[Equation]:
     """Every equation of ``rationale`` in order. A side may be rounded ("2 / 3 = 0.67"), or leave a remainder that the text names.
     Sides with variables, and a thing that is counted before the first "=" ("5 baskets = 5 * 20"), are no part of one."""
-    for written in fold(rationale).split("\n"):
-        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", plain(written))), 0
+    lines = fold(rationale).split("\n")
+    for written in (part for line in lines for part in (_SENTENCE.split(line) if len(line) > 3 * SPAN else [line])):
+        line, at = _UNITS.sub(_drop_unit, _OF.sub(r"\1 * ", plain(written.strip()))), 0
         while begin := _BEGIN.search(line, at):
             sides, end = sides_of(line, begin.start())
             at = max(end, begin.end())

@@ -1,10 +1,11 @@
 """The vocabulary that all formats share: what a format is, and what it reads from a row."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.core.asks import FINISHES, Prompt
+from understudy.core.asks import FINISHES, GREEDY_PATH, Prompt
 from understudy.core.errors import DataError, with_known
 from understudy.core.thoughts import with_thought
 from understudy.core.values import Chain, Problem
@@ -159,9 +160,12 @@ def text_of(row: Row, names: Mapping[str, str], name: str, where: str) -> str:
 
 
 def _number(row: Row, names: Mapping[str, str], name: str, where: str) -> float | None:
-    value, least = row.get(names[name]), -(2**53) if name == "logprob" else 0
+    value, least = row.get(names[name]), {"logprob": -(2**53), "path": GREEDY_PATH}.get(name, 0)
     if value is None:
         return None
+    if isinstance(value, str):  # of a table
+        with suppress(ValueError):
+            value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 2**53:
         raise DataError(f"{where}: field {names[name]!r} ({name}) = {value!r:.40} must be a number from {least} to 2**53")
     return value

@@ -85,10 +85,8 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     files = [directory / "chat_template.jinja", directory / "chat_template.json"]
     has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
     if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
-        raise CheckpointError(
-            f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is "
-            'style = "messages"; use style = "raw", or choose a model trained for chat'
-        )
+        lacks = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is"
+        raise CheckpointError(f'{lacks} style = "messages"; use style = "raw", or choose a model trained for chat')
     return directory
 
 
@@ -243,10 +241,8 @@ def _check_tokenizer(directory: Path, config: Mapping[str, Any]) -> None:
 def check_vocabulary(directory: Path, *, tokens: int, embeddings: int) -> None:
     """Raise CheckpointError where the tokenizer has more tokens than the model has embeddings."""
     if tokens > embeddings:
-        raise CheckpointError(
-            f"{directory}: the tokenizer has {tokens} tokens and the model only {embeddings} embeddings; they do not belong "
-            "together, or tokens were added without model.resize_token_embeddings"
-        )
+        more = f"{directory}: the tokenizer has {tokens} tokens and the model only {embeddings} embeddings"
+        raise CheckpointError(f"{more}; they do not belong together, or tokens were added without model.resize_token_embeddings")
 
 
 def _read_header(path: Path) -> dict[str, int]:
@@ -257,10 +253,8 @@ def _read_header(path: Path) -> dict[str, int]:
         with safe_open(path, framework="np") as file:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error}); copy it again, or, "
-            "if it came by git, fetch it: git lfs pull"
-        ) from error
+        damaged = f"{path}: is not a complete safetensors file ({path.stat().st_size:,} bytes; {error})"
+        raise CheckpointError(f"{damaged}; copy it again, or, if it came by git, fetch it: git lfs pull") from error
 
 
 @functools.cache

@@ -88,10 +88,8 @@ def load_model(directory: Path, config: Any, tokenizer: Any, *, dtype: str, devi
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
             names = sorted(str(key) for key in info[what])
-            raise CheckpointError(
-                f"{directory}: {len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do "
-                "not belong together: save them together again (model.save_pretrained)"
-            )
+            said = f"{len(names)} weights are {what.removesuffix('_keys')} (first: {names[0]}); config and weights do not belong"
+            raise CheckpointError(f"{directory}: {said} together: save them together again (model.save_pretrained)")
     check_vocabulary(directory, tokens=len(tokenizer), embeddings=model.get_input_embeddings().num_embeddings)
     if base_of(directory) is not None:
         model = _with_adapter(model, directory)
@@ -125,9 +123,8 @@ def _with_adapter(model: Any, directory: Path) -> Any:
         try:
             model = PeftModel.from_pretrained(model, directory, local_files_only=True).merge_and_unload()
         except (ValueError, KeyError, TypeError, OSError, RuntimeError, SafetensorError, UserWarning) as error:
-            raise CheckpointError(
-                f"{directory}: the adapter does not fit its model ({_first_line(error)}); save it again"
-            ) from error
+            why = _first_line(error)
+            raise CheckpointError(f"{directory}: the adapter does not fit its model ({why}); save it again") from error
     if (directory / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(directory, local_files_only=True)
     return model
