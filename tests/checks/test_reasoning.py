@@ -33,6 +33,7 @@ def chain(rationale, **more):
         ("4 plus 6 is 10.", Outcome.CORRECT, "1 calculation holds"),
         ("4 plus 6 makes 11.", Outcome.WRONG, "step 1 does not hold"),
         ("4 + 6 is 11.", Outcome.WRONG, "step 1 does not hold"),
+        ("60 / 4 = 15 times $5.00, and 42 / 3 = 14 times 10 minutes.", Outcome.CORRECT, "2 calculations hold"),
         ("Each gives 4 plus 6 gives 10; $5 gives 5*100 = 500 cents, 25 makes 25/5 = 5.", Outcome.CORRECT, "3 calculations hold"),
         ("100 - 50 = 50%, 100/4 = 25%, 1/4 = 25%, 20% of 50 = 10.", Outcome.CORRECT, "4 calculations hold"),
         ("100 - 50 = 40%.", Outcome.WRONG, "step 1 does not hold"),

@@ -12,7 +12,9 @@ from understudy.core.values import Chain, Outcome, Problem, Verdict
 
 _MARK = re.compile(r"<<([^<>\n]{1,200})>>")
 _WORDS = {"plus": "+", "minus": "-", "times": "*", "multiplied by": "*", "divided by": "/"}
-_SAID = re.compile(rf"(?<=[0-9)]) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
+_DONE = r"[-+*/x×÷] ?[$(]?[0-9.,]{1,15}%?\)? ?= ?[$]?[0-9.,]{1,15}"
+"""What it came to is not calculated on: "60 / 4 = 15 times $5"."""
+_SAID = re.compile(rf"(?:{_DONE}|(?<=[0-9)])) (?:{'|'.join(_WORDS)}) (?=[($]?[0-9])")
 _IS = re.compile(r"((?:(?<=\s)-|[+*/×÷]) ?[0-9][0-9.,]*) (?:is|are|leaves|equals|makes|gives) (?=[$]?[0-9])")
 """After a calculation these say what it comes to; elsewhere they do not ("there are 5", "5 makes 5/5")."""
 
@@ -51,4 +53,6 @@ def find_calculations(problem: Problem, chain: Chain) -> Iterator[Calculation]:
 
 
 def _in_signs(step: str) -> str:
-    return _IS.sub(r"\1 = ", _SAID.sub(lambda found: f" {_WORDS[found[0].strip()]} ", step))
+    return _IS.sub(
+        r"\1 = ", _SAID.sub(lambda found: f" {_WORDS[said]} " if (said := found[0].strip()) in _WORDS else found[0], step)
+    )

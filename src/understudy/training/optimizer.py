@@ -123,8 +123,7 @@ def factor(step: int, steps: int, recipe: Recipe) -> float:
     if step < warm:
         return (step + 1) / warm
     gone = (step - warm) / max(1, steps - warm)
-    shapes = {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}
-    return shapes[recipe.schedule]
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}[recipe.schedule]
 
 
 def matrices_of(model: Any) -> list[torch.nn.Parameter]:
