@@ -130,7 +130,7 @@ def import_chains(
         if split in ("", problems[each.problem].split):
             read.put(order[each.problem], number, each)
         else:
-            report.lose(f"of other splits than {split!r}", "a chain", each.problem)
+            report.lose(f"of other splits than {split!r} (see task.splits)", "a chain", each.problem)
     for number, each in enumerate(_number(read, report)):
         numbered.put(0, number, each)
     if not numbered:
