@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from browser import open_browser
-from command import understudy
+from command import SETS, understudy
 from loopback import Server, completion
 from pages import get, serving
 
@@ -17,10 +18,14 @@ from understudy.cli.arguments import make_parser
 from understudy.cli.view import judge as judge_verb
 from understudy.core.errors import DataError, UserError
 from understudy.core.prompt_format import question_text
-from understudy.core.values import Outcome, Problem
+from understudy.core.protocols import silent
+from understudy.core.values import Chain, Outcome, Problem, Verdict
+from understudy.corpus.store import read_rows, write_rows
 from understudy.evaluation.statistics import krippendorff
+from understudy.pipeline.stages.selection import chosen_ids
 from understudy.runs import judgements
-from understudy.runs.judge_engine import _read
+from understudy.runs.judge_engine import BETTER, VERDICT, read_word
+from understudy.runs.judge_engine import judge_chains as ask_about_chains
 from understudy.runs.judgements import (
     FILE,
     Judgement,
@@ -34,6 +39,9 @@ from understudy.runs.judgements import (
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, score
 from understudy.serving.judge import Judging
+from understudy.studies.load import load_teacher
+from understudy.studies.relabels import FILE as RELABELS
+from understudy.studies.relabels import read_relabels
 
 PICTURES = os.environ.get("UNDERSTUDY_PICTURES") and Path(os.environ["UNDERSTUDY_PICTURES"])
 ARMS = ("answer-only", "N chains, all")
@@ -252,14 +260,14 @@ def test_a_choice_that_depends_on_the_order_is_none_and_is_counted(judge):
 
 def test_a_pair_of_which_one_reply_names_none_is_not_judged(judge):
     ran, _, (judged,) = judge(lambda _p, _b, n: completion("Better: neither", finish_reason="length" if n == 1 else "stop"))
-    assert "not judged: 1 of 6 pairs; one of their replies names no answer, is refused, or is cut off" in ran.err
+    assert "not judged: 1 of 6 pairs; a reply does not say which, is refused, or is cut off" in ran.err
     assert (judged.n, judged.wins, judged.losses) == (5, 0, 0)
 
 
 def test_an_engine_that_judges_no_pair_is_an_error(judge):
     ran, _, judged = judge(lambda *_: completion("I cannot say."))
     assert ran.code != 0
-    assert "none of 6 pairs was judged; no reply names the better answer, or all were cut off" in ran.err
+    assert "none of 6 pairs was judged; no reply says which, or all were cut off" in ran.err
     assert not judged
 
 
@@ -313,7 +321,123 @@ def test_a_chat_is_asked_in_a_message(judge):
     ],
 )
 def test_the_last_line_that_names_the_better_answer_counts(text, choice):
-    assert _read(text, ("a", "b")) == choice
+    assert {"1": "a", "2": "b", None: None}.get(read_word(text, BETTER), "") == choice
+
+
+# --- an engine judges the teacher's chains ---
+
+
+def solution_of(body):
+    return body["prompt"].partition("Solution:\n")[2].partition("\n\nSay briefly")[0]
+
+
+def finds_right(text):
+    """Whether the judge of these tests likes a chain: nothing to do with its answer."""
+    return len(text) % 3 != 0
+
+
+def says_right(_path, body, n):
+    right = finds_right(solution_of(body))
+    return completion(f"Every step holds.\nVerdict: {'right' if right else 'Wrong.'}" if n % 10 else "I cannot say.")
+
+
+@pytest.fixture
+def judge_chains(run, tmp_path):
+    def ask(script, *more, style=""):
+        with Server(script) as server:
+            (tmp_path / "judge.toml").write_text(JUDGE.replace("URL", server.url) + style)
+            ran = understudy("judge", "runs/demo", "--chains", "--by", "judge.toml", *more, cwd=tmp_path)
+        return ran, [body for _, body in server.got]
+
+    return ask
+
+
+def test_an_engine_judges_chains_without_the_gold_answer_and_is_asked_once(run, judge_chains):
+    ran, requests = judge_chains(says_right, "-n", "40", "--json")
+    assert ran.code == 0, ran.err
+    assert "not judged: 4 of 40 chains; a reply does not say which" in ran.err
+    problems, chains = {p.id: p for p in run.problems}, {c.id: c for c, _ in run.judged_chains()}
+    relabels = read_relabels(run.directory / RELABELS)
+    assert len(relabels) == 36
+    for (check, chain), relabel in relabels.items():
+        text = chains[chain].text.strip()
+        assert (check, relabel.rater) == ("judged", "the judge")
+        assert relabel.outcome == ("correct" if finds_right(text) else "wrong")
+        assert relabel.reason.startswith("Every step holds.")
+    by_text = {(question_text(problems[c.problem]), c.text.strip()) for c in chains.values()}
+    for body in requests:
+        question = body["prompt"].partition("Question:\n")[2].partition("\n\nSolution:")[0]
+        assert (question, solution_of(body)) in by_text
+        assert "gold" not in body["prompt"].lower()
+        assert body["temperature"] == 0
+    gold = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
+    assert json.loads(ran.out) == {
+        said: dict(Counter(gold[r.chain].value for r in relabels.values() if r.outcome == said)) for said in ("correct", "wrong")
+    }
+    before = (run.directory / RELABELS).read_text()
+    again, requests = judge_chains(says_right, "-n", "20")
+    assert again.code == 0, again.err
+    assert not requests, "no reply is bought twice"
+    assert (run.directory / RELABELS).read_text() == before
+
+
+def test_what_an_engine_says_is_a_check_of_its_own_and_an_arm_selects_by_it(run, judge_chains, tmp_path):
+    ran, _ = judge_chains(lambda p, b, n: says_right(p, b, 1), "-n", "60")
+    assert ran.code == 0, ran.err
+    before = {chain.id: verdict.outcome for chain, verdict in run.judged_chains()}
+    (tmp_path / "demo.toml").write_text((run.directory / "study.toml").read_text())
+    sets = ["study.checks=['answer', 'judged']", "study.relabels='runs/demo/relabels.jsonl'", "arms.2.select.check='judged'"]
+    ran = understudy("select", "demo.toml", *SETS, *(part for each in sets for part in ("--set", each)), cwd=tmp_path)
+    assert ran.code == 0, ran.out + ran.err
+    after = Run(run.directory)
+    assert {chain.id: verdict.outcome for chain, verdict in after.judged_chains()} == before, "gold is another check"
+    said = {relabel.chain: relabel.outcome for relabel in read_relabels(run.directory / RELABELS).values()}
+    verdicts = {v.chain: v for v in read_rows(after.verdicts_file, Verdict) if v.check == "judged"}
+    assert {chain: v.outcome for chain, v in verdicts.items()} == {chain: said.get(chain, "undecidable") for chain in before}
+    details = {v.detail for v in verdicts.values()}
+    assert "the judge says so (Every step holds. Verdict: right)" in details
+    assert "no engine judged it (understudy judge RUN --chains --by FILE.toml)" in details
+    chosen = chosen_ids(after.selection("N chains, correct"))
+    assert chosen
+    assert {said[chain] for chain in chosen} == {"correct"}
+    ran = understudy("select", "demo.toml", *SETS, "--set", "study.checks=['judged']", cwd=tmp_path)
+    assert (ran.code, "study.checks[0] = 'judged': is said of chains by an engine" in ran.err) == (2, True), ran.err
+
+
+def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tmp_path):
+    first, *others = [chain for chain, _ in run.judged_chains()][:25]
+    ends = {0: "length", 1: "refused", 2: "length"}
+    odd = [replace(chain, finish=ends.get(i, "stop")) for i, chain in enumerate(others)]
+    write_rows(run.chains_file, Chain, [replace(first, text="<think>So it is", answer=None), *odd])
+    with Server(lambda p, b, n: says_right(p, b, 1)) as server:
+        (tmp_path / "judge.toml").write_text(JUDGE.replace("URL", server.url))
+        found = ask_about_chains(run, load_teacher(tmp_path / "judge.toml"), tmp_path, silent)
+    assert (found.asked, len(found.judgements)) == (21, 21), "equal texts share a request"
+    assert {one.chain for one in found.judgements} == {chain.id for chain in odd[3:]}
+
+
+@pytest.mark.parametrize("options", [["--chains"], ["--chains", "--by", "x.toml", "--arms", *ARMS], ["--chains", "--rater", "ana"]])
+def test_chains_are_judged_by_a_model_alone_and_not_with_arms(tmp_path, tiny, options):
+    with pytest.raises(UserError, match="--chains goes with --by FILE"):
+        judge_verb(make_parser("judge"), [str(tiny / "runs" / "demo"), *options])
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Verdict: right", "right"),
+        ("**Verdict:** Wrong.", "wrong"),
+        ("The verdict is correct", "correct"),
+        ("Verdict: wrong at first.\nVerdict: undecided", "undecided"),
+        ("Verdict: right\nVerdict: wrong", "wrong"),
+        ("Verdict: right, I think", None),
+        ("It is right", None),
+        ("<think>Verdict: right</think> Hm.", None),
+        ("", None),
+    ],
+)
+def test_the_last_line_that_is_a_verdict_counts(text, word):
+    assert read_word(text, VERDICT) == word
 
 
 def test_who_cannot_judge_is_refused(run, tmp_path):

@@ -283,7 +283,7 @@ def test_a_person_says_what_a_chain_is_and_every_word_is_kept(mine):
     assert [(line["outcome"], line["rater"], line["was"]) for line in lines] == [
         (outcome, "ana", chain.verdicts[0].outcome) for outcome in ("wrong", "undecidable")
     ]
-    assert read_relabels(mine.run.directory / FILE)[chain.chain.id].outcome == "undecidable"
+    assert read_relabels(mine.run.directory / FILE)["", chain.chain.id].outcome == "undecidable"
 
 
 def test_without_a_rater_nothing_is_written(mine):

@@ -91,7 +91,8 @@ def test_the_majority_is_that_of_the_samples_alone(select):
     ("options", "relabels", "needs"),
     [
         ({}, {}, True),
-        ({}, {"a chain": "correct"}, False),
+        ({}, {"answer": {"a chain": "correct"}}, False),
+        ({"check": "leak"}, {"answer": {"a chain": "correct"}}, True),
         ({"keep": "all"}, {}, False),
         ({"check": "majority"}, {}, False),
         ({"keep": "wrong", "check": "leak"}, {}, True),

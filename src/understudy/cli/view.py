@@ -7,20 +7,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from understudy.cli.arguments import add_address, add_json, add_plugins, add_run, positive
 from understudy.cli.guard import DONE, WITH_ERRORS
-from understudy.cli.table import Screen, print_json, say
+from understudy.cli.table import Screen, print_json, say, tell
 from understudy.core.asks import GREEDY_PATH
 from understudy.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
+    from understudy.runs.judge_engine import EngineJudgements
     from understudy.runs.judgements import Pair
     from understudy.runs.run import Run
+    from understudy.studies.options import Teacher
     from understudy.training.record import ShownExample, TrainingRecord
 
 LEGEND = Text("\ndim: read; ⟦green⟧: bears loss; · parts tokens; ⏎ is a line break\n", style="dim")
@@ -99,8 +101,10 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("--rater", metavar="NAME", type=_name, help="the person who judges")
     by = "let a model judge: FILE.toml with a table [teacher], or `teacher`, the study's own"
     parser.add_argument("--by", metavar="FILE", help=by)
+    parser.add_argument("--chains", action="store_true", help="with --by: judge the teacher's chains, for the check `judged`")
     parser.add_argument("--split", default="", help="the split whose answers are judged (default: the first)")
-    parser.add_argument("-n", type=positive, default=300, metavar="N", help="questions, drawn at random (default 300)")
+    drawn = "questions, or chains, drawn at random (default: 300 questions, all chains)"
+    parser.add_argument("-n", type=positive, metavar="N", help=drawn)
     parser.add_argument("--both-right", action="store_true", help="only questions that both arms answer right")
     parser.add_argument("--import", action="append", default=[], type=Path, dest="files", metavar="FILE", help="add judgements")
     add_address(parser, port=8080)
@@ -109,7 +113,9 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.rater and options.by:
         raise UserError("--rater and --by: either a person judges, or a model; leave one out")
-    if bool(options.arms) != bool(options.rater or options.by):
+    if options.chains and (options.arms or not options.by):
+        raise UserError("--chains goes with --by FILE, the model that judges them, and without --arms")
+    if not options.chains and bool(options.arms) != bool(options.rater or options.by):
         raise UserError("--arms goes with --rater NAME, the person who judges, or --by FILE, the model: give both or neither")
 
     from understudy.reports.tables import tabulate_judged
@@ -119,16 +125,18 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
 
     code = DONE
     run, file = Run(options.run), options.run / judgements.FILE
+    if options.chains:
+        return _judge_chains(run, options.by, options.n, as_json=options.json)
     given = [one for path in options.files for one in judgements.read_judgements(path)]
     for arm in (arm for one in given for arm in one.arms):
         run.arm(arm)
     if given:
         judgements.write_judgements(file, given)
     if options.arms:
-        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n)
+        pairs = judgements.make_pairs(run, tuple(options.arms), options.split, both_right=options.both_right, most=options.n or 300)
         say(f"{len(pairs):,} questions; judgements go to {file}", sys.stderr)
         if options.by:
-            code = _ask_engine(run, pairs, options.by, file)
+            code = _judge_pairs(run, pairs, options.by, file)
         else:
             from understudy.serving.judge import Judging
             from understudy.serving.port import show_app
@@ -145,23 +153,41 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     return code
 
 
-def _ask_engine(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
-    from understudy.runs.judge_engine import ask_engine
+def _judge_pairs(run: Run, pairs: Sequence[Pair], by: str, file: Path) -> int:
+    from understudy.runs.judge_engine import judge_pairs
     from understudy.runs.judgements import read_latest, write_judgements
-    from understudy.studies.load import load_teacher
-
-    def tell(stage: str, done: int, total: int, note: str = "") -> None:
-        if total == 0 or done % 100 == 0:
-            say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
 
     known = read_latest(file)  # before anything is paid for
-    teacher, root = (run.study.teacher, run.study.root) if by == "teacher" else (load_teacher(Path(by)), Path(by).parent)
-    found = ask_engine(run, pairs, teacher, root, tell)
-    new = [j for j in found.judgements if j.key not in known or known[j.key].choice != j.choice]
-    write_judgements(file, new)
-    of = f"of {len(pairs):,} pairs"
+    found = judge_pairs(run, pairs, *_load_engine(run, by), _tell_replies)
+    write_judgements(file, (j for j in found.judgements if j.key not in known or known[j.key].choice != j.choice))
+    return _tell_left(found, "pairs")
+
+
+def _judge_chains(run: Run, by: str, most: int | None, *, as_json: bool) -> int:
+    from understudy.runs.judge_engine import compare_with_check, judge_chains
+
+    found = judge_chains(run, *_load_engine(run, by), _tell_replies, most)
+    title = f"{len(found.judgements):,} chains: what the model says, and what the check {run.study.checks[0]} says of the same"
+    tell(title, compare_with_check(run, found.judgements), as_json=as_json)
+    return _tell_left(found, "chains")
+
+
+def _load_engine(run: Run, by: str) -> tuple[Teacher, Path]:
+    from understudy.studies.load import load_teacher
+
+    return (run.study.teacher, run.study.root) if by == "teacher" else (load_teacher(Path(by)), Path(by).parent)
+
+
+def _tell_replies(stage: str, done: int, total: int, note: str = "") -> None:
+    if total == 0 or done % 100 == 0:
+        say(note or f"{stage}: {done:,} of {total:,} replies", sys.stderr)
+
+
+def _tell_left(found: EngineJudgements[Any], what: str) -> int:
+    """Say what was not judged, and why; the exit code."""
+    of = f"of {found.asked:,} {what}"
     if found.unread:
-        why = "one of their replies names no answer, is refused, or is cut off (teacher.options.max_tokens)"
+        why = "a reply does not say which, is refused, or is cut off (teacher.options.max_tokens)"
         say(f"not judged: {found.unread:,} {of}; {why}", sys.stderr)
     if found.failed:
         first = "raise teacher.budget and " if found.budget_spent else ""

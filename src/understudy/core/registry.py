@@ -55,6 +55,7 @@ CHECKS: Names = {
     "answer": "understudy.checks.answer:same_answer",
     "arithmetic": "understudy.checks.arithmetic:arithmetic",
     "form": "understudy.checks.form:form",
+    "judged": "understudy.checks.judged:judged",
     "leak": "understudy.checks.leak:leak",
     "likelihood": "understudy.checks.likelihood:likelihood",
     "majority": "understudy.checks.majority:majority",

@@ -1,20 +1,29 @@
-"""An engine judges two arms' answers: each pair twice, with its sides swapped, so that an order which it prefers gains nothing.
+"""An engine judges: two arms' answers, each pair twice with its sides swapped, so that an order which it prefers gains nothing; or
+the teacher's chains one by one, without the gold answer.
 
 Every reply goes through a ledger beside the run, so that a judging that was stopped goes on and nothing is paid for twice.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from heapq import nsmallest
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Generic, TypeVar
 
+from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, Call, Flow, Message, SamplePath
 from understudy.core.errors import EngineError
 from understudy.core.prompt_format import question_text
 from understudy.core.protocols import Progress, counting
-from understudy.core.thoughts import thought_of
+from understudy.core.thoughts import only_thought, thought_of
+from understudy.core.values import Chain, Problem, digest
+from understudy.corpus.store import read_rows
+from understudy.corpus.tables import append_objects
 from understudy.flows.cast import Cast
 from understudy.flows.run import run_flows
 from understudy.pipeline.connect import connect
@@ -22,69 +31,84 @@ from understudy.runs.judgements import Judgement, Pair
 from understudy.runs.run import Run
 from understudy.sampling.ledger import Ledger
 from understudy.studies.options import Teacher
+from understudy.studies.relabels import FILE, JUDGED, Relabel, Said, read_relabels
 
 LEDGER = "judge.sqlite"
 LEAST_TOKENS = 512
 """That a reply may have, where the method's options ask for fewer."""
 _MARKUP = re.compile(r"[*_`$#>{}]|\\boxed|\\text")
-_BETTER = re.compile(
+BETTER = re.compile(
     r"\s*(?:the )?better(?: answer)?(?: is)?\s*[:=–-]?\s*(?:answer |option )?\(?(1|2|neither|none|both)\)?[.!]?\s*", re.I
 )
+VERDICT = re.compile(r"\s*(?:the |my )?verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I)
+_OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
+"""What is said of a chain -> its outcome; wrong for the other words."""
+J = TypeVar("J", Judgement, Relabel)
 
 
 @dataclass(frozen=True)
-class EngineJudgements:
-    """``judgements``: two for each pair, one for each order. ``unread`` pairs had a reply that names no answer or was cut off,
-    ``failed`` ones a call that failed with ``error``; ``budget_spent``: since the budget is spent."""
+class EngineJudgements(Generic[J]):
+    """``judgements``: two for each pair, one for each order, or one for each chain. Of ``asked`` pairs or chains, ``unread`` had a
+    reply that does not say which or was cut off, ``failed`` a call that failed with ``error``; ``budget_spent``: since the budget
+    is spent."""
 
-    judgements: list[Judgement]
+    judgements: list[J]
+    asked: int
     unread: int
     failed: int
     error: str
     budget_spent: bool
 
 
-def ask_engine(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> EngineJudgements:
+def judge_pairs(run: Run, pairs: Sequence[Pair], teacher: Teacher, root: Path, tell: Progress) -> EngineJudgements[Judgement]:
     """What the engine of ``teacher``, whose paths are relative to ``root``, says of ``pairs``, greedily; its price and budget hold
     for all judging in this run.
 
     Raises StudyError for an engine that cannot be asked, EngineError where no pair was judged.
     """
-    study, task = run.study, run.study.make_task()
-    most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
-    engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
-
-    def flows() -> Iterator[tuple[SamplePath, Flow[str]]]:
-        for pair in pairs:
-            for order, sides in enumerate(_orders(pair)):
-                yield SamplePath(pair.problem.id, order, study.seed), _ask(pair, sides, most, chats=teacher.chats)
-
-    replies: dict[tuple[str, int], str] = {}
-    errors: dict[str, str] = {}
-    budget_spent = False
-    with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
-        engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
-        cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
-        for done in run_flows(flows(), cast, on_end=counting(tell, "judge", 2 * len(pairs))):
-            if done.value is None:
-                errors[done.path.problem] = done.error or ""
-                budget_spent |= done.unasked
-            else:
-                replies[done.path.problem, done.path.index] = done.value
+    ordered = [(pair, order, sides) for pair in pairs for order, sides in enumerate(_orders(pair))]
+    asks = (
+        (pair.problem.id, order, _fill("judge_prompt.txt", pair.problem, first=pair.answers[left], second=pair.answers[right]))
+        for pair, order, (left, right) in ordered
+    )
+    replies = _ask_all(run, teacher, root, asks, n=len(ordered), words=BETTER, tell=tell)
+    whole = {pair.problem.id for pair in pairs if all((pair.problem.id, order) in replies.said for order in range(2))}
     judgements = []
-    for pair in (pair for pair in pairs if pair.problem.id not in errors):
-        name, (first, second) = pair.problem.id, pair.answers
-        said = [
-            Judgement(name, (first, second), engine.identity, choice, sides[0], pair.texts, pair.both_right, engine=True)
-            for order, sides in enumerate(_orders(pair))
-            if (choice := _read(replies[name, order], sides)) is not None
-        ]
-        judgements += said if len(said) == 2 else []
-    why = next(iter(errors.values()), "")
-    if pairs and not judgements:
-        why = why or "no reply names the better answer, or all were cut off"
-        raise EngineError(f"none of {len(pairs)} pairs was judged; {why}")
-    return EngineJudgements(judgements, len(pairs) - len(errors) - len(judgements) // 2, len(errors), why, budget_spent)
+    for pair, order, (left, right) in ordered:
+        if (name := pair.problem.id) in whole:
+            choice, (first, second) = {"1": left, "2": right}.get(replies.said[name, order][0], ""), pair.answers
+            judged = Judgement(name, (first, second), replies.rater, choice, left, pair.texts, pair.both_right, engine=True)
+            judgements.append(judged)
+    return replies.sum_up(judgements, len(whole), len(pairs), "pairs")
+
+
+def judge_chains(run: Run, teacher: Teacher, root: Path, tell: Progress, most: int | None = None) -> EngineJudgements[Relabel]:
+    """Let the engine say, for the check `judged`, which of the teacher's chains are right: of those that are whole, at most
+    ``most``, drawn by the study's seed. It does not see the gold answer. What is new is added to the run's `FILE`. Otherwise as
+    `judge_pairs`."""
+    file, problems = run.directory / FILE, {problem.id: problem for problem in run.problems}
+    known = read_relabels(file) if file.exists() else {}  # before anything is paid for
+    whole = (c for c in read_rows(run.chains_file, Chain) if c.finish not in ("refused", "length") and not only_thought(c.text))
+    drawn = whole if most is None else nsmallest(most, whole, key=lambda chain: digest([run.study.seed, chain.id]))
+    asks = ((c.id, 0, _fill("judge_chain_prompt.txt", problems[c.problem], solution=c.text.strip())) for c in drawn)
+    n = min(run.chains_summary.chains, most or sys.maxsize)
+    replies = _ask_all(run, teacher, root, asks, n=n, words=VERDICT, tell=tell)
+    said = {
+        (JUDGED, name): Relabel(name, _OUTCOMES.get(word, "wrong"), replies.rater, why, check=JUDGED)
+        for (name, _), (word, why) in replies.said.items()
+    }
+    append_objects(file, (asdict(new) for key, new in said.items() if key not in known or replace(known[key], at="") != new))
+    return replies.sum_up([*said.values()], len(said), replies.ended, "chains")
+
+
+def compare_with_check(run: Run, relabels: Iterable[Relabel]) -> dict[str, Counter[str]]:
+    """What was said of chains -> what the study's first check says of the same -> how many."""
+    said, problems = {one.chain: one.outcome for one in relabels}, {problem.id: problem for problem in run.problems}
+    both: dict[str, Counter[str]] = defaultdict(Counter)
+    for chain in read_rows(run.chains_file, Chain):
+        if chain.id in said:
+            both[said[chain.id]][judge(problems[chain.problem], chain, run.check).outcome.value] += 1
+    return both
 
 
 def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -92,17 +116,60 @@ def _orders(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
     return (first, second), (second, first)
 
 
-def _ask(pair: Pair, sides: tuple[str, str], most: int, *, chats: bool) -> Flow[str]:
-    first, second = (pair.answers[arm] or "(nothing)" for arm in sides)
-    template = Template((files("understudy.runs") / "judge_prompt.txt").read_text(encoding="utf-8"))
-    prompt = template.substitute(question=question_text(pair.problem), first=first, second=second)
+def _fill(file: str, problem: Problem, **texts: str) -> str:
+    template = Template((files("understudy.runs") / file).read_text(encoding="utf-8"))
+    return template.substitute(question=question_text(problem), **{name: text or "(nothing)" for name, text in texts.items()})
+
+
+@dataclass
+class _Replies:
+    """Of the engine ``rater``, so many ``ended``. ``said``: (name, order) -> the word that counts, and how the reply begins;
+    ``errors``: name -> why an ask of it failed."""
+
+    rater: str
+    ended: int = 0
+    said: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    budget_spent: bool = False
+
+    def sum_up(self, judgements: list[J], judged: int, asked: int, what: str) -> EngineJudgements[J]:
+        why = next(iter(self.errors.values()), "")
+        if asked and not judgements:
+            raise EngineError(f"none of {asked} {what} was judged; {why or 'no reply says which, or all were cut off'}")
+        failed = len(self.errors)
+        return EngineJudgements(judgements, asked, asked - judged - failed, failed, why, self.budget_spent)
+
+
+def _ask_all(
+    run: Run, teacher: Teacher, root: Path, asks: Iterable[tuple[str, int, str]], *, n: int, words: re.Pattern[str], tell: Progress
+) -> _Replies:
+    """What is said to ``asks`` (name, order, prompt), ``n`` of them or fewer; see `read_word`."""
+    study, task = run.study, run.study.make_task()
+    most = max(LEAST_TOKENS, teacher.make_method().max_tokens)
+    engine = teacher.prepare_engine(root, task, answers=True).open(task=task, seed=study.seed)
+    flows = ((SamplePath(name, order, study.seed), _ask(prompt, most, chats=teacher.chats)) for name, order, prompt in asks)
+    replies = _Replies(engine.identity)
+    with Ledger(run.directory / LEDGER, price=teacher.price, budget=teacher.budget) as store:
+        engine, _ = connect(engine, store, seed=study.seed, paths=1, tell=tell)
+        cast = Cast({"judge": engine}, {"judge": GREEDY}, store=store, seed=study.seed)
+        for done in run_flows(flows, cast, on_end=counting(tell, "judge", n)):
+            replies.ended += 1
+            if done.value is None:
+                replies.errors[done.path.problem] = done.error or ""
+                replies.budget_spent |= done.unasked
+            elif word := read_word(done.value, words):
+                replies.said[done.path.problem, done.path.index] = word, " ".join(done.value.split())[:200]
+    return replies
+
+
+def _ask(prompt: str, most: int, *, chats: bool) -> Flow[str]:
     reply = yield Call("judge", (Message("user", prompt),) if chats else prompt, (), most)
     return reply.text if reply.finish == "stop" else ""
 
 
-def _read(text: str, sides: tuple[str, str]) -> str | None:
-    """The arm that a reply prefers, "" where neither, None where it does not say: by its last line that says nothing else."""
+def read_word(text: str, words: re.Pattern[str]) -> str | None:
+    """The word by which a reply decides: that of its last line that says nothing else."""
     _, begin = thought_of(text)
     said = "" if begin is None else _MARKUP.sub("", text[begin:])
-    found = [line[1] for line in map(_BETTER.fullmatch, said.splitlines()) if line]
-    return {"1": sides[0], "2": sides[1]}.get(found[-1], "") if found else None
+    found = [line[1].lower() for line in map(words.fullmatch, said.splitlines()) if line]
+    return found[-1] if found else None

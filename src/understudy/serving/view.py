@@ -84,7 +84,8 @@ class View:
             raise HTTPException(404, str(error)) from None
 
     def _read_relabels(self) -> dict[str, Relabel]:
-        return read_relabels(self.relabels) if self.relabels.exists() else {}
+        found = read_relabels(self.relabels) if self.relabels.exists() else {}
+        return {chain: relabel for (check, chain), relabel in found.items() if not check}
 
     async def _relabel(self, request: Request) -> Response:
         """Write down what the rater says of a chain, and show its question again."""

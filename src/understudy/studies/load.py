@@ -14,6 +14,7 @@ from understudy.core.registry import ENGINES, METHODS, find, module_of
 from understudy.reports.words import file_name
 from understudy.studies.options import Arm, Teacher
 from understudy.studies.presets import PACKAGED, apply_profile, find_study
+from understudy.studies.relabels import JUDGED
 from understudy.studies.schema import build, keys_of, refuse_unknown
 from understudy.studies.study import Study, check_roles, models_of, parts_of, student_of_role, trained_roles, training_of_role
 from understudy.studies.sweeps import expand_sweeps
@@ -143,11 +144,10 @@ def _validate(study: Study) -> None:
         raise StudyError(f"study.checks = {list(study.checks)}: must name at least one check, and each once")
     for name in study.checks:
         find("check", name)
-    if isinstance(find("check", study.checks[0]), AmongOthers):
-        raise StudyError(
-            f"study.checks[0] = {study.checks[0]!r}: compares the chains of a problem, so it cannot score a student's answer; "
-            'name another first: checks = ["answer", ...]'
-        )
+    if study.checks[0] == JUDGED or isinstance(find("check", study.checks[0]), AmongOthers):
+        says = "is said of chains by an engine" if study.checks[0] == JUDGED else "compares the chains of a problem"
+        answer = f"{says}, so it cannot score a student's answer"
+        raise StudyError(f'study.checks[0] = {study.checks[0]!r}: {answer}; name another first: checks = ["answer", ...]')
     task = study.make_task()
     _check_engine_keys(study.teacher)
     if not hasattr(study.teacher.make_method(), "sample"):

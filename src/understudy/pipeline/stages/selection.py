@@ -61,7 +61,7 @@ class SelectionStage(Stage[SelectionSummary]):
     def needs_gold(self) -> bool:
         """Nothing is kept without gold answers, unless people say what is right."""
         check = self.select.check or self.verdicts.checks[0]
-        return self.select.keep != "all" and check in ("answer", "leak") and not self.verdicts.relabels
+        return self.select.keep != "all" and check in ("answer", "leak") and check not in self.verdicts.relabels
 
     def judged(self, context: Context) -> Iterator[tuple[Chain, Outcome]]:
         """Every chain with what the arm's check says of it, among so many samples as the arm takes."""

@@ -14,7 +14,7 @@ from understudy.evaluation.worth import CorpusMeter, CorpusWorth
 from understudy.pipeline.stage import Context, Stage, StageSummary
 from understudy.pipeline.stages.chains import ChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage
-from understudy.studies.relabels import Relabel
+from understudy.studies.relabels import JUDGED, Relabel
 
 FILE = "verdicts.parquet"
 
@@ -31,8 +31,8 @@ class VerdictsSummary(StageSummary):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class VerdictsStage(Stage[VerdictsSummary]):
-    """``checks``: registered names; the first one judges students, too. ``relabels``: chain -> the outcome that a person says
-    in its place; ``said``: the whole of it."""
+    """``checks``: registered names; the first one judges students, too. ``relabels``: check -> chain -> the outcome that a person
+    or an engine says in its place; ``said``: the whole of it, by (check, chain)."""
 
     kind = "verdicts"
     summary = VerdictsSummary
@@ -40,8 +40,8 @@ class VerdictsStage(Stage[VerdictsSummary]):
     problems: ProblemsStage
     chains: ChainsStage
     checks: tuple[str, ...]
-    relabels: Mapping[str, str]
-    said: Mapping[str, Relabel] = unkeyed(factory=dict)
+    relabels: Mapping[str, Mapping[str, str]]
+    said: Mapping[tuple[str, str], Relabel] = unkeyed(factory=dict)
 
     def modules(self) -> list[str]:
         return [module_of("check", name) for name in self.checks]
@@ -60,7 +60,7 @@ class VerdictsStage(Stage[VerdictsSummary]):
             yield from judged
             return
         problems = {problem.id: problem for problem in self.problems.read(context)}
-        said = self.relabels if name == self.checks[0] else {}
+        said = self.relabels.get(name, {})
         for problem, group in groupby(judged, lambda pair: pair[0].problem):
             pairs = list(group)
             first = [chain for chain, _ in pairs if chain.path < samples]
@@ -81,7 +81,8 @@ class VerdictsStage(Stage[VerdictsSummary]):
                 for check in self.checks:
                     found = judge_all(problem, chains, checks[check], check)
                     verdicts = [self._relabel(verdict) for verdict in found]
-                    changed += sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
+                    if check == self.checks[0]:
+                        changed += sum(old.outcome is not new.outcome for old, new in zip(found, verdicts, strict=True))
                     counts[check].update(verdict.outcome.value for verdict in verdicts)
                     yield from verdicts
                     if check == self.checks[0]:
@@ -94,9 +95,10 @@ class VerdictsStage(Stage[VerdictsSummary]):
         return VerdictsSummary(outcomes=outcomes, worth=meter.read(), relabelled=changed)
 
     def _relabel(self, verdict: Verdict) -> Verdict:
-        said = self.said.get(verdict.chain)
-        if said is None or verdict.check != self.checks[0]:
+        said = self.said.get((verdict.check, verdict.chain))
+        if said is None:
             return verdict
         why = f" ({said.reason})" if said.reason else ""
-        detail = f"{said.rater} says so{why}; the check said {verdict.outcome}: {verdict.detail}"
+        check = "" if said.check == JUDGED else f"; the check said {verdict.outcome}: {verdict.detail}"
+        detail = f"{said.rater} says so{why}{check}"
         return replace(verdict, outcome=Outcome(said.outcome), detail=detail)
