@@ -1,6 +1,7 @@
 """Which arm is the best, what the data support, and what makes a comparison unfair, on copies of a tiny run."""
 
 import json
+import os
 import shutil
 from collections import defaultdict
 from dataclasses import replace
@@ -19,7 +20,7 @@ from understudy.runs.answers import list_answers
 from understudy.runs.attribution import find_first_wrong_steps
 from understudy.runs.compare import _compare, compare_runs
 from understudy.runs.fairness import Conditions, describe_differences, find_conditions, name_differences, note_unfair
-from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks
+from understudy.runs.looks import Look, count_looks_before, describe_looks, read_looks, record_look
 from understudy.runs.report import open_run
 from understudy.runs.run import Run, find_clusters, score
 from understudy.runs.summaries import group_by_students, measure_arms, measure_consistency
@@ -207,6 +208,30 @@ def test_pairs_and_seeds_that_were_named_after_results_existed_are_marked(copy):
     seeds = list(score(run, "N chains, all", "test"))
     each = [read_seen(roles["student"]).tokens for roles in run.students("N chains, all").values()]
     assert [find_conditions(run, some).tokens for some in (seeds, seeds[:1])] == [sum(each) / 2, each[0]]
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "shows"),
+    [
+        ("report", [], True),
+        ("results", ["--json"], True),
+        ("results", ["--answers", "answers.csv"], True),
+        ("compare", ["--json"], True),
+        ("status", [], False),
+        ("results", ["--rationales", "nobody"], False),
+    ],
+)
+def test_every_verb_that_shows_results_counts_as_a_look(copy, tmp_path, verb, options, shows):
+    before = sum(look.times for look in read_looks(copy))
+    understudy(verb, str(copy), *options, cwd=tmp_path)
+    assert sum(look.times for look in read_looks(copy)) == before + shows
+
+
+def test_a_run_that_may_not_be_written_to_is_shown_and_no_look_is_noted(copy, monkeypatch):
+    before = read_looks(copy)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    record_look(copy)
+    assert read_looks(copy) == before
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ SUBJECTS = ("maths", "science", "commonsense")
 
 HOUSE = {name: text for method in ("decompose", "rationalise", "scotd") for name, text in load_prompts(method).items()}
 KINDS = {"maths": "number", "science": "option", "commonsense": "yes_no"}
-FORM = {"maths": r"\d+", "science": r"\([a-d]\)", "commonsense": "yes|no"}
+OF_CHAINS = (*SUBJECTS, "everyday", "reviews")
+"""Subjects of the prompt for chains."""
+FORM = {"maths": r"\d+", "science": r"\([a-d]\)", "commonsense": "yes|no", "everyday": r"\([a-e]\)", "reviews": r"\([ab]\)"}
 LAYOUT = {
     "decompose-questions": "Q: {{question}}\nQ1:\n",
     "decompose-answer": "Q: {{question}}\n{{questions}}\nA1:\n",
@@ -50,6 +52,7 @@ def test_the_subject_goes_by_the_kind_of_answer():
     problems = [Problem("p", "?", kind) for kind in ("number", "expression", "option", "yes_no", "text", "date")]
     assert [subject_of(p) for p in problems] == ["maths", "maths", "science", "commonsense", "commonsense", "commonsense"]
     assert subject_of(Problem("p", "?", "text", choices=("x", "y"))) == "science"
+    assert subject_of(problems[0], "everyday") == "everyday"
 
 
 def test_a_users_own_file_takes_the_place_of_ours_and_all_others_stay(tmp_path):
@@ -58,7 +61,7 @@ def test_a_users_own_file_takes_the_place_of_ours_and_all_others_stay(tmp_path):
     found = load_prompts("scotd", tmp_path)
     assert found["scotd-chains-maths"] == TEXT
     assert found["scotd-chains-science"] == HOUSE["scotd-chains-science"]
-    assert [*found] == [f"scotd-chains-{subject}" for subject in sorted(SUBJECTS)]
+    assert [*found] == [f"scotd-chains-{subject}" for subject in sorted(OF_CHAINS)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,8 @@ def test_a_directory_of_prompts_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_there_is_a_prompt_for_every_purpose_and_subject():
-    assert [*HOUSE] == sorted(f"{purpose}-{subject}" for purpose in LAYOUT for subject in SUBJECTS)
+    chains = [f"scotd-chains-{subject}" for subject in OF_CHAINS]
+    assert sorted(HOUSE) == sorted({f"{purpose}-{subject}" for purpose in LAYOUT for subject in SUBJECTS} | {*chains})
 
 
 def shown(name):
@@ -103,9 +107,9 @@ def test_a_house_prompt_says_where_its_idea_is_from_and_ends_as_its_reader_expec
 
 
 def test_the_examples_answers_differ_so_that_none_is_taught():
-    for subject in SUBJECTS:
+    for subject in OF_CHAINS:
         stated = [example.rpartition(": ")[2] for example in shown(f"scotd-chains-{subject}")]
-        assert len(set(stated)) >= (2 if subject == "commonsense" else 4)
+        assert len(set(stated)) >= (2 if subject in ("commonsense", "reviews") else 4)
         assert max(map(stated.count, stated)) <= len(stated) / 2
 
 
@@ -148,18 +152,18 @@ def solved_backfill(subject):
         yield None, example[example.index("\nA1:") + 1 :], None
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("subject", OF_CHAINS)
 def test_no_example_gives_an_answer_away_before_it_is_found(subject):
-    for problem, lines, _ in solved(f"decompose-questions-{subject}"):
+    for problem, lines, _ in solved(f"decompose-questions-{subject}") if subject in SUBJECTS else ():
         known = set(re.findall(r"[0-9.]*[0-9]", problem.question))
         for step in read_steps(lines):
             assert set(re.findall(r"[0-9.]*[0-9]", step.question)) <= known, "a sub-question has no number of an earlier answer"
     for name in (f"rationalise-{subject}", f"scotd-chains-{subject}"):
-        for example in shown(name):
+        for example in shown(name) if name in HOUSE else ():
             chain = example.rpartition("\nA: ")[2]
             reasons, _, stated = chain.partition(" So the answer is: ")
             assert re.fullmatch(FORM[subject], stated)
-            assert not re.search(r"\([a-d]\)|\b(?:yes|no)\b,", reasons, re.I)
+            assert not re.search(r"\([a-e]\)|\b(?:yes|no)\b,", reasons, re.I)
             assert f"The right answer is: {stated}\n" in example or not name.startswith("rationalise")
 
 

@@ -6,6 +6,7 @@ from playing import EMPTY, SUM, asked, chain, made, play, solved, texts
 from understudy.core.asks import SamplePath
 from understudy.core.errors import StudyError
 from understudy.core.prompt_format import PromptFormat
+from understudy.core.prompts import fill, load_prompts
 from understudy.core.values import Outcome, Problem
 from understudy.methods.scotd import SCoTD
 from understudy.sampling.pool import StudyPool
@@ -92,6 +93,15 @@ def test_the_houses_examples_stand_in_a_teachers_prompt_only_where_the_study_has
         play(method.sample(SUM, SamplePath("p"), EMPTY), " 5")
     assert made(method, SUM, CHAINS) == made(SCoTD(), SUM, CHAINS)
     assert solved(method, SUM, " 5") == solved(SCoTD(), SUM, " 5")
+
+
+@pytest.mark.parametrize(("subject", "shown"), [("auto", "maths"), ("everyday", "everyday"), ("reviews", "reviews")])
+def test_the_subject_of_the_houses_examples_is_by_the_kind_of_answer_or_given(subject, shown):
+    house = StudyPool(prompts=load_prompts("scotd"))
+    _, (call,) = play(SCoTD(house_exemplars=True, subject=subject).sample(SUM, SamplePath("p"), house), " 5")
+    assert call.prompt == fill(load_prompts("scotd")[f"scotd-chains-{shown}"], {"question": "What is 2 + 3?"})
+    assert play(SCoTD(subject=subject).sample(SUM, SamplePath("p"), house), " 5")[1][0].prompt == "Q: What is 2 + 3?\nA:"
+    assert solved(SCoTD(subject=subject), SUM, " 5") == solved(SCoTD(), SUM, " 5")
 
 
 def test_the_limit_is_that_of_every_reply():

@@ -27,9 +27,11 @@ def report(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
     from understudy.reports.documents import markdown
     from understudy.reports.terminal import show
+    from understudy.runs.looks import record_look
     from understudy.runs.report import open_run, write_page, write_pictures
 
     data = open_run(options.run)
+    record_look(options.run)
     console = Screen()
     if options.markdown:
         print(markdown(data))
@@ -51,32 +53,33 @@ def results(parser: ArgumentParser, argv: Sequence[str]) -> None:
     other.add_argument("--rationales", metavar="ARM", help="how near the arms' rationales are to those of ARM, e.g. the teacher's")
     options = parser.parse_args(argv)
 
-    from understudy.runs.report import open_run
+    from understudy.reports.terminal import show, show_tables
+    from understudy.runs.looks import record_look
     from understudy.runs.run import Run
 
+    run = Run(options.run)
     if options.answers:
         from understudy.runs.answers import write_answers
 
-        print(f"{options.answers}: {write_answers(Run(options.run), options.answers):,} answers")
-        return
-    from understudy.reports.terminal import show, show_tables
-
-    if options.rationales:
+        print(f"{options.answers}: {write_answers(run, options.answers):,} answers")
+    elif options.rationales:
         from understudy.runs.rationales import compare_rationales, tabulate_likeness
 
-        run = Run(options.run)
         split = run.study.evaluation.splits[0]
         likeness = list(compare_rationales(run, options.rationales, split))
         if options.json:
             print_json(likeness)
         else:
             show_tables([tabulate_likeness(likeness, options.rationales, split)], Screen())
-        return
-    data = open_run(options.run)
-    if options.json:
-        print_json(data.rows)
     else:
-        show(data, Screen())
+        from understudy.runs.report import open_run
+
+        data = open_run(options.run)
+        if options.json:
+            print_json(data.rows)
+        else:
+            show(data, Screen())
+    record_look(options.run)
 
 
 def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
@@ -90,9 +93,12 @@ def compare(parser: ArgumentParser, argv: Sequence[str]) -> None:
 
     from understudy.reports.terminal import show_comparison
     from understudy.runs.compare import compare_runs
+    from understudy.runs.looks import record_look
     from understudy.runs.run import Run
 
     compared = compare_runs([Run(run) for run in options.runs], options.split, options.arms, anyway=options.anyway)
+    for run in options.runs:
+        record_look(run)
     if options.json:
         print_json(compared)
     else:

@@ -36,12 +36,16 @@ def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     add_plugins(parser, "the check of the run's study")
     options = parser.parse_args(argv)
 
+    from understudy.runs.looks import record_look
     from understudy.runs.questions import QuestionIndex
     from understudy.runs.run import Run
     from understudy.serving.port import show_app
     from understudy.serving.view import View
 
-    pages = View(QuestionIndex(Run(options.run)), options.rater).app(options.host)
+    questions = QuestionIndex(Run(options.run))
+    if any(entry.answers for entry in questions.entries.values()):
+        record_look(options.run)
+    pages = View(questions, options.rater).app(options.host)
     show_app(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
 
 

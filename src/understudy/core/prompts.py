@@ -25,8 +25,10 @@ _HEAD = re.compile(r"\A(?:#[^\n]*\n)*\n*")
 _PART = re.compile(r"\{\{(\w+)\}\}|\[examples\]\n(.*?)\[/examples\]\n", re.S)
 
 
-def subject_of(problem: Problem) -> str:
-    """The one of maths, science and commonsense that suits ``problem``, by the kind of its answer."""
+def subject_of(problem: Problem, given: str = "auto") -> str:
+    """The one of maths, science and commonsense that suits ``problem``, by the kind of its answer, unless one is ``given``."""
+    if given != "auto":
+        return given
     if problem.choices or problem.kind == "option":
         return "science"
     return "maths" if problem.kind in ("number", "expression") else "commonsense"

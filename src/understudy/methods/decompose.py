@@ -117,8 +117,7 @@ class Decompose(NoStudent):
         return self._prompt("questions", problem, pool, {}, examples=worked_out)
 
     def _prompt(self, purpose: str, problem: Problem, pool: Pool, values: Mapping[str, str], *, examples: str = "") -> Prompt:
-        subject = subject_of(problem) if self.subject == "auto" else self.subject
-        text = pool.prompt(f"decompose-{purpose}-{subject}")
+        text = pool.prompt(f"decompose-{purpose}-{subject_of(problem, self.subject)}")
         return self.format.wrap_prompt(fill(text, {"question": question_text(problem), **values}, examples=examples))
 
     def _call(self, role: str, prompt: Prompt, **more: Any) -> Call:

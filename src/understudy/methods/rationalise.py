@@ -46,7 +46,7 @@ class Rationalise(NoStudent):
             for p, c in pool.exemplars(path)
             if c.answer is not None and c.rationale
         )
-        text = pool.prompt(f"rationalise-{subject_of(problem) if self.subject == 'auto' else self.subject}")
+        text = pool.prompt(f"rationalise-{subject_of(problem, self.subject)}")
         prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem), "answer": answer}, examples=exemplars))
         reply: Reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         # Its thought is dropped, because it argues about the answer that the prompt gave.

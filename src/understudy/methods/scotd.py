@@ -40,6 +40,9 @@ class SCoTD(OneStudent):
     house_exemplars: bool = False
     """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen
     by this project, because the study should decide which examples a teacher sees."""
+    subject: Literal["auto", "maths", "science", "commonsense", "everyday", "reviews"] = "auto"
+    """Which of Understudy's prompts ``house_exemplars`` shows: ``auto``, the default of this project, chooses by the kind of answer;
+    ``everyday`` (as CommonsenseQA) and ``reviews`` have options and are never chosen so."""
     max_tokens: Count = 256
     """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)
@@ -60,7 +63,7 @@ class SCoTD(OneStudent):
         exemplars = pool.exemplars(path)
         prompt = self.format.write_prompt(problem, exemplars)
         if self.house_exemplars and not exemplars:
-            text = pool.prompt(f"scotd-chains-{subject_of(problem)}")
+            text = pool.prompt(f"scotd-chains-{subject_of(problem, self.subject)}")
             prompt = self.format.wrap_prompt(fill(text, {"question": question_text(problem)}))
         reply = yield Call("teacher", prompt, self.format.stop, self.max_tokens)
         return self.format.read_chain(problem, path, reply, prompt=prompt)

@@ -1,5 +1,6 @@
 """How often the results of a run were shown, and what its study had named by then: what was chosen afterwards is said."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,9 @@ def read_looks(run: Path) -> list[Look]:
 
 
 def record_look(run: Path) -> None:
-    """Note that `run`, `demo` or `evaluate` shows the results in ``run`` now."""
+    """Note that a verb shows the results in ``run`` now: nothing, where the directory may not be written to."""
+    if not os.access(run, os.W_OK):
+        return
     study = read_plan(run).study
     names = tuple(arm.name for arm in study.arms)
     looks, now = read_looks(run), Look(study.seeds, study.evaluation.compare, arms=names, seed=study.seed)

@@ -61,9 +61,9 @@ class Study:
     """The largest share of the held-out questions that may be near one outside; where more are, the study stops. Default chosen
     by this project: they are only counted and listed."""
     checks: tuple[str, ...] = ("answer",)
-    """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``, ``judged``
-    (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is kept under
-    its check's name, and an arm selects by any of them (``select.check``)."""
+    """What judges chains: ``answer`` (equal to the gold), ``arithmetic``, ``leak``, ``form``, ``majority``, ``likelihood``,
+    ``judged`` (docs/checks.md), or checks of your own. The first one also judges checkpoints, students and votes; every verdict is
+    kept under its check's name, and an arm selects by any of them (``select.check``)."""
     relabels: str | None = None
     """A JSON Lines file of what people say of single chains (``understudy view RUN --rater NAME`` writes one), which stands in the
     place of the first check's verdicts, and of what an engine says (``understudy judge RUN --chains --by FILE``), which are those
