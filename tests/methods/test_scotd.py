@@ -131,3 +131,14 @@ def test_options_that_make_no_sense_are_refused(options, says):
 def test_the_style_changes_how_prompts_are_written_and_no_word_of_them():
     examples = made(SCoTD(format=PromptFormat("messages")), SUM, CHAINS, pool())
     assert texts(examples) == [(s.removeprefix("Q: ").removesuffix("\nA:"), t.strip()) for s, t, _ in PLAIN]
+
+
+def test_chains_are_read_only_by_a_method_that_asks_for_them():
+    def chains():
+        yield from SHOWN
+        raise AssertionError("they are read")
+
+    answering = StudyPool(learn=OTHERS, chains=chains())
+    assert solved(SCoTD(), SUM, " 5", answering)[0].answer == "5"
+    with pytest.raises(AssertionError, match="they are read"):
+        solved(SCoTD(in_context=2), SUM, " 5", answering)

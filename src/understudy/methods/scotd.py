@@ -41,8 +41,8 @@ class SCoTD(OneStudent):
     """The teacher's prompt shows Understudy's own solved examples if the study has no exemplars (docs/prompts.md). Default chosen
     by this project, because the study should decide which examples a teacher sees."""
     subject: Literal["auto", "maths", "science", "commonsense", "everyday", "reviews"] = "auto"
-    """Which of Understudy's prompts ``house_exemplars`` shows: ``auto``, the default of this project, chooses by the kind of answer;
-    ``everyday`` (as CommonsenseQA) and ``reviews`` have options and are never chosen so."""
+    """Which of Understudy's prompts ``house_exemplars`` shows: ``auto``, the default of this project, chooses by the kind of
+    answer; ``everyday`` (as CommonsenseQA) and ``reviews`` have options and are never chosen so."""
     max_tokens: Count = 256
     """Most tokens of a reply (256: configs/train.yaml of the authors' code)."""
     format: PromptFormat = field(default_factory=PromptFormat)

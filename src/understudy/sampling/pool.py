@@ -1,7 +1,8 @@
 """What methods may see besides their problem: exemplars, prompts, other problems' chains, verdicts."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from understudy.core.asks import SamplePath
 from understudy.core.errors import StudyError, nearest
@@ -27,18 +28,26 @@ class StudyPool:
         shuffle: bool = True,
         prompts: Mapping[str, str] | None = None,
         learn: Sequence[Problem] = (),
-        chains: Sequence[Chain] = (),
+        chains: Iterable[Chain] = (),
         outcomes: Mapping[str, Outcome] | None = None,
         seed: int = 0,
     ) -> None:
         self._solved = [(problem, recorded_chain(problem) or _answer_alone(problem)) for problem in exemplars]
         self._least, self._shuffle, self._seed = least, shuffle, seed
         self._prompts, self._outcomes = prompts or {}, outcomes or {}
-        self._problems = {problem.id: problem for problem in learn}
-        self._chains: dict[str, list[Chain]] = defaultdict(list)
-        for chain in chains:
-            self._chains[chain.problem].append(chain)
-        self._with_chains = [name for name in self._problems if name in self._chains]
+        self._problems, self._given = {problem.id: problem for problem in learn}, chains
+
+    @cached_property
+    def _chains(self) -> Mapping[str, list[Chain]]:
+        """By problem. Most methods ask for none when they answer, and then none are read."""
+        chains: dict[str, list[Chain]] = defaultdict(list)
+        for chain in self._given:
+            chains[chain.problem].append(chain)
+        return chains
+
+    @cached_property
+    def _with_chains(self) -> list[str]:
+        return [name for name in self._problems if name in self._chains]
 
     def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
         """The solved problems for one prompt of ``path``."""

@@ -52,10 +52,10 @@ class SelectionStage(Stage[SelectionSummary]):
         """The training problems that the arm learns from."""
         return learned_problems(self.problems.read(context), self.directory(context.run))
 
-    def chosen(self, context: Context) -> list[Chain]:
-        """The chains that were chosen."""
+    def chosen(self, context: Context) -> Iterator[Chain]:
+        """The chains that were chosen; nothing is read before the first is wanted."""
         ids = chosen_ids(self.directory(context.run))
-        return [chain for chain in self.chains.stream(context) if chain.id in ids]
+        yield from (chain for chain in self.chains.stream(context) if chain.id in ids)
 
     @property
     def needs_gold(self) -> bool:
