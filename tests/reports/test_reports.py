@@ -35,7 +35,7 @@ from understudy.reports.data import (
 )
 from understudy.reports.documents import markdown, page
 from understudy.reports.plots import pictures
-from understudy.reports.tables import make_tables
+from understudy.reports.tables import make_tables, splits_of, tabulate_accuracy
 from understudy.reports.terminal import show
 from understudy.reports.words import file_name, printable
 from understudy.training.record import LearningCurve, ShownExample, TrainingRecord, read_curve, read_seen, write_record
@@ -393,6 +393,19 @@ def test_the_terminal_shows_names_as_they_are_and_obeys_nothing(data):
     assert "[red]x[/red]" in out.getvalue()
     assert "\x1b[31m" not in out.getvalue()
     assert printable("a\x1b[31mb\r\x07\n\tü") == "a\ufffd[31mb\ufffd\ufffd\n\tü"
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, False), (400, True)])
+def test_a_wide_terminal_shows_every_column_and_a_narrow_one_says_which_it_leaves_out(data, width, whole):
+    out = io.StringIO()
+    show(data, Console(file=out, width=width, color_system=None))
+    table = tabulate_accuracy(data, splits_of(data)[0])
+    wide = [column.head for column in table.columns if column.wide]
+    lines = out.getvalue().splitlines()
+    (head,) = [line for line in lines if line.lstrip().startswith("arm ")][:1] if whole else [""]
+    assert {"cut off", "ms"} <= set(wide)
+    assert all(name in head for name in wide) is whole
+    assert (f"or a wider window, also shows: {', '.join(wide)}." in " ".join(out.getvalue().split())) is not whole
 
 
 def test_every_table_is_the_same_in_markdown_and_on_the_page(data):
