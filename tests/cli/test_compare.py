@@ -347,7 +347,7 @@ def test_a_right_answer_with_a_calculation_that_does_not_hold_is_counted(copy):
         outcomes[name] = Outcome.CORRECT if right else Outcome.WRONG
     scored = defaultdict(list, {("answer-only", "test"): [replace(one, solutions=solutions, outcomes=outcomes)]})
     (teacher, arm) = find_first_wrong_steps(run, scored)
-    assert arm == FirstWrong("answer-only", "test", 2, ((2, 1),), holds=1, without=0, worked=2, unsound=1)
+    assert arm == FirstWrong("answer-only", "test", 2, ((2, 1),), holds=1, without=0, worked=2, unsound=1, steps=5, hold=3)
     right = sum(said.outcome is Outcome.CORRECT for _, said in run.judged_chains())
     assert (teacher.arm, 0 < teacher.worked <= right, 0 <= teacher.unsound <= teacher.worked) == ("", True, True)
 

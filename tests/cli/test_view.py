@@ -21,7 +21,7 @@ from understudy.corpus.store import read_rows, write_rows
 from understudy.corpus.tables import append_objects
 from understudy.pipeline.stages.selection import chosen_ids
 from understudy.runs.answers import list_answers
-from understudy.runs.attribution import find_first_wrong
+from understudy.runs.attribution import check_steps
 from understudy.runs.questions import ArmAnswer, Filters, QuestionIndex, QuestionRecord
 from understudy.runs.run import Run
 from understudy.serving.view import View, make_link
@@ -135,7 +135,15 @@ def test_a_wrong_answers_first_wrong_step_is_found():
         "4 plus 3 is 8. So the answer is: 8",
         "4 + 3 = 7. So the answer is: 7",
     ]
-    assert [find_first_wrong(problem, Solution("p", 0, text, None, "none").as_chain()) for text in texts] == [2, 1, None, 1, 0]
+    assert [check_steps(problem, Solution("p", 0, text, None, "none").as_chain()).first_wrong for text in texts] == [
+        2,
+        1,
+        None,
+        1,
+        0,
+    ]
+    two = "4 + 3 = 7 and 1 + 1 = 3. 7 - 2 = 5. So the answer is: 5"
+    assert check_steps(problem, Solution("p", 0, two, "5", "marker").as_chain()) == (1, 2, 1), "a step holds where all in it does"
 
 
 def test_a_search_finds_words_of_questions_chains_and_answers(questions):

@@ -202,9 +202,9 @@ def data():
         ),
         faithfulness=(Faithfulness(HOSTILE, "other", "test", 40, 0.875, 0.7, 0.95, 0.5, 0.45),),
         first_wrong=(
-            FirstWrong("", "train", 3, ((2, 3),), 0, 0, 90, 1),
-            FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7, 0, 0),
-            FirstWrong("mute", "test", 8, (), 0, 8, 0, 0),
+            FirstWrong("", "train", 3, ((2, 3),), 0, 0, 90, 1, 200, 190),
+            FirstWrong(HOSTILE, "test", 50, ((1, 21), (2, 13)), 9, 7, 0, 0, 80, 40),
+            FirstWrong("mute", "test", 8, (), 0, 8, 0, 0, 0, 0),
         ),
         judged=(),
         story=Story(

@@ -248,7 +248,8 @@ class Faithfulness:
 class FirstWrong:
     """Of an arm's ``wrong`` answers to one split, or of the teacher's wrong chains (``arm`` is ""): how many have their first
     calculation that does not hold in step k (``at``); in how many all hold (``holds``), and how many have none (``without``). Of
-    the right ones: how many write a calculation down (``worked``), and in how many of these one does not hold (``unsound``)."""
+    the right ones: how many write a calculation down (``worked``), and in how many of these one does not hold (``unsound``). Of all
+    ``steps`` with a calculation, in right and wrong ones, those that ``hold``."""
 
     arm: str
     split: str
@@ -258,6 +259,8 @@ class FirstWrong:
     without: int
     worked: int
     unsound: int
+    steps: int
+    hold: int
 
 
 @dataclass(frozen=True)

@@ -248,8 +248,12 @@ def _first_wrong(rows: Sequence[data.FirstWrong]) -> Table:
         (Column("all hold", number=True), lambda name: f"{named[name].holds:,}"),
         (Column("none written", number=True), lambda name: f"{named[name].without:,}"),
         (Column("right, but one does not hold"), lambda name: f"{named[name].unsound:,} of {named[name].worked:,}"),
+        (Column("steps that hold"), lambda name: f"{percent(named[name].hold / named[name].steps)} % of {named[name].steps:,}"),
     ]
-    about = "Wrong answers whose calculations all hold have another working. Right ones are of those that write a calculation down."
+    about = (
+        "Wrong answers whose calculations all hold have another working. Right ones are of those that write a calculation down. "
+        "Steps: all with a calculation, in right and wrong answers."
+    )
     silent = [name for name, f in named.items() if f.wrong == f.without and not f.worked]
     note = f"Not shown, since no calculation is written there: {', '.join(silent)}." if silent else ""
     return tabulate("First wrong step", [name for name in named if name not in silent], columns, about=about, note=note)

@@ -6,7 +6,7 @@ alone. Arithmetic is checked step by step in what teacher and students wrote (`c
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -80,12 +80,12 @@ def _same(before: Solution, after: Solution) -> bool:
 def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWrong]:
     """Find where calculations first go wrong: in the teacher's chains, and in the answers of every arm to the first split."""
     asked = {problem.id: problem for problem in run.problems}
-    chains = ((said.outcome, find_first_wrong(asked[c.problem], c)) for c, said in run.judged_chains() if said.outcome in _JUDGED)
+    chains = ((said.outcome, check_steps(asked[c.problem], c)) for c, said in run.judged_chains() if said.outcome in _JUDGED)
     yield from _count_places("", "train", Counter(chains))
     split = run.study.evaluation.splits[0]
     for arm in run.arms:
         answers = (
-            (outcome, find_first_wrong(asked[name], find_with(outcome, asked[name], one.solutions[name], run.check)))
+            (outcome, check_steps(asked[name], find_with(outcome, asked[name], one.solutions[name], run.check)))
             for one in scored[arm, split]
             for name, outcome in one.outcomes.items()
             if outcome in _JUDGED
@@ -96,14 +96,25 @@ def find_first_wrong_steps(run: Run, scored: ScoredAnswers) -> Iterator[FirstWro
 _JUDGED = (Outcome.WRONG, Outcome.CORRECT)
 
 
-def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, int | None], int]) -> Iterator[FirstWrong]:
-    """``found``: an outcome and where its first wrong step is -> how often."""
-    wrong, right = ({place: n for (of, place), n in found.items() if of is outcome} for outcome in _JUDGED)
+class CheckedSteps(NamedTuple):
+    """``first_wrong``: the first step, counted from 1, in which a calculation does not hold; 0 where all hold, None where there is
+    none. Of so many ``steps`` with a calculation, those that ``hold``."""
+
+    first_wrong: int | None
+    steps: int
+    hold: int
+
+
+def _count_places(arm: str, split: str, found: Mapping[tuple[Outcome, CheckedSteps], int]) -> Iterator[FirstWrong]:
+    """``found``: an outcome and what its steps are -> how often."""
+    wrong, right = Counter[int | None](), Counter[int | None]()
+    for (outcome, checked), n in found.items():
+        (wrong if outcome is Outcome.WRONG else right)[checked.first_wrong] += n
     if found:
         at = tuple(sorted((place, n) for place, n in wrong.items() if place))
-        unsound = sum(n for place, n in right.items() if place)
-        worked = sum(right.values()) - right.get(None, 0)
-        yield FirstWrong(arm, split, sum(wrong.values()), at, wrong.get(0, 0), wrong.get(None, 0), worked, unsound)
+        unsound, worked = sum(n for place, n in right.items() if place), right.total() - right[None]
+        steps, hold = (sum(getattr(checked, which) * n for (_, checked), n in found.items()) for which in ("steps", "hold"))
+        yield FirstWrong(arm, split, wrong.total(), at, wrong[0], wrong[None], worked, unsound, steps, hold)
 
 
 def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution], check: Check) -> Chain:
@@ -111,7 +122,10 @@ def find_with(outcome: Outcome, problem: Problem, solutions: Sequence[Solution],
     return next(s.as_chain() for s in solutions if outcome_of(problem, s, check) is outcome)
 
 
-def find_first_wrong(problem: Problem, chain: Chain) -> int | None:
-    """The first step, counted from 1, in which a calculation does not hold; 0 where all hold, None where there is none."""
-    seen = list(find_calculations(problem, chain))
-    return next((one.number for one in seen if not one.holds), 0) if seen else None
+def check_steps(problem: Problem, chain: Chain) -> CheckedSteps:
+    """What becomes of the calculations in the steps of ``chain``."""
+    holds: dict[int, bool] = {}
+    for one in find_calculations(problem, chain):
+        holds[one.number] = one.holds and holds.get(one.number, True)
+    first = next((number for number, all_hold in holds.items() if not all_hold), 0) if holds else None
+    return CheckedSteps(first, len(holds), sum(holds.values()))

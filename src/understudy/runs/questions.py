@@ -19,7 +19,7 @@ from understudy.core.values import Chain, Outcome, Problem, Solution, Verdict
 from understudy.corpus.store import read_rows
 from understudy.evaluation.metrics import outcome_of
 from understudy.pipeline.stages.selection import chosen_ids
-from understudy.runs.attribution import find_first_wrong
+from understudy.runs.attribution import check_steps
 from understudy.runs.run import ArmOutcomes, Run, score
 from understudy.training.record import ShownExample, read_examples
 
@@ -141,7 +141,7 @@ class QuestionIndex:
         solutions = tuple((s, outcome_of(problem, s, self.run.check)) for s in one.solutions[problem.id])
         outcome = one.outcomes[problem.id]
         wrong = next((s for s, own in solutions if own is outcome), None) if outcome is Outcome.WRONG else None
-        step = find_first_wrong(problem, wrong.as_chain()) if wrong else None
+        step = check_steps(problem, wrong.as_chain()).first_wrong if wrong else None
         return ArmAnswer(one.arm, one.seed, outcome, solutions, step or None)
 
     def find(self, filters: Filters) -> list[QuestionRecord]:
