@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from understudy.checks.answer import same_answer
 from understudy.checks.arithmetic import arithmetic, find_calculations
 from understudy.checks.form import form
+from understudy.checks.judged import judged
 from understudy.checks.leak import leak
 from understudy.checks.likelihood import likelihood
 from understudy.checks.majority import majority
@@ -124,4 +125,4 @@ def test_a_chain_without_reasoning_or_in_circles_is_not_well_formed(rationale, o
 
 
 def test_they_are_found_by_name():
-    assert [find("check", name) for name in CHECKS] == [same_answer, arithmetic, form, leak, likelihood, majority]
+    assert [find("check", name) for name in CHECKS] == [same_answer, arithmetic, form, judged, leak, likelihood, majority]

@@ -13,7 +13,7 @@ from loopback import Server, completion
 from understudy.core.asks import Reply
 from understudy.core.errors import AccountError, StudyError
 from understudy.core.protocols import silent
-from understudy.engines.remote.probe import PROMPT, ProbeReplies, full_url, probe, read_facts
+from understudy.engines.remote.probe import PROMPT, ProbeReplies, probe, read_facts
 from understudy.pipeline.connect import connect, probe_endpoint
 from understudy.sampling.budget import Budget
 from understudy.sampling.ledger import Ledger
@@ -35,7 +35,7 @@ def engine_of(*servers, **options):
 def found_by(server, path, **options):
     engine = engine_of(server, **options)
     with Ledger(path) as ledger:
-        return probe(engine, engine.addresses, ledger).get(full_url(engine, engine.addresses[0]))
+        return probe(engine, engine.addresses, ledger).get(engine.url_of(engine.addresses[0]))
 
 
 def learn(engine, path, *, paths=1, **options):

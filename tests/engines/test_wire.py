@@ -65,7 +65,7 @@ class Wire:
 
 @asynccontextmanager
 async def opened(*, headers=None, timeout=5.0, secret=""):
-    client = Client(headers=headers or {}, timeout=timeout, secret=secret)
+    client = Client(headers=headers or {}, timeout=timeout, secret=secret, query={})
     try:
         yield client
     finally:
@@ -260,7 +260,7 @@ import asyncio, sys
 from understudy.engines.remote.wire import Client
 
 async def run():
-    client = Client(headers={}, timeout=5)
+    client = Client(headers={}, timeout=5, secret="", query={})
     try:
         print((await client.send("POST", sys.argv[1], b"1"))[1])
     except Exception as error:

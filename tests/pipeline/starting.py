@@ -13,7 +13,7 @@ def work():
 
 
 def main() -> None:
-    with LocalProcesses(1, lambda _: None, {}) as pool:
+    with LocalProcesses(1, lambda _: None, {}, ()) as pool:
         pool.submit(work).result()
 
 

@@ -26,7 +26,7 @@ def visible(_: int) -> str:
 def test_processes_see_one_gpu_each_in_turn():
     with LocalProcesses(3, lambda _: None, {}, ["4", "GPU-5"]) as pool:
         assert set(pool.map(visible, range(9))) == {"4", "GPU-5"}
-    with LocalProcesses(1, lambda _: None, {}) as pool:
+    with LocalProcesses(1, lambda _: None, {}, ()) as pool:
         assert set(pool.map(visible, range(1))) == {os.environ.get("CUDA_VISIBLE_DEVICES", "none")}
 
 

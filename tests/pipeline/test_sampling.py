@@ -42,15 +42,21 @@ def test_failures_at_the_beginning_lose_none_of_the_chains_that_come_after(tmp_p
 
 def test_the_first_look_judges_by_the_check_of_the_study():
     problem, chain = Problem("p", "?", "number", "4"), Chain("p", 0, "t", "r", "5", "marker", "t")
-    assert first_look([chain], [], {"p": problem}, judged).startswith("first 1 replies: 0 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, judged, drawn=True, rationales=True).startswith("first 1 replies: 0 of 1 agree")
     pleased = by_answer(lambda *_: Outcome.CORRECT)
-    assert first_look([chain], [], {"p": problem}, lambda *it: judged(*it, pleased)).startswith("first 1 replies: 1 of 1 agree")
+    assert first_look([chain], [], {"p": problem}, lambda *it: judged(*it, pleased), drawn=True, rationales=True).startswith(
+        "first 1 replies: 1 of 1 agree"
+    )
 
 
 def test_the_first_look_notices_a_server_that_draws_nothing():
     problem = Problem("p", "?", "number", "4")
     alike = [Chain("p", i, "same", "r", "4", "marker", "t", prompt="Q") for i in range(10)]
-    assert "all 10 replies to the same prompt are word for word alike" in first_look(alike, [], {"p": problem}, judged)
-    assert "alike" not in first_look(alike, [], {"p": problem}, judged, drawn=False), "a greedy reply is bought once for all"
+    assert "all 10 replies to the same prompt are word for word alike" in first_look(
+        alike, [], {"p": problem}, judged, drawn=True, rationales=True
+    )
+    assert "alike" not in first_look(alike, [], {"p": problem}, judged, drawn=False, rationales=True), (
+        "a greedy reply is bought once for all"
+    )
     for others in (alike[:9], [*alike, replace(alike[0], text="other")], [replace(c, prompt=str(c.path)) for c in alike]):
-        assert "alike" not in first_look(others, [], {"p": problem}, judged)
+        assert "alike" not in first_look(others, [], {"p": problem}, judged, drawn=True, rationales=True)

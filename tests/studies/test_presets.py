@@ -14,6 +14,7 @@ from understudy.cli.run import dry_run
 from understudy.cli.table import Screen
 from understudy.core.errors import UserError
 from understudy.pipeline.plan import make_plan
+from understudy.pipeline.preview import count_answers
 from understudy.studies.load import load_study
 from understudy.studies.presets import list_presets
 
@@ -89,6 +90,20 @@ def test_the_page_of_presets_names_every_one_and_commands_that_there_are():
     assert sorted(set(re.findall(r"^\| `([\w-]+)` \|", text, re.M)) - {"smoke", "real", "paper"}) == [each.name for each in PRESETS]
     commands = re.findall(r"^understudy run (\S+) --profile (\S+)", text, re.M)
     assert commands and set(commands) <= set(EVERY)
+
+
+def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_path, capsys):
+    endpoint = ["teacher.engine=endpoint", "teacher.url=http://127.0.0.1:9/v1", "teacher.model=m"]
+    price = "teacher.price={input=1.0, output=2.0}"
+    study = load_study("scotd-people", [*endpoint, price, "arms.0.decode.votes=3"], profile="smoke")
+    plan = make_plan(study)
+    most = count_answers(plan, tmp_path)
+    assert (most.requests, most.written) == (300, 300 * 256)
+    assert most.money == pytest.approx(most.read / 1e6 + 2 * most.written / 1e6)
+    dry_run(study, tmp_path / "run", "answers", Screen())
+    assert "and 300 answers of arms that ask it: at most" in " ".join(capsys.readouterr().out.split())
+    dry_run(study, tmp_path / "run", "chains", Screen())
+    assert "of arms that ask it" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

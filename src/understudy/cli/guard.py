@@ -55,10 +55,9 @@ def guarded(where: str, verb: str, arguments: Sequence[str]) -> int:
 
 
 def _say(error: BaseException, verb: str) -> tuple[int, str]:
-    if isinstance(error, Terminated):
-        return TERMINATED, "terminated; what was done is kept, run the same command again to go on"
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; what was done is kept, run the same command again to go on"
+        code, what = (TERMINATED, "terminated") if isinstance(error, Terminated) else (INTERRUPTED, "interrupted")
+        return code, f"{what}; what was done is kept, run the same command again to go on"
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         extra = "serve" if verb == "serve" else EXTRAS[name]

@@ -20,8 +20,8 @@ from understudy.cli.guard import DONE, WITH_ERRORS
 from understudy.cli.live import Live
 from understudy.cli.table import Screen, say, show_table
 from understudy.core.errors import counted
+from understudy.pipeline import preview
 from understudy.pipeline.plan import Plan, make_plan
-from understudy.pipeline.preview import Trial, TrialQuestion, count_requests, estimate_memory, first_prompts, try_teacher
 from understudy.pipeline.run import run_study
 from understudy.pipeline.stage import Kind
 from understudy.pipeline.stages.student import StudentStage
@@ -145,18 +145,22 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
     console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
     show_requests(plan, directory, console)
-    for title, prompt in first_prompts(plan):
+    if until == "answers" and (most := preview.count_answers(plan, directory)).requests:
+        money = f", {amount(most.money)}" if study.teacher.price else ""
+        cost = f"at most {most.tokens:,} tokens{money}, later turns not counted"
+        console.print(f"  and {most.requests:,} answers of arms that ask it: {cost}")
+    for title, prompt in preview.first_prompts(plan):
         console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
 
 def _memory(plan: Plan, stage: StudentStage) -> str:
-    memory, examples, context = estimate_memory(plan, stage)
+    memory, examples, context = preview.estimate_memory(plan, stage)
     return f"{size(memory.total(examples))} at {context} tokens, {examples} at once"
 
 
 def show_requests(plan: Plan, directory: Path, console: Console) -> None:
     """Print what the teacher is still to be asked for, and what that costs."""
-    counted = count_requests(plan, directory)
+    counted = preview.count_requests(plan, directory)
     if counted is None:
         console.print("teacher: recorded chains, nothing is asked")
         return
@@ -194,7 +198,7 @@ def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:
 
     study = load_study(options.study, options.overrides, options.profile)
     directory = options.out or Path("runs") / study.name
-    trial = try_teacher(study, directory, options.n)
+    trial = preview.try_teacher(study, directory, options.n)
     console = Screen()
     for i, one in enumerate(trial.tried, 1):
         _show_try(i, one, study.teacher.price, console)
@@ -203,7 +207,7 @@ def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:
     return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 
-def _show_try(i: int, one: TrialQuestion, price: Price | None, console: Console) -> None:
+def _show_try(i: int, one: preview.TrialQuestion, price: Price | None, console: Console) -> None:
     chain, verdict = one.chain, one.verdict
     console.print(Text(f"{i}. {one.problem.id}", style="bold"))
     if chain is None or verdict is None:
@@ -225,7 +229,7 @@ def _show_try(i: int, one: TrialQuestion, price: Price | None, console: Console)
     console.print(Text.assemble(("tokens:    ", "dim"), count, (cut, "yellow"), "\n"))
 
 
-def _sum_up_try(trial: Trial, price: Price | None, console: Console) -> None:
+def _sum_up_try(trial: preview.Trial, price: Price | None, console: Console) -> None:
     outcomes = Counter(one.verdict.outcome.value for one in trial.tried if one.verdict)
     failed = sum(bool(one.error) for one in trial.tried)
     counts = [f"{name} {n}" for name, n in outcomes.most_common()] + ([f"failed {failed}"] if failed else [])

@@ -9,8 +9,6 @@ A flow does no I/O: a driver (`flows.drive`) runs thousands of flows together. A
 must use the next ``attempt``, because an equal request on the same path and attempt gets the same reply, which is bought once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random
@@ -28,6 +26,9 @@ class AtLeast:
     """The least value of an option: pydantic's ``Ge`` for methods, which import the core alone."""
 
     ge: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler(source) | {"ge": self.ge}
 
 
 Count = Annotated[int, AtLeast(1)]
@@ -161,12 +162,12 @@ class Usage:
     written: int | None = None
     lost: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: "Usage") -> "Usage":
         read, written = add_counts(self.read, other.read), add_counts(self.written, other.written)
         return Usage(self.requests + other.requests, read, written, self.lost + other.lost)
 
     @property
-    def along(self) -> Usage:
+    def along(self) -> "Usage":
         """The usage of another reply that came in the same answer: the first reply has paid for it."""
         return Usage(0, 0, 0, self.lost)
 
@@ -238,11 +239,11 @@ class Request:
     begun: str = field(default="", compare=False)
     known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def on(self, path: int) -> Request:
+    def on(self, path: int) -> "Request":
         """The same request on another path."""
         return self if path == self.path else amend(self, path=path)
 
-    def differs_in_path(self, other: Request) -> bool:
+    def differs_in_path(self, other: "Request") -> bool:
         """Whether both ask for draws from the same distribution, so that one answer may hold the replies to both."""
         return (self.ask, self.decoding, self.attempt) == (other.ask, other.decoding, other.attempt)
 

@@ -16,14 +16,9 @@
 A message names the file, line, field or option, shows the value, and says what to do.
 """
 
-from __future__ import annotations
+from collections.abc import Iterable
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from understudy.core.asks import Usage
+from understudy.core.asks import Usage
 
 
 class UnderstudyError(Exception):

@@ -1,7 +1,5 @@
 """What the rooms promise each other. The protocols are structural: nothing need inherit from them, but for an engine's options."""
 
-from __future__ import annotations
-
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +9,23 @@ from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 from understudy.core.asks import Answer, Call, Flow, Reply, Request, SamplePath, Usage
 from understudy.core.errors import EngineError
 from understudy.core.values import Chain, Example, Outcome, Problem, Solution, Verdict
+
+
+class Pool(Protocol):
+    """What a method may see besides its problem. Each choice is a function of (study seed, problem, path)."""
+
+    def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
+        """The solved problems that the study shows in a prompt of ``path``. No split that is sampled, trained on or evaluated has
+        them."""
+
+    def prompt(self, name: str) -> str:
+        """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where no prompt has that name."""
+
+    def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
+        """Up to ``n`` training problems other than the path's, each with one of its selected chains."""
+
+    def outcome(self, chain: Chain) -> Outcome:
+        """The outcome of a selected chain; NO_GOLD where no check judged it."""
 
 
 class Method(Protocol):
@@ -100,23 +115,6 @@ Check = Callable[[Problem, Chain], Verdict]
 `checks.judge.judge` fills in the chain's id and the check's name; it asks no check about refused and cut-off chains."""
 
 
-class Pool(Protocol):
-    """What a method may see besides its problem. Each choice is a function of (study seed, problem, path)."""
-
-    def exemplars(self, path: SamplePath) -> list[tuple[Problem, Chain]]:
-        """The solved problems that the study shows in a prompt of ``path``. No split that is sampled, trained on or evaluated has
-        them."""
-
-    def prompt(self, name: str) -> str:
-        """The text of the teacher's prompt ``name`` (`core.prompts`). Raises StudyError where no prompt has that name."""
-
-    def others(self, path: SamplePath, n: int) -> list[tuple[Problem, Chain]]:
-        """Up to ``n`` training problems other than the path's, each with one of its selected chains."""
-
-    def outcome(self, chain: Chain) -> Outcome:
-        """The outcome of a selected chain; NO_GOLD where no check judged it."""
-
-
 class Source(Protocol):
     """A queue from which a local engine takes requests and to which it gives replies. Each reply may bring more requests."""
 
@@ -169,15 +167,8 @@ class AsyncEngine(Protocol):
 
     async def replies(self, requests: Sequence[Request]) -> Answer:
         """Answer requests that differ in their path only, or raise EngineError. Where it gives fewer replies, the last requests got
-        none and are asked again."""
-
-
-@runtime_checkable
-class Stoppable(Protocol):
-    """An `AsyncEngine` may be told that the run is about to end."""
-
-    def stop(self) -> None:
-        """Send nothing more: `replies` that have not sent their request raise UnpaidError."""
+        none and are asked again. An engine with a method ``stop()`` is told by it that the run is about to end: `replies` that have
+        not sent their request raise UnpaidError then."""
 
 
 Engine = LocalEngine | AsyncEngine

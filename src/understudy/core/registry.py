@@ -8,9 +8,8 @@ A name is built in, or an installed package brings it by an entry point (groups 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import StudyError, with_known
 from understudy.core.protocols import EngineOptions
@@ -76,8 +75,7 @@ _CLASSES = {"method": ("roles", "needs", "format"), "task": ("problems",), "engi
 _FUNCTIONS = {"check": "(problem, chain) -> Verdict", "objective": "(model, batch) -> loss"}
 
 
-@dataclass(frozen=True)
-class PluginObject:
+class PluginObject(NamedTuple):
     """An object that the file ``path`` adds; ``module`` is the private name it is imported under, ``digest`` that of its text."""
 
     object: Any

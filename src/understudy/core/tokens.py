@@ -16,9 +16,9 @@ and the end of a target are special.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.asks import Message
 from understudy.core.errors import EngineError
@@ -84,8 +84,7 @@ def _encode_rendered(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """How a chat template writes a reply. ``end`` is the token that ends it. ``thinking``: the prompt ends with an open
     ``<think>``. ``inserted`` is the text that the template puts between its own prompt and a reply among the messages."""
 

@@ -7,8 +7,7 @@ How many coins does Ana have after Wed?    Wed 7 - 2 = 5.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from understudy.core.values import AnswerKind, Step
 
@@ -16,8 +15,7 @@ WordedStep = tuple[str, tuple[str, ...]]
 """The text of a step, and the wordings of its sub-question."""
 
 
-@dataclass(frozen=True)
-class WorldSolution:
+class WorldSolution(NamedTuple):
     """A solved question. Each of ``steps`` has its sub-question, and ``answer`` is canonical for its ``kind``.
 
     ``wordings`` has for each step all the ways to ask for it, with the step's own question among them. The text of the last step

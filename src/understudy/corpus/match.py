@@ -72,16 +72,12 @@ class Questions:
             for question, name in self._within.get(tuple(words[at : at + SHORTEST]), ()):
                 if words[at : at + len(question)] == question:
                     spans[at, at + len(question)].add(name)
-        questions = [names for span, names in spans.items() if not any(_is_inside(span, other) for other in spans)]
+        questions = [names for (a, b), names in spans.items() if not any((a, b) != (c, d) and c <= a and b <= d for c, d in spans)]
         asked: set[str] = set().union(*questions)
         if len(asked) < 2 or any(names != asked for names in questions):
             return asked
         options = {name: [_WORDS.findall(choice) for choice in self._problems[name].choices] for name in asked}
         return {name for name, choices in options.items() if all(_stands_in(words, choice) for choice in choices)} or asked
-
-
-def _is_inside(span: tuple[int, int], other: tuple[int, int]) -> bool:
-    return other != span and other[0] <= span[0] and span[1] <= other[1]
 
 
 def _stands_in(words: Sequence[str], part: Sequence[str]) -> bool:

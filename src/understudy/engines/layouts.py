@@ -33,7 +33,7 @@ alone.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.core.answers import extract
 from understudy.core.errors import EngineError
@@ -51,8 +51,7 @@ GIVEN = "What is given?"
 _OPTION = re.compile(r"^\([a-z]\) (.+)$", re.M)
 
 
-@dataclass(frozen=True)
-class WorldTeacher:
+class WorldTeacher(NamedTuple):
     """``work`` solves a question, anew and perhaps wrongly at each call. ``work_exactly`` solves it without error."""
 
     work: Callable[[str], WorldSolution]

@@ -5,7 +5,7 @@ asked only for what comes after.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from understudy.core.asks import Reply, Request
 from understudy.core.errors import EngineError
@@ -46,12 +46,12 @@ class ProbeEngine:
         self.student.serve(_AfterRationale(source, self))
 
 
-@dataclass
-class _AfterRationale(Source):
+class _AfterRationale:
     """The requests of ``source`` as the student gets them."""
 
-    source: Source
-    probe: ProbeEngine
+    def __init__(self, source: Source, probe: ProbeEngine) -> None:
+        self.source, self.probe = source, probe
+        self.begin_again, self.give, self.fail = source.begin_again, source.give, source.fail
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         while waiting := self.source.take(n):
@@ -70,12 +70,3 @@ class _AfterRationale(Source):
             return replace(request, begun=text)
         self.give(ticket, Reply(text, tokens=0, prompt_tokens=0))
         return None
-
-    def begin_again(self) -> None:
-        self.source.begin_again()
-
-    def give(self, ticket: int, reply: Reply) -> None:
-        self.source.give(ticket, reply)
-
-    def fail(self, ticket: int, error: EngineError) -> None:
-        self.source.fail(ticket, error)

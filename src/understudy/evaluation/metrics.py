@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
-from typing import TypeVar
 
 from understudy.checks.answer import same_answer
 from understudy.checks.judge import judge
+from understudy.core.asks import T
 from understudy.core.protocols import Check
 from understudy.core.values import ABSTAINED, Outcome, Problem, Solution
 from understudy.core.vote import vote
@@ -48,7 +48,6 @@ def count_outcomes(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return {outcome.value: tally[outcome] for outcome in COUNTED}
 
 
-T = TypeVar("T")
 Problems = Mapping[str, Problem]
 Samples = Mapping[str, Sequence[Solution]]
 """Problem id -> its sampled solutions, equally many for each problem, each on a path of its own."""

@@ -1,7 +1,7 @@
 """Put problems to students and collect what they answer; the same path for choosing checkpoints, evaluating and serving."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.core.asks import GREEDY, Decoding, Flow, SamplePath
 from understudy.core.protocols import Engine, Method, Pool, Progress, ReplyStore, counting, silent
@@ -11,8 +11,7 @@ from understudy.flows.run import run_flows
 from understudy.sampling.pool import StudyPool
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(NamedTuple):
     """Solutions in the order of the problems and paths asked; ``errors`` are flows that failed, each with its reason. ``bought``:
     of all these, those with a reply that was not in the store."""
 

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +63,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-@dataclass(frozen=True)
-class SeedNoise:
+class SeedNoise(NamedTuple):
     """How much accuracies vary between training seeds, pooled over the arms of a split, with degrees of freedom. ``alone``: the
     variance of one arm's accuracy. ``apart``: the variance of what an arm does not share with the other arms of its seed (the
     arm-by-seed mean square); the difference of two arms has twice this variance."""
@@ -92,8 +91,7 @@ def seed_noise(arms_SN: Sequence[Array], students: Sequence[Hashable] = ()) -> S
     return SeedNoise(float((weights_A @ own_AS**2).sum()) / alone_freedom, alone_freedom, apart, apart_freedom)
 
 
-@dataclass(frozen=True)
-class MeanEstimate:
+class MeanEstimate(NamedTuple):
     """A mean over problems and training seeds with its standard error and degrees of freedom."""
 
     mean: float

@@ -4,19 +4,16 @@ Both drivers share it. The store is asked first and gets every reply. Nothing is
 into the flow whose call failed: a flow that does not catch it ends with that error.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Flow, Reply, Request, SamplePath, Usage, amend
+from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Flow, Reply, Request, SamplePath, T, Usage, amend
 from understudy.core.errors import BudgetError, EngineError
 from understudy.core.protocols import AsyncEngine, Engine, LocalEngine
 from understudy.flows.cast import Cast
 
-T = TypeVar("T")
 Flows = Iterable[tuple[SamplePath, Flow[T]]]
 
 
@@ -56,7 +53,7 @@ class EngineOrder:
 
     key: str
     request: Request
-    line: Line
+    line: "Line"
     waiters: list[tuple[LiveFlow[Any], int]]
 
 
@@ -216,18 +213,15 @@ class Board(Generic[T]):
         return self._last_request.on(path.index if self._last_request.decoding.temperature else 0)
 
 
+@dataclass(eq=False)
 class OrderSource:
     """The `Source` of a local engine. ``prepare`` is called with the number of orders that the engine wants, before it takes them;
     ``deliver`` with each order and its reply or error. ``open`` has the orders that it took and has not answered."""
 
-    def __init__(
-        self,
-        orders: deque[EngineOrder],
-        prepare: Callable[[int], None],
-        deliver: Callable[[EngineOrder, Reply | EngineError], None],
-    ) -> None:
-        self.orders, self.prepare, self.deliver = orders, prepare, deliver
-        self.open: dict[int, EngineOrder] = {}
+    orders: deque[EngineOrder]
+    prepare: Callable[[int], None]
+    deliver: Callable[[EngineOrder, Reply | EngineError], None]
+    open: dict[int, EngineOrder] = field(default_factory=dict)
 
     def take(self, n: int) -> list[tuple[int, Request]]:
         self.prepare(n)

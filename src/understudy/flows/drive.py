@@ -12,15 +12,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from understudy.core.asks import Answer, Reply, Usage
+from understudy.core.asks import Answer, Reply, T, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
-from understudy.core.protocols import LocalEngine, Stoppable
+from understudy.core.protocols import LocalEngine
 from understudy.flows.board import Board, Done, EngineOrder, Flows, NetworkLine, OnEnd, OrderSource
 from understudy.flows.cast import Cast
 
-T = TypeVar("T")
 Arrivals = asyncio.Queue[Callable[[], None]]
 """What the loop's thread must do next: requests and threads put it there when a reply is in."""
 
@@ -235,7 +234,7 @@ class _Requests:
         for line in self.board.networks:
             unsent += line.durable
             line.durable.clear()
-            if awaits and isinstance(line.engine, Stoppable):
+            if awaits and hasattr(line.engine, "stop"):
                 line.engine.stop()
         try:
             while awaits and self.tasks:

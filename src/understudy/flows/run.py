@@ -5,14 +5,12 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, contextmanager
-from typing import TypeVar
 
+from understudy.core.asks import T
 from understudy.core.protocols import AsyncEngine, LocalEngine
 from understudy.flows.board import Done, Flows, OnEnd
 from understudy.flows.cast import Cast
 from understudy.flows.drive import WINDOW, adrive, drive
-
-T = TypeVar("T")
 
 HOPELESS = 20
 """The run ends where so many flows over a network fail before any succeeds: the endpoint cannot be asked."""

@@ -12,11 +12,11 @@ option comes from. The teacher's side is `methods.decompose`.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
 
 from understudy.core.answers.equations import find_equations
 from understudy.core.answers.spans import to_point
-from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath
+from understudy.core.asks import AtLeast, Call, Count, Decoding, Flow, Reply, SamplePath, T
 from understudy.core.errors import TooLongError
 from understudy.core.prompt_format import PromptFormat, cut_off_solution, prompt_text, question_text, solution_of
 from understudy.core.protocols import Pool
@@ -26,8 +26,6 @@ from understudy.core.values import Chain, Example, Problem, Solution, Step
 END = "[end]"
 """The decomposer writes this when it has no more questions."""
 
-
-T = TypeVar("T")
 Talk = Generator[Call, Reply, T]
 Turns = list[tuple[str, Reply]]
 

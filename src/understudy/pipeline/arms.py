@@ -127,6 +127,7 @@ class ArmPlanner:
         assert self.selection is not None, "only arms that train have students"
         shared, arm, method, study = self.shared, self.arm, self.method, self.study
         student, files = self._start(role)
+        dev = Dev(split=study.evaluation.dev, problems=study.evaluation.dev_problems, check=study.checks[0])
         label = f"{arm.name}{suffix}" + (f" ({role})" if len(method.roles) > 1 else "")
         return StudentStage(
             label=label if fold is None else f"{label}, without fold {fold + 1} of {method.folds}",
@@ -144,16 +145,10 @@ class ArmPlanner:
             files=files,
             seed=seed,
             study_seed=study.seed,
-            dev=self._dev(role),
+            dev=dev if study.chooses_checkpoint(arm, role) else None,
             vocabulary=shared.vocabulary(),
             answering=study.evaluation.answering,
         )
-
-    def _dev(self, role: str) -> Dev | None:
-        """The dev split that checkpoints are chosen on; None where none is chosen."""
-        asked, check = self.study.evaluation, self.study.checks[0]
-        chosen = self.study.chooses_checkpoint(self.arm, role)
-        return Dev(split=asked.dev, problems=asked.dev_problems, check=check) if chosen else None
 
     def _start(self, role: str) -> tuple[StudentOptions, Mapping[str, str]]:
         """The student before training, its checkpoint as a directory that was looked at, and the files that decide it."""

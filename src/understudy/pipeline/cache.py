@@ -134,15 +134,10 @@ def is_done(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
 
 
-def digest_stage(directory: Path) -> dict[str, str]:
-    """Every file in the directory of a stage but its manifest, and its digest."""
-    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {str(path.relative_to(directory)): _digest_file(path) for path in files}
-
-
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Mark the stage in ``directory`` as done; the digests of its files, and of what ``manifest`` says, are added to it."""
-    manifest = replace(manifest, files=digest_stage(directory))
+    paths = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != MANIFEST)
+    manifest = replace(manifest, files={str(path.relative_to(directory)): _digest_file(path) for path in paths})
     write_json(directory / MANIFEST, asdict(replace(manifest, files={**manifest.files, MANIFEST: _seal(manifest)})))
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Capabilities = Mapping[str, Mapping[str, str]]
 """address -> what an endpoint was found to do there (`engines.remote.probe`)"""
+TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
+"""What an endpoint does with ``n`` -> whether one request may ask for several choices."""
 WARNINGS = {
     "temperature": "{url} seems to draw nothing: at temperature 1 it answered three times word for word alike, so the {paths} "
     "replies to a prompt may be copies of one (transformers serve draws only where the model's generation_config.json has "
@@ -39,11 +41,9 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
     ``tell`` receives warnings. ``paths``: replies drawn from one prompt (1: a single one, or greedy). Raises AccountError, and
     StudyError where an endpoint does not give what the study needs.
     """
+    if not isinstance(engine, AsyncEngine | LocalEngine):
+        raise StudyError(f"teacher.engine: {type(engine).__name__} must have identity, and serve or replies (docs/extending.md)")
     if not isinstance(engine, AsyncEngine):
-        if not isinstance(engine, LocalEngine):
-            raise StudyError(
-                f"teacher.engine: {type(engine).__name__} must have identity, and serve or replies (docs/extending.md)"
-            )
         return engine, {}  # before aiohttp is imported
     from understudy.engines.remote.endpoint import EndpointEngine
     from understudy.engines.remote.findings import Findings
@@ -69,41 +69,37 @@ def connect(engine: Engine, ledger: Ledger, *, seed: int, paths: int, tell: Prog
 def probe_endpoint(engine: EndpointEngine, ledger: Ledger, *, paths: int, tell: Progress) -> Capabilities:
     """What each address of ``engine`` does; ``engine`` knows it from then on. Addresses that ``ledger`` does not know are probed,
     and those that do not answer now are left out until the next time."""
-    from understudy.engines.remote.probe import full_url, probe
+    from understudy.engines.remote.probe import probe
 
     known = ledger.capabilities(engine.identity)
-    new = [address for address in engine.addresses if "n" not in known.get(full_url(engine, address), {})]
+    new = [address for address in engine.addresses if "n" not in known.get(engine.url_of(address), {})]
     for url, facts in probe(engine, new, ledger).items() if new else ():
         ledger.note_capabilities(engine.identity, url, facts)
         known[url] = known.get(url, {}) | facts
     remember(engine, known)
     for address in engine.addresses:
-        facts = known.get(full_url(engine, address), {})
+        facts = known.get(engine.url_of(address), {})
         for name, warning in WARNINGS.items():
             if facts.get(name) == "ignored" and (paths > 1 or name != "temperature"):
                 tell("teacher", 0, 0, warning.format(url=address.url, paths=paths))
-    return {url: facts for address in engine.addresses if (facts := known.get(url := full_url(engine, address), {}))}
+    return {url: facts for address in engine.addresses if (facts := known.get(url := engine.url_of(address), {}))}
 
 
 def record_findings(engine: EndpointEngine, ledger: Ledger) -> Mapping[str, str]:
     """Record what ``engine``'s replies have shown so far (`FINDINGS`), under its first address."""
-    from understudy.engines.remote.probe import full_url
-
     found = engine.findings.facts() | ({"left out": engine.changed} if engine.changed else {})
     if found:
-        ledger.note_capabilities(engine.identity, full_url(engine, engine.addresses[0]), found)
+        ledger.note_capabilities(engine.identity, engine.url_of(engine.addresses[0]), found)
     return found
 
 
 def note_findings(engine: EndpointEngine, ledger: Ledger, tell: Progress) -> None:
     """Record and tell what the replies of ``engine`` showed."""
     for name, value in record_findings(engine, ledger).items():
-        tell("teacher", 0, 0, FINDINGS[name].format(url=f"{engine.addresses[0].url}/{engine.path}", value=value))
+        tell("teacher", 0, 0, FINDINGS[name].format(url=engine.url_of(engine.addresses[0]), value=value))
 
 
 def remember(engine: EndpointEngine, known: Capabilities) -> None:
     """Let ``engine`` know which of its addresses take ``n``; ``known``: what was found of each."""
-    from understudy.engines.remote.probe import TAKES_N, full_url
-
     for address in engine.addresses:
-        address.takes_n = TAKES_N.get(known.get(full_url(engine, address), {}).get("n", ""))
+        address.takes_n = TAKES_N.get(known.get(engine.url_of(address), {}).get("n", ""))

@@ -38,9 +38,7 @@ class LocalProcesses(ProcessPoolExecutor):
     CUDA_VISIBLE_DEVICES takes, in turn.
     """
 
-    def __init__(
-        self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str], gpus: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, workers: int, on_event: Callable[[Event], None], plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue: Queue[Event] = context.Queue()
         self._closed = threading.Event()

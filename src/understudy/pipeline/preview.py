@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.checks.judge import judge
 from understudy.core.asks import GREEDY, GREEDY_PATH, Call, Reply, Request, SamplePath, prompt_bytes
@@ -25,6 +25,7 @@ from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import only_runner
+from understudy.pipeline.stages.answers import AnswersStage
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.student import StudentStage
@@ -145,6 +146,21 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     return counted
 
 
+def count_answers(plan: Plan, run: Path) -> Spend:
+    """The most that is still to be spent on arms in which the teacher answers: each flow's first ask, once for each vote."""
+    problems, total = load_problems(plan.problems), NOTHING
+    for stage in plan.stages.values():
+        if not isinstance(stage, AnswersStage) or stage.teacher is None or stage.done(run):
+            continue
+        pool = exemplar_pool(problems, stage.exemplars, prompts=stage.prompts)
+        for problem in (problem for problem in problems if problem.split == stage.split):
+            ask = _first_call(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
+            if ask is not None:
+                most = worst(Request(ask, stage.decoding, 0, ask.attempt), stage.teacher.price)
+                total = sum([most] * stage.votes, total)
+    return total
+
+
 def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[str]]:
     """Let an endpoint know what ``store`` recorded of it. Return whether it is known how many replies a request gets, and the
     identities in ``store`` that differ from that of ``engine`` in their address only."""
@@ -228,8 +244,7 @@ def _first_call(flow: Any) -> Call | None:
     return ask[0] if isinstance(ask, Sequence) else ask
 
 
-@dataclass(frozen=True)
-class TrialQuestion:
+class TrialQuestion(NamedTuple):
     """One question with the chain it got and its verdict; where the ask failed, the ``error`` and neither."""
 
     problem: Problem

@@ -6,8 +6,6 @@ Equal fields give equal keys, so arms that share a stage compute it once, and th
 anything has run. Each kind of stage is one file in `pipeline.stages`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -102,7 +100,7 @@ class Stage(Generic[S]):
         """The name of its directory."""
         return f"{self.kind}-{self.key}"
 
-    def needs(self) -> Iterator[Stage[Any]]:
+    def needs(self) -> "Iterator[Stage[Any]]":
         """The stages that must be done before: those among its fields, where a kind does not say more."""
         values = (getattr(self, each.name) for each in keyed_fields(self))
         yield from (value for value in values if isinstance(value, Stage))
@@ -129,6 +127,3 @@ class Stage(Generic[S]):
 
     def __hash__(self) -> int:
         return hash(self.key)
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {self.label!r} {self.key}>"

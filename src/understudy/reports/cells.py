@@ -4,22 +4,19 @@ Table("Accuracy on test", columns=(Column("arm"), Column("accuracy", number=True
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """``text``, not escaped for anything, and what it is: a ``name``, ``good`` or ``bad``, or of little weight (``dim``)."""
 
     text: str
     role: Literal["plain", "name", "good", "bad", "dim"] = "plain"
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """``number``: aligned to the right. ``wide``: left out where there is little room (the terminal)."""
 
     head: str
@@ -27,8 +24,7 @@ class Column:
     wide: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """``about`` stands before the rows, ``note`` after them; ``pictures``: the names of those that belong to it."""
 
     title: str

@@ -2,17 +2,15 @@
 from outside escaped.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+from markupsafe import Markup
 
 from understudy.reports.data import ReportData
 from understudy.reports.tables import make_tables
 from understudy.reports.words import printable
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 def markdown(data: ReportData) -> str:
@@ -27,8 +25,6 @@ def _escape(text: str) -> str:
 
 def page(data: ReportData) -> str:
     """The HTML of ``data``."""
-    from markupsafe import Markup
-
     from understudy.reports.plots import pictures
 
     drawn = {p.name: (p.caption, Markup(p.svg)) for p in pictures(data)}  # noqa: S704 - drawn by us, text as outlines
@@ -41,9 +37,6 @@ def page(data: ReportData) -> str:
 def open_template(name: str) -> Template:
     """A page or a text of this room: what is put into a page is escaped, and it has the house's style; a text escapes by its
     filter ``md``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-    from markupsafe import Markup
-
     loader = PackageLoader("understudy.reports", "")
     layout: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), undefined=StrictUndefined, **layout)

@@ -4,10 +4,9 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
@@ -26,8 +25,7 @@ COLOURS = ("#7b8794", "#2f6db3", "#1f9d78", "#d9772b", "#9b4f96", "#b8a038", "#c
 DROPPED = ("#d9772b", "#c9b458", "#9b4f96", "#c2455c", "#7b8794", "#4f9bb3", "#6b4f3a", "#3f5aa6", "#2d3640")
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """``name``: of its file. ``caption``: what it shows, also for readers who cannot see it."""
 
     name: str
@@ -182,9 +180,7 @@ def _by_group(data: ReportData) -> Iterator[Picture]:
 
 
 def _votes(data: ReportData) -> Iterator[Picture]:
-    for v in data.votes:
-        if v.split != data.summaries[0].split:
-            continue
+    for v in (v for v in data.votes if v.split == data.summaries[0].split):
         figure, axes = _axes(5.2, 3)
         for rates, mark, colour, label in (
             (v.majority, "o", 1, "majority (maj@k)"),

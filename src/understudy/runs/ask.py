@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from understudy.core.errors import EngineError, StudyError
 from understudy.core.options import plain
@@ -33,8 +33,7 @@ class VotedAnswer:
     solutions: list[Solution]
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """The students that answer together: the card of the first, their method, and part of the method -> who plays it."""
 
     card: Card

@@ -35,9 +35,8 @@ def bundle_students(directory: Path) -> None:
                 (student,) = students.values()
                 links = {file.name: file for file in student.iterdir() if file.name != CARD}
             for link, target in links.items():
-                if (bundle / link).exists():  # the user put a file of theirs in its place
-                    continue
-                (bundle / link).symlink_to(os.path.relpath(target, bundle))
+                if not (bundle / link).exists():  # else the user put a file of theirs in its place
+                    (bundle / link).symlink_to(os.path.relpath(target, bundle))
             write_card(bundle, replace(_join(students), decode=arm.decode, terms=terms, licence=licence))
 
 

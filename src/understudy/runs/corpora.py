@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -69,14 +69,8 @@ def import_corpus(
     return report.to_json() | meter.read().describe()
 
 
-@dataclass(frozen=True)
-class _ExportSource:
-    """What is exported: chains, what is known of their problems, and their card."""
-
-    chains: Sequence[Chain]
-    problems: Mapping[str, Problem]
-    card: CorpusCard
-    examples: Sequence[Example] = field(default_factory=tuple)
+_Exported = tuple[Sequence[Chain], Mapping[str, Problem], CorpusCard, Sequence[Example]]
+"""What is exported: chains, what is known of their problems, their card, and the examples where these are asked for."""
 
 
 def export_corpus(
@@ -103,23 +97,23 @@ def export_corpus(
     if (to.suffix.lower() == ".parquet") != (format == UNDERSTUDY):
         raise DataError(f"{to}: a .parquet file is for the format {UNDERSTUDY!r} and no other; change --to or --format")
     if source.is_dir():
-        export = _of_run(Run(source), arm, what)
+        chains, known, base, examples = _of_run(Run(source), arm, what)
     else:
         if arm is not None or what != "chains":
             raise DataError(f"{source}: a corpus has no arms and no examples; give the directory of a run")
-        export = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
-    card = card_of(export.chains, export.card)
+        chains, known, base, examples = _of_corpus(source, problems, kind, problem_fields, asks=format not in EXACT)
+    card = card_of(chains, base)
     if not no_terms:
         require_terms(source, card)
     if what == "examples":
-        says = export_examples(export.examples, format=format, to=to, card=card, bare=bare)
+        says = export_examples(examples, format=format, to=to, card=card, bare=bare)
     else:
-        says = export_chains(export.chains, export.problems, format=format, to=to, card=card, bare=bare)
+        says = export_chains(chains, known, format=format, to=to, card=card, bare=bare)
     where = str(to if format == UNDERSTUDY else card_path(to))
     return says | {"format": format, "terms": card.terms, "licence": card.licence, "card": where}
 
 
-def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
+def _of_run(run: Run, arm: str | None, what: str) -> _Exported:
     if what == "examples" and arm is None:
         raise DataError(f"{run.directory}: examples belong to one arm; name it with --arm (the run's arms: {', '.join(run.arms)})")
     problems, chains = {p.id: p for p in run.problems}, list(read_rows(run.chains_file, Chain))
@@ -129,7 +123,7 @@ def _of_run(run: Run, arm: str | None, what: str) -> _ExportSource:
     base = read_corpus_card(run.chains_file) or CorpusCard()
     counts, terms = _count(chains, _outcomes(run)), run.study.corpus
     base = replace(base, terms=terms.terms or base.terms, licence=terms.licence or base.licence, outcomes=counts)
-    return _ExportSource(chains, problems, base, _examples(run, arm, chains) if what == "examples" and arm is not None else ())
+    return chains, problems, base, _examples(run, arm, chains) if what == "examples" and arm is not None else ()
 
 
 def _outcomes(run: Run) -> dict[str, Outcome]:
@@ -150,7 +144,7 @@ def _examples(run: Run, arm: str, chains: Sequence[Chain]) -> Sequence[Example]:
     return [each for role in method.roles for each in make_examples(method, role, pool, {}, seed=seed)]
 
 
-def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _ExportSource:
+def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, fields: Fields, *, asks: bool) -> _Exported:
     if not read_header(source):
         raise DataError(f"{source}: neither a run directory nor a corpus; bring chains into a corpus with `understudy import`")
     if (problems and kind is None) or (asks and not problems):
@@ -160,7 +154,7 @@ def _of_corpus(source: Path, problems: Sequence[Path], kind: AnswerKind | None, 
     base = read_corpus_card(source) or CorpusCard()
     sources = {**base.sources, source.name: digest_files([source], "export")[str(source)]}
     outcomes = _count(chains, _judge(chains, known)) if known else base.outcomes
-    return _ExportSource(chains, known, replace(base, sources=sources, outcomes=outcomes))
+    return chains, known, replace(base, sources=sources, outcomes=outcomes), ()
 
 
 def read_questions(

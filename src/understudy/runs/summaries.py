@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,8 +94,7 @@ def _measure(scored: Sequence[ArmOutcomes], outcomes: Iterable[Outcome]) -> dict
     }
 
 
-@dataclass(frozen=True)
-class MeasuredArm:
+class MeasuredArm(NamedTuple):
     """One arm on one split: its answers seed by seed, what they are worth, and under what conditions they were made. ``noise``: how
     much all arms of the split vary between training seeds."""
 
@@ -131,6 +130,7 @@ def group_by_students(arms: Sequence[tuple[Run, str]]) -> list[int]:
     return groups
 
 
+Arms = Mapping[str, MeasuredArm]
 Pairs = Sequence[tuple[str, str]]
 """An arm, and the one that is compared with it."""
 
@@ -148,7 +148,7 @@ def mark_late(run: Run, pairs: Iterable[data.Comparison]) -> Iterator[data.Compa
         yield replace(pair, says=f"{pair.says} (named after {counted(looks, 'look')})") if looks else pair
 
 
-def compare_pairs(run: Run, arms: Mapping[str, MeasuredArm], pairs: Pairs, split: str) -> Iterator[data.Comparison]:
+def compare_pairs(run: Run, arms: Arms, pairs: Pairs, split: str) -> Iterator[data.Comparison]:
     """The tests of ``pairs`` of ``arms`` on ``split``, with p corrected over all of them."""
     tests = []
     for other, arm in pairs:
@@ -161,9 +161,7 @@ def compare_pairs(run: Run, arms: Mapping[str, MeasuredArm], pairs: Pairs, split
     return _conclude(pairs, tests, arms, split)
 
 
-def _conclude(
-    pairs: Pairs, tests: Sequence[tuple[statistics.PairedTest, int]], arms: Mapping[str, MeasuredArm], split: str
-) -> Iterator[data.Comparison]:
+def _conclude(pairs: Pairs, tests: list[tuple[statistics.PairedTest, int]], arms: Arms, split: str) -> Iterator[data.Comparison]:
     """What can be said of each of ``pairs``; ``tests``: the test of each, and of how many problems it is."""
     corrected = statistics.holm([test.p for test, _ in tests])
     for (other, arm), (test, n), p in zip(pairs, tests, corrected, strict=True):
@@ -202,9 +200,7 @@ def group_answers(run: Run, scored: Sequence[ArmOutcomes]) -> Iterator[data.Grou
         yield data.Group(arm, split, value, value in trained, *counts, low, high)
 
 
-def measure_consistency(
-    run: Run, scored: ScoredAnswers, arms: Mapping[str, MeasuredArm]
-) -> tuple[list[data.Consistency], list[data.Comparison]]:
+def measure_consistency(run: Run, scored: ScoredAnswers, arms: Arms) -> tuple[list[data.Consistency], list[data.Comparison]]:
     """How often each arm answers an original and all its changed versions right (evaluation.contrast), and pairs of arms compared
     in that. ``arms``: as they are measured on the first split."""
     splits, cluster = run.study.evaluation.splits, run.study.evaluation.cluster

@@ -13,9 +13,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from understudy.core.asks import Answer, Request, Usage
+from understudy.core.asks import Answer, Request, T, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, StudyError, UnpaidError
 from understudy.core.protocols import Source
 from understudy.engines.remote.batch import ENDED, BatchApi, UnlistedError, count_lines, read_line, read_lines
@@ -24,7 +24,6 @@ from understudy.engines.remote.wire import KEPT, NO_CREDIT, AgainError, DeniedEr
 from understudy.sampling.jobs import Job, collect, end, note, read_jobs
 from understudy.sampling.ledger import Ledger
 
-T = TypeVar("T")
 Requests = Mapping[str, Request]
 """The requests of one line by their ledger keys."""
 

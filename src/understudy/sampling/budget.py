@@ -1,7 +1,5 @@
 """What asking costs: a price, what was spent, what a request may take at the most, and a cap on all of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -42,10 +40,10 @@ class Spend(NamedTuple):
     def tokens(self) -> int:
         return self.read + self.written
 
-    def __add__(self, other: Spend) -> Spend:  # type: ignore[override]
+    def __add__(self, other: "Spend") -> "Spend":  # type: ignore[override]
         return Spend(self.requests + other.requests, self.read + other.read, self.written + other.written, self.money + other.money)
 
-    def __sub__(self, other: Spend) -> Spend:
+    def __sub__(self, other: "Spend") -> "Spend":
         return Spend(self.requests - other.requests, self.read - other.read, self.written - other.written, self.money - other.money)
 
 

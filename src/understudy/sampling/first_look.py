@@ -24,13 +24,7 @@ _WITHOUT = (Outcome.UNPARSED, Outcome.TRUNCATED, Outcome.REFUSED, Outcome.ONLY_T
 
 
 def first_look(
-    chains: Sequence[Chain],
-    failed: Sequence[str],
-    problems: Mapping[str, Problem],
-    judge: Judge,
-    *,
-    drawn: bool = True,
-    rationales: bool = True,
+    chains: Sequence[Chain], failed: Sequence[str], problems: Mapping[str, Problem], judge: Judge, *, drawn: bool, rationales: bool
 ) -> str:
     """One line about the first replies: the ``chains`` that came, by their verdicts, and the errors of those that ``failed``.
     ``drawn``: at a temperature, so that equal prompts may get different replies. ``rationales`` are wanted.

@@ -1,7 +1,6 @@
 """Batches in the ledger: each is noted before it is made, with the requests that it holds, so that none is bought twice."""
 
 import json
-import sqlite3
 import time
 import uuid
 from collections.abc import Collection
@@ -46,7 +45,8 @@ def read_jobs(ledger: Ledger, engine: str, urls: Collection[str]) -> list[Job]:
         rows = reader.execute("SELECT engine, url, tag, file, id, at FROM batches WHERE ended IS NULL ORDER BY at").fetchall()
         jobs = [Job(*row) for row in rows if row[0] == engine and row[1] in urls]
         for job in jobs:
-            _read_held(reader, job)
+            for name, key, *row in reader.execute(_HELD, (job.tag,)):
+                job.lines.setdefault(name, {})[key] = _from_row(*row)
     ledger.resume(key for job in jobs for key in job.keys)
     return jobs
 
@@ -78,10 +78,7 @@ def end(ledger: Ledger, job: Job) -> None:
     )
 
 
-def _read_held(reader: sqlite3.Connection, job: Job) -> None:
-    columns = "line, key, request, path, attempt, problem, role"
-    for name, key, *row in reader.execute(f"SELECT {columns} FROM batched WHERE batch = ? ORDER BY path", (job.tag,)):  # noqa: S608
-        job.lines.setdefault(name, {})[key] = _from_row(*row)
+_HELD = "SELECT line, key, request, path, attempt, problem, role FROM batched WHERE batch = ? ORDER BY path"
 
 
 def _to_row(request: Request) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -57,7 +57,7 @@ class _Group:
         self.since = self.since or later.since
 
 
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """A `ReplyStore` in the file ``path``; use it as a context, or `close` it. ``price`` and ``budget``: of the requests that it is
     told of from now on, and of earlier ones that had no price. ``settled``: the cost of the requests that have ended. ``refused``:
     the most that the last request for which `reserve` had no room could have cost.
@@ -312,9 +312,6 @@ class Ledger:
             self._reader.close()
             self._connection.close()
             self._lock.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

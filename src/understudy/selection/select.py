@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -99,8 +99,7 @@ _KEPT = {"correct": (Outcome.CORRECT,), "wrong": (Outcome.WRONG,), "all": _STATE
 _ELSEWHERE = "not in the fraction"
 
 
-@dataclass(frozen=True)
-class Selected:
+class Selected(NamedTuple):
     """What became of the chains of one ``problem``: those ``kept``, by their paths, and how many were ``dropped``, by reason."""
 
     problem: str

@@ -10,23 +10,20 @@ between two steps of the engines.
 import threading
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from typing import Self, TypeVar
 
-from understudy.core.asks import Flow, SamplePath
+from understudy.core.asks import Flow, SamplePath, T
 from understudy.core.errors import EngineError
 from understudy.core.protocols import LocalEngine
 from understudy.flows.cast import Cast
 from understudy.flows.drive import drive
 
-T = TypeVar("T")
-
 PATIENCE = 8
 """Steps of an engine that a flow waits for others to begin with, at most."""
 
 
-class LiveBoard:
+class LiveBoard(Iterator[tuple[SamplePath, Flow[None]]]):
     """``engines``: role -> engine. What ends all flows at once (damaged weights, no memory) is printed, and each of them fails with
     an EngineError; the board goes on with those that come then."""
 
@@ -50,9 +47,6 @@ class LiveBoard:
         self._stopped = True
         self._woken.set()
         self._thread.join(timeout=10)
-
-    def __iter__(self) -> Self:
-        return self
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:
         """The next flow that waits; where none does now, one may later. Drivers ask before each step of an engine with room.

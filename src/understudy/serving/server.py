@@ -7,10 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from starlette.applications import Starlette
@@ -19,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from understudy.core.asks import Call, Flow, Reply, SamplePath
+from understudy.core.asks import Call, Flow, Reply, SamplePath, T
 from understudy.core.errors import BudgetError, EngineError, StudyError, TooLongError
 from understudy.core.values import Problem
 from understudy.core.vote import agreement
@@ -32,14 +31,12 @@ from understudy.serving.stream import Stream
 from understudy.serving.students import ServedStudent, find_student
 from understudy.serving.teacher import ServedTeacher
 
-T = TypeVar("T")
 B = TypeVar("B", bound=AnyBody)
 Answering = Callable[[HttpRequest, B, Stream | None], Coroutine[Any, Any, JsonObject]]
 """(request, its body, where what is written is told as it comes) -> the whole answer"""
 
 
-@dataclass(frozen=True)
-class ServerOptions:
+class ServerOptions(NamedTuple):
     """The server listens at ``host`` and ``port`` (0: any free port). ``key``: what clients must send, "" for nothing. It answers
     ``max_requests`` at once, each within ``timeout`` seconds. In a cascade the student answers where at least the share
     ``agreement`` of its votes is for one answer."""

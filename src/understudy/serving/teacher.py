@@ -3,11 +3,9 @@
 What it said once is not asked again, and what was paid for is kept, also where the client that asked has left.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -27,7 +25,7 @@ from understudy.serving.port import GRACE
 from understudy.studies.load import load_teacher
 
 
-class ServedTeacher:
+class ServedTeacher(Iterator[tuple[SamplePath, Flow[None]]]):
     """The teacher of the table [teacher] in ``file``, asked greedily for one chain. Its ledger lies beside ``file``; price and
     budget hold for all that was ever asked through it. ``tell`` hears what is to be known of its endpoint.
 
@@ -66,9 +64,6 @@ class ServedTeacher:
         self._closed = True
         self._loop.call_soon_threadsafe(self._ring)
         self._thread.join(timeout=GRACE)
-
-    def __iter__(self) -> ServedTeacher:
-        return self
 
     def __next__(self) -> tuple[SamplePath, Flow[None]]:
         """The next question that waits; where none does now, one may later."""

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import DataError
 from understudy.corpus.directories import roles_of, splits_of
@@ -37,8 +36,7 @@ ENOUGH = 0.95
 """The share of rows that has to fit what is guessed."""
 
 
-@dataclass(frozen=True)
-class Guess:
+class Guess(NamedTuple):
     """What a file seems to hold: ``fields`` (ours -> theirs, also where they are called alike), how its rows are read
     (``layout``), the share of answers that fit (``measure_fit``; None: it has no
     answers), the ``rows`` of each of its splits (``""``: it has none), and the first row's ``example``."""

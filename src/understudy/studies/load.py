@@ -157,9 +157,7 @@ def _validate(study: Study) -> None:
     for arm in study.arms:
         _validate_arm(study, arm)
     names = [arm.name for arm in study.arms]
-    for name in (name for pair in study.evaluation.compare for name in pair):
-        if name not in names:
-            raise StudyError(f"evaluation.compare: there is no arm {with_known(name, names)}")
+    refuse_unknown([name for pair in study.evaluation.compare for name in pair], names, "evaluation.compare: there is no arm")
     pairs = Counter(frozenset(pair) for pair in study.evaluation.compare)
     for pair in study.evaluation.compare:
         if pairs[frozenset(pair)] > 1 or pair[0] == pair[1]:

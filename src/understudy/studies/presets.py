@@ -10,18 +10,17 @@ A profile is put together from its base, then the file, then the profile itself;
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import StudyError, with_known
+from understudy.studies.schema import refuse_unknown
 
 PACKAGED = Path(str(files("understudy.studies"))) / "presets"
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(NamedTuple):
     """``name`` is what `understudy run` takes; ``title`` and ``profiles`` are from its ``file``."""
 
     name: str
@@ -85,9 +84,7 @@ def apply_profile(tables: dict[str, Any], path: Path, profile: str) -> dict[str,
 def _change_arms(arms: Any, changes: Mapping[str, Any], where: str) -> Iterator[Any]:
     """The file's ``arms`` with the ``changes`` of those that these name. Raises StudyError for a name that no arm has."""
     by_name = {str(arm.get("name")): arm for arm in arms or () if isinstance(arm, Mapping)}
-    for name in changes:
-        if name not in by_name:
-            raise StudyError(f"{where}: there is no arm {with_known(name, by_name, 'of the file')}")
+    refuse_unknown(changes, by_name, f"{where}: there is no arm", "of the file")
     yield from (_merge(arm, changes.get(name, {})) for name, arm in by_name.items())
 
 

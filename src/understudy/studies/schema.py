@@ -6,17 +6,15 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from understudy.core.asks import AtLeast
+from understudy.core.asks import T
 from understudy.core.errors import DataError, StudyError, with_known
 from understudy.corpus.tables import read_objects
-
-T = TypeVar("T")
 
 
 def keys_of(kind: Any) -> list[str]:
@@ -24,11 +22,11 @@ def keys_of(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
-def refuse_unknown(table: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+def refuse_unknown(table: Iterable[str], known: Collection[str], what: str, these: str = "known") -> None:
     """Raise StudyError for a key of ``table`` that is not ``known``."""
     for key in table:
         if key not in known:
-            raise StudyError(f"{what} {with_known(key, known)}")
+            raise StudyError(f"{what} {with_known(key, known, these)}")
 
 
 def build(kind: type[T], table: Any, where: str) -> T:
@@ -86,15 +84,11 @@ def _value(kind: type, key: str, value: Any, where: str) -> Any:
             return tuple(build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
         return None if value is None else build(inner, value, where)
     try:
-        found = _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        return _adapter(kind, key).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except (ValidationError, TypeError, ValueError) as error:
         reasons = dict.fromkeys(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else [str(error)]
         reason = "; or ".join(reasons)  # one for each kind of value that it may have
         raise StudyError(f"{where} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
-    for mark in getattr(hint, "__metadata__", ()):
-        if isinstance(mark, AtLeast) and found < mark.ge:
-            raise StudyError(f"{where} = {value!r}: input should be greater than or equal to {mark.ge}")
-    return found
 
 
 def _dataclass_in(hint: Any) -> Any:

@@ -7,8 +7,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.answers import normalise
 from understudy.core.errors import DataError
@@ -16,8 +15,7 @@ from understudy.core.errors import DataError
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """Option texts in the order A, B, ..., and the data set's own ``labels``, if any: ARC's may be "1" to "4"."""
 
     texts: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -102,8 +102,7 @@ def _first(directory: Path, patterns: Sequence[str]) -> list[Path]:
     return next((paths for pattern in patterns if (paths := sorted(directory.glob(pattern)))), [])
 
 
-@dataclass(frozen=True)
-class PublishedRow:
+class PublishedRow(NamedTuple):
     """One row of a data set and its place, ``where``. A field may have several names: the publisher's and the hub's."""
 
     values: Mapping[str, Any]

@@ -181,8 +181,3 @@ def collate(examples: Sequence[EncodedExample], scales: Sequence[float], *, pad:
 def pad_rows(rows: Sequence[Sequence[float]], value: int) -> torch.Tensor:
     """[rows, longest], with ``value`` after the end of each."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
-
-
-def leave_out_too_long(examples: Sequence[EncodedExample], context: int, *, seq2seq: bool) -> list[EncodedExample]:
-    """The examples that fit: a chain that is cut would teach never to end, and a question that is cut is another one."""
-    return [e for e in examples if (max(len(e.source), len(e.target)) if seq2seq else len(e)) <= context]

@@ -153,7 +153,8 @@ class _Training:
         context = min(student.context, context_length(config) or student.context)
         if options.join_turns and not seq2seq:
             encoded = batches.join_turns(encoded, context)
-        self.examples = batches.leave_out_too_long(encoded, context, seq2seq=seq2seq)
+        # A chain that is cut would teach never to end, and a question that is cut is another one.
+        self.examples = [e for e in encoded if (max(len(e.source), len(e.target)) if seq2seq else len(e)) <= context]
         if not self.examples:
             none = f"none of the {len(encoded)} examples fits into the student's context of {context} tokens"
             raise UserError(f"{none}; raise student.context")
@@ -246,11 +247,10 @@ class _Training:
         while notes.step < self.steps:
             notes.losses.append(self._step(notes.step))
             notes.step += 1
-            notes.seconds = time.perf_counter() - started
             progress("student", notes.step, self.steps, f"loss {notes.losses[-1]:.3f}")
             if notes.step in checks or notes.step == self.steps:
                 self._check()
-                notes.seconds = time.perf_counter() - started
+            notes.seconds = time.perf_counter() - started
             if notes.step % options.save_every == 0:
                 self._save()
 

@@ -13,7 +13,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import UnderstudyError
 from understudy.engines.local.checkpoint import read_config, tensors
@@ -50,8 +50,7 @@ class Shape:
     """Whether that is the activation of its feed-forward part."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Bytes. ``activations`` are of one example; ``copy`` is what a check of the student loads beside it."""
 
     weights: int

@@ -141,17 +141,12 @@ def read_examples(directory: Path, problem: str) -> list[ShownExample]:
 
     if not (directory / EXAMPLES).is_file():
         return []
-    rows = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
+    found = pq.read_table(directory / EXAMPLES, filters=[("problem", "=", problem)]).to_pylist()
     tokenizer = Tokenizer.from_file(str(directory / "student" / "tokenizer.json"))
-    return [
-        ShownExample(
-            row["problem"],
-            row["chain"],
-            row["group"],
-            tuple(zip((tokenizer.decode([i], skip_special_tokens=False) for i in row["ids"]), row["weights"], strict=True)),
-        )
-        for row in rows
-    ]
+    for row in found:
+        texts = [tokenizer.decode([i], skip_special_tokens=False) for i in row.pop("ids")]
+        row["tokens"] = tuple(zip(texts, row.pop("weights"), strict=True))
+    return [ShownExample(**row) for row in found]
 
 
 def describe_training(

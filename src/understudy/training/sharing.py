@@ -43,9 +43,24 @@ def read_once(
     """The batch of ``examples`` with every source read already; arguments as of `collate`. It can be used for one pass."""
     places = {source: i for i, source in enumerate(dict.fromkeys(e.source for e in examples))}
     index_B = torch.tensor([places[e.source] for e in examples], device=model.device)
-    if start is not None:
-        return _branch_decoders(model, examples, scales, list(places), index_B, pad=pad, start=start)
-    ids_US, mask_US = _pad_sources([source[:-1] for source in places], pad, model.device)
+    sources = [source[:-1] for source in places] if start is None else list(places)
+    ids_US = pad_rows(sources, pad).to(model.device)
+    mask_US = pad_rows([[1] * len(source) for source in sources], 0).to(model.device)
+    if start is not None:  # each source is encoded once, and its keys and values are computed once
+        encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
+        both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        first_U1 = torch.full((len(sources), 1), start, device=model.device)
+        with logits_at(model, first_U1 < 0):
+            model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=both, use_cache=True)
+        batch = collate(examples, scales, pad=pad, start=start).to(model.device)
+        inputs = {
+            "decoder_input_ids": batch.inputs["decoder_input_ids"],
+            "attention_mask": mask_US[index_B],
+            # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
+            "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
+            "past_key_values": EncoderDecoderCache(DynamicCache(), _branch(both.cross_attention_cache, index_B)),
+        }
+        return replace(batch, inputs=inputs)
     cache = DynamicCache()
     with logits_at(model, mask_US < 0):  # nowhere
         model(input_ids=ids_US, attention_mask=mask_US, past_key_values=cache, use_cache=True)
@@ -58,39 +73,6 @@ def read_once(
         "past_key_values": _branch(cache, index_B),
     }
     return replace(batch, inputs=inputs)
-
-
-def _branch_decoders(
-    model: Any,
-    examples: Sequence[EncodedExample],
-    scales: Sequence[float],
-    sources: Sequence[tuple[int, ...]],
-    index_B: torch.Tensor,
-    *,
-    pad: int,
-    start: int,
-) -> TrainingBatch:
-    """Do as `read_once` for a model with an encoder: each source is encoded once, and its keys and values are computed once."""
-    ids_US, mask_US = _pad_sources(sources, pad, model.device)
-    encoded = model.get_encoder()(input_ids=ids_US, attention_mask=mask_US)
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    first_U1 = torch.full((len(sources), 1), start, device=model.device)
-    with logits_at(model, first_U1 < 0):
-        model(encoder_outputs=encoded, attention_mask=mask_US, decoder_input_ids=first_U1, past_key_values=cache, use_cache=True)
-    batch = collate(examples, scales, pad=pad, start=start).to(model.device)
-    inputs = {
-        "decoder_input_ids": batch.inputs["decoder_input_ids"],
-        "attention_mask": mask_US[index_B],
-        # All that the decoder takes of the sources is in the cache; it only looks whether there is an encoder.
-        "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state.new_zeros(len(examples), 1, 1)),
-        "past_key_values": EncoderDecoderCache(DynamicCache(), _branch(cache.cross_attention_cache, index_B)),
-    }
-    return replace(batch, inputs=inputs)
-
-
-def _pad_sources(sources: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask, [U, S] each."""
-    return pad_rows(sources, pad).to(device), pad_rows([[1] * len(source) for source in sources], 0).to(device)
 
 
 def _branch(cache: Cache, index_B: torch.Tensor) -> DynamicCache:

@@ -15,7 +15,7 @@ from understudy.core.errors import StudyError
 from understudy.engines.local import load as loading
 from understudy.engines.local.checkpoint import check_checkpoint
 from understudy.training.options import Lora, StudentOptions
-from understudy.training.state import disk_errors
+from understudy.training.state import Tensors, disk_errors
 from understudy.training.targets import SHARED, check_lora
 from understudy.training.words import train_words
 
@@ -71,9 +71,7 @@ def _t5(options: StudentOptions, tokenizer: Any) -> Any:
     )
 
 
-def save_student(
-    model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None, weights: dict[str, torch.Tensor] | None = None
-) -> None:
+def save_student(model: Any, tokenizer: Any, directory: Path, *, lora: Lora | None = None, weights: Tensors | None = None) -> None:
     """Write the student as any `transformers` checkpoint: safetensors, config, tokenizer (or an adapter: `Lora`). ``weights``: all
     tensors, where the model has only parts of them."""
     directory.mkdir(parents=True, exist_ok=True)

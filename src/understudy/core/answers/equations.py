@@ -5,8 +5,8 @@ find_equations("Ana has 4 + 3 = 7 coins. 7 x 2 = 15.")     4 + 3, holds; 7 * 2, 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from understudy.core.answers.arithmetic import LITERAL, Expression
 from understudy.core.answers.expression import sides_of
@@ -23,8 +23,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;]) ")
 _OPERATORS = re.compile(r"\*\*|[-+*/]")
 
 
-@dataclass(frozen=True)
-class Equation:
+class Equation(NamedTuple):
     """``text`` is the canonical text of the side with arithmetic, ``4 + 3``. ``value`` is its value, None where the equation does
     not hold."""
 

@@ -13,7 +13,7 @@ problem is cut before it.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from understudy.core.answers import choice, date, expression, number, short, spans, yes_no
 from understudy.core.answers.markers import Marker, find_markers
@@ -21,8 +21,7 @@ from understudy.core.answers.spans import ABSTAINS, NOTHING, SPAN, Reading
 from understudy.core.values import ABSTAINED, AnswerKind
 
 
-@dataclass(frozen=True)
-class FoundAnswer:
+class FoundAnswer(NamedTuple):
     """The result of `extract`.
 
     ``value`` is the canonical answer or None. ``layer`` is the layer that read it, or "". ``start`` is the place in the text
@@ -38,8 +37,7 @@ class FoundAnswer:
     status: str
 
 
-@dataclass(frozen=True)
-class AnswerSpec:
+class AnswerSpec(NamedTuple):
     """The answer that is sought: its kind, the option texts, the question and the form in which the data write answers."""
 
     kind: AnswerKind
@@ -186,15 +184,11 @@ def read_statement(span: str, spec: AnswerSpec, *, firm: bool) -> Reading:
 def read_opening(span: str, spec: AnswerSpec) -> Reading:
     """The answer at the beginning of a reply, if it stands alone: a label, or yes or no, followed by reasons; a text of a few
     words."""
-    match spec.kind:
-        case "option":
-            return choice.read_first(span[:SPAN], spec.choices)
-        case "yes_no":
-            return yes_no.read_first(span)
-        case "text":
-            return short.read_alone(span)
-        case _:
-            return NOTHING
+    if spec.kind == "option":
+        return choice.read_first(span[:SPAN], spec.choices)
+    if spec.kind == "yes_no":
+        return yes_no.read_first(span)
+    return short.read_alone(span) if spec.kind == "text" else NOTHING
 
 
 def read_ending(sentence: str, spec: AnswerSpec) -> Reading:

@@ -17,11 +17,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class NotFiniteError(ArithmeticError):
-    """The logits of row ``row`` hold NaN or infinity."""
-
-    def __init__(self, row: int) -> None:
-        super().__init__(f"logits of row {row} are not finite")
-        self.row = row
+    """The logits of a row, its argument, hold NaN or infinity."""
 
 
 def uniform(noise: NDArray[np.uint64], position: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -18,7 +18,6 @@ import math
 from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -29,6 +28,7 @@ from understudy.core.tokens import encode_messages, encode_source, encode_text
 from understudy.engines.local import load as loading
 from understudy.engines.local.beams import search
 from understudy.engines.local.checkpoint import check_checkpoint, identity, tensors
+from understudy.engines.local.device import Precision
 from understudy.engines.local.forward import Network
 from understudy.engines.local.loop import DecodingLoop, DecodingRow, describe_request, not_finite
 from understudy.engines.local.memory import is_out_of_memory, trim_memory
@@ -59,13 +59,7 @@ class TransformersEngine:
     """
 
     def __init__(
-        self,
-        directory: str | Path,
-        *,
-        dtype: Literal["float32", "bfloat16"] = "float32",
-        batch_size: int | None = None,
-        seed: int = 0,
-        device: str = "cpu",
+        self, directory: Path, *, dtype: Precision = "float32", batch_size: int | None = None, seed: int = 0, device: str = "cpu"
     ) -> None:
         self.directory = Path(directory)
         check_checkpoint(self.directory)

@@ -9,9 +9,8 @@ import functools
 import importlib.util
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy.core.errors import CheckpointError
 
@@ -23,8 +22,7 @@ SPLITS = ("gpt-2", "qwen2", "smollm")
 _INSTEAD = "give a directory with the model's safetensors instead"
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """``metadata``: its values by name, but the lists. ``config``: as in a config.json, as far as planning needs it. ``tensors``:
     name -> count of numbers. ``type``: that of most of them."""
 

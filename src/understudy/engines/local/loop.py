@@ -143,7 +143,7 @@ class DecodingLoop:
         try:
             tokens, logprobs = draw(logits_BV, temperature=temperature, top_p=top_p, u=u)
         except NotFiniteError as error:
-            row = rows[error.row]
+            row = rows[error.args[0]]
             raise not_finite(self.network.name, row.request, at=len(row.tokens)) from None
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.take(token, logprob, self.stops)

@@ -1,20 +1,15 @@
 """The keys of [teacher] for ``engine = "transformers"``: a model on this machine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from understudy.core.options import unkeyed
-from understudy.core.protocols import EngineOptions
+from understudy.core.protocols import EngineOptions, LocalEngine
 from understudy.engines.local.checkpoint import files_of, open_checkpoint
 from understudy.engines.local.device import Device, settle_device, settle_precision
-
-if TYPE_CHECKING:
-    from understudy.engines.local.engine import TransformersEngine
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class Transformers(EngineOptions):
     can: ClassVar[frozenset[str]] = frozenset({"beams", "calculator"})
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
 
-    def prepare(self, root: Path, *, chats: bool) -> Transformers:
+    def prepare(self, root: Path, *, chats: bool) -> Self:
         """The options with the checkpoint as a directory that was looked at, and the precision of this machine. Raises
         CheckpointError where the checkpoint cannot be used."""
         directory = open_checkpoint(self.checkpoint, root, chats=chats)
@@ -43,7 +38,7 @@ class Transformers(EngineOptions):
         """What decides its replies."""
         return files_of(Path(self.checkpoint))
 
-    def open(self, *, task: Any, seed: int) -> TransformersEngine:  # noqa: ARG002 - as the protocol has it
+    def open(self, *, task: Any, seed: int) -> LocalEngine:  # noqa: ARG002 - as the protocol has it
         """The engine; weights are loaded at the first request."""
         from understudy.engines.local.engine import TransformersEngine
 

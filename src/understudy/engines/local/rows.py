@@ -14,8 +14,6 @@ columns that costs as much as the attention itself.) A row that ends gives its p
 the end. Legend: R rows, H heads, C columns, D head size, S source columns, T new tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +50,7 @@ class Block:
 class _Layer(CacheLayerMixin):  # type: ignore[misc]  # transformers is untyped here
     """One layer's keys and values. The `Rows` in ``window`` know where to write."""
 
-    def __init__(self, window: Rows) -> None:
+    def __init__(self, window: "Rows") -> None:
         super().__init__()
         self.window = window
         self.pair: tuple[torch.Tensor, ...] = ()

@@ -114,6 +114,10 @@ class EndpointEngine:
             error.usage = history.usage(error.usage or Usage(0, 0, 0))
             raise
 
+    def url_of(self, address: Address) -> str:
+        """The url that requests go to: what a server does may differ between its APIs."""
+        return f"{address.url}/{self.path}"
+
     def stop(self) -> None:
         """Send nothing more: requests that are not under way end with UnpaidError."""
         self._stopped = self._stopped or UnpaidError("it was not sent: the run had ended")
@@ -185,7 +189,7 @@ class EndpointEngine:
 
     def _wait_for(self, error: AgainError, address: Address, number: int, history: _History) -> float:
         """Seconds until request ``number`` may be sent again; raises what ends it where it may not."""
-        url = f"{address.url}/{self.path}"
+        url = self.url_of(address)
         if isinstance(error, ThrottledError):
             if address.note_refusal(error.wait) > PATIENCE:
                 raise AccountError(
@@ -216,7 +220,7 @@ class EndpointEngine:
     async def _ask(self, address: Address, body: dict[str, Any], requests: Sequence[Request], history: _History) -> Answer:
         """Send one request, and again without the fields that were denied and can be spared; ``history`` counts them. The answer
         has a reply for each choice that can be read, at least one."""
-        url, without = f"{address.url}/{self.path}", dict[str, str]()
+        url, without = self.url_of(address), dict[str, str]()
         while True:
             began, left_out = time.monotonic(), self.without | without
             history.sent += 1

@@ -1,19 +1,13 @@
 """The keys of [teacher] for ``engine = "endpoint"``: any OpenAI-compatible server."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from understudy.core.options import unkeyed
-from understudy.core.protocols import EngineOptions
-
-if TYPE_CHECKING:
-    from understudy.engines.remote.endpoint import EndpointEngine
-
+from understudy.core.protocols import AsyncEngine, EngineOptions
 
 KEY = "{key}"
 """What stands for the key in headers and query."""
@@ -92,7 +86,7 @@ class Endpoint(EngineOptions):
         if self.api == "completions" and chats:
             raise ValueError('options.format.style = "messages": these need teacher.api = "chat"')
 
-    def open(self, *, task: Any, seed: int) -> EndpointEngine:  # noqa: ARG002 - as the protocol has it
+    def open(self, *, task: Any, seed: int) -> AsyncEngine:  # noqa: ARG002 - as the protocol has it
         """The engine; nothing is sent yet. Raises StudyError where the key's variable is not set."""
         from understudy.engines.remote.endpoint import EndpointEngine
 

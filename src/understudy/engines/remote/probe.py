@@ -8,8 +8,8 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from understudy.core.asks import GREEDY, Call, Decoding, Reply, Request, Usage
 from understudy.core.errors import AccountError, BudgetError, EngineError, UnpaidError
@@ -31,14 +31,12 @@ LONG = 6
 """Two equal texts prove something from so many characters on: three digits and blanks."""
 CHANCE = 0.01
 """A text with a higher probability, where log-probabilities come, may well be drawn twice."""
-TAKES_N = {"honoured": True, "one": False, "refused": False, "copies": False}
-"""The value of ``n`` -> whether one request may ask for several choices."""
+
 
 _DRAWN = Decoding(1.0)
 
 
-@dataclass(frozen=True)
-class ProbeReplies:
+class ProbeReplies(NamedTuple):
     """The reply to each request, None where it was refused. ``first`` and ``again`` have the same seed. ``other`` has another seed,
     and n = 2 where ``several``. ``greedy`` is drawn greedily, and ``stopped`` is too, at the string ``stop`` that is in it."""
 
@@ -66,12 +64,7 @@ def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStor
             return await asyncio.gather(*(_probe(engine, address, store) for address in addresses))
 
     results = zip(addresses, asyncio.run(all_of_them()), strict=True)
-    return {full_url(engine, address): facts for address, facts in results if facts}
-
-
-def full_url(engine: EndpointEngine, address: Address) -> str:
-    """The url that requests go to: what a server does may differ between its APIs."""
-    return f"{address.url}/{engine.path}"
+    return {engine.url_of(address): facts for address, facts in results if facts}
 
 
 async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) -> dict[str, str]:
@@ -100,7 +93,7 @@ async def _probe(engine: EndpointEngine, address: Address, store: ReplyStore) ->
 async def _ask(engine: EndpointEngine, address: Address, store: ReplyStore, request: Request, more: dict[str, Any]) -> Reply | None:
     """The reply to ``request`` with the fields ``more``; None where it is refused as it is. Raises TimeoutError, AgainError or
     BudgetError where it cannot be asked now."""
-    key = request.key(f"{engine.identity} at {full_url(engine, address)}")
+    key = request.key(f"{engine.identity} at {engine.url_of(address)}")
     kept = store.get(key)
     if kept is not None:
         return kept
@@ -135,13 +128,14 @@ def read_facts(answers: ProbeReplies, *, chat: bool) -> dict[str, str]:
     again = _read_texts(answers.again, chat=chat)[0] if answers.again else None
     other = _read_texts(answers.other, chat=chat) if answers.other else []
     draws = [first, *([] if again is None else [again]), *other]
+    likely = bool(answers.first.logprobs) and sum(answers.first.logprobs) > math.log(CHANCE)  # it may well be drawn twice
 
     temperature = seed = "unknown"
     if len(set(draws)) > 1:
         temperature = "draws"
         if again is not None and (first != again or len(first.strip()) >= LONG):
             seed = "honoured" if first == again else "ignored"
-    elif len(draws) > 2 and len(first.strip()) >= LONG and not _is_likely(answers.first):
+    elif len(draws) > 2 and len(first.strip()) >= LONG and not likely:
         temperature = "ignored"
 
     several = "unknown"
@@ -182,11 +176,6 @@ def _choose_stop(text: str) -> str:
     single character: where a server drops broken characters, two neighbours in its text may have had something between them."""
     half = text.strip()[: len(text.strip()) // 2]
     return next((c for c in half[1:] if c.isascii() and c.isalnum() and c != half[0]), "")
-
-
-def _is_likely(reply: Reply) -> bool:
-    """Whether it may well be drawn twice."""
-    return bool(reply.logprobs) and sum(reply.logprobs) > math.log(CHANCE)
 
 
 def _read_texts(reply: Reply, *, chat: bool) -> list[str]:

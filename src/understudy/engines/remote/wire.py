@@ -74,9 +74,6 @@ class AgainError(Exception):
 class ThrottledError(AgainError):
     """Too many requests. Such a refusal does not count as a try: the request is sent again until it is accepted."""
 
-    def __init__(self, what: str, wait: float = 0.0) -> None:
-        super().__init__(what, wait, sent=False)
-
 
 class LoadingError(ThrottledError):
     """The server is there, and its model not yet."""
@@ -106,10 +103,8 @@ class Client:
     it is replaced (`hide`). `close` it at the end.
     """
 
-    def __init__(
-        self, *, headers: Mapping[str, str], timeout: float, secret: str = "", query: Mapping[str, str] | None = None
-    ) -> None:
-        self.timeout, self.secret, self._query = timeout, secret, dict(query or {}) or None
+    def __init__(self, *, headers: Mapping[str, str], timeout: float, secret: str, query: Mapping[str, str]) -> None:
+        self.timeout, self.secret, self._query = timeout, secret, dict(query) or None
         # aiohttp takes away no other header than Authorization where a redirection leads to another server.
         self._follows = not any(secret and secret in value for name, value in headers.items() if name != "Authorization")
         self._proxy = cache(_find_proxy)
@@ -297,9 +292,9 @@ def classify(url: str, status: int, text: str, wait: float = 0.0, under: int = 0
     if status == 403:
         return ForbiddenError(f"{url}: {said}", text)
     if status == 429:
-        return ThrottledError(said, wait)
+        return ThrottledError(said, wait, sent=False)
     if status == 503 and re.search("loading|warming up", text, re.I):
-        return LoadingError(said, wait or 2.0)
+        return LoadingError(said, wait or 2.0, sent=False)
     if status in _PASSING or (status >= 500 and status != 501):
         return AgainError(said, wait)
     hint = "; is the url right, with /v1?" if status == 404 or status < 400 else ""  # a redirection may lead to another server

@@ -117,9 +117,7 @@ class SampledChainsStage(ChainsStage):
     def libraries(self) -> tuple[str, ...]:
         return self.engine.libraries
 
-    @property
-    def pays(self) -> bool:
-        return True
+    pays = True
 
     @property
     def device(self) -> SettledDevice:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from understudy.core.errors import DataError, StudyError, counted, nearest, with_known
 from understudy.core.options import unkeyed
@@ -53,8 +53,7 @@ class ProblemsSummary(StageSummary):
         return f"{are} near one outside ({kinds or 'by their words'}{first}){dropped}"
 
 
-@dataclass(frozen=True)
-class PreparedProblems:
+class PreparedProblems(NamedTuple):
     """The ``problems`` of a study, those ``from_task`` before any left, and why some did: the ids of those ``dropped`` for an equal
     held-out question, and of those ``near`` one, where the study drops these (``pairs``)."""
 
@@ -117,13 +116,12 @@ class ProblemsStage(Stage[ProblemsSummary]):
     def run(self, context: Context) -> ProblemsSummary:
         """Write ``problems.parquet``, ``splits.json`` (split -> ids, which `tasks.files` reads) and ``near.json`` (pairs of near
         questions, before any was dropped)."""
-        prepared = self.prepare()
-        problems, pairs, near = prepared.problems, prepared.pairs, prepared.near
+        problems, from_task, dropped, pairs, near = self.prepare()
         if self.overlap != "drop-near":
             pairs, _ = find_near(problems, held_out=self.held_out)
         if not near:
             self._check_near(problems, pairs)
-        if (prepared.dropped or near) and all(problem.split != "train" for problem in problems):
+        if (dropped or near) and all(problem.split != "train" for problem in problems):
             left = "no training problem is left, since all are equal to a held-out one or near it"
             raise DataError(f'study.overlap = "{self.overlap}": {left}; draw other splits, whole groups on one side (task.group)')
         self._require_splits(problems)
@@ -132,8 +130,8 @@ class ProblemsStage(Stage[ProblemsSummary]):
         write_json(directory / "near.json", [asdict(pair) for pair in pairs])
         write_rows(directory / FILE, Problem, problems)
         # Exemplars stand under the split they were taken from: a study that names this file draws them anew.
-        kept, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in prepared.from_task)
-        ids = {split: [p.id for p in prepared.from_task if p.split == split and p.id in kept] for split in splits}
+        kept, splits = {problem.id for problem in problems}, dict.fromkeys(problem.split for problem in from_task)
+        ids = {split: [p.id for p in from_task if p.split == split and p.id in kept] for split in splits}
         write_json(directory / "splits.json", ids)
         context.progress("problems", len(problems), len(problems))
         if bad := self.task.bad_rows() if hasattr(self.task, "bad_rows") else []:
@@ -142,7 +140,7 @@ class ProblemsStage(Stage[ProblemsSummary]):
         scored = ("train", *self.used, *self.held_out)
         return ProblemsSummary(
             sizes=dict(Counter(problem.split for problem in problems)),
-            dropped=prepared.dropped,
+            dropped=dropped,
             near=len(pairs),
             near_kinds=dict(Counter(pair.kind for pair in pairs)),
             near_first=tuple(f"{pair.held_out} ~ {pair.outside} by {pair.kind}" for pair in pairs[:5]),

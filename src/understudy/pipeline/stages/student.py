@@ -1,7 +1,5 @@
 """student: the examples of one role of one arm, and the student trained on them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -82,7 +80,7 @@ class StudentStage(Stage[StudentSummary]):
     summary = StudentSummary
 
     selection: SelectionStage
-    folds: Mapping[str, tuple[StudentStage, ...]]
+    folds: Mapping[str, "tuple[StudentStage, ...]"]
     name: str
     method: Any
     role: str

@@ -12,7 +12,7 @@ import random
 import re
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -40,8 +40,7 @@ _STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a diary. ``day`` counts from Monday, and ``actor`` is None for the person in the question."""
 
     day: int

@@ -152,14 +152,12 @@ def _write_weighing(style: str, term: Term, before: int | None, after: int) -> s
 
 def _write_comparison(style: str, left: int, right: int, relation: str, yes: bool) -> str:
     end = f"so {'yes' if yes else 'no'}."
-    match style:
-        case "plain":
-            return f"{left} is {'' if yes else 'not '}{'less' if relation == 'lighter' else 'more'} than {right}, {end}"
-        case "words":
-            order = "less than" if left < right else "more than" if left > right else "the same as"
-            return f"{left} is {order} {right}, {end}"
-        case _:
-            return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {end}"
+    if style == "plain":
+        return f"{left} is {'' if yes else 'not '}{'less' if relation == 'lighter' else 'more'} than {right}, {end}"
+    if style == "words":
+        order = "less than" if left < right else "more than" if left > right else "the same as"
+        return f"{left} is {order} {right}, {end}"
+    return f"{left} {'<' if left < right else '>' if left > right else '='} {right}, {end}"
 
 
 def _wordings(others: list[Term], term: Term) -> tuple[str, ...]:
