@@ -13,6 +13,7 @@ from understudy.engines.stand_ins import ProbeEngine
 from understudy.evaluation.faithfulness import alter
 from understudy.evaluation.run import answer
 from understudy.methods.answer_only import AnswerOnly
+from understudy.methods.reasoning_teacher import ReasoningTeacher
 from understudy.methods.sci_cot import SciCoT
 from understudy.methods.scotd import SCoTD
 from understudy.methods.socratic import Socratic
@@ -46,6 +47,21 @@ def test_a_student_goes_on_after_the_rationale_that_it_is_given():
     assert "Q: What is 3 plus 1?\nA: I take 3. So the answer is:" in read_by(student)
     assert [s.answer for s in done.solutions] == ["0", "1", "2", "3", "4", "5"]
     assert done.solutions[3].text == " I take 3. So the answer is: 3"
+
+
+def test_a_student_of_fine_tune_cots_format_goes_on_after_the_arrow():
+    method = ReasoningTeacher()
+    done, student, altered = ask(method, "half")
+    assert "What is 3 plus 1? ### I take 3. -->" in read_by(student)
+    assert [s.answer for s in done.solutions] == ["0", "1", "2", "3", "4", "5"]
+    assert done.solutions[3].text == " I take 3. --> 3"
+    assert [method.rationale_of(p, s) for p, s in zip(PROBLEMS, done.solutions, strict=True)] == [altered[p.id] for p in PROBLEMS]
+    assert method.rationale_of(PROBLEMS[3], replace(done.solutions[3], text=" It is 3.")) is None, (
+        "nothing parts it from the answer"
+    )
+    none, student, _ = ask(method, "empty")
+    assert "What is 3 plus 1? ### -->" in read_by(student)
+    assert [method.rationale_of(PROBLEMS[0], s) for s in none.solutions] == [""] * 6
 
 
 def test_half_of_a_single_sentence_is_half_of_its_words():

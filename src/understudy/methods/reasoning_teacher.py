@@ -33,13 +33,14 @@ class ReasoningTeacher(OneStudent):
     """How prompts are written. Numbers are plain."""
 
     words: ClassVar[tuple[str, ...]] = (f"### {ARROW}",)
+    rationale_roles: ClassVar[tuple[str, ...]] = ("student",)
 
     def examples(self, problem: Problem, chains: Sequence[Chain], pool: Pool) -> Flow[list[Example]]:
         yield from ()
         return [
-            self.format.write_example("student", self._prompt(problem), self._write(problem, c, c.answer), problem.id, c.id)
+            self.format.write_example("student", self._prompt(problem), self._write(c.rationale, problem, answer), problem.id, c.id)
             for c in chains
-            if c.answer is not None
+            if (answer := c.answer) is not None
         ]
 
     def solve(self, problem: Problem, path: SamplePath, pool: Pool) -> Flow[Solution]:
@@ -51,7 +52,14 @@ class ReasoningTeacher(OneStudent):
     def _prompt(self, problem: Problem) -> Prompt:
         return self.format.wrap_prompt(question_text(problem) + (self.delimiter if self.format.style == "raw" else ""))
 
-    def _write(self, problem: Problem, chain: Chain, answer: str) -> str:
+    def rationale_of(self, problem: Problem, solution: Solution) -> str | None:
+        rationale, arrow, _ = solution.text.rpartition(ARROW)
+        return rationale.strip() if arrow and solution.answer is not None else None
+
+    def put_rationale(self, rationale: str, _: Call) -> tuple[str, bool]:
+        return self._write(rationale).rstrip(), True
+
+    def _write(self, rationale: str, problem: Problem | None = None, answer: str = "") -> str:
         # An arrow inside the rationale would be read as the one before the answer.
-        rationale = re.sub(r"--+>", "->", chain.rationale.strip())
-        return self.format.write_block(f"{rationale} {ARROW} {answer_text(answer, problem)}")
+        told = re.sub(r"--+>", "->", rationale.strip())
+        return self.format.write_block(f"{told} {ARROW} {answer_text(answer, problem) if problem else ''}")
