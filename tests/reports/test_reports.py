@@ -356,6 +356,17 @@ def test_the_costs_have_plain_numbers_on_their_axis(data):
     assert all(text.isdecimal() for text in ticks)
 
 
+@pytest.mark.parametrize(("seconds", "drawn"), [((0.5, 20.0), True), ((0.5, 0.0), False)])
+def test_accuracy_is_drawn_over_the_time_of_an_answer_where_it_is_known(data, seconds, drawn):
+    both = tuple(dataclasses.replace(s, seconds=each, n=100) for s, each in zip(data.summaries, seconds, strict=False))
+    times = [p for p in pictures(dataclasses.replace(data, summaries=both)) if p.name == "time"]
+    assert [p.name for p in times] == ["time"] * drawn
+    for picture in times:
+        marks = [line.get_xdata()[0] for line in picture.figure.axes[0].lines if len(line.get_xdata()) == 1]
+        assert marks == pytest.approx([5.0, 200.0])
+        assert picture.figure.axes[0].get_xlabel() == "milliseconds per answer (log scale)"
+
+
 def test_a_report_without_chains_votes_groups_or_story_is_written_too(data):
     bare = dataclasses.replace(
         data, groups=(), votes=(), cascades=(), perplexity=(), attributions=(), first_wrong=(), story=None, curves=()

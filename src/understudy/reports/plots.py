@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ mpl.use("agg")
 
 from matplotlib.figure import Figure
 
-from understudy.reports.data import ReportData
+from understudy.reports.data import ArmSummary, ReportData
 from understudy.reports.tables import splits_of
 from understudy.reports.words import file_name, printable
 
@@ -110,21 +110,24 @@ def _accuracy(data: ReportData) -> Iterator[Picture]:
 
 def _costs(data: ReportData) -> Iterator[Picture]:
     """Accuracy over what an answer costs: the arms at the upper left are those to choose from."""
-    split = data.summaries[0].split
-    summaries = [s for s in data.summaries if s.split == split and s.tokens_per_answer > 0]
-    if len(summaries) < 2:
-        return
-    colours = _colours([s.arm for s in data.summaries])
-    figure, axes = _axes(5.2, 3)
-    for s in summaries:
-        axes.plot([s.tokens_per_answer] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
-        mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # colours come again where there are many arms
-        axes.plot([s.tokens_per_answer], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_label(s.arm))
-    axes.set(xscale="log", xlabel="tokens written per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
-    _number(axes.xaxis)
-    axes.legend(**BESIDE)
-    caption = f"Accuracy on {split} with 95 % intervals over the tokens that an answer costs, all calls and votes."
-    yield Picture("cost", caption, figure)
+    costs: dict[str, tuple[str, Callable[[ArmSummary], float]]] = {
+        "cost": ("tokens written", lambda s: s.tokens_per_answer),
+        "time": ("milliseconds", lambda s: 1000 * s.seconds / max(1, s.n)),  # 0 where all were in the ledger
+    }
+    split, colours = data.summaries[0].split, _colours([s.arm for s in data.summaries])
+    for name, (what, cost) in costs.items():
+        summaries = [s for s in data.summaries if s.split == split and cost(s) > 0]
+        if len(summaries) < 2:
+            continue
+        figure, axes = _axes(5.2, 3)
+        for s in summaries:
+            axes.plot([cost(s)] * 2, [100 * s.low, 100 * s.high], color=colours[s.arm], lw=1)
+            mark = "o" if list(colours).index(s.arm) < len(COLOURS) else "s"  # colours come again where there are many arms
+            axes.plot([cost(s)], [100 * s.accuracy], mark, ms=6, color=colours[s.arm], label=_label(s.arm))
+        axes.set(xscale="log", xlabel=f"{what} per answer (log scale)", ylabel="accuracy, %", ylim=(0, 103))
+        _number(axes.xaxis)
+        axes.legend(**BESIDE)
+        yield Picture(name, f"Accuracy on {split} with 95 % intervals over {what} per answer, all calls and votes.", figure)
 
 
 def _sweeps(data: ReportData) -> Iterator[Picture]:

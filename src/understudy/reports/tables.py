@@ -80,7 +80,7 @@ def tabulate_accuracy(report: data.ReportData, split: str) -> Table:
     notes += [f"{remark} of these arms" for remark in dict.fromkeys(s.says for s in summaries) if remark]
     pictures = [f"accuracy-{split}"] + ([f"by-{report.by}"] if split == report.summaries[-1].split else [])
     if split == report.summaries[0].split:
-        pictures += ["cost", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
+        pictures += ["cost", "time", *dict.fromkeys(f"sweep-{file_name(point.key)}" for point in report.swept)]
     return tabulate(f"Accuracy on {split}", summaries, columns, *pictures, about=about, note=" · ".join(notes))
 
 
