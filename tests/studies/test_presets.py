@@ -16,7 +16,7 @@ from understudy.core.errors import UserError
 from understudy.pipeline.plan import make_plan
 from understudy.pipeline.preview import count_answers
 from understudy.studies.load import load_study
-from understudy.studies.presets import list_presets
+from understudy.studies.presets import PACKAGED, list_presets
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "presets.md"
 PRESETS = [preset for preset in list_presets() if preset.profiles]
@@ -104,6 +104,35 @@ def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_pa
     assert "and 300 answers of arms that ask it: at most" in " ".join(capsys.readouterr().out.split())
     dry_run(study, tmp_path / "run", "chains", Screen())
     assert "of arms that ask it" not in capsys.readouterr().out
+
+
+NO_VALUE = set(
+    "name title description method model base engine url root path train test dev file kind splits compare by terms licence group "
+    "contrast chains checkpoint".split()
+)
+"""Keys that name things: what is compared, which files, which model (whose source its base says)."""
+
+
+def values_of_papers_profiles():
+    """(file, line) of every value that a paper's profile takes: its own, its base's, and those of arms that all profiles have."""
+    files = [PACKAGED / f"{preset.name}.toml" for preset in PRESETS]
+    texts = "\n".join(file.read_text("utf-8") for file in files)
+    based = set(re.findall(r'^\[profiles\.paper[\w-]*\].*\nbase = "(.+)"', texts, re.M))
+    for file in (*files, *(PACKAGED / base for base in sorted(based))):
+        table = ""
+        for line in file.read_text("utf-8").splitlines():
+            if head := re.match(r"\[+(.+?)\]+\s*(?:#.*)?$", line):
+                table = head[1]
+            key = re.match(r"[\w.\"' ,-]*?([\w-]+)\"? = ", line)
+            if key and key[1] not in NO_VALUE and not (table.startswith("profiles.") and not table.startswith("profiles.paper")):
+                yield file.name, line
+
+
+def test_every_value_of_a_papers_profile_says_where_it_is_from():
+    values = list(values_of_papers_profiles())
+    assert len(values) > 100
+    unmarked = [at for at in values if not re.search(r"#.*\b(?:paper|code|proxy|unverified|ours)\b", at[1])]
+    assert not unmarked
 
 
 @pytest.mark.slow
