@@ -65,6 +65,31 @@ def test_of_students_that_take_turns_each_role_has_a_row_and_as_many_sub_questio
     assert rows[2].bleu == pytest.approx(100)
 
 
+def test_sub_questions_in_one_reply_are_compared_with_those_that_a_decomposer_asks(compare):
+    asks = ["How many pears does Ann have?", "How many are there now?"]
+    says = ["Ann has 3 pears.", "There are 3 + 4 = 7 pears."]
+    whole = f"Q1: {asks[0]}\nA1: {says[0]}\nQ2: {asks[1]}\nA2: {says[1]}\nThe answer is: 7"
+    fewer = f"Q1: {asks[0]}\nA1: {says[0]}\nThe answer is: 7"
+    turns = [
+        ("decomposer", f"Q1: {asks[0]}"),
+        ("solver", f"A1: {says[0]}"),
+        ("decomposer", f"Q2: {asks[1]}"),
+        ("solver", f"A2: {says[1]}"),
+    ]
+    rows = compare(
+        "teacher",
+        teacher=[{"p": [("student", whole)]}],
+        unified=[{"p": [("student", fewer)]}],
+        iterative=[{"p": [*turns, ("decomposer", "The answer is: 7")]}],
+    )
+    assert [(row.arm, row.role, row.turns) for row in rows] == [
+        *(("unified", "", None), ("unified", "decomposer", 0.0), ("unified", "solver", 0.0)),
+        *(("iterative", "", None), ("iterative", "decomposer", 1.0), ("iterative", "solver", 1.0)),
+    ]
+    assert [row.bleu for row in rows[4:]] == [pytest.approx(100)] * 2
+    assert [row.numbers for row in rows[4:]] == [None, 1.0], "no sub-question has a number"
+
+
 def test_an_arm_that_is_not_there_or_is_alone_is_named(compare):
     with pytest.raises(UserError, match=r"--rationales: no arm that writes them is 'teachr'.*teacher"):
         compare("teachr", teacher=[{}])

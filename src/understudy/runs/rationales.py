@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from understudy.core.errors import UserError, with_known
+from understudy.core.subquestions import read_steps
 from understudy.core.values import Solution
 from understudy.reports.cells import Column, Table, tabulate
 from understudy.runs.run import Run, score
@@ -53,14 +54,18 @@ def compare_rationales(run: Run, reference: str, split: str) -> Iterator[Likenes
                 for role in one.keys() & other.keys():
                     pairs[role].append((one[role], other[role]))
         for role in sorted(pairs):
-            if role == "" or len(pairs) > 2:  # one role's text is the whole reply
-                yield _measure(arm, role, pairs[role])
+            yield _measure(arm, role, pairs[role])
 
 
 def _by_role(solution: Solution) -> dict[str, list[str]]:
-    texts = {"": [solution.text]}
+    """The whole reply (""), and what each of several roles wrote. The sub-questions and answers of a reply that has both are those
+    of a decomposer and a solver, whoever wrote it: a teacher, or one student in one pass."""
+    roles: dict[str, list[str]] = defaultdict(list)
     for role, text in solution.turns:
-        texts.setdefault(role, []).append(text)
+        roles[role].append(text)
+    texts = {"": [solution.text]} | (roles if len(roles) > 1 else {})
+    if steps := read_steps(solution.text):
+        texts |= {"decomposer": [step.question or "" for step in steps], "solver": [step.text for step in steps]}
     return texts
 
 
