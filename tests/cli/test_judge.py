@@ -314,6 +314,8 @@ def test_a_chat_is_asked_in_a_message(judge):
         ("Better: 1 or 2", None),
         ("Better: 1.5", None),
         ("Answer 1 is better: 12 is right", None),
+        ('"Better: 1"', "a"),
+        ("- Better: 2", "b"),
         ("<think>Better: 1</think> I cannot say", None),
         ("<think>Better: 1</think>\nBetter: 2", "b"),
         ("<think>\nBetter: 1", None),
@@ -416,7 +418,17 @@ def test_chains_that_were_cut_off_refused_or_only_thought_are_not_judged(run, tm
     assert {one.chain for one in found.judgements} == {chain.id for chain in odd[3:]}
 
 
-@pytest.mark.parametrize("options", [["--chains"], ["--chains", "--by", "x.toml", "--arms", *ARMS], ["--chains", "--rater", "ana"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--chains"],
+        ["--chains", "--rater", "ana"],
+        ["--chains", "--by", "x.toml", "--arms", *ARMS],
+        ["--chains", "--by", "x.toml", "--import", "theirs.jsonl"],
+        ["--chains", "--by", "x.toml", "--both-right"],
+        ["--chains", "--by", "x.toml", "--split", "test"],
+    ],
+)
 def test_chains_are_judged_by_a_model_alone_and_not_with_arms(tmp_path, tiny, options):
     with pytest.raises(UserError, match="--chains goes with --by FILE"):
         judge_verb(make_parser("judge"), [str(tiny / "runs" / "demo"), *options])
@@ -427,6 +439,10 @@ def test_chains_are_judged_by_a_model_alone_and_not_with_arms(tmp_path, tiny, op
     [
         ("Verdict: right", "right"),
         ("**Verdict:** Wrong.", "wrong"),
+        ('"Verdict: right"', "right"),
+        ("“Verdict: wrong”", "wrong"),
+        ('Verdict: "undecided"', "undecided"),
+        ("- Final verdict: right", "right"),
         ("The verdict is correct", "correct"),
         ("Verdict: wrong at first.\nVerdict: undecided", "undecided"),
         ("Verdict: right\nVerdict: wrong", "wrong"),

@@ -98,12 +98,28 @@ def test_what_arms_ask_of_the_teacher_is_counted_before_anything_is_asked(tmp_pa
     study = load_study("scotd-people", [*endpoint, price, "arms.0.decode.votes=3"], profile="smoke")
     plan = make_plan(study)
     most = count_answers(plan, tmp_path)
+    assert most is not None
     assert (most.requests, most.written) == (300, 300 * 256)
     assert most.money == pytest.approx(most.read / 1e6 + 2 * most.written / 1e6)
     dry_run(study, tmp_path / "run", "answers", Screen())
-    assert "and 300 answers of arms that ask it: at most" in " ".join(capsys.readouterr().out.split())
+    assert "and 300 first requests of arms that ask it: at most" in " ".join(capsys.readouterr().out.split())
     dry_run(study, tmp_path / "run", "chains", Screen())
     assert "of arms that ask it" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("roles", "rationales", "asked"),
+    [
+        ("rationale={model='teacher'}", 3, 300),  # three calls at once
+        ("answer={model='teacher'}", 1, 0),  # a student's call comes first
+        ("", 1, None),
+    ],
+)
+def test_only_what_the_teacher_plays_is_counted_with_all_that_a_flow_asks_at_once(tmp_path, roles, rationales, asked):
+    endpoint = ["teacher.engine=endpoint", "teacher.url=http://127.0.0.1:9/v1", "teacher.model=m"]
+    arm = [f"arms.3.roles={{{roles}}}", f"arms.3.options.rationales={rationales}", "evaluation.attribution=false"]
+    most = count_answers(make_plan(load_study("sci-cot-main", [*endpoint, *arm], profile="smoke")), tmp_path)
+    assert (most and most.requests) == asked
 
 
 NO_VALUE = set(

@@ -145,10 +145,8 @@ def dry_run(study: Study, directory: Path, until: Kind, console: Console) -> Non
         console.print(Text(f"\nnot on this machine, so its memory is not estimated: {error}"))
     console.print(f"\n{sum(not stage.done(directory) for stage in stages)} of {len(stages)} stages to do")
     show_requests(plan, directory, console)
-    if until == "answers" and (most := preview.count_answers(plan, directory)).requests:
-        money = f", {amount(most.money)}" if study.teacher.price else ""
-        cost = f"at most {most.tokens:,} tokens{money}, later turns not counted"
-        console.print(f"  and {most.requests:,} answers of arms that ask it: {cost}")
+    if until == "answers":
+        show_asking_arms(plan, directory, console)
     for title, prompt in preview.first_prompts(plan):
         console.print(Panel(Text(prompt), title=Text(f"first prompt: {title}"), title_align="left"))
 
@@ -190,6 +188,13 @@ def show_requests(plan: Plan, directory: Path, console: Console) -> None:
         console.print(f"  budget: {teacher.budget.describe(counted.spent)} are spent")
 
 
+def show_asking_arms(plan: Plan, directory: Path, console: Console) -> None:
+    """Print what arms are still to ask of the teacher."""
+    if most := preview.count_answers(plan, directory):
+        cost = f"at most {most.tokens:,} tokens" + (f", {amount(most.money)}" if plan.study.teacher.price else "")
+        console.print(f"  and {most.requests:,} first requests of arms that ask it: {cost}; later turns are not counted")
+
+
 def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:
     add_study(parser)
     parser.add_argument("-n", type=positive, default=3, metavar="N", help="questions to try (default 3)")
@@ -204,6 +209,7 @@ def try_(parser: ArgumentParser, argv: Sequence[str]) -> int:
         _show_try(i, one, study.teacher.price, console)
     _sum_up_try(trial, study.teacher.price, console)
     show_requests(trial.plan, directory, console)
+    show_asking_arms(trial.plan, directory, console)
     return WITH_ERRORS if any(one.error for one in trial.tried) else DONE
 
 

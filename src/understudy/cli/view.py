@@ -43,10 +43,13 @@ def view(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from understudy.serving.view import View
 
     questions = QuestionIndex(Run(options.run))
-    if any(entry.answers for entry in questions.entries.values()):
-        record_look(options.run)
-    pages = View(questions, options.rater).app(options.host)
-    show_app(pages, options.host, options.port, lambda url: say(f"{options.run}: open {url} in a browser; Ctrl-C ends it"))
+
+    def tell_url(url: str) -> None:
+        if any(entry.answers for entry in questions.entries.values()):
+            record_look(options.run)
+        say(f"{options.run}: open {url} in a browser; Ctrl-C ends it")
+
+    show_app(View(questions, options.rater).app(options.host), options.host, options.port, tell_url)
 
 
 def why(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -117,8 +120,8 @@ def judge(parser: argparse.ArgumentParser, argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.rater and options.by:
         raise UserError("--rater and --by: either a person judges, or a model; leave one out")
-    if options.chains and (options.arms or not options.by):
-        raise UserError("--chains goes with --by FILE, the model that judges them, and without --arms")
+    if options.chains and (not options.by or options.arms or options.files or options.split or options.both_right):
+        raise UserError("--chains goes with --by FILE, the model that judges them, and of the other options only with -n")
     if not options.chains and bool(options.arms) != bool(options.rater or options.by):
         raise UserError("--arms goes with --rater NAME, the person who judges, or --by FILE, the model: give both or neither")
 

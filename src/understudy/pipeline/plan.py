@@ -70,10 +70,9 @@ def make_plan(study: Study, *, fetch: bool = True) -> Plan:
 
 def _plan_verdicts(study: Study, problems: ProblemsStage, chains: ChainsStage) -> VerdictsStage:
     try:
-        read = read_relabels(study.path_of(study.relabels)) if study.relabels else {}
+        said = read_relabels(study.path_of(study.relabels), study.checks[0]) if study.relabels else {}
     except DataError as error:
         raise StudyError(f"study.relabels: {error}; `understudy view RUN --rater NAME` or `understudy judge` writes it") from None
-    said = {(check or study.checks[0], chain): relabel for (check, chain), relabel in read.items()}
     outcomes = {name: {chain: one.outcome for (check, chain), one in said.items() if check == name} for name in study.checks}
     outcomes = {name: of_chains for name, of_chains in outcomes.items() if of_chains}
     label = ", ".join(study.checks)

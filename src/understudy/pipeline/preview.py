@@ -25,7 +25,7 @@ from understudy.engines.scripted import ScriptedEngine
 from understudy.pipeline.connect import Capabilities, remember
 from understudy.pipeline.plan import Plan, make_plan
 from understudy.pipeline.run import only_runner
-from understudy.pipeline.stages.answers import AnswersStage
+from understudy.pipeline.stages.answers import AnswersStage, TeacherPlayer
 from understudy.pipeline.stages.chains import RecordedChainsStage, SampledChainsStage
 from understudy.pipeline.stages.problems import ProblemsStage, exemplar_pool
 from understudy.pipeline.stages.student import StudentStage
@@ -146,19 +146,19 @@ def count_requests(plan: Plan, run: Path) -> TeacherRequests | None:
     return counted
 
 
-def count_answers(plan: Plan, run: Path) -> Spend:
-    """The most that is still to be spent on arms in which the teacher answers: each flow's first ask, once for each vote."""
+def count_answers(plan: Plan, run: Path) -> Spend | None:
+    """The most that the first requests of arms in which the teacher answers may still cost; None where no arm asks it."""
     problems, total = load_problems(plan.problems), NOTHING
-    for stage in plan.stages.values():
-        if not isinstance(stage, AnswersStage) or stage.teacher is None or stage.done(run):
-            continue
+    asking = [stage for stage in plan.stages.values() if isinstance(stage, AnswersStage) and stage.teacher and not stage.done(run)]
+    for stage in asking:
         pool = exemplar_pool(problems, stage.exemplars, prompts=stage.prompts)
         for problem in (problem for problem in problems if problem.split == stage.split):
-            ask = _first_call(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
-            if ask is not None:
-                most = worst(Request(ask, stage.decoding, 0, ask.attempt), stage.teacher.price)
-                total = sum([most] * stage.votes, total)
-    return total
+            calls = _first_calls(stage.method.solve(problem.blind(), SamplePath(problem.id, 0, stage.study_seed), pool))
+            of_teacher = [call for call in calls if isinstance(stage.cast[call.role], TeacherPlayer)]
+            price = stage.teacher.price if stage.teacher else None
+            most = [worst(Request(call, stage.decoding, 0, call.attempt), price) for call in of_teacher]
+            total = sum(most * stage.votes, total)
+    return total if asking else None
 
 
 def _recall_endpoint(engine: Engine, store: Ledger | None) -> tuple[bool, list[str]]:
@@ -239,9 +239,14 @@ def first_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _first_call(flow: Any) -> Call | None:
     """The first `Call` that a flow asks, or None where it asks nothing."""
+    return next(iter(_first_calls(flow)), None)
+
+
+def _first_calls(flow: Any) -> Sequence[Call]:
+    """What a flow asks at once at first."""
     ask: Call | Sequence[Call] | None = next(flow, None)
     flow.close()
-    return ask[0] if isinstance(ask, Sequence) else ask
+    return ask if isinstance(ask, Sequence) else [ask] if ask else ()
 
 
 class TrialQuestion(NamedTuple):

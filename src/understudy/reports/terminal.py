@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from understudy.reports import tables
-from understudy.reports.cells import Column, Table
+from understudy.reports.cells import Table
 from understudy.reports.data import ALL_VERSIONS, ReportData, RunComparison
 from understudy.reports.words import printable
 
@@ -44,21 +44,20 @@ def show_tables(shown: Iterable[Table], console: Console) -> None:
     """Print those of ``shown`` that have rows."""
     for table in shown:
         if table.rows:
-            drawn, left_out = _draw(table, table.columns), ""
+            drawn, left_out = _draw(table, range(len(table.columns))), ""
             as_wide = console.measure(drawn, options=console.options.update_width(10_000)).maximum
-            if as_wide > console.width and (wide := [c.head for c in table.columns if c.wide]):
-                drawn = _draw(table, [column for column in table.columns if not column.wide])
-                left_out = f"The report, or a wider window, also shows: {', '.join(wide)}."
+            if as_wide > console.width and (wide := [column.head for column in table.columns if column.wide]):
+                drawn = _draw(table, [place for place, column in enumerate(table.columns) if not column.wide])
+                left_out = f"A wider window also shows: {', '.join(wide)}."
             console.print()
             console.print(drawn)
             for line in filter(None, (" ".join(filter(None, (table.about, table.note))), left_out)):
                 console.print(Text(printable(line), style="dim"))  # as wide as the screen, and not as a table that is too wide
 
 
-def _draw(table: Table, columns: Sequence[Column]) -> rich_table.Table:
+def _draw(table: Table, places: Sequence[int]) -> rich_table.Table:
     drawn = rich_table.Table(title=Text(table.title), title_justify="left", title_style="bold", box=None)
     drawn.header_style, drawn.pad_edge, drawn.padding = "dim", False, (0, 1)
-    places = [table.columns.index(column) for column in columns]
     for place in places:
         head, number = Text(printable(table.columns[place].head)), table.columns[place].number
         width = 8 if table.rows[0][place].role == "name" else None

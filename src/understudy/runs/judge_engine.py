@@ -36,11 +36,13 @@ from understudy.studies.relabels import FILE, JUDGED, Relabel, Said, read_relabe
 LEDGER = "judge.sqlite"
 LEAST_TOKENS = 512
 """That a reply may have, where the method's options ask for fewer."""
-_MARKUP = re.compile(r"[*_`$#>{}]|\\boxed|\\text")
+_MARKUP = re.compile(r"[*_`$#>{}\"'“”‘’]|\\boxed|\\text")
 BETTER = re.compile(
-    r"\s*(?:the )?better(?: answer)?(?: is)?\s*[:=–-]?\s*(?:answer |option )?\(?(1|2|neither|none|both)\)?[.!]?\s*", re.I
+    r"\s*(?:[-•] )?(?:the )?better(?: answer)?(?: is)?\s*[:=–-]?\s*(?:answer |option )?\(?(1|2|neither|none|both)\)?[.!]?\s*", re.I
 )
-VERDICT = re.compile(r"\s*(?:the |my )?verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I)
+VERDICT = re.compile(
+    r"\s*(?:[-•] )?(?:the |my |final )*verdict(?: is)?\s*[:=–-]?\s*(right|correct|wrong|incorrect|undecided)[.!]?\s*", re.I
+)
 _OUTCOMES: Mapping[str, Said] = {"right": "correct", "correct": "correct", "undecided": "undecidable"}
 """What is said of a chain -> its outcome; wrong for the other words."""
 J = TypeVar("J", Judgement, Relabel)

@@ -96,7 +96,8 @@ def tabulate_likeness(rows: Sequence[Likeness], reference: str, split: str) -> T
         (Column("BLEU", number=True), lambda row: f"{row.bleu:.1f}"),
         (Column("ROUGE-L", number=True), lambda row: f"{row.rouge_l:.1f}"),
         (Column("same numbers", number=True), lambda row: "" if row.numbers is None else f"{100 * row.numbers:.1f}"),
-        (Column("as many calls", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
+        (Column("as many turns", number=True), lambda row: "" if row.turns is None else f"{100 * row.turns:.1f}"),
     ]
-    note = f'Of "{reference}": its first seed. Likeness is not quality: a wrong chain in the same words scores high.'
+    about = "Turns: calls, or the sub-questions of the replies that have them (n)."
+    note = f'Of "{reference}": its first seed. {about} Likeness is not quality: a wrong chain in the same words scores high.'
     return tabulate(f'Rationales on {split} beside those of "{reference}"', rows, parts, note=note)

@@ -4,9 +4,11 @@ Pages are made on the server and work without a network and without a script; th
 escaped, and the pages' policy forbids scripts but that one.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
+from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -33,6 +35,12 @@ PAGE = 50
 """Questions on a page of the list."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; form-action 'self'"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+
+
+@lru_cache(maxsize=1)
+def _read_relabels(path: Path, _changed: tuple[int, int]) -> Mapping[str, Relabel]:
+    """What people say, by chain; read again once the file has changed."""
+    return {chain: relabel for (check, chain), relabel in read_relabels(path).items() if not check}
 
 
 class View:
@@ -83,9 +91,11 @@ class View:
         except DataError as error:
             raise HTTPException(404, str(error)) from None
 
-    def _read_relabels(self) -> dict[str, Relabel]:
-        found = read_relabels(self.relabels) if self.relabels.exists() else {}
-        return {chain: relabel for (check, chain), relabel in found.items() if not check}
+    def _read_relabels(self) -> Mapping[str, Relabel]:
+        if not self.relabels.exists():
+            return {}
+        now = self.relabels.stat()
+        return _read_relabels(self.relabels, (now.st_mtime_ns, now.st_size))
 
     async def _relabel(self, request: Request) -> Response:
         """Write down what the rater says of a chain, and show its question again."""

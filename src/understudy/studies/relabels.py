@@ -27,6 +27,7 @@ class Relabel:
     check: str = ""
 
 
-def read_relabels(path: Path) -> dict[tuple[str, str], Relabel]:
-    """(check, chain) -> the last one of it. Raises DataError naming the line, or the file where there is none."""
-    return {(relabel.check, relabel.chain): relabel for _, relabel in read_lines(Relabel, path)}
+def read_relabels(path: Path, first: str = "") -> dict[tuple[str, str], Relabel]:
+    """(check, chain) -> the last one of it; ``first`` is the name of the first check. Raises DataError naming the line, or the file
+    where there is none."""
+    return {(relabel.check or first, relabel.chain): relabel for _, relabel in read_lines(Relabel, path)}

@@ -247,10 +247,11 @@ class _Training:
         while notes.step < self.steps:
             notes.losses.append(self._step(notes.step))
             notes.step += 1
+            notes.seconds = time.perf_counter() - started
             progress("student", notes.step, self.steps, f"loss {notes.losses[-1]:.3f}")
             if notes.step in checks or notes.step == self.steps:
                 self._check()
-            notes.seconds = time.perf_counter() - started
+                notes.seconds = time.perf_counter() - started
             if notes.step % options.save_every == 0:
                 self._save()
 

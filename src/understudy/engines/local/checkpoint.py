@@ -82,8 +82,8 @@ def open_checkpoint(name: str, root: Path, *, chats: bool, fetch: bool = True) -
     """
     directory = find_checkpoint(name, root, fetch=fetch)
     check_checkpoint(directory)
-    files, settings = [directory / "chat_template.jinja", directory / "chat_template.json"], directory / "tokenizer_config.json"
-    has_template = any(map(Path.is_file, files)) or (settings.is_file() and read_json(settings).get("chat_template"))
+    files = [directory / "chat_template.jinja", directory / "chat_template.json"]
+    has_template = any(map(Path.is_file, files)) or (_json(directory / "tokenizer_config.json") or {}).get("chat_template")
     if chats and not ("tokenizer.chat_template" in read_gguf(directory).metadata if is_gguf(directory) else has_template):
         lacks = f"{directory} has no chat template (chat_template.jinja, or in tokenizer_config.json), and the format is"
         raise CheckpointError(f'{lacks} style = "messages"; use style = "raw", or choose a model trained for chat')
@@ -161,10 +161,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     if is_gguf(directory):
         return read_gguf(directory).config
     path = (base_of(directory) or directory) / "config.json"
-    try:
-        return read_json(path)
-    except DataError as error:
-        raise CheckpointError(f"{path}: must be a JSON object that describes a model") from error
+    config = _json(path)
+    if config is None:
+        raise CheckpointError(f"{path}: must be a JSON object that describes a model")
+    return config
 
 
 def context_of(config: Mapping[str, Any]) -> int | None:
@@ -267,3 +267,11 @@ def _known_kinds() -> frozenset[str]:
         return frozenset()
     tables = re.findall(rf"^(?:{'|'.join(_TABLES)})\b[^\n]*=(.*?)^\)", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     return frozenset(re.findall(r'\("([^"]+)", ', "".join(tables)))
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``, None where there is none."""
+    try:
+        return read_json(path)
+    except DataError:
+        return None

@@ -50,7 +50,7 @@ class ProbeReplies(NamedTuple):
 
 
 def probe(engine: EndpointEngine, addresses: Sequence[Address], store: ReplyStore) -> dict[str, dict[str, str]]:
-    """Returns url (`full_url`) -> name -> value, of each of ``addresses``: ``n`` (honoured, one, copies, refused), ``logprobs`` and
+    """Returns url -> name -> value, of each of ``addresses``: ``n`` (honoured, one, copies, refused), ``logprobs`` and
     ``usage`` (given, none), ``stop`` (removed, kept, ignored), ``temperature`` (draws, ignored), ``seed`` (honoured, ignored), each
     perhaps unknown, and the ``model`` that answers. An address that cannot be asked now (no answer, no room in the budget) is left
     out.
