@@ -84,7 +84,7 @@ class GatedEngine(ScriptedEngine):
 def gated(student):
     engine = GatedEngine()
     opened = open_students([student])
-    yield engine, {"one": replace(opened["one"], bundle=replace(opened["one"].bundle, engines={"student": engine}))}
+    yield engine, {"one": replace(opened["one"], bundle=opened["one"].bundle._replace(engines={"student": engine}))}
     engine.gate.set()
 
 

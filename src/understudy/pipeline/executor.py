@@ -77,6 +77,8 @@ class LocalProcesses(ProcessPoolExecutor):
 def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[str, str], gpus: Sequence[str]) -> None:
     """Set up a worker: one thread for arithmetic, one GPU, Ctrl-C left to the parent, and an end when the parent ends.
     ``started``: a counter that all workers share."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_stage)
     end_with_parent()
     global _events, _at_once  # noqa: PLW0603 - one per process
     _events, _at_once = events, workers
@@ -90,8 +92,6 @@ def _start(events: Queue[Event], started: Any, workers: int, plugins: Mapping[st
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_stage)
     for plugin, digest in plugins.items():
         load(Path(plugin), digest=digest)
 
